@@ -1,0 +1,35 @@
+"""What the agent's rooms expect of each other. Only agent/main builds the real things."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from model.batch import Answer, Bundle, Push
+from model.device import Device
+from model.reading import Sweep
+
+
+class Probe(Protocol):
+    """Reads devices of one kind. One instance serves many devices and keeps their sessions.
+
+    A sweep's first series is always `device.answering`. A device that fails gives a sweep all the same: answering is
+    "no", and every series it ever had is Missing with the reason. Only a bug raises.
+    """
+
+    async def sweep(self, device: Device) -> Sweep:
+        """Read the device once, within its timeout and retries."""
+
+    async def forget(self, device: str) -> None:
+        """Drop what is kept for a device that is gone or was redefined (session, series)."""
+
+    async def close(self) -> None:
+        """Release every session."""
+
+
+class Collector(Protocol):
+    """The other end of the wire, as the pusher sees it. Blocking; called from the pusher's own thread."""
+
+    def push(self, push: Push, bodies: Sequence[str]) -> Answer:
+        """Hand over a batch. Raises PushLater, PushRefused or another PushError; returns only after a 2xx."""
+
+    def bundle(self, held: str) -> Bundle | None:
+        """Fetch our bundle unless its version is still `held`. Raises PushError."""

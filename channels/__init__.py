@@ -1,0 +1,1 @@
+"""How a message leaves: one file a channel, each returning a receipt instead of raising."""

@@ -1,0 +1,1 @@
+"""The collector decides who must know, and when."""

@@ -1,0 +1,1 @@
+"""The nouns everybody speaks: quantity, device, reading, verdict, batch, errors. Standard library only."""

@@ -1,0 +1,111 @@
+"""What travels from an agent to the collector: pushes, lanes, blocks, frames, and the answer. See docs/protocol.md.
+
+Inside a push every time is an *age* in seconds before `sent_at`, so that a wrong wall clock shifts nothing.
+"""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import NamedTuple
+
+from model.device import Device
+from model.reading import Series, Value
+from model.verdict import Event
+
+PROTOCOL = 1
+
+
+class Lane(StrEnum):
+    """Events are never dropped; readings may be, oldest first, leaving a tombstone. Each lane counts its own seq."""
+
+    EVENTS = "events"
+    READINGS = "readings"
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """The columns of one device as one probe reads them, declared once an epoch under a number of the agent's choosing.
+    A changed set of series is a new block under a new number. `every_s` is how often a frame is due, in seconds."""
+
+    block: int
+    device: str
+    probe: str
+    every_s: float
+    series: tuple[Series, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One sweep's values under a declared block, as long as its series. `at` is on the clock of whoever holds it."""
+
+    block: int
+    at: float
+    values: tuple[Value, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Tombstone:
+    """Readings that had to go because the spool was full: seqs `first`..(the item's own seq), that many frames."""
+
+    first: int
+    frames: int
+
+
+class Item(NamedTuple):
+    """One numbered thing of a lane: an Event in `events`, a Frame or Tombstone in `readings`."""
+
+    seq: int
+    body: Event | Frame | Tombstone
+
+
+@dataclass(frozen=True, slots=True)
+class Push:
+    """One request from an agent. `more` says that the spool holds further items of this lane, so that nobody is paged on
+    half a story. `bundle` is the version in force; `sent_at` (UTC seconds) only serves to notice a wrong clock."""
+
+    agent: str
+    epoch: str
+    lane: Lane
+    sent_at: float
+    bundle: str = ""
+    more: bool = False
+    blocks: tuple[Block, ...] = ()
+    items: tuple[Item, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What the collector would like of the agent; an unknown `kind` is ignored. `poll-now` names a device."""
+
+    kind: str
+    device: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The collector's word on a push: everything up to seq `through` of the lane is on its disk."""
+
+    lane: Lane
+    through: int
+    bundle: str
+    requests: tuple[Request, ...] = field(default=())
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """One file of an operator's, whole: `name` is what error messages call it."""
+
+    name: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """An agent's share, complete: its devices (without owners), all rules and the operator's own profiles.
+    The agent pushes at least every `interval_s` seconds; after three of them without a word the collector calls it silent."""
+
+    version: str
+    agent: str
+    interval_s: float
+    devices: tuple[Device, ...] = ()
+    rules: tuple[Document, ...] = ()
+    profiles: tuple[Document, ...] = ()

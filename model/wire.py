@@ -1,0 +1,301 @@
+"""Nouns as JSON values and back: the form of docs/protocol.md. Times become ages on the way out and times again on the
+way in. Decoding refuses whole what is not the protocol, with a WireError that names the place."""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from model.batch import PROTOCOL, Block, Frame, Item, Lane, Push, Tombstone
+from model.errors import WireError
+from model.reading import Missing, Reason, Series, Value
+from model.verdict import Event, Evidence, Level, Standing, Verdict, Withdrawal
+
+Json = dict[str, Any]
+NAME_LIMIT, TEXT_LIMIT, DECADE_S = 200, 4_000, 10 * 366 * 86_400.0
+
+
+# ---- out: an agent's nouns, with `now` on the clock of their times ----
+
+
+def encode_values(values: Sequence[Value]) -> Json:
+    """A column as `values` (numbers, state names, null) and, where something is missing, `missing` by index."""
+    column = [None if isinstance(value, Missing) else value for value in values]
+    missing = {
+        str(index): [value.reason.value, value.detail]
+        for index, value in enumerate(values)
+        if isinstance(value, Missing)
+    }
+    return {"values": column, "missing": missing} if missing else {"values": column}
+
+
+def encode_block(block: Block) -> Json:
+    """A declaration; a series is [quantity, instance, label, source]."""
+    return {
+        "block": block.block,
+        "device": block.device,
+        "probe": block.probe,
+        "every_s": block.every_s,
+        "series": [[s.quantity, s.instance, s.label, s.source] for s in block.series],
+    }
+
+
+def encode_event(event: Event, now: float) -> Json:
+    """An event of the `events` lane without its seq."""
+    if isinstance(event, Withdrawal):
+        return {
+            "kind": "withdrawn", "id": event.id, "device": event.device, "rule": event.rule,
+            "instance": event.instance, "age_s": _age(now, event.at), "reason": event.reason,
+        }  # fmt: skip
+    if isinstance(event, Standing):
+        verdicts = [_encode_verdict(verdict, now) for verdict in event.verdicts]
+        return {"kind": "standing", "age_s": _age(now, event.at), "verdicts": verdicts}
+    return {"kind": "verdict", **_encode_verdict(event, now)}
+
+
+def _encode_verdict(verdict: Verdict, now: float) -> Json:
+    return {
+        "id": verdict.id,
+        "device": verdict.device,
+        "rule": verdict.rule,
+        "instance": verdict.instance,
+        "level": verdict.level.value,
+        "age_s": _age(now, verdict.since),
+        "evidence": encode_evidence(verdict.evidence, now),
+    }
+
+
+def encode_evidence(evidence: Evidence, now: float) -> Json:
+    """Evidence with the age of its first bad value; a missing value is {"missing": reason, "detail": text}."""
+    out: Json = {"quantity": evidence.quantity, "value": _encode_value(evidence.value)}
+    if evidence.expects:
+        out["expects"] = evidence.expects
+    if evidence.label:
+        out["label"] = evidence.label
+    if evidence.first_value is not None and evidence.first_at is not None:
+        out["first_value"] = _encode_value(evidence.first_value)
+        out["first_age_s"] = _age(now, evidence.first_at)
+    return out
+
+
+def _encode_value(value: Value) -> Any:
+    return {"missing": value.reason.value, "detail": value.detail} if isinstance(value, Missing) else value
+
+
+def _age(now: float, at: float) -> float:
+    return round(max(0.0, now - at), 3)
+
+
+# ---- in: a collector's nouns, with times in UTC seconds: received_at - age ----
+
+
+def decode_push(data: Any, received_at: float) -> Push:
+    """Make a Push of parsed JSON. Every time in it is UTC by the collector's clock."""
+    body = _table(data, "the body")
+    if body.get("protocol") != PROTOCOL:
+        raise WireError(f"protocol: expected {PROTOCOL}, found {body.get('protocol')!r}")
+    lane = Lane(_one_of(body, "lane", tuple(Lane), ""))
+    decode = _decode_event if lane is Lane.EVENTS else _decode_reading
+    items: list[Item] = []
+    for index, raw in enumerate(_list(body.get("items", []), "items")):
+        item = _table(raw, f"items[{index}]")
+        seq = _whole(item, "seq", f"items[{index}].")
+        if items and seq <= items[-1].seq:
+            raise WireError(f"items[{index}].seq: {seq} does not come after {items[-1].seq}")
+        items.append(Item(seq, decode(item, received_at, f"items[{index}].")))
+    return Push(
+        agent=_name(body, "agent", ""),
+        epoch=_name(body, "epoch", ""),
+        lane=lane,
+        sent_at=_number(body, "sent_at", ""),
+        bundle=_text(body, "bundle", "", NAME_LIMIT) if "bundle" in body else "",
+        more=_flag(body, "more"),
+        blocks=tuple(
+            _decode_block(_table(raw, f"blocks[{index}]"), f"blocks[{index}].")
+            for index, raw in enumerate(_list(body.get("blocks", []), "blocks"))
+        ),
+        items=tuple(items),
+    )
+
+
+def _decode_block(raw: Json, where: str) -> Block:
+    device = _name(raw, "device", where)
+    series: list[Series] = []
+    for index, row in enumerate(_list(raw.get("series"), where + "series")):
+        if not (isinstance(row, list) and len(row) == 4 and all(isinstance(word, str) for word in row)):  # noqa: PLR2004 -- the four words of a series
+            raise WireError(f"{where}series[{index}]: expected [quantity, instance, label, source]")
+        if max(map(len, row)) > NAME_LIMIT:
+            raise WireError(f"{where}series[{index}]: a word longer than {NAME_LIMIT} characters")
+        series.append(Series(device, *row))
+    every_s = _number(raw, "every_s", where)
+    if every_s <= 0:
+        raise WireError(f"{where}every_s: must be above 0")
+    return Block(_whole(raw, "block", where), device, _name(raw, "probe", where), every_s, tuple(series))
+
+
+def _decode_reading(raw: Json, received_at: float, where: str) -> Frame | Tombstone:
+    if "first" in raw:
+        return Tombstone(_whole(raw, "first", where), _whole(raw, "frames", where))
+    values = decode_values(raw, where)
+    return Frame(_whole(raw, "block", where), received_at - _age_of(raw, "age_s", where), values)
+
+
+def decode_values(raw: Json, where: str = "") -> tuple[Value, ...]:
+    """The column of `encode_values`; numbers come back as float."""
+    column = _list(raw.get("values"), where + "values")
+    missing = raw.get("missing")
+    found = list(column)
+    if missing is not None:
+        for index, reason in _table(missing, where + "missing").items():
+            found[_index(index, column, where)] = _decode_missing(reason, f"{where}missing.{index}")
+    for place, value in enumerate(found):
+        kind = type(value)
+        if kind is int:
+            value = found[place] = float(value) if -(2**1000) < value < 2**1000 else math.inf  # noqa: PLW2901 -- checked just below
+            kind = float
+        if kind is float:
+            if value - value != 0.0:  # the quickest test for inf and nan
+                raise WireError(f"{where}values[{place}]: not a finite number")
+        elif kind is not str and kind is not Missing:
+            raise WireError(f"{where}values[{place}]: expected a number or a state, or null with a reason in `missing`")
+        elif kind is str and len(value) > NAME_LIMIT:
+            raise WireError(f"{where}values[{place}]: a state longer than {NAME_LIMIT} characters")
+    return tuple(found)
+
+
+def _index(text: str, column: Sequence[Any], where: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) < 9 and int(text) < len(column)):  # noqa: PLR2004 -- no column is that long
+        raise WireError(f"{where}missing: {text!r} is no index of `values`")
+    if column[int(text)] is not None:
+        raise WireError(f"{where}missing: index {text} has a value")
+    return int(text)
+
+
+def _decode_missing(raw: Any, where: str) -> Missing:
+    if not (isinstance(raw, list) and len(raw) == 2 and all(isinstance(word, str) for word in raw)):  # noqa: PLR2004 -- reason and detail
+        raise WireError(f"{where}: expected [reason, detail]")
+    reason, detail = raw
+    return Missing(Reason(_word(reason, tuple(Reason), where)), detail[:TEXT_LIMIT])
+
+
+def _decode_event(raw: Json, received_at: float, where: str) -> Event:
+    kind = _one_of(raw, "kind", ("verdict", "withdrawn", "standing"), where)
+    if kind == "verdict":
+        return decode_verdict(raw, received_at, where)
+    at = received_at - _age_of(raw, "age_s", where)
+    if kind == "withdrawn":
+        return Withdrawal(
+            _name(raw, "id", where), _name(raw, "device", where), _name(raw, "rule", where),
+            _text(raw, "instance", where, NAME_LIMIT), at, _text(raw, "reason", where, TEXT_LIMIT),
+        )  # fmt: skip
+    verdicts = (
+        decode_verdict(_table(one, f"{where}verdicts[{index}]"), received_at, f"{where}verdicts[{index}].")
+        for index, one in enumerate(_list(raw.get("verdicts"), where + "verdicts"))
+    )
+    return Standing(at, tuple(verdicts))
+
+
+def decode_verdict(raw: Json, received_at: float, where: str = "") -> Verdict:
+    """One verdict, its `since` and evidence in UTC seconds."""
+    evidence = _table(raw.get("evidence"), where + "evidence")
+    return Verdict(
+        id=_name(raw, "id", where),
+        device=_name(raw, "device", where),
+        rule=_name(raw, "rule", where),
+        instance=_text(raw, "instance", where, NAME_LIMIT),
+        level=Level(_one_of(raw, "level", tuple(Level), where)),
+        since=received_at - _age_of(raw, "age_s", where),
+        evidence=decode_evidence(evidence, received_at, where + "evidence."),
+    )
+
+
+def decode_evidence(raw: Json, received_at: float, where: str = "") -> Evidence:
+    """The inverse of `encode_evidence`."""
+    first = "first_value" in raw
+    return Evidence(
+        quantity=_name(raw, "quantity", where),
+        value=_decode_value(raw.get("value"), where + "value"),
+        expects=_text(raw, "expects", where, TEXT_LIMIT) if "expects" in raw else "",
+        label=_text(raw, "label", where, NAME_LIMIT) if "label" in raw else "",
+        first_value=_decode_value(raw["first_value"], where + "first_value") if first else None,
+        first_at=received_at - _age_of(raw, "first_age_s", where) if first else None,
+    )
+
+
+def _decode_value(raw: Any, where: str) -> Value:
+    if isinstance(raw, dict):
+        detail = raw.get("detail", "")
+        return _decode_missing([raw.get("missing"), detail], where)
+    if isinstance(raw, str) and len(raw) <= NAME_LIMIT:
+        return raw
+    if isinstance(raw, int | float) and not isinstance(raw, bool) and math.isfinite(raw):
+        return float(raw)
+    raise WireError(f"{where}: expected a finite number, a state or a missing value")
+
+
+# ---- the parts ----
+
+
+def _table(raw: Any, where: str) -> Json:
+    if not isinstance(raw, dict):
+        raise WireError(f"{where}: expected an object")
+    return raw
+
+
+def _list(raw: Any, where: str) -> list[Any]:
+    if not isinstance(raw, list):
+        raise WireError(f"{where}: expected an array")
+    return raw
+
+
+def _text(raw: Mapping[str, Any], key: str, where: str, limit: int) -> str:
+    value = raw.get(key)
+    if not isinstance(value, str):
+        raise WireError(f"{where}{key}: expected text")
+    if len(value) > limit:
+        raise WireError(f"{where}{key}: longer than {limit} characters")
+    return value
+
+
+def _name(raw: Mapping[str, Any], key: str, where: str) -> str:
+    value = _text(raw, key, where, NAME_LIMIT)
+    if not value:
+        raise WireError(f"{where}{key}: is empty")
+    return value
+
+
+def _number(raw: Mapping[str, Any], key: str, where: str) -> float:
+    value = raw.get(key)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not -1e15 < value < 1e15:  # noqa: PLR2004 -- no time nor interval lies beyond
+        raise WireError(f"{where}{key}: expected a finite number")
+    return float(value)
+
+
+def _age_of(raw: Mapping[str, Any], key: str, where: str) -> float:
+    value = _number(raw, key, where)
+    if not 0 <= value <= DECADE_S:
+        raise WireError(f"{where}{key}: an age lies between 0 and ten years, in seconds")
+    return value
+
+
+def _whole(raw: Mapping[str, Any], key: str, where: str) -> int:
+    value = raw.get(key)
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 < value < 2**62:
+        raise WireError(f"{where}{key}: expected a whole number above 0")
+    return value
+
+
+def _flag(raw: Mapping[str, Any], key: str) -> bool:
+    value = raw.get(key, False)
+    if not isinstance(value, bool):
+        raise WireError(f"{key}: expected true or false")
+    return value
+
+
+def _one_of(raw: Mapping[str, Any], key: str, words: Iterable[str], where: str) -> str:
+    return _word(raw.get(key), tuple(words), where + key)
+
+
+def _word(value: Any, words: Sequence[str], where: str) -> str:
+    if not isinstance(value, str) or value not in words:
+        raise WireError(f"{where}: expected one of {', '.join(words)}")
+    return value

@@ -1,0 +1,14 @@
+#!/usr/bin/env bash
+# Renews the hashed pins from pyproject.toml. The files name no index: whoever installs brings their own.
+set -eu
+cd "$(dirname "$0")/.."
+tools=$(mktemp -d); trap 'rm -rf "$tools"' EXIT
+python3 -m venv "$tools" && "$tools/bin/pip" -q install pip-tools
+compile() {
+  local out=$1; shift
+  "$tools/bin/pip-compile" -q --generate-hashes --allow-unsafe --strip-extras --no-header \
+    --no-emit-index-url --no-emit-find-links --no-emit-trusted-host "$@" -o "requirements/$out.txt" pyproject.toml
+}
+compile agent
+compile collector --extra=collector --extra=postgresql
+compile dev --extra=collector --extra=postgresql --extra=dev

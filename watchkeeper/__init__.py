@@ -1,0 +1,3 @@
+"""Watchkeeper watches machine rooms; this room is only the front door."""
+
+__version__ = "0.1.0"
