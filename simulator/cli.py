@@ -1,0 +1,59 @@
+"""`watchkeeper simulate`: run a room without hardware, and break it. Heavy imports wait until a command runs."""
+
+import asyncio
+from pathlib import Path
+
+import click
+
+from simulator.devices import FAULTS
+from simulator.faults import standing, switch
+
+_ROOM = click.option("--room", "directory", required=True, type=click.Path(path_type=Path), help="The room's folder.")
+
+
+@click.group()
+def simulate() -> None:
+    """A machine room without hardware, answering SNMP on loopback."""
+
+
+@simulate.command()
+@click.option("--dir", "directory", required=True, type=click.Path(path_type=Path), help="Its folder: logs, switches.")
+@click.option(
+    "--port-base",
+    type=click.IntRange(0, 65532),
+    default=11610,
+    show_default=True,
+    help="First of four UDP ports; 0 takes free ones.",
+)
+@click.option(
+    "--pace",
+    type=click.FloatRange(0),
+    default=1.0,
+    show_default=True,
+    help="Room seconds to a second; 60 makes minutes of seconds.",
+)
+@click.option("--seed", default=0, show_default=True, help="Of the noise: the same seed, the same room.")
+def room(directory: Path, port_base: int, pace: float, seed: int) -> None:
+    """Run a UPS, an air conditioner and two sensors until Ctrl-C."""
+    from simulator.serve import run_room  # noqa: PLC0415 -- pysnmp takes 0.2 s to import
+
+    asyncio.run(run_room(directory, port_base, pace, seed, click.echo))
+
+
+@simulate.command()
+@click.argument("name", type=click.Choice(list(FAULTS)))
+@click.argument("state", type=click.Choice(["on", "off"]))
+@_ROOM
+def fault(name: str, state: str, directory: Path) -> None:
+    """Switch a fault on or off in a room, running or not."""
+    now = switch(directory, name, on=state == "on")
+    click.echo(f"standing: {', '.join(sorted(now)) or 'none'}")
+
+
+@simulate.command()
+@_ROOM
+def faults(directory: Path) -> None:
+    """List what can be broken in a room, and what is."""
+    now = standing(directory)
+    for name, effect in FAULTS.items():
+        click.echo(f"{'on ' if name in now else 'off'}  {name:<14} {effect}")

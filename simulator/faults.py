@@ -1,0 +1,36 @@
+"""The fault switches: a file `faults` in the room's folder, one standing fault a line. No port, no protocol."""
+
+import fcntl
+import os
+from collections.abc import Set as AbstractSet
+from pathlib import Path
+
+from model.errors import WatchkeeperError
+from simulator.devices import FAULTS
+
+
+def standing(directory: Path) -> frozenset[str]:
+    """The faults switched on now; words that name none are ignored, no file means none."""
+    try:
+        words = (directory / "faults").read_text(encoding="utf-8").split()
+    except FileNotFoundError:
+        words = []
+    return frozenset(words) & FAULTS.keys()
+
+
+def switch(directory: Path, fault: str, *, on: bool) -> AbstractSet[str]:
+    """Switch a fault on or off, whatever others do meanwhile, and return what now stands.
+    Raises WatchkeeperError where there is no such fault or folder."""
+    if fault not in FAULTS:
+        raise WatchkeeperError(f"no fault called `{fault}`; there are {', '.join(FAULTS)}")
+    if not directory.is_dir():
+        raise WatchkeeperError(
+            f"{directory}: no such folder; start `watchkeeper simulate room --dir {directory}` first"
+        )
+    with (directory / "faults.lock").open("w", encoding="utf-8") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        now = standing(directory) | {fault} if on else standing(directory) - {fault}
+        fresh = directory / "faults.new"
+        fresh.write_text("".join(f"{name}\n" for name in sorted(now)), encoding="utf-8")
+        os.replace(fresh, directory / "faults")  # noqa: PTH105 -- the atomic rename, by its own name
+    return now

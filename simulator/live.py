@@ -1,0 +1,77 @@
+"""The room as it is right now: the physics moved on to the clock whenever somebody looks, and the log of the truth."""
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from model.clock import Clock
+from model.errors import WatchkeeperError
+from simulator.faults import standing
+from simulator.room import Room, step
+
+
+class Log:
+    """An append-only file of JSON lines, each handed to the kernel whole and at once: it outlives any kill -9."""
+
+    def __init__(self, path: Path) -> None:
+        self._fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+
+    def write(self, line: Mapping[str, object]) -> None:
+        """Append one line."""
+        os.write(self._fd, json.dumps(line, separators=(",", ":")).encode() + b"\n")
+
+    def close(self) -> None:
+        """Close the file."""
+        os.close(self._fd)
+
+
+class LiveRoom:
+    """The room of a folder, running `pace` times as fast as `clock`.
+
+    Whoever looks sees it at that instant, under the faults standing in that instant: a fault switched before a request
+    was sent shows in its answer. What was given and what was switched is appended to `given.jsonl` and `faults.jsonl`.
+    """
+
+    def __init__(self, directory: Path, clock: Clock, pace: float = 1.0, seed: int = 0) -> None:
+        self._directory, self._clock, self._pace = directory, clock, pace
+        self._room, self._at = Room(seed=seed), clock.boot()
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+            self._given = Log(directory / "given.jsonl")
+            self._switched = Log(directory / "faults.jsonl")
+        except OSError as error:
+            raise WatchkeeperError(f"{error.filename}: {error.strerror}; the room needs a folder to write in") from None
+        self.faults: frozenset[str] = frozenset()
+        self.look()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._given.close()
+        self._switched.close()
+
+    def look(self) -> Room:
+        """Move on to now, note which faults stand, and return the room."""
+        at = self._clock.boot()
+        room = step(self._room, self.faults, (at - self._at) * self._pace)
+        faults = standing(self._directory)
+        if faults != self.faults:
+            room = step(room, faults, 0.0)
+            for fault in sorted(faults ^ self.faults):
+                self._switched.write({"at": self._clock.wall(), "fault": fault, "on": fault in faults})
+        self._room, self._at, self.faults = room, at, faults
+        return room
+
+    def stands(self, fault: str) -> bool:
+        """Whether a fault stands now."""
+        return fault in standing(self._directory)
+
+    def gave(self, device: str, values: Mapping[str, int | str]) -> None:
+        """Write down the values of one answer, by numeric OID, before it leaves."""
+        self._given.write({"at": self._clock.wall(), "device": device, "values": values})

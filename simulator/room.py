@@ -1,0 +1,84 @@
+"""The room's physics, pure: what air, air conditioner, mains and battery do while faults stand.
+
+Every fault breaks one thing and nothing else, so that a test or a demonstration sees the alarms it asked for: the air
+conditioner hangs on a feed of its own and outlives a power cut, and its humidifier outlives its compressor.
+"""
+
+import hashlib
+import math
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, replace
+
+HEAT = "heat"
+DAMP = "damp"
+POWER_CUT = "power-cut"
+
+SETPOINT_CELSIUS, SETPOINT_PERCENT = 22.0, 50.0
+_HOT_CELSIUS, _DAMP_PERCENT = 35.0, 80.0  # where the room ends if nobody comes
+_COOLING_S, _HEATING_S = 300.0, 1800.0  # time constants: the air is quick, walls and racks are slow
+_HUMIDITY_S = 600.0
+
+FULL_RUNTIME_S = 1800.0  # what a full battery lasts
+_CHARGING_S = 7200.0  # empty to full
+LOW_RUNTIME_S = 600.0  # RFC 1628 upsConfigLowBattTime, as seconds
+
+_NOISE_S = 1.0  # how long one drop of noise lasts
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """The room at one instant; it starts cool, at half humidity, on mains and charged. `elapsed_s` and all other
+    seconds are the room's own, which `simulate room --pace` makes run faster than the wall clock's."""
+
+    elapsed_s: float = 0.0
+    temperature_celsius: float = SETPOINT_CELSIUS
+    humidity_percent: float = SETPOINT_PERCENT
+    compressor: bool = True
+    humidifier: bool = True
+    mains: bool = True
+    mains_lost: int = 0
+    on_battery_s: float = 0.0
+    charge_percent: float = 100.0
+    seed: int = 0
+
+    @property
+    def runtime_s(self) -> float:
+        """How long the battery would last from here."""
+        return self.charge_percent / 100 * FULL_RUNTIME_S
+
+    @property
+    def powered(self) -> bool:
+        """Whether the UPS still feeds its load."""
+        return self.mains or self.charge_percent > 0
+
+    def noise(self, what: str) -> float:
+        """A number in -1..1 for this second, the same for the same seed, `what` and second."""
+        spot = f"{self.seed}/{what}/{int(self.elapsed_s / _NOISE_S)}"
+        return int.from_bytes(hashlib.blake2s(spot.encode(), digest_size=4).digest()) / (2**31 - 0.5) - 1
+
+
+def step(room: Room, faults: AbstractSet[str], dt: float) -> Room:
+    """Let `dt` seconds of the room pass under `faults`. Exact: many small steps end where one large step ends; a step
+    of 0 s only shows what broke or was mended."""
+    heat, damp, cut = HEAT in faults, DAMP in faults, POWER_CUT in faults
+    charge = -100 / FULL_RUNTIME_S if cut else 100 / _CHARGING_S
+    return replace(
+        room,
+        elapsed_s=room.elapsed_s + dt,
+        temperature_celsius=_relax(
+            room.temperature_celsius,
+            _HOT_CELSIUS if heat else SETPOINT_CELSIUS,
+            dt / (_HEATING_S if heat else _COOLING_S),
+        ),
+        humidity_percent=_relax(room.humidity_percent, _DAMP_PERCENT if damp else SETPOINT_PERCENT, dt / _HUMIDITY_S),
+        compressor=not heat,
+        humidifier=not damp,
+        mains=not cut,
+        mains_lost=room.mains_lost + (cut and room.mains),
+        on_battery_s=room.on_battery_s + dt if cut else 0.0,
+        charge_percent=min(max(room.charge_percent + charge * dt, 0.0), 100.0),
+    )
+
+
+def _relax(value: float, target: float, constants: float) -> float:
+    return target + (value - target) * math.exp(-constants)
