@@ -1,0 +1,260 @@
+"""`watchkeeper collector ...`: run it, give out tokens, back it up; and what an engineer does to incidents over HTTP."""
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from model.errors import SecretError, WatchkeeperError
+
+if TYPE_CHECKING:
+    from collector.config import Place
+    from collector.store.engine import Store
+
+CONFIG = click.option(
+    "--config", "file", type=click.Path(path_type=Path), default=Path("collector.yml"), show_default=True,
+    help="The collector's settings.",
+)  # fmt: skip
+URL = click.option("--url", envvar="WATCHKEEPER_URL", default="http://127.0.0.1:8760", show_default=True)
+TOKEN_FILE = click.option(
+    "--token-file", type=click.Path(path_type=Path), envvar="WATCHKEEPER_TOKEN_FILE",
+    default=Path("~/.config/watchkeeper/token"), show_default=True,
+    help="A file with your own token that only you can read (mode 0600).",
+)  # fmt: skip
+NOTE = click.option("--note", default="", help="A sentence for the timeline.")
+
+
+@click.group()
+def collector() -> None:
+    """Keep incidents, climb the ladder, page people."""
+
+
+@collector.command()
+@CONFIG
+def run(file: Path) -> None:
+    """Run until SIGTERM. SIGHUP reads the books again (they are also read when a file changes)."""
+    import logging
+
+    from collector.main import run as run_collector
+
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    logging.getLogger("apscheduler").setLevel(logging.WARNING)
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    run_collector(_place(file))
+
+
+@collector.command()
+@CONFIG
+def check(file: Path) -> None:
+    """Read collector.yml and all the books, and say every problem."""
+    from collector.orders import read_orders
+
+    place = _place(file)
+    orders = read_orders(place.path(place.config.books))
+    books = orders.books
+    print(
+        f"{len(books.inventory.agents)} agents, {len(books.inventory.devices)} devices, "
+        f"{len(books.contacts.people)} people, {len(orders.rules.rules)} rules: no problems"
+    )
+
+
+@collector.group()
+def token() -> None:
+    """Tokens: an agent pushes with one, a person acts with one. Only their SHA-256 is stored."""
+
+
+@token.command("agent")
+@click.argument("name")
+@click.option("--file", "out", type=click.Path(path_type=Path), help="Write it here (mode 0600) instead of printing it.")
+@CONFIG
+def token_agent(name: str, out: Path | None, file: Path) -> None:
+    """Make a token for an agent of the inventory."""
+    from collector.tokens import Kind
+
+    _mint(file, Kind.AGENT, name, out)
+
+
+@token.command("person")
+@click.argument("name")
+@click.option("--file", "out", type=click.Path(path_type=Path), help="Write it here (mode 0600) instead of printing it.")
+@CONFIG
+def token_person(name: str, out: Path | None, file: Path) -> None:
+    """Make a token for a person of contacts.yml."""
+    from collector.tokens import Kind
+
+    _mint(file, Kind.PERSON, name, out)
+
+
+@token.command()
+@click.argument("kind", type=click.Choice(["agent", "person"]))
+@click.argument("name")
+@CONFIG
+def revoke(kind: str, name: str, file: Path) -> None:
+    """Forget every token of an agent or person, browser sessions included."""
+    from collector.tokens import Kind
+    from collector.tokens import revoke as forget
+
+    print(f"{forget(_store(_place(file)), Kind(kind), name)} tokens of {kind} {name} forgotten")
+
+
+@collector.command()
+@click.argument("person")
+@CONFIG
+def link(person: str, file: Path) -> None:
+    """Print a one-time URL, good for an hour, that opens the pages as this person."""
+    import time
+
+    from collector.tokens import TICKET_S, Kind, mint
+
+    place = _place(file)
+    _must_exist(place, Kind.PERSON, person)
+    ticket = mint(_store(place), Kind.TICKET, person, time.time(), TICKET_S)
+    print(f"{place.config.url}/enter?ticket={ticket}")
+
+
+@collector.command()
+@click.argument("out", type=click.Path(path_type=Path))
+@CONFIG
+def backup(out: Path, file: Path) -> None:
+    """Copy the whole store into one file, while the collector runs."""
+    import time
+
+    from collector.backup import backup as write
+
+    counts = write(_store(_place(file)), out, time.time())
+    print(f"{out}: {sum(counts.values())} rows of {len(counts)} tables")
+
+
+@collector.command()
+@click.argument("source", type=click.Path(path_type=Path, exists=True))
+@CONFIG
+def restore(source: Path, file: Path) -> None:
+    """Fill an empty store from a backup."""
+    from collector.backup import restore as fill
+
+    counts = fill(_store(_place(file)), source)
+    print(f"{sum(counts.values())} rows of {len(counts)} tables restored")
+
+
+@collector.command()
+@URL
+def incidents(url: str) -> None:
+    """List the open incidents."""
+    for one in _ask("GET", url, "/api/v1/incidents", None, None)["incidents"]:
+        print(f"{one['incident']:>6}  {one['level']:<8}  {one['device']:<20}  {one['title']}")
+
+
+@collector.command()
+@click.argument("number", type=int)
+@NOTE
+@URL
+@TOKEN_FILE
+def acknowledge(number: int, note: str, url: str, token_file: Path) -> None:
+    """Say that you are working on an incident. It does not stop the ladder."""
+    _act(url, token_file, number, "acknowledge", note)
+
+
+@collector.command()
+@click.argument("number", type=int)
+@NOTE
+@URL
+@TOKEN_FILE
+def resolve(number: int, note: str, url: str, token_file: Path) -> None:
+    """Close an incident that no reading can close any more; refused while its latest verdict is bad."""
+    _act(url, token_file, number, "resolve", note)
+
+
+@collector.command()
+@click.argument("number", type=int)
+@NOTE
+@URL
+@TOKEN_FILE
+def escalate(number: int, note: str, url: str, token_file: Path) -> None:
+    """It cannot be resolved here: climb to the next rung at once."""
+    _act(url, token_file, number, "escalate", note)
+
+
+# ---- the parts ----
+
+
+def _place(file: Path) -> "Place":
+    from collector.config import read_config
+
+    try:
+        return read_config(file)
+    except OSError as error:
+        raise WatchkeeperError(f"{file}: {error.strerror}; `watchkeeper init DIR` writes starter files") from None
+
+
+def _store(place: "Place") -> "Store":
+    from collector.main import open_secrets, open_store
+
+    return open_store(place, open_secrets(place))
+
+
+def _must_exist(place: "Place", kind: Any, name: str) -> None:
+    from collector.bookkeeping import read_books
+    from collector.tokens import Kind
+
+    books = read_books(place.path(place.config.books))
+    if kind is Kind.AGENT and all(agent.agent != name for agent in books.inventory.agents):
+        raise WatchkeeperError(f"no agent is called `{name}` in inventory.yml")
+    if kind is Kind.PERSON and all(person.person != name for person in books.contacts.people):
+        raise WatchkeeperError(f"no person is called `{name}` in contacts.yml")
+
+
+def _mint(file: Path, kind: Any, name: str, out: Path | None) -> None:
+    import time
+
+    from collector.tokens import mint
+
+    place = _place(file)
+    _must_exist(place, kind, name)
+    text = mint(_store(place), kind, name, time.time())
+    if out is None:
+        print(text)
+        return
+    with os.fdopen(os.open(out, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as handle:
+        handle.write(text + "\n")
+    print(f"{out}: the token of {name} (mode 0600)")
+
+
+def _act(url: str, token_file: Path, number: int, what: str, note: str) -> None:
+    answer = _ask("POST", url, f"/api/v1/incidents/{number}/{what}", {"note": note}, _own_token(token_file))
+    print(f"incident {number}: {what}d" if what.endswith("e") else f"incident {number}: {what}", f"({answer['state']})")
+
+
+def _own_token(file: Path) -> str:
+    file = file.expanduser()
+    try:
+        mode = file.stat().st_mode & 0o777
+        if mode & 0o077:
+            raise SecretError(f"{file}: others can read it (mode {mode:04o}); run `chmod 600 {file}`")
+        return file.read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise SecretError(
+            f"{file}: {error.strerror}; `watchkeeper collector token person NAME --file {file}` makes one"
+        ) from None
+
+
+def _ask(method: str, url: str, path: str, body: Any, bearer: str | None) -> Any:
+    import requests
+
+    headers = {"Authorization": f"Bearer {bearer}"} if bearer else {}
+    try:
+        answer = requests.request(method, url.rstrip("/") + path, json=body, headers=headers, timeout=10)
+    except requests.RequestException as error:
+        raise WatchkeeperError(f"no answer from {url}: {type(error).__name__}; is the collector running?") from None
+    if not answer.ok:
+        raise WatchkeeperError(_reason(answer))
+    return answer.json()
+
+
+def _reason(answer: Any) -> str:
+    try:
+        body = answer.json()
+        return f"{answer.status_code}: {body.get('error') or body.get('detail') or body}"
+    except ValueError:
+        return f"{answer.status_code}: {answer.reason}"

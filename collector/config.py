@@ -1,0 +1,78 @@
+"""collector.yml: where the collector listens, keeps its store and finds the operator's books."""
+
+import ipaddress
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from documents.bind import load
+
+_LOOPBACK_NAMES = ("localhost",)
+
+
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """PEM files for HTTPS."""
+
+    certificate: str
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """The collector's own settings. Paths are relative to the file's folder.
+
+    `store` is a path (SQLite) or the *name* of the secret that holds a PostgreSQL URL, written `secret:NAME`.
+    `hosts` are the names the pages may be asked under, besides the address it listens on; `reserve` is how much of the
+    store's disk must stay free; `history` is how long readings are kept.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 8760
+    store: str = "collector.db"
+    books: str = "."
+    secrets: str | None = None
+    hosts: tuple[str, ...] = ()
+    tls: Tls | None = None
+    reserve_bytes: int = 256_000_000
+    history_s: float = 48 * 3600.0
+
+    def check(self) -> Iterator[tuple[str, str]]:
+        """Yield (key, what is wrong)."""
+        if not 0 < self.port < 65536:  # noqa: PLR2004 -- the ports there are
+            yield "port", f"`{self.port}` is not a port"
+        if not self.loopback and self.tls is None:
+            yield "host", f"`{self.host}` is reached from outside: set `tls`, or listen on 127.0.0.1"
+
+    @property
+    def loopback(self) -> bool:
+        """Whether only this machine can reach us."""
+        if self.host in _LOOPBACK_NAMES:
+            return True
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return False
+
+    @property
+    def url(self) -> str:
+        """Where a browser finds us."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{'https' if self.tls else 'http'}://{host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A configuration and the folder its paths start from."""
+
+    config: Config
+    folder: Path
+
+    def path(self, written: str) -> Path:
+        """A path of the file, made absolute."""
+        return (self.folder / written).absolute()
+
+
+def read_config(file: Path) -> Place:
+    """Read collector.yml. Raises ConfigError with every problem in it, OSError where it cannot be read."""
+    return Place(load(file.read_text(encoding="utf-8"), str(file), Config), file.absolute().parent)

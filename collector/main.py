@@ -1,0 +1,149 @@
+"""Builds the real collector: clocks, sockets, store, channels; nobody else does."""
+
+import logging
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from types import FrameType
+
+import uvicorn
+from apscheduler.schedulers.background import BackgroundScheduler
+
+from channels.open import open_channel
+from collector.config import Place
+from collector.ingest import Ingest
+from collector.journal import Journal
+from collector.judge import Judge
+from collector.metrics import Metrics
+from collector.office import Books, Office
+from collector.outbox import Outbox
+from collector.requests import Requests
+from collector.retention import forget_old
+from collector.store.engine import Store
+from collector.store.migrate import migrate
+from collector.watch import Watch
+from collector.web.app import build_app
+from documents.secrets import Secrets
+from model.clock import SystemClock
+from model.notify import notify, watchdog_s
+
+log = logging.getLogger(__name__)
+_STUCK_S = 30.0
+_SECRET = "secret:"
+
+
+def open_secrets(place: Place) -> Secrets:
+    """The collector's secrets. Raises SecretError."""
+    return Secrets(place.path(place.config.secrets) if place.config.secrets else None)
+
+
+def open_store(place: Place, secrets: Secrets) -> Store:
+    """The store that collector.yml names, brought to the newest schema. Raises StoreError, SecretError."""
+    written = place.config.store
+    if written.startswith(_SECRET):
+        store = Store(secrets.get(written.removeprefix(_SECRET)).reveal())
+    else:
+        file = place.path(written)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        os.close(os.open(file, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
+        store = Store(f"sqlite:///{file}")
+    migrate(store)
+    return store
+
+
+class Collector:
+    """Everything that runs, wired up once."""
+
+    def __init__(self, place: Place) -> None:
+        self.place = place
+        config = place.config
+        self.clock = SystemClock()
+        books = Books(place.path(config.books))
+        orders = books.read()
+        secrets = open_secrets(place)
+        self.store = open_store(place, secrets)
+        self.office = Office(self.store, self.clock, orders, config.url)
+        self.office.adopt(orders)
+        self.outbox = Outbox(self.office, partial(open_channel, secrets=secrets))
+        judge = Judge(self.office, config.reserve_bytes)
+        requests = Requests(self.store)
+        self.watch = Watch(self.office, books, judge, requests, self.outbox)
+        self.journal = Journal(self.store, self.office, self.clock, self.watch.wake)
+        self.ingest = Ingest(self.office, self.journal, requests, lambda: judge.full)
+        metrics = Metrics(self.office, self.journal, self.ingest)
+        self.app = build_app(self.office, self.ingest, metrics, config.hosts, open_reading=config.loopback)
+        self.books = books
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Start every thread, and end them all in the order the data flows."""
+        retention = BackgroundScheduler(timezone="UTC")
+        tidy = partial(self._tidy, self.place.config.history_s)
+        retention.add_job(tidy, "interval", hours=1, jitter=300, coalesce=True, max_instances=1)
+        self.journal.start()
+        self.outbox.start()
+        self.watch.start()
+        retention.start()
+        try:
+            yield
+        finally:
+            retention.shutdown(wait=False)
+            self.journal.stop()
+            self.watch.stop()
+            self.outbox.stop()
+            self.store.close()
+
+    def alive(self) -> bool:
+        """Whether every thread has turned lately."""
+        beats = (self.journal.beat, self.watch.beat, self.outbox.beat)
+        return self.clock.boot() - min(beats) < _STUCK_S
+
+    def _tidy(self, history_s: float) -> None:
+        try:
+            forget_old(self.store, self.clock.wall(), history_s)
+        except Exception:
+            log.exception("old readings could not be deleted; tried again within the hour")
+
+
+def run(place: Place) -> None:
+    """Run until SIGTERM or SIGINT. Raises WatchkeeperError where it cannot start."""
+    collector = Collector(place)
+    config = place.config
+    server = uvicorn.Server(
+        uvicorn.Config(
+            collector.app, host=config.host, port=config.port, access_log=False, log_level="warning",
+            lifespan="off", server_header=False, date_header=False, timeout_graceful_shutdown=3, backlog=2048,
+            ssl_certfile=str(place.path(config.tls.certificate)) if config.tls else None,
+            ssl_keyfile=str(place.path(config.tls.key)) if config.tls else None,
+        )
+    )  # fmt: skip
+
+    def reload(_signal: int, _frame: FrameType | None) -> None:
+        threading.Thread(target=collector.books.refresh, args=(collector.office,), kwargs={"force": True}).start()
+
+    signal.signal(signal.SIGHUP, reload)
+    done = threading.Event()
+    with collector.running():
+        heart = threading.Thread(target=_beat, args=(collector, server, done), name="heart", daemon=True)
+        heart.start()
+        try:
+            server.run()
+        finally:
+            done.set()
+            notify("STOPPING=1")
+
+
+def _beat(collector: Collector, server: uvicorn.Server, done: threading.Event) -> None:
+    """Tell systemd that we serve, and go on saying so while every thread turns."""
+    while not server.started and not done.wait(0.05):
+        pass
+    if server.started:
+        log.info("the collector serves at %s", collector.place.config.url)
+        notify("READY=1")
+    interval = (watchdog_s() or 20.0) / 2
+    while not done.wait(interval):
+        if collector.alive():
+            notify("WATCHDOG=1")

@@ -1,0 +1,106 @@
+"""Who is told what, written into the outbox in the same transaction as the reason for it."""
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+
+from collector.books import Ladder, Person, Rung
+from collector.duty import audience, people_of
+from collector.i18n import translator
+from collector.incidents import Incident
+from collector.ladder import Step, ladder_for
+from collector.messages import Kind, Telling, compose
+from collector.orders import Orders
+from collector.store.engine import Store
+from collector.store.schema import outbox
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """Writes notices under the orders in force. `url` is where the pages are."""
+
+    store: Store
+    orders: Orders
+    url: str = ""
+
+    def page(self, connection: sa.Connection, incident: Incident, step: Step, now: float) -> None:
+        """A rung was decided: everybody it names, or the ladder's fallback where a role is nobody."""
+        ladder = self._ladder(incident, step)
+        rung = next((rung for rung in ladder.rungs if rung.rung == step.rung), None)
+        rung = rung or Rung(step.rung, 0.0, ladder.fallback)
+        told = audience(rung, ladder, self.orders.books, self.orders.owner(incident.device), now)
+        missing = ", ".join(told.missing_roles)
+        for person in told.people:
+            say = translator(person.language)
+            because = say("Told to you because nobody is: {roles}").format(roles=missing) if missing else ""
+            self._put(connection, Telling(Kind.PAGE, incident, person, now, rung, because, self._link(incident)))
+
+    def instead(self, connection: sa.Connection, incident: Incident, rung: str, unreached: str, now: float) -> bool:
+        """Somebody could not be reached on any channel: tell the next person of the fallback who has not been told.
+        False if there is none."""
+        ladder = ladder_for(incident.level, self.orders.books.ladders)
+        told = self.told(connection, incident) | {unreached}
+        for person in people_of(ladder.fallback, self.orders.books, self.orders.owner(incident.device), now):
+            if person.person in told:
+                continue
+            say = translator(person.language)
+            because = say("Told to you because {person} could not be reached").format(person=unreached)
+            step = next((one for one in ladder.rungs if one.rung == rung), None)
+            telling = Telling(Kind.PAGE, incident, person, now, step, because, self._link(incident))
+            self._put(connection, telling, rung)
+            return True
+        return False
+
+    def tell(self, connection: sa.Connection, kind: Kind, incident: Incident, names: Iterable[str], now: float) -> None:
+        """Tell these people what became of the incident; who left the books meanwhile is left out."""
+        people = {person.person: person for person in self.orders.books.contacts.people}
+        for name in sorted(names):
+            if name in people:
+                self._put(connection, Telling(kind, incident, people[name], now, url=self._link(incident)))
+
+    def tell_duty(self, connection: sa.Connection, kind: Kind, incident: Incident, now: float) -> None:
+        """Tell whoever is on duty, once."""
+        ladder = ladder_for(incident.level, self.orders.books.ladders)
+        told = audience(ladder.rungs[0], ladder, self.orders.books, self.orders.owner(incident.device), now)
+        self.tell(connection, kind, incident, [person.person for person in told.people], now)
+
+    def told(self, connection: sa.Connection, incident: Incident) -> set[str]:
+        """Who was paged for this incident and has not heard since that it is over."""
+        paged: set[str] = set()
+        query = sa.select(outbox.c.person, outbox.c.kind).where(outbox.c.incident == incident.incident)
+        for row in connection.execute(query.order_by(outbox.c.id)):
+            if row.kind in (Kind.RECOVERED, Kind.WITHDRAWN):
+                paged.discard(row.person)
+            elif row.kind == Kind.PAGE:
+                paged.add(row.person)
+        return paged
+
+    def _ladder(self, incident: Incident, step: Step) -> Ladder:
+        ladders = self.orders.books.ladders
+        named = (ladder for ladder in ladders.ladders if ladder.ladder == step.ladder)
+        return next(named, None) or ladder_for(incident.level, ladders)
+
+    def _link(self, incident: Incident) -> str:
+        return f"{self.url}/incidents/{incident.incident}" if self.url else ""
+
+    def _put(self, connection: sa.Connection, telling: Telling, rung: str = "") -> None:
+        subject, text, facts = compose(telling, self.orders)
+        incident = telling.incident
+        place = rung or (telling.rung.rung if telling.rung else telling.kind.value)
+        row: dict[str, Any] = {
+            "key": idempotency_key(incident, place, telling.person),
+            "incident": incident.incident, "round": incident.round, "kind": telling.kind.value, "rung": place,
+            "person": telling.person.person, "created_at": telling.now, "subject": subject, "text": text,
+            "facts": json.dumps(facts, ensure_ascii=False), "state": "pending", "next_at": telling.now, "channel": 0,
+            "attempts": 0, "handed_on": False,
+        }  # fmt: skip
+        connection.execute(self.store.insert_new(outbox), row)
+
+
+def idempotency_key(incident: Incident, place: str, person: Person) -> str:
+    """The same thing said to the same person about the same round is the same message, whoever decides it again. The
+    fault's time keeps two stores (a restored backup, say) from meaning different things by one number."""
+    return f"{incident.incident}-{incident.round}-{int(incident.began_at)}-{place}-{person.person}"

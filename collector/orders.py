@@ -1,0 +1,81 @@
+"""What the operator has ordered, all of it as one value: books, rules, and the share of it that each agent gets.
+
+A reload builds a whole new value or, with a problem anywhere, none at all.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from rules.load import RuleSet, load_rules, shipped
+
+from collector.bookkeeping import read_books
+from collector.books import Agent, Books
+from model.batch import Bundle, Document
+from model.device import Category, Device
+
+
+@dataclass(frozen=True, slots=True)
+class Orders:
+    """Books and rules in force. `bundles` is what each agent is handed, ready to send."""
+
+    books: Books
+    rules: RuleSet
+    devices: Mapping[str, Device]
+    agents: Mapping[str, Agent]
+    bundles: Mapping[str, Bundle]
+
+    def owner(self, device: str) -> str:
+        """The person who owns a device or an agent; empty where nobody does."""
+        if device in self.devices:
+            return self.devices[device].owner
+        return self.agents[device].owner if device in self.agents else ""
+
+    def device(self, name: str) -> Device | None:
+        """The device of that name. An agent counts as one: it is what falls silent."""
+        if name in self.devices or name not in self.agents:
+            return self.devices.get(name)
+        agent = self.agents[name]
+        return Device(name, name, Category.WATCHKEEPER, "", owner=agent.owner, location=agent.location)
+
+
+def read_orders(folder: Path) -> Orders:
+    """Read inventory, contacts, ladders and rules/*.yml, profiles/*.yml. Raises ConfigError with every problem."""
+    return make_orders(read_books(folder), documents(folder / "rules"), documents(folder / "profiles"))
+
+
+def make_orders(
+    books: Books, own_rules: tuple[Document, ...] = (), profiles: tuple[Document, ...] = ()
+) -> Orders:
+    """Put books and the operator's own rules together with the shipped ones."""
+    rules = (*shipped(), *own_rules)
+    return Orders(
+        books,
+        load_rules(rules),
+        {device.device: device for device in books.inventory.devices},
+        {agent.agent: agent for agent in books.inventory.agents},
+        {agent.agent: _bundle(agent, books, rules, profiles) for agent in books.inventory.agents},
+    )
+
+
+def documents(folder: Path) -> tuple[Document, ...]:
+    """Every YAML file of a folder, in the order of their names."""
+    return tuple(Document(str(file), file.read_text(encoding="utf-8")) for file in sorted(folder.glob("*.yml")))
+
+
+def _bundle(agent: Agent, books: Books, rules: tuple[Document, ...], profiles: tuple[Document, ...]) -> Bundle:
+    share = tuple(
+        replace(device, owner="", vendor="") for device in books.inventory.devices if device.agent == agent.agent
+    )
+    named = tuple(Document(Path(one.name).name, one.text) for one in rules)
+    bundle = Bundle("", agent.agent, agent.interval_s, share, named, profiles)
+    text = json.dumps(to_json(bundle), sort_keys=True, ensure_ascii=False)
+    return replace(bundle, version=hashlib.sha256(text.encode()).hexdigest()[:16])
+
+
+def to_json(bundle: Bundle) -> dict[str, Any]:
+    """The bundle as docs/protocol.md has it."""
+    return asdict(bundle)

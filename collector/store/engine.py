@@ -1,0 +1,128 @@
+"""Open the store, and run transactions on it. The only place that knows the two databases apart."""
+
+import contextlib
+import errno
+import sqlite3
+import threading
+from collections.abc import Container, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import DBAPIError
+
+from collector.store.schema import metadata, tally
+from model.errors import StoreError, StoreFull
+
+_DISK_FULL = "53100"  # PostgreSQL, appendix A: disk_full
+_BUSY_MS = 10_000
+
+
+class Store:
+    """A database and its transactions. `write` transactions of one process queue up instead of colliding."""
+
+    def __init__(self, url: str) -> None:
+        self.url = sa.make_url(url)
+        self.embedded = self.url.get_backend_name() == "sqlite"
+        if self.embedded:
+            # A thread keeps its connection; readers never wait for the writer (WAL).
+            self.engine = sa.create_engine(self.url, connect_args={"timeout": _BUSY_MS / 1000})
+            sa.event.listen(self.engine, "connect", _prepare_sqlite)
+            sa.event.listen(self.engine, "begin", _begin_sqlite)
+        else:
+            self.engine = sa.create_engine(self.url, pool_pre_ping=True, pool_size=8, max_overflow=8)
+        self._writer: contextlib.AbstractContextManager[Any] = (
+            threading.RLock() if self.embedded else contextlib.nullcontext()
+        )
+
+    @property
+    def folder(self) -> Path | None:
+        """Where an embedded store lies, to watch its disk; None where another machine holds it."""
+        return Path(self.url.database).parent if self.embedded and self.url.database else None
+
+    @contextlib.contextmanager
+    def write(self) -> Iterator[sa.Connection]:
+        """One transaction that may write. Raises StoreFull where the disk is full, StoreError for anything else."""
+        with self._writer, _translated(), self._connect(writes=True) as connection, connection.begin():
+            yield connection
+
+    @contextlib.contextmanager
+    def read(self, *, steady: bool = False) -> Iterator[sa.Connection]:
+        """One transaction that only reads. With `steady` all its statements see one moment (SQLite's always do)."""
+        level = {"isolation_level": "REPEATABLE READ"} if steady and not self.embedded else {}
+        with _translated(), self._connect(**level) as connection, connection.begin():
+            yield connection
+
+    def _connect(self, **options: Any) -> sa.Connection:
+        return self.engine.connect().execution_options(**options)
+
+    def renumber(self, connection: sa.Connection) -> None:
+        """After rows were written with numbers of their own: let the next numbers come after them."""
+        if self.embedded:
+            return  # SQLite looks at the rows
+        for table in metadata.sorted_tables:
+            for column in table.primary_key.columns:
+                if column.autoincrement is True:
+                    highest = sa.select(sa.func.coalesce(sa.func.max(column), 0) + 1).scalar_subquery()
+                    sequence = sa.func.pg_get_serial_sequence(table.name, column.name)
+                    connection.execute(sa.select(sa.func.setval(sequence, highest, sa.false())))
+
+    def upsert(self, table: sa.Table, *, newer: str = "", keep: Container[str] = ()) -> sa.Insert:
+        """An insert that overwrites the row with the same primary key but for the columns in `keep`; with `newer`, only
+        if the new value of that column is not below the old one."""
+        statement = self._insert(table)
+        keys = [column.name for column in table.primary_key.columns]
+        names = [column.name for column in table.columns if column.name not in keys and column.name not in keep]
+        new = {name: statement.excluded[name] for name in names}
+        where = table.c[newer] <= statement.excluded[newer] if newer else None
+        return statement.on_conflict_do_update(index_elements=keys, set_=new, where=where)
+
+    def insert_new(self, table: sa.Table) -> sa.Insert:
+        """An insert that leaves a row alone that is already there."""
+        return self._insert(table).on_conflict_do_nothing()
+
+    def _insert(self, table: sa.Table) -> "sqlite.Insert | postgresql.Insert":
+        return sqlite.insert(table) if self.embedded else postgresql.insert(table)
+
+    def count_up(self, connection: sa.Connection, tallies: Mapping[str, int]) -> None:
+        """Add to counters that must survive restarts."""
+        rows = [{"name": name, "count": count} for name, count in tallies.items() if count]
+        if rows:
+            statement = self._insert(tally)
+            total = {"count": tally.c.count + statement.excluded.count}
+            connection.execute(statement.on_conflict_do_update(index_elements=["name"], set_=total), rows)
+
+    def close(self) -> None:
+        """Give the connections back."""
+        self.engine.dispose()
+
+
+def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
+    connection.isolation_level = None  # we begin ourselves, so that a writer locks at once
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "temp_store=MEMORY", "wal_autocheckpoint=4000"):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin_sqlite(connection: sa.Connection) -> None:
+    writes = connection.get_execution_options().get("writes", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+@contextlib.contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except DBAPIError as error:
+        raise _translate(error.orig or error) from error
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            raise StoreFull("the store's disk is full") from error
+        raise
+
+
+def _translate(cause: BaseException) -> StoreError:
+    full = getattr(cause, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL or getattr(cause, "sqlstate", "") == _DISK_FULL
+    if full:
+        return StoreFull("the store's disk is full; free some space, nothing is lost meanwhile: agents keep what they have")
+    return StoreError(f"the store refused: {str(cause).strip()}")

@@ -1,0 +1,152 @@
+"""Incidents, transitions and rungs as rows, and back."""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import sqlalchemy as sa
+
+from collector.incidents import Change, Incident, Kind, State, Transition
+from collector.ladder import Step
+from collector.store.schema import incident, rung, transition
+from model.verdict import Evidence, Key, Level
+from model.wire import decode_evidence, encode_evidence
+
+Row = sa.Row[Any]
+
+
+def to_text(evidence: Evidence) -> str:
+    """Evidence as JSON: the wire form, with the time of the first bad value instead of its age."""
+    body = encode_evidence(evidence, 0.0)
+    if "first_age_s" in body:
+        body["first_at"] = evidence.first_at
+    return json.dumps(body, ensure_ascii=False, separators=(",", ":"))
+
+
+def from_text(text: str) -> Evidence:
+    """The inverse of `to_text`."""
+    body = json.loads(text)
+    body["first_age_s"] = 0.0
+    return decode_evidence(body, body.get("first_at", 0.0))
+
+
+def incident_of(row: Row) -> Incident:
+    """One row of `incident`."""
+    return Incident(
+        incident=row.incident, device=row.device, rule=row.rule, instance=row.instance, agent=row.agent,
+        state=State(row.state), level=Level(row.level), verdict=Level(row.verdict), verdict_id=row.verdict_id,
+        round=row.round, began_at=row.began_at, ended_at=row.ended_at, acknowledged_at=row.acknowledged_at,
+        acknowledged_by=row.acknowledged_by, evidence=from_text(row.evidence),
+    )  # fmt: skip
+
+
+def _values(one: Incident) -> dict[str, Any]:
+    return {
+        "device": one.device, "rule": one.rule, "instance": one.instance, "agent": one.agent, "state": one.state.value,
+        "level": one.level.value, "verdict": one.verdict.value, "verdict_id": one.verdict_id, "round": one.round,
+        "began_at": one.began_at, "ended_at": one.ended_at, "acknowledged_at": one.acknowledged_at,
+        "acknowledged_by": one.acknowledged_by, "evidence": to_text(one.evidence),
+    }  # fmt: skip
+
+
+def latest_of(connection: sa.Connection, keys: Iterable[Key]) -> dict[Key, Incident]:
+    """The newest incident of each key, open or not; absent where there never was one."""
+    found: dict[Key, Incident] = {}
+    wanted = list(keys)
+    for start in range(0, len(wanted), 200):
+        part = wanted[start : start + 200]
+        newest = (
+            sa.select(sa.func.max(incident.c.incident))
+            .where(sa.tuple_(incident.c.device, incident.c.rule, incident.c.instance).in_(part))
+            .group_by(incident.c.device, incident.c.rule, incident.c.instance)
+        )
+        for row in connection.execute(sa.select(incident).where(incident.c.incident.in_(newest))):
+            one = incident_of(row)
+            found[one.key] = one
+    return found
+
+
+def open_of(connection: sa.Connection, agent: str | None = None) -> list[Incident]:
+    """The open incidents, of one agent or all, oldest first."""
+    query = sa.select(incident).where(incident.c.state == State.OPEN.value).order_by(incident.c.incident)
+    if agent is not None:
+        query = query.where(incident.c.agent == agent)
+    return [incident_of(row) for row in connection.execute(query)]
+
+
+def one(connection: sa.Connection, number: int, *, lock: bool = False) -> Incident | None:
+    """The incident of that number. With `lock`, nobody else changes it before our transaction ends."""
+    query = sa.select(incident).where(incident.c.incident == number)
+    row = connection.execute(query.with_for_update() if lock else query).first()
+    return incident_of(row) if row else None
+
+
+def save(connection: sa.Connection, change: Change, recorded_at: float) -> Incident:
+    """Write an incident and what brought it there; returns it with its number."""
+    now = change.incident
+    if now.incident:
+        connection.execute(sa.update(incident).where(incident.c.incident == now.incident), _values(now))
+        number = now.incident
+    else:
+        added = sa.insert(incident).returning(incident.c.incident)
+        number = int(connection.execute(added, _values(now)).scalar_one())
+    rows = [
+        {
+            "incident": number, "round": now.round, "kind": step.kind.value, "at": step.at, "recorded_at": recorded_at,
+            "by": step.by, "level": step.level.value, "note": step.note, "evidence": to_text(now.evidence),
+        }
+        for step in change.transitions
+    ]  # fmt: skip
+    if rows:
+        connection.execute(sa.insert(transition), rows)
+    return now if now.incident else replace(now, incident=number)
+
+
+def transitions_of(connection: sa.Connection, number: int) -> list[tuple[Transition, float]]:
+    """Everything that happened to an incident, oldest first, each with the time it was recorded."""
+    query = sa.select(transition).where(transition.c.incident == number).order_by(transition.c.id)
+    return [
+        (Transition(Kind(row.kind), row.at, row.by, Level(row.level), row.note), row.recorded_at)
+        for row in connection.execute(query)
+    ]
+
+
+def steps_of(connection: sa.Connection, numbers: Sequence[int]) -> dict[tuple[int, int], list[Step]]:
+    """The rungs of these incidents by (incident, round), in the order of their numbers."""
+    query = sa.select(rung).where(rung.c.incident.in_(numbers)).order_by(rung.c.number)
+    found: dict[tuple[int, int], list[Step]] = {}
+    for row in connection.execute(query):
+        step = Step(row.rung, row.number, row.ladder, row.due_at, row.decided_at, row.decided_by)
+        found.setdefault((row.incident, row.round), []).append(step)
+    return found
+
+
+def replace_undecided(connection: sa.Connection, now: Incident, steps: Iterable[Step]) -> None:
+    """Let the undecided rungs of the incident's round be exactly the undecided of `steps`."""
+    drop_undecided(connection, now)
+    rows = [
+        {
+            "incident": now.incident, "round": now.round, "rung": step.rung, "number": step.number,
+            "ladder": step.ladder, "due_at": step.due_at, "decided_at": None, "decided_by": None,
+        }
+        for step in steps
+        if step.decided_at is None
+    ]  # fmt: skip
+    if rows:
+        connection.execute(sa.insert(rung), rows)
+
+
+def drop_undecided(connection: sa.Connection, now: Incident) -> None:
+    """Nothing more is to be climbed."""
+    connection.execute(
+        sa.delete(rung).where(rung.c.incident == now.incident, rung.c.round == now.round, rung.c.decided_at.is_(None))
+    )
+
+
+def claim_step(connection: sa.Connection, now: Incident, step: Step, at: float, by: str) -> bool:
+    """Decide a rung, once: false if somebody did before us."""
+    query = sa.update(rung).where(
+        rung.c.incident == now.incident, rung.c.round == now.round, rung.c.rung == step.rung, rung.c.decided_at.is_(None)
+    )
+    return connection.execute(query, {"decided_at": at, "decided_by": by}).rowcount == 1

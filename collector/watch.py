@@ -1,0 +1,80 @@
+"""The collector's own watch: rungs decided when they are due, silence and disk judged, orders and requests refreshed.
+
+One thread. `wake` decides rungs at once, because a first rung is due the moment its incident is opened.
+"""
+
+import logging
+import threading
+from collections.abc import Callable
+
+from collector.climb import decide_due
+from collector.judge import Judge
+from collector.office import Books, Office
+from collector.outbox import Outbox
+from collector.requests import Requests
+
+log = logging.getLogger(__name__)
+_BEAT_S = 0.5
+
+
+class Watch:
+    """Turns twice a second. A part that fails is logged and does not stop the others."""
+
+    def __init__(self, office: Office, books: Books, judge: Judge, requests: Requests, outbox: Outbox) -> None:
+        self._office = office
+        self._outbox = outbox
+        self._parts: tuple[Callable[[], object], ...] = (
+            lambda: books.refresh(office),
+            judge.look,
+            requests.refresh,
+            self.decide,
+        )
+        self._wake = threading.Event()
+        self._stopped = False
+        self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
+        self.beat = office.clock.boot()
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End after the present turn."""
+        self._stopped = True
+        self._wake.set()
+        self._thread.join(timeout=5)
+
+    def wake(self) -> None:
+        """Something was applied: rungs may be due."""
+        self._wake.set()
+
+    def decide(self) -> None:
+        """Decide every rung that is due, and let the outbox know."""
+        decided = 0
+        while found := decide_due(self._office.desk(), self._office.clock.wall()):
+            decided += found
+        if decided:
+            self._outbox.wake()
+
+    def turn(self) -> None:
+        """Do every part once."""
+        for part in self._parts:
+            _guarded(part)
+        self._outbox.wake()
+
+    def _run(self) -> None:
+        while not self._stopped:
+            if self._wake.wait(timeout=_BEAT_S):
+                self._wake.clear()
+                _guarded(self.decide)
+                self._outbox.wake()
+            else:
+                self.turn()
+            self.beat = self._office.clock.boot()
+
+
+def _guarded(part: Callable[[], object]) -> None:
+    try:
+        part()
+    except Exception:
+        log.exception("a part of the collector's watch failed; it is tried again within a second")

@@ -1,0 +1,28 @@
+"""What a service tells systemd (sd_notify(3)), by hand: datagrams to $NOTIFY_SOCKET. Without one, silence."""
+
+import os
+import socket
+from collections.abc import Mapping
+
+
+def notify(state: str, environ: Mapping[str, str] = os.environ) -> bool:
+    """Send `READY=1`, `WATCHDOG=1`, `STOPPING=1` ... Returns whether somebody was told; a lost word is no error."""
+    address = environ.get("NOTIFY_SOCKET", "")
+    if not address.startswith(("/", "@")):
+        return False
+    if address[0] == "@":  # an abstract socket
+        address = "\0" + address[1:]
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sender:
+        try:
+            sender.sendto(state.encode(), address)
+        except OSError:
+            return False
+    return True
+
+
+def watchdog_s(environ: Mapping[str, str] = os.environ) -> float | None:
+    """How often at the latest systemd wants `WATCHDOG=1`, in seconds, if it watches this very process."""
+    if environ.get("WATCHDOG_PID", str(os.getpid())) != str(os.getpid()):
+        return None
+    microseconds = environ.get("WATCHDOG_USEC", "")
+    return int(microseconds) / 1e6 if microseconds.isdigit() and int(microseconds) else None

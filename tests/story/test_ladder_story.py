@@ -1,0 +1,310 @@
+"""The ladder of the regulation, told as stories with a fake clock, on SQLite and PostgreSQL."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from collector import actions
+from collector.store import rows
+from model.errors import Conflict
+from model.verdict import Level
+from tests.story.world import LADDERS, World, older
+
+WHOLE_LADDER = [(0.0, "day", "duty"), (10.0, "olga", "owner"), (20.0, "olga", "on-site"), (20.0, "hao", "on-site"),
+                (60.0, "amy", "vendor")]  # fmt: skip
+
+
+@pytest.fixture
+def world(store_url: str) -> Iterator[World]:
+    made = World(store_url)
+    yield made
+    made.close()
+
+
+def test_an_unresolved_fault_climbs_the_whole_ladder_and_everyone_hears_of_the_recovery(world: World) -> None:
+    world.push(world.verdict(Level.CRITICAL))
+    world.advance(5)
+    world.act(actions.acknowledge, 1)  # says who is working on it; it does not stop the ladder
+    world.advance(85)
+
+    assert world.pages() == WHOLE_LADDER
+    assert len({one.message.key for one in world.told}) == len(world.told)
+    vendor = world.told[-1].message
+    assert "400 100 2000" in vendor.text
+    assert vendor.facts["vendor"]["contract"] == "C-17"
+
+    world.push(world.verdict(Level.OK))
+    assert sorted(world.pages("recovered")) == [
+        (90.0, person, "recovered") for person in ("amy", "day", "hao", "olga")
+    ]
+    world.advance(120)
+    assert len(world.told) == len(WHOLE_LADDER) + 4  # no page after resolution
+    assert world.happened() == ["opened", "acknowledged", "resolved"]
+
+
+def test_messages_speak_the_reader_s_language_and_the_site_s_time(world: World) -> None:
+    world.push(world.verdict(Level.CRITICAL))
+    world.advance(20)
+    chinese, english = world.told[0].message, world.told[1].message
+    assert "sensor-1" in chinese.subject
+    assert "critical" not in chinese.subject
+    assert "2027-01-15 12:00:00" in english.text  # Shanghai, not UTC
+    assert "24.5 °C" in english.text
+    assert "outside 21 to 23 °C" in english.text
+
+
+def test_recovery_reaches_only_who_was_paged(world: World) -> None:
+    world.push(world.verdict(Level.CRITICAL))
+    world.advance(12)
+    world.push(world.verdict(Level.OK))
+    assert sorted(world.pages("recovered")) == [(12.0, "day", "recovered"), (12.0, "olga", "recovered")]
+
+
+def test_a_restart_changes_nothing_that_a_person_sees(world: World) -> None:
+    world.push(world.verdict(Level.CRITICAL))
+    for _ in range(8):
+        world.advance(10)
+        world.start()
+    assert world.pages() == WHOLE_LADDER
+
+
+def test_the_collector_was_away_for_longer_than_a_rung(world: World) -> None:
+    """A standing fault climbs at once to where it should be; the clock counts from the fault."""
+    world.push(world.verdict(Level.CRITICAL, age_s=25 * 60))
+    assert sorted(world.pages()) == [(0.0, "day", "duty"), (0.0, "hao", "on-site"), (0.0, "olga", "on-site"),
+                                     (0.0, "olga", "owner")]  # fmt: skip
+    assert [one.rung for one in world.told if one.person == "olga"] == ["owner", "on-site"]
+    world.advance(34)
+    assert len(world.told) == 4
+    world.advance(2)
+    assert world.pages()[-1] == (35.0, "amy", "vendor")
+
+
+def test_a_fault_that_came_and_went_is_told_to_duty_once_and_not_climbed(world: World) -> None:
+    bad, good = world.verdict(Level.CRITICAL, age_s=50 * 60), world.verdict(Level.OK, age_s=5 * 60)
+    world.push(bad, good)
+    world.advance(120)
+    assert world.pages() == [(0.0, "day", "passed")]
+    assert world.happened() == ["opened", "resolved"]
+    assert world.incidents()[0].ended_at == pytest.approx(world.began - 300)
+
+
+def test_half_a_story_pages_nobody(world: World) -> None:
+    """A backlog larger than one push: the end of the fault comes in the next one."""
+    world.push(world.verdict(Level.CRITICAL, age_s=50 * 60), more=True)
+    world.advance(0.5)
+    assert world.told == []
+    world.push(world.verdict(Level.OK, age_s=60))
+    world.advance(30)
+    assert world.pages() == [(0.5, "day", "passed")]
+
+
+def test_an_agent_that_dies_in_the_middle_of_its_story_cannot_silence_the_fault(world: World) -> None:
+    world.push(world.verdict(Level.CRITICAL, age_s=11 * 60), more=True)
+    world.advance(2)
+    assert world.pages() == [(1.0, "day", "duty"), (1.0, "olga", "owner")]
+
+
+def test_a_replayed_batch_is_a_no_op(world: World) -> None:
+    body = world.body(world.verdict(Level.CRITICAL))
+    assert [world.deliver(body) for _ in range(3)] == [1, 1, 1]
+    world.advance(11)
+    world.deliver(body)
+    assert world.pages() == [(0.0, "day", "duty"), (10.0, "olga", "owner")]
+    assert world.happened() == ["opened"]
+
+
+def test_a_wrong_wall_clock_at_the_agent_shifts_nothing(world: World) -> None:
+    world.push(world.verdict(Level.CRITICAL), wrong_by_s=3600)
+    world.advance(61)
+    assert world.pages() == WHOLE_LADDER
+
+
+def test_a_rise_stays_one_incident_and_repeats_no_rung(world: World) -> None:
+    world.push(world.verdict(Level.WARNING))
+    world.advance(12)
+    world.push(world.verdict(Level.CRITICAL))
+    world.advance(60)
+    assert world.pages("page") == WHOLE_LADDER  # what is worse is never told later for it
+    assert sorted(world.pages("risen")) == [(12.0, "day", "risen"), (12.0, "olga", "risen")]
+    assert world.happened() == ["opened", "risen"]
+
+
+def test_the_critical_ladder_s_clock_starts_with_the_rise(store_url: str) -> None:
+    warning = LADDERS + "  - {ladder: soft, levels: [warning], fallback: [head], rungs: [{rung: duty, after: 0 min, tell: [duty]}]}\n"
+    ladders = warning.replace("    fallback: [head]\n", "    fallback: [head]\n    levels: [critical]\n", 1)
+    world = World(store_url, ladders=ladders)
+    world.push(world.verdict(Level.WARNING))
+    world.advance(30)
+    world.push(world.verdict(Level.CRITICAL))
+    world.advance(61)
+    assert world.pages("page") == [(0.0, "day", "duty"), (40.0, "olga", "owner"), (50.0, "olga", "on-site"),
+                                   (50.0, "hao", "on-site"), (90.0, "amy", "vendor")]  # fmt: skip
+    world.close()
+
+
+def test_escalate_now_climbs_one_rung_and_later_rungs_keep_their_times(world: World) -> None:
+    world.push(world.verdict(Level.CRITICAL))
+    world.advance(3)
+    world.act(actions.escalate, 1, note="the compressor is seized")
+    world.advance(60)
+    assert world.pages() == [(0.0, "day", "duty"), (3.0, "olga", "owner"), *WHOLE_LADDER[2:]]
+    with pytest.raises(Conflict, match="last rung"):
+        world.act(actions.escalate, 1)
+
+
+def test_resolving_by_hand_is_refused_while_the_verdict_is_bad(world: World) -> None:
+    world.push(world.verdict(Level.CRITICAL))
+    with pytest.raises(Conflict, match="still critical"):
+        world.act(actions.resolve, 1)
+    world.push(world.verdict(Level.UNKNOWN))
+    world.advance(11)
+    assert world.pages() == WHOLE_LADDER[:2]  # unknown closes nothing and stops nothing
+    assert world.act(actions.resolve, 1, note="the sensor was scrapped").state == "resolved"
+    assert world.happened() == ["opened", "unseen", "resolved"]
+    world.advance(60)
+    assert world.pages("page") == WHOLE_LADDER[:2]
+
+
+def test_a_fault_that_comes_back_soon_is_the_same_incident_and_climbs_anew(world: World) -> None:
+    world.push(world.verdict(Level.CRITICAL))
+    world.advance(2)
+    world.push(world.verdict(Level.OK))
+    world.advance(3)
+    world.push(world.verdict(Level.CRITICAL))
+    world.advance(11)
+    assert world.pages("page") == [(0.0, "day", "duty"), (5.0, "day", "duty"), (15.0, "olga", "owner")]
+    assert world.happened() == ["opened", "resolved", "reopened"]
+    assert len({one.message.key for one in world.told}) == len(world.told)
+
+
+def test_a_fault_that_comes_back_late_is_a_new_incident(world: World) -> None:
+    world.push(world.verdict(Level.CRITICAL))
+    world.push(world.verdict(Level.OK))
+    world.advance(30)
+    world.push(world.verdict(Level.CRITICAL))
+    assert [one.incident for one in world.incidents()] == [1, 2]
+
+
+def test_duty_changes_hands_between_two_rungs(store_url: str) -> None:
+    world = World(store_url)
+    world.clock.now += 5 * 3600 - 60  # 16:59 at the site
+    world.began = world.clock.wall()
+    world.push(world.verdict(Level.CRITICAL))
+    world.advance(2)
+    world.push(world.verdict(Level.WARNING, rule="environment.humidity"))
+    assert world.pages() == [(0.0, "day", "duty"), (2.0, "night", "duty")]
+    world.close()
+
+
+def test_a_role_that_is_nobody_pages_the_fallback_and_says_so(store_url: str) -> None:
+    ladders = LADDERS.replace("tell: [assistant]", "tell: [assistant, owner]")
+    world = World(store_url, ladders=ladders)
+    world.push(world.verdict(Level.CRITICAL))
+    orders = world.office.orders
+    contacts = orders.books.contacts
+    from dataclasses import replace
+
+    world.office.adopt(replace(orders, books=replace(orders.books, contacts=replace(contacts, roles={"head": ("hao",)}))))
+    world.advance(61)
+    assert world.pages()[-2:] == [(60.0, "olga", "vendor"), (60.0, "hao", "vendor")]
+    assert "nobody is: assistant" in world.told[-1].message.text
+    world.close()
+
+
+def test_an_undelivered_page_tries_the_next_channel_then_the_next_person(world: World) -> None:
+    world.push(world.verdict(Level.CRITICAL))
+    world.broken = {"webhook"}
+    world.advance(10.5)
+    assert [(one.person, one.via) for one in world.told[1:]] == [("olga", "console")]
+    keys = {one.message.key for one in world.told}
+
+    world.broken = {"webhook", "console"}
+    world.advance(10)  # on-site: neither owner nor head can be reached
+    world.broken = {"webhook"}
+    world.advance(6)  # all channels are tried again
+    reached = {(one.person, one.rung) for one in world.told if one.message.key not in keys}
+    assert reached == {("olga", "on-site"), ("hao", "on-site")}
+
+
+def test_who_cannot_be_reached_is_replaced_by_the_fallback(store_url: str) -> None:
+    only_webhook = (
+        "channels: [{via: webhook, url: \"http://127.0.0.1:1/owner\", secret: s}, {via: console}]",
+        "channels: [{via: webhook, url: \"http://127.0.0.1:1/owner\", secret: s}]",
+    )  # fmt: skip
+    from tests.story.world import CONTACTS
+
+    world = World(store_url, contacts=CONTACTS.replace(*only_webhook))
+    world.broken = {"webhook"}
+    world.push(world.verdict(Level.CRITICAL))
+    world.advance(11)
+    assert [(one.person, one.rung) for one in world.told] == [("day", "duty"), ("hao", "owner")]
+    assert "olga could not be reached" in world.told[-1].message.text
+    world.close()
+
+
+def test_the_agent_s_whole_set_reconciles_what_was_missed(world: World) -> None:
+    world.push(world.verdict(Level.CRITICAL), world.verdict(Level.WARNING, rule="environment.humidity"))
+    known = world.verdict(Level.CRITICAL)
+    missed = world.verdict(Level.CRITICAL, device="web-1", rule="server.cpu-busy", age_s=120)
+    world.push(world.standing(known, missed))
+    states = {(one.rule, one.state.value) for one in world.incidents()}
+    assert states == {
+        ("environment.temperature", "open"), ("environment.humidity", "resolved"), ("server.cpu-busy", "open"),
+    }  # fmt: skip
+    assert world.tally("reconciled") == 2
+    world.push(world.standing(known, missed))
+    assert world.tally("reconciled") == 2  # and now they agree
+
+
+def test_a_silent_agent_is_an_incident_by_itself_and_its_devices_faults_stand(world: World) -> None:
+    world.push(world.verdict(Level.CRITICAL))
+    world.judge.look()
+    world.advance(1)
+    world.judge.look()
+    world.beat()
+    silent = world.incidents()[-1]
+    assert (silent.device, silent.rule, silent.open) == ("room-1", "watchkeeper.agent-silent", True)
+    assert world.incidents()[0].open
+
+    world.push(world.standing(world.verdict(Level.CRITICAL)))
+    world.judge.look()
+    assert [one.open for one in world.incidents()] == [True, False]
+
+
+def test_a_collector_that_was_away_blames_no_agent_for_it(world: World) -> None:
+    world.push(world.verdict(Level.OK))
+    world.clock.advance(minutes=180)
+    world.start()
+    world.judge.look()
+    assert world.incidents() == []
+
+
+def test_an_incident_whose_device_is_gone_is_withdrawn_and_told(world: World) -> None:
+    world.push(world.verdict(Level.CRITICAL))
+    inventory = "\n".join(line for line in world.inventory.splitlines() if "sensor-1" not in line and "Row A" not in line)
+    from collector.bookkeeping import read_texts
+    from collector.orders import make_orders
+
+    world.office.adopt(make_orders(read_texts(inventory, world.contacts, world.ladders)))
+    world.beat()
+    assert world.happened() == ["opened", "withdrawn"]
+    assert world.pages("withdrawn") == [(0.0, "day", "withdrawn")]
+
+
+def test_a_ladder_may_stop_at_an_acknowledgement_if_its_owner_wants_that(store_url: str) -> None:
+    world = World(store_url, ladders=LADDERS.replace("    rungs:", "    stops_at: acknowledged\n    rungs:"))
+    world.push(world.verdict(Level.CRITICAL))
+    world.advance(5)
+    world.act(actions.acknowledge, 1)
+    world.advance(90)
+    assert world.pages("page") == WHOLE_LADDER[:1]
+    with world.store.read() as connection:
+        assert all(step.decided_at for step in rows.steps_of(connection, [1])[1, 1])
+    world.close()
+
+
+def test_an_older_verdict_may_open_an_incident_that_ended_before_it_was_heard_of(world: World) -> None:
+    first = world.verdict(Level.CRITICAL)
+    world.push(older(first, 3600), world.verdict(Level.OK, age_s=7200))  # a clock that went backwards
+    assert world.incidents()[0].ended_at == world.incidents()[0].began_at

@@ -1,0 +1,207 @@
+"""A whole collector without sockets or threads, on a fake clock: an agent pushes, time passes, people are told."""
+
+import json
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from types import SimpleNamespace
+
+from sqlalchemy import select
+
+from channels.ports import Address, Message, Receipt
+from collector.bookkeeping import read_texts
+from collector.climb import decide_due
+from collector.incidents import Incident
+from collector.journal import Answer, Journal, Waiting
+from collector.judge import Judge
+from collector.office import Office
+from collector.orders import make_orders
+from collector.outbox import Outbox
+from collector.store import rows
+from collector.store.engine import Store
+from collector.store.migrate import migrate
+from collector.store.schema import incident, tally
+from model.clock import FakeClock
+from model.verdict import Event, Evidence, Level, Standing, Verdict
+from model.wire import decode_push, encode_event
+
+INVENTORY = """
+site: {name: Room 1, timezone: Asia/Shanghai}
+agents:
+  - {agent: room-1, interval: 15 s, owner: olga}
+devices:
+  - {device: sensor-1, agent: room-1, category: env, probe: snmp, address: 10.0.0.9, owner: olga, vendor: acme,
+     location: Row A, snmp: {version: 2c, community: c}}
+  - {device: web-1, agent: room-1, category: server, probe: host, owner: olga, vendor: acme}
+"""
+CONTACTS = """
+people:
+  - {person: day, name: 张伟, language: zh, channels: [{via: console}]}
+  - {person: night, name: Night, channels: [{via: console}]}
+  - {person: olga, name: Olga, channels: [{via: webhook, url: "http://127.0.0.1:1/owner", secret: s}, {via: console}]}
+  - {person: hao, name: Hao, channels: [{via: console}]}
+  - {person: amy, name: Amy, channels: [{via: console}]}
+shifts:
+  - {shift: day, start: "08:30", end: "17:00", rotation: [day]}
+  - {shift: night, start: "17:00", end: "08:30", rotation: [night]}
+roles: {head: [hao], assistant: [amy]}
+vendors: [{vendor: acme, name: Acme Cooling, phone: "400 100 2000", contract: C-17}]
+"""
+LADDERS = """
+ladders:
+  - ladder: fault
+    fallback: [head]
+    rungs:
+      - {rung: duty, after: 0 min, tell: [duty], say: Start at once.}
+      - {rung: owner, after: 10 min, tell: [owner]}
+      - {rung: on-site, after: 20 min, tell: [owner, head]}
+      - {rung: vendor, after: 60 min, tell: [assistant], vendor_contact: yes}
+"""
+NOON = 1_799_985_600.0  # 2027-01-15 12:00 in Shanghai: the day shift
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """One message as its channel received it."""
+
+    minute: float
+    person: str
+    kind: str
+    rung: str
+    message: Message
+    via: str = ""
+
+
+@dataclass
+class World:
+    """The collector and everybody around it. `broken` holds the `via`s whose channels fail."""
+
+    url: str
+    inventory: str = INVENTORY
+    contacts: str = CONTACTS
+    ladders: str = LADDERS
+    clock: FakeClock = field(default_factory=lambda: FakeClock(now=NOON))
+    told: list[Told] = field(default_factory=list)
+    broken: set[str] = field(default_factory=set)
+    seq: int = 0
+    epoch: str = "epoch-1"
+
+    def __post_init__(self) -> None:
+        self.began = self.clock.wall()
+        self.store = Store(self.url)
+        migrate(self.store)
+        self.start()
+
+    def start(self) -> None:
+        """Start the collector over what is in the store: also what a restart does."""
+        orders = make_orders(read_texts(self.inventory, self.contacts, self.ladders))
+        self.office = Office(self.store, self.clock, orders, "http://room")
+        self.outbox = Outbox(self.office, self._open, workers=1)
+        self.journal = Journal(self.store, self.office, self.clock, lambda: None)
+        self.judge = Judge(self.office, reserve_bytes=0)
+        self.journal.recover()
+
+    def close(self) -> None:
+        """Give the connections back."""
+        self.outbox.stop()
+        self.store.close()
+
+    def _open(self, address: Address) -> SimpleNamespace:
+        return SimpleNamespace(send=lambda message: self._receive(address, message))
+
+    def _receive(self, address: Address, message: Message) -> Receipt:
+        if address.via.value in self.broken:
+            return Receipt(delivered=False, detail="broken", permanent=True)
+        minute = round((self.clock.wall() - self.began) / 60, 2)
+        facts = message.facts
+        self.told.append(
+            Told(minute, message.person, str(facts["kind"]), str(facts["rung"]), message, address.via.value)
+        )
+        return Receipt(delivered=True, detail="ok")
+
+    # ---- what happens ----
+
+    def verdict(
+        self, level: Level, *, age_s: float = 0.0, rule: str = "environment.temperature", device: str = "sensor-1",
+        instance: str = "",
+    ) -> Verdict:  # fmt: skip
+        """A verdict change that began `age_s` ago, on the agent's boot clock."""
+        evidence = Evidence("temperature.ambient", 24.5, "outside 21 to 23 °C", "", 24.1, self.clock.boot() - age_s - 60)
+        return Verdict(uuid.uuid4().hex, device, rule, instance, level, self.clock.boot() - age_s, evidence)
+
+    def body(self, *events: Event, more: bool = False, wrong_by_s: float = 0.0, first: int | None = None) -> bytes:
+        """A push of events as an agent would send it now."""
+        start = self.seq + 1 if first is None else first
+        items = [{"seq": start + n, **encode_event(event, self.clock.boot())} for n, event in enumerate(events)]
+        self.seq = max(self.seq, start + len(events) - 1)
+        push = {
+            "protocol": 1, "agent": "room-1", "epoch": self.epoch, "lane": "events", "more": more,
+            "sent_at": self.clock.wall() + wrong_by_s, "items": items,
+        }  # fmt: skip
+        return json.dumps(push).encode()
+
+    def deliver(self, body: bytes) -> Answer:
+        """Let the collector take a push, and do what follows at once."""
+        answers: list[Answer] = []
+        now = self.clock.wall()
+        self.journal.turn([Waiting(decode_push(json.loads(body), now), body, now, answers.append)])
+        self.beat()
+        return answers[0]
+
+    def push(self, *events: Event, **options: object) -> Answer:
+        """Push events that just happened."""
+        return self.deliver(self.body(*events, **options))  # type: ignore[arg-type]
+
+    def beat(self) -> None:
+        """One turn of the collector's watch and outbox."""
+        while decide_due(self.office.desk(), self.clock.wall()):
+            pass
+        self.outbox.deliver()
+
+    def advance(self, minutes: float, step_s: float = 15.0) -> None:
+        """Let time pass, the collector turning every `step_s`."""
+        left = minutes * 60
+        while left > 0:
+            self.clock.advance(min(step_s, left))
+            left -= step_s
+            self.beat()
+
+    def act(self, action: Callable[..., Incident], number: int, person: str = "day", note: str = "") -> Incident:
+        """A person acts on an incident."""
+        done = action(self.office.desk(), number, person, self.clock.wall(), note)
+        self.beat()
+        return done
+
+    def standing(self, *verdicts: Verdict) -> Standing:
+        """The agent's whole set of non-ok verdicts."""
+        return Standing(self.clock.boot(), verdicts)
+
+    # ---- what there is ----
+
+    def incidents(self) -> list[Incident]:
+        """Every incident, oldest first."""
+        with self.store.read() as connection:
+            return [rows.incident_of(row) for row in connection.execute(incident.select().order_by("incident"))]
+
+    def tally(self, name: str) -> int:
+        """A counter that survives restarts."""
+        with self.store.read() as connection:
+            return int(connection.execute(select(tally.c["count"]).where(tally.c.name == name)).scalar_one())
+
+    def happened(self, number: int = 1) -> list[str]:
+        """What happened to an incident, in order."""
+        with self.store.read() as connection:
+            return [step.kind.value for step, _ in rows.transitions_of(connection, number)]
+
+    def pages(self, *kinds: str) -> list[tuple[float, str, str]]:
+        """(minute, person, rung or kind) of every message received, of these kinds or all."""
+        return [
+            (one.minute, one.person, one.rung or one.kind) for one in self.told if not kinds or one.kind in kinds
+        ]
+
+
+def older(verdict: Verdict, seconds: float) -> Verdict:
+    """The same verdict, begun earlier."""
+    return replace(verdict, since=verdict.since - seconds)
+
+
