@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Protocol
+from urllib.parse import urlsplit
 
 
 class Via(StrEnum):
@@ -31,6 +32,16 @@ class Address:
             yield "via", "webhook needs `url`, and `secret`, the name of the secret that signs"
         if self.via is Via.WEBHOOK and "@" in self.url.partition("//")[2].partition("/")[0]:
             yield "url", "a URL may not carry a user or password; the webhook is signed instead"
+        if self.via is Via.WEBHOOK and self.url and not _is_web(self.url):
+            yield "url", f"`{self.url}` is not a web address; write it like `https://pager.example/watchkeeper`"
+
+
+def _is_web(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0  # `port` checks itself
+    except ValueError:
+        return False
 
 
 @dataclass(frozen=True, slots=True)

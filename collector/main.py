@@ -3,6 +3,7 @@
 import logging
 import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -67,7 +68,7 @@ class Collector:
         self.store = open_store(place, secrets)
         self.office = Office(self.store, self.clock, orders, config.url)
         self.office.adopt(orders)
-        self.outbox = Outbox(self.office, partial(open_channel, secrets=secrets))
+        self.outbox = Outbox(self.office, partial(open_channel, secrets=secrets, clock=self.clock, console=sys.stderr))
         judge = Judge(self.office, config.reserve_bytes)
         requests = Requests(self.store)
         self.watch = Watch(self.office, books, judge, requests, self.outbox)

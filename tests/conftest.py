@@ -1,22 +1,111 @@
-"""Shared by all tests: where things are, and skipping with a reason (which CI forbids)."""
+"""Shared by all tests: where caches go, skipping (which CI forbids), and a store to write in, of either kind."""
 
+import contextlib
+import itertools
 import os
+import shlex
 import shutil
+import subprocess
+import tempfile
+from collections.abc import Generator, Iterator
 from pathlib import Path
+from typing import Any
 
+import hypothesis
+import psycopg
 import pytest
+from hypothesis.configuration import set_hypothesis_home_dir
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared"
 
+set_hypothesis_home_dir(ROOT / ".cache" / "hypothesis")
+# Shared, noisy cores: how long an example took says nothing about the code.
+hypothesis.settings.register_profile(
+    "house", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow], print_blob=True
+)
+hypothesis.settings.load_profile("house")
 
-def needs(*programs: str) -> pytest.MarkDecorator:
-    """Skip where a program is not installed, and say which."""
-    absent = [name for name in programs if shutil.which(name) is None]
-    return pytest.mark.skipif(bool(absent), reason=f"needs {', '.join(absent)} on PATH")
+_serial = itertools.count(1)
 
 
-def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> None:
-    """With WATCHKEEPER_NO_SKIP set (CI), a skip is a failure."""
-    if os.environ.get("WATCHKEEPER_NO_SKIP") and call.excinfo and call.excinfo.errisinstance(pytest.skip.Exception):
-        raise AssertionError(f"skipped where nothing may skip: {item.nodeid}: {call.excinfo.value}")
+# ---- nothing is skipped where WATCHKEEPER_NO_SKIP is set (CI) ----
+
+
+def _unskipped(report: Any) -> Any:
+    """A skip as a failure, where nothing may skip. What is expected to fail (xfail) stays what it is."""
+    if os.environ.get("WATCHKEEPER_NO_SKIP") and report.skipped and not hasattr(report, "wasxfail"):
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+        report.outcome = "failed"
+        report.longrepr = f"skipped where nothing may skip: {report.nodeid}: {reason}"
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, Any, Any]:
+    """Skips in a test, a fixture or a mark."""
+    return _unskipped((yield))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Generator[None, Any, Any]:
+    """Skips of a whole module."""
+    return _unskipped((yield))
+
+
+# ---- a store: SQLite, and a private PostgreSQL ----
+
+
+def _postgres_programs() -> Path | None:
+    """The folder of PostgreSQL's programs, newest version first; Debian keeps them off the PATH."""
+    found = shutil.which("initdb")
+    homes = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda home: float(home.parent.name), reverse=True)
+    homes += [Path(found).parent] if found else []
+    return next((home for home in homes if (home / "initdb").exists()), None)
+
+
+@pytest.fixture(scope="session")
+def postgres_url() -> Iterator[str]:
+    """The URL of a PostgreSQL of our own on a Unix socket, gone after the run; skips where none is installed."""
+    programs = _postgres_programs()
+    if programs is None:
+        pytest.skip("needs PostgreSQL's initdb on PATH or in /usr/lib/postgresql (Debian: postgresql)")
+    # A socket's path must be short, and every folder above it open to the server's user.
+    with tempfile.TemporaryDirectory(prefix="watchkeeper-pg-", dir="/tmp") as home, _postgres(programs, home):
+        yield f"postgresql+psycopg://watchkeeper@/postgres?host={home}"
+
+
+@contextlib.contextmanager
+def _postgres(programs: Path, home: str) -> Iterator[None]:
+    """A server running in `home`. It may lose everything in a crash, so it need not wait for any disk."""
+    user: dict[str, Any] = {}
+    if os.geteuid() == 0:  # which the server refuses
+        user = {"user": "postgres", "group": "postgres", "extra_groups": []}
+        shutil.chown(home, "postgres", "postgres")
+
+    def run(command: str) -> None:
+        done = subprocess.run(shlex.split(f"{programs}/{command}"), cwd="/", capture_output=True, text=True, **user)  # noqa: PLW1510 -- told below, with what it said
+        if done.returncode:
+            raise RuntimeError(f"{command}: {done.stdout}{done.stderr}")
+
+    lax = "-c fsync=off -c synchronous_commit=off -c full_page_writes=off"
+    run(f"initdb -D {home}/data -U watchkeeper -A trust -E UTF8 --no-locale --no-sync")
+    run(f"pg_ctl -D {home}/data -w -l {home}/log -o '-c listen_addresses= -k {home} {lax}' start")
+    try:
+        yield
+    finally:
+        run(f"pg_ctl -D {home}/data -w -m immediate stop")
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """The URL of an empty store, once of each kind."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path / 'collector.sqlite'}"
+        return
+    server: str = request.getfixturevalue("postgres_url")
+    name = f"test_{next(_serial)}"
+    with psycopg.connect(server.replace("+psycopg", ""), autocommit=True) as admin:
+        admin.execute(f"CREATE DATABASE {name}".encode())
+        yield server.replace("/postgres?", f"/{name}?")
+        admin.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())

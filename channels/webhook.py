@@ -1,0 +1,94 @@
+"""A signed POST to a program of the operator's own. What the other end must do is in docs/webhook.md."""
+
+import hashlib
+import hmac
+import json
+from urllib.parse import quote, urlsplit
+
+import requests
+import urllib3
+
+from channels.ports import Message, Receipt
+from documents.secrets import Secret
+from model.clock import Clock
+
+TOLERANCE_S = 300.0
+"""How far a receiver's clock may be from ours before a signature is too old, or too new, to count."""
+
+_TRY_AGAIN = frozenset({408, 425, 429})  # RFC 9110 15.5.9, RFC 8470 5.2, RFC 6585 4: not now, rather than no
+
+
+def sign(secret: str, timestamp: str, body: bytes) -> str:
+    """The header `Watchkeeper-Signature`: HMAC-SHA256 (RFC 2104) over the timestamp, a full stop and the body."""
+    signed = timestamp.encode() + b"." + body
+    return "v1=" + hmac.new(secret.encode(), signed, hashlib.sha256).hexdigest()
+
+
+def verify(secret: str, timestamp: str, body: bytes, signature: str, now: float) -> bool:
+    """Whether a request is ours and fresh: `timestamp` and `signature` as its headers had them, `now` in UTC seconds."""
+    if not (timestamp.isascii() and timestamp.isdigit() and len(timestamp) < 16):  # noqa: PLR2004 -- seconds of 30 million years
+        return False
+    genuine = hmac.compare_digest(sign(secret, timestamp, body).encode(), signature.encode())
+    return genuine and abs(now - int(timestamp)) <= TOLERANCE_S
+
+
+class WebhookChannel:
+    """POSTs a message as JSON. Redirects are not followed: a page that wandered off is not a page."""
+
+    def __init__(self, url: str, secret: Secret, clock: Clock, timeout_s: float) -> None:
+        self._url = url
+        self._host = urlsplit(url).netloc
+        self._secret = secret
+        self._clock = clock
+        self._timeout_s = timeout_s
+
+    def send(self, message: Message) -> Receipt:
+        """See `Channel.send`. `timeout_s` bounds connecting and waiting for the answer, each; its body is not read."""
+        body = _body(message)
+        timestamp = str(int(self._clock.wall()))
+        headers = {
+            "Content-Type": "application/json",
+            "Idempotency-Key": quote(
+                message.key, safe=" !#$&'()*+,/:;=?@[]", errors="replace"
+            ),  # ASCII, as headers are
+            "Watchkeeper-Timestamp": timestamp,
+            "Watchkeeper-Signature": sign(self._secret.reveal(), timestamp, body),
+        }
+        try:
+            with requests.post(
+                self._url, data=body, headers=headers, timeout=self._timeout_s, allow_redirects=False, stream=True
+            ) as answer:
+                return self._judge(answer.status_code)
+        except requests.Timeout:
+            return Receipt(delivered=False, detail=f"{self._host} did not answer within {self._timeout_s:g} s")
+        except (requests.RequestException, urllib3.exceptions.HTTPError) as error:  # requests lets some of these pass
+            never = isinstance(error, ValueError)  # requests' own complaints about the URL are ValueErrors as well
+            return Receipt(delivered=False, detail=f"{self._host} cannot be reached: {_cause(error)}", permanent=never)
+
+    def _judge(self, status: int) -> Receipt:
+        detail = f"{self._host} answered {status}"
+        if 200 <= status < 300:  # noqa: PLR2004 -- RFC 9110 15.3: successful
+            return Receipt(delivered=True, detail=detail)
+        later = status in _TRY_AGAIN or status >= 500  # noqa: PLR2004 -- RFC 9110 15.6: the server's fault
+        return Receipt(delivered=False, detail=detail, permanent=not later)
+
+
+def _body(message: Message) -> bytes:
+    fields = {
+        "key": message.key,
+        "person": message.person,
+        "subject": message.subject,
+        "text": message.text,
+        "facts": dict(message.facts),
+    }
+    return json.dumps(fields, ensure_ascii=False, allow_nan=False).encode(errors="replace")
+
+
+def _cause(error: BaseException) -> str:
+    """What the system said, under requests' and urllib3's wrappings (which would repeat the URL)."""
+    inner: BaseException | None = error
+    while inner is not None:
+        if isinstance(inner, OSError) and inner.strerror:
+            return inner.strerror
+        inner = inner.__cause__ or inner.__context__
+    return type(error).__name__

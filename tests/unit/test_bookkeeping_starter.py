@@ -1,0 +1,142 @@
+"""The starter files are right as they are shipped, explain every key, and are what docs/operators.md shows."""
+
+import dataclasses
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agent.config import AgentConfig, SpoolConfig
+from agent.config import read_config as read_agent
+from channels.ports import Via
+from collector.bookkeeping import FILES, read_books, read_texts
+from collector.config import Config
+from collector.config import read_config as read_collector
+from documents.bind import load
+from model.batch import Document
+from model.errors import ConfigError
+from rules.load import load_rules, shipped
+
+ROOT = Path(__file__).resolve().parents[2]
+CONFIGS = ROOT / "configs"
+PAGE = ROOT / "docs" / "operators.md"
+SETTINGS = [("collector.yml", Config, []), ("agent.yml", AgentConfig, [SpoolConfig])]
+
+
+def problems(*texts: str) -> list[str]:
+    try:
+        read_texts(*texts)
+    except ConfigError as error:
+        return [str(problem) for problem in error.problems]
+    return []
+
+
+def test_the_starter_files_are_right_and_climb_as_the_regulation_says() -> None:
+    books = read_books(CONFIGS)
+    [ladder] = books.ladders.ladders
+    assert [(rung.after_s / 60, rung.tell) for rung in ladder.rungs] == [
+        (0, ("duty",)),
+        (10, ("owner",)),
+        (20, ("owner", "head")),
+        (60, ("assistant",)),
+    ]
+    assert [rung.vendor_contact for rung in ladder.rungs] == [False, False, False, True]
+    assert all(device.vendor for device in books.inventory.devices)
+    categories = sorted(device.category for device in books.inventory.devices)
+    assert categories == ["cooling", "env", "env", "server", "ups"]
+    handovers = {f"{shift.start:%H:%M}-{shift.end:%H:%M}" for shift in books.contacts.shifts}
+    assert handovers == {"08:30-17:00", "17:00-08:30"}
+
+
+def test_what_the_starter_files_show_in_comments_is_right_too() -> None:
+    inventory, contacts, ladders = ((CONFIGS / name).read_text(encoding="utf-8") for name in FILES)
+    shown, count = re.subn(r"^( +)# - \{via", r"\1- {via", contacts, flags=re.MULTILINE)
+    assert count == 2
+    person = read_texts(inventory, shown, ladders).contacts.people[0]
+    assert [address.via for address in person.channels] == [Via.APPRISE, Via.WEBHOOK, Via.CONSOLE]
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_every_key_of_a_starter_file_is_explained_once(name: str) -> None:
+    """A key's first appearance carries a comment, on its line, above it or above its list."""
+    lines = (CONFIGS / name).read_text(encoding="utf-8").splitlines()
+    explained, bare = set[str](), set[str]()
+    above = False
+    for line in lines:
+        code = line.lstrip("- ")
+        key = re.match(r"([a-z_]+):", code)
+        if key and key[1] not in explained:
+            (explained if "#" in line or above else bare).add(key[1])
+        above = line.lstrip().startswith("#")
+    unexplained = bare - explained
+    assert not unexplained
+
+
+# ---- settings and rules ----
+
+
+def test_the_settings_of_collector_and_agent_meet() -> None:
+    place = read_collector(CONFIGS / "collector.yml")
+    config, _ = read_agent(CONFIGS / "agent.yml")
+    assert place.path(place.config.books) == CONFIGS
+    assert config.collector == place.config.url
+    assert config.agent in {agent.agent for agent in read_books(CONFIGS).inventory.agents}
+
+
+@pytest.mark.parametrize(("name", "cls", "parts"), SETTINGS)
+def test_what_is_written_in_the_settings_is_the_default(name: str, cls: type[Any], parts: list[type[Any]]) -> None:
+    """So that a key may be deleted without changing anything, and the file never tells of another default."""
+    made = load((CONFIGS / name).read_text(encoding="utf-8"), name, cls)
+    needed = {"agent": "room-1", "collector": "http://127.0.0.1:8760"} if cls is AgentConfig else {}
+    assert made == cls(**needed)
+
+
+@pytest.mark.parametrize(("name", "cls", "parts"), SETTINGS)
+def test_every_setting_stands_in_its_file_if_only_in_a_comment(
+    name: str, cls: type[Any], parts: list[type[Any]]
+) -> None:
+    text = (CONFIGS / name).read_text(encoding="utf-8")
+    shown = re.sub(r"^# (?=[a-z]+: )", "", text, flags=re.MULTILINE)
+    written = set(re.findall(r"^ *([a-z]+):", shown, re.MULTILINE))
+    for part in (cls, *parts):
+        assert {field.name.removesuffix("_s").removesuffix("_bytes") for field in dataclasses.fields(part)} <= written
+    load(shown, name, cls)
+
+
+def test_the_rules_of_the_site_go_with_the_shipped_ones() -> None:
+    text = (CONFIGS / "rules" / "site.yml").read_text(encoding="utf-8")
+    rules = load_rules((*shipped(), Document("site.yml", text)))
+    devices = {device.device for device in read_books(CONFIGS).inventory.devices}
+    for name in ("site.hot-aisle", "environment.temperature"):
+        rule = rules.named(name)
+        assert rule
+        assert {*rule.scope.devices, *rule.scope.except_devices} <= devices
+    shown = re.sub(r"^# (?=off:|  - )", "", text, flags=re.MULTILINE)
+    assert set(load_rules((*shipped(), Document("site.yml", shown))).off) == {"server.swap-short"}
+
+
+# ---- the page for operators shows real output ----
+
+
+def test_the_page_for_operators_shows_the_real_errors() -> None:
+    page = PAGE.read_text(encoding="utf-8")
+    inventory, contacts, ladders = ((CONFIGS / name).read_text(encoding="utf-8") for name in FILES)
+    found = problems(
+        inventory.replace("owner: wang.lei            # called", "owner: wang.le             # called").replace(
+            "192.0.2.22", "snmp://public@192.0.2.22"
+        ),
+        contacts.replace("end: 17:00 ", "end: 16:30 "),
+        ladders.replace("tell: [owner, head]", "tell: [owner, boss]"),
+    )
+    found += problems(inventory, contacts, ladders.replace("after: 10 min", "after: 10"))
+    shown = [line for block in re.findall(r"```text\n(.*?)```", page, re.DOTALL) for line in block.splitlines()]
+    assert shown == found
+
+
+def test_the_page_for_operators_shows_what_the_starter_files_say() -> None:
+    page = PAGE.read_text(encoding="utf-8")
+    contacts = (CONFIGS / "contacts.yml").read_text(encoding="utf-8")
+    plain = re.sub(r" +#.*", "", contacts)
+    for block in re.findall(r"```yaml\n(.*?)```", page, re.DOTALL):
+        assert block in plain
