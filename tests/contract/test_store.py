@@ -1,0 +1,176 @@
+"""One suite over both stores: migrations, concurrency of several collectors, backup and restore."""
+
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+
+from collector.backup import BadBackup, backup, restore
+from collector.climb import decide_due
+from collector.store.engine import Store
+from collector.store.migrate import migrate, version
+from collector.store.schema import agent, metadata, outbox, rung, tally
+from model.errors import Conflict
+from model.verdict import Level
+from tests.story.world import World
+
+
+@pytest.fixture
+def world(store_url: str) -> Iterator[World]:
+    made = World(store_url)
+    yield made
+    made.close()
+
+
+def everything(store: Store) -> dict[str, list[dict[str, Any]]]:
+    with store.read() as connection:
+        return {
+            table.name: [dict(row) for row in connection.execute(sa.select(table)).mappings()]
+            for table in metadata.sorted_tables
+        }
+
+
+def test_the_migrations_make_the_schema_the_code_speaks_of(world: World) -> None:
+    with world.store.read() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+        assert version(connection) == "0001"
+        partial = {index["name"] for index in sa.inspect(connection).get_indexes("incident") if index["unique"]}
+    assert partial == {"incident_open"}
+    migrate(world.store)  # and once more changes nothing
+
+
+def test_one_key_has_one_open_incident(world: World) -> None:
+    world.push(world.verdict(Level.CRITICAL))
+    with pytest.raises(sa.exc.IntegrityError), world.store.engine.connect() as connection:
+        table = metadata.tables["incident"]
+        row = dict(connection.execute(sa.select(table)).mappings().one())
+        connection.execute(sa.insert(table), {**row, "incident": 99})
+
+
+def test_counters_add_up(world: World) -> None:
+    for _ in range(2):
+        with world.store.write() as connection:
+            world.store.count_up(connection, {"reconciled": 2, "nothing": 0})
+    with world.store.read() as connection:
+        assert {row.name: row[1] for row in connection.execute(sa.select(tally))} == {"reconciled": 4}
+
+
+def test_a_failed_transaction_leaves_nothing(world: World) -> None:
+    before = everything(world.store)
+    with pytest.raises(RuntimeError), world.store.write() as connection:
+        world.store.count_up(connection, {"x": 1})
+        raise RuntimeError
+    assert everything(world.store) == before
+
+
+def _at_once(*jobs: Callable[[], object]) -> None:
+    failures: list[BaseException] = []
+    barrier = threading.Barrier(len(jobs))
+
+    def run(job: Callable[[], object]) -> None:
+        barrier.wait()
+        try:
+            job()
+        except BaseException as error:  # noqa: BLE001 -- shown below
+            failures.append(error)
+
+    threads = [threading.Thread(target=run, args=(job,)) for job in jobs]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+
+
+def test_collectors_that_decide_at_once_decide_each_rung_once(world: World) -> None:
+    rules = [f"rule-{number}" for number in range(30)]
+    world.push(*(world.verdict(Level.CRITICAL, rule=rule) for rule in rules), more=True)
+    world.push()
+    with world.store.write() as connection:
+        connection.execute(sa.update(agent), {"behind_until": 0.0})
+    world.clock.advance(minutes=21)
+    stores = [Store(world.url) for _ in range(4)]
+
+    def decide(store: Store) -> None:
+        from collector.notices import Desk
+
+        while decide_due(Desk(store, world.office.orders), world.clock.wall()):
+            pass
+
+    _at_once(*(lambda store=store: decide(store) for store in stores))
+    with world.store.read() as connection:
+        decided = connection.execute(sa.select(sa.func.count()).select_from(rung).where(rung.c.decided_at.is_not(None))).scalar()
+        people = sorted(connection.execute(sa.select(outbox.c.person)).scalars())
+    assert decided == 90
+    assert people == sorted(["day", "olga", "olga", "hao"] * 30)
+    for store in stores:
+        store.close()
+
+
+def test_collectors_that_deliver_at_once_send_each_message_once(world: World) -> None:
+    world.push(*(world.verdict(Level.CRITICAL, rule=f"rule-{number}") for number in range(20)), more=True)
+    with world.store.write() as connection:
+        connection.execute(sa.update(agent), {"behind_until": 0.0})
+    while decide_due(world.office.desk(), world.clock.wall()):
+        pass
+    _at_once(*([world.outbox.deliver] * 4))
+    assert len(world.told) == 20
+    assert len({one.message.key for one in world.told}) == 20
+
+
+def test_a_backup_restores_everything_also_into_the_other_kind_of_store(world: World, tmp_path: Path, postgres_url: str) -> None:
+    world.push(world.verdict(Level.CRITICAL))
+    world.advance(12)
+    file = tmp_path / "kept.zip"
+    counts = backup(world.store, file, world.clock.wall())
+    assert counts["incident"] == 1
+    assert file.stat().st_mode & 0o777 == 0o600
+
+    for url in (f"sqlite:///{tmp_path}/again.db", _fresh(postgres_url)):
+        target = Store(url)
+        restore(target, file)
+        assert everything(target) == everything(world.store)
+        with pytest.raises(Conflict, match="empty store"):
+            restore(target, file)
+        with target.write() as connection:  # new rows do not collide with the old numbers
+            row = dict(connection.execute(sa.select(outbox)).mappings().first() or {})
+            del row["id"]
+            connection.execute(sa.insert(outbox), {**row, "key": "new"})
+        target.close()
+
+
+def test_the_ladder_goes_on_after_a_restore(world: World, tmp_path: Path) -> None:
+    world.push(world.verdict(Level.CRITICAL))
+    world.advance(5)
+    backup(world.store, tmp_path / "kept.zip", world.clock.wall())
+    target = Store(f"sqlite:///{tmp_path}/again.db")
+    restore(target, tmp_path / "kept.zip")
+    world.store.close()
+    world.store = target
+    world.start()
+    world.advance(6)
+    assert world.pages() == [(0.0, "day", "duty"), (10.0, "olga", "owner")]
+
+
+@pytest.mark.parametrize("content", [b"", b"not a zip", b"PK\x05\x06" + b"\0" * 18])
+def test_what_is_no_backup_is_refused_and_leaves_the_store_empty(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "bad.zip").write_bytes(content)
+    store = Store(f"sqlite:///{tmp_path}/fresh.db")
+    with pytest.raises(BadBackup, match=r"bad\.zip"):
+        restore(store, tmp_path / "bad.zip")
+    assert not any(everything(store).values())
+    store.close()
+
+
+def _fresh(postgres_url: str) -> str:
+    server = sa.create_engine(postgres_url, isolation_level="AUTOCOMMIT")
+    with server.connect() as connection:
+        connection.exec_driver_sql("DROP DATABASE IF EXISTS restored")
+        connection.exec_driver_sql("CREATE DATABASE restored")
+    server.dispose()
+    return postgres_url.replace("/postgres?", "/restored?")

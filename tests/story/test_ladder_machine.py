@@ -1,0 +1,211 @@
+"""A state machine over the ladder: whatever the order of faults, acknowledgements, restarts, crashes and replays, each
+rung is decided once, in order, never after resolution, and cutting time differently gives the same pages."""
+
+import itertools
+import shutil
+import tempfile
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from unittest import mock
+
+import pytest
+import sqlalchemy as sa
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule, run_state_machine_as_test
+
+from collector import actions
+from collector.store.schema import metadata, rung
+from model.errors import Conflict
+from model.verdict import Level
+from tests.story.world import World
+
+RUNGS = {"duty": 0, "owner": 10, "on-site": 20, "vendor": 60}
+COMMITS = ("collector.journal.before-commit", "collector.journal.committed", "collector.apply.before-commit",
+           "collector.apply.committed", "collector.rung.before-commit", "collector.rung.committed",
+           "collector.message.sent", "collector.receipt.committed")  # fmt: skip
+
+
+class Killed(BaseException):
+    """The process died here."""
+
+
+class LadderMachine(RuleBasedStateMachine):
+    """One fault at a time on one collector."""
+
+    url: Callable[[], str]
+
+    @initialize()
+    def begin(self) -> None:
+        self.world = World(self.url())
+        self.bodies: list[bytes] = []
+        self.level: Level | None = None
+        self.escalated: set[tuple[int, int]] = set()
+        self.began: dict[tuple[int, int], float] = {}
+
+    def teardown(self) -> None:
+        if hasattr(self, "world"):
+            self.world.close()
+
+    # ---- what may happen ----
+
+    def send(self, level: Level, age_s: float) -> None:
+        body = self.world.body(self.world.verdict(level, age_s=age_s))
+        self.bodies.append(body)
+        self.world.deliver(body)
+        self.level = level
+        for one in self.world.incidents():
+            self.began.setdefault((one.incident, one.round), one.began_at)
+
+    @rule(level=st.sampled_from([Level.WARNING, Level.CRITICAL]), late_min=st.sampled_from([0, 0, 0, 7, 25]))
+    def turn_bad(self, level: Level, late_min: int) -> None:
+        late = late_min * 60.0 if self.level in (None, Level.OK) else 0.0
+        ended = max((one.ended_at or 0.0 for one in self.world.incidents()), default=0.0)
+        self.send(level, min(late, max(0.0, self.world.clock.wall() - ended)))
+
+    @precondition(lambda self: self.level is not None)
+    @rule()
+    def turn_good(self) -> None:
+        self.send(Level.OK, 0.0)
+
+    @precondition(lambda self: self.level not in (None, Level.OK))
+    @rule()
+    def go_out_of_sight(self) -> None:
+        self.send(Level.UNKNOWN, 0.0)
+
+    @rule(steps=st.lists(st.sampled_from([15.0, 60.0, 240.0, 600.0]), min_size=1, max_size=4))
+    def time_passes(self, steps: list[float]) -> None:
+        for step in steps:
+            self.world.clock.advance(step)
+            self.world.beat()
+
+    @precondition(lambda self: self.bodies)
+    @rule(data=st.data())
+    def replay(self, data: st.DataObject) -> None:
+        self.world.deliver(data.draw(st.sampled_from(self.bodies)))
+
+    @rule()
+    def restart(self) -> None:
+        self.world.start()
+
+    @precondition(lambda self: self.world.incidents())
+    @rule(what=st.sampled_from([actions.acknowledge, actions.resolve, actions.escalate]))
+    def a_person_acts(self, what: Callable[..., object]) -> None:
+        known = self.world.incidents()[-1]
+        with suppress(Conflict):
+            self.world.act(what, known.incident)  # type: ignore[arg-type]
+            if what is actions.escalate:
+                self.escalated.add((known.incident, known.round))
+            if what is actions.resolve:
+                assert not known.verdict.bad
+
+    @rule(where=st.sampled_from(COMMITS), level=st.sampled_from([Level.CRITICAL, Level.OK]))
+    def crash(self, where: str, level: Level) -> None:
+        """Die at a commit point, start again, and let the agent send what was not answered."""
+        body = self.world.body(self.world.verdict(level))
+
+        def failpoint(name: str) -> None:
+            if name == where:
+                raise Killed
+
+        modules = [f"collector.{name}.failpoint" for name in ("journal", "climb", "outbox")]
+        with suppress(Killed), mock.patch(modules[0], failpoint), mock.patch(modules[1], failpoint), mock.patch(modules[2], failpoint):
+            self.world.deliver(body)
+        self.world.start()
+        self.world.clock.advance(61)  # a lease the dead one held has run out
+        self.bodies.append(body)
+        self.world.deliver(body)
+        self.level = level
+        for one in self.world.incidents():
+            self.began.setdefault((one.incident, one.round), one.began_at)
+
+    # ---- what must hold, always ----
+
+    def decided(self) -> dict[tuple[int, int], dict[str, float]]:
+        with self.world.store.read() as connection:
+            rows = connection.execute(sa.select(rung).where(rung.c.decided_at.is_not(None))).all()
+        found: dict[tuple[int, int], dict[str, float]] = {}
+        for row in rows:
+            found.setdefault((row.incident, row.round), {})[row.rung] = row.decided_at
+        return found
+
+    @invariant()
+    def every_due_rung_is_decided_and_none_is_skipped(self) -> None:
+        if not hasattr(self, "world"):
+            return
+        decided = self.decided()
+        now = self.world.clock.wall()
+        for one in self.world.incidents():
+            mine = decided.get((one.incident, one.round), {})
+            order = [name for name in RUNGS if name in mine]
+            assert order == list(RUNGS)[: len(order)]
+            if one.open:
+                owed = [name for name, after in RUNGS.items() if one.began_at + after * 60 <= now]
+                assert set(owed) <= set(mine)
+                if (one.incident, one.round) not in self.escalated:
+                    assert set(owed) == set(mine)
+
+    @invariant()
+    def no_rung_is_decided_after_the_end(self) -> None:
+        if not hasattr(self, "world"):
+            return
+        for one in self.world.incidents():
+            if one.ended_at is not None and not one.open:
+                last = max(self.decided().get((one.incident, one.round), {}).values(), default=0.0)
+                assert last <= max(one.ended_at, self.recorded_end(one.incident))
+
+    def recorded_end(self, number: int) -> float:
+        with self.world.store.read() as connection:
+            table = metadata.tables["transition"]
+            return float(connection.execute(sa.select(sa.func.max(table.c.recorded_at)).where(table.c.incident == number)).scalar_one())
+
+    @invariant()
+    def a_message_is_decided_once(self) -> None:
+        if not hasattr(self, "world"):
+            return
+        with self.world.store.read() as connection:
+            keys = list(connection.execute(sa.select(metadata.tables["outbox"].c.key)).scalars())
+        assert len(keys) == len(set(keys))
+        pages = [(one.message.facts["incident"], one.message.facts["round"], one.rung, one.person, one.message.key)
+                 for one in self.world.told if one.kind == "page"]  # fmt: skip
+        assert len({page[:4] for page in pages}) == len({page[4] for page in pages})
+
+
+def _run(url: Callable[[], str], examples: int) -> None:
+    machine = type("Machine", (LadderMachine,), {"url": staticmethod(url)})
+    run_state_machine_as_test(machine, settings=settings(max_examples=examples, stateful_step_count=20, deadline=None))
+
+
+def test_the_ladder_as_a_state_machine_on_sqlite() -> None:
+    folder = Path(tempfile.mkdtemp(prefix="ladder-"))
+    number = itertools.count()
+    try:
+        _run(lambda: f"sqlite:///{folder}/{next(number)}.db", 60)
+    finally:
+        shutil.rmtree(folder)
+
+
+def test_the_ladder_as_a_state_machine_on_postgresql(postgres_url: str) -> None:
+    number = itertools.count()
+    server = sa.create_engine(postgres_url, isolation_level="AUTOCOMMIT")
+
+    def fresh() -> str:
+        name = f"machine_{next(number)}"
+        with server.connect() as connection:
+            connection.exec_driver_sql(f"CREATE DATABASE {name}")
+        return postgres_url.replace("/postgres?", f"/{name}?")
+
+    _run(fresh, 12)
+    server.dispose()
+
+
+@pytest.mark.parametrize("cut_s", [1.0, 15.0, 137.0, 3600.0 * 2])
+def test_cutting_time_differently_gives_the_same_rungs(tmp_path: Path, cut_s: float) -> None:
+    world = World(f"sqlite:///{tmp_path}/cut.db")
+    world.push(world.verdict(Level.CRITICAL))
+    world.advance(61, step_s=cut_s)
+    assert sorted((one.person, one.rung) for one in world.told) == [
+        ("amy", "vendor"), ("day", "duty"), ("hao", "on-site"), ("olga", "on-site"), ("olga", "owner"),
+    ]  # fmt: skip
+    world.close()
