@@ -4,6 +4,7 @@
   field called `size_bytes` is the key `size`, written as a size. `for_` is the key `for`.
 * A field without a default must be written; an unknown key is an error that names the nearest known one.
 * `Bound.mark(made)` tells where a dataclass was written, for problems that only the reader's room can see.
+* A list whose field has the metadata `LONE` may be written without its brackets when it has one item.
 * `check(self)` of the class, if it has one, yields (field, message) for what no single field can see.
 * `scalars` adds parsers for a room's own words: type -> function of the text, raising ValueError with a sentence.
 """
@@ -22,6 +23,7 @@ from documents.scalars import PARSERS, duration_s, size_bytes
 from model.errors import ConfigError, Problem
 
 Scalars = Mapping[Any, Callable[[str], Any]]
+LONE: Mapping[str, bool] = types.MappingProxyType({"lone": True})
 T = TypeVar("T")
 
 
@@ -31,12 +33,15 @@ class _Bad(Exception):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Bound(Generic[T]):
-    """What could be made of a file (`value` is None if nothing), every problem, and where each dataclass was written."""
+    """What could be made of a file (`value` is None if nothing), every problem, and where each dataclass was written.
+    `made` holds every dataclass that could be made, also inside a whole that could not; one with an unreadable key stands
+    there without that key, if it needs it not."""
 
     value: T | None
     problems: list[Problem]
     places: Mapping[int, Mark]
     file: str
+    made: Iterable[object] = ()
 
     def mark(self, made: object) -> Mark:
         """The place of a dataclass inside `value`; a key's own place is in its `keys`."""
@@ -61,7 +66,7 @@ def try_load(text: str, file: str, cls: type[T], scalars: Scalars | None = None)
     else:
         with contextlib.suppress(_Bad):
             value = binder.bind(node, cls)
-    return Bound(value, problems, binder.places, file)
+    return Bound(value, problems, binder.places, file, binder.made)
 
 
 class _Binder:
@@ -69,6 +74,7 @@ class _Binder:
         self.scalars = scalars
         self.problems = problems
         self.places: dict[int, Mark] = {}
+        self.made: list[object] = []
 
     def bind(self, node: Node, wanted: Any) -> Any:
         """Make a `wanted` of the node, or note why not and raise _Bad."""
@@ -143,12 +149,17 @@ class _Binder:
                 self.problems.append(_unknown(node.places[key], key, fields))
                 failed = True
                 continue
+            field = fields[key]
+            lone = field.metadata.get("lone") and isinstance(value, Scalar)
             try:
-                values[fields[key].name] = self.field(value, fields[key].name, hints[fields[key].name])
+                values[field.name] = self.field(
+                    Sequence((value,), value.mark) if lone else value, field.name, hints[field.name]
+                )
             except _Bad:
                 failed = True
         failed |= self.absent(node, cls, fields)
         if failed:
+            self.salvage(node, cls, values)
             raise _Bad
         return self.checked(node, cls, values)
 
@@ -165,6 +176,12 @@ class _Binder:
         self.problems.extend(node.mark.problem(f"{_name(cls)} needs `{key}`") for key in absent)
         return bool(absent)
 
+    def salvage(self, node: Table, cls: Any, values: dict[str, Any]) -> None:
+        if all(field.name in values or not _required(field) for field in dataclasses.fields(cls)):
+            made = cls(**values)
+            self.places[id(made)] = node.mark
+            self.made.append(made)
+
     def checked(self, node: Table, cls: Any, values: dict[str, Any]) -> Any:
         made = cls(**values)
         self.places[id(made)] = node.mark
@@ -173,6 +190,7 @@ class _Binder:
         if found:
             self.problems.extend(found)
             raise _Bad
+        self.made.append(made)
         return made
 
 

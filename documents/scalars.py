@@ -13,6 +13,7 @@ ClockTime = NewType("ClockTime", datetime.time)
 _SECONDS = {"ms": 0.001, "s": 1, "sec": 1, "min": 60, "h": 3600, "d": 86400, "day": 86400, "days": 86400}
 _BYTES = {"B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 _NUMBER = re.compile(r"\s*([-+]?(?:\d+(?:\.\d+)?|\.\d+))\s*(\S*)\s*", re.ASCII)
+_LARGEST = 1e18  # of whatever unit: beyond lie only slips of the finger
 _TRUE, _FALSE = ("yes", "true", "on"), ("no", "false", "off")
 
 
@@ -21,7 +22,10 @@ def number_and_unit(text: str) -> tuple[float, str]:
     match = _NUMBER.fullmatch(text)
     if not match:
         raise ValueError(f"`{text}` is not a number")
-    return float(match[1]), match[2]
+    value = float(match[1])
+    if abs(value) > _LARGEST:
+        raise ValueError(f"`{text[:20]}...` is too large a number")
+    return value, match[2]
 
 
 def _scaled(text: str, scale: Mapping[str, float], what: str, example: str) -> float:
@@ -56,7 +60,7 @@ def _bool(text: str) -> bool:
 
 
 def _int(text: str) -> int:
-    if not re.fullmatch(r"[-+]?\d+", text.strip(), re.ASCII):
+    if not re.fullmatch(r"[-+]?\d{1,18}", text.strip(), re.ASCII):
         raise ValueError(f"`{text}` is not a whole number")
     return int(text)
 

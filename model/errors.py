@@ -7,7 +7,9 @@ WatchkeeperError
 ├── SpoolError         the agent's disk queue cannot be used
 ├── PushError          the collector did not take a batch
 │   ├── PushLater      nobody's fault that lasts: try again, after `retry_after_s` where it says so
-│   └── PushRefused    this very batch will never be taken
+│   ├── PushRefused    this very batch will never be taken
+│   ├── PushUndeclared it holds frames of blocks the collector does not know
+│   └── PushLocked     the collector does not know our token
 ├── StoreError         the collector's store cannot be used
 │   └── StoreFull      its disk is full
 ├── NotAllowed         who asks may not do this
@@ -73,6 +75,18 @@ class PushRefused(PushError):
     def __init__(self, message: str, status: int) -> None:
         self.status = status
         super().__init__(message)
+
+
+class PushUndeclared(PushError):
+    """Frames under `blocks` the collector never heard of, or forgot: declare them and send again."""
+
+    def __init__(self, message: str, blocks: Iterable[int]) -> None:
+        self.blocks = tuple(blocks)
+        super().__init__(message)
+
+
+class PushLocked(PushError):
+    """No token, or a wrong one: a person must act."""
 
 
 class StoreError(WatchkeeperError):

@@ -37,7 +37,7 @@ def demo(folder: Path, port: int, minute: float) -> None:
             folder.absolute(), port, _books(room, receiver.port, minute), {"webhook": key, "room": room.community}
         )
         with (folder / "log").open("w", encoding="utf-8") as log, running(home, log):
-            Story(home, room, receiver, minute).tell()
+            Story(home, home.token("zhang.wei"), room, receiver, minute).tell()
 
 
 @dataclass(slots=True)
@@ -104,6 +104,7 @@ class Story:
     """What happens in the demo, in order."""
 
     home: Household
+    token: str
     room: RunningRoom
     receiver: Receiver
     minute: float
@@ -131,7 +132,7 @@ class Story:
     def _acknowledge(self, incident: int) -> None:
         answer = requests.post(
             f"{self.home.url}/api/v1/incidents/{incident}/acknowledge", json={"note": "on my way"},
-            headers={"Authorization": f"Bearer {self.home.token('zhang.wei')}"}, timeout=10,
+            headers={"Authorization": f"Bearer {self.token}"}, timeout=10,
         )  # fmt: skip
         if not answer.ok:
             raise WatchkeeperError(f"the acknowledgement was refused: {answer.text}")

@@ -1,0 +1,159 @@
+"""The shipped library: every rule with its clause and advice, the regulation's numbers, and readings it must judge right."""
+
+import re
+
+import pytest
+
+from model.device import Category
+from model.quantity import QUANTITIES
+from model.reading import Missing, Reason, Series, Value
+from model.verdict import Level
+from rules.evaluate import State, evaluate
+from rules.language import Rule
+from rules.load import load_rules, shipped
+
+RULES = load_rules(shipped())
+# REGULATION.md's clauses on what must be watched
+CLAUSES = {"3.6", "3.7", "4.1.2", "4.1.3", "4.1.6", "4.2.5.1", "4.2.5.2", "4.2.5.3", "4.2.5.4"}
+
+
+def named(name: str) -> Rule:
+    rule = RULES.named(name)
+    assert rule
+    return rule
+
+
+@pytest.mark.parametrize("rule", RULES.rules, ids=lambda rule: rule.rule)
+class TestEveryShippedRule:
+    def test_names_its_clauses(self, rule: Rule) -> None:
+        assert set(rule.clause.split(", ")) <= CLAUSES
+
+    def test_speaks_to_the_engineer(self, rule: Rule) -> None:
+        assert re.fullmatch(r"[A-Z][^.!?\n]{5,45}", rule.title)
+        assert re.fullmatch(r"[A-Z][^\n]{30,160}\.", rule.advice)
+        assert rule.advice.isascii()
+
+    def test_judges_a_known_quantity_in_its_unit(self, rule: Rule) -> None:
+        quantity = QUANTITIES[rule.quantity]
+        limits = [limit for limit in (rule.warning, rule.critical) if limit]
+        assert limits
+        for limit in limits:
+            assert limit.states <= set(quantity.states)
+            assert bool(limit.states) == bool(quantity.states)
+            if not limit.states and quantity.unit.symbol:
+                assert re.search(rf"{quantity.unit.symbol}$|min$", limit.text)
+
+    def test_needs_a_while_to_clear(self, rule: Rule) -> None:
+        """Nothing flaps; what only the collector judges has its own times."""
+        assert rule.clear_for_s >= 30 or rule.rule.startswith("watchkeeper.")
+        limit = rule.warning or rule.critical
+        assert limit
+        assert limit.states or limit.clear != limit.allowed or rule.rule == "power.alarms"
+
+    def test_can_be_bad_and_fine(self, rule: Rule) -> None:
+        assert rule.fine or rule.low < rule.high
+
+
+def test_every_clause_of_the_regulation_that_can_be_read_has_a_rule() -> None:
+    assert {clause for rule in RULES.rules for clause in rule.clause.split(", ")} == CLAUSES
+
+
+def test_titles_differ() -> None:
+    assert len({rule.title for rule in RULES.rules}) == len(RULES.rules)
+
+
+def test_the_regulation_s_own_numbers() -> None:
+    for name in (
+        "server.cpu-busy",
+        "server.memory-short",
+        "server.swap-short",
+        "server.disk-full",
+        "server.inodes-short",
+    ):
+        rule = named(name)
+        assert (rule.low < 0, rule.high) == (True, 85)
+        assert rule.critical
+        assert rule.critical.allowed.high == 95
+    busy = named("server.cpu-busy").warning
+    assert busy
+    assert busy.for_s == 600
+    temperature, humidity = named("environment.temperature"), named("environment.humidity")
+    assert (temperature.low, temperature.high) == (21, 23)
+    assert (humidity.low, humidity.high) == (40, 60)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "level"),
+    [
+        ("power.on-battery", "battery", Level.CRITICAL),
+        ("power.on-battery", "booster", Level.OK),
+        ("power.on-battery", "unknown", Level.UNKNOWN),
+        ("power.output-off", "none", Level.CRITICAL),
+        ("power.bypass", "bypass", Level.WARNING),
+        ("power.input-lost", 0.0, Level.CRITICAL),
+        ("power.input-lost", 104.0, Level.OK),
+        ("power.battery-low", "low", Level.CRITICAL),
+        ("power.battery-low", "depleted", Level.CRITICAL),
+        ("power.battery-low", "replace", Level.OK),
+        ("power.battery-replace", "replace", Level.WARNING),
+        ("power.battery-charge", 49.0, Level.WARNING),
+        ("power.battery-charge", 19.0, Level.CRITICAL),
+        ("power.battery-runtime", 599.0, Level.WARNING),
+        ("power.battery-runtime", 299.0, Level.CRITICAL),
+        ("power.overload", 81.0, Level.WARNING),
+        ("power.overload", 101.0, Level.CRITICAL),
+        ("power.alarms", 1.0, Level.WARNING),
+        ("environment.temperature", 23.2, Level.WARNING),
+        ("environment.temperature", 20.0, Level.WARNING),
+        ("environment.temperature", 27.5, Level.CRITICAL),
+        ("environment.humidity", 39.0, Level.WARNING),
+        ("environment.humidity", 75.0, Level.CRITICAL),
+        ("environment.cooling-fault", "fault", Level.CRITICAL),
+        ("environment.cooling-fault", "standby", Level.OK),
+        ("environment.leak", "wet", Level.CRITICAL),
+        ("server.disk-full", Missing(Reason.HUNG), Level.WARNING),
+        ("server.disk-full", Missing(Reason.TIMEOUT), Level.UNKNOWN),
+        ("device.not-answering", "no", Level.CRITICAL),
+        ("device.alarm", "warning", Level.WARNING),
+        ("device.alarm", "critical", Level.CRITICAL),
+        ("watchkeeper.agent-silent", "no", Level.CRITICAL),
+        ("watchkeeper.disk-full", "full", Level.CRITICAL),
+    ],
+)
+def test_what_a_value_that_stays_amounts_to(name: str, value: Value, level: Level) -> None:
+    state: State | None = None
+    for at in (0.0, 3600.0):
+        state = evaluate(named(name), state, value, at, str)
+    assert state
+    assert state.level is level
+
+
+@pytest.mark.parametrize("name", ["power.on-battery", "power.input-lost", "power.battery-low", "environment.leak"])
+def test_what_cannot_wait_is_critical_on_the_first_reading(name: str) -> None:
+    critical = named(name).critical
+    assert critical
+    assert critical.for_s == 0
+
+
+@pytest.mark.parametrize("category", Category)
+def test_a_device_that_does_not_answer_is_a_fault_whatever_it_is(category: Category) -> None:
+    rules = RULES.of(Series("any", "device.answering"), category)
+    assert [rule.rule for rule in rules] == ([] if category is Category.WATCHKEEPER else ["device.not-answering"])
+
+
+def test_what_the_collector_judges_is_its_own() -> None:
+    for quantity in ("agent.heard", "collector.disk"):
+        assert len(RULES.of(Series("room-1", quantity), Category.WATCHKEEPER)) == 1
+        assert RULES.of(Series("room-1", quantity), Category.SERVER) == ()
+
+
+def test_a_server_s_own_sensor_is_not_the_room() -> None:
+    series = Series("db-1", "temperature.ambient", "inlet")
+    assert RULES.of(series, Category.SERVER) == RULES.of(series, Category.BMC) == ()
+    assert [rule.rule for rule in RULES.of(series, Category.ENV)] == ["environment.temperature"]
+
+
+def test_the_library_s_documents_are_named_so_that_nobody_takes_them_for_his_own() -> None:
+    assert [document.name for document in shipped()] == [
+        "library/environment.yml", "library/power.yml", "library/server.yml", "library/service.yml", "library/watchkeeper.yml",
+    ]  # fmt: skip
