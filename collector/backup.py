@@ -66,7 +66,9 @@ def restore(store: Store, file: Path) -> dict[str, int]:
 
 def _must_fit(connection: sa.Connection, store: Store, head: dict[str, Any]) -> None:
     if head["schema"] != version(connection):
-        raise BadBackup(f"the backup has schema {head['schema']}, this version {version(connection)}; use the same version")
+        raise BadBackup(
+            f"the backup has schema {head['schema']}, this version {version(connection)}; use the same version"
+        )
     for table in metadata.sorted_tables:
         if connection.execute(sa.select(sa.literal(1)).select_from(table).limit(1)).first():
             raise Conflict(f"{store.url.render_as_string()} holds rows in `{table.name}`; restore into an empty store")

@@ -67,7 +67,9 @@ def token() -> None:
 
 @token.command("agent")
 @click.argument("name")
-@click.option("--file", "out", type=click.Path(path_type=Path), help="Write it here (mode 0600) instead of printing it.")
+@click.option(
+    "--file", "out", type=click.Path(path_type=Path), help="Write it here (mode 0600) instead of printing it."
+)
 @CONFIG
 def token_agent(name: str, out: Path | None, file: Path) -> None:
     """Make a token for an agent of the inventory."""
@@ -78,7 +80,9 @@ def token_agent(name: str, out: Path | None, file: Path) -> None:
 
 @token.command("person")
 @click.argument("name")
-@click.option("--file", "out", type=click.Path(path_type=Path), help="Write it here (mode 0600) instead of printing it.")
+@click.option(
+    "--file", "out", type=click.Path(path_type=Path), help="Write it here (mode 0600) instead of printing it."
+)
 @CONFIG
 def token_person(name: str, out: Path | None, file: Path) -> None:
     """Make a token for a person of contacts.yml."""

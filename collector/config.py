@@ -1,13 +1,11 @@
 """collector.yml: where the collector listens, keeps its store and finds the operator's books."""
 
-import ipaddress
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from documents.bind import load
-
-_LOOPBACK_NAMES = ("localhost",)
+from documents.scalars import is_loopback
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +45,7 @@ class Config:
     @property
     def loopback(self) -> bool:
         """Whether only this machine can reach us."""
-        if self.host in _LOOPBACK_NAMES:
-            return True
-        try:
-            return ipaddress.ip_address(self.host).is_loopback
-        except ValueError:
-            return False
+        return is_loopback(self.host)
 
     @property
     def url(self) -> str:

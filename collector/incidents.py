@@ -120,9 +120,7 @@ def _soon(known: Incident, at: float) -> bool:
 def _seen(known: Incident, verdict: Verdict, agent: str, kind: Kind, note: str) -> Change:
     level = verdict.level if verdict.level.bad else known.level
     evidence = verdict.evidence if verdict.level.bad else known.evidence
-    now = replace(
-        known, agent=agent, level=level, verdict=verdict.level, verdict_id=verdict.id, evidence=evidence
-    )
+    now = replace(known, agent=agent, level=level, verdict=verdict.level, verdict_id=verdict.id, evidence=evidence)
     repeated = kind is Kind.UNSEEN and known.verdict is Level.UNKNOWN
     transitions = () if repeated else (Transition(kind, verdict.since, f"agent:{agent}", level, note),)
     return Change(now, transitions)

@@ -215,7 +215,9 @@ class Journal:
         held = sa.select(agent.c.agent).where(agent.c.agent.in_(agents)).order_by(agent.c.agent)
         connection.execute(held.with_for_update())
         ours = [one.id for one in group]
-        query = sa.select(journal).where(journal.c.agent.in_(agents), journal.c.id < max(ours), journal.c.fault.is_(None))
+        query = sa.select(journal).where(
+            journal.c.agent.in_(agents), journal.c.id < max(ours), journal.c.fault.is_(None)
+        )
         return self._read(connection, query.where(journal.c.id.not_in(ours)).order_by(journal.c.id))
 
     def _set_aside(self, one: _Written) -> None:

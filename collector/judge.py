@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 import sqlalchemy as sa
-from rules.evaluate import State, evaluate, to_verdict
 
 from collector.apply import COLLECTOR, apply_events
 from collector.office import Office
@@ -14,6 +13,7 @@ from collector.store.schema import agent
 from model.device import Category
 from model.reading import Reading, Series
 from model.verdict import Event, Key
+from rules.evaluate import State, evaluate, to_verdict
 
 SILENT_AFTER = 3
 """An agent is silent when it missed this many of its intervals."""

@@ -33,7 +33,7 @@ from model.notify import notify, watchdog_s
 
 log = logging.getLogger(__name__)
 _STUCK_S = 30.0
-_SECRET = "secret:"
+_BY_NAME = "secret:"
 
 
 def open_secrets(place: Place) -> Secrets:
@@ -44,8 +44,8 @@ def open_secrets(place: Place) -> Secrets:
 def open_store(place: Place, secrets: Secrets) -> Store:
     """The store that collector.yml names, brought to the newest schema. Raises StoreError, SecretError."""
     written = place.config.store
-    if written.startswith(_SECRET):
-        store = Store(secrets.get(written.removeprefix(_SECRET)).reveal())
+    if written.startswith(_BY_NAME):
+        store = Store(secrets.get(written.removeprefix(_BY_NAME)).reveal())
     else:
         file = place.path(written)
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -126,6 +126,10 @@ def run(place: Place) -> None:
         threading.Thread(target=collector.books.refresh, args=(collector.office,), kwargs={"force": True}).start()
 
     signal.signal(signal.SIGHUP, reload)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(
+            number, _end
+        )  # uvicorn ends at its own, then raises it again: by then everything is to be put away
     done = threading.Event()
     with collector.running():
         heart = threading.Thread(target=_beat, args=(collector, server, done), name="heart", daemon=True)
@@ -135,6 +139,10 @@ def run(place: Place) -> None:
         finally:
             done.set()
             notify("STOPPING=1")
+
+
+def _end(_signal: int, _frame: FrameType | None) -> None:
+    """Leave the ending to uvicorn, which has stopped serving when this is called."""
 
 
 def _beat(collector: Collector, server: uvicorn.Server, done: threading.Event) -> None:

@@ -31,7 +31,12 @@ _SUBJECTS = {
     Kind.RECOVERED: marked("[recovered] {device}: {title}"),
     Kind.WITHDRAWN: marked("[withdrawn] {device}: {title}"),
 }
-LEVELS = {"ok": marked("ok"), "warning": marked("warning"), "critical": marked("critical"), "unknown": marked("unknown")}
+LEVELS = {
+    "ok": marked("ok"),
+    "warning": marked("warning"),
+    "critical": marked("critical"),
+    "unknown": marked("unknown"),
+}
 _HOUR_S = 3600
 
 
@@ -115,7 +120,9 @@ def _when(telling: Telling, orders: Orders, say: Translate) -> str:
         return say("Since {began} until {ended}, for {lasted}").format(
             began=began, ended=clock_time(incident.ended_at, orders), lasted=lasted
         )
-    return say("Since {began}, unresolved for {lasted}").format(began=began, lasted=span(telling.now - incident.began_at, say))
+    return say("Since {began}, unresolved for {lasted}").format(
+        began=began, lasted=span(telling.now - incident.began_at, say)
+    )
 
 
 def clock_time(at: float, orders: Orders) -> str:

@@ -10,12 +10,11 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from rules.load import RuleSet, load_rules, shipped
-
 from collector.bookkeeping import read_books
 from collector.books import Agent, Books
 from model.batch import Bundle, Document
 from model.device import Category, Device
+from rules.load import RuleSet, load_rules, shipped
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +46,7 @@ def read_orders(folder: Path) -> Orders:
     return make_orders(read_books(folder), documents(folder / "rules"), documents(folder / "profiles"))
 
 
-def make_orders(
-    books: Books, own_rules: tuple[Document, ...] = (), profiles: tuple[Document, ...] = ()
-) -> Orders:
+def make_orders(books: Books, own_rules: tuple[Document, ...] = (), profiles: tuple[Document, ...] = ()) -> Orders:
     """Put books and the operator's own rules together with the shipped ones."""
     rules = (*shipped(), *own_rules)
     return Orders(

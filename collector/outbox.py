@@ -150,9 +150,7 @@ class Outbox:
         except Exception as error:  # noqa: BLE001 -- a channel's bug is a failed delivery, and the next channel's turn
             return Receipt(delivered=False, detail=f"the channel broke: {type(error).__name__}")
 
-    def _record(
-        self, row: "sa.Row[Any]", person: Person, index: int, address: Address, came_back: Receipt
-    ) -> None:
+    def _record(self, row: "sa.Row[Any]", person: Person, index: int, address: Address, came_back: Receipt) -> None:
         now = self._office.clock.wall()
         mine = sa.update(outbox).where(outbox.c.id == row.id)
         with self._office.store.write() as connection:

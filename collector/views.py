@@ -10,6 +10,7 @@ import sqlalchemy as sa
 
 from collector import ladder
 from collector.incidents import Incident, State, Transition
+from collector.judge import SILENT_AFTER
 from collector.ladder import Step
 from collector.orders import Orders
 from collector.store import rows
@@ -20,9 +21,6 @@ from model.wire import decode_values
 
 STALE_AFTER = 3
 """A frame older than this many of its intervals is stale, and so is whatever a silent agent said (docs/protocol.md)."""
-
-SILENT_AFTER = 3
-"""An agent is silent when it missed this many of its own intervals."""
 
 
 # ---- incidents ----
@@ -205,9 +203,7 @@ def watched(
 
 
 def _same_block(table: sa.Table) -> "sa.ColumnElement[bool]":
-    return sa.and_(
-        table.c.agent == block.c.agent, table.c.epoch == block.c.epoch, table.c.block == block.c.block
-    )
+    return sa.and_(table.c.agent == block.c.agent, table.c.epoch == block.c.epoch, table.c.block == block.c.block)
 
 
 def _column(row: "sa.Row[Any]", now: float, silent: bool) -> Column:

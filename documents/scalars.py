@@ -1,6 +1,7 @@
 """Words an operator writes, and what they mean. Each parser raises ValueError with a sentence for the operator."""
 
 import datetime
+import ipaddress
 import re
 import zoneinfo
 from collections.abc import Callable, Mapping
@@ -104,3 +105,11 @@ PARSERS: Mapping[Any, Callable[[str], Any]] = MappingProxyType(
         zoneinfo.ZoneInfo: _zone,
     }
 )
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host (name or address) is this very machine."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -122,7 +122,11 @@ def _translated() -> Iterator[None]:
 
 
 def _translate(cause: BaseException) -> StoreError:
-    full = getattr(cause, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL or getattr(cause, "sqlstate", "") == _DISK_FULL
+    full = (
+        getattr(cause, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL or getattr(cause, "sqlstate", "") == _DISK_FULL
+    )
     if full:
-        return StoreFull("the store's disk is full; free some space, nothing is lost meanwhile: agents keep what they have")
+        return StoreFull(
+            "the store's disk is full; free some space, nothing is lost meanwhile: agents keep what they have"
+        )
     return StoreError(f"the store refused: {str(cause).strip()}")

@@ -147,6 +147,9 @@ def drop_undecided(connection: sa.Connection, now: Incident) -> None:
 def claim_step(connection: sa.Connection, now: Incident, step: Step, at: float, by: str) -> bool:
     """Decide a rung, once: false if somebody did before us."""
     query = sa.update(rung).where(
-        rung.c.incident == now.incident, rung.c.round == now.round, rung.c.rung == step.rung, rung.c.decided_at.is_(None)
+        rung.c.incident == now.incident,
+        rung.c.round == now.round,
+        rung.c.rung == step.rung,
+        rung.c.decided_at.is_(None),
     )
     return connection.execute(query, {"decided_at": at, "decided_by": by}).rowcount == 1

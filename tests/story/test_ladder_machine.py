@@ -13,7 +13,14 @@ import pytest
 import sqlalchemy as sa
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from collector import actions
 from collector.store.schema import metadata, rung
@@ -110,7 +117,12 @@ class LadderMachine(RuleBasedStateMachine):
                 raise Killed
 
         modules = [f"collector.{name}.failpoint" for name in ("journal", "climb", "outbox")]
-        with suppress(Killed), mock.patch(modules[0], failpoint), mock.patch(modules[1], failpoint), mock.patch(modules[2], failpoint):
+        with (
+            suppress(Killed),
+            mock.patch(modules[0], failpoint),
+            mock.patch(modules[1], failpoint),
+            mock.patch(modules[2], failpoint),
+        ):
             self.world.deliver(body)
         self.world.start()
         self.world.clock.advance(61)  # a lease the dead one held has run out
@@ -158,7 +170,11 @@ class LadderMachine(RuleBasedStateMachine):
     def recorded_end(self, number: int) -> float:
         with self.world.store.read() as connection:
             table = metadata.tables["transition"]
-            return float(connection.execute(sa.select(sa.func.max(table.c.recorded_at)).where(table.c.incident == number)).scalar_one())
+            return float(
+                connection.execute(
+                    sa.select(sa.func.max(table.c.recorded_at)).where(table.c.incident == number)
+                ).scalar_one()
+            )
 
     @invariant()
     def a_message_is_decided_once(self) -> None:

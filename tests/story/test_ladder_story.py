@@ -1,14 +1,17 @@
 """The ladder of the regulation, told as stories with a fake clock, on SQLite and PostgreSQL."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
 from collector import actions
+from collector.bookkeeping import read_texts
+from collector.orders import make_orders
 from collector.store import rows
 from model.errors import Conflict
 from model.verdict import Level
-from tests.story.world import LADDERS, World, older
+from tests.story.world import CONTACTS, LADDERS, World, older
 
 WHOLE_LADDER = [(0.0, "day", "duty"), (10.0, "olga", "owner"), (20.0, "olga", "on-site"), (20.0, "hao", "on-site"),
                 (60.0, "amy", "vendor")]  # fmt: skip
@@ -34,9 +37,7 @@ def test_an_unresolved_fault_climbs_the_whole_ladder_and_everyone_hears_of_the_r
     assert vendor.facts["vendor"]["contract"] == "C-17"
 
     world.push(world.verdict(Level.OK))
-    assert sorted(world.pages("recovered")) == [
-        (90.0, person, "recovered") for person in ("amy", "day", "hao", "olga")
-    ]
+    assert sorted(world.pages("recovered")) == [(90.0, person, "recovered") for person in ("amy", "day", "hao", "olga")]
     world.advance(120)
     assert len(world.told) == len(WHOLE_LADDER) + 4  # no page after resolution
     assert world.happened() == ["opened", "acknowledged", "resolved"]
@@ -131,7 +132,10 @@ def test_a_rise_stays_one_incident_and_repeats_no_rung(world: World) -> None:
 
 
 def test_the_critical_ladder_s_clock_starts_with_the_rise(store_url: str) -> None:
-    warning = LADDERS + "  - {ladder: soft, levels: [warning], fallback: [head], rungs: [{rung: duty, after: 0 min, tell: [duty]}]}\n"
+    warning = (
+        LADDERS
+        + "  - {ladder: soft, levels: [warning], fallback: [head], rungs: [{rung: duty, after: 0 min, tell: [duty]}]}\n"
+    )
     ladders = warning.replace("    fallback: [head]\n", "    fallback: [head]\n    levels: [critical]\n", 1)
     world = World(store_url, ladders=ladders)
     world.push(world.verdict(Level.WARNING))
@@ -203,9 +207,9 @@ def test_a_role_that_is_nobody_pages_the_fallback_and_says_so(store_url: str) ->
     world.push(world.verdict(Level.CRITICAL))
     orders = world.office.orders
     contacts = orders.books.contacts
-    from dataclasses import replace
-
-    world.office.adopt(replace(orders, books=replace(orders.books, contacts=replace(contacts, roles={"head": ("hao",)}))))
+    world.office.adopt(
+        replace(orders, books=replace(orders.books, contacts=replace(contacts, roles={"head": ("hao",)})))
+    )
     world.advance(61)
     assert world.pages()[-2:] == [(60.0, "olga", "vendor"), (60.0, "hao", "vendor")]
     assert "nobody is: assistant" in world.told[-1].message.text
@@ -229,11 +233,9 @@ def test_an_undelivered_page_tries_the_next_channel_then_the_next_person(world: 
 
 def test_who_cannot_be_reached_is_replaced_by_the_fallback(store_url: str) -> None:
     only_webhook = (
-        "channels: [{via: webhook, url: \"http://127.0.0.1:1/owner\", secret: s}, {via: console}]",
-        "channels: [{via: webhook, url: \"http://127.0.0.1:1/owner\", secret: s}]",
+        'channels: [{via: webhook, url: "http://127.0.0.1:1/owner", secret: s}, {via: console}]',
+        'channels: [{via: webhook, url: "http://127.0.0.1:1/owner", secret: s}]',
     )  # fmt: skip
-    from tests.story.world import CONTACTS
-
     world = World(store_url, contacts=CONTACTS.replace(*only_webhook))
     world.broken = {"webhook"}
     world.push(world.verdict(Level.CRITICAL))
@@ -282,10 +284,9 @@ def test_a_collector_that_was_away_blames_no_agent_for_it(world: World) -> None:
 
 def test_an_incident_whose_device_is_gone_is_withdrawn_and_told(world: World) -> None:
     world.push(world.verdict(Level.CRITICAL))
-    inventory = "\n".join(line for line in world.inventory.splitlines() if "sensor-1" not in line and "Row A" not in line)
-    from collector.bookkeeping import read_texts
-    from collector.orders import make_orders
-
+    inventory = "\n".join(
+        line for line in world.inventory.splitlines() if "sensor-1" not in line and "Row A" not in line
+    )
     world.office.adopt(make_orders(read_texts(inventory, world.contacts, world.ladders)))
     world.beat()
     assert world.happened() == ["opened", "withdrawn"]

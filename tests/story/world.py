@@ -126,7 +126,9 @@ class World:
         instance: str = "",
     ) -> Verdict:  # fmt: skip
         """A verdict change that began `age_s` ago, on the agent's boot clock."""
-        evidence = Evidence("temperature.ambient", 24.5, "outside 21 to 23 °C", "", 24.1, self.clock.boot() - age_s - 60)
+        evidence = Evidence(
+            "temperature.ambient", 24.5, "outside 21 to 23 °C", "", 24.1, self.clock.boot() - age_s - 60
+        )
         return Verdict(uuid.uuid4().hex, device, rule, instance, level, self.clock.boot() - age_s, evidence)
 
     def body(self, *events: Event, more: bool = False, wrong_by_s: float = 0.0, first: int | None = None) -> bytes:
@@ -195,13 +197,9 @@ class World:
 
     def pages(self, *kinds: str) -> list[tuple[float, str, str]]:
         """(minute, person, rung or kind) of every message received, of these kinds or all."""
-        return [
-            (one.minute, one.person, one.rung or one.kind) for one in self.told if not kinds or one.kind in kinds
-        ]
+        return [(one.minute, one.person, one.rung or one.kind) for one in self.told if not kinds or one.kind in kinds]
 
 
 def older(verdict: Verdict, seconds: float) -> Verdict:
     """The same verdict, begun earlier."""
     return replace(verdict, since=verdict.since - seconds)
-
-

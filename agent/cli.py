@@ -1,0 +1,67 @@
+"""`watchkeeper agent`: run one, and look at what it keeps."""
+
+import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from agent.status import Status
+
+_CONFIG = click.option(
+    "--config",
+    "file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    required=True,
+    help="The agent.yml of this agent.",
+)
+
+
+@click.group()
+def agent() -> None:
+    """Read devices, judge the readings, push to the collector."""
+
+
+@agent.command()
+@_CONFIG
+def run(file: Path) -> None:
+    """Run in the foreground until SIGTERM or Ctrl-C. SIGHUP fetches the bundle again."""
+    from agent.main import run as run_agent
+
+    run_agent(file)
+
+
+@agent.command()
+@_CONFIG
+def status(file: Path) -> None:
+    """Show what waits in the spool, what the collector said last, and what it refused."""
+    from agent.config import read_config
+    from agent.status import read_status
+    from model.clock import SystemClock
+
+    config, places = read_config(file)
+    found = read_status(places.spool, SystemClock().boot())
+    click.echo(f"agent {config.agent}, collector {config.collector}")
+    click.echo(f"spool {places.spool}: {found.file_bytes / 1e6:.1f} MB, epoch {found.epoch}")
+    _show(found)
+
+
+def _show(found: "Status") -> None:
+    for lane in found.lanes:
+        oldest = "" if lane.oldest_s is None else f", the oldest {lane.oldest_s:.0f} s old"
+        click.echo(f"{lane.lane}: {lane.waiting} waiting{oldest}; given out {lane.last}, settled {lane.settled}")
+    click.echo(f"rules' states kept: {found.states}")
+    if found.answer:
+        said = found.answer
+        click.echo(
+            f"last answer {_utc(said)}: {said['lane']} through {said['through']}, bundle {said['bundle'] or '-'}"
+        )
+    if found.away:
+        click.echo(f"the collector took nothing at {_utc(found.away)}: {found.away['why']}")
+    for refused in found.refused:
+        click.echo(f"set aside: {refused.items} of {refused.lane}: {refused.reason}")
+
+
+def _utc(note: dict[str, Any]) -> str:
+    return datetime.datetime.fromtimestamp(note["at_utc"], datetime.UTC).isoformat(" ", "seconds")

@@ -1,0 +1,1 @@
+"""Probes: each reads devices of one kind, and knows no other probe."""

@@ -1,0 +1,132 @@
+"""SNMP by gufo-snmp: fast, and its replies cost about 40 us of CPU for twenty objects."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from types import MappingProxyType
+from typing import TypeVar
+
+from gufo.snmp import (
+    Aes128Key,
+    Aes192Key,
+    Aes256Key,
+    DesKey,
+    Md5Key,
+    Sha1Key,
+    Sha224Key,
+    Sha256Key,
+    Sha384Key,
+    Sha512Key,
+    SnmpAuthError,
+    SnmpError,
+    SnmpVersion,
+    User,
+)
+from gufo.snmp.aio import SnmpSession
+
+from agent.probes.snmp_engine import BAD_LOGIN, DEAD_PORT, Login, NoAnswer, guarded, silence
+from agent.profiles.decode import LONGEST_SHOWN, Raw
+from model import device
+from model.device import SnmpAuth, SnmpPriv
+from model.reading import Reason
+
+T = TypeVar("T")
+
+_AUTH = MappingProxyType(
+    {
+        SnmpAuth.MD5: Md5Key,
+        SnmpAuth.SHA: Sha1Key,
+        SnmpAuth.SHA224: Sha224Key,
+        SnmpAuth.SHA256: Sha256Key,
+        SnmpAuth.SHA384: Sha384Key,
+        SnmpAuth.SHA512: Sha512Key,
+    }
+)
+_PRIV = MappingProxyType(
+    {SnmpPriv.DES: DesKey, SnmpPriv.AES: Aes128Key, SnmpPriv.AES192: Aes192Key, SnmpPriv.AES256: Aes256Key}
+)
+_VERSION: Mapping[device.SnmpVersion, SnmpVersion] = MappingProxyType(
+    {
+        device.SnmpVersion.V1: SnmpVersion.v1,
+        device.SnmpVersion.V2C: SnmpVersion.v2c,
+        device.SnmpVersion.V3: SnmpVersion.v3,
+    }
+)
+
+
+class GufoSession:
+    """See `agent.probes.snmp_engine.Session`."""
+
+    def __init__(self, login: Login) -> None:
+        self._login = login
+        self._session: SnmpSession | None = _open(login)
+        # SNMPv3 begins by asking the device for its engine id, boots and time (RFC 3414, 4)
+        self._greeted = login.snmp.version is not device.SnmpVersion.V3
+
+    async def get_many(self, oids: Sequence[str]) -> dict[str, Raw]:
+        """See `Session.get_many`."""
+
+        async def request(session: SnmpSession) -> dict[str, Raw]:
+            async with asyncio.timeout(self._login.timeout_s):
+                return await session.get_many(oids)  # type: ignore[return-value]  # None never comes
+
+        return await self._try(request)
+
+    async def walk(self, base: str) -> list[tuple[str, Raw]]:
+        """See `Session.walk`."""
+
+        async def request(session: SnmpSession) -> list[tuple[str, Raw]]:
+            return await guarded(session.fetch(base), base, self._login.timeout_s)  # type: ignore[arg-type]  # the same
+
+        return await self._try(request)
+
+    def close(self) -> None:
+        """See `Session.close`. The library closes its socket with the last reference."""
+        self._session = None
+
+    async def _try(self, request: Callable[[SnmpSession], Awaitable[T]]) -> T:
+        session = self._session
+        if session is None:
+            raise NoAnswer(Reason.FAULT, "the session is closed")
+        try:
+            if not self._greeted:
+                async with asyncio.timeout(self._login.timeout_s):
+                    await session.refresh()
+                self._greeted = True
+            return await request(session)
+        except SnmpAuthError:
+            raise NoAnswer(Reason.REFUSED, BAD_LOGIN) from None
+        except TimeoutError as error:
+            raise self._nothing(error) from None
+        except SnmpError as error:
+            raise NoAnswer(Reason.MALFORMED, f"the answer is not SNMP: {str(error)[:LONGEST_SHOWN]}") from None
+        except OSError as error:
+            raise NoAnswer(Reason.UNREACHABLE, f"the network says no: {error}") from None
+        except BaseException as error:
+            # a panic of the library's Rust part is no Exception; a hostile answer must not end the agent
+            if type(error).__name__ != "PanicException":
+                raise
+            raise NoAnswer(Reason.MALFORMED, "the answer breaks the rules of SNMP") from None
+
+    def _nothing(self, error: TimeoutError) -> NoAnswer:
+        if error.__cause__ is not None and error.__cause__.args == ("connection refused",):
+            return NoAnswer(Reason.UNREACHABLE, DEAD_PORT)
+        return silence(self._login)
+
+
+def _open(login: Login) -> SnmpSession:
+    snmp = login.snmp
+    user = None
+    if snmp.version is device.SnmpVersion.V3:
+        user = User(
+            snmp.user,
+            auth_key=_AUTH[snmp.auth](login.auth_password.encode()) if snmp.auth else None,
+            priv_key=_PRIV[snmp.priv](login.priv_password.encode()) if snmp.priv else None,
+        )
+    return SnmpSession(
+        login.host,
+        login.port,
+        community=login.community,
+        user=user,
+        version=_VERSION[snmp.version],
+        timeout=None,  # type: ignore[arg-type]  # ours bounds the whole exchange, stray datagrams included, and costs less
+    )

@@ -1,0 +1,80 @@
+"""Devices in memory, behind the same port as the engines: for tests of probe and profiles, from recordings or by hand."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+from agent.probes.snmp_engine import NoAnswer
+from agent.profiles.decode import Raw
+from documents.secrets import Secrets
+from model.device import Device, SnmpVersion
+
+_STRING, _NULL, _OBJECT, _ADDRESS, _OPAQUE = 4, 5, 6, 64, 68  # BER tags
+
+
+def recorded(lines: Iterable[str]) -> dict[str, Raw]:
+    """Read a recording in snmpsim's .snmprec form (`OID|TAG|VALUE`; a tag ending in `x` has its value in hex)."""
+    objects: dict[str, Raw] = {}
+    for line in lines:
+        oid, _, rest = line.rstrip("\r\n").partition("|")
+        tag, bar, text = rest.partition("|")
+        kind = int(tag.rstrip("xe")) if bar and tag.rstrip("xe").isdigit() else _NULL
+        if kind == _NULL:
+            continue
+        if kind in (_STRING, _OPAQUE):
+            objects[oid] = bytes.fromhex(text) if tag.endswith("x") else text.encode()
+        else:
+            objects[oid] = text if kind in (_OBJECT, _ADDRESS) else int(text)
+    return objects
+
+
+class MemorySession:
+    """A session to a device that is a mapping of objects. `trouble` is asked before each request, and may raise."""
+
+    def __init__(
+        self, objects: Mapping[str, Raw], version: SnmpVersion, trouble: Callable[[], NoAnswer | None]
+    ) -> None:
+        self.objects = objects
+        self.version = version
+        self.trouble = trouble
+        self.requests: list[tuple[str, ...]] = []
+        self.closed = False
+
+    async def get_many(self, oids: Sequence[str]) -> dict[str, Raw]:
+        """See `Session.get_many`."""
+        self._note(*oids)
+        there = {oid: self.objects[oid] for oid in oids if oid in self.objects}
+        return {} if self.version is SnmpVersion.V1 and len(there) < len(oids) else there
+
+    async def walk(self, base: str) -> list[tuple[str, Raw]]:
+        """See `Session.walk`."""
+        self._note(base)
+        below = (oid for oid in self.objects if oid.startswith(base + "."))
+        return [(oid, self.objects[oid]) for oid in sorted(below, key=lambda oid: [*map(int, oid.split("."))])]
+
+    def close(self) -> None:
+        """See `Session.close`."""
+        self.closed = True
+
+    def _note(self, *oids: str) -> None:
+        self.requests.append(oids)
+        nothing = self.trouble()
+        if nothing is not None:
+            raise nothing
+
+
+class MemoryDevice:
+    """A device whose objects a test changes between sweeps, and the opener that SnmpProbe is given."""
+
+    def __init__(self, objects: Mapping[str, Raw]) -> None:
+        self.objects = dict(objects)
+        self.troubles: list[NoAnswer] = []  # each spoils one request
+        self.dead: NoAnswer | None = None  # spoils all of them
+        self.sessions: list[MemorySession] = []
+
+    async def open(self, device: Device, _: Secrets) -> MemorySession:
+        """See `agent.probes.snmp.Opener`."""
+        version = device.snmp.version if device.snmp else SnmpVersion.V2C
+        self.sessions.append(MemorySession(self.objects, version, self._trouble))
+        return self.sessions[-1]
+
+    def _trouble(self) -> NoAnswer | None:
+        return self.troubles.pop(0) if self.troubles else self.dead

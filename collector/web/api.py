@@ -1,0 +1,150 @@
+"""/api/v1, described at /openapi.json. Whoever writes is a person: by a bearer token, or by the session's cookie with the
+header X-CSRF-Token. What went wrong is `{"error": "sentence"}`."""
+
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Depends, Query
+
+from collector import actions, duty, views
+from collector.actions import NoSuch
+from collector.incidents import State
+from collector.office import Office
+from collector.web import answers
+from collector.web.auth import OfficeHere, Person, may_read
+
+_SAYS = {
+    401: "nobody we know",
+    403: "somebody who may not, or a cookie without its CSRF token",
+    404: "no such thing",
+    409: "it contradicts the state of the incident; the sentence says how",
+    422: "the request does not fit this description",
+    503: "the store cannot be used now",
+}
+
+
+def _errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    return {status: {"model": answers.Error, "description": _SAYS[status]} for status in (*statuses, 422, 503)}
+
+
+router = APIRouter(prefix="/api/v1", dependencies=[Depends(may_read)])
+
+
+@router.get("/incidents", responses=_errors(401))
+def incidents(
+    office: OfficeHere,
+    state: Literal["open", "resolved", "withdrawn", "all"] = "open",
+    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+    cursor: Annotated[int | None, Query(ge=1, description="as the last answer gave it")] = None,
+) -> answers.IncidentsOut:
+    """Incidents, newest first."""
+    states = tuple(State) if state == "all" else (State(state),)
+    now = office.clock.wall()
+    with office.store.read() as connection:
+        found = views.climbs_before(connection, cursor, limit + 1, states)
+    following = found[limit - 1].incident.incident if len(found) > limit else None
+    shown = [answers.incident_out(climb, office.orders, now) for climb in found[:limit]]
+    return answers.IncidentsOut(incidents=shown, cursor=following)
+
+
+@router.get("/incidents/{number}", responses=_errors(401, 404))
+def incident(office: OfficeHere, number: int) -> answers.StoryOut:
+    """One incident with its timeline, its rungs, who was told and what came back."""
+    return _story(office, number)
+
+
+@router.post("/incidents/{number}/acknowledge", responses=_errors(401, 403, 404, 409))
+def acknowledge(office: OfficeHere, person: Person, number: int, body: answers.NoteIn) -> answers.StoryOut:
+    """Say that you are working on it. The ladder goes on, unless it `stops_at: acknowledged`."""
+    actions.acknowledge(office.desk(), number, person, office.clock.wall(), body.note)
+    return _story(office, number)
+
+
+@router.post("/incidents/{number}/resolve", responses=_errors(401, 403, 404, 409))
+def resolve(office: OfficeHere, person: Person, number: int, body: answers.NoteIn) -> answers.StoryOut:
+    """Close an incident that no verdict can close any more; refused (409) while its latest verdict is bad."""
+    actions.resolve(office.desk(), number, person, office.clock.wall(), body.note)
+    return _story(office, number)
+
+
+@router.post("/incidents/{number}/escalate", responses=_errors(401, 403, 404, 409))
+def escalate(office: OfficeHere, person: Person, number: int, body: answers.NoteIn) -> answers.StoryOut:
+    """It cannot be resolved: climb one rung at once. Later rungs keep their own times."""
+    actions.escalate(office.desk(), number, person, office.clock.wall(), body.note)
+    return _story(office, number)
+
+
+def _story(office: Office, number: int) -> answers.StoryOut:
+    with office.store.read(steady=True) as connection:
+        found = views.story(connection, number)
+    if found is None:
+        raise NoSuch(f"there is no incident {number}")
+    return answers.story_out(found, office.orders, office.clock.wall())
+
+
+@router.get("/devices", responses=_errors(401))
+def devices(office: OfficeHere) -> list[answers.DeviceOut]:
+    """The devices of the inventory."""
+    with office.store.read(steady=True) as connection:
+        found = views.watched(connection, office.orders, office.clock.wall(), office.started_at)
+    return [answers.device_out(one) for one in found]
+
+
+@router.get("/devices/{name}", responses=_errors(401, 404))
+def device(office: OfficeHere, name: str) -> answers.DeviceDetailOut:
+    """One device with its latest readings, their age, and why one is missing."""
+    with office.store.read(steady=True) as connection:
+        found = views.watched(connection, office.orders, office.clock.wall(), office.started_at, name)
+    if not found:
+        raise NoSuch(f"no device is called `{name}`")
+    return answers.device_detail_out(found[0])
+
+
+@router.get("/devices/{name}/history", responses=_errors(401, 404))
+def history(
+    *,
+    office: OfficeHere,
+    name: str,
+    quantity: str,
+    instance: str | None = None,
+    since: Annotated[float | None, Query(description="UTC seconds; an hour ago where it is not said")] = None,
+    limit: Annotated[int, Query(ge=1, le=20_000, description="the newest so many")] = 2000,
+) -> list[answers.HistoryOut]:
+    """What a quantity was, one entry an instance (or only the instance asked for)."""
+    if name not in office.orders.devices:
+        raise NoSuch(f"no device is called `{name}`")
+    start = office.clock.wall() - 3600 if since is None else since
+    with office.store.read() as connection:
+        found = views.past(connection, name, start, limit, quantity)
+    return [
+        answers.HistoryOut(
+            quantity=quantity,
+            instance=part,
+            unit=answers.unit_of(quantity),
+            points=[answers.point_out(p) for p in points],
+        )
+        for (_, part), points in found.items()
+        if instance in (None, part)
+    ]
+
+
+@router.post("/devices/{name}/poll", status_code=202, responses=_errors(401, 403, 404))
+def poll(office: OfficeHere, person: Person, name: str) -> dict[str, str]:
+    """Ask for a device to be read at once; its agent hears of it with its next push."""
+    actions.poll_now(office.desk(), name, person, office.clock.wall())
+    return {"asked": name}
+
+
+@router.get("/agents", responses=_errors(401))
+def agents(office: OfficeHere) -> list[answers.AgentOut]:
+    """The agents, when they were last heard, and what came over their lanes."""
+    with office.store.read(steady=True) as connection:
+        found = views.agents(connection, office.orders, office.clock.wall(), office.started_at)
+    return [answers.agent_out(one) for one in found]
+
+
+@router.get("/duty", responses=_errors(401))
+def on_duty(office: OfficeHere) -> answers.DutyOut:
+    """Who is on duty, and who takes over when."""
+    contacts, site, now = office.orders.books.contacts, office.orders.books.inventory.site, office.clock.wall()
+    watch, following = duty.watch(contacts, site, now), duty.next_handover(contacts, site, now)
+    return answers.DutyOut(now=answers.watch_out(watch), next=answers.watch_out(following))

@@ -1,0 +1,129 @@
+"""Who asks, and whether they may. A person is known by a bearer token or by the cookie of a session that a one-time link
+began. Nothing is written for somebody unknown, nor for a page of another site that rides on the cookie."""
+
+import hashlib
+import hmac
+from dataclasses import dataclass
+from typing import Annotated
+from urllib.parse import urlsplit
+
+import sqlalchemy as sa
+from fastapi import Depends, Request
+from fastapi.responses import Response
+
+from collector.office import Office
+from collector.store.schema import token
+from collector.tokens import SESSION_S, Kind, fingerprint, spend_ticket
+from model.errors import NotAllowed
+
+COOKIE = "watchkeeper"
+
+
+class Nobody(NotAllowed):
+    """Nobody we know: no token, or one that has run out."""
+
+
+class ComeAgain(Exception):
+    """No error: a link on another site led here, and so the browser kept the SameSite=Strict cookie back. The page is asked for
+    once more, this time by ourselves."""
+
+
+@dataclass(frozen=True, slots=True)
+class Visitor:
+    """Who asks. `person` is empty for nobody; `session` is the secret of a browser's session, empty for an API's token."""
+
+    person: str = ""
+    session: str = ""
+
+    @property
+    def csrf(self) -> str:
+        """What a form of ours carries, and a form of another site cannot know."""
+        return hmac.digest(self.session.encode(), b"watchkeeper csrf", hashlib.sha256).hex() if self.session else ""
+
+
+NOBODY = Visitor()
+
+
+def office_of(request: Request) -> Office:
+    """The office this application works in."""
+    office: Office = request.app.state.office
+    return office
+
+
+OfficeHere = Annotated[Office, Depends(office_of)]
+
+
+def visitor(request: Request, office: OfficeHere) -> Visitor:
+    """Recognise who asks. A bearer token that is wrong is nobody, whatever the cookie says."""
+    header = request.headers.get("authorization")
+    if header is not None:
+        scheme, _, text = header.partition(" ")
+        bearer = office.tokens.bearer(text.strip()) if scheme.lower() == "bearer" else None
+        return Visitor(bearer.name) if bearer and bearer.kind is Kind.PERSON else NOBODY
+    session = request.cookies.get(COOKIE, "")
+    bearer = office.tokens.bearer(session) if session else None
+    return Visitor(bearer.name, session) if bearer and bearer.kind is Kind.SESSION else NOBODY
+
+
+Asking = Annotated[Visitor, Depends(visitor)]
+
+
+def may_read(request: Request, who: Asking) -> Visitor:
+    """Let everybody read where only this machine reaches us, otherwise persons only. Raises Nobody or ComeAgain."""
+    if who is NOBODY and COOKIE not in request.cookies and _led_here(request):
+        raise ComeAgain
+    if who is NOBODY and not request.app.state.open_reading:
+        raise Nobody("this collector shows nothing to strangers; open a link from `watchkeeper collector link PERSON`")
+    return who
+
+
+Reader = Annotated[Visitor, Depends(may_read)]
+
+
+def _led_here(request: Request) -> bool:
+    """Whether a person followed a link of another site (Fetch Metadata, W3C)."""
+    headers = request.headers
+    return headers.get("sec-fetch-site") in ("cross-site", "same-site") and headers.get("sec-fetch-mode") == "navigate"
+
+
+def must_act(request: Request, who: Visitor, csrf: str) -> str:
+    """The person's name, if they may write. Raises Nobody (401) or NotAllowed (403)."""
+    if not who.person:
+        raise Nobody("nobody we know; open a link from `watchkeeper collector link PERSON`, or send a person's token")
+    if who.session:
+        if not hmac.compare_digest(csrf.encode(), who.csrf.encode()):
+            raise NotAllowed("this form is not one of ours, or of an earlier session; load the page again")
+        origin = request.headers.get("origin")
+        if origin is not None and urlsplit(origin).netloc != request.headers.get("host"):
+            raise NotAllowed(f"a page of another site ({origin}) may not act here")
+    return who.person
+
+
+def api_person(request: Request, who: Asking) -> str:
+    """The person who acts through the API: with a bearer token, or with the cookie and the header X-CSRF-Token."""
+    return must_act(request, who, request.headers.get("x-csrf-token", ""))
+
+
+Person = Annotated[str, Depends(api_person)]
+
+
+def enter(office: Office, ticket: str) -> str | None:
+    """Spend a one-time ticket; returns the session's secret, None if the ticket was used or has run out."""
+    session = spend_ticket(office.store, ticket, office.clock.wall())
+    office.tokens.forget()
+    return session
+
+
+def keep_session(response: Response, session: str, *, https: bool) -> None:
+    """Give the browser its session, for as long as it lasts."""
+    response.set_cookie(
+        COOKIE, session, max_age=int(SESSION_S), path="/", secure=https, httponly=True, samesite="strict"
+    )
+
+
+def leave(office: Office, session: str) -> None:
+    """End a session, here and for whoever else holds its secret."""
+    mine = sa.delete(token).where(token.c.sha256 == fingerprint(session), token.c.kind == Kind.SESSION.value)
+    with office.store.write() as connection:
+        connection.execute(mine)
+    office.tokens.forget()

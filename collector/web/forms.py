@@ -1,0 +1,68 @@
+"""What a person does on a page: enter by a one-time link, act on incidents by forms of ours, leave."""
+
+from collections.abc import Callable, Mapping
+from typing import Annotated
+
+from fastapi import APIRouter, Form, Request
+from fastapi.responses import RedirectResponse, Response
+
+from collector import actions
+from collector.actions import NoSuch
+from collector.incidents import Incident
+from collector.web import auth
+from collector.web.auth import Asking, OfficeHere
+from collector.web.sheet import Sheet
+
+router = APIRouter(include_in_schema=False)
+
+NOTE_LIMIT = 1000
+Note = Annotated[str, Form(max_length=NOTE_LIMIT)]
+Csrf = Annotated[str, Form(max_length=100)]
+Act = Callable[..., Incident]
+
+ACTIONS: Mapping[str, Act] = {
+    "acknowledge": actions.acknowledge,
+    "resolve": actions.resolve,
+    "escalate": actions.escalate,
+}
+
+
+@router.get("/enter")
+def enter(request: Request, office: OfficeHere, ticket: str = "") -> Response:
+    """Spend a one-time link: a session's cookie, and on to a page whose address is no secret."""
+    session = auth.enter(office, ticket) if ticket else None
+    if session is None:
+        return Sheet(request, office, auth.NOBODY).show("spent.html", 410)
+    response = RedirectResponse("/", 303, {"referrer-policy": "no-referrer"})
+    auth.keep_session(response, session, https=request.url.scheme == "https")
+    return response
+
+
+@router.post("/leave")
+def leave(request: Request, office: OfficeHere, who: Asking, csrf: Csrf = "") -> Response:
+    """End the session. Raises NotAllowed."""
+    auth.must_act(request, who, csrf)
+    auth.leave(office, who.session)
+    response = RedirectResponse("/", 303)
+    response.delete_cookie(auth.COOKIE, path="/", httponly=True, samesite="strict")
+    return response
+
+
+@router.post("/incidents/{number}/{action}")
+def act(
+    *, request: Request, office: OfficeHere, who: Asking, number: int, action: str, csrf: Csrf = "", note: Note = ""
+) -> Response:
+    """Acknowledge, resolve or escalate. Raises NotAllowed, NoSuch or Conflict, and then nothing has changed."""
+    person = auth.must_act(request, who, csrf)
+    if action not in ACTIONS:
+        raise NoSuch(f"nothing that can be done to an incident is called `{action}`")
+    ACTIONS[action](office.desk(), number, person, office.clock.wall(), note.strip())
+    return RedirectResponse(f"/incidents/{number}", 303)
+
+
+@router.post("/devices/{name}/poll")
+def poll(request: Request, office: OfficeHere, who: Asking, name: str, csrf: Csrf = "") -> Response:
+    """Ask for a device to be read at once. Raises NotAllowed or NoSuch."""
+    person = auth.must_act(request, who, csrf)
+    actions.poll_now(office.desk(), name, person, office.clock.wall())
+    return RedirectResponse(request.url_for("device", name=name).path + "?asked=yes", 303)

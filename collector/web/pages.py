@@ -1,0 +1,156 @@
+"""The pages that show: server-rendered, complete without JavaScript, in the reader's language."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query
+from fastapi.responses import HTMLResponse, Response
+from markupsafe import Markup
+
+from collector import duty, views
+from collector.actions import NoSuch
+from collector.incidents import Incident, State
+from collector.views import Column, Point
+from collector.web.draw import sparkline
+from collector.web.sheet import Here, Sheet
+from model.quantity import QUANTITIES
+from model.reading import Series, Value
+
+Reading = tuple[Column, Series, Value]
+History = dict[tuple[str, str], list[Point]]
+
+router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
+
+MOST = 200
+"""Incidents on one page."""
+
+SPARK_S = 6 * 3600.0
+"""How far back the small pictures of a device go."""
+
+HEADLINES = (
+    "device.answering", "device.alarm", "temperature.ambient", "humidity.relative", "leak", "cooling.unit", "output.source",
+    "battery.charge", "battery.runtime", "output.load", "input.voltage", "temperature.supply", "temperature.return",
+    "cpu.usage", "memory.usage", "swap.usage", "disk.usage", "load.5m", "temperature.component",
+)  # fmt: skip
+"""What is shown of a device first, where everything would be too much."""
+
+
+@router.get("/")
+def overview(here: Here) -> Response:
+    """What is wrong now, who is on duty, and whether anybody still watches."""
+    office, orders = here.office, here.office.orders
+    now = office.clock.wall()
+    with office.store.read(steady=True) as connection:
+        climbs = views.open_climbs(connection, MOST)
+        total = views.count_open(connection)
+        heard = views.agents(connection, orders, now, office.started_at)
+        recent = views.climbs_before(connection, None, 5, (State.RESOLVED, State.WITHDRAWN))
+    site, contacts = orders.books.inventory.site, orders.books.contacts
+    return here.show(
+        "overview.html", climbs=climbs, total=total, agents=heard, recent=recent,
+        watch=duty.watch(contacts, site, now), handover=duty.next_handover(contacts, site, now),
+    )  # fmt: skip
+
+
+@router.get("/incidents")
+def past(here: Here, before: Annotated[int | None, Query(ge=1)] = None) -> Response:
+    """Incidents that are over, and those that are not, newest first."""
+    with here.office.store.read() as connection:
+        found = views.climbs_before(connection, before, MOST + 1)
+    more = found[MOST - 1].incident.incident if len(found) > MOST else None
+    return here.show("incidents.html", climbs=found[:MOST], more=more)
+
+
+@router.get("/incidents/{number}")
+def incident(here: Here, number: int) -> Response:
+    """Everything about one incident. Raises NoSuch."""
+    with here.office.store.read(steady=True) as connection:
+        found = views.story(connection, number)
+    if found is None:
+        raise NoSuch(f"there is no incident {number}")
+    orders = here.office.orders
+    present, drawn = _present(here, found.climb.incident)
+    device = orders.device(found.climb.incident.device)
+    vendors = (one for one in orders.books.contacts.vendors if device and one.vendor == device.vendor)
+    return here.show(
+        "incident.html", story=found, climb=found.climb, timeline=timeline(found), device=device,
+        rule=orders.rules.named(found.climb.incident.rule), vendor=next(vendors, None), present=present, drawn=drawn,
+    )  # fmt: skip
+
+
+def _present(here: Sheet, one: Incident) -> tuple[Reading | None, Markup]:
+    """What the incident's series reads now, and its last hours."""
+    office, now = here.office, here.office.clock.wall()
+    key = (one.evidence.quantity, one.instance)
+    with office.store.read(steady=True) as connection:
+        devices = views.watched(connection, office.orders, now, office.started_at, one.device)
+        found = (
+            (column, series, value)
+            for device in devices
+            for column in device.columns
+            for series, value in column.readings()
+            if (series.quantity, series.instance) == key
+        )
+        reading = next(found, None)
+        if reading is None:
+            return None, Markup()
+        history = views.past(connection, one.device, now - SPARK_S, quantity=one.evidence.quantity)
+    return reading, _drawn(reading[1], reading[0], history, now)
+
+
+def _drawn(series: Series, column: Column, history: History, now: float) -> Markup:
+    quantity = QUANTITIES.get(series.quantity)
+    points = history.get((series.quantity, series.instance), [])
+    return sparkline(points, quantity, now - SPARK_S, now, column.every_s) if quantity else Markup()
+
+
+@router.get("/devices")
+def devices(here: Here) -> Response:
+    """Every device with its latest readings and their age."""
+    office = here.office
+    with office.store.read(steady=True) as connection:
+        found = views.watched(connection, office.orders, office.clock.wall(), office.started_at)
+        climbs = views.open_climbs(connection, 1000)
+    troubles: dict[str, list[views.Climb]] = {}
+    for climb in climbs:
+        troubles.setdefault(climb.incident.device, []).append(climb)
+    return here.show("devices.html", devices=found, troubles=troubles, foremost=foremost)
+
+
+@router.get("/devices/{name}")
+def device(here: Here, name: str) -> Response:
+    """One device: each reading, its age and its last hours. Raises NoSuch."""
+    office = here.office
+    now = office.clock.wall()
+    with office.store.read(steady=True) as connection:
+        found = views.watched(connection, office.orders, now, office.started_at, name)
+        if not found:
+            raise NoSuch(f"no device is called `{name}`")
+        history = views.past(connection, name, now - SPARK_S)
+        climbs = views.open_climbs(connection, MOST, name)
+
+    def drawn(series: Series, column: Column) -> Markup:
+        return _drawn(series, column, history, now)
+
+    asked = "asked" in here.request.query_params
+    return here.show("device.html", one=found[0], drawn=drawn, climbs=climbs, hours=int(SPARK_S // 3600), asked=asked)
+
+
+def foremost(one: views.Watched, most: int = 8) -> tuple[list[Reading], int]:
+    """The readings of a device to show first, as (column, series, value), and how many more there are."""
+    found = [(column, series, value) for column in one.columns for series, value in column.readings()]
+    ranked = sorted(
+        (reading for reading in found if reading[1].quantity in HEADLINES),
+        key=lambda reading: HEADLINES.index(reading[1].quantity),
+    )
+    return ranked[:most], len(found) - len(ranked[:most])
+
+
+def timeline(found: views.Story) -> list[tuple[float, str, Any]]:
+    """(time, what sort of thing, the thing): all that happened to an incident, in order."""
+    happened: list[tuple[float, str, Any]] = [(one.at, "transition", one) for one, _ in found.transitions]
+    happened += [(step.decided_at, "rung", step) for _, step in found.steps if step.decided_at is not None]
+    for notice in found.notices:
+        happened.append((notice.at, "notice", notice))
+        happened += [(one.at, "try", (notice, one)) for one in notice.tries]
+    order = ("transition", "rung", "notice", "try")
+    return sorted(happened, key=lambda entry: (entry[0], order.index(entry[1])))

@@ -1,0 +1,374 @@
+"""A real room, agent and collector; both of the latter are killed with SIGKILL over and over, at named commit points and
+at random, while faults come and go. Afterwards what they kept is compared with the room's own log.
+
+By hand: `python -m tests.story.chaos --rounds 100 [--seed N]`.
+"""
+
+import argparse
+import json
+import os
+import random
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TextIO
+
+import requests
+
+from simulator.running import RunningRoom, running_room
+from watchkeeper.demo import Receiver
+from watchkeeper.household import AGENT, furnish, random_secret
+
+POINTS = {
+    "agent": ("agent.event.before-commit", "agent.event.committed", "agent.readings.committed",
+              "agent.push.answered", "agent.settled"),
+    "collector": ("collector.journal.before-commit", "collector.journal.committed", "collector.push.answered",
+                  "collector.apply.before-commit", "collector.apply.committed", "collector.rung.before-commit",
+                  "collector.rung.committed", "collector.message.sent", "collector.receipt.committed"),
+}  # fmt: skip
+FAULTS = ("heat", "power-cut", "dead-sensor-2", "damp")
+RUNGS_S = {"duty": 0.0, "owner": 1.0, "on-site": 2.0, "vendor": 6.0}
+SETTLE_S = 90.0
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@dataclass(slots=True)
+class Tally:
+    """What the comparison found. Every `lost` and `doubled` must be 0."""
+
+    kills: Counter[str] = field(default_factory=Counter)
+    frames_given: int = 0
+    frames_kept: int = 0
+    frames_committed: int = 0
+    values_kept: int = 0
+    values_invented: int = 0
+    readings_lost: int = 0
+    events: int = 0
+    events_lost: int = 0
+    incidents: int = 0
+    rungs: int = 0
+    rungs_doubled: int = 0
+    rungs_never: int = 0
+    pages: int = 0
+    pages_lost: int = 0
+    deliveries_repeated: int = 0
+    standing_differs: int = 0
+    reconciled: int = 0
+
+    def faults(self) -> dict[str, int]:
+        """What must all be 0."""
+        names = ("values_invented", "readings_lost", "events_lost", "rungs_doubled", "rungs_never", "pages_lost",
+                 "standing_differs", "reconciled")  # fmt: skip
+        return {name: getattr(self, name) for name in names if getattr(self, name)}
+
+
+class Chaos:
+    """One run in a folder of its own."""
+
+    def __init__(self, folder: Path, room: RunningRoom, receiver: Receiver, seed: int, log: TextIO) -> None:
+        self.folder, self.room, self.receiver, self.log = folder, room, receiver, log
+        self.chance = random.Random(seed)  # noqa: S311 -- repeatable, and no secret
+        self.tally = Tally()
+        self.running: dict[str, subprocess.Popen[bytes]] = {}
+        self.on: set[str] = set()
+        self.port = free_port()
+        key = {"webhook": receiver.key, "room": room.community}
+        self.home = furnish(folder, self.port, _books(room, receiver.port), key)
+
+    # ---- killing ----
+
+    def start(self, name: str, kill_at: str = "") -> None:
+        """Start the agent or the collector, to die at a named point if one is given."""
+        command = [sys.executable, "-m", "watchkeeper", name, "run", "--config", str(self.folder / f"{name}.yml")]
+        environ = {**os.environ, **({"WATCHKEEPER_KILL_AT": kill_at} if kill_at else {})}
+        self.running[name] = subprocess.Popen(
+            command, cwd=ROOT, env=environ, stdout=self.log, stderr=self.log, start_new_session=True
+        )
+
+    def kill(self, name: str) -> None:
+        """SIGKILL, now."""
+        self.running[name].kill()
+        self.running[name].wait()
+
+    def round(self) -> None:
+        """Kill one of the two, at a named point or at a random moment, and start it again."""
+        self.switch()
+        name = self.chance.choice(tuple(POINTS))
+        point = self.chance.choice((*POINTS[name], "random"))
+        self.kill(name)
+        self.tally.kills[f"{name}.random"] += 1
+        if point == "random":
+            self.start(name)
+            time.sleep(self.chance.uniform(0.2, 3.0))
+            self.kill(name)
+        else:
+            self.start(name, f"{point}:{self.chance.randint(1, 3)}")
+            self.switch()
+            try:
+                self.running[name].wait(timeout=6)
+                assert self.running[name].returncode == -signal.SIGKILL, f"{name} ended by itself; see {self.log.name}"
+            except subprocess.TimeoutExpired:  # this point was not come by
+                point = "random"
+                self.kill(name)
+        self.tally.kills[point if point != "random" else f"{name}.random"] += 1
+        time.sleep(self.chance.choice((0.0, 0.0, 1.5)))
+        self.start(name)
+
+    def switch(self) -> None:
+        """Break or mend something in the room."""
+        fault = self.chance.choice(FAULTS)
+        self.room.switch(fault, on=fault not in self.on)
+        self.on ^= {fault}
+
+    # ---- settling ----
+
+    def settle(self) -> None:
+        """Mend everything, and wait until nothing is under way any more."""
+        for fault in FAULTS:
+            self.room.switch(fault, on=False)
+        self._wait("every fault is resolved", lambda: not self._open())
+        self.running["agent"].send_signal(signal.SIGTERM)  # commits what it has read, and stops reading
+        assert self.running["agent"].wait(15) == 0
+        self._wait("every message is delivered", lambda: not self._pending())
+        self.start("agent")  # the agent's last words are pushed
+        self._wait("the spool is empty", self._spool_is_empty)
+        self.kill("agent")
+        time.sleep(0.5)
+        self.running["collector"].send_signal(signal.SIGTERM)
+        assert self.running["collector"].wait(15) == 0
+
+    def _wait(self, what: str, there: Any) -> None:
+        until = time.monotonic() + SETTLE_S
+        while time.monotonic() < until:
+            try:
+                if there():
+                    return
+            except (requests.RequestException, sqlite3.OperationalError):
+                pass
+            time.sleep(0.2)
+        raise AssertionError(f"not within {SETTLE_S:.0f} s: {what}; see {self.log.name}")
+
+    def _open(self) -> list[Any]:
+        answer = requests.get(f"{self.home.url}/api/v1/incidents", timeout=2)
+        return list(answer.json()["incidents"])
+
+    def _pending(self) -> int:
+        return int(self._rows("SELECT count(*) AS n FROM outbox WHERE state = 'pending'")[0]["n"])
+
+    def _spool_is_empty(self) -> bool:
+        spool = self._spool("SELECT (SELECT count(*) FROM readings) + (SELECT count(*) FROM events) AS n")
+        return int(spool[0]["n"]) < 30
+
+    # ---- comparing ----
+
+    def _rows(self, query: str) -> list[sqlite3.Row]:
+        return _query(self.folder / "collector.db", query)
+
+    def _spool(self, query: str) -> list[sqlite3.Row]:
+        return _query(self.folder / "agent" / "spool.db", query)
+
+    def compare(self) -> Tally:
+        """Hold what was kept against the truth."""
+        self._compare_lanes()
+        self._compare_values()
+        self._compare_rungs()
+        self._compare_pages()
+        return self.tally
+
+    def _compare_lanes(self) -> None:
+        """Every seq the spool committed and settled is at the collector, each once, in one epoch."""
+        given = {row["lane"]: row for row in self._spool("SELECT * FROM lanes")}
+        lanes = self._rows("SELECT * FROM lane")
+        epochs = {row["epoch"] for row in lanes}
+        assert len(epochs) == 1, f"the spool lost its life: {epochs}"
+        for row in lanes:
+            owed = int(given[row["lane"]]["settled"]) - int(row["seq"])
+            lost = int(row["gaps"]) + int(row["dropped"]) + max(0, owed)
+            if row["lane"] == "events":
+                self.tally.events, self.tally.events_lost = int(row["items"]), lost
+            else:
+                self.tally.frames_committed, self.tally.readings_lost = int(row["items"]), lost
+        kept = self._rows("SELECT count(*) AS n, count(DISTINCT seq) AS seqs FROM history")[0]
+        self.tally.frames_kept = int(kept["n"])
+        self.tally.readings_lost += (
+            abs(self.tally.frames_committed - int(kept["seqs"])) + int(kept["n"]) - int(kept["seqs"])
+        )
+        assert not self._rows("SELECT id FROM journal"), "something was journalled and never applied"
+        states = [json.loads(row["body"])["level"] for row in self._spool("SELECT body FROM states")]
+        self.tally.standing_differs = sum(level in ("warning", "critical") for level in states)  # no incident is open
+        tallies = {row["name"]: row["count"] for row in self._rows("SELECT * FROM tally")}
+        self.tally.reconciled = int(tallies.get("reconciled", 0))
+
+    def _compare_values(self) -> None:
+        """Every temperature the collector kept is one the room gave, near the time it gave it."""
+        truth: dict[tuple[str, str], list[tuple[float, float]]] = {}
+        for line in self.room.given():
+            self.tally.frames_given += 1
+            for oid, raw in line["values"].items():
+                if isinstance(raw, int):
+                    truth.setdefault((line["device"], oid), []).append((line["at"], float(raw)))
+        sources = {(row["epoch"], row["block"]): json.loads(row["series"]) for row in self._rows("SELECT * FROM block")}
+        for row in self._rows("SELECT * FROM history"):
+            values = json.loads(row["column"])["values"]
+            for (quantity, _, _, source), value in zip(sources[row["epoch"], row["block"]], values, strict=True):
+                if quantity not in ("temperature.ambient", "humidity.relative") or not isinstance(value, float | int):
+                    continue
+                self.tally.values_kept += 1
+                near = [raw for at, raw in truth.get((row["device"], source), ()) if abs(at - row["at"]) < 3]
+                if not any(abs(raw * scale - value) < 1e-6 for raw in near for scale in (1, 0.1)):
+                    self.tally.values_invented += 1
+
+    def _compare_rungs(self) -> None:
+        """Each rung that was due before its round ended is decided, exactly once."""
+        ends: dict[tuple[int, int], float] = {}
+        begins: dict[tuple[int, int], float] = {}
+        for row in self._rows("SELECT * FROM transition ORDER BY id"):
+            key = (row["incident"], row["round"])
+            begins.setdefault(key, row["at"])
+            if row["kind"] in ("resolved", "withdrawn"):
+                ends[key] = row["recorded_at"]
+        decided = Counter(
+            (r["incident"], r["round"], r["rung"])
+            for r in self._rows("SELECT * FROM rung WHERE decided_at IS NOT NULL")
+        )
+        self.tally.rungs = len(decided)
+        self.tally.incidents = len(begins)
+        pages = Counter(
+            (r["incident"], r["round"], r["rung"], r["person"])
+            for r in self._rows("SELECT * FROM outbox WHERE kind = 'page'")
+        )
+        self.tally.rungs_doubled = sum(count - 1 for count in pages.values())
+        for (number, round_), began in begins.items():
+            told = [rung for rung in RUNGS_S if (number, round_, rung) in decided]
+            passed = not told and self._rows(f"SELECT id FROM outbox WHERE incident = {number} AND kind = 'passed'")  # noqa: S608 -- a number of ours
+            for rung, after in RUNGS_S.items():
+                # What ended while the collector was down is told once and not climbed; a beat is half a second.
+                owed = (
+                    began + after + 8.0 < ends[number, round_] if told else began + after + 30.0 < ends[number, round_]
+                )
+                if owed and rung not in told and not passed:
+                    self.tally.rungs_never += 1
+
+    def _compare_pages(self) -> None:
+        """Every message in the outbox reached the receiver, under its key."""
+        keys = {row["key"] for row in self._rows("SELECT key FROM outbox")}
+        received = {page.key for page in self.receiver.pages}
+        self.tally.pages = len(keys)
+        self.tally.pages_lost = len(keys - received)
+        tries = self._rows("SELECT count(*) AS n FROM receipt WHERE delivered")[0]["n"]
+        self.tally.deliveries_repeated = int(tries) - len(keys)
+
+
+def _query(file: Path, query: str) -> list[sqlite3.Row]:
+    connection = sqlite3.connect(f"file:{file}?mode=ro", uri=True)
+    connection.row_factory = sqlite3.Row
+    try:
+        return connection.execute(query).fetchall()
+    finally:
+        connection.close()
+
+
+def free_port() -> int:
+    """A port of loopback that is free now."""
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])
+
+
+def _books(room: RunningRoom, port: int) -> Mapping[str, str]:
+    kinds = {"ups": "ups", "pac": "cooling", "sensor-1": "env", "sensor-2": "env"}
+    devices = "\n".join(
+        f"  - {{device: {name}, agent: {AGENT}, category: {kinds[name]}, probe: snmp, address: '{address}', every: 500 ms,\n"
+        f"     timeout: 300 ms, retries: 0, owner: olga, snmp: {{version: 2c, community: room}}}}"
+        for name, address in room.addresses.items()
+    )
+    people = "\n".join(
+        f"  - {{person: {person}, name: {person}, channels: [{{via: webhook, url: 'http://127.0.0.1:{port}/', secret: webhook}}]}}"
+        for person in ("day", "olga", "hao", "amy")
+    )
+    tells = {"duty": "duty", "owner": "owner", "on-site": "owner, head", "vendor": "assistant"}
+    rungs = "\n".join(f"      - {{rung: {name}, after: {s:g} s, tell: [{tells[name]}]}}" for name, s in RUNGS_S.items())
+    return {
+        "inventory.yml": "site: {name: Chaos, timezone: Asia/Shanghai}\n"
+        f"agents:\n  - {{agent: {AGENT}, owner: olga, interval: 60 s}}\ndevices:\n{devices}\n",
+        "contacts.yml": f"people:\n{people}\nshifts:\n  - {{shift: day, start: 08:30, end: 17:00, rotation: [day]}}\n"
+        "  - {shift: night, start: 17:00, end: 08:30, rotation: [day]}\nroles: {head: [hao], assistant: [amy]}\n",
+        "ladders.yml": f"ladders:\n  - ladder: fault\n    fallback: [head]\n    rungs:\n{rungs}\n",
+        "rules/quick.yml": QUICK,
+    }
+
+
+QUICK = """\
+changes:
+  - {rule: environment.temperature, because: quick, clear: {margin: 0.1 °C, for: 1 s},
+     warning: {outside: 21 .. 23 °C, for: 1 s}, critical: {outside: 18 .. 27 °C}}
+  - {rule: environment.humidity, because: quick, clear: {margin: 0.5 %, for: 1 s},
+     warning: {outside: 40 .. 60 %, for: 1 s}, critical: {outside: 30 .. 70 %, for: 1 s}}
+  - {rule: environment.cooling-fault, because: quick, clear: {for: 1 s}}
+  - {rule: power.on-battery, because: quick, clear: {for: 1 s}}
+  - {rule: power.input-lost, because: quick, clear: {for: 1 s}}
+  - {rule: device.not-answering, because: quick, critical: {is: no, for: 1 s}, clear: {for: 1 s}}
+off:
+  - {rule: power.alarms, because: others tell it}
+  - {rule: power.battery-charge, because: it takes two hours to charge}
+  - {rule: power.battery-low, because: the same}
+  - {rule: power.battery-runtime, because: the same}
+  - {rule: power.output-off, because: the same}
+"""
+
+
+@contextmanager
+def chaos(folder: Path, seed: int) -> Iterator[Chaos]:
+    """Everything started, and ended whatever happens."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as held:
+        log = held.enter_context((folder / "log").open("w", encoding="utf-8"))
+        receiver = held.enter_context(Receiver.listening(random_secret(), 1.0, quiet=True))
+        room = held.enter_context(running_room(folder / "room", pace=60, seed=seed))
+        made = Chaos(folder, room, receiver, seed, log)
+        try:
+            yield made
+        finally:
+            for process in made.running.values():
+                process.kill()
+                process.wait()
+
+
+def run(folder: Path, rounds: int, seed: int) -> Tally:
+    """So many rounds, then the comparison."""
+    with chaos(folder, seed) as one:
+        one.start("collector")
+        one.start("agent")
+        time.sleep(3)
+        for _ in range(rounds):
+            one.round()
+        one.settle()
+        return one.compare()
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The run by hand."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=100)
+    parser.add_argument("--seed", type=int, default=random.randrange(2**32))  # noqa: S311 -- no secret
+    given = parser.parse_args(arguments)
+    print(f"seed {given.seed}, {given.rounds} rounds", flush=True)  # noqa: T201 -- a program
+    folder = Path(tempfile.mkdtemp(prefix="chaos-"))
+    tally = run(folder, given.rounds, given.seed)
+    print(
+        f"{folder}\n{json.dumps({**{n: getattr(tally, n) for n in tally.__slots__}, 'kills': dict(tally.kills)}, indent=1)}"
+    )  # noqa: T201 -- the same
+    return 1 if tally.faults() else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

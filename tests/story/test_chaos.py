@@ -1,0 +1,28 @@
+"""SIGKILL of agent and collector, at named commit points and at random: nothing lost, nothing decided twice or never."""
+
+import os
+import random
+from pathlib import Path
+
+import pytest
+
+from tests.story.chaos import run
+
+ROUNDS = int(os.environ.get("WATCHKEEPER_CHAOS_ROUNDS", "20"))
+
+
+def test_killing_agent_and_collector_loses_and_doubles_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    seed = int(os.environ.get("WATCHKEEPER_CHAOS_SEED", random.randrange(2**32)))  # noqa: S311 -- no secret
+    with capsys.disabled():
+        print(f"\nchaos: seed {seed}, {ROUNDS} rounds (WATCHKEEPER_CHAOS_SEED repeats it)")  # noqa: T201 -- the seed must be seen
+    tally = run(tmp_path, ROUNDS, seed)
+    with capsys.disabled():
+        print(f"chaos: {tally}")  # noqa: T201 -- the seed must be seen
+    assert tally.faults() == {}
+    assert sum(tally.kills.values()) >= ROUNDS
+    assert tally.frames_kept > 10 * ROUNDS
+    assert tally.values_kept > 0
+    assert tally.incidents > 0
+    assert tally.rungs > 0

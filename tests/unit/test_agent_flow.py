@@ -1,0 +1,196 @@
+"""The way of a sweep inside the agent: what is committed when, and when the whole set of verdicts is told."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from agent import flow as module
+from agent.flow import Flow
+from agent.judge import Judge
+from agent.spool import Limits, Spool
+from agent.spoolfile import MEMORY
+from model.batch import Document, Lane
+from model.clock import FakeClock
+from rules.load import load_rules
+from tests.agent_room import RULES, columns, device, everything, items, sweep
+
+COLUMNS = columns("box", "temperature.ambient")
+RULE_SET = load_rules([Document("rules.yml", RULES)])
+
+
+class World:
+    def __init__(self) -> None:
+        self.clock = FakeClock()
+        self.spool = Spool(MEMORY, Limits(), self.clock, "boot-1")
+        self.judge = Judge({})
+        self.commits = asyncio.Semaphore(0)
+        loop = asyncio.get_running_loop()
+        self.flow = Flow(
+            self.spool, self.judge, self.clock, lambda: void(loop.call_soon_threadsafe(self.commits.release))
+        )
+
+    async def adopt(self) -> None:
+        self.flow.adopt(RULE_SET, [device()])
+        await self.committed()
+
+    async def committed(self) -> None:
+        await asyncio.wait_for(self.commits.acquire(), 10)
+
+    def take(self, ambient: float) -> None:
+        self.flow.take(device(), sweep(COLUMNS, self.clock.boot(), ambient))
+
+    def kinds(self) -> list[str]:
+        return [item["kind"] for item in items(everything(self.spool, Lane.EVENTS))]
+
+    def settle(self) -> None:
+        batch = self.spool.batch(Lane.EVENTS, 1000, 10**6)
+        self.spool.settle(batch, batch.through)
+
+    def frames(self) -> int:
+        return len(everything(self.spool, Lane.READINGS).bodies)
+
+
+def void(_: object) -> None:
+    """What call_soon_threadsafe returns is not ours to keep."""
+
+
+def run(story: Callable[[World], Awaitable[None]], closed: Callable[[World], None] = lambda world: None) -> None:
+    async def whole() -> None:
+        world = World()
+        try:
+            await story(world)
+        finally:
+            await world.flow.close()
+            closed(world)
+            world.spool.close()
+
+    asyncio.run(whole())
+
+
+def test_an_event_is_committed_at_once_with_the_reading_that_caused_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "COMMIT_WITHIN_S", 3600.0)
+
+    async def story(world: World) -> None:
+        await world.adopt()
+        world.take(20.0)
+        assert world.frames() == 0
+        world.take(31.0)
+        await world.committed()
+        assert world.kinds() == ["verdict"]
+        assert world.frames() == 2
+
+    run(story)
+
+
+def test_readings_are_committed_by_themselves(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "COMMIT_WITHIN_S", 0.0)
+
+    async def story(world: World) -> None:
+        await world.adopt()
+        world.take(20.0)
+        await world.committed()
+        assert world.frames() == 1
+
+    run(story)
+
+
+def test_closing_commits_what_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "COMMIT_WITHIN_S", 3600.0)
+
+    async def story(world: World) -> None:
+        await world.adopt()
+        world.take(20.0)
+        assert world.frames() == 0
+
+    def closed(world: World) -> None:
+        assert world.frames() == 1
+
+    run(story, closed)
+
+
+def test_a_fresh_spool_tells_the_whole_set_only_when_it_knows_it() -> None:
+    async def story(world: World) -> None:
+        world.flow.beat()
+        assert world.kinds() == [], "no bundle, nothing known"
+        await world.adopt()
+        world.flow.beat()
+        await asyncio.sleep(0)
+        assert world.kinds() == [], "the device was not read yet"
+        world.take(20.0)
+        world.flow.beat()
+        await world.committed()
+        assert world.kinds() == ["standing"]
+
+    run(story)
+
+
+def test_a_device_that_is_never_read_does_not_hold_it_back_for_ever() -> None:
+    async def story(world: World) -> None:
+        await world.adopt()
+        world.clock.advance(module.STANDING_AT_LATEST_S)
+        world.flow.beat()
+        await world.committed()
+        assert world.kinds() == ["standing"]
+
+    run(story)
+
+
+def test_the_whole_set_is_told_every_ten_minutes_and_at_a_new_epoch() -> None:
+    async def story(world: World) -> None:
+        await world.adopt()
+        world.take(31.0)
+        await world.committed()
+        world.flow.beat()
+        await world.committed()
+        world.settle()
+        world.clock.advance(599)
+        world.flow.beat()
+        world.clock.advance(1)
+        world.flow.beat()
+        await world.committed()
+        assert world.kinds() == ["standing"]
+        world.clock.advance(minutes=60)
+        world.flow.beat()
+        await asyncio.sleep(0)
+        assert world.kinds() == ["standing"], "one waits already"
+        world.spool.renew()
+        world.flow.beat()
+        await world.committed()
+        assert world.kinds() == ["standing", "standing"]
+        last = items(everything(world.spool, Lane.EVENTS))[-1]
+        assert [told["rule"] for told in last["verdicts"]] == ["heat"]
+        assert world.spool.states().keys() == {("box", "heat", "")}
+
+    run(story)
+
+
+def test_a_disk_that_refuses_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "RETRY_S", 0.0)
+
+    async def story(world: World) -> None:
+        await world.adopt()
+        answers = [False, False]
+        real = world.spool.flush
+        monkeypatch.setattr(world.spool, "flush", lambda: answers.pop() if answers else real())
+        world.take(31.0)
+        for _ in range(3):
+            await world.committed()
+        assert world.kinds() == ["verdict"]
+
+    run(story)
+
+
+def test_a_new_bundle_tells_the_whole_set_again() -> None:
+    async def story(world: World) -> None:
+        await world.adopt()
+        world.take(20.0)
+        world.flow.beat()
+        await world.committed()
+        world.settle()
+        await world.adopt()
+        world.flow.beat()
+        await world.committed()
+        assert world.kinds() == ["standing"]
+
+    run(story)
