@@ -19,13 +19,15 @@ NAME_LIMIT, TEXT_LIMIT, DECADE_S = 200, 4_000, 10 * 366 * 86_400.0
 
 def encode_values(values: Sequence[Value]) -> Json:
     """A column as `values` (numbers, state names, null) and, where something is missing, `missing` by index."""
+    if Missing not in map(type, values):  # as nearly always: no need to look at each
+        return {"values": list(values)}
     column = [None if isinstance(value, Missing) else value for value in values]
     missing = {
         str(index): [value.reason.value, value.detail]
         for index, value in enumerate(values)
         if isinstance(value, Missing)
     }
-    return {"values": column, "missing": missing} if missing else {"values": column}
+    return {"values": column, "missing": missing}
 
 
 def encode_block(block: Block) -> Json:
@@ -147,19 +149,22 @@ def decode_values(raw: Json, where: str = "") -> tuple[Value, ...]:
     if missing is not None:
         for index, reason in _table(missing, where + "missing").items():
             found[_index(index, column, where)] = _decode_missing(reason, f"{where}missing.{index}")
-    for place, value in enumerate(found):
-        kind = type(value)
-        if kind is int:
-            value = found[place] = float(value) if -(2**1000) < value < 2**1000 else math.inf  # noqa: PLW2901 -- checked just below
-            kind = float
-        if kind is float:
-            if value - value != 0.0:  # the quickest test for inf and nan
-                raise WireError(f"{where}values[{place}]: not a finite number")
-        elif kind is not str and kind is not Missing:
-            raise WireError(f"{where}values[{place}]: expected a number or a state, or null with a reason in `missing`")
-        elif kind is str and len(value) > NAME_LIMIT:
-            raise WireError(f"{where}values[{place}]: a state longer than {NAME_LIMIT} characters")
+    for place in [place for place, value in enumerate(found) if type(value) is not float or value - value != 0.0]:
+        found[place] = _closely(found[place], f"{where}values[{place}]")
     return tuple(found)
+
+
+def _closely(value: Any, where: str) -> Value:
+    """What is not simply a finite float."""
+    if type(value) is int and -(2**1000) < value < 2**1000:
+        return float(value)
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        raise WireError(f"{where}: not a finite number")
+    if not isinstance(value, str | Missing):
+        raise WireError(f"{where}: expected a number or a state, or null with a reason in `missing`")
+    if isinstance(value, str) and len(value) > NAME_LIMIT:
+        raise WireError(f"{where}: a state longer than {NAME_LIMIT} characters")
+    return value
 
 
 def _index(text: str, column: Sequence[Any], where: str) -> int:

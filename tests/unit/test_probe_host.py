@@ -1,0 +1,268 @@
+"""The host probe on machines made up for the purpose: what is a disk, what hangs, what is not there yet."""
+
+import asyncio
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, NamedTuple
+
+import psutil
+import pytest
+
+from agent.probes.host import RESCAN_S, HostProbe, Machine
+from agent.probes.host_mounts import real
+from model.clock import FakeClock
+from model.device import Category, Device
+from model.quantity import QUANTITIES
+from model.reading import Missing, Reason, Sweep, Value
+
+HOST = Device("host-1", "agent-1", Category.SERVER, "host", timeout_s=0.4)
+
+
+class Partition(NamedTuple):
+    device: str
+    mountpoint: str
+    fstype: str
+
+
+class Times(NamedTuple):
+    user: float
+    nice: float
+    system: float
+    idle: float
+    iowait: float
+    guest: float
+    guest_nice: float
+
+
+class Net(NamedTuple):
+    bytes_sent: int
+    bytes_recv: int
+    errin: int
+    errout: int
+    dropin: int
+    dropout: int
+
+
+ROOT = Partition("/dev/sda1", "/", "ext4")
+NFS = Partition("nas:/export", "/mnt/nas", "nfs4")
+
+
+def statvfs(
+    *, blocks: int = 1000, free: int = 300, available: int = 200, files: int = 100, free_files: int = 60
+) -> Any:
+    return SimpleNamespace(
+        f_blocks=blocks, f_bfree=free, f_bavail=available, f_frsize=4096, f_files=files, f_ffree=free_files
+    )
+
+
+def machine(**own: Any) -> Machine:
+    parts: dict[str, Any] = {
+        "partitions": lambda: [ROOT],
+        "statvfs": lambda path: statvfs(),
+        "cpu_times": lambda: Times(10, 0, 10, 80, 0, 0, 0),
+        "memory": lambda: SimpleNamespace(percent=40.0, total=8 << 30),
+        "swap": lambda: SimpleNamespace(percent=1.0, total=1 << 30),
+        "network": lambda: {
+            "lo": Net(1, 1, 0, 0, 0, 0),
+            "eth0": Net(10, 20, 1, 2, 3, 4),
+            "veth1": Net(1, 1, 0, 0, 0, 0),
+        },
+        "load": lambda: (0.5, 0.4, 0.3),
+        "hwmon": Path("/nonexistent"),
+    }
+    return Machine(**{**parts, **own})
+
+
+def swept(probe: HostProbe, times: int = 1) -> list[Sweep]:
+    async def run() -> list[Sweep]:
+        return [await probe.sweep(HOST) for _ in range(times)]
+
+    return asyncio.run(run())
+
+
+def values(sweep: Sweep) -> dict[tuple[str, str], Value]:
+    return {(reading.series.quantity, reading.series.instance): reading.value for reading in sweep.readings()}
+
+
+def once(own: Machine) -> dict[tuple[str, str], Value]:
+    return values(swept(HostProbe(FakeClock(), own))[0])
+
+
+def test_a_sweep_of_a_machine() -> None:
+    clock = FakeClock(since_boot=5_000.0)
+    (sweep,) = swept(HostProbe(clock, machine()))
+    found = values(sweep)
+    assert sweep.series[0].quantity == "device.answering"
+    assert found["device.answering", ""] == "yes"
+    assert found["uptime", ""] == 5_000.0
+    assert found["memory.usage", ""] == 40.0
+    assert found["memory.size", ""] == 8 << 30
+    assert found["swap.usage", ""] == 1.0
+    assert (found["load.1m", ""], found["load.15m", ""]) == (0.5, 0.3)
+    assert found["network.errors", "eth0"] == 10.0
+    assert (found["network.received", "eth0"], found["network.sent", "eth0"]) == (20.0, 10.0)
+    assert ("network.errors", "lo") not in found
+    assert ("network.errors", "veth1") not in found
+
+
+def test_every_quantity_is_in_the_catalogue_and_on_this_very_machine_something_real_is_read() -> None:
+    first, second = swept(HostProbe(FakeClock()), times=2)
+    assert second.series is first.series
+    assert {series.quantity for series in first.series} <= QUANTITIES.keys()
+    found = values(second)
+    assert isinstance(found["memory.size", ""], float)
+    assert isinstance(found["disk.usage", "/"], float)
+
+
+def test_disk_space_counts_as_df_does() -> None:
+    found = once(machine())
+    assert found["disk.usage", "/"] == pytest.approx(100 * 700 / 900)  # reserved blocks are not free
+    assert found["disk.size", "/"] == 1000 * 4096
+    assert found["disk.inodes", "/"] == pytest.approx(40.0)
+
+
+def test_a_file_system_that_counts_no_inodes_has_no_such_series_and_one_without_blocks_is_no_disk() -> None:
+    sizes = {"/": statvfs(files=0, free_files=0), "/fuse": statvfs(blocks=0, free=0, available=0)}
+    own = machine(partitions=lambda: [ROOT, Partition("odd", "/fuse", "fuse.odd")], statvfs=sizes.__getitem__)
+    found = once(own)
+    assert ("disk.usage", "/") in found
+    assert ("disk.inodes", "/") not in found
+    assert ("disk.usage", "/fuse") not in found
+
+
+@pytest.mark.parametrize(
+    ("partitions", "mounts"),
+    [
+        ([ROOT, NFS], ["/", "/mnt/nas"]),
+        ([Partition("overlay", "/", "overlay"), Partition("tmpfs", "/tmp", "tmpfs")], ["/"]),  # noqa: S108 -- a mount point, not a file
+        ([ROOT, Partition("/dev/sda1", "/var/bind", "ext4")], ["/"]),
+        ([Partition("/dev/sdb1", "/srv/a/deep", "xfs"), Partition("/dev/sdb1", "/srv/b", "xfs")], ["/srv/b"]),
+        ([ROOT, Partition("/dev/loop3", "/snap/core", "squashfs"), Partition("/dev/sr0", "/cd", "iso9660")], ["/"]),
+        ([Partition("overlay", "/", "overlay"), Partition("/dev/vda1", "/etc/hosts", "ext4")], ["/"]),
+        ([Partition("overlay", "/var/lib/docker/overlay2/x/merged", "overlay"), ROOT], ["/"]),
+        ([Partition("tank", "/", "zfs"), Partition("tank/home", "/home", "zfs")], ["/", "/home"]),
+        ([Partition("proc", "/proc", "proc"), Partition("user@far:/", "/far", "fuse.sshfs")], ["/far"]),
+    ],
+)
+def test_which_mounts_are_disks(partitions: list[Partition], mounts: list[str]) -> None:
+    assert real(partitions) == mounts
+
+
+class HungMount:
+    """A statvfs that blocks on the network mount until the server is back."""
+
+    def __init__(self) -> None:
+        self.back = threading.Event()
+        self.asked = 0
+
+    def __call__(self, path: str) -> Any:
+        if path == NFS.mountpoint:
+            self.asked += 1
+            self.back.wait(30)
+        return statvfs()
+
+
+def test_a_hung_mount_is_missing_costs_one_thread_and_holds_up_nothing() -> None:
+    hung = HungMount()
+    probe = HostProbe(FakeClock(), machine(partitions=lambda: [ROOT, NFS], statvfs=hung))
+    sweeps = swept(probe, times=3)
+    try:
+        for sweep in sweeps:
+            found = values(sweep)
+            for quantity in ("disk.usage", "disk.size", "disk.inodes"):
+                value = found[quantity, "/mnt/nas"]
+                assert isinstance(value, Missing)
+                assert value.reason is Reason.HUNG
+            assert isinstance(found["disk.usage", "/"], float)
+        assert hung.asked == 1
+        assert [thread.name for thread in threading.enumerate()].count("ask /mnt/nas") == 1
+    finally:
+        hung.back.set()
+    for thread in threading.enumerate():
+        if thread.name == "ask /mnt/nas":
+            thread.join(10)
+    (sweep,) = swept(probe)
+    assert isinstance(values(sweep)["disk.usage", "/mnt/nas"], float)
+    assert sweep.series is sweeps[0].series
+    assert hung.asked == 2
+
+
+def test_a_mount_the_kernel_refuses_is_missing_with_its_words() -> None:
+    def stale(path: str) -> Any:
+        raise OSError(116, "Stale file handle")
+
+    value = once(machine(statvfs=stale))["disk.usage", "/"]
+    assert value == Missing(Reason.ABSENT, "Stale file handle")
+
+
+def test_the_first_cpu_sample_is_missing_and_the_second_is_the_work_between() -> None:
+    samples = iter([Times(10, 0, 10, 80, 0, 5, 0), Times(15, 0, 15, 85, 5, 5, 0), Times(15, 0, 15, 85, 5, 5, 0)])
+    first, second, third = swept(HostProbe(FakeClock(), machine(cpu_times=lambda: next(samples))), times=3)
+    usage = ("cpu.usage", "")
+    assert isinstance(values(first)[usage], Missing)
+    assert values(second)[usage] == pytest.approx(50.0)  # 10 of 20 seconds; waiting for a disk is not work
+    for sweep in (first, third):
+        value = values(sweep)[usage]
+        assert isinstance(value, Missing)
+        assert value.reason is Reason.WARMING_UP
+
+
+def test_a_machine_without_swap_says_so() -> None:
+    value = once(machine(swap=lambda: SimpleNamespace(percent=0.0, total=0)))["swap.usage", ""]
+    assert isinstance(value, Missing)
+    assert value.reason is Reason.ABSENT
+
+
+@pytest.fixture
+def hwmon(tmp_path: Path) -> Callable[..., Path]:
+    def write(chip: str, **files: str) -> Path:
+        (tmp_path / chip).mkdir(exist_ok=True)
+        for name, text in files.items():
+            (tmp_path / chip / name).write_text(text + "\n")
+        return tmp_path
+
+    return write
+
+
+def test_temperatures_and_fans_where_the_kernel_shows_them(hwmon: Callable[..., Path]) -> None:
+    hwmon("hwmon0", name="coretemp", temp1_input="45500", temp1_label="Package id 0", temp2_input="-200000")
+    root = hwmon("hwmon1", name="nct6775", fan1_input="1180", fan2_input="0", temp1_input="oops")
+    (sweep,) = swept(HostProbe(FakeClock(), machine(hwmon=root)))
+    found = values(sweep)
+    assert found["temperature.component", "coretemp/temp1"] == 45.5
+    assert found["fan.speed", "nct6775/fan1"] == 1180.0
+    assert found["fan.speed", "nct6775/fan2"] == 0.0
+    reasons = {value.reason for value in found.values() if isinstance(value, Missing)}
+    assert {Reason.IMPLAUSIBLE, Reason.MALFORMED} <= reasons
+    assert "coretemp Package id 0" in {series.label for series in sweep.series}
+
+
+def test_sensors_are_looked_for_now_and_then_and_read_always(hwmon: Callable[..., Path]) -> None:
+    clock = FakeClock()
+    root = hwmon("hwmon0", name="chip", temp1_input="30000")
+    probe = HostProbe(clock, machine(hwmon=root))
+    (first,) = swept(probe)
+    hwmon("hwmon0", temp1_input="31000", temp2_input="20000")
+    (second,) = swept(probe)
+    assert values(second)["temperature.component", "chip/temp1"] == 31.0
+    assert second.series is first.series
+    clock.advance(RESCAN_S)
+    (third,) = swept(probe)
+    assert values(third)["temperature.component", "chip/temp2"] == 20.0
+
+
+def test_the_columns_change_only_when_the_machine_does() -> None:
+    mounted = [ROOT]
+    probe = HostProbe(FakeClock(), machine(partitions=lambda: list(mounted)))
+    first, second = swept(probe, times=2)
+    assert second.series is first.series
+    mounted.append(NFS)
+    (third,) = swept(probe)
+    assert third.series is not first.series
+    assert ("disk.usage", "/mnt/nas") in values(third)
+
+
+def test_psutil_is_not_asked_for_what_it_reads_slowly() -> None:
+    assert Machine().cpu_times is psutil.cpu_times  # not cpu_percent, whose first answer is 0.0

@@ -1,0 +1,202 @@
+"""Profiles as documents: what may stand in them, what is refused and where, and which one a device gets."""
+
+import textwrap
+
+import pytest
+
+from agent.profiles import load_profiles, shipped
+from agent.profiles.scalars import raw_unit
+from model.batch import Document
+from model.errors import ConfigError
+from model.quantity import QUANTITIES, Sort
+
+HEAD = (
+    "profile: box\nvendor: V\ncategory: env\nverified: []\nmatch: [{sys_object_id: [1.3.6.1.4.1.99999]}]\nreadings:\n"
+)
+READING = "  - {quantity: battery.voltage, oid: 1.3.6.1.4.1.99999.1.0, raw_unit: 0.1 V, source: X-MIB::volts}\n"
+
+
+def document(text: str, name: str = "box.yml") -> Document:
+    return Document(name, textwrap.dedent(text))
+
+
+def complaints(*documents: Document) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        load_profiles(documents)
+    return [str(problem) for problem in caught.value.problems]
+
+
+def test_the_shipped_profiles_load_and_say_where_their_units_come_from() -> None:
+    profiles = list(load_profiles())
+    assert {"ups-mib", "gude-esb7213", "apc-networkair-fm"} <= {profile.profile for profile in profiles}
+    for profile in profiles:
+        for wanted in profile.readings:
+            for way in wanted.ways:
+                assert "::" in way.source, f"{profile.profile}: {wanted.quantity}: source is MIB::object"
+                if QUANTITIES[wanted.quantity].sort is Sort.GAUGE and wanted.quantity != "alarms.present":
+                    assert way.plausible, f"{profile.profile}: {wanted.quantity}: what is plausible?"
+
+
+def test_a_profile_without_a_recording_says_so_with_an_empty_list() -> None:
+    profiles = load_profiles([document(HEAD + READING)])
+    box = profiles.get("box")
+    assert box is not None
+    assert box.verified == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("0.1 V", 23.3),
+        ("1 mV", 0.233),
+        ("1 min", 13980.0),
+        ("0.1 °F", -4.833333333333334),
+        ("1 K", -40.15),
+        ("1", 233.0),
+    ],
+)
+def test_a_raw_unit_says_what_one_step_is_worth(text: str, value: float) -> None:
+    unit = raw_unit(text)
+    assert 233 * unit.multiply / unit.divide + unit.offset == pytest.approx(value, abs=1e-12)
+
+
+@pytest.mark.parametrize("text", ["10", "/10", "0 V", "V", "0.1 furlong", "-1 V"])
+def test_a_bare_divisor_or_an_unknown_unit_is_refused(text: str) -> None:
+    (complaint, *_) = complaints(document(HEAD + READING.replace("0.1 V", f'"{text}"')))
+    assert complaint.startswith("box.yml:7:")
+
+
+def test_every_mistake_is_found_with_its_place() -> None:
+    text = HEAD + (
+        "  - quantity: battery.voltage\n"
+        "    oid: UPS-MIB::upsBatteryVoltage\n"
+        "    raw_unit: 0.1 V\n"
+        "    source: X\n"
+        "  - quantity: battery.volts\n"
+        "    oid: 1.3.6.1\n"
+        "    raw_unit: 1 V\n"
+        "    source: X\n"
+        "  - quantity: battery.state\n"
+        "    oid: 1.3.6.1\n"
+        "    states: {1: fine}\n"
+        "    source: X\n"
+        "  - quantity: temperature.ambient\n"
+        "    oid: 1.3.6.1\n"
+        "    raw_unit: 0.1 V\n"
+        "    plausible: 0 .. 50 V\n"
+        "    divisor: 10\n"
+        "    source: X\n"
+    )
+    found = complaints(document(text))
+    places = [":".join(complaint.split(":")[1:3]) for complaint in found]
+    assert places == ["8:10", "11:15", "17:13", "23:5"]
+    assert "numeric object identifier" in found[0]
+    assert "`fine` is no state of battery.state" in found[2]
+    assert "unknown key `divisor`" in found[3]
+
+
+@pytest.mark.parametrize(
+    ("reading", "says"),
+    [
+        ("{quantity: battery.voltage, oid: 1.3.6.1, source: X}", "needs `raw_unit`"),
+        ("{quantity: battery.voltage, oid: 1.3.6.1, raw_unit: 1 A, source: X}", "cannot become V"),
+        ("{quantity: battery.voltage, oid: 1.3.6.1, raw_unit: 1 mV, plausible: 0 .. 9 mV, source: X}", "`0 .. 9 V`"),
+        ("{quantity: battery.voltage, oid: 1.3.6.1, raw_unit: 1 V, plausible: 9 .. 0 V, source: X}", "not a range"),
+        ("{quantity: battery.voltage, oid: 1.3.6.1, raw_unit: 1 V}", "needs `source`"),
+        ("{quantity: battery.voltage, raw_unit: 1 V, source: X}", "needs `oid`"),
+        ("{quantity: battery.voltage, oid: 1.3.6.1, raw_unit: 1 V, states: {1: ok}, source: X}", "has no states"),
+        ("{quantity: battery.state, oid: 1.3.6.1, source: X}", "needs `states`"),
+        ("{quantity: battery.state, oid: 1.3.6.1, raw_unit: 1, states: {1: ok}, source: X}", "is a state"),
+        ("{quantity: device.answering, oid: 1.3.6.1, states: {1: 'yes'}, source: X}", "`unknown` is no state"),
+        ("{quantity: battery.voltage, oid: 1.3.6.1, raw_unit: 1 V, label: '{index}', source: X}", "inside `each`"),
+        ("{quantity: battery.voltage, each: {instance: x}, oid: 1.3.6, raw_unit: 1 V, source: X}", "told apart"),
+        ("{quantity: battery.voltage, each: {}, label: x, oid: 1.3.6, raw_unit: 1 V, source: X}", "inside `each`"),
+        (
+            "{quantity: battery.voltage, oid: 1.3.6.1, any_of: [{oid: 1.3, raw_unit: 1 V, source: X}]}",
+            "beside `any_of`",
+        ),
+        ("{quantity: battery.voltage, any_of: [{oid: 1.3, raw_unit: 1 A, source: X}]}", "cannot become V"),
+    ],
+)
+def test_what_contradicts_itself_is_refused(reading: str, says: str) -> None:
+    found = complaints(document(f"{HEAD}  - {reading}\n"))
+    assert len(found) == 1
+    assert says in found[0]
+    assert found[0].startswith("box.yml:7:")
+
+
+def test_one_quantity_read_twice_needs_two_instances() -> None:
+    assert "stands twice" in complaints(document(HEAD + READING + READING))[0]
+    told_apart = READING + READING.replace("oid:", "instance: upper, oid:")
+    assert len(load_profiles([document(HEAD + told_apart)]).get("box").readings) == 2  # type: ignore[union-attr]
+
+
+def test_extends_takes_over_what_is_not_named_here() -> None:
+    base = document(
+        HEAD + READING + "  - {quantity: battery.charge, oid: 1.3.6.1.2, raw_unit: 1 %, source: X-MIB::charge}\n"
+    )
+    child = document(
+        """\
+        profile: child
+        extends: box
+        vendor: W
+        category: ups
+        verified: []
+        readings:
+          - {quantity: battery.charge, oid: 1.3.6.1.9, raw_unit: 1 %, source: "X-MIB::better"}
+        """,
+        "child.yml",
+    )
+    readings = {wanted.quantity: wanted.oid for wanted in load_profiles([child, base]).get("child").readings}  # type: ignore[union-attr]
+    assert readings == {"battery.charge": "1.3.6.1.9", "battery.voltage": "1.3.6.1.4.1.99999.1.0"}
+
+
+def test_extending_nothing_or_oneself_is_refused() -> None:
+    nobody = document("profile: a\nvendor: V\ncategory: ups\nverified: []\nextends: nobody\n", "a.yml")
+    assert complaints(nobody) == ["a.yml:5:10: there is no profile `nobody`"]
+    circle = [
+        document(f"profile: {one}\nvendor: V\ncategory: ups\nverified: []\nextends: {other}\n", f"{one}.yml")
+        for one, other in (("a", "b"), ("b", "a"))
+    ]
+    assert any("extends itself" in complaint for complaint in complaints(*circle))
+
+
+def test_an_operators_profile_takes_the_place_of_a_shipped_one_but_not_of_another_operators() -> None:
+    own = document(HEAD.replace("box", "ups-mib") + READING)
+    assert len(load_profiles([own]).get("ups-mib").readings) == 1  # type: ignore[union-attr]
+    assert "is also in box.yml" in complaints(own, Document("twice.yml", own.text))[0]
+
+
+def test_the_profile_that_says_most_is_picked() -> None:
+    def box(name: str, match: str) -> Document:
+        return document(
+            HEAD.replace("box", name).replace("[{sys_object_id: [1.3.6.1.4.1.99999]}]", match) + READING, name
+        )
+
+    profiles = load_profiles(
+        [
+            box("maker", "[{sys_object_id: [1.3.6.1.4.1.99999]}]"),
+            box("model", "[{sys_object_id: [1.3.6.1.4.1.99999.7]}]"),
+            box("firmware", "[{sys_object_id: [1.3.6.1.4.1.99999.7], sys_descr: 'v2\\.'}]"),
+            box("generic", "[{sys_descr: '^Acme'}, {answers: 1.3.6.1.4.1.99999.5.0}]"),
+        ]
+    )
+
+    def picked(*clues: object) -> str | None:
+        profile = profiles.pick(*clues)  # type: ignore[arg-type]
+        return profile.profile if profile else None
+
+    assert picked("1.3.6.1.4.1.99999.8", "") == "maker"
+    assert picked(".1.3.6.1.4.1.99999.7.1", "") == "model"
+    assert picked("1.3.6.1.4.1.99999.7", "Box v2.1") == "firmware"
+    assert picked("1.3.6.1.4.1.999991", "") is None
+    assert picked("1.3.6.1.4.1.8072.3.2.10", "Acme box") == "generic"
+    assert picked("", "", {"1.3.6.1.4.1.99999.5.0"}) == "generic"
+    assert picked("1.3.6.1.4.1.99999", "", {"1.3.6.1.2.1.33.1.2.1.0"}) == "maker"
+    assert picked("1.3.6.1.4.1.8072.3.2.10", "", {"1.3.6.1.2.1.33.1.2.1.0"}) == "ups-mib"
+    assert set(profiles.questions) == {"1.3.6.1.2.1.33.1.2.1.0", "1.3.6.1.4.1.99999.5.0"}
+
+
+def test_the_shipped_documents_are_named_after_their_profiles() -> None:
+    names = {document.name for document in shipped()}
+    assert {f"{profile.profile}.yml" for profile in load_profiles()} == names

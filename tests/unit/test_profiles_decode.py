@@ -1,0 +1,77 @@
+"""Raw values into readings: units, states, markers, and everything a device may answer instead of a number."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agent.profiles.decode import Raw, decode, step
+from agent.profiles.scalars import Marker, Oid, between, raw_unit
+from agent.profiles.shape import Way
+from model.reading import Missing, Reason, Value
+
+OID = Oid("1.3.6.1.4.1.99999.1.0")
+VOLTS = Way(
+    oid=OID,
+    source="x",
+    raw_unit=raw_unit("0.1 V"),
+    plausible=between("-300 .. 300 V"),
+    absent=(Marker("65535"), Marker("n/a")),
+)
+STATE = Way(oid=OID, source="x", states={"2": "ok", "3": "low", "on": "depleted"})
+
+
+def one(way: Way, raw: Raw | None) -> Value:
+    answer = {} if raw is None else {OID: raw}
+    (value,) = decode([step(way, OID)], answer)
+    return value
+
+
+@pytest.mark.parametrize(
+    ("raw", "value"), [(233, 23.3), (-3, -0.3), (0, 0.0), (b"233", 23.3), (b" 23.5 ", 2.35), ("7", 0.7), (2.5, 0.25)]
+)
+def test_numbers_and_numbers_written_as_text(raw: Raw, value: float) -> None:
+    assert one(VOLTS, raw) == pytest.approx(value, abs=0)
+
+
+@pytest.mark.parametrize(
+    ("raw", "reason"),
+    [
+        (None, Reason.ABSENT),
+        (65535, Reason.ABSENT),
+        (b"65535", Reason.ABSENT),
+        (b"N/A", Reason.MALFORMED),
+        (b"n/a", Reason.ABSENT),
+        (b"", Reason.MALFORMED),
+        (b"\xff\x00\x01", Reason.MALFORMED),
+        ("1.3.6.1", Reason.MALFORMED),
+        (b"nan", Reason.MALFORMED),
+        (b"1e999", Reason.MALFORMED),
+        (4294967295, Reason.IMPLAUSIBLE),
+        (-4000, Reason.IMPLAUSIBLE),
+        (b"9999", Reason.IMPLAUSIBLE),
+    ],
+)
+def test_what_is_no_good_number_is_missing_with_the_reason(raw: Raw | None, reason: Reason) -> None:
+    value = one(VOLTS, raw)
+    assert isinstance(value, Missing)
+    assert value.reason is reason
+
+
+def test_the_detail_speaks_to_a_person() -> None:
+    assert one(VOLTS, 9999) == Missing(Reason.IMPLAUSIBLE, "999.9 V is outside -300 .. 300 V")
+
+
+@pytest.mark.parametrize(("raw", "state"), [(2, "ok"), (b"2", "ok"), (3, "low"), (b"on", "depleted"), (9, "unknown")])
+def test_a_state_nobody_listed_is_unknown_never_silently_ok(raw: Raw, state: str) -> None:
+    assert one(STATE, raw) == state
+
+
+def test_a_state_the_device_does_not_answer_for_is_missing() -> None:
+    assert isinstance(one(STATE, None), Missing)
+
+
+@given(st.one_of(st.integers(), st.floats(), st.binary(max_size=40), st.text(max_size=40)))
+def test_whatever_a_device_says_becomes_a_plausible_number_or_missing(raw: Raw) -> None:
+    value = one(VOLTS, raw)
+    assert isinstance(value, Missing) or (isinstance(value, float) and -300 <= value <= 300)
+    assert one(STATE, raw) in ("ok", "low", "depleted", "unknown")
