@@ -35,7 +35,7 @@ def simulate() -> None:
 @click.option("--seed", default=0, show_default=True, help="Of the noise: the same seed, the same room.")
 def room(directory: Path, port_base: int, pace: float, seed: int) -> None:
     """Run a UPS, an air conditioner and two sensors until Ctrl-C."""
-    from simulator.serve import run_room  # noqa: PLC0415 -- pysnmp takes 0.2 s to import
+    from simulator.serve import run_room
 
     asyncio.run(run_room(directory, port_base, pace, seed, click.echo))
 

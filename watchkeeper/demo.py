@@ -54,10 +54,11 @@ class Page:
 
 @dataclass
 class Receiver:
-    """Takes signed webhooks on loopback, and prints each."""
+    """Takes signed webhooks on loopback, and prints each unless `quiet`."""
 
     key: str
     minute: float
+    quiet: bool = False
     pages: list[Page] = field(default_factory=list)
     changed: threading.Condition = field(default_factory=threading.Condition)
     port: int = 0
@@ -65,9 +66,9 @@ class Receiver:
 
     @classmethod
     @contextmanager
-    def listening(cls, key: str, minute: float) -> Iterator["Receiver"]:
+    def listening(cls, key: str, minute: float, *, quiet: bool = False) -> Iterator["Receiver"]:
         """A receiver on a free port, until the block ends."""
-        receiver = cls(key, minute)
+        receiver = cls(key, minute, quiet)
         server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(receiver))
         receiver.port = server.server_address[1]
         threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -88,6 +89,8 @@ class Receiver:
             page = Page(minute, facts["kind"], facts["rung"], facts["person"], key, body)
             self.pages.append(page)
             self.changed.notify_all()
+        if self.quiet:
+            return
         click.echo(f"  {minute:6.1f} min  {page.rung or page.kind:<10} {PEOPLE[page.person]}  {body['subject']}")
         if facts.get("vendor"):
             click.echo(f"{'':25}{facts['vendor']['name']}, {facts['vendor']['phone']}")
