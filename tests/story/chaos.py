@@ -366,7 +366,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     tally = run(folder, given.rounds, given.seed)
     print(
         f"{folder}\n{json.dumps({**{n: getattr(tally, n) for n in tally.__slots__}, 'kills': dict(tally.kills)}, indent=1)}"
-    )  # noqa: T201 -- the same
+    )
     return 1 if tally.faults() else 0
 
 
