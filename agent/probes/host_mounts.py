@@ -55,8 +55,8 @@ def listed() -> list[Partition]:
 
 
 def real(partitions: Iterable[Partition]) -> list[str]:
-    """The mount points of disks: `/` whatever it is (a container's root is an overlay), no pseudo file systems, and of
-    several mounts of one device the shortest."""
+    """The mount points of disks: `/` whatever it is (a container's root is an overlay, a chroot's no mount at all), no
+    pseudo file systems, and of several mounts of one device the shortest."""
     chosen: dict[tuple[str, str], str] = {}
     for one in partitions:
         path = one.mountpoint
@@ -65,7 +65,7 @@ def real(partitions: Iterable[Partition]) -> list[str]:
         known = chosen.get((one.device, one.fstype))
         if known is None or (len(path), path) < (len(known), known):
             chosen[one.device, one.fstype] = path
-    return sorted(set(chosen.values()))
+    return sorted({"/", *chosen.values()})
 
 
 def measure(path: str, statvfs: StatVfs) -> Space | None:

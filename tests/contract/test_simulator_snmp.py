@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -46,7 +47,8 @@ def run(program: str, address: str, *oids: str, how: list[str], options: str = "
     """Run a net-snmp program; return the lines it printed, bare numbers and numeric OIDs, and what it complained of."""
     command = [program, *how, "-r0", "-t0.5", "-On", "-OQ", "-Oe", "-Ot", *options.split(), address, *oids]
     done = subprocess.run(command, check=False, capture_output=True, text=True)
-    return done.stdout.splitlines(), done.stderr
+    said = re.sub(r"^Created directory: .*\n", "", done.stderr, flags=re.MULTILINE)  # its first run on a machine
+    return done.stdout.splitlines(), said
 
 
 def ask(program: str, room: RunningRoom, device: str, *oids: str, how: str = "v2c", options: str = "") -> Answer:

@@ -364,9 +364,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(f"seed {given.seed}, {given.rounds} rounds", flush=True)  # noqa: T201 -- a program
     folder = Path(tempfile.mkdtemp(prefix="chaos-"))
     tally = run(folder, given.rounds, given.seed)
-    print(
-        f"{folder}\n{json.dumps({**{n: getattr(tally, n) for n in tally.__slots__}, 'kills': dict(tally.kills)}, indent=1)}"
-    )
+    found = {name: getattr(tally, name) for name in tally.__slots__} | {"kills": dict(tally.kills)}
+    print(folder, json.dumps(found, indent=1), sep="\n")  # noqa: T201 -- a program
     return 1 if tally.faults() else 0
 
 

@@ -22,13 +22,9 @@ def test_the_demo_climbs_the_whole_ladder_in_order_and_ends_by_itself(tmp_path: 
     assert done.returncode == 0, done.stdout + done.stderr
     lines = re.findall(r"^ +([\d.]+) min  ([\w-]+) +(\S+)", done.stdout, re.MULTILINE)
     pages = [(rung, person) for _, rung, person in lines if rung in ("duty", "owner", "on-site", "vendor")]
-    assert pages == [
-        ("duty", "张伟"),
-        ("owner", "王磊"),
-        ("on-site", "王磊"),
-        ("on-site", "周刚"),
-        ("vendor", "赵敏"),
-    ] or (pages == [("duty", "张伟"), ("owner", "王磊"), ("on-site", "周刚"), ("on-site", "王磊"), ("vendor", "赵敏")])
+    assert pages[:2] == [("duty", "张伟"), ("owner", "王磊")]
+    assert sorted(pages[2:4]) == [("on-site", "周刚"), ("on-site", "王磊")]  # at once, in either order
+    assert pages[4:] == [("vendor", "赵敏")]
     minutes = {rung: float(minute) for minute, rung, _ in lines}
     for rung, due in (("duty", 0), ("owner", 10), ("on-site", 20), ("vendor", 60)):
         assert minutes[rung] >= due

@@ -1,0 +1,127 @@
+"""The front door: light to open, one sentence for what a person can act on, starter files that never overwrite."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner, Result
+
+from model.errors import ConfigError, Problem, SecretError
+from watchkeeper import __version__, init
+from watchkeeper.cli import DOORS, Door, FrontDoor, door
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def call(*words: str, commands: dict[str, click.Command] | None = None) -> Result:
+    group = FrontDoor("watchkeeper", commands=commands) if commands else door
+    return CliRunner().invoke(group, words, catch_exceptions=False)
+
+
+def raising(error: Exception) -> click.Command:
+    def callback() -> None:
+        raise error
+
+    return click.Command("try", callback=callback)
+
+
+@pytest.mark.parametrize("words", ["--version", "--help", "no-such-room"])
+def test_the_front_door_imports_nothing_heavy(words: str) -> None:
+    """A fresh interpreter has, besides the standard library, only click and the two rooms it needs."""
+    show = "import sys; print(*sorted({name.partition('.')[0] for name in sys.modules} - sys.stdlib_module_names))"
+    run = f"import atexit, sys; atexit.register(lambda: exec({show!r})); from watchkeeper.cli import main; main()"
+    bare = subprocess.run([sys.executable, "-c", show], cwd=ROOT, capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", run, words], cwd=ROOT, capture_output=True, text=True, check=False)
+    loaded = set(done.stdout.splitlines()[-1].split()) - set(bare.stdout.split())
+    assert loaded == {"click", "model", "watchkeeper"}
+
+
+@pytest.mark.parametrize("name", DOORS)
+def test_behind_every_door_is_a_command(name: str) -> None:
+    done = call(name, "--help")
+    assert done.exit_code == 0, done.output
+    assert done.output.startswith(f"Usage: watchkeeper {name} ")
+
+
+def test_it_tells_its_version() -> None:
+    assert call("--version").output == f"watchkeeper {__version__}\n"
+
+
+def test_it_is_a_module_too() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "watchkeeper", "--version"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == f"watchkeeper {__version__}\n"
+
+
+def test_every_problem_of_a_file_is_told_without_a_traceback() -> None:
+    error = ConfigError([Problem("b.yml", 2, 1, "second"), Problem("a.yml", 1, 1, "first")])
+    done = call("try", commands={"try": raising(error)})
+    assert (done.exit_code, done.stdout, done.stderr) == (1, "", "a.yml:1:1: first\nb.yml:2:1: second\n")
+
+
+def test_any_error_of_ours_is_a_sentence() -> None:
+    done = call("try", commands={"try": raising(SecretError("no secret called `x`"))})
+    assert (done.exit_code, done.stderr) == (1, "no secret called `x`\n")
+
+
+def test_a_bug_keeps_its_traceback() -> None:
+    with pytest.raises(ZeroDivisionError):
+        call("try", commands={"try": raising(ZeroDivisionError())})
+
+
+@pytest.mark.parametrize(("module", "extra"), [("fastapi.routing", "collector"), ("psycopg", "postgresql")])
+def test_an_absent_extra_is_named(module: str, extra: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a_room_for_tests.py").write_text(f"raise ModuleNotFoundError(name={module!r})", encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    done = call("room", commands={"room": Door("a_room_for_tests:room", "", "collector")})
+    assert done.exit_code == 1
+    assert f"pip install 'watchkeeper[{extra}]'" in done.stderr
+    assert module.partition(".")[0] in done.stderr
+
+
+def test_a_module_of_ours_that_is_absent_is_a_bug() -> None:
+    with pytest.raises(ModuleNotFoundError):
+        call("room", commands={"room": Door("rules.no_such_module:room", "", "collector")})
+    with pytest.raises(ModuleNotFoundError):  # nothing to install would help
+        call("try", commands={"try": raising(ModuleNotFoundError(name="psutil"))})
+
+
+# ---- init ----
+
+
+def test_init_writes_what_an_operator_starts_from(tmp_path: Path) -> None:
+    done = call("init", str(tmp_path / "room"))
+    assert done.exit_code == 0, done.output
+    written = {path.name for path in (tmp_path / "room").iterdir()}
+    assert written >= {"agent.yml", "collector.yml", "inventory.yml", "contacts.yml", "ladders.yml"}
+    assert written >= {"rules", "grafana", "prometheus"}
+    assert "Next:" in done.output
+    assert f"--config {tmp_path}/room/agent.yml" in done.output
+
+
+def test_init_copies_every_starter_file_as_it_is(tmp_path: Path) -> None:
+    written = init.write_starter(tmp_path)
+    starter = [path for path in init.STARTER.rglob("*") if path.is_file()]
+    assert len(written) == len(starter) > 0
+    for path in starter:
+        assert (tmp_path / path.relative_to(init.STARTER)).read_bytes() == path.read_bytes()
+
+
+def test_init_overwrites_nothing_and_lists_what_is_in_the_way(tmp_path: Path) -> None:
+    (tmp_path / "agent.yml").write_text("mine", encoding="utf-8")
+    (tmp_path / "ladders.yml").symlink_to("nowhere")
+    done = call("init", str(tmp_path))
+    assert done.exit_code == 1
+    assert f"  {tmp_path}/agent.yml\n  {tmp_path}/ladders.yml\n" in done.stderr
+    assert (tmp_path / "agent.yml").read_text(encoding="utf-8") == "mine"
+    assert {path.name for path in tmp_path.iterdir()} == {"agent.yml", "ladders.yml"}
+
+
+def test_init_tells_what_the_disk_refuses(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    done = call("init", str(tmp_path / "file" / "room"))
+    assert done.exit_code == 1
+    assert done.stderr == f"{tmp_path}/file/room: Not a directory\n"

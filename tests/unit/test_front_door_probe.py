@@ -1,0 +1,160 @@
+"""`watchkeeper probe`: targets as URLs, what is printed, and that no secret is."""
+
+import asyncio
+import json
+from collections.abc import Iterable
+
+import pytest
+from click.testing import CliRunner
+
+from agent import probe_cli
+from agent.probe_cli import lines, read, table
+from agent.target import Target, mask, parse_target
+from documents.secrets import Secrets
+from model.clock import FakeClock
+from model.device import Device, Snmp, SnmpAuth, SnmpEngine, SnmpPriv, SnmpVersion
+from model.reading import Missing, Reason, Series, Sweep, Value
+
+
+class Scripted:
+    """A probe that answers with one column of values after the other."""
+
+    def __init__(self, *answers: Iterable[Value]) -> None:
+        self.answers = list(answers)
+        self.closed = False
+
+    async def sweep(self, device: Device) -> Sweep:
+        names = (("device.answering", "", ""), ("cpu.usage", "", ""), ("disk.size", "/", "system"))
+        series = tuple(Series(device.device, name, instance, label, "x.1") for name, instance, label in names)
+        return Sweep(device.device, 990.0, series, tuple(self.answers.pop(0)))
+
+    async def forget(self, device: str) -> None:
+        raise AssertionError
+
+    async def close(self) -> None:
+        self.closed = True
+
+
+WARMING = ("yes", Missing(Reason.WARMING_UP, "a rate needs two samples"), 1.5e9)
+HEALTHY = ("yes", 12.345, 1.5e9)
+HOST = parse_target("host")
+
+
+def sweep_of(*answers: Iterable[Value]) -> tuple[Sweep, Scripted]:
+    probe = Scripted(*answers)
+    (sweep,) = asyncio.run(read([HOST], lambda _: probe, settle_s=0))
+    return sweep, probe
+
+
+# ---- targets ----
+
+
+def test_a_community_in_the_url_is_handed_on_as_a_secret() -> None:
+    target = parse_target("snmp://p%40ss%2Fword@10.0.0.7:1161")
+    assert (target.masked, target.device.address) == ("snmp://***@10.0.0.7:1161", "10.0.0.7:1161")
+    assert target.device.snmp is not None
+    assert target.device.snmp.version is SnmpVersion.V2C
+    assert Secrets(None, target.environ).get(target.device.snmp.community).reveal() == "p@ss/word"
+    assert "p@ss" not in repr(target)
+
+
+@pytest.mark.parametrize(
+    ("url", "address", "snmp"),
+    [
+        ("snmp://ups.example?community=room", "ups.example:161", Snmp(community="room")),
+        ("snmp://c@[::1]:99?version=1", "[::1]:99", Snmp(SnmpVersion.V1, "probe-target")),
+        ("snmp://ops@h?version=3&engine=pysnmp", "h:161", Snmp(SnmpVersion.V3, user="ops", engine=SnmpEngine.PYSNMP)),
+        (
+            "snmp://ops@h?auth=sha-256&auth_secret=a&priv=AES&priv_secret=p",
+            "h:161",
+            Snmp(SnmpVersion.V3, "", "ops", SnmpAuth.SHA256, "a", SnmpPriv.AES, "p"),
+        ),
+    ],
+)
+def test_versions_users_and_names_of_secrets(url: str, address: str, snmp: Snmp) -> None:
+    device = parse_target(url, "ups-mib").device
+    assert (device.address, device.snmp, device.profile, device.probe) == (address, snmp, "ups-mib", "snmp")
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("hunter2@host", "write `host`"),
+        ("https://hunter2@h", "write `host`"),
+        ("snmp://hunter2@h:99999", "not a URL"),
+        ("snmp://hunter2@[::1", "not a URL"),
+        ("snmp://hunter2@", "write `host`"),
+        ("snmp://hunter2/1@h", "`%2F`"),
+        ("snmp://hunter2@h?colour=red", "unknown `colour`"),
+        ("snmp://h", "needs `community`"),
+        ("snmp://u@h?auth=hunter2", "`auth` is one of MD5"),
+        ("snmp://u@h?auth=SHA", "needs `auth_secret`"),
+        ("snmp://u@h?version=3&priv=AES&priv_secret=p", "no privacy without authentication"),
+    ],
+)
+def test_a_wrong_target_is_explained_and_its_secret_not_repeated(url: str, said: str) -> None:
+    done = CliRunner().invoke(probe_cli.probe, [url])
+    assert done.exit_code == 2
+    assert said in done.output
+    assert "hunter2" not in done.output
+
+
+def test_what_is_shown_of_a_target() -> None:
+    assert mask("snmp://public@host:161") == "snmp://***@host:161"
+    assert mask("snmp://a@b@host?auth=SHA") == "snmp://***@host"
+    assert mask("snmp://host?community=room") == "snmp://host"
+
+
+# ---- reading ----
+
+
+def test_what_needs_a_second_sample_gets_it_and_the_session_is_closed() -> None:
+    sweep, probe = sweep_of(WARMING, HEALTHY)
+    assert sweep.values == HEALTHY
+    assert probe.closed
+    sweep, probe = sweep_of(HEALTHY, WARMING)
+    assert (sweep.values, len(probe.answers)) == (HEALTHY, 1)
+
+
+def test_a_json_line_has_the_value_with_its_unit_and_the_time_it_was_read() -> None:
+    """`at` was 990 s after boot; the fake clock stands at 1,000 s."""
+    sweep, _ = sweep_of(HEALTHY)
+    answering, cpu, disk = map(json.loads, lines(HOST, sweep, FakeClock(now=1_800_000_010.0)))
+    assert answering["state"] == "yes"
+    assert cpu == {
+        "name": "host", "target": "host", "quantity": "cpu.usage", "instance": "", "label": "", "value": 12.345,
+        "unit": "%", "oid": "x.1", "at": "2027-01-15T08:00:00+00:00",
+    }  # fmt: skip
+    assert (disk["instance"], disk["label"], disk["value"]) == ("/", "system", 1.5e9)
+
+
+def test_a_json_line_of_a_missing_value_has_the_reason_and_no_value() -> None:
+    sweep, _ = sweep_of(("no", Missing(Reason.TIMEOUT, "no answer in 2 s"), Missing(Reason.ABSENT)))
+    _, cpu, disk = map(json.loads, lines(HOST, sweep, FakeClock()))
+    assert cpu["missing"] == ["timeout", "no answer in 2 s"]
+    assert disk["missing"] == ["absent", ""]
+    assert not {"value", "state", "unit"} & {*cpu, *disk}
+
+
+def test_the_table_is_for_people() -> None:
+    sweep, _ = sweep_of(("yes", Missing(Reason.TIMEOUT, "no answer in 2 s"), 1.5e9))
+    assert list(table(HOST, sweep, FakeClock(now=1_800_000_010.0))) == [
+        "host, 2027-01-15 08:00:00 UTC",
+        "  device.answering              yes",
+        "  cpu.usage                     missing: timeout, no answer in 2 s",
+        "  disk.size         / (system)  1,500,000,000 B",
+    ]
+
+
+@pytest.mark.parametrize(("answering", "code"), [("yes", 0), ("no", 1)])
+def test_a_device_that_does_not_answer_is_exit_code_1(
+    answering: str, code: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def scripted(target: Target, *_: object) -> Scripted:
+        return Scripted((answering if "bad" in target.masked else "yes", 1.0, 1.0))
+
+    monkeypatch.setattr(probe_cli, "build", scripted)
+    done = CliRunner().invoke(probe_cli.probe, ["host", "snmp://hunter2@bad", "--format", "jsonl"])
+    assert done.exit_code == code
+    assert [json.loads(line)["target"] for line in done.output.splitlines()] == ["host"] * 3 + ["snmp://***@bad"] * 3
+    assert "hunter2" not in done.output
