@@ -170,9 +170,19 @@ class Journal:
                     written.append(Arrival(waiting.push, waiting.received_at, after))
                     bodies.append(_row(waiting, after))
             self._lanes.close(connection)
-            ids = _insert(connection, bodies)
+            ids = self._insert(connection, bodies)
             failpoint("collector.journal.before-commit")
         return [_Written(number, arrival) for number, arrival in zip(ids, written, strict=True)], answers
+
+    def _insert(self, connection: sa.Connection, bodies: Sequence[dict[str, Any]]) -> Sequence[int]:
+        if not bodies:
+            return []
+        if self._store.embedded:  # nobody else writes meanwhile: the numbers follow one another (sqlite.org/autoinc.html)
+            connection.execute(sa.insert(journal), bodies)
+            last = int(connection.execute(sa.select(sa.func.max(journal.c.id))).scalar_one())
+            return range(last - len(bodies) + 1, last + 1)
+        numbered = sa.insert(journal).returning(journal.c.id, sort_by_parameter_order=True)
+        return [row.id for row in connection.execute(numbered, bodies)]
 
     # ---- applying ----
 
@@ -249,13 +259,6 @@ def _row(waiting: Waiting, after: int) -> dict[str, Any]:
         "agent": waiting.push.agent, "received_at": waiting.received_at, "after_seq": after, "body": waiting.body,
         "fault": None,
     }  # fmt: skip
-
-
-def _insert(connection: sa.Connection, bodies: Sequence[dict[str, Any]]) -> list[int]:
-    if not bodies:
-        return []
-    statement = sa.insert(journal).returning(journal.c.id, sort_by_parameter_order=True)
-    return [row.id for row in connection.execute(statement, bodies)]
 
 
 def _claim(connection: sa.Connection, ids: Sequence[int]) -> set[int]:

@@ -11,7 +11,8 @@ WatchkeeperError
 │   ├── PushUndeclared it holds frames of blocks the collector does not know
 │   └── PushLocked     the collector does not know our token
 ├── StoreError         the collector's store cannot be used
-│   └── StoreFull      its disk is full
+│   ├── StoreFull      its disk is full
+│   └── StoreRefused   it will never take this very thing
 ├── NotAllowed         who asks may not do this
 └── Conflict           the thing asked for contradicts the state of the world (resolving a standing fault, say)
 """
@@ -95,6 +96,10 @@ class StoreError(WatchkeeperError):
 
 class StoreFull(StoreError):
     """The store's disk is full: nothing was written, and nothing may be acknowledged."""
+
+
+class StoreRefused(StoreError):
+    """The store works, but not with this: trying again changes nothing."""
 
 
 class NotAllowed(WatchkeeperError):

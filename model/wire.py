@@ -1,7 +1,6 @@
 """Nouns as JSON values and back: the form of docs/protocol.md. Times become ages on the way out and times again on the
 way in. Decoding refuses whole what is not the protocol, with a WireError that names the place."""
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -103,7 +102,10 @@ def decode_push(data: Any, received_at: float) -> Push:
         seq = _whole(item, "seq", f"items[{index}].")
         if items and seq <= items[-1].seq:
             raise WireError(f"items[{index}].seq: {seq} does not come after {items[-1].seq}")
-        items.append(Item(seq, decode(item, received_at, f"items[{index}].")))
+        made = decode(item, received_at, f"items[{index}].")
+        if isinstance(made, Tombstone) and not made.first + made.frames <= seq + 1:
+            raise WireError(f"items[{index}].frames: {made.first} to {seq} cannot stand for {made.frames} frames")
+        items.append(Item(seq, made))
     return Push(
         agent=_name(body, "agent", ""),
         epoch=_name(body, "epoch", ""),
@@ -125,8 +127,8 @@ def _decode_block(raw: Json, where: str) -> Block:
     for index, row in enumerate(_list(raw.get("series"), where + "series")):
         if not (isinstance(row, list) and len(row) == 4 and all(isinstance(word, str) for word in row)):  # noqa: PLR2004 -- the four words of a series
             raise WireError(f"{where}series[{index}]: expected [quantity, instance, label, source]")
-        if max(map(len, row)) > NAME_LIMIT:
-            raise WireError(f"{where}series[{index}]: a word longer than {NAME_LIMIT} characters")
+        for word in row:
+            _fitting(word, f"{where}series[{index}]", NAME_LIMIT)
         series.append(Series(device, *row))
     every_s = _number(raw, "every_s", where)
     if every_s <= 0:
@@ -162,9 +164,7 @@ def _closely(value: Any, where: str) -> Value:
         raise WireError(f"{where}: not a finite number")
     if not isinstance(value, str | Missing):
         raise WireError(f"{where}: expected a number or a state, or null with a reason in `missing`")
-    if isinstance(value, str) and len(value) > NAME_LIMIT:
-        raise WireError(f"{where}: a state longer than {NAME_LIMIT} characters")
-    return value
+    return _fitting(value, where, NAME_LIMIT) if isinstance(value, str) else value
 
 
 def _index(text: str, column: Sequence[Any], where: str) -> int:
@@ -179,7 +179,7 @@ def _decode_missing(raw: Any, where: str) -> Missing:
     if not (isinstance(raw, list) and len(raw) == 2 and all(isinstance(word, str) for word in raw)):  # noqa: PLR2004 -- reason and detail
         raise WireError(f"{where}: expected [reason, detail]")
     reason, detail = raw
-    return Missing(Reason(_word(reason, tuple(Reason), where)), detail[:TEXT_LIMIT])
+    return Missing(Reason(_word(reason, tuple(Reason), where)), _fitting(detail[:TEXT_LIMIT], where, TEXT_LIMIT))
 
 
 def _decode_event(raw: Json, received_at: float, where: str) -> Event:
@@ -230,11 +230,7 @@ def _decode_value(raw: Any, where: str) -> Value:
     if isinstance(raw, dict):
         detail = raw.get("detail", "")
         return _decode_missing([raw.get("missing"), detail], where)
-    if isinstance(raw, str) and len(raw) <= NAME_LIMIT:
-        return raw
-    if isinstance(raw, int | float) and not isinstance(raw, bool) and math.isfinite(raw):
-        return float(raw)
-    raise WireError(f"{where}: expected a finite number, a state or a missing value")
+    return raw if type(raw) is float and raw - raw == 0.0 else _closely(raw, where)
 
 
 # ---- the parts ----
@@ -256,9 +252,15 @@ def _text(raw: Mapping[str, Any], key: str, where: str, limit: int) -> str:
     value = raw.get(key)
     if not isinstance(value, str):
         raise WireError(f"{where}{key}: expected text")
-    if len(value) > limit:
-        raise WireError(f"{where}{key}: longer than {limit} characters")
-    return value
+    return _fitting(value, where + key, limit)
+
+
+def _fitting(text: str, where: str, limit: int) -> str:
+    if len(text) > limit:
+        raise WireError(f"{where}: longer than {limit} characters")
+    if "\0" in text:  # which PostgreSQL cannot keep, nor a mail carry
+        raise WireError(f"{where}: holds the character U+0000")
+    return text
 
 
 def _name(raw: Mapping[str, Any], key: str, where: str) -> str:

@@ -10,20 +10,30 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import (
+    ArgumentError,
+    DataError,
+    DBAPIError,
+    IntegrityError,
+    NoSuchModuleError,
+    NotSupportedError,
+    ProgrammingError,
+)
 
 from collector.store.schema import metadata, tally
-from model.errors import StoreError, StoreFull
+from model.errors import StoreError, StoreFull, StoreRefused
 
 _DISK_FULL = "53100"  # PostgreSQL, appendix A: disk_full
 _BUSY_MS = 10_000
+_REFUSED = (DataError, IntegrityError, NotSupportedError, ProgrammingError)
 
 
 class Store:
     """A database and its transactions. `write` transactions of one process queue up instead of colliding."""
 
     def __init__(self, url: str) -> None:
-        self.url = sa.make_url(url)
+        """Raises StoreError for a URL that leads nowhere; whatever it says, the URL may hold a password."""
+        self.url = _url(url)
         self.embedded = self.url.get_backend_name() == "sqlite"
         if self.embedded:
             # A thread keeps its connection; readers never wait for the writer (WAL).
@@ -43,7 +53,8 @@ class Store:
 
     @contextlib.contextmanager
     def write(self) -> Iterator[sa.Connection]:
-        """One transaction that may write. Raises StoreFull where the disk is full, StoreError for anything else."""
+        """One transaction that may write. Raises StoreFull where the disk is full, StoreRefused for what it will never
+        take, StoreError where trying again may help."""
         with self._writer, _translated(), self._connect(writes=True) as connection, connection.begin():
             yield connection
 
@@ -68,15 +79,13 @@ class Store:
                     sequence = sa.func.pg_get_serial_sequence(table.name, column.name)
                     connection.execute(sa.select(sa.func.setval(sequence, highest, sa.false())))
 
-    def upsert(self, table: sa.Table, *, newer: str = "", keep: Container[str] = ()) -> sa.Insert:
-        """An insert that overwrites the row with the same primary key but for the columns in `keep`; with `newer`, only
-        if the new value of that column is not below the old one."""
+    def upsert(self, table: sa.Table, *, keep: Container[str] = ()) -> sa.Insert:
+        """An insert that overwrites the row with the same primary key but for the columns in `keep`."""
         statement = self._insert(table)
         keys = [column.name for column in table.primary_key.columns]
         names = [column.name for column in table.columns if column.name not in keys and column.name not in keep]
         new = {name: statement.excluded[name] for name in names}
-        where = table.c[newer] <= statement.excluded[newer] if newer else None
-        return statement.on_conflict_do_update(index_elements=keys, set_=new, where=where)
+        return statement.on_conflict_do_update(index_elements=keys, set_=new)
 
     def insert_new(self, table: sa.Table) -> sa.Insert:
         """An insert that leaves a row alone that is already there."""
@@ -98,6 +107,20 @@ class Store:
         self.engine.dispose()
 
 
+def _url(written: str) -> sa.URL:
+    try:
+        url = sa.make_url(written)
+        if url.drivername == "postgresql":
+            url = url.set(drivername="postgresql+psycopg")
+        url.get_dialect()
+    except (ArgumentError, NoSuchModuleError, ValueError):
+        raise StoreError(
+            "the store's URL cannot be read; write it like postgresql+psycopg://USER:PASSWORD@HOST/DATABASE, "
+            "with `%40` for an `@` in the password and `%2F` for a `/`"
+        ) from None
+    return url
+
+
 def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
     connection.isolation_level = None  # we begin ourselves, so that a writer locks at once
     for pragma in ("journal_mode=WAL", "synchronous=FULL", "temp_store=MEMORY", "wal_autocheckpoint=4000"):
@@ -114,14 +137,17 @@ def _translated() -> Iterator[None]:
     try:
         yield
     except DBAPIError as error:
-        raise _translate(error.orig or error) from error
+        raise _translate(error) from error
+    except sa.exc.TimeoutError as error:
+        raise StoreError("the store has no connection left for this; it is tried again") from error
     except OSError as error:
         if error.errno == errno.ENOSPC:
             raise StoreFull("the store's disk is full") from error
         raise
 
 
-def _translate(cause: BaseException) -> StoreError:
+def _translate(error: DBAPIError) -> StoreError:
+    cause = error.orig or error
     full = (
         getattr(cause, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL or getattr(cause, "sqlstate", "") == _DISK_FULL
     )
@@ -129,4 +155,5 @@ def _translate(cause: BaseException) -> StoreError:
         return StoreFull(
             "the store's disk is full; free some space, nothing is lost meanwhile: agents keep what they have"
         )
-    return StoreError(f"the store refused: {str(cause).strip()}")
+    kind = StoreRefused if isinstance(error, _REFUSED) else StoreError
+    return kind(f"the store refused: {str(cause).strip()}")

@@ -20,6 +20,7 @@ from sqlalchemy import (
 metadata = MetaData()
 _Number = BigInteger().with_variant(Integer, "sqlite")
 _NAME = String(200)
+_WHO = String(210)  # `person:` or `agent:` and a name
 
 token = Table(
     "token",
@@ -39,6 +40,7 @@ agent = Table(
     Column("heard_at", Double, nullable=False),
     Column("skew_s", Double, nullable=False, comment="its wall clock less ours; nothing depends on it"),
     Column("bundle", _NAME, nullable=False, comment="the version in force there"),
+    Column("behind_since", Double, nullable=False, comment="when it began to tell a story in several pushes"),
     Column("behind_until", Double, nullable=False, comment="no rung is decided before: half a story is under way"),
 )
 
@@ -143,7 +145,7 @@ transition = Table(
     Column("kind", String(20), nullable=False),
     Column("at", Double, nullable=False, comment="when it happened"),
     Column("recorded_at", Double, nullable=False, comment="when we learnt of it"),
-    Column("by", _NAME, nullable=False, comment="person:NAME | agent:NAME | collector"),
+    Column("by", _WHO, nullable=False, comment="person:NAME | agent:NAME | collector"),
     Column("level", String(10), nullable=False),
     Column("note", Text, nullable=False),
     Column("evidence", Text, nullable=False),
@@ -160,7 +162,7 @@ rung = Table(
     Column("ladder", _NAME, nullable=False),
     Column("due_at", Double, nullable=False),
     Column("decided_at", Double),
-    Column("decided_by", _NAME, comment="clock | person:NAME"),
+    Column("decided_by", _WHO, comment="clock | person:NAME"),
     PrimaryKeyConstraint("incident", "round", "rung"),
     Index("rung_due", "due_at", sqlite_where=text("decided_at IS NULL"), postgresql_where=text("decided_at IS NULL")),
 )

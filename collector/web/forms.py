@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from typing import Annotated
+from urllib.parse import quote
 
 from fastapi import APIRouter, Form, Request
 from fastapi.responses import RedirectResponse, Response
@@ -65,4 +66,4 @@ def poll(request: Request, office: OfficeHere, who: Asking, name: str, csrf: Csr
     """Ask for a device to be read at once. Raises NotAllowed or NoSuch."""
     person = auth.must_act(request, who, csrf)
     actions.poll_now(office.desk(), name, person, office.clock.wall())
-    return RedirectResponse(request.url_for("device", name=name).path + "?asked=yes", 303)
+    return RedirectResponse(f"/devices/{quote(name)}?asked=yes", 303)

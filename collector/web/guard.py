@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
 BODY_LIMIT = 64_000
 """Bytes a form or an API call may carry."""
 
@@ -29,7 +29,7 @@ class Guard:
 
     def __init__(self, app: ASGIApp, hosts: Iterable[str]) -> None:
         self._app = app
-        self._names = {name.lower() for name in (*hosts, *LOOPBACK)}
+        self._names = {name.lower().strip("[]") for name in (*hosts, *LOOPBACK)}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer, or let through."""
@@ -48,7 +48,7 @@ class Guard:
         name, colon, port = host.rpartition(":")
         if not colon or not port.isdigit():
             name = host
-        return name.lower() in self._names
+        return name.lower().strip("[]") in self._names
 
 
 async def _body(headers: dict[bytes, bytes], receive: Receive) -> bytes | None:

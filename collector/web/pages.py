@@ -4,13 +4,12 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
 from fastapi.responses import HTMLResponse, Response
-from markupsafe import Markup
 
 from collector import duty, views
 from collector.actions import NoSuch
 from collector.incidents import Incident, State
 from collector.views import Column, Point
-from collector.web.draw import sparkline
+from collector.web.draw import BLANK, Spark, sparkline
 from collector.web.sheet import Here, Sheet
 from model.quantity import QUANTITIES
 from model.reading import Series, Value
@@ -77,7 +76,7 @@ def incident(here: Here, number: int) -> Response:
     )  # fmt: skip
 
 
-def _present(here: Sheet, one: Incident) -> tuple[Reading | None, Markup]:
+def _present(here: Sheet, one: Incident) -> tuple[Reading | None, Spark]:
     """What the incident's series reads now, and its last hours."""
     office, now = here.office, here.office.clock.wall()
     key = (one.evidence.quantity, one.instance)
@@ -92,15 +91,15 @@ def _present(here: Sheet, one: Incident) -> tuple[Reading | None, Markup]:
         )
         reading = next(found, None)
         if reading is None:
-            return None, Markup()
+            return None, BLANK
         history = views.past(connection, one.device, now - SPARK_S, quantity=one.evidence.quantity)
     return reading, _drawn(reading[1], reading[0], history, now)
 
 
-def _drawn(series: Series, column: Column, history: History, now: float) -> Markup:
+def _drawn(series: Series, column: Column, history: History, now: float) -> Spark:
     quantity = QUANTITIES.get(series.quantity)
     points = history.get((series.quantity, series.instance), [])
-    return sparkline(points, quantity, now - SPARK_S, now, column.every_s) if quantity else Markup()
+    return sparkline(points, quantity, now - SPARK_S, now, column.every_s) if quantity else BLANK
 
 
 @router.get("/devices")
@@ -128,7 +127,7 @@ def device(here: Here, name: str) -> Response:
         history = views.past(connection, name, now - SPARK_S)
         climbs = views.open_climbs(connection, MOST, name)
 
-    def drawn(series: Series, column: Column) -> Markup:
+    def drawn(series: Series, column: Column) -> Spark:
         return _drawn(series, column, history, now)
 
     asked = "asked" in here.request.query_params

@@ -14,7 +14,7 @@ from collector.ladder import Step
 from collector.messages import LEVELS, clock_time, in_words, span, title_of
 from collector.orders import Orders
 from collector.views import Column
-from model.quantity import QUANTITIES
+from model.quantity import BYTE, QUANTITIES, SECOND
 from model.reading import Missing, Series, Value
 
 REASONS = {
@@ -69,10 +69,17 @@ CATEGORIES = {
     "service": marked("Service"),
     "watchkeeper": marked("Watchkeeper"),
 }
+LIMITS = {
+    "above": marked("above"),
+    "below": marked("below"),
+    "outside": marked("outside"),
+    "is": marked("is"),
+    "missing": marked("missing"),
+}
 LANES = {"events": marked("events"), "readings": marked("readings")}
 _ALL: Mapping[str, Mapping[str, str]] = {
     "level": LEVELS, "reason": REASONS, "kind": KINDS, "state": STATES, "notice": NOTICES, "category": CATEGORIES,
-    "lane": LANES,
+    "lane": LANES, "limit": LIMITS,
 }  # fmt: skip
 _DAY_S = 86_400
 
@@ -143,7 +150,26 @@ class Words:
         """A value with its unit; for a missing one, why."""
         if isinstance(value, Missing):
             return self.of("reason", value.reason.value)
+        unit = QUANTITIES[quantity].unit if quantity in QUANTITIES else None
+        if unit is SECOND and not isinstance(value, str):
+            return self.long(value)
+        if unit is BYTE and not isinstance(value, str):
+            return _bytes(value)
         return in_words(value, quantity, translator(self.language))
+
+    def limit(self, expects: str) -> str:
+        """A limit as the rule has it: its first word, and the states of an `is`, in the reader's language."""
+        word, _, rest = expects.partition(" ")
+        if word == "is":
+            either = self.say("or")
+            rest = f" {either} ".join(self.say(state) for state in rest.split(" or "))
+        return f"{self.of('limit', word)} {rest}".strip()
+
+    def long(self, seconds: float) -> str:
+        """A span that may be of days."""
+        if seconds < _DAY_S:
+            return self.span(seconds)
+        return self.say("{d} d {h} h").format(d=int(seconds // _DAY_S), h=int(seconds % _DAY_S // 3600))
 
     def part(self, series: Series) -> str:
         """Which disk, phase or probe."""
@@ -151,7 +177,7 @@ class Words:
 
     def age(self, column: Column) -> str:
         """How old a column is."""
-        return self.span(column.age_s)
+        return self.long(column.age_s)
 
     # ---- people ----
 
@@ -183,6 +209,14 @@ class Words:
         at = max(step.due_at, self.now)
         people = audience(rung, ladder, self.orders.books, self.orders.owner(device), at).people
         return tuple(person.name for person in people)
+
+
+def _bytes(value: float) -> str:
+    for unit in ("B", "kB", "MB", "GB", "TB"):
+        if abs(value) < 1000:  # noqa: PLR2004 -- the step between these units
+            return f"{value:.3g} {unit}"
+        value /= 1000
+    return f"{value:.3g} PB"
 
 
 def ticking(seconds: float) -> str:

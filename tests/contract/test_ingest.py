@@ -9,9 +9,12 @@ from typing import Any
 import httpx
 import pytest
 
+from collector import journal as journal_module
+from collector.actions import poll_now
 from collector.ingest import BODY_LIMIT, Ingest
 from collector.requests import Requests
 from collector.store import engine
+from collector.store.migrate import migrate
 from collector.store.schema import journal, metadata
 from collector.tokens import Kind, mint, revoke
 from model.errors import StoreFull
@@ -132,7 +135,9 @@ REFUSED: list[Refused] = [
 
 
 @pytest.mark.parametrize(("ask", "status"), [row[1:] for row in REFUSED], ids=[row[0] for row in REFUSED])
-def test_a_bad_request_gets_its_status_and_changes_nothing(door: Door, ask: Callable[[Door], httpx.Response], status: int) -> None:
+def test_a_bad_request_gets_its_status_and_changes_nothing(
+    door: Door, ask: Callable[[Door], httpx.Response], status: int
+) -> None:
     before = door.rows()
     answer = ask(door)
     assert answer.status_code == status
@@ -180,8 +185,7 @@ def test_duplicates_change_nothing_and_gaps_are_counted(door: Door) -> None:
     assert door.push({"items": [{"seq": 9, "first": 6, "frames": 4}]}).json()["through"] == 9
     door.world.journal.stop()
     (lane,) = door.rows()["lane"]
-    agent, epoch, name, seq, items, gaps, dropped, _ = lane
-    assert (seq, items, gaps, dropped) == (9, 2, 3, 4)
+    assert lane[3:7] == (9, 2, 3, 4)  # seq, items, gaps, dropped
     assert len(door.rows()["history"]) == 2
 
 
@@ -215,8 +219,6 @@ def test_the_bundle_is_served_by_etag_and_has_no_owner_in_it(door: Door) -> None
 
 
 def test_what_a_person_asks_of_an_agent_comes_with_its_next_answer_once(door: Door) -> None:
-    from collector.actions import poll_now
-
     poll_now(door.world.office.desk(), "sensor-1", "day", 0.0)
     door.requests.refresh()
     assert door.push().json()["requests"] == [{"kind": "poll-now", "device": "sensor-1"}]
@@ -237,33 +239,33 @@ def test_a_full_disk_found_out_while_writing_is_answered_503_and_loses_nothing(
 
 
 def test_an_sqlite_file_that_cannot_grow_is_a_full_disk(tmp_path: Any) -> None:
-    from collector.store.migrate import migrate
-
     store = engine.Store(f"sqlite:///{tmp_path}/small.db")
     migrate(store)
     row = {"agent": "a", "received_at": 0.0, "after_seq": 0, "body": b"x" * 500_000, "fault": None}
     with pytest.raises(StoreFull), store.write() as connection:
-        connection.exec_driver_sql("PRAGMA max_page_count = 40")
-        connection.execute(journal.insert(), row)
+        _fill(connection, row)
     store.close()
 
 
 def test_a_push_that_cannot_be_applied_stays_in_the_journal_and_the_others_go_on(
     door: Door, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    import collector.journal as module
-
-    genuine = module.apply
+    genuine = journal_module.apply
 
     def apply(connection: Any, desk: Any, arrivals: Any, *rest: Any) -> Any:
         if any(arrival.push.epoch == "poison" for arrival in arrivals):
             raise RuntimeError("a bug")
         return genuine(connection, desk, arrivals, *rest)
 
-    monkeypatch.setattr(module, "apply", apply)
+    monkeypatch.setattr(journal_module, "apply", apply)
     assert door.push(event() | {"epoch": "poison"}).status_code == 200
     assert door.push(event(id="v2") | {"epoch": "good"}).status_code == 200
     door.world.journal.stop()
     assert len(door.rows()["journal"]) == 1
     assert door.world.journal.faults == 1
     assert [one.level for one in door.world.incidents()] == [Level.CRITICAL]
+
+
+def _fill(connection: Any, row: dict[str, Any]) -> None:
+    connection.exec_driver_sql("PRAGMA max_page_count = 40")
+    connection.execute(journal.insert(), row)

@@ -12,6 +12,7 @@ from alembic.migration import MigrationContext
 
 from collector.backup import BadBackup, backup, restore
 from collector.climb import decide_due
+from collector.notices import Desk
 from collector.store.engine import Store
 from collector.store.migrate import migrate, version
 from collector.store.schema import agent, metadata, outbox, rung, tally
@@ -46,9 +47,9 @@ def test_the_migrations_make_the_schema_the_code_speaks_of(world: World) -> None
 
 def test_one_key_has_one_open_incident(world: World) -> None:
     world.push(world.verdict(Level.CRITICAL))
-    with pytest.raises(sa.exc.IntegrityError), world.store.engine.connect() as connection:
-        table = metadata.tables["incident"]
-        row = dict(connection.execute(sa.select(table)).mappings().one())
+    table = metadata.tables["incident"]
+    (row,) = everything(world.store)["incident"]
+    with world.store.engine.connect() as connection, pytest.raises(sa.exc.IntegrityError):
         connection.execute(sa.insert(table), {**row, "incident": 99})
 
 
@@ -63,9 +64,13 @@ def test_counters_add_up(world: World) -> None:
 def test_a_failed_transaction_leaves_nothing(world: World) -> None:
     before = everything(world.store)
     with pytest.raises(RuntimeError), world.store.write() as connection:
-        world.store.count_up(connection, {"x": 1})
-        raise RuntimeError
+        _count_and_fail(world, connection)
     assert everything(world.store) == before
+
+
+def _count_and_fail(world: World, connection: sa.Connection) -> None:
+    world.store.count_up(connection, {"x": 1})
+    raise RuntimeError
 
 
 def _at_once(*jobs: Callable[[], object]) -> None:
@@ -97,14 +102,14 @@ def test_collectors_that_decide_at_once_decide_each_rung_once(world: World) -> N
     stores = [Store(world.url) for _ in range(4)]
 
     def decide(store: Store) -> None:
-        from collector.notices import Desk
-
         while decide_due(Desk(store, world.office.orders), world.clock.wall()):
             pass
 
     _at_once(*(lambda store=store: decide(store) for store in stores))
     with world.store.read() as connection:
-        decided = connection.execute(sa.select(sa.func.count()).select_from(rung).where(rung.c.decided_at.is_not(None))).scalar()
+        decided = connection.execute(
+            sa.select(sa.func.count()).select_from(rung).where(rung.c.decided_at.is_not(None))
+        ).scalar()
         people = sorted(connection.execute(sa.select(outbox.c.person)).scalars())
     assert decided == 90
     assert people == sorted(["day", "olga", "olga", "hao"] * 30)
@@ -123,7 +128,9 @@ def test_collectors_that_deliver_at_once_send_each_message_once(world: World) ->
     assert len({one.message.key for one in world.told}) == 20
 
 
-def test_a_backup_restores_everything_also_into_the_other_kind_of_store(world: World, tmp_path: Path, postgres_url: str) -> None:
+def test_a_backup_restores_everything_also_into_the_other_kind_of_store(
+    world: World, tmp_path: Path, postgres_url: str
+) -> None:
     world.push(world.verdict(Level.CRITICAL))
     world.advance(12)
     file = tmp_path / "kept.zip"

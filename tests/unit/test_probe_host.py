@@ -138,12 +138,12 @@ def test_a_file_system_that_counts_no_inodes_has_no_such_series_and_one_without_
         ([ROOT, NFS], ["/", "/mnt/nas"]),
         ([Partition("overlay", "/", "overlay"), Partition("tmpfs", "/tmp", "tmpfs")], ["/"]),  # noqa: S108 -- a mount point, not a file
         ([ROOT, Partition("/dev/sda1", "/var/bind", "ext4")], ["/"]),
-        ([Partition("/dev/sdb1", "/srv/a/deep", "xfs"), Partition("/dev/sdb1", "/srv/b", "xfs")], ["/srv/b"]),
+        ([Partition("/dev/sdb1", "/srv/a/deep", "xfs"), Partition("/dev/sdb1", "/srv/b", "xfs")], ["/", "/srv/b"]),
         ([ROOT, Partition("/dev/loop3", "/snap/core", "squashfs"), Partition("/dev/sr0", "/cd", "iso9660")], ["/"]),
         ([Partition("overlay", "/", "overlay"), Partition("/dev/vda1", "/etc/hosts", "ext4")], ["/"]),
         ([Partition("overlay", "/var/lib/docker/overlay2/x/merged", "overlay"), ROOT], ["/"]),
         ([Partition("tank", "/", "zfs"), Partition("tank/home", "/home", "zfs")], ["/", "/home"]),
-        ([Partition("proc", "/proc", "proc"), Partition("user@far:/", "/far", "fuse.sshfs")], ["/far"]),
+        ([Partition("proc", "/proc", "proc"), Partition("user@far:/", "/far", "fuse.sshfs")], ["/", "/far"]),
     ],
 )
 def test_which_mounts_are_disks(partitions: list[Partition], mounts: list[str]) -> None:

@@ -53,6 +53,9 @@ def _agent() -> None:
         sa.Column("skew_s", sa.Double(), nullable=False, comment="its wall clock less ours; nothing depends on it"),
         sa.Column("bundle", sa.String(length=200), nullable=False, comment="the version in force there"),
         sa.Column(
+            "behind_since", sa.Double(), nullable=False, comment="when it began to tell a story in several pushes"
+        ),
+        sa.Column(
             "behind_until", sa.Double(), nullable=False, comment="no rung is decided before: half a story is under way"
         ),
         sa.PrimaryKeyConstraint("agent"),
@@ -203,7 +206,7 @@ def _transition() -> None:
         sa.Column("kind", sa.String(length=20), nullable=False),
         sa.Column("at", sa.Double(), nullable=False, comment="when it happened"),
         sa.Column("recorded_at", sa.Double(), nullable=False, comment="when we learnt of it"),
-        sa.Column("by", sa.String(length=200), nullable=False, comment="person:NAME | agent:NAME | collector"),
+        sa.Column("by", sa.String(length=210), nullable=False, comment="person:NAME | agent:NAME | collector"),
         sa.Column("level", sa.String(length=10), nullable=False),
         sa.Column("note", sa.Text(), nullable=False),
         sa.Column("evidence", sa.Text(), nullable=False),
@@ -223,7 +226,7 @@ def _rung() -> None:
         sa.Column("ladder", sa.String(length=200), nullable=False),
         sa.Column("due_at", sa.Double(), nullable=False),
         sa.Column("decided_at", sa.Double(), nullable=True),
-        sa.Column("decided_by", sa.String(length=200), nullable=True, comment="clock | person:NAME"),
+        sa.Column("decided_by", sa.String(length=210), nullable=True, comment="clock | person:NAME"),
         sa.PrimaryKeyConstraint("incident", "round", "rung"),
     )
     with op.batch_alter_table("rung") as batch_op:
