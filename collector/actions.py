@@ -35,7 +35,7 @@ def escalate(desk: Desk, number: int, person: str, now: float, note: str = "") -
     """Climb one rung at once; later rungs keep their own times. Raises NoSuch, or Conflict on the last rung."""
     with desk.store.write() as connection:
         known = _open(connection, number)
-        step = ladder.upcoming(rows.steps_of(connection, [number]).get((number, known.round), []))
+        step = ladder.upcoming(rows.steps_of(connection, [number], lock=True).get((number, known.round), []))
         if step is None:
             raise Conflict(f"incident {number} stands on its last rung already")
         change = incidents.escalate(known, person, step.rung, now, note)

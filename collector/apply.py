@@ -1,29 +1,26 @@
 """What journalled pushes do to the world: incidents with their rungs and notices, latest values, history."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import sqlalchemy as sa
 from pydantic_core import to_json
 
 from collector import incidents, ladder
-from collector.incidents import Change, Incident, Transition
+from collector.incidents import COLLECTOR, Change, Incident, Transition
 from collector.ladder import Step
 from collector.messages import Kind
 from collector.notices import Desk
+from collector.orders import Orders
 from collector.store import rows
-from collector.store.engine import Store
 from collector.store.schema import agent, history, latest
 from model.batch import Block, Frame, Lane, Push
 from model.verdict import Event, Key, Level, Standing, Verdict, Withdrawal
 from model.wire import encode_values
 
-COLLECTOR = "collector"
-"""Who judges our own rules, and the device they speak of."""
-
-BEHIND_S = 60.0
-"""How long half a story may hold the ladder back."""
+BEHIND_S, BEHIND_MOST_S = 60.0, 300.0
+"""How long half a story may hold the ladder back: after the last push that promised more of it, and in all."""
 
 Blocks = dict[tuple[str, str, int], Block]
 
@@ -39,14 +36,14 @@ class Arrival:
 
 def apply(connection: sa.Connection, desk: Desk, arrivals: Sequence[Arrival], blocks: Blocks, now: float) -> set[int]:
     """Apply pushes in their order, whole, in the caller's transaction. Returns the numbers of the incidents touched."""
-    _apply_readings(connection, desk.store, arrivals, blocks)
+    _apply_readings(connection, desk, arrivals, blocks)
     return _apply_events(connection, desk, arrivals, now)
 
 
 # ---- readings ----
 
 
-def _apply_readings(connection: sa.Connection, store: Store, arrivals: Iterable[Arrival], blocks: Blocks) -> None:
+def _apply_readings(connection: sa.Connection, desk: Desk, arrivals: Iterable[Arrival], blocks: Blocks) -> None:
     past: list[dict[str, Any]] = []
     newest: dict[tuple[str, str], dict[str, Any]] = {}
     for arrival in arrivals:
@@ -57,6 +54,8 @@ def _apply_readings(connection: sa.Connection, store: Store, arrivals: Iterable[
             if seq <= arrival.after_seq or not isinstance(frame, Frame):
                 continue
             block = blocks[push.agent, push.epoch, frame.block]
+            if not _owns(push.agent, block.device, desk.orders):
+                continue
             row = {
                 "device": block.device, "agent": push.agent, "epoch": push.epoch, "block": frame.block, "seq": seq,
                 "at": frame.at, "column": to_json(encode_values(frame.values)).decode(),
@@ -67,7 +66,13 @@ def _apply_readings(connection: sa.Connection, store: Store, arrivals: Iterable[
         connection.execute(sa.insert(history), past)
         for row in newest.values():
             del row["seq"]
-        connection.execute(store.upsert(latest, newer="at"), list(newest.values()))
+        connection.execute(desk.store.upsert(latest), list(newest.values()))  # lanes keep the order, clocks need not
+
+
+def _owns(who: str, device: str, orders: Orders) -> bool:
+    """Whether the agent may still speak of the device: the inventory may have changed since the push was taken."""
+    known = orders.devices.get(device)
+    return known is not None and known.agent == who
 
 
 # ---- events ----
@@ -75,12 +80,13 @@ def _apply_readings(connection: sa.Connection, store: Store, arrivals: Iterable[
 
 @dataclass(slots=True)
 class _Touched:
-    """The incidents a group of pushes speaks of, as they are now, and what happened to each."""
+    """The latest incident of each key a group of pushes speaks of, and what happened to each incident by its number: one
+    may end and the next of its key begin in one group."""
 
     connection: sa.Connection
     now: float
     known: dict[Key, Incident]
-    changes: dict[Key, list[Change]] = field(default_factory=dict)
+    changes: dict[int, list[Change]] = field(default_factory=dict)
     reconciled: int = 0
 
     def keep(self, change: Change | None) -> None:
@@ -88,20 +94,27 @@ class _Touched:
             return
         saved = rows.save(self.connection, change, self.now)
         self.known[saved.key] = saved
-        self.changes.setdefault(saved.key, []).append(Change(saved, change.transitions))
+        self.changes.setdefault(saved.incident, []).append(Change(saved, change.transitions))
 
 
 def _apply_events(connection: sa.Connection, desk: Desk, arrivals: Sequence[Arrival], now: float) -> set[int]:
-    events = [
-        (arrival.push.agent, event)
-        for arrival in arrivals
-        if arrival.push.lane is Lane.EVENTS
-        for seq, event in arrival.push.items
-        if seq > arrival.after_seq and isinstance(event, Verdict | Withdrawal | Standing)
-    ]
+    events = [said for arrival in arrivals for said in _said(arrival, desk.orders)]
     touched = apply_events(connection, desk, events, now) if events else set()
     _note_behind(connection, arrivals, now)
     return touched
+
+
+def _said(arrival: Arrival, orders: Orders) -> Iterator[tuple[str, Event]]:
+    """The new events of a push, each with who says it; what it says of others' devices is left out."""
+    who = arrival.push.agent
+    for seq, event in arrival.push.items:
+        if seq <= arrival.after_seq:
+            continue
+        if isinstance(event, Standing):
+            own = tuple(verdict for verdict in event.verdicts if _owns(who, verdict.device, orders))
+            yield who, replace(event, verdicts=own)
+        elif isinstance(event, Verdict | Withdrawal) and _owns(who, event.device, orders):
+            yield who, event
 
 
 def apply_events(connection: sa.Connection, desk: Desk, events: Sequence[tuple[str, Event]], now: float) -> set[int]:
@@ -109,10 +122,10 @@ def apply_events(connection: sa.Connection, desk: Desk, events: Sequence[tuple[s
     touched = _Touched(connection, now, rows.latest_of(connection, _keys(event for _, event in events)))
     for who, event in events:
         _apply_event(touched, who, event)
-    for key, changes in touched.changes.items():
-        follow_up(connection, desk, touched.known[key], changes, now)
+    for changes in touched.changes.values():
+        follow_up(connection, desk, changes[-1].incident, changes, now)
     desk.store.count_up(connection, {"reconciled": touched.reconciled})
-    return {touched.known[key].incident for key in touched.changes}
+    return set(touched.changes)
 
 
 def _keys(events: Iterable[Event]) -> set[Key]:
@@ -146,13 +159,16 @@ def _reconcile(touched: _Touched, who: str, standing: Standing) -> None:
 
 
 def _note_behind(connection: sa.Connection, arrivals: Iterable[Arrival], now: float) -> None:
-    """Remember which agents are in the middle of a story, so that nobody is paged on half of it."""
+    """Remember which agents are in the middle of a story, and since when, so that nobody is paged on half of it."""
     said = {arrival.push.agent: arrival.push.more for arrival in arrivals if arrival.push.lane is Lane.EVENTS}
+    goes_on = agent.c.behind_until.between(now, now + BEHIND_S)  # a later time: our clock was set back
+    since = sa.case((goes_on, agent.c.behind_since), else_=now)
     for who, more in said.items():
-        wanted = now + BEHIND_S if more else 0.0
-        connection.execute(
-            sa.update(agent).where(agent.c.agent == who, agent.c.behind_until != wanted), {"behind_until": wanted}
-        )
+        mine = sa.update(agent).where(agent.c.agent == who)
+        if more:
+            connection.execute(mine.values(behind_since=since, behind_until=now + BEHIND_S))
+        else:
+            connection.execute(mine.where(agent.c.behind_until != 0.0).values(behind_until=0.0))
 
 
 # ---- what follows ----
@@ -169,7 +185,7 @@ def follow_up(connection: sa.Connection, desk: Desk, now_is: Incident, changes: 
     rows.drop_undecided(connection, now_is)
     told = desk.told(connection, now_is)
     if now_is.state is incidents.State.WITHDRAWN:
-        desk.tell(connection, Kind.WITHDRAWN, now_is, told, now)
+        desk.tell(connection, Kind.WITHDRAWN, now_is, told, now, changes[-1].transitions[-1].note)
     elif told:
         desk.tell(connection, Kind.RECOVERED, now_is, told, now)
     else:
@@ -181,7 +197,7 @@ def _climb(connection: sa.Connection, desk: Desk, now_is: Incident, happened: It
     if ladder.over(now_is, ladders):
         rows.drop_undecided(connection, now_is)
         return
-    held = rows.steps_of(connection, [now_is.incident]).get((now_is.incident, now_is.round), [])
+    held = rows.steps_of(connection, [now_is.incident], lock=True).get((now_is.incident, now_is.round), [])
     steps: Sequence[Step] = held
     for one in happened:
         if one.kind in (incidents.Kind.OPENED, incidents.Kind.REOPENED):
@@ -193,13 +209,18 @@ def _climb(connection: sa.Connection, desk: Desk, now_is: Incident, happened: It
 
 
 def withdraw_gone(connection: sa.Connection, desk: Desk, now: float) -> None:
-    """After new orders: incidents whose device or rule no longer stands in them have nobody to say ok."""
+    """After new orders: incidents of which nobody who judged them speaks any more have nobody to say ok."""
     for known in rows.open_of(connection):
-        rule_gone = desk.orders.rules.named(known.rule) is None
-        if desk.orders.device(known.device) is None and known.device != COLLECTOR:
-            change = incidents.withdraw(known, now, COLLECTOR, "the device is no longer in the inventory")
-        elif rule_gone:
-            change = incidents.withdraw(known, now, COLLECTOR, "the rule is gone")
-        else:
-            continue
-        follow_up(connection, desk, rows.save(connection, change, now), [change], now)
+        if why := _gone(known, desk.orders):
+            change = incidents.withdraw(known, now, COLLECTOR, why)
+            follow_up(connection, desk, rows.save(connection, change, now), [change], now)
+
+
+def _gone(known: Incident, orders: Orders) -> str:
+    """Why its verdict will never be renewed; empty where it will."""
+    device = orders.device(known.device)
+    if device is None and known.device != COLLECTOR:
+        return "the device is no longer in the inventory"
+    if device is not None and known.agent not in (COLLECTOR, device.agent):
+        return f"the device is read by {device.agent} now, which judges it anew"
+    return "" if orders.rules.named(known.rule) else "the rule is gone"

@@ -5,18 +5,21 @@ a backup of SQLite restores into PostgreSQL and the other way round.
 """
 
 import base64
+import contextlib
 import json
+import os
 import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import sqlalchemy as sa
 
 from collector.store.engine import Store
 from collector.store.migrate import migrate, version
 from collector.store.schema import metadata
-from model.errors import Conflict, WatchkeeperError
+from model.errors import Conflict, StoreRefused, WatchkeeperError
 
 _HEAD = "store.json"
 _CHUNK = 1_000
@@ -29,21 +32,33 @@ class BadBackup(WatchkeeperError):
 def backup(store: Store, file: Path, now: float) -> dict[str, int]:
     """Write every table as of one moment; returns the rows of each. The file appears whole, mode 0600, or not at all."""
     part = file.with_name(file.name + ".part")
-    counts: dict[str, int] = {}
-    part.touch(mode=0o600)
     try:
-        with zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED) as archive, store.read(steady=True) as connection:
-            for table in metadata.sorted_tables:
-                with archive.open(f"{table.name}.jsonl", "w") as member:
-                    counts[table.name] = 0
-                    for row in connection.execute(sa.select(table)).mappings():
-                        member.write(json.dumps(_out(dict(row)), ensure_ascii=False).encode() + b"\n")
-                        counts[table.name] += 1
-            head = {"watchkeeper": "backup", "schema": version(connection), "taken_at": now, "rows": counts}
-            archive.writestr(_HEAD, json.dumps(head))
-        part.replace(file)
-    finally:
         part.unlink(missing_ok=True)
+        handle = os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
+        with os.fdopen(handle, "wb") as out:
+            counts = _write(store, out, now)
+            out.flush()
+            os.fsync(handle)
+        part.replace(file)
+    except OSError as error:
+        raise WatchkeeperError(f"{error.filename or file}: {error.strerror}; no backup was made") from error
+    finally:
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)
+    return counts
+
+
+def _write(store: Store, out: BinaryIO, now: float) -> dict[str, int]:
+    counts: dict[str, int] = {}
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive, store.read(steady=True) as connection:
+        for table in metadata.sorted_tables:
+            counts[table.name] = 0
+            with archive.open(f"{table.name}.jsonl", "w", force_zip64=True) as member:
+                for row in connection.execution_options(yield_per=_CHUNK).execute(sa.select(table)).mappings():
+                    member.write(json.dumps(_out(dict(row)), ensure_ascii=False).encode() + b"\n")
+                    counts[table.name] += 1
+        head = {"watchkeeper": "backup", "schema": version(connection), "taken_at": now, "rows": counts}
+        archive.writestr(_HEAD, json.dumps(head))
     return counts
 
 
@@ -54,24 +69,26 @@ def restore(store: Store, file: Path) -> dict[str, int]:
         with zipfile.ZipFile(file) as archive:
             head = json.loads(archive.read(_HEAD))
             with store.write() as connection:
-                _must_fit(connection, store, head)
+                _must_fit(connection, head)
                 counts = {table.name: _fill(connection, table, archive) for table in metadata.sorted_tables}
+                if counts != head["rows"]:
+                    raise BadBackup(f"{file}: rows are missing: {counts} instead of {head['rows']}")
                 store.renumber(connection)
-    except (zipfile.BadZipFile, KeyError, ValueError) as error:
-        raise BadBackup(f"{file}: not a backup of Watchkeeper: {error}") from error
-    if counts != head["rows"]:
-        raise BadBackup(f"{file}: rows are missing: {counts} instead of {head['rows']}")
+    except (zipfile.BadZipFile, zlib.error, EOFError, LookupError, TypeError, ValueError, StoreRefused) as error:
+        raise BadBackup(f"{file}: not a backup of Watchkeeper, or a damaged one: {error}") from error
+    except OSError as error:
+        raise BadBackup(f"{file}: {error.strerror}") from error
     return counts
 
 
-def _must_fit(connection: sa.Connection, store: Store, head: dict[str, Any]) -> None:
+def _must_fit(connection: sa.Connection, head: dict[str, Any]) -> None:
     if head["schema"] != version(connection):
         raise BadBackup(
             f"the backup has schema {head['schema']}, this version {version(connection)}; use the same version"
         )
     for table in metadata.sorted_tables:
         if connection.execute(sa.select(sa.literal(1)).select_from(table).limit(1)).first():
-            raise Conflict(f"{store.url.render_as_string()} holds rows in `{table.name}`; restore into an empty store")
+            raise Conflict(f"the store holds rows in `{table.name}` already; restore into an empty store")
 
 
 def _fill(connection: sa.Connection, table: sa.Table, archive: zipfile.ZipFile) -> int:

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from collector.books import Books, Contacts, Inventory, Ladder, Ladders
 from collector.duty import DUTY, OWNER
+from collector.incidents import COLLECTOR
 from documents.bind import Bound, try_load
 from documents.scalars import ClockTime
 from model.device import Device
@@ -107,8 +108,9 @@ class _Checked:
 
 def _in_inventory(file: _Checked, inventory: Inventory, contacts: Contacts | None) -> Iterator[Problem]:
     agents = [agent.agent for agent in inventory.agents]
-    yield from file.names(inventory.agents, "agent")
-    yield from file.names(inventory.devices, "device", taken=agents)  # an agent is itself shown as a device
+    yield from file.names(inventory.agents, "agent", taken=(COLLECTOR,))
+    # An agent is itself shown as a device, and so is the collector.
+    yield from file.names(inventory.devices, "device", taken=(*agents, COLLECTOR))
     for agent in inventory.agents:
         if agent.interval_s <= 0:
             yield file.wrong(agent, "interval", "must be longer than nothing")

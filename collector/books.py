@@ -12,6 +12,8 @@ from documents.scalars import ClockTime
 from model.device import Device
 from model.verdict import Level
 
+_NAME_LIMIT = 100
+
 
 @dataclass(frozen=True, slots=True)
 class Site:
@@ -147,6 +149,8 @@ class Ladder:
             yield "rungs", "rungs stand in the order of their `after`"
         if len(set(names)) != len(names):
             yield "rungs", "every rung needs a name of its own"
+        if not all(0 < len(name) <= _NAME_LIMIT for name in names):
+            yield "rungs", f"the name of a rung has 1 to {_NAME_LIMIT} characters"
         if not self.fallback:
             yield "fallback", "name at least one person; nobody is never an answer"
 

@@ -38,8 +38,11 @@ def run(file: Path) -> None:
     import logging
 
     from collector.main import run as run_collector
+    from model.plain import LogLines
 
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    told = logging.StreamHandler(sys.stderr)
+    told.setFormatter(LogLines("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[told])
     logging.getLogger("apscheduler").setLevel(logging.WARNING)
     logging.getLogger("alembic").setLevel(logging.WARNING)
     run_collector(_place(file))
@@ -146,8 +149,11 @@ def restore(source: Path, file: Path) -> None:
 @URL
 def incidents(url: str) -> None:
     """List the open incidents."""
+    from model.plain import printable
+
     for one in _ask("GET", url, "/api/v1/incidents", None, None)["incidents"]:
-        print(f"{one['incident']:>6}  {one['level']:<8}  {one['device']:<20}  {one['title']}")
+        title = " ".join(printable(one["title"]).split())
+        print(f"{one['incident']:>6}  {one['level']:<8}  {one['device']:<20}  {title}")
 
 
 @collector.command()
@@ -216,12 +222,15 @@ def _mint(file: Path, kind: Any, name: str, out: Path | None) -> None:
 
     place = _place(file)
     _must_exist(place, kind, name)
-    text = mint(_store(place), kind, name, time.time())
     if out is None:
-        print(text)
+        print(mint(_store(place), kind, name, time.time()))
         return
-    with os.fdopen(os.open(out, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as handle:
-        handle.write(text + "\n")
+    try:
+        handle = os.open(out, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except OSError as error:
+        raise WatchkeeperError(f"{out}: {error.strerror}; no token was made") from None
+    with os.fdopen(handle, "w") as target:
+        target.write(mint(_store(place), kind, name, time.time()) + "\n")
     print(f"{out}: the token of {name} (mode 0600)")
 
 

@@ -2,6 +2,7 @@
 
 import sqlalchemy as sa
 
+from collector.apply import BEHIND_MOST_S, BEHIND_S
 from collector.ladder import Step
 from collector.notices import Desk
 from collector.store import rows
@@ -9,6 +10,8 @@ from collector.store.schema import agent, incident, rung
 from model.failpoint import failpoint
 
 _TURN = 200
+_SLACK_S = 3600.0
+"""By how much collectors that share a store may differ in time."""
 
 
 def decide_due(desk: Desk, now: float) -> int:
@@ -31,7 +34,22 @@ def decide_due(desk: Desk, now: float) -> int:
     return len(found)
 
 
+def catch_up(desk: Desk, now: float) -> int:
+    """No rung stands higher than its ladder is long. One that is due later was set before our clock was set back, and
+    would wait for as long as the clock had been wrong: it is due now. Returns how many were."""
+    longest = max(one.after_s for ladder in desk.orders.books.ladders.ladders for one in ladder.rungs)
+    lost = sa.and_(rung.c.decided_at.is_(None), rung.c.due_at > now + longest + _SLACK_S)
+    with desk.store.read() as connection:
+        if connection.execute(sa.select(rung.c.rung).where(lost).limit(1)).first() is None:
+            return 0
+    with desk.store.write() as connection:
+        return connection.execute(sa.update(rung).where(lost), {"due_at": now}).rowcount
+
+
 def _due(now: float) -> "sa.Select[sa.Row[tuple[object, ...]]]":
+    in_a_story = sa.and_(
+        agent.c.behind_until > now, agent.c.behind_until <= now + BEHIND_S, agent.c.behind_since > now - BEHIND_MOST_S
+    )
     joined = rung.join(incident, rung.c.incident == incident.c.incident).outerjoin(
         agent, agent.c.agent == incident.c.agent
     )
@@ -44,7 +62,7 @@ def _due(now: float) -> "sa.Select[sa.Row[tuple[object, ...]]]":
             rung.c.due_at <= now,
             incident.c.state == "open",
             incident.c.round == rung.c.round,
-            sa.func.coalesce(agent.c.behind_until, 0.0) <= now,
+            ~sa.func.coalesce(in_a_story, sa.false()),
         )
         .order_by(rung.c.due_at, rung.c.number)
     )

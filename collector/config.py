@@ -41,6 +41,10 @@ class Config:
             yield "port", f"`{self.port}` is not a port"
         if not self.loopback and self.tls is None:
             yield "host", f"`{self.host}` is reached from outside: set `tls`, or listen on 127.0.0.1"
+        if self.anywhere and not self.hosts:
+            yield "host", f"`{self.host}` is every address: say in `hosts` under which names the pages are asked for"
+        if "://" in self.store:  # and so it is not repeated
+            yield "store", "a URL has a password in it: put it among the secrets, and its name here as `secret:NAME`"
 
     @property
     def loopback(self) -> bool:
@@ -48,9 +52,21 @@ class Config:
         return is_loopback(self.host)
 
     @property
+    def anywhere(self) -> bool:
+        """Whether it listens on every address of this machine."""
+        return self.host in ("0.0.0.0", "::", "")
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names it may be asked under, the one that its own links have first."""
+        own = () if self.anywhere else (self.host,)
+        return (*own, *self.hosts) if self.loopback else (*self.hosts, *own)
+
+    @property
     def url(self) -> str:
         """Where a browser finds us."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
+        name = self.names[0]
+        host = f"[{name}]" if ":" in name else name
         return f"{'https' if self.tls else 'http'}://{host}:{self.port}"
 
 

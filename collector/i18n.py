@@ -36,7 +36,8 @@ def translations(language: Language) -> gettext.NullTranslations:
 
 def translator(language: Language) -> Translate:
     """The function that turns an English text into a person's own."""
-    return translations(language).gettext
+    known = translations(language).gettext
+    return lambda text: known(text) if text else ""  # to nothing, gettext answers with the catalogue's head
 
 
 def marked(text: str) -> str:

@@ -7,6 +7,9 @@ from enum import StrEnum
 from model.errors import Conflict
 from model.verdict import Evidence, Key, Level, Standing, Verdict
 
+COLLECTOR = "collector"
+"""Who judges our own rules, and the device they speak of."""
+
 REOPEN_WITHIN_S = 600.0
 """A fault that comes back this soon is the same incident, in its next round."""
 

@@ -4,6 +4,7 @@ Nothing is answered 200 before it is on disk, and nothing of a refused push has 
 """
 
 import asyncio
+import contextlib
 import json
 import zlib
 from collections import deque
@@ -70,13 +71,18 @@ class Ingest:
                 _must_be(scope, "GET")
                 status, headers, body = self._bundle(agent, scope)
         except _Refusal as refusal:
-            status, headers, body = refusal.status, refusal.headers, json.dumps(refusal.body).encode()
-            self.refused[status] = self.refused.get(status, 0) + 1
+            status, headers, body = self._refusal(refusal)
+        except StoreError as error:
+            status, headers, body = self._refusal(_later(str(error)))
         start = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode()), *headers]
         if status == 413:  # noqa: PLR2004 -- the rest of the body is not read
             start.append((b"connection", b"close"))
         await send({"type": "http.response.start", "status": status, "headers": start})
         await send({"type": "http.response.body", "body": body})
+
+    def _refusal(self, refusal: _Refusal) -> tuple[int, Headers, bytes]:
+        self.refused[refusal.status] = self.refused.get(refusal.status, 0) + 1
+        return refusal.status, refusal.headers, json.dumps(refusal.body).encode()
 
     async def _agent(self, scope: Scope) -> str:
         header = _header(scope, b"authorization")
@@ -106,8 +112,6 @@ class Ingest:
             raise _Refusal(409, str(error), blocks=list(error.blocks)) from None
         except BadPush as error:
             raise _Refusal(400, str(error)) from None
-        except StoreError as error:
-            raise _later(str(error)) from None
         bundle = self._office.orders.bundles.get(agent)
         return json.dumps(
             {
@@ -127,7 +131,8 @@ class Ingest:
         """From the journal's thread: wake the loop once for a whole group of answers."""
         self._answers.append((done, answer))
         if len(self._answers) == 1:
-            done.get_loop().call_soon_threadsafe(self._hand_out)
+            with contextlib.suppress(RuntimeError):  # the loop has ended, and nobody waits any more
+                done.get_loop().call_soon_threadsafe(self._hand_out)
 
     def _hand_out(self) -> None:
         while self._answers:
@@ -143,6 +148,8 @@ class Ingest:
         """An agent speaks only of itself and of its own devices."""
         if push.agent != agent:
             raise _Refusal(403, f"this token is not agent `{push.agent}`'s")
+        if agent not in self._office.orders.agents:
+            raise _Refusal(403, f"agent `{agent}` is not in the inventory")
         devices = self._office.orders.devices
         for device in _devices(push):
             known = devices.get(device)

@@ -2,14 +2,16 @@
 
 One thread owns it. Each turn takes all waiting pushes, commits them (then answers), applies them and deletes them from
 the journal in a second transaction. A push that cannot be applied stays in the journal with its fault; the others go on.
+While the store takes nothing, what was committed waits, in its order.
 """
 
 import logging
+import math
 import queue
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeGuard
 
 import sqlalchemy as sa
 from pydantic_core import from_json
@@ -21,12 +23,14 @@ from collector.store.engine import Store
 from collector.store.schema import agent, journal
 from model.batch import Push
 from model.clock import Clock
-from model.errors import StoreError, WatchkeeperError
+from model.errors import StoreError, StoreRefused, WatchkeeperError, WireError
 from model.failpoint import failpoint
 from model.wire import decode_push
 
 log = logging.getLogger(__name__)
 _GROUP = 500
+_SWEEP_S = 10.0
+_FAULT_LIMIT = 1_000
 
 
 class Desks(Protocol):
@@ -68,6 +72,7 @@ class Journal:
         self._lanes = Lanes(store)
         self._owed: list[_Written] = []  # committed, answered, not applied yet
         self._thread = threading.Thread(target=self._run, name="journal", daemon=True)
+        self._swept = clock.boot()
         self.faults = 0
         self.beat = clock.boot()
 
@@ -87,12 +92,12 @@ class Journal:
 
     @property
     def waiting(self) -> int:
-        """How many pushes wait for the next commit."""
-        return self._queue.qsize()
+        """How many pushes wait to be committed, or to be applied."""
+        return self._queue.qsize() + len(self._owed)
 
-    def recover(self) -> None:
-        """Apply every row that a crash left behind."""
-        while self._apply_left_behind():
+    def recover(self, until: float = math.inf) -> None:
+        """Apply every row from before `until` that an earlier life of ours, or a collector that is no more, left behind."""
+        while self._apply_left_behind(until):
             pass
 
     # ---- one turn ----
@@ -102,7 +107,7 @@ class Journal:
             try:
                 self.turn(group)
             except Exception:
-                log.exception("the journal's turn failed; the pushes were refused and will come again")
+                log.exception("the journal's turn failed; what it has committed is applied with the next")
             self.beat = self._clock.boot()
 
     def _collect(self) -> list[Waiting] | None:
@@ -131,26 +136,34 @@ class Journal:
             self._take(group)
         if self._owed:
             self._pay()
+        if not self._store.embedded and self._clock.boot() - self._swept >= _SWEEP_S:
+            self._swept = self._clock.boot()
+            self.recover(self._clock.wall() - _SWEEP_S)
 
     def _take(self, group: Sequence[Waiting]) -> None:
         try:
             written, answers = self._write(group)
-        except WatchkeeperError as error:
+        except Exception as error:  # noqa: BLE001 -- told to whoever pushed
+            self._lanes.forget()
             self._refuse(group, error)
             return
-        except Exception as error:
-            self._refuse(group, StoreError(f"the journal failed: {error}"))
-            raise
         failpoint("collector.journal.committed")
+        self._owed += written
         for waiting, answer in zip(group, answers, strict=True):
             waiting.answer(answer)
         failpoint("collector.push.answered")
-        self._owed += written
 
-    def _refuse(self, group: Sequence[Waiting], error: WatchkeeperError) -> None:
-        self._lanes.forget()
-        for waiting in group:
-            waiting.answer(error)
+    def _refuse(self, group: Sequence[Waiting], error: Exception) -> None:
+        """Let them come again, where that helps; else find the one to blame."""
+        if _may_pass(error):
+            for waiting in group:
+                waiting.answer(error)
+        elif len(group) > 1:
+            for waiting in group:
+                self._take([waiting])
+        else:
+            log.error("a push of agent %s cannot be kept", group[0].push.agent, exc_info=error)
+            group[0].answer(BadPush(f"cannot be kept here: {error}"))
 
     def _write(self, group: Sequence[Waiting]) -> tuple[list[_Written], list[Answer]]:
         """One transaction: dedupe, remember lanes and blocks, insert. A push that is refused does not stop the others."""
@@ -177,7 +190,8 @@ class Journal:
     def _insert(self, connection: sa.Connection, bodies: Sequence[dict[str, Any]]) -> Sequence[int]:
         if not bodies:
             return []
-        if self._store.embedded:  # nobody else writes meanwhile: the numbers follow one another (sqlite.org/autoinc.html)
+        if self._store.embedded:
+            # Nobody else writes meanwhile: the numbers follow one another (sqlite.org/autoinc.html).
             connection.execute(sa.insert(journal), bodies)
             last = int(connection.execute(sa.select(sa.func.max(journal.c.id))).scalar_one())
             return range(last - len(bodies) + 1, last + 1)
@@ -187,40 +201,54 @@ class Journal:
     # ---- applying ----
 
     def _pay(self) -> None:
-        owed, self._owed = self._owed, []
         try:
-            self._apply(owed)
+            while self._owed:
+                self._apply(self._owed[:_GROUP])
+                del self._owed[:_GROUP]
         except StoreError as error:
-            self._owed = owed + self._owed
-            log.warning("journalled pushes wait to be applied: %s", error)
+            log.warning("%d journalled pushes wait to be applied: %s", len(self._owed), error)
 
     def _apply(self, group: Sequence[_Written]) -> None:
         try:
-            self._apply_once(group)
-        except StoreError:
-            raise
-        except Exception:  # noqa: BLE001 -- whatever is wrong with one push must not stop the others
-            if len(group) > 1:
-                for one in group:
-                    self._apply([one])
-            else:
-                self._set_aside(group[0])
-
-    def _apply_once(self, group: Sequence[_Written]) -> None:
-        with self._store.write() as connection:
-            group = (*self._earlier(connection, group), *group)
-            mine = _claim(connection, [one.id for one in group])
-            arrivals = [one.arrival for one in group if one.id in mine]
-            apply(connection, self._desks.desk(), arrivals, self._lanes.blocks, self._clock.wall())
-            failpoint("collector.apply.before-commit")
+            with self._store.write() as connection:
+                self._apply_in(connection, self._with_earlier(connection, group))
+        except Exception as error:
+            if _may_pass(error):
+                raise
+            with self._store.write() as connection:
+                group = self._with_earlier(connection, group)
+            for one in group:
+                self._apply_alone(one)
         failpoint("collector.apply.committed")
         self._woke()
 
-    def _earlier(self, connection: sa.Connection, group: Sequence[_Written]) -> list[_Written]:
-        """With several collectors: what another one journalled before for the same agents and has not applied, so that
-        an agent's events are applied in their order. Locks these agents until our transaction ends."""
+    def _apply_alone(self, one: _Written) -> None:
+        """Whatever is wrong with one push must not stop the others."""
+        try:
+            with self._store.write() as connection:
+                self._apply_in(connection, [one])
+        except Exception as error:
+            if _may_pass(error):
+                raise
+            log.exception(
+                "push %d of agent %s cannot be applied; it stays in the journal", one.id, one.arrival.push.agent
+            )
+            with self._store.write() as connection:
+                self._set_aside(connection, one.id, error)
+
+    def _apply_in(self, connection: sa.Connection, group: Sequence[_Written]) -> None:
+        for one in group:
+            self._lanes.learn(connection, one.arrival.push)
+        mine = _claim(connection, [one.id for one in group])
+        arrivals = [one.arrival for one in group if one.id in mine]
+        apply(connection, self._desks.desk(), arrivals, self._lanes.blocks, self._clock.wall())
+        failpoint("collector.apply.before-commit")
+
+    def _with_earlier(self, connection: sa.Connection, group: Sequence[_Written]) -> Sequence[_Written]:
+        """With several collectors: also what another one journalled before for the same agents and has not applied, so
+        that an agent's events are applied in their order. Locks these agents until the transaction ends."""
         if self._store.embedded:
-            return []
+            return group
         agents = sorted({one.arrival.push.agent for one in group})
         held = sa.select(agent.c.agent).where(agent.c.agent.in_(agents)).order_by(agent.c.agent)
         connection.execute(held.with_for_update())
@@ -228,30 +256,42 @@ class Journal:
         query = sa.select(journal).where(
             journal.c.agent.in_(agents), journal.c.id < max(ours), journal.c.fault.is_(None)
         )
-        return self._read(connection, query.where(journal.c.id.not_in(ours)).order_by(journal.c.id))
+        earlier = self._read(connection, query.where(journal.c.id.not_in(ours)))
+        return sorted((*earlier, *group), key=lambda one: one.id)
 
-    def _set_aside(self, one: _Written) -> None:
-        log.exception("push %d of agent %s cannot be applied; it stays in the journal", one.id, one.arrival.push.agent)  # noqa: LOG004 -- called while handling
+    def _set_aside(self, connection: sa.Connection, number: int, error: Exception) -> None:
         self.faults += 1
-        with self._store.write() as connection:
-            connection.execute(sa.update(journal).where(journal.c.id == one.id), {"fault": "see the collector's log"})
+        fault = f"{type(error).__name__}: {error}"[:_FAULT_LIMIT].replace("\0", "")
+        connection.execute(sa.update(journal).where(journal.c.id == number), {"fault": fault})
 
     def _read(self, connection: sa.Connection, query: "sa.Select[Any]") -> list[_Written]:
         found = []
-        for row in connection.execute(query):
-            push = decode_push(from_json(row.body), row.received_at)
-            self._lanes.know(connection, {(push.agent, push.epoch)})
-            found.append(_Written(row.id, Arrival(push, row.received_at, row.after_seq)))
+        for row in connection.execute(query).all():
+            try:
+                push = decode_push(from_json(row.body), row.received_at)
+            except (ValueError, WireError) as error:  # of another version, say
+                log.error("push %d of agent %s cannot be read any more; it stays in the journal", row.id, row.agent)  # noqa: TRY400 -- its fault is in its row
+                self._set_aside(connection, row.id, error)
+            else:
+                found.append(_Written(row.id, Arrival(push, row.received_at, row.after_seq)))
         return found
 
-    def _apply_left_behind(self) -> bool:
+    def _apply_left_behind(self, until: float) -> bool:
+        query = sa.select(journal).where(journal.c.fault.is_(None), journal.c.received_at <= until)
         with self._store.read() as connection:
-            query = sa.select(journal).where(journal.c.fault.is_(None)).order_by(journal.c.id).limit(_GROUP)
-            found = self._read(connection, query)
+            if connection.execute(query.limit(1)).first() is None:
+                return False
+        with self._store.write() as connection:
+            found = self._read(connection, query.order_by(journal.c.id).limit(_GROUP))
+        log.info("applying %d pushes that an earlier life, or another collector, left in the journal", len(found))
         if found:
-            log.info("applying %d pushes that an earlier life left in the journal", len(found))
             self._apply(found)
-        return len(found) == _GROUP
+        return True
+
+
+def _may_pass(error: Exception) -> TypeGuard[StoreError]:
+    """Whether trying again, as it is, may help."""
+    return isinstance(error, StoreError) and not isinstance(error, StoreRefused)
 
 
 def _row(waiting: Waiting, after: int) -> dict[str, Any]:

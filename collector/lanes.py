@@ -4,6 +4,7 @@ transaction, by its one thread."""
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from json import dumps, loads
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -46,20 +47,32 @@ class Lanes:
         self.blocks: Blocks = {}
         self._epochs: set[tuple[str, str]] = set()  # whose blocks are all in `blocks`
         self._lanes: dict[Known, _Lane] = {}
-        self._declared: list[Push] = []
-        self._pushes: list[Push] = []
+        self._taken: list[Push] = []
 
     def open(self, connection: sa.Connection, pushes: Sequence[Push]) -> None:
         """Read, and lock, the lanes of these pushes; nobody else moves them before our transaction ends."""
-        self._pushes = list(pushes)
-        self._declared = []
-        agents = sorted({push.agent for push in pushes})
+        self._taken = []
+        wanted = {(push.agent, push.epoch, push.lane.value) for push in pushes}
+        self._lanes = self._locked(connection, wanted)
+        if fresh := wanted - self._lanes.keys():  # a row that is not there cannot be locked
+            self._store.hold(connection, {f"agent {who}" for who, _, _ in fresh})
+            self._lanes = self._locked(connection, wanted)
+        self.know(connection, {(push.agent, push.epoch) for push in pushes})
+
+    def _locked(self, connection: sa.Connection, wanted: set[Known]) -> dict[Known, _Lane]:
+        agents = sorted({who for who, _, _ in wanted})
         query = sa.select(lane).where(lane.c.agent.in_(agents)).order_by(lane.c.agent, lane.c.epoch, lane.c.lane)
-        self._lanes = {
+        return {
             (row.agent, row.epoch, row.lane): _Lane(row.seq, row.items, row.gaps, row.dropped, row.heard_at)
             for row in connection.execute(query.with_for_update())
         }
-        self.know(connection, {(push.agent, push.epoch) for push in pushes})
+
+    def learn(self, connection: sa.Connection, push: Push) -> None:
+        """Make sure of the blocks of a push that another collector, or an earlier life, took."""
+        epoch = (push.agent, push.epoch)
+        if any(isinstance(body, Frame) and (*epoch, body.block) not in self.blocks for _, body in push.items):
+            self._epochs.discard(epoch)
+            self.know(connection, {epoch})
 
     def know(self, connection: sa.Connection, epochs: set[tuple[str, str]]) -> None:
         """Read the blocks of these (agent, epoch) that are not known yet."""
@@ -92,8 +105,7 @@ class Lanes:
             known.seq = seq
         known.heard_at = heard_at
         self.blocks.update({(push.agent, push.epoch, number): one for number, one in declared.items()})
-        if declared:
-            self._declared.append(push)
+        self._taken.append(push)
         return after, known.seq
 
     def _check_frames(self, push: Push, declared: dict[int, Block]) -> None:
@@ -113,19 +125,11 @@ class Lanes:
 
     def close(self, connection: sa.Connection) -> None:
         """Write what `take` counted."""
-        touched = {(push.agent, push.epoch, push.lane.value) for push in self._pushes}
-        moved = [
-            {
-                "agent": who, "epoch": epoch, "lane": name, "seq": one.seq, "items": one.items, "gaps": one.gaps,
-                "dropped": one.dropped, "heard_at": one.heard_at,
-            }
-            for (who, epoch, name), one in self._lanes.items()
-            if (who, epoch, name) in touched
-        ]  # fmt: skip
-        if moved:
-            connection.execute(self._store.upsert(lane), moved)
-        self._write_agents(connection)
-        blocks = {(push.agent, push.epoch, one.block): one for push in self._declared for one in push.blocks}
+        touched = sorted({(push.agent, push.epoch, push.lane.value) for push in self._taken})
+        if touched:
+            connection.execute(self._store.upsert(lane), [self._row(known) for known in touched])
+            self._write_agents(connection)
+        blocks = {(push.agent, push.epoch, one.block): one for push in self._taken for one in push.blocks}
         rows = [
             {
                 "agent": who, "epoch": epoch, "block": number, "device": one.device, "probe": one.probe,
@@ -137,17 +141,24 @@ class Lanes:
         if rows:
             connection.execute(self._store.upsert(block), rows)
 
-    def _write_agents(self, connection: sa.Connection) -> None:
-        rows = {
-            push.agent: {
-                "agent": push.agent, "epoch": push.epoch, "heard_at": one.heard_at,
-                "skew_s": push.sent_at - one.heard_at, "bundle": push.bundle, "behind_until": 0.0,
-            }
-            for push in self._pushes
-            if (one := self._lanes.get((push.agent, push.epoch, push.lane.value))) is not None
+    def _row(self, known: Known) -> dict[str, Any]:
+        (who, epoch, name), one = known, self._lanes[known]
+        return {
+            "agent": who, "epoch": epoch, "lane": name, "seq": one.seq, "items": one.items, "gaps": one.gaps,
+            "dropped": one.dropped, "heard_at": one.heard_at,
         }  # fmt: skip
-        if rows:
-            connection.execute(self._store.upsert(agent, keep=("behind_until",)), list(rows.values()))
+
+    def _write_agents(self, connection: sa.Connection) -> None:
+        rows = {}
+        for push in self._taken:
+            heard_at = self._lanes[push.agent, push.epoch, push.lane.value].heard_at
+            rows[push.agent] = {
+                "agent": push.agent, "epoch": push.epoch, "heard_at": heard_at, "skew_s": push.sent_at - heard_at,
+                "bundle": push.bundle, "behind_since": 0.0, "behind_until": 0.0,
+            }  # fmt: skip
+        # By name, as everybody locks them: two collectors never wait for each other.
+        statement = self._store.upsert(agent, keep=("behind_since", "behind_until"))
+        connection.execute(statement, [rows[name] for name in sorted(rows)])
 
     def forget(self) -> None:
         """The transaction failed: what it declared is not there."""

@@ -5,7 +5,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from types import FrameType
@@ -27,6 +27,7 @@ from collector.store.engine import Store
 from collector.store.migrate import migrate
 from collector.watch import Watch
 from collector.web.app import build_app
+from collector.web.patience import Patient
 from documents.secrets import Secrets
 from model.clock import SystemClock
 from model.notify import notify, watchdog_s
@@ -34,6 +35,7 @@ from model.notify import notify, watchdog_s
 log = logging.getLogger(__name__)
 _STUCK_S = 30.0
 _BY_NAME = "secret:"
+_CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"  # for TLS 1.2; uvicorn's own list has only what 1.0 had, and 1.3 keeps its own
 
 
 def open_secrets(place: Place) -> Secrets:
@@ -75,7 +77,7 @@ class Collector:
         self.journal = Journal(self.store, self.office, self.clock, self.watch.wake)
         self.ingest = Ingest(self.office, self.journal, requests, lambda: judge.full)
         metrics = Metrics(self.office, self.journal, self.ingest)
-        self.app = build_app(self.office, self.ingest, metrics, config.hosts, open_reading=config.loopback)
+        self.app = build_app(self.office, self.ingest, metrics, config.names, open_reading=config.loopback)
         self.books = books
 
     @contextmanager
@@ -113,23 +115,25 @@ def run(place: Place) -> None:
     """Run until SIGTERM or SIGINT. Raises WatchkeeperError where it cannot start."""
     collector = Collector(place)
     config = place.config
-    server = uvicorn.Server(
+    server = _Server(
         uvicorn.Config(
-            collector.app, host=config.host, port=config.port, access_log=False, log_level="warning",
-            lifespan="off", server_header=False, date_header=False, timeout_graceful_shutdown=3, backlog=2048,
+            collector.app, host=config.host, port=config.port, http=Patient, ws="none", access_log=False,
+            log_config=None, log_level="warning", lifespan="off", server_header=False, date_header=False,
+            timeout_graceful_shutdown=3, backlog=2048,
             ssl_certfile=str(place.path(config.tls.certificate)) if config.tls else None,
             ssl_keyfile=str(place.path(config.tls.key)) if config.tls else None,
-        )
+            ssl_ciphers=_CIPHERS,
+        ),
+        collector.app.close,
     )  # fmt: skip
 
     def reload(_signal: int, _frame: FrameType | None) -> None:
-        threading.Thread(target=collector.books.refresh, args=(collector.office,), kwargs={"force": True}).start()
+        collector.books.again()
 
     signal.signal(signal.SIGHUP, reload)
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(
-            number, _end
-        )  # uvicorn ends at its own, then raises it again: by then everything is to be put away
+        # uvicorn ends at its own, then raises it again: by then everything is to be put away.
+        signal.signal(number, _end)
     done = threading.Event()
     with collector.running():
         heart = threading.Thread(target=_beat, args=(collector, server, done), name="heart", daemon=True)
@@ -139,6 +143,19 @@ def run(place: Place) -> None:
         finally:
             done.set()
             notify("STOPPING=1")
+
+
+class _Server(uvicorn.Server):
+    """Lets pages that wait for news go (`ending`) at once when the end is asked for."""
+
+    def __init__(self, config: uvicorn.Config, ending: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._ending = ending
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """See uvicorn.Server."""
+        self._ending()
+        super().handle_exit(sig, frame)
 
 
 def _end(_signal: int, _frame: FrameType | None) -> None:

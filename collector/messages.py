@@ -37,6 +37,13 @@ LEVELS = {
     "critical": marked("critical"),
     "unknown": marked("unknown"),
 }
+LIMITS = {
+    "above": marked("above"),
+    "below": marked("below"),
+    "outside": marked("outside"),
+    "is": marked("is"),
+    "missing": marked("missing"),
+}
 _HOUR_S = 3600
 
 
@@ -62,7 +69,16 @@ def compose(telling: Telling, orders: Orders) -> tuple[str, str, Mapping[str, An
         level=say(LEVELS[incident.level]), device=incident.device, title=title
     )
     lines = [line for line in _lines(telling, orders, say) if line]
-    return subject, "\n".join(lines), _facts(telling, orders, title)
+    return " ".join(subject.split()), "\n".join(lines), _facts(telling, orders, title)
+
+
+def plain(telling: Telling) -> tuple[str, str, Mapping[str, Any]]:
+    """The same in the barest English words, from nothing that could be wrong: for when `compose` fails."""
+    incident = telling.incident
+    subject = f"[{telling.kind.value}: {incident.level.value}] {incident.device}: {incident.rule}"
+    facts = _bare_facts(telling, incident.rule)
+    lines = (facts["rung"], incident.instance, telling.because, telling.url)
+    return " ".join(subject.split()), "\n".join(filter(None, lines)), facts
 
 
 def title_of(incident: Incident, orders: Orders, say: Translate) -> str:
@@ -98,7 +114,16 @@ def _what(incident: Incident, say: Translate) -> str:
     quantity = QUANTITIES.get(evidence.quantity)
     name = say(quantity.title) if quantity else evidence.quantity
     measured = f"{name}: {in_words(evidence.value, evidence.quantity, say)}"
-    return f"{measured} ({evidence.expects})" if evidence.expects else measured
+    return f"{measured} ({limit_in_words(evidence.expects, say)})" if evidence.expects else measured
+
+
+def limit_in_words(expects: str, say: Translate) -> str:
+    """A limit as the rule has it: its first word, and the states of an `is`, in the reader's language."""
+    word, _, rest = expects.partition(" ")
+    if word == "is":
+        either = say("or")
+        rest = f" {either} ".join(say(state) for state in rest.split(" or "))
+    return f"{say(LIMITS.get(word, word))} {rest}".strip()
 
 
 def in_words(value: Value, quantity: str, say: Translate) -> str:
@@ -153,17 +178,23 @@ def _vendor(incident: Incident, orders: Orders, say: Translate) -> str:
 
 
 def _facts(telling: Telling, orders: Orders, title: str) -> Mapping[str, Any]:
-    incident = telling.incident
-    value = incident.evidence.value
-    device = orders.device(incident.device)
+    value = telling.incident.evidence.value
+    device = orders.device(telling.incident.device)
     vendor = next((v for v in orders.books.contacts.vendors if device and v.vendor == device.vendor), None)
+    return {
+        **_bare_facts(telling, title),
+        "value": None if isinstance(value, Missing) else value,
+        "vendor": {"name": vendor.name, "phone": vendor.phone, "contract": vendor.contract}
+        if vendor and telling.rung and telling.rung.vendor_contact else None,
+    }  # fmt: skip
+
+
+def _bare_facts(telling: Telling, title: str) -> dict[str, Any]:
+    incident = telling.incident
     return {
         "kind": telling.kind.value, "incident": incident.incident, "round": incident.round,
         "device": incident.device, "rule": incident.rule, "instance": incident.instance, "title": title,
         "level": incident.level.value, "rung": telling.rung.rung if telling.rung else "",
         "person": telling.person.person, "began_at": incident.began_at, "ended_at": incident.ended_at,
         "told_at": telling.now, "verdict": incident.verdict_id, "quantity": incident.evidence.quantity,
-        "value": None if isinstance(value, Missing) else value,
-        "vendor": {"name": vendor.name, "phone": vendor.phone, "contract": vendor.contract}
-        if vendor and telling.rung and telling.rung.vendor_contact else None,
     }  # fmt: skip

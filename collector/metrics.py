@@ -19,10 +19,15 @@ from collector.orders import Orders
 from collector.store.schema import block, latest
 from collector.tallies import Tallies
 from model.device import Device
-from model.quantity import QUANTITIES, Quantity, Sort
+from model.quantity import PERCENT, QUANTITIES, Quantity, Sort, Unit
 
 SHOWN_FOR = 2
 """A reading is exported until its frame is this many intervals old: what is silent disappears instead of lying on."""
+
+Key = tuple[str, str, int]
+"""(agent, epoch, block)."""
+
+_AT_ONCE = 200
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -51,23 +56,34 @@ def family(quantity: Quantity) -> Family:
         return Family(name.removesuffix("_state") + "_state", "gauge", says, states=quantity.states)
     unit = quantity.unit
     name += f"_{unit.base}" if unit.base else ""
-    says = f"{quantity.title}, in {unit.base.replace('_', ' ')}." if unit.base else f"{quantity.title}."
+    says = f"{quantity.title}{_measure(unit)}."
     if quantity.sort is Sort.COUNTER:
         return Family(name + "_total", "counter", says, unit.to_base)
     return Family(name, "gauge", says, unit.to_base)
 
 
-FAMILIES = {name: family(quantity) for name, quantity in QUANTITIES.items()}
+def _measure(unit: Unit) -> str:
+    if unit is PERCENT:
+        return ", 1 is 100 %"
+    return f", in {unit.base.replace('_', ' ')}" if unit.base else ""
+
+
+_OUR_OWN = ("agent.heard", "collector.disk")  # no agent reads them: they are what collector/tallies counts
+_UNKNOWN = Family("", "gauge", "")  # of an agent newer than we are
+FAMILIES = {name: family(quantity) for name, quantity in QUANTITIES.items() if name not in _OUR_OWN}
 
 
 @dataclass(frozen=True, slots=True)
-class _Slot:
-    """One series, ready but for its value: where its lines go and how they begin."""
+class _Columns:
+    """The series of a block, ready but for their values: where each writes its line, how that begins (empty for a
+    state), and times what.
+    Long lists instead of many objects, so that the garbage collector has little to hold the event loop up with.
+    `states` has, by index, each state's name and the beginning of its line."""
 
-    lines: list[str]
-    prefixes: tuple[str, ...]
-    factor: float
-    states: tuple[str, ...]
+    lines: list[list[str]]
+    prefixes: list[str]
+    factors: list[float]
+    states: dict[int, dict[str, str]]
 
 
 class Metrics:
@@ -81,7 +97,7 @@ class Metrics:
         self._registry.register(own)
         self._lock = threading.Lock()
         self._orders: Orders | None = None
-        self._slots: dict[tuple[str, str, int], tuple[_Slot, ...]] = {}
+        self._columns: dict[Key, _Columns] = {}
         self._lines: dict[str, list[str]] = {}
 
     def render(self) -> bytes:
@@ -93,7 +109,7 @@ class Metrics:
     def _readings(self) -> str:
         orders = self._office.orders
         if orders is not self._orders:  # categories and places may be others now
-            self._orders, self._slots = orders, {}
+            self._orders, self._columns = orders, {}
             self._lines = {name: [] for name in FAMILIES}
         now = self._office.clock.wall()
         fresh = sa.and_(latest.c.at > now - SHOWN_FOR * block.c.every_s)
@@ -107,41 +123,45 @@ class Metrics:
         for lines in self._lines.values():
             lines.clear()
         for row in found:
-            slots = self._slots[row.agent, row.epoch, row.block]
-            for slot, value in zip(slots, from_json(row.column)["values"], strict=False):
-                _write(slot, value)
+            if (key := (row.agent, row.epoch, row.block)) in self._columns:
+                _write(self._columns[key], from_json(row.column)["values"])
         return "".join(FAMILIES[name].head + "".join(lines) for name, lines in self._lines.items() if lines)
 
     def _know(self, connection: sa.Connection, orders: Orders, found: Sequence[Any]) -> None:
-        """Keep the slots of exactly the blocks in use."""
-        used = {(row.agent, row.epoch, row.block): row.device for row in found}
-        kept = {key: slots for key, slots in self._slots.items() if key in used}
-        for key, name in used.items():
-            if key in kept:
-                continue
-            where = (block.c.agent == key[0], block.c.epoch == key[1], block.c.block == key[2])
-            series = connection.execute(sa.select(block.c.series).where(*where)).scalar_one()
-            device = orders.devices.get(name)
-            kept[key] = tuple(self._slot(device, *words[:3]) for words in json.loads(series)) if device else ()
-        self._slots = kept
+        """Keep the columns of exactly the blocks in use."""
+        used = {(row.agent, row.epoch, row.block) for row in found}
+        self._columns = {key: columns for key, columns in self._columns.items() if key in used}
+        unknown = sorted(used - self._columns.keys())
+        for start in range(0, len(unknown), _AT_ONCE):
+            keys = sa.tuple_(block.c.agent, block.c.epoch, block.c.block).in_(unknown[start : start + _AT_ONCE])
+            for row in connection.execute(sa.select(block).where(keys)):
+                device = orders.devices.get(row.device)
+                if device and device.probe == row.probe:  # what another probe read before is history
+                    self._columns[row.agent, row.epoch, row.block] = self._prepare(device, json.loads(row.series))
 
-    def _slot(self, device: Device, quantity: str, instance: str, label: str) -> _Slot:
-        if quantity not in FAMILIES:  # an agent newer than we are
-            return _Slot([], (), 1.0, ())
-        one = FAMILIES[quantity]
-        labels = _labels(device, instance, label)
-        ends = [f',state="{state}"' for state in one.states] or [""]
-        prefixes = tuple(f"{one.name}{{{labels}{end}}} " for end in ends)
-        return _Slot(self._lines[quantity], prefixes, one.factor, one.states)
+    def _prepare(self, device: Device, series: Sequence[Sequence[str]]) -> _Columns:
+        columns = _Columns([], [], [], {})
+        for index, (quantity, instance, label, _source) in enumerate(series):
+            one = FAMILIES.get(quantity, _UNKNOWN)
+            labels = _labels(device, instance, label)
+            if one.states:
+                columns.states[index] = {name: f'{one.name}{{{labels},state="{name}"}} ' for name in one.states}
+            columns.lines.append(self._lines.get(quantity, []))
+            columns.prefixes.append("" if one.states or one is _UNKNOWN else f"{one.name}{{{labels}}} ")
+            columns.factors.append(one.factor)
+        return columns
 
 
-def _write(slot: _Slot, value: float | str | None) -> None:
-    if type(value) is float or type(value) is int:
-        if not slot.states and slot.prefixes:
-            slot.lines.append(f"{slot.prefixes[0]}{value * slot.factor!r}\n")
-    elif value in slot.states:
-        named = zip(slot.prefixes, slot.states, strict=True)
-        slot.lines.extend(f"{prefix}{1 if value == state else 0}\n" for prefix, state in named)
+def _write(columns: _Columns, values: Sequence[float | str | None]) -> None:
+    for index, (lines, prefix, factor, value) in enumerate(
+        zip(columns.lines, columns.prefixes, columns.factors, values, strict=True)
+    ):
+        if isinstance(value, str):
+            states = columns.states.get(index, {})
+            if value in states:
+                lines.extend(f"{begins}{1 if name == value else 0}\n" for name, begins in states.items())
+        elif prefix and value is not None:
+            lines.append(f"{prefix}{value * factor!r}\n")
 
 
 def _labels(device: Device, instance: str, label: str) -> str:

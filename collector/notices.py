@@ -1,21 +1,27 @@
 """Who is told what, written into the outbox in the same transaction as the reason for it."""
 
 import json
-from collections.abc import Iterable
+import logging
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
 
-from collector.books import Ladder, Person, Rung
+from collector.books import Ladder, Rung
 from collector.duty import audience, people_of
 from collector.i18n import translator
 from collector.incidents import Incident
 from collector.ladder import Step, ladder_for
-from collector.messages import Kind, Telling, compose
+from collector.messages import Kind, Telling, compose, plain
 from collector.orders import Orders
 from collector.store.engine import Store
 from collector.store.schema import outbox
+
+log = logging.getLogger(__name__)
+
+LEASE_S = 60.0
+"""For how long a message in the outbox is its sender's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +60,20 @@ class Desk:
             return True
         return False
 
-    def tell(self, connection: sa.Connection, kind: Kind, incident: Incident, names: Iterable[str], now: float) -> None:
+    def tell(  # noqa: PLR0917 -- positional, as everywhere here
+        self,
+        connection: sa.Connection,
+        kind: Kind,
+        incident: Incident,
+        names: Iterable[str],
+        now: float,
+        because: str = "",
+    ) -> None:
         """Tell these people what became of the incident; who left the books meanwhile is left out."""
         people = {person.person: person for person in self.orders.books.contacts.people}
         for name in sorted(names):
             if name in people:
-                self._put(connection, Telling(kind, incident, people[name], now, url=self._link(incident)))
+                self._put(connection, Telling(kind, incident, people[name], now, None, because, self._link(incident)))
 
     def tell_duty(self, connection: sa.Connection, kind: Kind, incident: Incident, now: float) -> None:
         """Tell whoever is on duty, once."""
@@ -87,20 +101,36 @@ class Desk:
         return f"{self.url}/incidents/{incident.incident}" if self.url else ""
 
     def _put(self, connection: sa.Connection, telling: Telling, rung: str = "") -> None:
-        subject, text, facts = compose(telling, self.orders)
+        subject, text, facts = _said(telling, self.orders)
         incident = telling.incident
-        place = rung or (telling.rung.rung if telling.rung else telling.kind.value)
+        place = rung or (telling.rung.rung if telling.rung else "")
         row: dict[str, Any] = {
-            "key": idempotency_key(incident, place, telling.person),
-            "incident": incident.incident, "round": incident.round, "kind": telling.kind.value, "rung": place,
+            "key": idempotency_key(telling, place),
+            "incident": incident.incident, "round": incident.round, "kind": telling.kind.value,
+            "rung": place or telling.kind.value,
             "person": telling.person.person, "created_at": telling.now, "subject": subject, "text": text,
             "facts": json.dumps(facts, ensure_ascii=False), "state": "pending", "next_at": telling.now, "channel": 0,
             "attempts": 0, "handed_on": False,
         }  # fmt: skip
         connection.execute(self.store.insert_new(outbox), row)
+        # What waits because no channel of theirs worked is tried again now: this comes after it.
+        mine = sa.and_(outbox.c.incident == incident.incident, outbox.c.person == telling.person.person)
+        put_off = sa.and_(outbox.c.state == "pending", outbox.c.next_at > telling.now + LEASE_S)
+        connection.execute(sa.update(outbox).where(mine, put_off), {"next_at": telling.now})
 
 
-def idempotency_key(incident: Incident, place: str, person: Person) -> str:
+def _said(telling: Telling, orders: Orders) -> tuple[str, str, Mapping[str, Any]]:
+    """What `compose` makes of it; in the barest words where it fails, because a page in bad words is a page."""
+    try:
+        return compose(telling, orders)
+    except Exception:
+        log.exception("a message about incident %d could not be composed", telling.incident.incident)
+        return plain(telling)
+
+
+def idempotency_key(telling: Telling, rung: str) -> str:
     """The same thing said to the same person about the same round is the same message, whoever decides it again. The
     fault's time keeps two stores (a restored backup, say) from meaning different things by one number."""
-    return f"{incident.incident}-{incident.round}-{int(incident.began_at)}-{place}-{person.person}"
+    incident = telling.incident
+    said = "/".join(filter(None, (telling.kind.value, rung, telling.person.person)))
+    return f"{incident.incident}-{incident.round}-{int(incident.began_at)}/{said}"

@@ -1,5 +1,6 @@
 """The collector's working place: store, clock, tokens and the orders in force, for everybody who acts on them."""
 
+import contextlib
 import logging
 from pathlib import Path
 
@@ -9,9 +10,12 @@ from collector.orders import Orders, read_orders
 from collector.store.engine import Store
 from collector.tokens import Tokens
 from model.clock import Clock
-from model.errors import ConfigError
+from model.errors import ConfigError, StoreError
 
 log = logging.getLogger(__name__)
+
+_Signature = tuple[tuple[str, int, int], ...]
+"""Names, times (ns) and sizes of the files."""
 
 
 class Office:
@@ -48,25 +52,44 @@ class Books:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._seen = self._signature()
+        self._last = self._signature()
+        self._seen: _Signature | None = self._last
 
     def read(self) -> Orders:
         """Read the orders. Raises ConfigError."""
         return read_orders(self._folder)
 
-    def refresh(self, office: Office, *, force: bool = False) -> None:
-        """Adopt what changed since the last look; a mistake leaves the old orders in force, and is said once."""
-        signature = self._signature()
-        if signature == self._seen and not force:
-            return
-        self._seen = signature
+    def again(self) -> None:
+        """Let the next look read everything, changed or not."""
+        self._seen = None
+
+    def refresh(self, office: Office) -> None:
+        """Adopt what changed, once it has stood still from one look to the next: half a file may make sense. A mistake
+        leaves the old orders in force, and is said once. Raises StoreError, and then the next look tries again."""
+        signature, before = self._signature(), self._last
+        self._last = signature
+        if signature != self._seen and signature == before:
+            self._seen = signature
+            try:
+                self._adopt(office)
+            except StoreError:
+                self._seen = None
+                raise
+
+    def _adopt(self, office: Office) -> None:
         try:
             office.adopt(self.read())
             log.info("new orders are in force from %s", self._folder)
-        except (ConfigError, OSError) as error:
+        except ConfigError as error:
             office.problem = str(error)
             log.error("the books have problems; the orders of before stay in force:\n%s", error)  # noqa: TRY400 -- for the operator, who has no use for a traceback
 
-    def _signature(self) -> tuple[tuple[str, int, int], ...]:
-        files = (*self._folder.glob("*.yml"), *self._folder.glob("rules/*.yml"), *self._folder.glob("profiles/*.yml"))
-        return tuple(sorted((str(file), file.stat().st_mtime_ns, file.stat().st_size) for file in files))
+    def _signature(self) -> _Signature:
+        """What stands there. A file that vanishes meanwhile is not there."""
+        found = []
+        for part in ("*.yml", "rules/*.yml", "profiles/*.yml"):
+            for file in self._folder.glob(part):
+                with contextlib.suppress(OSError):
+                    status = file.stat()
+                    found.append((str(file), status.st_mtime_ns, status.st_size))
+        return tuple(sorted(found))

@@ -14,6 +14,7 @@ from collector.bookkeeping import read_books
 from collector.books import Agent, Books
 from model.batch import Bundle, Document
 from model.device import Category, Device
+from model.errors import ConfigError, Problem
 from rules.load import RuleSet, load_rules, shipped
 
 
@@ -59,8 +60,18 @@ def make_orders(books: Books, own_rules: tuple[Document, ...] = (), profiles: tu
 
 
 def documents(folder: Path) -> tuple[Document, ...]:
-    """Every YAML file of a folder, in the order of their names."""
-    return tuple(Document(str(file), file.read_text(encoding="utf-8")) for file in sorted(folder.glob("*.yml")))
+    """Every YAML file of a folder, in the order of their names. Raises ConfigError where one cannot be read."""
+    found, problems = [], []
+    for file in sorted(folder.glob("*.yml")):
+        try:
+            found.append(Document(str(file), file.read_text(encoding="utf-8")))
+        except OSError as error:
+            problems.append(Problem(str(file), 0, 0, f"cannot be read: {error.strerror}"))
+        except UnicodeDecodeError as error:
+            problems.append(Problem(str(file), 0, 0, f"is not UTF-8: {error.reason}, byte {error.start}"))
+    if problems:
+        raise ConfigError(problems)
+    return tuple(found)
 
 
 def _bundle(agent: Agent, books: Books, rules: tuple[Document, ...], profiles: tuple[Document, ...]) -> Bundle:

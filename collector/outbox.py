@@ -1,14 +1,15 @@
 """Delivers what the outbox holds: at least once, each person's channels in order, then the next person.
 
 A message is claimed by moving its `next_at` past a lease, so that two workers (or collectors) do not send it at once and
-a killed one's work comes back. Messages of one incident reach a person in the order they were written.
+a killed one's work comes back. Messages of one incident reach a person in the order they were written. A person has a
+few messages under way at most, so that one whose channels hang delays nobody else.
 """
 
 import json
 import logging
 import threading
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +18,7 @@ import sqlalchemy as sa
 from channels.ports import Address, Channel, Message, Receipt
 from collector.books import Person
 from collector.messages import Kind
+from collector.notices import LEASE_S
 from collector.office import Office
 from collector.store import rows
 from collector.store.schema import outbox, receipt
@@ -25,11 +27,18 @@ from model.failpoint import failpoint
 
 log = logging.getLogger(__name__)
 
-LEASE_S = 60.0
 TRIES = 3
 RETRY_S = (2.0, 10.0)
 AGAIN_S = 300.0
 """Three tries on a channel, 2 and 10 seconds apart; then the next channel; after the last one, all again every 5 minutes."""
+
+OVER_S = 86_400.0
+"""For how long somebody is told of an incident that is over."""
+
+EACH, WORKERS = 4, 64
+"""How many messages may be under way: to one person, and in all."""
+
+_AT_ONCE = 200
 
 Opener = Callable[[Address], Channel]
 
@@ -54,13 +63,23 @@ def after_failure(channel: int, attempts: int, channels: int, *, permanent: bool
     return Next(0, 0, AGAIN_S, exhausted=True)
 
 
-class Outbox:
-    """Sends due messages from a few threads. `deliver` is one turn; `run` turns until it is stopped."""
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A message that is ours to send until `lease` (UTC seconds); `began` is on the boot clock."""
 
-    def __init__(self, office: Office, opener: Opener, workers: int = 8) -> None:
+    row: "sa.Row[Any]"
+    lease: float
+    began: float
+
+
+class Outbox:
+    """Sends due messages, each from a thread of its own. `deliver` is one turn; `start` turns until it is stopped."""
+
+    def __init__(self, office: Office, opener: Opener) -> None:
         self._office = office
         self._opener = opener
-        self._pool = ThreadPoolExecutor(workers, thread_name_prefix="outbox")
+        self._under_way: dict[int, Claim] = {}
+        self._lock = threading.Lock()  # of `_under_way`
         self._wake = threading.Event()
         self._stopped = False
         self._thread = threading.Thread(target=self._run, name="outbox", daemon=True)
@@ -71,71 +90,106 @@ class Outbox:
         self._thread.start()
 
     def stop(self) -> None:
-        """Take nothing new; what is being sent ends or comes back after its lease."""
+        """Take nothing new; what is being sent ends within seconds or comes back after its lease."""
         self._stopped = True
         self._wake.set()
         if self._thread.is_alive():
             self._thread.join(timeout=5)
-        self._pool.shutdown(wait=False, cancel_futures=True)
 
     def wake(self) -> None:
         """There may be something to send."""
         self._wake.set()
 
     def _run(self) -> None:
-        while not self._stopped:
+        while not self._stopped or self._under_way:
             self._wake.wait(timeout=1.0)
             self._wake.clear()
             self.beat = self._office.clock.boot()
             try:
-                for row in self.claim():
-                    self._pool.submit(self._attempt, row)
+                self.abandon()
+                while not self._stopped and (claimed := self.claim()):
+                    for claim in claimed:
+                        threading.Thread(target=self._attempt, args=(claim,), name="outbox try", daemon=True).start()
             except Exception:
                 log.exception("the outbox could not be read; it is tried again within a second")
 
-    def _attempt(self, row: "sa.Row[Any]") -> None:
+    def _attempt(self, claim: Claim) -> None:
         try:
-            self.attempt(row)
+            self.attempt(claim)
         except Exception:
-            log.exception("message %s could not be tried; it comes back after its lease", row.key)
+            log.exception("message %s could not be tried; it comes back after its lease", claim.row.key)
         finally:
             self.wake()
 
     def deliver(self) -> int:
-        """Send everything that is due, in this thread; returns how many tries were made. For tests and `--once`."""
+        """Send everything that is due, in this thread; returns how many tries were made. For tests."""
         tries = 0
         while claimed := self.claim():
-            for row in claimed:
-                self.attempt(row)
+            for claim in claimed:
+                self.attempt(claim)
             tries += len(claimed)
         return tries
 
-    def claim(self, most: int = 50) -> "Sequence[sa.Row[Any]]":
-        """Lease due messages, none that has an older pending one of the same incident and person before it."""
+    def claim(self) -> Sequence[Claim]:
+        """Lease due messages, none that has an older pending one of the same incident and person before it, and no more
+        of one person than may be under way."""
         now = self._office.clock.wall()
         store = self._office.store
-        with store.read() as connection:
-            if connection.execute(_due(now).limit(1)).first() is None:
-                return ()
-        with store.write() as connection:
-            found = connection.execute(_due(now).limit(most).with_for_update(skip_locked=True)).all()
-            if found:
-                ids = [row.id for row in found]
+        with self._lock:
+            busy = Counter(claim.row.person for claim in self._under_way.values())
+            query = _due(now).where(
+                outbox.c.person.not_in([person for person, count in busy.items() if count >= EACH]),
+                outbox.c.id.not_in(self._under_way),
+            )
+            with store.read() as connection:
+                if connection.execute(query.limit(1)).first() is None:
+                    return ()
+            with store.write() as connection:
+                found = connection.execute(query.limit(_AT_ONCE).with_for_update(skip_locked=True)).all()
+                mine = list(_fair_share(found, busy))
+                ids = [row.id for row in mine]
                 connection.execute(sa.update(outbox).where(outbox.c.id.in_(ids)), {"next_at": now + LEASE_S})
-        return found
+            claims = [Claim(row, now + LEASE_S, self._office.clock.boot()) for row in mine]
+            self._under_way.update({claim.row.id: claim for claim in claims})
+        return claims
 
-    def attempt(self, row: "sa.Row[Any]") -> None:
+    def abandon(self) -> None:
+        """A channel that has not come back when its lease ends has failed, whatever its thread still waits for."""
+        now = self._office.clock.boot()
+        with self._lock:
+            hanging = [claim for claim in self._under_way.values() if now - claim.began >= LEASE_S]
+        for claim in hanging:
+            came_back = Receipt(delivered=False, detail=f"no answer within {LEASE_S:.0f} s", permanent=True)
+            self._finish(claim, came_back)
+
+    def attempt(self, claim: Claim) -> None:
         """Try one claimed message once, and write down what came back."""
-        person = self._person(row.person)
-        if person is None:
-            self._give_up(row, "this person is no longer in contacts.yml")
-            return
-        index = row.channel if row.channel < len(person.channels) else 0
-        address = person.channels[index]
-        came_back = self._send(address, row)
-        failpoint("collector.message.sent")
-        self._record(row, person, index, address, came_back)
+        try:
+            person = self._person(claim.row.person)
+            came_back = self._send(_address(claim.row, person), claim.row) if person else None
+            failpoint("collector.message.sent")
+        except BaseException:
+            self._forget(claim)
+            raise
+        self._finish(claim, came_back)
         failpoint("collector.receipt.committed")
+
+    def _finish(self, claim: Claim, came_back: Receipt | None) -> None:
+        """Write down what came back (None: nobody was there to be told), if nobody did before."""
+        if not self._forget(claim) and not (came_back and came_back.delivered):
+            return  # abandoned meanwhile
+        person = self._person(claim.row.person)
+        if person is None or came_back is None:
+            self._give_up(claim.row, "this person is no longer in contacts.yml")
+        else:
+            self._record(claim, person, came_back)
+
+    def _forget(self, claim: Claim) -> bool:
+        with self._lock:
+            mine = self._under_way.get(claim.row.id) is claim
+            if mine:
+                del self._under_way[claim.row.id]
+            return mine
 
     def _person(self, name: str) -> Person | None:
         return next((one for one in self._office.orders.books.contacts.people if one.person == name), None)
@@ -143,42 +197,50 @@ class Outbox:
     def _send(self, address: Address, row: "sa.Row[Any]") -> Receipt:
         try:
             channel = self._opener(address)
-        except WatchkeeperError as error:
-            return Receipt(delivered=False, detail=str(error), permanent=True)
-        try:
             return channel.send(Message(row.key, row.person, row.subject, row.text, json.loads(row.facts)))
+        except WatchkeeperError as error:  # its secret is absent, say
+            return Receipt(delivered=False, detail=str(error), permanent=True)
         except Exception as error:  # noqa: BLE001 -- a channel's bug is a failed delivery, and the next channel's turn
             return Receipt(delivered=False, detail=f"the channel broke: {type(error).__name__}")
 
-    def _record(self, row: "sa.Row[Any]", person: Person, index: int, address: Address, came_back: Receipt) -> None:
-        now = self._office.clock.wall()
-        mine = sa.update(outbox).where(outbox.c.id == row.id)
+    def _record(self, claim: Claim, person: Person, came_back: Receipt) -> None:
+        now, row = self._office.clock.wall(), claim.row
+        address = _address(row, person)
+        mine = sa.update(outbox).where(outbox.c.id == row.id, outbox.c.state == "pending")
         with self._office.store.write() as connection:
             _write_receipt(connection, row, now, address, came_back)
             if came_back.delivered:
-                connection.execute(mine, {"state": "delivered", "channel": index})
+                connection.execute(mine, {"state": "delivered", "channel": row.channel})
                 return
-            then = after_failure(index, row.attempts, len(person.channels), permanent=came_back.permanent)
-            handed_on = row.handed_on
-            if then.exhausted:
-                if not self._still_matters(connection, row):
-                    connection.execute(mine, {"state": "given-up"})
-                    return
-                handed_on = handed_on or self._hand_on(connection, row, now)
-            values = {"channel": then.channel, "attempts": then.attempts, "handed_on": handed_on}
-            connection.execute(mine, {**values, "next_at": now + then.wait_s})
+            values = self._after_failure(connection, row, person, now, permanent=came_back.permanent)
+            connection.execute(mine.where(outbox.c.next_at == claim.lease), values)
         log.warning("message %s not delivered by %s: %s", row.key, address.via.value, came_back.detail)
 
+    def _after_failure(
+        self, connection: sa.Connection, row: "sa.Row[Any]", person: Person, now: float, *, permanent: bool
+    ) -> dict[str, Any]:
+        then = after_failure(_index(row, person), row.attempts, len(person.channels), permanent=permanent)
+        handed_on = row.handed_on
+        if then.exhausted:
+            if not self._still_matters(connection, row, now):
+                return {"state": "given-up"}
+            handed_on = handed_on or self._hand_on(connection, row, now)
+        next_at = now + then.wait_s
+        return {"channel": then.channel, "attempts": then.attempts, "handed_on": handed_on, "next_at": next_at}
+
     def _hand_on(self, connection: sa.Connection, row: "sa.Row[Any]", now: float) -> bool:
-        """Nobody answers on any channel: page the next person instead."""
+        """Nobody answers on any channel: page the next person instead, while the fault stands."""
         known = rows.one(connection, row.incident)
-        if known is None or row.kind != Kind.PAGE:
+        if known is None or not known.open or row.kind != Kind.PAGE:
             return False
         return self._office.desk().instead(connection, known, row.rung, row.person, now)
 
-    def _still_matters(self, connection: sa.Connection, row: "sa.Row[Any]") -> bool:
+    def _still_matters(self, connection: sa.Connection, row: "sa.Row[Any]", now: float) -> bool:
+        """A page matters while its fault stands; the end of a fault, for a day."""
         known = rows.one(connection, row.incident)
-        return known is not None and known.open
+        if row.kind in (Kind.PAGE, Kind.RISEN):
+            return known is not None and known.open
+        return bool(now - row.created_at < OVER_S)
 
     def _give_up(self, row: "sa.Row[Any]", why: str) -> None:
         now = self._office.clock.wall()
@@ -189,6 +251,22 @@ class Outbox:
         log.warning("message %s given up: %s", row.key, why)
 
 
+def _fair_share(found: Sequence["sa.Row[Any]"], busy: Counter[str]) -> Iterator["sa.Row[Any]"]:
+    """Those that may go now; `busy` counts who has how many under way, these included."""
+    for row in found:
+        if busy[row.person] < EACH and busy.total() < WORKERS:
+            busy[row.person] += 1
+            yield row
+
+
+def _index(row: "sa.Row[Any]", person: Person) -> int:
+    return row.channel if row.channel < len(person.channels) else 0
+
+
+def _address(row: "sa.Row[Any]", person: Person) -> Address:
+    return person.channels[_index(row, person)]
+
+
 def _due(now: float) -> "sa.Select[Any]":
     earlier = outbox.alias("earlier")
     waits = sa.exists().where(
@@ -197,7 +275,10 @@ def _due(now: float) -> "sa.Select[Any]":
         earlier.c.state == "pending",
         earlier.c.id < outbox.c.id,
     )
-    return sa.select(outbox).where(outbox.c.state == "pending", outbox.c.next_at <= now, ~waits).order_by(outbox.c.id)
+    # Nothing is put off for longer than this: whatever is, was before our clock was set back.
+    come = sa.or_(outbox.c.next_at <= now, outbox.c.next_at > now + AGAIN_S + LEASE_S)
+    due = sa.select(outbox).where(outbox.c.state == "pending", come, ~waits)
+    return due.order_by(outbox.c.next_at, outbox.c.id)
 
 
 def _write_receipt(

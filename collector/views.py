@@ -196,8 +196,10 @@ def watched(
     query = sa.select(latest, block.c.every_s, block.c.series).join(block, _same_block(latest))
     if device is not None:
         query = query.where(latest.c.device == device)
-    for row in connection.execute(query.order_by(latest.c.device, latest.c.probe)):
-        columns.setdefault(row.device, []).append(_column(row, now, row.agent in silent))
+    for row in connection.execute(query):
+        known = orders.devices.get(row.device)
+        if known and known.probe == row.probe:  # what another probe read before is history
+            columns.setdefault(row.device, []).append(_column(row, now, row.agent in silent))
     wanted = orders.devices.values() if device is None else filter(None, [orders.devices.get(device)])
     return [Watched(one, tuple(columns.get(one.device, ())), one.agent in silent) for one in wanted]
 

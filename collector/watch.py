@@ -1,17 +1,19 @@
 """The collector's own watch: rungs decided when they are due, silence and disk judged, orders and requests refreshed.
 
-One thread. `wake` decides rungs at once, because a first rung is due the moment its incident is opened.
+One thread. `wake` decides rungs at once, because a first rung is due the moment its incident is opened; however often
+it comes, everything else has its turn twice a second.
 """
 
 import logging
 import threading
 from collections.abc import Callable
 
-from collector.climb import decide_due
+from collector.climb import catch_up, decide_due
 from collector.judge import Judge
 from collector.office import Books, Office
 from collector.outbox import Outbox
 from collector.requests import Requests
+from model.errors import StoreError
 
 log = logging.getLogger(__name__)
 _BEAT_S = 0.5
@@ -27,6 +29,7 @@ class Watch:
             lambda: books.refresh(office),
             judge.look,
             requests.refresh,
+            lambda: catch_up(office.desk(), office.clock.wall()),
             self.decide,
         )
         self._wake = threading.Event()
@@ -53,6 +56,7 @@ class Watch:
         decided = 0
         while found := decide_due(self._office.desk(), self._office.clock.wall()):
             decided += found
+            self.beat = self._office.clock.boot()  # a room full of faults takes its time
         if decided:
             self._outbox.wake()
 
@@ -63,18 +67,24 @@ class Watch:
         self._outbox.wake()
 
     def _run(self) -> None:
+        clock = self._office.clock
+        turn_at = clock.boot()
         while not self._stopped:
-            if self._wake.wait(timeout=_BEAT_S):
-                self._wake.clear()
+            self._wake.wait(timeout=max(0.0, turn_at - clock.boot()))
+            self._wake.clear()
+            if clock.boot() < turn_at:
                 _guarded(self.decide)
                 self._outbox.wake()
             else:
                 self.turn()
-            self.beat = self._office.clock.boot()
+                turn_at = clock.boot() + _BEAT_S
+            self.beat = clock.boot()
 
 
 def _guarded(part: Callable[[], object]) -> None:
     try:
         part()
+    except StoreError as error:
+        log.warning("the watch waits for the store: %s", error)
     except Exception:
         log.exception("a part of the collector's watch failed; it is tried again within a second")

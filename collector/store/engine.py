@@ -4,7 +4,7 @@ import contextlib
 import errno
 import sqlite3
 import threading
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +67,13 @@ class Store:
 
     def _connect(self, **options: Any) -> sa.Connection:
         return self.engine.connect().execution_options(**options)
+
+    def hold(self, connection: sa.Connection, names: Iterable[str]) -> None:
+        """Wait for whoever holds one of these names, and hold them until our transaction ends: for what has no row to lock
+        yet. Embedded, a transaction that writes is alone anyway."""
+        for name in () if self.embedded else sorted(names):
+            key = sa.func.hashtextextended(name, 0)
+            connection.execute(sa.select(sa.func.pg_advisory_xact_lock(key)))
 
     def renumber(self, connection: sa.Connection) -> None:
         """After rows were written with numbers of their own: let the next numbers come after them."""

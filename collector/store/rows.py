@@ -51,7 +51,8 @@ def _values(one: Incident) -> dict[str, Any]:
 
 
 def latest_of(connection: sa.Connection, keys: Iterable[Key]) -> dict[Key, Incident]:
-    """The newest incident of each key, open or not; absent where there never was one."""
+    """The newest incident of each key, open or not; absent where there never was one. Nobody else changes them before our
+    transaction ends."""
     found: dict[Key, Incident] = {}
     wanted = list(keys)
     for start in range(0, len(wanted), 200):
@@ -61,18 +62,19 @@ def latest_of(connection: sa.Connection, keys: Iterable[Key]) -> dict[Key, Incid
             .where(sa.tuple_(incident.c.device, incident.c.rule, incident.c.instance).in_(part))
             .group_by(incident.c.device, incident.c.rule, incident.c.instance)
         )
-        for row in connection.execute(sa.select(incident).where(incident.c.incident.in_(newest))):
+        query = sa.select(incident).where(incident.c.incident.in_(newest)).order_by(incident.c.incident)
+        for row in connection.execute(query.with_for_update()):
             one = incident_of(row)
             found[one.key] = one
     return found
 
 
 def open_of(connection: sa.Connection, agent: str | None = None) -> list[Incident]:
-    """The open incidents, of one agent or all, oldest first."""
+    """The open incidents, of one agent or all, oldest first. Nobody else changes them before our transaction ends."""
     query = sa.select(incident).where(incident.c.state == State.OPEN.value).order_by(incident.c.incident)
     if agent is not None:
         query = query.where(incident.c.agent == agent)
-    return [incident_of(row) for row in connection.execute(query)]
+    return [incident_of(row) for row in connection.execute(query.with_for_update())]
 
 
 def one(connection: sa.Connection, number: int, *, lock: bool = False) -> Incident | None:
@@ -112,9 +114,13 @@ def transitions_of(connection: sa.Connection, number: int) -> list[tuple[Transit
     ]
 
 
-def steps_of(connection: sa.Connection, numbers: Sequence[int]) -> dict[tuple[int, int], list[Step]]:
-    """The rungs of these incidents by (incident, round), in the order of their numbers."""
+def steps_of(
+    connection: sa.Connection, numbers: Sequence[int], *, lock: bool = False
+) -> dict[tuple[int, int], list[Step]]:
+    """The rungs of these incidents by (incident, round), in the order of their numbers. With `lock`, nobody else decides
+    one before our transaction ends."""
     query = sa.select(rung).where(rung.c.incident.in_(numbers)).order_by(rung.c.number)
+    query = query.with_for_update() if lock else query
     found: dict[tuple[int, int], list[Step]] = {}
     for row in connection.execute(query):
         step = Step(row.rung, row.number, row.ladder, row.due_at, row.decided_at, row.decided_by)
@@ -123,7 +129,7 @@ def steps_of(connection: sa.Connection, numbers: Sequence[int]) -> dict[tuple[in
 
 
 def replace_undecided(connection: sa.Connection, now: Incident, steps: Iterable[Step]) -> None:
-    """Let the undecided rungs of the incident's round be exactly the undecided of `steps`."""
+    """Let the undecided rungs of the incident be exactly the undecided of `steps`, in its present round."""
     drop_undecided(connection, now)
     rows = [
         {
@@ -138,10 +144,8 @@ def replace_undecided(connection: sa.Connection, now: Incident, steps: Iterable[
 
 
 def drop_undecided(connection: sa.Connection, now: Incident) -> None:
-    """Nothing more is to be climbed."""
-    connection.execute(
-        sa.delete(rung).where(rung.c.incident == now.incident, rung.c.round == now.round, rung.c.decided_at.is_(None))
-    )
+    """Nothing more is to be climbed, in any round."""
+    connection.execute(sa.delete(rung).where(rung.c.incident == now.incident, rung.c.decided_at.is_(None)))
 
 
 def claim_step(connection: sa.Connection, now: Incident, step: Step, at: float, by: str) -> bool:

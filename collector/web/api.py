@@ -4,6 +4,7 @@ header X-CSRF-Token. What went wrong is `{"error": "sentence"}`."""
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Query
+from fastapi.security import HTTPBearer
 
 from collector import actions, duty, views
 from collector.actions import NoSuch
@@ -26,7 +27,8 @@ def _errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
     return {status: {"model": answers.Error, "description": _SAYS[status]} for status in (*statuses, 422, 503)}
 
 
-router = APIRouter(prefix="/api/v1", dependencies=[Depends(may_read)])
+_BEARER = HTTPBearer(auto_error=False, description="a person's token: `watchkeeper collector token person NAME`")
+router = APIRouter(prefix="/api/v1", dependencies=[Depends(may_read), Depends(_BEARER)])
 
 
 @router.get("/incidents", responses=_errors(401))

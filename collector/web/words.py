@@ -11,7 +11,7 @@ from collector.duty import audience
 from collector.i18n import marked, translator
 from collector.incidents import Incident
 from collector.ladder import Step
-from collector.messages import LEVELS, clock_time, in_words, span, title_of
+from collector.messages import LEVELS, clock_time, in_words, limit_in_words, span, title_of
 from collector.orders import Orders
 from collector.views import Column
 from model.quantity import BYTE, QUANTITIES, SECOND
@@ -69,17 +69,10 @@ CATEGORIES = {
     "service": marked("Service"),
     "watchkeeper": marked("Watchkeeper"),
 }
-LIMITS = {
-    "above": marked("above"),
-    "below": marked("below"),
-    "outside": marked("outside"),
-    "is": marked("is"),
-    "missing": marked("missing"),
-}
 LANES = {"events": marked("events"), "readings": marked("readings")}
 _ALL: Mapping[str, Mapping[str, str]] = {
     "level": LEVELS, "reason": REASONS, "kind": KINDS, "state": STATES, "notice": NOTICES, "category": CATEGORIES,
-    "lane": LANES, "limit": LIMITS,
+    "lane": LANES,
 }  # fmt: skip
 _DAY_S = 86_400
 
@@ -158,12 +151,8 @@ class Words:
         return in_words(value, quantity, translator(self.language))
 
     def limit(self, expects: str) -> str:
-        """A limit as the rule has it: its first word, and the states of an `is`, in the reader's language."""
-        word, _, rest = expects.partition(" ")
-        if word == "is":
-            either = self.say("or")
-            rest = f" {either} ".join(self.say(state) for state in rest.split(" or "))
-        return f"{self.of('limit', word)} {rest}".strip()
+        """A limit as the rule has it, in the reader's language."""
+        return limit_in_words(expects, self.say)
 
     def long(self, seconds: float) -> str:
         """A span that may be of days."""

@@ -232,7 +232,7 @@ def test_a_full_disk_found_out_while_writing_is_answered_503_and_loses_nothing(
         raise StoreFull("the store's disk is full")
 
     with monkeypatch.context() as patched:
-        patched.setattr("collector.journal._insert", full)
+        patched.setattr("collector.journal.Journal._insert", full)
         assert door.push().status_code == 503
     assert door.rows()["lane"] == []
     assert door.push().status_code == 200

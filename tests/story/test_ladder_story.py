@@ -261,16 +261,13 @@ def test_the_agent_s_whole_set_reconciles_what_was_missed(world: World) -> None:
 
 def test_a_silent_agent_is_an_incident_by_itself_and_its_devices_faults_stand(world: World) -> None:
     world.push(world.verdict(Level.CRITICAL))
-    world.judge.look()
-    world.advance(1)
-    world.judge.look()
-    world.beat()
+    world.look(1)
     silent = world.incidents()[-1]
     assert (silent.device, silent.rule, silent.open) == ("room-1", "watchkeeper.agent-silent", True)
     assert world.incidents()[0].open
 
     world.push(world.standing(world.verdict(Level.CRITICAL)))
-    world.judge.look()
+    world.look(0.1)
     assert [one.open for one in world.incidents()] == [True, False]
 
 
@@ -278,8 +275,10 @@ def test_a_collector_that_was_away_blames_no_agent_for_it(world: World) -> None:
     world.push(world.verdict(Level.OK))
     world.clock.advance(minutes=180)
     world.start()
-    world.judge.look()
+    world.look(0.7)
     assert world.incidents() == []
+    world.look(0.2)  # but now it had its time
+    assert [one.rule for one in world.incidents()] == ["watchkeeper.agent-silent"]
 
 
 def test_an_incident_whose_device_is_gone_is_withdrawn_and_told(world: World) -> None:

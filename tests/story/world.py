@@ -21,6 +21,7 @@ from collector.store import rows
 from collector.store.engine import Store
 from collector.store.migrate import migrate
 from collector.store.schema import incident, tally
+from model.batch import Document
 from model.clock import FakeClock
 from model.verdict import Event, Evidence, Level, Standing, Verdict
 from model.wire import decode_push, encode_event
@@ -83,7 +84,7 @@ class World:
     clock: FakeClock = field(default_factory=lambda: FakeClock(now=NOON))
     told: list[Told] = field(default_factory=list)
     broken: set[str] = field(default_factory=set)
-    seq: int = 0
+    seqs: dict[tuple[str, str], int] = field(default_factory=dict)
     epoch: str = "epoch-1"
 
     def __post_init__(self) -> None:
@@ -96,7 +97,7 @@ class World:
         """Start the collector over what is in the store: also what a restart does."""
         orders = make_orders(read_texts(self.inventory, self.contacts, self.ladders))
         self.office = Office(self.store, self.clock, orders, "http://room")
-        self.outbox = Outbox(self.office, self._open, workers=1)
+        self.outbox = Outbox(self.office, self._open)
         self.journal = Journal(self.store, self.office, self.clock, lambda: None)
         self.judge = Judge(self.office, reserve_bytes=0)
         self.journal.recover()
@@ -131,13 +132,14 @@ class World:
         )
         return Verdict(uuid.uuid4().hex, device, rule, instance, level, self.clock.boot() - age_s, evidence)
 
-    def body(self, *events: Event, more: bool = False, wrong_by_s: float = 0.0, first: int | None = None) -> bytes:
+    def body(self, *events: Event, more: bool = False, wrong_by_s: float = 0.0, agent: str = "room-1") -> bytes:
         """A push of events as an agent would send it now."""
-        start = self.seq + 1 if first is None else first
+        lane = (agent, self.epoch)
+        start = self.seqs.get(lane, 0) + 1
         items = [{"seq": start + n, **encode_event(event, self.clock.boot())} for n, event in enumerate(events)]
-        self.seq = max(self.seq, start + len(events) - 1)
+        self.seqs[lane] = start + len(events) - 1
         push = {
-            "protocol": 1, "agent": "room-1", "epoch": self.epoch, "lane": "events", "more": more,
+            "protocol": 1, "agent": agent, "epoch": self.epoch, "lane": "events", "more": more,
             "sent_at": self.clock.wall() + wrong_by_s, "items": items,
         }  # fmt: skip
         return json.dumps(push).encode()
@@ -167,6 +169,19 @@ class World:
             self.clock.advance(min(step_s, left))
             left -= step_s
             self.beat()
+
+    def look(self, minutes: float) -> None:
+        """Let time pass, the collector's own judge looking every few seconds."""
+        for _ in range(int(minutes * 12)):
+            self.clock.advance(5)
+            self.judge.look()
+            self.beat()
+
+    def adopt(self, inventory: str | None = None, contacts: str | None = None, rules: str = "") -> None:
+        """The operator changes the books."""
+        books = read_texts(inventory or self.inventory, contacts or self.contacts, self.ladders)
+        self.office.adopt(make_orders(books, (Document("own.yml", rules),) if rules else ()))
+        self.beat()
 
     def act(self, action: Callable[..., Incident], number: int, person: str = "day", note: str = "") -> Incident:
         """A person acts on an incident."""

@@ -108,7 +108,7 @@ def test_the_console_shows_who_and_what_and_obeys_no_escape_sequences() -> None:
     stream = io.StringIO()
     channel = open_channel(Address(Via.CONSOLE), Secrets(environ={}), FakeClock(), stream)
     assert channel.send(Message("k", "wang.lei", "Fan \x1b[2J stopped", "one\ntwo\r三")).delivered
-    assert stream.getvalue() == "--- to wang.lei: Fan \ufffd[2J stopped\none\ntwo\ufffd三\n"
+    assert stream.getvalue() == "--- to wang.lei: Fan \ufffd[2J stopped\n    one\n    two\ufffd三\n"
 
 
 def test_a_closed_console_is_a_receipt() -> None:

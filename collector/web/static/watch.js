@@ -29,44 +29,42 @@ function tick() {
 // Somebody who is writing a note, or has opened a form, must not lose it.
 const busy = () => document.querySelector("main details[open], main input:focus, main button:focus") !== null;
 
-let loading = false;
-let again = false;
-let loadedLast = 0;
+// A change of incidents is shown within two seconds, readings within ten: they change all the time.
+const GAPS = { incidents: 2000, readings: 10000 };
+let startedLast = 0;
+let due = Infinity;
+let timer;
+
+function soon(gap) {
+  const at = Math.max(performance.now(), startedLast + gap);
+  if (at >= due) return;
+  clearTimeout(timer);
+  due = at;
+  timer = setTimeout(load, at - performance.now());
+}
 
 async function load() {
-  if (loading) {
-    again = true;
-    return;
-  }
+  due = Infinity;
+  startedLast = performance.now();
   if (busy()) {
     document.getElementById("changed").hidden = false;
     return;
   }
-  loading = true;
   try {
-    await new Promise((resolve) => setTimeout(resolve, Math.max(0, loadedLast + 2000 - performance.now())));
     const response = await fetch(location.href, { headers: { accept: "text/html" } });
     if (!response.ok) throw new Error(String(response.status));
     const fresh = new DOMParser().parseFromString(await response.text(), "text/html");
-    if (!busy()) {
-      for (const part of ["main", ".clock", "title"]) {
-        document.querySelector(part).replaceWith(document.adoptNode(fresh.querySelector(part)));
-      }
-      skew = Number(fresh.body.dataset.now);
-      since = performance.now();
+    if (busy()) return soon(GAPS.incidents);
+    for (const part of ["main", ".clock", "title"]) {
+      document.querySelector(part).replaceWith(document.adoptNode(fresh.querySelector(part)));
     }
+    skew = Number(fresh.body.dataset.now);
+    since = performance.now();
     lost(false);
   } catch {
     lost(true);
-  } finally {
-    loadedLast = performance.now();
-    loading = false;
-    tick();
   }
-  if (again) {
-    again = false;
-    load();
-  }
+  tick();
 }
 
 function lost(whether) {
@@ -76,11 +74,11 @@ function lost(whether) {
 const follow = document.body.dataset.follow.split(" ").filter(Boolean);
 if (follow.length) {
   const events = new EventSource("/events");
-  for (const name of follow) events.addEventListener(name, load);
+  for (const name of follow) events.addEventListener(name, () => soon(GAPS[name]));
   events.onerror = () => lost(true);
   events.onopen = () => {
     lost(false);
-    if (performance.now() - loadedAt > 5000) load(); // we may have missed something while we were away
+    if (performance.now() - loadedAt > 5000) soon(GAPS.incidents); // we may have missed something while we were away
   };
 }
 setInterval(tick, 1000);

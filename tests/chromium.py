@@ -1,0 +1,120 @@
+"""Chromium, spoken to over a pipe (the DevTools protocol), for tests that click as a person does."""
+
+import itertools
+import json
+import os
+import shutil
+import subprocess
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+PROGRAM = shutil.which("chromium")
+QUIET = (
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage", "--hide-scrollbars",
+)  # fmt: skip
+PATIENCE_S = 30.0
+
+
+class Chromium:
+    """One browser with one page. Cookies stay as long as it lives."""
+
+    def __init__(self, folder: Path) -> None:
+        assert PROGRAM
+        theirs_in, self._out = os.pipe()
+        self._in, theirs_out = os.pipe()
+        command = [PROGRAM, *QUIET, f"--user-data-dir={folder / 'profile'}", "--remote-debugging-pipe", "about:blank"]
+        shell = f'exec "$@" 3<&{theirs_in} 4>&{theirs_out}'  # the numbers the browser looks for
+        self._log = (folder / "chromium.log").open("wb")
+        self._process = subprocess.Popen(
+            ["bash", "-c", shell, "chromium", *command],
+            pass_fds=(theirs_in, theirs_out), stdout=self._log, stderr=self._log,
+        )  # fmt: skip
+        os.close(theirs_in)
+        os.close(theirs_out)
+        self._numbers = itertools.count(1)
+        self._rest = b""
+        self._session: dict[str, str] = {}
+        target = self.ask("Target.createTarget", url="about:blank")["targetId"]
+        self._session = {"sessionId": self.ask("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._session = {}
+        self.ask("Browser.close")
+        self._process.wait(timeout=PATIENCE_S)
+        os.close(self._out)
+        os.close(self._in)
+        self._log.close()
+
+    def ask(self, method: str, **parameters: Any) -> Any:
+        """One command of the protocol, and its result."""
+        number = next(self._numbers)
+        message = {"id": number, "method": method, "params": parameters, **self._session}
+        os.write(self._out, json.dumps(message).encode() + b"\0")
+        while (said := self._next()).get("id") != number:
+            pass  # events, which nobody here waits for
+        assert "error" not in said, f"{method}: {said['error']}"
+        return said["result"]
+
+    def _next(self) -> dict[str, Any]:
+        while b"\0" not in self._rest:
+            part = os.read(self._in, 1 << 16)
+            assert part, "chromium has gone; see chromium.log"
+            self._rest += part
+        message, _, self._rest = self._rest.partition(b"\0")
+        found: dict[str, Any] = json.loads(message)
+        return found
+
+    def open(self, url: str) -> None:
+        """Go there, and wait until the page stands."""
+        self.ask("Page.navigate", url=url)
+        self.until("document.readyState === 'complete' && location.href !== 'about:blank'")
+
+    def run(self, script: str) -> Any:
+        """The value of a JavaScript expression in the page."""
+        said = self.ask("Runtime.evaluate", expression=script, returnByValue=True)
+        assert "exceptionDetails" not in said, said
+        return said["result"].get("value")
+
+    def until(self, condition: str) -> None:
+        """Wait for a JavaScript condition to hold. While a page is being replaced, nothing does."""
+        end = time.monotonic() + PATIENCE_S
+        while not self._holds(condition):
+            assert time.monotonic() < end, f"never came true: {condition}\n{self.text()}"
+            time.sleep(0.05)
+
+    def _holds(self, condition: str) -> bool:
+        try:
+            return bool(self.run(condition))
+        except AssertionError:
+            return False
+
+    def text(self) -> str:
+        """What a person reads, in one line."""
+        return " ".join(str(self.run("document.body.innerText")).split())
+
+    def until_reads(self, text: str) -> None:
+        """Wait for a text to stand on the page."""
+        self.until(f"document.body.innerText.replace(/\\s+/g, ' ').includes({json.dumps(text)})")
+
+    def click(self, label: str) -> None:
+        """Click the first button, summary or link with that text."""
+        place = f"[...document.querySelectorAll('button, summary, a')].find(e => e.innerText.trim() === {json.dumps(label)})"
+        self.until(f"{place} !== undefined")
+        box = self.run(
+            f"(() => {{ const e = {place}; e.scrollIntoView({{block: 'center'}}); const r = e.getBoundingClientRect(); return [r.x + r.width / 2, r.y + r.height / 2]; }})()"
+        )
+        for kind in ("mousePressed", "mouseReleased"):
+            self.ask("Input.dispatchMouseEvent", type=kind, x=box[0], y=box[1], button="left", clickCount=1)
+
+    def resize(self, width: int, height: int) -> None:
+        """Another screen."""
+        mobile = width < 600
+        self.ask("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=mobile)

@@ -1,0 +1,228 @@
+"""A collector in a test's folder: the starter books, a clock that moves when told to, and agents that speak through the
+journal. Nothing runs by itself."""
+
+import asyncio
+import contextlib
+import functools
+import html
+import itertools
+import re
+import socket
+import tempfile
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import httpx
+import uvicorn
+
+from channels.ports import Message, Receipt
+from collector.bookkeeping import read_books
+from collector.climb import decide_due
+from collector.ingest import Ingest
+from collector.journal import Answer, Journal, Waiting
+from collector.metrics import Metrics
+from collector.office import Office
+from collector.orders import Orders, make_orders
+from collector.outbox import Outbox
+from collector.requests import Requests
+from collector.store.engine import Store
+from collector.store.migrate import migrate
+from collector.web.app import Front, build_app
+from model.batch import Block, Frame, Item, Lane, Push, Tombstone
+from model.clock import FakeClock
+from model.quantity import QUANTITIES
+from model.reading import Series, Value
+from model.verdict import Event, Evidence, Level, Verdict
+
+ROOT = Path(__file__).resolve().parents[1]
+Readings = Mapping[tuple[str, str, str], Value]
+"""(quantity, instance, label) -> value."""
+
+NIGHT = 1_795_201_200.0  # 2026-11-21 03:00:00 at the site, 2026-11-20 19:00:00 UTC
+
+
+@functools.cache
+def _orders() -> Orders:
+    return make_orders(read_books(ROOT / "configs"))
+
+
+@functools.cache
+def _empty_store() -> bytes:
+    """An embedded store right after its migration, so that only the first test waits for one."""
+    with tempfile.TemporaryDirectory() as folder:
+        store = Store(f"sqlite:///{folder}/empty.db")
+        migrate(store)
+        store.close()
+        return Path(folder, "empty.db").read_bytes()
+
+
+class Room:
+    """An office on a store of its own; `agent` is the starter books' room-1."""
+
+    def __init__(self, folder: Path, url: str = "") -> None:
+        self.clock = FakeClock(NIGHT)
+        if not url:
+            (folder / "collector.db").write_bytes(_empty_store())
+        self.store = Store(url or f"sqlite:///{folder / 'collector.db'}")
+        if url:
+            migrate(self.store)
+        self.office = Office(self.store, self.clock, _orders(), "https://watch.example")
+        self.requests = Requests(self.store)
+        self.journal = Journal(self.store, self.office, self.clock, lambda: None)
+        self.ingest = Ingest(self.office, self.journal, self.requests, lambda: False)
+        self.metrics = Metrics(self.office, self.journal, self.ingest)
+        self.front = build_app(self.office, self.ingest, self.metrics, ["watch.example"])
+        self._seqs = {lane: itertools.count(1) for lane in Lane}
+        self._blocks: dict[tuple[str, tuple[tuple[str, str, str], ...]], Block] = {}
+        self._ids = itertools.count(1)
+        self._numbers = itertools.count(1)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.store.close()
+
+    def push(self, lane: Lane, bodies: Sequence[Event | Frame | Tombstone], blocks: Sequence[Block] = ()) -> Answer:
+        items = tuple(Item(next(self._seqs[lane]), body) for body in bodies)
+        push = Push("room-1", "epoch-1", lane, self.clock.wall(), "", blocks=tuple(blocks), items=items)
+        answers: list[Answer] = []
+        self.journal.turn([Waiting(push, b"{}", self.clock.wall(), answers.append)])
+        assert isinstance(answers[0], int), answers[0]
+        assert not self.journal.faults
+        return answers[0]
+
+    def read(self, device: str, readings: Readings, every_s: float = 30.0, age_s: float = 0.0) -> None:
+        """The agent's probe has swept a device."""
+        key = (device, tuple(readings))
+        declared = key in self._blocks
+        if not declared:
+            series = tuple(Series(device, *words) for words in readings)
+            self._blocks[key] = Block(
+                next(self._numbers), device, self.office.orders.devices[device].probe, every_s, series
+            )
+        frame = Frame(self._blocks[key].block, self.clock.wall() - age_s, tuple(readings.values()))
+        self.push(Lane.READINGS, [frame], () if declared else [self._blocks[key]])
+
+    def read_everything(self, turn: int = 0) -> None:
+        """One reading of every quantity there is: of the room's, of power's, of a server's."""
+        for device, first in (("sensor-cold-aisle", "temperature"), ("ups-1", "output"), ("app-server-1", "")):
+            readings: dict[tuple[str, str, str], Value] = {}
+            for quantity in QUANTITIES.values():
+                if quantity.name.startswith(first):
+                    value: Value = quantity.states[0] if quantity.states else 50.0 + turn
+                    readings[quantity.name, "", ""] = value
+            self.read(device, readings)
+
+    def move(self, device: str, location: str) -> None:
+        """New orders: a device stands elsewhere."""
+        orders = self.office.orders
+        moved = replace(orders.devices[device], location=location)
+        self.office.adopt(replace(orders, devices={**orders.devices, device: moved}))
+
+    def read_otherwise(self, device: str, probe: str) -> None:
+        """New orders: another probe reads a device."""
+        orders = self.office.orders
+        changed = replace(orders.devices[device], probe=probe)
+        self._blocks.clear()
+        self.office.adopt(replace(orders, devices={**orders.devices, device: changed}))
+
+    def remove(self, device: str) -> None:
+        """New orders: a device is gone."""
+        orders = self.office.orders
+        left = {name: one for name, one in orders.devices.items() if name != device}
+        self.office.adopt(replace(orders, devices=left))
+
+    def skip(self, lane: Lane, items: int) -> None:
+        """Items that never come."""
+        for _ in range(items):
+            next(self._seqs[lane])
+
+    def push_nothing(self) -> None:
+        """A sign of life."""
+        self.push(Lane.READINGS, [])
+
+    def say(self, device: str, rule: str, level: Level, evidence: Evidence, instance: str = "") -> None:
+        """The agent's rule has changed its mind."""
+        since = self.clock.wall()
+        self.push(Lane.EVENTS, [Verdict(f"v{next(self._ids)}", device, rule, instance, level, since, evidence)])
+
+    def heat(self, level: Level = Level.CRITICAL, value: float = 31.5) -> None:
+        """The cold aisle is too hot, or not any more."""
+        expects = "outside 18 .. 27 °C" if level is Level.CRITICAL else "outside 21 .. 23 °C"
+        evidence = Evidence("temperature.ambient", value, expects, first_value=value, first_at=self.clock.wall() - 60)
+        self.say("sensor-cold-aisle", "environment.temperature", level, evidence)
+
+    def climb(self) -> None:
+        """Decide the rungs that are due now."""
+        while decide_due(self.office.desk(), self.clock.wall()):
+            pass
+
+    def deliver(self, *unreached: str) -> None:
+        """Send what the outbox holds; these persons cannot be reached."""
+        outbox = Outbox(self.office, lambda _: _Sender(unreached))
+        outbox.deliver()
+        outbox.stop()
+
+
+def words(page: str) -> str:
+    """What a person reads of a page: its text, in one line."""
+    body = re.sub(r"<(head|script|svg).*?</\1>", "", page, flags=re.DOTALL)
+    return " ".join(html.unescape(re.sub(r"<[^>]+>", " ", body)).split())
+
+
+@dataclass(frozen=True)
+class _Sender:
+    """Every channel at once: delivers to all but those who cannot be reached."""
+
+    unreached: tuple[str, ...]
+
+    def send(self, message: Message) -> Receipt:
+        if message.person in self.unreached:
+            return Receipt(delivered=False, detail="HTTP 503")
+        return Receipt(delivered=True, detail="accepted")
+
+
+class _Asgi(httpx.BaseTransport):
+    """A request to an application in this process, each in a loop of its own."""
+
+    def __init__(self, app: Front) -> None:
+        self._app = httpx.ASGITransport(app)
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        return asyncio.run(
+            self._answer(httpx.Request(request.method, request.url, headers=request.headers, content=request.read()))
+        )
+
+    async def _answer(self, request: httpx.Request) -> httpx.Response:
+        answer = await self._app.handle_async_request(request)
+        return httpx.Response(answer.status_code, headers=answer.headers, content=await answer.aread())
+
+
+def browser(app: Front, base: str = "http://127.0.0.1:8760") -> httpx.Client:
+    """Keeps cookies as a browser does, and follows no redirect."""
+    return httpx.Client(transport=_Asgi(app), base_url=base)
+
+
+@contextlib.contextmanager
+def serving(front: Front) -> Iterator[str]:
+    """The application on a port of this machine, by the server that runs it in earnest; its URL."""
+    config = uvicorn.Config(front, port=0, log_level="warning", access_log=False, lifespan="off", ws="none")
+    server = uvicorn.Server(config)
+    listener = socket.create_server(("127.0.0.1", 0))
+    thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    finally:
+        front.close()
+        server.should_exit = True
+        thread.join(timeout=10)
+        listener.close()
+        assert not thread.is_alive()

@@ -1,0 +1,273 @@
+"""/api/v1: every operation, its documented errors, and the tick of /events."""
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from collector import tokens
+from collector.tokens import Kind
+from collector.web.events import Ticker
+from model.batch import Lane, Tombstone
+from model.reading import Missing, Reason
+from model.verdict import Evidence, Level
+from tests.collector_room import NIGHT, Room, browser
+
+
+@pytest.fixture
+def room(tmp_path: Path) -> Iterator[Room]:
+    with Room(tmp_path) as room:
+        yield room
+
+
+@pytest.fixture
+def web(room: Room) -> Iterator[httpx.Client]:
+    text = tokens.mint(room.store, Kind.PERSON, "wang.lei", room.clock.wall())
+    with browser(room.front) as client:
+        client.headers["authorization"] = f"Bearer {text}"
+        yield client
+
+
+def get(web: httpx.Client, path: str) -> Any:
+    said = web.get(f"/api/v1/{path}")
+    assert said.status_code == 200, said.text
+    return said.json()
+
+
+def test_an_open_incident_with_its_next_rung(room: Room, web: httpx.Client) -> None:
+    room.heat()
+    room.climb()
+    room.deliver()
+    room.clock.advance(minutes=4)
+    (one,) = get(web, "incidents")["incidents"]
+    assert one["title"] == "Room temperature out of range"
+    assert (one["level"], one["verdict"], one["state"], one["clause"]) == (
+        "critical",
+        "critical",
+        "open",
+        "3.6, 4.2.5.1",
+    )
+    assert (one["began_at"], one["unresolved_s"]) == (NIGHT, 240.0)
+    assert (one["quantity"], one["value"], one["expects"]) == ("temperature.ambient", 31.5, "outside 18 .. 27 °C")
+    assert (one["reached"], one["next"]["rung"], one["next_in_s"]) == ("duty", "owner", 360.0)
+    assert one["next"]["people"] == ["王磊"]
+    (told,) = one["told"]
+    assert (told["person"], told["kind"], told["rung"], told["state"]) == ("sun.tao", "page", "duty", "delivered")
+    assert told["tries"] == [{"at": NIGHT, "channel": "console", "delivered": True, "detail": "accepted"}]
+
+
+def test_incidents_by_state_and_page(room: Room, web: httpx.Client) -> None:
+    for device in ("ups-1", "crac-1", "sensor-hot-aisle"):
+        room.say(device, "device.alarm", Level.WARNING, Evidence("device.alarm", "warning"))
+    room.say("crac-1", "device.alarm", Level.OK, Evidence("device.alarm", "ok"))
+    assert [one["incident"] for one in get(web, "incidents")["incidents"]] == [3, 1]
+    assert [one["incident"] for one in get(web, "incidents?state=resolved")["incidents"]] == [2]
+    first = get(web, "incidents?state=all&limit=2")
+    assert ([one["incident"] for one in first["incidents"]], first["cursor"]) == ([3, 2], 2)
+    second = get(web, f"incidents?state=all&limit=2&cursor={first['cursor']}")
+    assert ([one["incident"] for one in second["incidents"]], second["cursor"]) == ([1], None)
+
+
+def test_a_whole_story(room: Room, web: httpx.Client) -> None:
+    room.heat(Level.WARNING)
+    room.climb()
+    room.heat(Level.OK, 22.0)
+    room.clock.advance(60)
+    room.heat()
+    story = get(web, "incidents/1")
+    assert [(one["kind"], one["by"]) for one in story["timeline"]] == [
+        ("opened", "agent:room-1"), ("resolved", "agent:room-1"), ("reopened", "agent:room-1"),
+    ]  # fmt: skip
+    assert [(rung["round"], rung["rung"], rung["decided_by"]) for rung in story["rungs"]] == [
+        (1, "duty", "clock"), (2, "duty", None), (2, "owner", None), (2, "on-site", None), (2, "vendor", None),
+    ]  # fmt: skip
+    assert story["rungs"][3]["people"] == ["王磊", "周刚"]
+    assert {notice["kind"] for notice in story["told"]} == {"page", "recovered"}
+
+
+def test_a_person_acts(room: Room, web: httpx.Client) -> None:
+    room.heat()
+    room.climb()
+    acknowledged = web.post("/api/v1/incidents/1/acknowledge", json={"note": "mine"})
+    assert acknowledged.status_code == 200
+    assert acknowledged.json()["acknowledged_by"] == "wang.lei"
+    assert acknowledged.json()["timeline"][-1]["by"] == "person:wang.lei"
+    escalated = web.post("/api/v1/incidents/1/escalate", json={}).json()
+    assert (escalated["reached"], escalated["next"]["rung"]) == ("owner", "on-site")
+    for _ in ("on-site", "vendor"):
+        web.post("/api/v1/incidents/1/escalate", json={})
+    refused = web.post("/api/v1/incidents/1/escalate", json={})
+    assert (refused.status_code, refused.json()) == (409, {"error": "incident 1 stands on its last rung already"})
+
+
+def test_a_conflict_is_told_and_changes_nothing(room: Room, web: httpx.Client) -> None:
+    room.heat()
+    before = get(web, "incidents/1")
+    refused = web.post("/api/v1/incidents/1/resolve", json={"note": "done"})
+    assert refused.status_code == 409
+    assert "the latest verdict is still critical" in refused.json()["error"]
+    assert get(web, "incidents/1") == before
+    room.heat(Level.OK, 22.0)
+    over = web.post("/api/v1/incidents/1/acknowledge", json={})
+    assert (over.status_code, over.json()["error"]) == (
+        409,
+        "incident 1 is resolved already; it cannot be acknowledged",
+    )
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "incidents/7", 404), ("POST", "incidents/7/acknowledge", 404), ("GET", "devices/none", 404),
+        ("POST", "devices/none/poll", 404), ("GET", "devices/none/history?quantity=uptime", 404), ("GET", "nothing", 404),
+        ("GET", "incidents?limit=0", 422), ("GET", "incidents?state=odd", 422), ("GET", "incidents/x", 422),
+        ("GET", "devices/ups-1/history", 422), ("DELETE", "incidents/7", 405),
+    ],
+)  # fmt: skip
+def test_errors_are_sentences(web: httpx.Client, method: str, path: str, status: int) -> None:
+    said = web.request(method, f"/api/v1/{path}", json={} if method == "POST" else None)
+    assert said.status_code == status
+    assert list(said.json()) == ["error"]
+    assert said.json()["error"]
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b'{"note": 5}', b'{"note": "' + b"x" * 1001 + b'"}'])
+def test_a_body_that_does_not_fit(room: Room, web: httpx.Client, body: bytes) -> None:
+    room.heat()
+    said = web.post("/api/v1/incidents/1/acknowledge", content=body, headers={"content-type": "application/json"})
+    assert said.status_code == 422
+    assert get(web, "incidents/1")["acknowledged_by"] is None
+
+
+def test_devices_with_readings_and_reasons(room: Room, web: httpx.Client) -> None:
+    readings = {("battery.charge", "", ""): 97.0, ("input.voltage", "1", "phase 1"): Missing(Reason.TIMEOUT, "2 s")}
+    room.read("ups-1", readings, age_s=4.0)
+    room.clock.advance(10)
+    devices = {one["device"]: one for one in get(web, "devices")}
+    assert devices["ups-1"]["stale"] is False
+    assert devices["ups-1"]["read_at"] == NIGHT - 4.0
+    assert (devices["crac-1"]["stale"], devices["crac-1"]["read_at"]) == (True, None)
+    detail = get(web, "devices/ups-1")
+    assert (detail["owner"], detail["vendor"], detail["category"]) == ("chen.jing", "ups-vendor", "ups")
+    charge, voltage = detail["readings"]
+    assert (charge["value"], charge["unit"], charge["missing"], charge["age_s"]) == (97.0, "%", None, 14.0)
+    assert (voltage["value"], voltage["missing"], voltage["detail"], voltage["label"]) == (
+        None,
+        "timeout",
+        "2 s",
+        "phase 1",
+    )
+    room.clock.advance(36)
+    assert all(reading["stale"] for reading in get(web, "devices/ups-1")["readings"]), "the agent is silent"
+
+
+def test_history(room: Room, web: httpx.Client) -> None:
+    for value in (1.0, Missing(Reason.HUNG), 3.0):
+        room.read(
+            "app-server-1", {("disk.usage", "/", "/"): value, ("disk.usage", "/var", ""): 9.0, ("uptime", "", ""): 5.0}
+        )
+        room.clock.advance(15)
+    root, var = get(web, "devices/app-server-1/history?quantity=disk.usage")
+    assert (root["instance"], root["unit"], var["instance"]) == ("/", "%", "/var")
+    assert [(point["at"] - NIGHT, point["value"], point["missing"]) for point in root["points"]] == [
+        (0, 1.0, None), (15, None, "hung"), (30, 3.0, None),
+    ]  # fmt: skip
+    (only,) = get(web, f"devices/app-server-1/history?quantity=disk.usage&instance=/&since={NIGHT + 10}&limit=1")
+    assert [point["value"] for point in only["points"]] == [3.0]
+    assert get(web, "devices/app-server-1/history?quantity=leak") == []
+
+
+def test_agents_and_their_lanes(room: Room, web: httpx.Client) -> None:
+    (never,) = get(web, "agents")
+    assert (never["heard_at"], never["silent"], never["lanes"]) == (None, False, [])
+    room.read("ups-1", {("battery.charge", "", ""): 97.0})
+    room.skip(Lane.READINGS, 3)
+    room.push(Lane.READINGS, [Tombstone(2, 40)])
+    room.clock.advance(20)
+    (heard,) = get(web, "agents")
+    assert (heard["heard_at"], heard["age_s"], heard["silent"], heard["bundle_current"]) == (NIGHT, 20.0, False, False)
+    assert heard["lanes"] == [{"lane": "readings", "seq": 5, "items": 1, "gaps": 0, "dropped": 40}]
+    room.skip(Lane.READINGS, 2)
+    room.read("ups-1", {("battery.charge", "", ""): 96.0})
+    assert get(web, "agents")[0]["lanes"] == [{"lane": "readings", "seq": 8, "items": 2, "gaps": 2, "dropped": 40}]
+    room.clock.advance(46)
+    assert get(web, "agents")[0]["silent"] is True
+
+
+def test_duty(web: httpx.Client) -> None:
+    on = get(web, "duty")
+    assert (on["now"]["person"], on["now"]["shift"], on["now"]["begins_at"]) == ("sun.tao", "night", NIGHT - 10 * 3600)
+    assert (on["next"]["person"], on["next"]["shift"], on["next"]["begins_at"]) == ("li.na", "day", NIGHT + 5.5 * 3600)
+
+
+def test_reading_at_once(room: Room, web: httpx.Client) -> None:
+    assert web.post("/api/v1/devices/ups-1/poll").status_code == 202
+    room.requests.refresh()
+    assert room.requests.take("room-1") == [{"kind": "poll-now", "device": "ups-1"}]
+
+
+def test_openapi_documents_every_operation_and_error(web: httpx.Client) -> None:
+    paths = web.get("/openapi.json").json()["paths"]
+    assert len(paths) == 11
+    for path, operations in paths.items():
+        for method, operation in operations.items():
+            statuses = set(operation["responses"])
+            assert operation["description"], path
+            assert {"401", "422", "503"} <= statuses
+            if method == "post":
+                assert {"403", "404"} <= statuses
+            if "/incidents/" in path and method == "post":
+                assert "409" in statuses
+
+
+def test_the_docs_page_lists_them(web: httpx.Client) -> None:
+    page = web.get("/docs").text
+    for path in web.get("/openapi.json").json()["paths"]:
+        assert path in page
+
+
+def test_a_store_that_is_away_is_503(room: Room, web: httpx.Client) -> None:
+    with room.store.write() as connection:
+        connection.exec_driver_sql("DROP TABLE incident")
+    said = web.get("/api/v1/incidents")
+    assert said.status_code == 503
+    assert "incident" in said.json()["error"]
+    assert web.get("/").status_code == 503
+
+
+# ---- /events ----
+
+
+def test_a_page_hears_when_something_changed(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("collector.web.events.LOOK_S", 0.001)
+    events = asyncio.run(_events(room))
+    assert events[0].startswith(b"retry:")
+    assert events[1:] == [b"event: readings", b"event: incidents", b"event: readings"]
+
+
+async def _events(room: Room) -> list[bytes]:
+    closing = False
+    stream = Ticker(room.office).stream(lambda: closing)
+    found = [await anext(stream)]
+    change = asyncio.create_task(_first(stream))
+    await asyncio.sleep(0.05)
+    assert not change.done(), "nothing has changed yet"
+    room.read("ups-1", {("battery.charge", "", ""): 97.0})
+    room.clock.advance(1)  # the store is looked at once a second at most
+    found.append(await change)
+    room.heat()
+    room.clock.advance(1)
+    found += [await _first(stream), await _first(stream)]
+    closing = True
+    assert [event async for event in stream] == []
+    return found
+
+
+async def _first(stream: Any) -> bytes:
+    async for event in stream:
+        if event.startswith(b"event"):
+            return bytes(event).partition(b"\n")[0]
+    raise AssertionError("the stream ended")

@@ -1,0 +1,287 @@
+"""Who may read and who may write: tokens, one-time links, cookies, CSRF, Host and Origin."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+import sqlalchemy as sa
+
+from collector import tokens
+from collector.store.schema import request, rung, token, transition
+from collector.tokens import Kind
+from collector.web.app import build_app
+from collector.web.guard import BODY_LIMIT
+from tests.collector_room import Room, browser
+
+BASE = "http://127.0.0.1:8760"
+WRITES = [
+    "/incidents/1/acknowledge", "/incidents/1/escalate", "/incidents/1/resolve", "/devices/ups-1/poll", "/leave",
+    "/api/v1/incidents/1/acknowledge", "/api/v1/incidents/1/escalate", "/api/v1/incidents/1/resolve",
+    "/api/v1/devices/ups-1/poll",
+]  # fmt: skip
+
+
+@pytest.fixture
+def room(tmp_path: Path) -> Iterator[Room]:
+    with Room(tmp_path) as room:
+        room.heat()
+        room.climb()
+        yield room
+
+
+@pytest.fixture
+def web(room: Room) -> Iterator[httpx.Client]:
+    with browser(room.front) as client:
+        yield client
+
+
+def ticket(room: Room, person: str = "zhang.wei") -> str:
+    return tokens.mint(room.store, Kind.TICKET, person, room.clock.wall(), tokens.TICKET_S)
+
+
+def bearer(room: Room, kind: Kind = Kind.PERSON, name: str = "zhang.wei") -> dict[str, str]:
+    text = tokens.mint(room.store, kind, name, room.clock.wall())
+    room.office.tokens.forget()
+    return {"authorization": f"Bearer {text}"}
+
+
+def enter(room: Room, web: httpx.Client) -> str:
+    """Open a session; returns the CSRF token of its pages."""
+    assert web.get(f"/enter?ticket={ticket(room)}").status_code == 303
+    found = re.search(r'name="csrf" value="([0-9a-f]{64})"', web.get("/").text)
+    assert found
+    return found[1]
+
+
+def written(room: Room) -> tuple[object, ...]:
+    """Everything that a person's write would change."""
+    with room.store.read() as connection:
+        counts = [
+            connection.execute(sa.select(sa.func.count()).select_from(table)).scalar()
+            for table in (transition, request, token)
+        ]
+        decided = connection.execute(sa.select(sa.func.count()).where(rung.c.decided_at.is_not(None))).scalar()
+    return (*counts, decided)
+
+
+# ---- nobody ----
+
+
+def test_nobody_writes_without_a_token(room: Room, web: httpx.Client) -> None:
+    before = written(room)
+    for path in WRITES:
+        said = web.post(path, json={}) if path.startswith("/api") else web.post(path)
+        assert said.status_code == 401, path
+        assert said.headers["www-authenticate"] == "Bearer"
+        assert written(room) == before, path
+
+
+@pytest.mark.parametrize("csrf", ["", "0" * 64])
+def test_a_cookie_alone_writes_nothing(room: Room, web: httpx.Client, csrf: str) -> None:
+    enter(room, web)
+    before = written(room)
+    for path in WRITES:
+        if path.startswith("/api"):
+            said = web.post(path, json={}, headers={"x-csrf-token": csrf})
+        else:
+            said = web.post(path, data={"csrf": csrf})
+        assert said.status_code == 403, path
+        assert written(room) == before, path
+
+
+def test_tokens_of_agents_and_tickets_are_no_persons(room: Room, web: httpx.Client) -> None:
+    for kind in (Kind.AGENT, Kind.TICKET, Kind.SESSION):
+        said = web.post("/api/v1/incidents/1/acknowledge", json={}, headers=bearer(room, kind, "room-1"))
+        assert said.status_code == 401, kind
+    said = web.post("/api/v1/incidents/1/acknowledge", json={}, headers={"authorization": "Bearer nonsense"})
+    assert said.status_code == 401
+
+
+def test_a_wrong_bearer_is_nobody_even_with_a_good_cookie(room: Room, web: httpx.Client) -> None:
+    csrf = enter(room, web)
+    headers = {"authorization": "Bearer wrong", "x-csrf-token": csrf}
+    assert web.post("/api/v1/incidents/1/acknowledge", json={}, headers=headers).status_code == 401
+
+
+# ---- a link, a session ----
+
+
+def test_a_link_works_once_and_leaves_no_secret(room: Room, web: httpx.Client) -> None:
+    text = ticket(room)
+    first = web.get(f"/enter?ticket={text}")
+    assert (first.status_code, first.headers["location"], first.content) == (303, "/", b"")
+    cookie = first.headers["set-cookie"]
+    for part in ("watchkeeper=", "HttpOnly", "SameSite=strict", "Path=/"):
+        assert part in cookie
+    assert "Secure" not in cookie
+    assert text not in cookie
+    assert first.headers["referrer-policy"] == "no-referrer"
+    web.cookies.clear()
+    second = web.get(f"/enter?ticket={text}")
+    assert second.status_code == 410
+    assert "set-cookie" not in second.headers
+    assert "watchkeeper collector link" in second.text
+    assert text not in second.text
+    with room.store.read() as connection:
+        assert text not in str(connection.execute(sa.select(token)).all())
+
+
+def test_a_link_runs_out(room: Room, web: httpx.Client) -> None:
+    text = ticket(room)
+    room.clock.advance(tokens.TICKET_S)
+    assert web.get(f"/enter?ticket={text}").status_code == 410
+    assert web.get("/enter").status_code == 410
+
+
+def test_a_head_request_does_not_spend_a_link(room: Room, web: httpx.Client) -> None:
+    text = ticket(room)
+    assert web.head(f"/enter?ticket={text}").status_code == 405
+    assert web.get(f"/enter?ticket={text}").status_code == 303
+
+
+def test_over_https_the_cookie_is_secure(room: Room) -> None:
+    with browser(room.front, "https://watch.example") as web:
+        assert "Secure" in web.get(f"/enter?ticket={ticket(room)}").headers["set-cookie"]
+
+
+def test_a_form_with_its_token_acknowledges_as_that_person(room: Room, web: httpx.Client) -> None:
+    csrf = enter(room, web)
+    headers = {"origin": BASE}
+    said = web.post("/incidents/1/acknowledge", data={"csrf": csrf, "note": "on my way"}, headers=headers)
+    assert (said.status_code, said.headers["location"]) == (303, "/incidents/1")
+    page = web.get("/incidents/1").text
+    assert "on my way" in page
+    assert page.count("张伟") >= 2  # who is logged in, and who acknowledged
+
+
+def test_a_form_of_another_site_does_nothing(room: Room, web: httpx.Client) -> None:
+    csrf = enter(room, web)
+    before = written(room)
+    for origin in ("https://evil.example", "http://127.0.0.1:9999", "null"):
+        said = web.post("/incidents/1/acknowledge", data={"csrf": csrf}, headers={"origin": origin})
+        assert said.status_code == 403, origin
+    assert written(room) == before
+
+
+def test_a_csrf_token_is_of_one_session(room: Room, web: httpx.Client) -> None:
+    earlier = enter(room, web)
+    web.cookies.clear()
+    assert enter(room, web) != earlier
+    assert web.post("/incidents/1/acknowledge", data={"csrf": earlier}).status_code == 403
+
+
+def test_the_api_by_cookie_needs_the_header(room: Room, web: httpx.Client) -> None:
+    csrf = enter(room, web)
+    said = web.post("/api/v1/incidents/1/acknowledge", json={}, headers={"x-csrf-token": csrf})
+    assert said.status_code == 200
+    assert said.json()["acknowledged_by"] == "zhang.wei"
+
+
+def test_leaving_ends_the_session(room: Room, web: httpx.Client) -> None:
+    csrf = enter(room, web)
+    session = web.cookies["watchkeeper"]
+    assert web.post("/leave", data={"csrf": csrf}).status_code == 303
+    assert "watchkeeper" not in web.cookies
+    again = web.post("/incidents/1/acknowledge", data={"csrf": csrf}, headers={"cookie": f"watchkeeper={session}"})
+    assert again.status_code == 401
+
+
+def test_a_session_runs_out(room: Room, web: httpx.Client) -> None:
+    csrf = enter(room, web)
+    room.clock.advance(tokens.SESSION_S + 1)
+    assert web.post("/incidents/1/acknowledge", data={"csrf": csrf}).status_code == 401
+
+
+def test_a_link_from_another_site_comes_again_as_oneself(room: Room, web: httpx.Client) -> None:
+    """A chat message leads here: the browser keeps the SameSite=Strict cookie back until we ask ourselves."""
+    led = {"sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate"}
+    first = web.get("/incidents/1", headers=led)
+    assert 'http-equiv="refresh" content="0"' in first.text
+    assert "Room temperature" not in first.text
+    second = web.get("/incidents/1", headers={**led, "sec-fetch-site": "same-origin"})
+    assert "Room temperature" in second.text
+
+
+# ---- reading ----
+
+
+READS = [
+    "/",
+    "/devices",
+    "/devices/ups-1",
+    "/incidents",
+    "/incidents/1",
+    "/metrics",
+    "/openapi.json",
+    "/docs",
+    "/api/v1/duty",
+]
+
+
+def test_reading_is_open_on_the_loopback_only(room: Room, web: httpx.Client) -> None:
+    closed = build_app(room.office, room.ingest, room.metrics, ["watch.example"], open_reading=False)
+    person = bearer(room)
+    with browser(closed, "https://watch.example") as stranger:
+        for path in READS:
+            assert web.get(path).status_code == 200, path
+            assert stranger.get(path).status_code == 401, path
+            assert stranger.get(path, headers=person).status_code == 200, path
+        assert stranger.get("/healthz").status_code == 200
+        assert stranger.get("/static/watch.css").status_code == 200
+        assert stranger.get(f"/enter?ticket={ticket(room)}").status_code == 303
+        assert stranger.get("/devices").status_code == 200
+
+
+def test_we_answer_to_our_own_names_only(web: httpx.Client) -> None:
+    for host in ("evil.example", "evil.example:8760", "127.0.0.1.evil.example", ""):
+        said = web.get("/", headers={"host": host})
+        assert said.status_code == 421, host
+        assert "hosts" in said.text
+    for host in ("127.0.0.1:8760", "localhost", "LOCALHOST:1", "[::1]:8760", "[::1]", "watch.example"):
+        assert web.get("/healthz", headers={"host": host}).status_code == 200, host
+
+
+def guarded(said: httpx.Response) -> bool:
+    policy = said.headers["content-security-policy"]
+    return (
+        "default-src 'self'" in policy
+        and "unsafe" not in policy
+        and said.headers["x-frame-options"] == "DENY"
+        and said.headers["x-content-type-options"] == "nosniff"
+        and said.headers["referrer-policy"] == "same-origin"
+    )
+
+
+def test_every_page_tells_browsers_to_keep_it_to_themselves(web: httpx.Client) -> None:
+    for path in (*READS, "/nowhere", "/static/watch.js", "/enter"):
+        said = web.get(path)
+        assert guarded(said), path
+        if not path.startswith("/static"):
+            assert said.headers["cache-control"] == "no-store"
+    assert guarded(web.get("/", headers={"host": "evil.example"}))
+
+
+def test_pages_need_nothing_from_outside(web: httpx.Client) -> None:
+    for path in READS:
+        text = web.get(path).text
+        assert not re.search(r"""(?:src|href|action)=["'](?:https?:)?//""", text), path
+        assert " style=" not in text, path
+        assert not re.search(r"<script(?! src=)|\son\w+=", text), f"the policy forbids scripts in the page: {path}"
+
+
+def test_a_body_too_large_is_not_read(room: Room, web: httpx.Client) -> None:
+    assert web.post("/incidents/1/acknowledge", content=b"x" * (BODY_LIMIT + 1)).status_code == 413
+
+    def drops() -> Iterator[bytes]:
+        for _ in range(3):
+            yield b"x" * (BODY_LIMIT // 2)
+
+    assert web.post("/incidents/1/acknowledge", content=drops()).status_code == 413
+
+
+def test_agents_go_straight_to_the_ingest(web: httpx.Client) -> None:
+    said = web.post("/v1/push", content=b"{}", headers={"host": "any.name"})
+    assert said.status_code == 401
+    assert "content-security-policy" not in said.headers

@@ -1,0 +1,364 @@
+"""What must never happen, told as stories: a fault silenced, a page lost, somebody told what is not so."""
+
+from collections.abc import Iterator
+
+import pytest
+import sqlalchemy as sa
+
+from channels.ports import Receipt
+from collector import actions
+from collector.apply import BEHIND_MOST_S, BEHIND_S
+from collector.climb import catch_up
+from collector.store.schema import metadata, rung
+from model.errors import StoreError, StoreFull
+from model.verdict import Level, Withdrawal
+from tests.story.world import INVENTORY, World
+
+TWO_AGENTS = INVENTORY.replace("devices:", "  - {agent: room-2, owner: olga}\ndevices:")
+MOVED = TWO_AGENTS.replace("{device: sensor-1, agent: room-1", "{device: sensor-1, agent: room-2")
+
+
+@pytest.fixture
+def world(store_url: str) -> Iterator[World]:
+    made = World(store_url)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def pair(store_url: str) -> Iterator[World]:
+    made = World(store_url, inventory=TWO_AGENTS)
+    yield made
+    made.close()
+
+
+def undecided(world: World) -> list[tuple[int, int, str]]:
+    with world.store.read() as connection:
+        found = connection.execute(sa.select(rung).where(rung.c.decided_at.is_(None)).order_by(rung.c.due_at))
+        return [(row.incident, row.round, row.rung) for row in found]
+
+
+# ---- one story in one push ----
+
+
+def test_a_fault_that_ended_and_another_of_the_same_kind_are_told_apart_in_one_push(world: World) -> None:
+    world.push(world.verdict(Level.CRITICAL))
+    world.advance(12)
+    world.told.clear()
+    world.push(world.verdict(Level.OK, age_s=700), world.verdict(Level.CRITICAL, age_s=30))
+    assert [(one.incident, one.open) for one in world.incidents()] == [(1, False), (2, True)]
+    assert sorted(world.pages("recovered")) == [(12.0, "day", "recovered"), (12.0, "olga", "recovered")]
+    assert world.pages("page") == [(12.0, "day", "duty")]
+    assert {incident for incident, _, _ in undecided(world)} == {2}
+
+
+def test_a_fault_that_came_and_went_before_another_is_told_as_well(world: World) -> None:
+    world.push(
+        world.verdict(Level.CRITICAL, age_s=7200), world.verdict(Level.OK, age_s=3600), world.verdict(Level.CRITICAL)
+    )
+    assert [(one.kind, one.message.facts["incident"]) for one in world.told] == [("passed", 1), ("page", 2)]
+
+
+def test_a_fault_that_ends_and_comes_back_in_one_push_starts_its_ladder_again(world: World) -> None:
+    world.push(world.verdict(Level.CRITICAL))
+    world.advance(5)
+    world.push(world.verdict(Level.OK, age_s=60), world.verdict(Level.WARNING))
+    assert world.happened() == ["opened", "resolved", "reopened"]
+    assert undecided(world) == [(1, 2, "owner"), (1, 2, "on-site"), (1, 2, "vendor")]  # and none of the first round
+    world.advance(11)
+    assert world.pages("page") == [(0.0, "day", "duty"), (5.0, "day", "duty"), (15.0, "olga", "owner")]
+
+
+def test_rise_ease_and_rise_repeat_no_rung_and_delay_none(world: World) -> None:
+    for level in (Level.WARNING, Level.CRITICAL, Level.WARNING, Level.UNKNOWN, Level.CRITICAL):
+        world.push(world.verdict(level))
+        world.advance(3)
+    world.advance(46)
+    assert [page[0] for page in world.pages("page")] == [0.0, 10.0, 20.0, 20.0, 60.0]
+    assert world.happened() == ["opened", "risen", "eased", "unseen", "risen"]
+    assert len(world.pages("risen")) == 1  # duty was told already that it is critical
+
+
+def test_an_acknowledgement_does_not_outlive_the_fault(store_url: str) -> None:
+    world = World(store_url)
+    world.ladders = world.ladders.replace("    rungs:", "    stops_at: acknowledged\n    rungs:")
+    world.start()
+    world.push(world.verdict(Level.CRITICAL))
+    world.act(actions.acknowledge, 1)
+    world.push(world.verdict(Level.OK))
+    world.push(world.verdict(Level.CRITICAL))  # comes back in its second round
+    assert world.incidents()[0].acknowledged_by is None
+    world.advance(11)
+    assert world.pages("page")[-1] == (10.0, "olga", "owner")
+    world.close()
+
+
+# ---- the whole set ----
+
+
+def test_unknown_in_the_whole_set_neither_opens_nor_closes(world: World) -> None:
+    bad = world.verdict(Level.CRITICAL)
+    other = world.verdict(Level.UNKNOWN, rule="environment.humidity")
+    world.push(bad)
+    world.push(world.standing(world.verdict(Level.UNKNOWN), other))
+    assert [(one.rule, one.open, one.verdict) for one in world.incidents()] == [
+        ("environment.temperature", True, Level.UNKNOWN)
+    ]
+    world.act(actions.resolve, 1)  # nobody can tell any more: a person may
+    assert not world.incidents()[0].open
+
+
+def test_the_whole_set_of_a_new_epoch_goes_on_where_the_old_one_ended(world: World) -> None:
+    known = world.verdict(Level.CRITICAL)
+    world.push(known)
+    world.epoch = "epoch-2"
+    world.push(world.standing(known))
+    world.advance(11)
+    assert world.happened() == ["opened"]
+    assert [page[1] for page in world.pages()] == ["day", "olga"]
+    world.epoch = "epoch-3"  # and this one lost a fault's end
+    world.push(world.standing())
+    assert world.happened() == ["opened", "resolved"]
+
+
+def test_a_verdict_after_the_whole_set_counts(world: World) -> None:
+    world.push(world.verdict(Level.CRITICAL))
+    world.push(world.standing(), world.verdict(Level.CRITICAL))
+    assert world.incidents()[0].open
+    assert world.happened() == ["opened", "resolved", "reopened"]
+
+
+def test_a_withdrawal_closes_and_says_why(world: World) -> None:
+    fault = world.verdict(Level.CRITICAL)
+    world.push(fault)
+    world.push(Withdrawal("w", *fault.key, world.clock.boot(), "the disk was pulled"))
+    assert world.happened() == ["opened", "withdrawn"]
+    assert "the disk was pulled" in world.told[-1].message.text
+    world.advance(70)
+    assert world.pages() == [(0.0, "day", "duty"), (0.0, "day", "withdrawn")]
+
+
+# ---- the inventory changes ----
+
+
+def test_a_device_that_moves_to_another_agent_is_judged_anew_there(pair: World) -> None:
+    pair.push(pair.verdict(Level.CRITICAL))
+    pair.adopt(MOVED)
+    assert pair.happened() == ["opened", "withdrawn"]
+    assert "room-2" in pair.told[-1].message.text
+
+    pair.push(pair.standing())  # of room-1, which speaks of it no longer
+    pair.push(pair.verdict(Level.CRITICAL), agent="room-1")  # its last words, taken before it heard of the move
+    assert len(pair.incidents()) == 1
+    pair.push(pair.verdict(Level.CRITICAL, age_s=60), agent="room-2")
+    assert [(one.agent, one.open) for one in pair.incidents()] == [("room-1", False), ("room-2", True)]
+    pair.push(pair.standing())
+    assert pair.incidents()[1].open
+
+
+def test_what_an_agent_says_of_anothers_device_in_its_whole_set_counts_for_nothing(pair: World) -> None:
+    pair.adopt(MOVED)
+    pair.push(pair.standing(pair.verdict(Level.CRITICAL)), agent="room-1")
+    pair.push(Withdrawal("w", "web-1", "server.cpu-busy", "", pair.clock.boot(), "not mine"), agent="room-2")
+    assert pair.incidents() == []
+
+
+def test_an_agent_taken_from_the_inventory_takes_its_incidents_with_it(pair: World) -> None:
+    pair.look(1)
+    assert {one.device for one in pair.incidents()} == {"room-1", "room-2"}
+    pair.adopt(INVENTORY)
+    assert [(one.device, one.open) for one in pair.incidents()] == [("room-1", True), ("room-2", False)]
+
+
+def test_what_was_journalled_of_a_device_that_is_gone_since_opens_nothing(world: World) -> None:
+    """A crash between journal and incident, and other books at the next start."""
+    world.push(world.verdict(Level.CRITICAL, device="web-1", rule="server.cpu-busy"))
+    inventory = "\n".join(line for line in world.inventory.splitlines() if "web-1" not in line)
+    world.adopt(inventory)
+    world.push(world.verdict(Level.CRITICAL, device="web-1", rule="server.cpu-busy"))
+    assert [one.open for one in world.incidents()] == [False]
+
+
+# ---- half a story ----
+
+
+def test_an_agent_that_promises_more_and_more_cannot_hold_its_ladder_back_for_ever(world: World) -> None:
+    world.push(world.verdict(Level.CRITICAL), more=True)
+    while world.clock.wall() - world.began < BEHIND_MOST_S - 20:
+        world.clock.advance(10)
+        world.push(world.verdict(Level.WARNING, rule="environment.humidity"), more=True)
+    assert world.told == []
+    for _ in range(6):
+        world.clock.advance(10)
+        world.push(world.verdict(Level.WARNING, rule="environment.humidity"), more=True)
+    assert [page[1:] for page in world.pages()][0] == ("day", "duty")
+    assert world.told[0].minute == BEHIND_MOST_S / 60
+
+
+def test_a_second_long_story_holds_the_ladder_like_the_first(world: World) -> None:
+    world.push(world.verdict(Level.OK), more=True)
+    world.advance(30)  # it died in the middle, and comes back
+    world.push(world.verdict(Level.CRITICAL, age_s=900), more=True)
+    assert world.told == []
+    world.advance(BEHIND_S / 60 + 0.1)
+    assert len(world.told) == 2
+
+
+def test_half_a_story_of_an_agent_does_not_hide_that_it_fell_silent(world: World) -> None:
+    world.push(world.verdict(Level.CRITICAL), more=True)
+    world.look(0.9)
+    assert [one.message.facts["rule"] for one in world.told] == ["watchkeeper.agent-silent"]
+
+
+# ---- the collector's own judge ----
+
+
+def test_a_restart_does_not_say_that_a_silent_agent_has_recovered(world: World) -> None:
+    world.look(1)
+    told = len(world.told)
+    for _ in range(3):
+        world.start()
+        world.look(0.5)
+    assert world.happened() == ["opened"]
+    world.look(2)
+    assert world.happened() == ["opened"]
+    assert len(world.told) == told
+    world.push(world.verdict(Level.OK))
+    world.look(0.1)
+    assert world.happened() == ["opened", "resolved"]
+
+
+@pytest.mark.parametrize("jump_s", [7200.0, -7200.0, 86_400.0 * 3650])
+def test_a_wall_clock_that_jumps_makes_no_agent_silent_and_hides_none(world: World, jump_s: float) -> None:
+    for _ in range(4):
+        world.push(world.verdict(Level.OK))
+        world.look(0.5)
+    world.clock.now += jump_s
+    world.look(0.2)
+    assert world.incidents() == []
+    world.look(0.8)
+    assert [one.rule for one in world.incidents()] == ["watchkeeper.agent-silent"]
+    assert abs(world.incidents()[0].began_at - world.clock.wall()) < 30
+
+
+def test_a_store_that_was_away_makes_no_agent_silent(world: World) -> None:
+    world.look(0.5)
+    world.push(world.verdict(Level.OK))
+    world.look(0.1)
+    world.clock.advance(300)  # nobody could look, and nobody be heard
+    world.look(0.5)
+    assert world.incidents() == []
+
+
+def test_what_the_store_does_not_take_is_judged_again(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.look(0.7)
+
+    def full(*_: object) -> None:
+        raise StoreFull("no room")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("collector.judge.apply_events", full)
+        world.clock.advance(8)
+        with pytest.raises(StoreFull):
+            world.judge.look()
+    assert world.incidents() == []
+    world.look(0.1)
+    assert [one.rule for one in world.incidents()] == ["watchkeeper.agent-silent"]
+
+
+def test_a_full_disk_makes_no_agent_silent_for_its_refusals(world: World) -> None:
+    world.look(0.2)
+    world.judge.reserve_bytes = 2**62
+    world.look(5)
+    found = [one.rule for one in world.incidents()]
+    assert found in (["watchkeeper.disk-full"], ["watchkeeper.agent-silent"])  # the latter where the disk is not ours
+    assert (found == ["watchkeeper.disk-full"]) is world.store.embedded
+
+
+def test_a_rule_switched_off_and_on_again_still_sees_the_fault(world: World) -> None:
+    world.look(1)
+    world.adopt(rules="off: [{rule: watchkeeper.agent-silent, because: we know}]")
+    assert world.happened() == ["opened", "withdrawn"]
+    world.look(1)
+    world.adopt()
+    world.look(0.1)
+    assert [(one.rule, one.open) for one in world.incidents()] == [
+        ("watchkeeper.agent-silent", False), ("watchkeeper.agent-silent", True),
+    ]  # fmt: skip
+
+
+# ---- clocks ----
+
+
+def test_a_wall_clock_set_back_by_years_delays_no_rung_by_years(world: World) -> None:
+    world.clock.now += 86_400 * 3650
+    world.push(world.verdict(Level.CRITICAL))
+    world.clock.now -= 86_400 * 3650
+    assert catch_up(world.office.desk(), world.clock.wall()) == 3
+    assert catch_up(world.office.desk(), world.clock.wall()) == 0
+    world.beat()
+    assert [one.rung for one in world.told] == ["duty", "owner", "on-site", "on-site", "vendor"]
+
+
+def test_a_wall_clock_set_back_holds_no_message_and_no_story(world: World) -> None:
+    world.clock.now += 86_400
+    world.broken = {"console"}
+    world.push(world.verdict(Level.CRITICAL), more=True)
+    world.advance(1.1)
+    world.broken = set()
+    world.clock.now -= 86_400
+    world.began = world.clock.wall()
+    world.push(world.verdict(Level.CRITICAL, rule="environment.humidity"), more=True)
+    world.advance(1.1)
+    assert {(one.person, one.message.facts["rule"]) for one in world.told} >= {
+        ("day", "environment.temperature"), ("day", "environment.humidity"),
+    }  # fmt: skip
+
+
+# ---- words ----
+
+
+def test_a_page_that_cannot_be_composed_goes_out_in_the_barest_words(
+    world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("collector.messages._what", lambda *_: "{".format())
+    world.push(world.verdict(Level.CRITICAL), world.verdict(Level.CRITICAL, rule="no {rule} of ours\nat all"))
+    assert [one.message.subject for one in world.told] == [
+        "[page: critical] sensor-1: environment.temperature", "[page: critical] sensor-1: no {rule} of ours at all",
+    ]  # fmt: skip
+    assert world.told[0].message.facts["incident"] == 1
+    assert "could not be composed" in caplog.text
+
+
+def test_names_with_hyphens_make_no_two_messages_one(store_url: str) -> None:
+    world = World(store_url)
+    world.contacts = world.contacts.replace("  - {person: amy,", "  - {person: b, name: B, channels: [{via: console}]}\n"
+                                            "  - {person: x-b, name: XB, channels: [{via: console}]}\n  - {person: amy,")  # fmt: skip
+    world.ladders = world.ladders.replace(
+        "      - {rung: owner, after: 10 min, tell: [owner]}\n",
+        "      - {rung: a, after: 1 min, tell: [x-b]}\n      - {rung: a-x, after: 2 min, tell: [b]}\n",
+    )
+    world.start()
+    world.push(world.verdict(Level.CRITICAL))
+    world.advance(3)
+    assert [(one.person, one.rung) for one in world.told[1:]] == [("x-b", "a"), ("b", "a-x")]
+    world.close()
+
+
+def test_the_store_s_trouble_while_a_rung_is_decided_decides_nothing(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.push(world.verdict(Level.CRITICAL), more=True)
+
+    def broken(*_: object) -> Receipt:
+        raise StoreError("gone")
+
+    world.clock.advance(61)
+    with monkeypatch.context() as patched:
+        patched.setattr("collector.notices.Desk._put", broken)
+        with pytest.raises(StoreError):
+            world.beat()
+    with world.store.read() as connection:
+        assert connection.execute(sa.select(metadata.tables["outbox"])).all() == []
+    world.beat()
+    assert [one.rung for one in world.told] == ["duty"]
