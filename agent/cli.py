@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from model.plain import word
+
 if TYPE_CHECKING:
     from agent.status import Status
 
@@ -58,9 +60,9 @@ def _show(found: "Status") -> None:
             f"last answer {_utc(said)}: {said['lane']} through {said['through']}, bundle {said['bundle'] or '-'}"
         )
     if found.away:
-        click.echo(f"the collector took nothing at {_utc(found.away)}: {found.away['why']}")
+        click.echo(f"the collector took nothing at {_utc(found.away)}: {word(found.away['why'])}")
     for refused in found.refused:
-        click.echo(f"set aside: {refused.items} of {refused.lane}: {refused.reason}")
+        click.echo(f"set aside: {refused.items} of {refused.lane}: {word(refused.reason)}")
 
 
 def _utc(note: dict[str, Any]) -> str:

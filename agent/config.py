@@ -51,8 +51,8 @@ def _wrong_with(address: str) -> str:
     try:
         url = urllib.parse.urlsplit(address)
         host, _ = url.hostname, url.port
-    except ValueError as error:
-        return f"not an address: {error}; write it like `https://collector.example:8760`"
+    except ValueError:  # whose words may quote a password
+        return "not an address; write it like `https://collector.example:8760`"
     if url.scheme not in ("http", "https") or not host:
         return "write it like `https://collector.example:8760`"
     if "@" in url.netloc or url.query or url.fragment:

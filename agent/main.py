@@ -25,6 +25,7 @@ from model.batch import Bundle, Document, Request
 from model.clock import Clock, SystemClock
 from model.errors import WatchkeeperError
 from model.notify import notify, watchdog_s
+from model.plain import LogLines
 from rules.load import RuleSet, load_rules
 
 log = logging.getLogger("agent")
@@ -36,7 +37,9 @@ STOP_S = 3.0
 def run(file: Path) -> None:
     """Run the agent of that agent.yml until SIGTERM or SIGINT. Raises WatchkeeperError where it cannot start."""
     stamp = "" if "JOURNAL_STREAM" in os.environ else "%(asctime)s "  # the journal has its own
-    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format=f"{stamp}%(levelname)s %(message)s")
+    told = logging.StreamHandler(sys.stderr)
+    told.setFormatter(LogLines(f"{stamp}%(levelname)s %(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[told])
     config, places = read_config(file)
     asyncio.run(_run(config, places, SystemClock()))
 
@@ -46,7 +49,9 @@ async def _run(config: AgentConfig, places: Places, clock: Clock) -> None:
     uplink = Uplink(config.collector, config.agent, secrets.get(config.token), places.ca)
     spool = Spool(places.spool, Limits(config.spool.size_bytes, config.spool.age_s), clock)
     with contextlib.closing(uplink), contextlib.closing(spool):
-        await Agent(config, places, clock, secrets=secrets, uplink=uplink, spool=spool).run()
+        # What a bundle names goes to whatever address it names: never our own token.
+        theirs = secrets.without(config.token)
+        await Agent(config, places, clock, secrets=theirs, uplink=uplink, spool=spool).run()
     # A thread that the kernel does not let go (a probe on a dead network mount) must not keep us from ending.
     last = threading.Timer(STOP_S, os._exit, (0,))
     last.daemon = True

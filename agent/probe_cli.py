@@ -12,6 +12,7 @@ import click
 
 from agent.target import Target, parse_target
 from model.clock import Clock, SystemClock
+from model.plain import printable
 from model.quantity import QUANTITIES
 from model.reading import Missing, Reading, Reason, Sweep
 
@@ -47,7 +48,7 @@ def probe(targets: Sequence[str], profile: str, style: str, secrets: Path | None
     write = {"table": table, "jsonl": lines}[style]
     for target, sweep in zip(parsed, sweeps, strict=True):
         for line in write(target, sweep, clock):
-            click.echo(line)
+            click.echo(printable(line))
     if any(sweep.values[0] != "yes" for sweep in sweeps):  # the first series is `device.answering`
         raise SystemExit(1)
 

@@ -64,6 +64,8 @@ def mask(text: str) -> str:
 def _snmp(query: str, user: str) -> Snmp:
     """How to speak: version 3 where `version` or `auth` says so, else with what stands before the `@` as community."""
     keys = dict(urllib.parse.parse_qsl(query, keep_blank_values=True))
+    if "@" in query:  # and so it is not repeated
+        raise ValueError("in a community `?` is `%3F`, and in what follows a `?` there is no `@`")
     unknown = [key for key in keys if key not in (*_WORDS, *_NAMES)]
     if unknown:
         raise ValueError(f"unknown `{unknown[0]}`; known: {', '.join((*_WORDS, *_NAMES))}")

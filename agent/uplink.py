@@ -23,10 +23,11 @@ class Uplink:
     """The collector at `address`, as agent.ports.Collector. Blocking; for one thread."""
 
     def __init__(self, address: str, agent: str, token: Secret, ca: Path | None = None) -> None:
+        """Raises SecretError where the token can be none."""
         self._address, self._agent = address.rstrip("/"), agent
         self._session = requests.Session()
         self._session.trust_env = False  # a ~/.netrc would replace our token, a proxy would read it
-        self._session.headers["Authorization"] = "Bearer " + token.reveal()
+        self._session.headers["Authorization"] = token.bearer()
         if ca:
             self._session.verify = str(ca)
 

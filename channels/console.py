@@ -3,6 +3,7 @@
 from typing import TextIO
 
 from channels.ports import Message, Receipt
+from model.plain import printable
 
 
 class ConsoleChannel:
@@ -12,17 +13,13 @@ class ConsoleChannel:
         self._stream = stream
 
     def send(self, message: Message) -> Receipt:
-        """See `Channel.send`. Delivered is what the stream took."""
-        text = f"--- to {message.person}: {message.subject}\n{message.text}\n"
+        """See `Channel.send`. Delivered is what the stream took. Nothing that a device says can look like a message, or
+        like a line of the log: it is all indented."""
+        text = "\n    ".join(f"--- to {message.person}: {message.subject}\n{message.text}".split("\n"))
         try:
-            self._stream.write(_printable(text))
+            self._stream.write(printable(text) + "\n")
             self._stream.flush()
         except (OSError, ValueError) as error:  # a full disk, a broken pipe; a closed stream, a character it has not
             reason = error.strerror if isinstance(error, OSError) else type(error).__name__
             return Receipt(delivered=False, detail=f"the console took nothing: {reason}")
         return Receipt(delivered=True, detail="written to the console")
-
-
-def _printable(text: str) -> str:
-    """A device's words may carry escape sequences; a terminal must not obey them."""
-    return "".join(letter if letter.isprintable() or letter == "\n" else "\N{REPLACEMENT CHARACTER}" for letter in text)

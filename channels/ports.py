@@ -33,7 +33,7 @@ class Address:
         if self.via is Via.WEBHOOK and "@" in self.url.partition("//")[2].partition("/")[0]:
             yield "url", "a URL may not carry a user or password; the webhook is signed instead"
         if self.via is Via.WEBHOOK and self.url and not _is_web(self.url):
-            yield "url", f"`{self.url}` is not a web address; write it like `https://pager.example/watchkeeper`"
+            yield "url", "this is not a web address; write it like `https://pager.example/watchkeeper`"
 
 
 def _is_web(url: str) -> bool:

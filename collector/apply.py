@@ -62,11 +62,10 @@ def _apply_readings(connection: sa.Connection, desk: Desk, arrivals: Iterable[Ar
             }  # fmt: skip
             past.append(row)
             newest[block.device, block.probe] = {**row, "probe": block.probe}
-    if past:
-        connection.execute(sa.insert(history), past)
-        for row in newest.values():
-            del row["seq"]
-        connection.execute(desk.store.upsert(latest), list(newest.values()))  # lanes keep the order, clocks need not
+    desk.store.write_many(connection, history, past)
+    for row in newest.values():
+        del row["seq"]
+    desk.store.write_many(connection, latest, list(newest.values()), keep=())  # lanes keep the order, clocks need not
 
 
 def _owns(who: str, device: str, orders: Orders) -> bool:

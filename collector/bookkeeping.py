@@ -144,7 +144,8 @@ def _device(file: _Checked, device: Device) -> Iterator[Problem]:
     if device.retries < 0:
         yield file.wrong(device, "retries", "cannot be negative")
     if device.address and not _is_address(device.address):
-        yield file.wrong(device, "address", f"`{device.address}` is neither `host` nor `host:port`")
+        shown = re.sub(r"^(\w+://)?.*@", r"\1***@", device.address)  # a community may stand there by mistake
+        yield file.wrong(device, "address", f"`{shown}` is neither `host` nor `host:port`")
     if device.probe == _SNMP:
         if not device.address:
             yield file.wrong(

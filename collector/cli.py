@@ -12,6 +12,7 @@ from model.errors import SecretError, WatchkeeperError
 if TYPE_CHECKING:
     from collector.config import Place
     from collector.store.engine import Store
+    from documents.secrets import Secret
 
 CONFIG = click.option(
     "--config", "file", type=click.Path(path_type=Path), default=Path("collector.yml"), show_default=True,
@@ -147,11 +148,13 @@ def restore(source: Path, file: Path) -> None:
 
 @collector.command()
 @URL
-def incidents(url: str) -> None:
-    """List the open incidents."""
+@TOKEN_FILE
+def incidents(url: str, token_file: Path) -> None:
+    """List the open incidents. A collector on this very machine asks for no token."""
     from model.plain import printable
 
-    for one in _ask("GET", url, "/api/v1/incidents", None, None)["incidents"]:
+    token = _own_token(token_file.expanduser()) if token_file.expanduser().exists() else None
+    for one in _ask("GET", url, "/api/v1/incidents", None, token)["incidents"]:
         title = " ".join(printable(one["title"]).split())
         print(f"{one['incident']:>6}  {one['level']:<8}  {one['device']:<20}  {title}")
 
@@ -235,32 +238,41 @@ def _mint(file: Path, kind: Any, name: str, out: Path | None) -> None:
 
 
 def _act(url: str, token_file: Path, number: int, what: str, note: str) -> None:
-    answer = _ask("POST", url, f"/api/v1/incidents/{number}/{what}", {"note": note}, _own_token(token_file))
+    token = _own_token(token_file.expanduser())
+    answer = _ask("POST", url, f"/api/v1/incidents/{number}/{what}", {"note": note}, token)
     print(f"incident {number}: {what}d" if what.endswith("e") else f"incident {number}: {what}", f"({answer['state']})")
 
 
-def _own_token(file: Path) -> str:
-    file = file.expanduser()
+def _own_token(file: Path) -> "Secret":
+    from documents.secrets import Secret, read_private
+
     try:
-        mode = file.stat().st_mode & 0o777
-        if mode & 0o077:
-            raise SecretError(f"{file}: others can read it (mode {mode:04o}); run `chmod 600 {file}`")
-        return file.read_text(encoding="utf-8").strip()
-    except OSError as error:
-        raise SecretError(
-            f"{file}: {error.strerror}; `watchkeeper collector token person NAME --file {file}` makes one"
-        ) from None
+        return Secret(read_private(file).strip())
+    except SecretError as error:
+        raise SecretError(f"{error}; `watchkeeper collector token person NAME --file {file}` makes one") from None
 
 
-def _ask(method: str, url: str, path: str, body: Any, bearer: str | None) -> Any:
+def _ask(method: str, url: str, path: str, body: Any, token: "Secret | None") -> Any:
+    from urllib.parse import urlsplit
+
     import requests
 
-    headers = {"Authorization": f"Bearer {bearer}"} if bearer else {}
-    try:
-        answer = requests.request(method, url.rstrip("/") + path, json=body, headers=headers, timeout=10)
-    except requests.RequestException as error:
-        raise WatchkeeperError(f"no answer from {url}: {type(error).__name__}; is the collector running?") from None
-    if not answer.ok:
+    from documents.scalars import is_loopback
+
+    where = urlsplit(url)
+    if token and where.scheme != "https" and not is_loopback(where.hostname or ""):
+        raise WatchkeeperError(f"{url}: http would show your token to everybody on the way; use https")
+    headers = {"Authorization": token.bearer()} if token else {}
+    with requests.Session() as session:
+        session.trust_env = False  # a ~/.netrc would replace the token, a proxy would read it
+        session.verify = os.environ.get("REQUESTS_CA_BUNDLE") or True
+        try:
+            answer = session.request(
+                method, url.rstrip("/") + path, json=body, headers=headers, timeout=10, allow_redirects=False
+            )
+        except requests.RequestException as error:
+            raise WatchkeeperError(f"no answer from {url}: {type(error).__name__}; is the collector running?") from None
+    if answer.status_code != requests.codes.ok:
         raise WatchkeeperError(_reason(answer))
     return answer.json()
 

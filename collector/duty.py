@@ -68,11 +68,6 @@ class Audience:
     people: tuple[Person, ...]
     missing_roles: tuple[str, ...] = ()
 
-    @property
-    def fallback_used(self) -> bool:
-        """Whether the ladder's fallback stands in for somebody."""
-        return bool(self.missing_roles)
-
 
 def audience(rung: Rung, ladder: Ladder, books: Books, owner: str, at: float) -> Audience:
     """Work out a rung's audience for a device (or agent) of this owner. Never empty with books that were cross-checked."""

@@ -20,7 +20,7 @@ from collector.orders import to_json
 from collector.requests import Requests
 from collector.tokens import Kind
 from model.batch import Push
-from model.errors import StoreError, WireError
+from model.errors import StoreError, StoreFull, WireError
 from model.verdict import Standing, Verdict, Withdrawal
 from model.wire import decode_push
 
@@ -72,8 +72,9 @@ class Ingest:
                 status, headers, body = self._bundle(agent, scope)
         except _Refusal as refusal:
             status, headers, body = self._refusal(refusal)
-        except StoreError as error:
-            status, headers, body = self._refusal(_later(str(error)))
+        except StoreError as error:  # a database's words are not for everybody who knocks
+            said = str(error) if isinstance(error, StoreFull) else "the collector's store cannot be used now"
+            status, headers, body = self._refusal(_later(said))
         start = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode()), *headers]
         if status == 413:  # noqa: PLR2004 -- the rest of the body is not read
             start.append((b"connection", b"close"))

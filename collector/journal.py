@@ -192,7 +192,7 @@ class Journal:
             return []
         if self._store.embedded:
             # Nobody else writes meanwhile: the numbers follow one another (sqlite.org/autoinc.html).
-            connection.execute(sa.insert(journal), bodies)
+            self._store.write_many(connection, journal, bodies)
             last = int(connection.execute(sa.select(sa.func.max(journal.c.id))).scalar_one())
             return range(last - len(bodies) + 1, last + 1)
         numbered = sa.insert(journal).returning(journal.c.id, sort_by_parameter_order=True)

@@ -127,7 +127,7 @@ class Lanes:
         """Write what `take` counted."""
         touched = sorted({(push.agent, push.epoch, push.lane.value) for push in self._taken})
         if touched:
-            connection.execute(self._store.upsert(lane), [self._row(known) for known in touched])
+            self._store.write_many(connection, lane, [self._row(known) for known in touched], keep=())
             self._write_agents(connection)
         blocks = {(push.agent, push.epoch, one.block): one for push in self._taken for one in push.blocks}
         rows = [
@@ -138,8 +138,7 @@ class Lanes:
             }
             for (who, epoch, number), one in blocks.items()
         ]  # fmt: skip
-        if rows:
-            connection.execute(self._store.upsert(block), rows)
+        self._store.write_many(connection, block, rows, keep=())
 
     def _row(self, known: Known) -> dict[str, Any]:
         (who, epoch, name), one = known, self._lanes[known]
@@ -157,8 +156,8 @@ class Lanes:
                 "bundle": push.bundle, "behind_since": 0.0, "behind_until": 0.0,
             }  # fmt: skip
         # By name, as everybody locks them: two collectors never wait for each other.
-        statement = self._store.upsert(agent, keep=("behind_since", "behind_until"))
-        connection.execute(statement, [rows[name] for name in sorted(rows)])
+        ordered = [rows[name] for name in sorted(rows)]
+        self._store.write_many(connection, agent, ordered, keep=("behind_since", "behind_until"))
 
     def forget(self) -> None:
         """The transaction failed: what it declared is not there."""

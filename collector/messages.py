@@ -41,7 +41,6 @@ LIMITS = {
     "above": marked("above"),
     "below": marked("below"),
     "outside": marked("outside"),
-    "is": marked("is"),
     "missing": marked("missing"),
 }
 _HOUR_S = 3600
@@ -114,16 +113,14 @@ def _what(incident: Incident, say: Translate) -> str:
     quantity = QUANTITIES.get(evidence.quantity)
     name = say(quantity.title) if quantity else evidence.quantity
     measured = f"{name}: {in_words(evidence.value, evidence.quantity, say)}"
-    return f"{measured} ({limit_in_words(evidence.expects, say)})" if evidence.expects else measured
+    limit = limit_in_words(evidence.expects, say)
+    return f"{measured} ({limit})" if limit else measured
 
 
 def limit_in_words(expects: str, say: Translate) -> str:
-    """A limit as the rule has it: its first word, and the states of an `is`, in the reader's language."""
+    """A limit as the rule has it, in the reader's language. Empty for `is`: there the value says it all."""
     word, _, rest = expects.partition(" ")
-    if word == "is":
-        either = say("or")
-        rest = f" {either} ".join(say(state) for state in rest.split(" or "))
-    return f"{say(LIMITS.get(word, word))} {rest}".strip()
+    return "" if word == "is" else f"{say(LIMITS.get(word, word))} {rest}".strip()
 
 
 def in_words(value: Value, quantity: str, say: Translate) -> str:

@@ -87,7 +87,7 @@ class Books:
     def _signature(self) -> _Signature:
         """What stands there. A file that vanishes meanwhile is not there."""
         found = []
-        for part in ("*.yml", "rules/*.yml", "profiles/*.yml"):
+        for part in ("[!.]*.yml", "rules/[!.]*.yml", "profiles/[!.]*.yml"):
             for file in self._folder.glob(part):
                 with contextlib.suppress(OSError):
                     status = file.stat()

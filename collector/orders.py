@@ -60,9 +60,10 @@ def make_orders(books: Books, own_rules: tuple[Document, ...] = (), profiles: tu
 
 
 def documents(folder: Path) -> tuple[Document, ...]:
-    """Every YAML file of a folder, in the order of their names. Raises ConfigError where one cannot be read."""
+    """Every YAML file of a folder but hidden ones, in the order of their names. Raises ConfigError where one cannot be
+    read."""
     found, problems = [], []
-    for file in sorted(folder.glob("*.yml")):
+    for file in sorted(folder.glob("[!.]*.yml")):
         try:
             found.append(Document(str(file), file.read_text(encoding="utf-8")))
         except OSError as error:

@@ -160,7 +160,8 @@ class Outbox:
             hanging = [claim for claim in self._under_way.values() if now - claim.began >= LEASE_S]
         for claim in hanging:
             came_back = Receipt(delivered=False, detail=f"no answer within {LEASE_S:.0f} s", permanent=True)
-            self._finish(claim, came_back)
+            self._write(claim, came_back)
+            self._forget(claim)
 
     def attempt(self, claim: Claim) -> None:
         """Try one claimed message once, and write down what came back."""
@@ -168,28 +169,23 @@ class Outbox:
             person = self._person(claim.row.person)
             came_back = self._send(_address(claim.row, person), claim.row) if person else None
             failpoint("collector.message.sent")
-        except BaseException:
+            self._write(claim, came_back)
+        finally:
             self._forget(claim)
-            raise
-        self._finish(claim, came_back)
         failpoint("collector.receipt.committed")
 
-    def _finish(self, claim: Claim, came_back: Receipt | None) -> None:
-        """Write down what came back (None: nobody was there to be told), if nobody did before."""
-        if not self._forget(claim) and not (came_back and came_back.delivered):
-            return  # abandoned meanwhile
+    def _write(self, claim: Claim, came_back: Receipt | None) -> None:
+        """Write down what came back (None: nobody was there to be told)."""
         person = self._person(claim.row.person)
         if person is None or came_back is None:
             self._give_up(claim.row, "this person is no longer in contacts.yml")
         else:
             self._record(claim, person, came_back)
 
-    def _forget(self, claim: Claim) -> bool:
+    def _forget(self, claim: Claim) -> None:
         with self._lock:
-            mine = self._under_way.get(claim.row.id) is claim
-            if mine:
+            if self._under_way.get(claim.row.id) is claim:
                 del self._under_way[claim.row.id]
-            return mine
 
     def _person(self, name: str) -> Person | None:
         return next((one for one in self._office.orders.books.contacts.people if one.person == name), None)
@@ -212,8 +208,10 @@ class Outbox:
             if came_back.delivered:
                 connection.execute(mine, {"state": "delivered", "channel": row.channel})
                 return
+            if not connection.execute(mine.where(outbox.c.next_at == claim.lease), {"next_at": now}).rowcount:
+                return  # somebody else has it by now
             values = self._after_failure(connection, row, person, now, permanent=came_back.permanent)
-            connection.execute(mine.where(outbox.c.next_at == claim.lease), values)
+            connection.execute(mine, values)
         log.warning("message %s not delivered by %s: %s", row.key, address.via.value, came_back.detail)
 
     def _after_failure(

@@ -42,13 +42,17 @@ def fingerprint(text: str) -> str:
 
 def mint(store: Store, kind: Kind, name: str, now: float, lasts_s: float | None = None) -> str:
     """Make a token and store its fingerprint. The token itself is returned this once and never again."""
+    with store.write() as connection:
+        return _mint(connection, kind, name, now, lasts_s)
+
+
+def _mint(connection: sa.Connection, kind: Kind, name: str, now: float, lasts_s: float | None) -> str:
     text = secrets.token_urlsafe(32)
     row = {
         "sha256": fingerprint(text), "kind": kind.value, "name": name, "created_at": now,
         "expires_at": None if lasts_s is None else now + lasts_s,
     }  # fmt: skip
-    with store.write() as connection:
-        connection.execute(sa.insert(token), row)
+    connection.execute(sa.insert(token), row)
     return text
 
 
@@ -64,9 +68,9 @@ def spend_ticket(store: Store, text: str, now: float) -> str | None:
     spent = sa.delete(token).where(
         token.c.sha256 == fingerprint(text), token.c.kind == Kind.TICKET.value, token.c.expires_at > now
     )
-    with store.write() as connection:
+    with store.write() as connection:  # one transaction: nobody who is revoked between the two keeps a session
         name = connection.execute(spent.returning(token.c.name)).scalar()
-    return mint(store, Kind.SESSION, name, now, SESSION_S) if name else None
+        return _mint(connection, Kind.SESSION, name, now, SESSION_S) if name else None
 
 
 class Tokens:

@@ -1,5 +1,6 @@
 """Secrets by name: from systemd's credentials, the environment, or a file that only its owner can read, in that order."""
 
+import copy
 import os
 import re
 import stat
@@ -7,9 +8,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from documents.bind import load
-from model.errors import SecretError
+from model.errors import ConfigError, SecretError
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*", re.ASCII)
+_BEARER = re.compile(r"[A-Za-z0-9._~+/-]+=*", re.ASCII)  # RFC 6750, 2.1
 
 
 class Secret:
@@ -24,6 +26,13 @@ class Secret:
         """The secret in the clear."""
         return self._text
 
+    def bearer(self) -> str:
+        """The header `Authorization` with this secret as its token. Raises SecretError where it can be none: a library
+        that finds that out later says so with the whole header in its complaint."""
+        if not _BEARER.fullmatch(self._text):
+            raise SecretError("the token is empty, or has a space, a second line or letters that no token has")
+        return f"Bearer {self._text}"
+
     def __repr__(self) -> str:
         return "Secret(***)"
 
@@ -35,17 +44,27 @@ class Secrets:
     `_`), then the key NAME of the secrets file."""
 
     def __init__(self, file: Path | None = None, environ: Mapping[str, str] = os.environ) -> None:
+        """Raises SecretError where the file cannot be read, or by others as well."""
         self._environ = environ
         self._file = file
         self._held = _read(file) if file else {}
+        self._withheld: frozenset[str] = frozenset()
+
+    def without(self, name: str) -> "Secrets":
+        """The same but for one: for those who must not even be asked for it."""
+        fewer = copy.copy(self)
+        fewer._withheld = self._withheld | {name}  # noqa: SLF001 -- of the same class
+        return fewer
 
     def get(self, name: str) -> Secret:
         """Return the secret. Raises SecretError where none of the three places has it; never tells its content."""
-        if not _NAME.fullmatch(name):
-            raise SecretError(f"{name!r} cannot be a secret's name; use letters, digits, `-`, `_` and `.`")
+        if not _NAME.fullmatch(name):  # and so it is not repeated: it may be the secret itself
+            raise SecretError("what stands where a secret's name belongs is none: letters, digits, `-`, `_` and `.`")
+        if name in self._withheld:
+            raise SecretError(f"the secret `{name}` is not for this")
         directory = self._environ.get("CREDENTIALS_DIRECTORY")
         if directory and (path := Path(directory, name)).is_file():
-            return Secret(path.read_text(encoding="utf-8").rstrip("\n"))
+            return Secret(_text_of(path).rstrip("\r\n"))
         variable = "WATCHKEEPER_SECRET_" + re.sub(r"[.-]", "_", name).upper()
         if variable in self._environ:
             return Secret(self._environ[variable])
@@ -55,12 +74,33 @@ class Secrets:
         raise SecretError(f"no secret called `{name}`; set {variable}, give systemd a credential `{name}`{where}")
 
 
-def _read(file: Path) -> dict[str, str]:
+def read_private(file: Path) -> str:
+    """The text of a file that nobody else can read. Raises SecretError."""
+    return _text_of(file, private=True)
+
+
+def _text_of(file: Path, *, private: bool = False) -> str:
+    """The file is judged once it is open, so that what is judged is what is read."""
     try:
-        mode = file.stat().st_mode
-        if stat.S_IMODE(mode) & 0o077:
-            raise SecretError(f"{file}: others can read it (mode {stat.S_IMODE(mode):04o}); run `chmod 600 {file}`")
-        text = file.read_text(encoding="utf-8")
+        with os.fdopen(os.open(file, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK), "rb") as opened:
+            mode = os.fstat(opened.fileno()).st_mode
+            if not stat.S_ISREG(mode):
+                raise SecretError(f"{file}: is not a plain file")
+            if private and stat.S_IMODE(mode) & 0o077:
+                raise SecretError(f"{file}: others can read it (mode {stat.S_IMODE(mode):04o}); run `chmod 600 {file}`")
+            return opened.read().decode()
     except OSError as error:
         raise SecretError(f"{file}: {error.strerror}") from None
-    return load(text, str(file), dict[str, str]) if text.strip() else {}
+    except UnicodeDecodeError:
+        raise SecretError(f"{file}: is not UTF-8") from None
+
+
+def _read(file: Path) -> dict[str, str]:
+    text = read_private(file)
+    try:
+        return load(text, str(file), dict[str, str]) if text.strip() else {}
+    except ConfigError as error:  # which may quote what it found
+        first = error.problems[0]
+        raise SecretError(
+            f"{file}:{first.line}:{first.column}: these are not `name: 'secret'` lines, each name once"
+        ) from None

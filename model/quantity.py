@@ -31,20 +31,8 @@ KILOWATT_HOUR = Unit("kWh", "joules", 3.6e6)
 HERTZ = Unit("Hz", "hertz")
 SECOND = Unit("s", "seconds")
 BYTE = Unit("B", "bytes")
-BYTE_PER_SECOND = Unit("B/s", "bytes_per_second")
-PER_SECOND = Unit("1/s", "per_second")
 RPM = Unit("rpm", "hertz", 1 / 60)
-PASCAL = Unit("Pa", "pascals")
-LITRE_PER_SECOND = Unit("l/s", "cubic_meters_per_second", 0.001)
 NUMBER = Unit("", "")
-
-UNITS = {
-    unit.symbol: unit
-    for unit in (
-        CELSIUS, PERCENT, VOLT, AMPERE, WATT, VOLT_AMPERE, KILOWATT_HOUR, HERTZ, SECOND, BYTE, BYTE_PER_SECOND,
-        PER_SECOND, RPM, PASCAL, LITRE_PER_SECOND, NUMBER,
-    )
-}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

@@ -87,13 +87,16 @@ class Receiver:
             self.began_at = self.began_at or float(facts["began_at"])
             minute = (float(facts["told_at"]) - self.began_at) / self.minute
             page = Page(minute, facts["kind"], facts["rung"], facts["person"], key, body)
+            if not self.quiet:
+                self._print(page)  # before the story goes on by it
             self.pages.append(page)
             self.changed.notify_all()
-        if self.quiet:
-            return
-        click.echo(f"  {minute:6.1f} min  {page.rung or page.kind:<10} {PEOPLE[page.person]}  {body['subject']}")
-        if facts.get("vendor"):
-            click.echo(f"{'':25}{facts['vendor']['name']}, {facts['vendor']['phone']}")
+
+    def _print(self, page: Page) -> None:
+        said, vendor = page.body["subject"], page.body["facts"].get("vendor")
+        click.echo(f"  {page.minute:6.1f} min  {page.rung or page.kind:<10} {PEOPLE[page.person]}  {said}")
+        if vendor:
+            click.echo(f"{'':25}{vendor['name']}, {vendor['phone']}")
 
     def wait(self, what: str, there: Callable[[], bool], minutes: float) -> None:
         """Wait until it is there. Raises WatchkeeperError after so many ladder minutes."""
@@ -175,7 +178,7 @@ def _handler(receiver: Receiver) -> type[BaseHTTPRequestHandler]:
 def _books(room: RunningRoom, port: int, minute: float) -> Mapping[str, str]:
     kinds = {"ups": "ups", "pac": "cooling", "sensor-1": "env", "sensor-2": "env"}
     devices = "\n".join(
-        f"  - {{device: {name}, agent: {AGENT}, category: {kinds[name]}, probe: snmp, address: '{address}', every: 1 s,\n"
+        f"  - {{device: {name}, agent: {AGENT}, category: {kinds[name]}, probe: snmp, address: '{address}', every: 250 ms,\n"
         f"     timeout: 500 ms, owner: wang.lei, vendor: cooling, snmp: {{version: 2c, community: room}}}}"
         for name, address in room.addresses.items()
     )
@@ -216,5 +219,5 @@ changes:
     clear: {{margin: 0.3 °C, for: {5 * minute:g} s}}
     applies: {{devices: sensor-1}}
 """
-    others = ("environment.cooling-fault", "environment.humidity")
+    others = ("environment.cooling-fault", "environment.humidity", "power.alarms")
     return temperature + "off:\n" + "".join(f"  - {{rule: {name}, because: one story at a time}}\n" for name in others)

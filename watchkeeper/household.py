@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 from typing import TextIO
 
 import requests
@@ -72,9 +73,12 @@ def furnish(folder: Path, port: int, books: Mapping[str, str], named: Mapping[st
 
 @contextmanager
 def running(home: Household, log: TextIO | None = None) -> Iterator[Sequence["subprocess.Popen[bytes]"]]:
-    """Start both, hand them over once the collector answers, and end them with SIGTERM. `log` takes what they say."""
+    """Start both, hand them over once the collector answers, and end them with SIGTERM. `log` takes what they say.
+    A signal that would end us is a KeyboardInterrupt meanwhile: both are in sessions of their own, and would stay."""
     _must_be_free(home.url)
     with ExitStack() as held:
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # SIGINT too: a shell's `&` has it ignored
+            held.callback(signal.signal, number, signal.signal(number, _interrupt))
         started = []
         for room in ("collector", "agent"):
             command = [sys.executable, "-m", "watchkeeper", room, "run", "--config", str(home.folder / f"{room}.yml")]
@@ -84,6 +88,10 @@ def running(home: Household, log: TextIO | None = None) -> Iterator[Sequence["su
             if room == "collector":
                 _wait_until_it_answers(home.url, process)
         yield started
+
+
+def _interrupt(_signal: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
 
 
 def _must_be_free(url: str) -> None:

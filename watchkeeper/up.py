@@ -2,16 +2,15 @@
 
 import getpass
 import re
-import signal
 import socket
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import FrameType
 
 import click
 
+from model.errors import WatchkeeperError
 from watchkeeper.household import AGENT, furnish, running
 
 _INVENTORY = """\
@@ -44,7 +43,6 @@ def up(folder: Path, port: int, language: str) -> None:
     """Watch this host: everything in one folder, until Ctrl-C."""
     person = _word(getpass.getuser())
     home = furnish(folder.absolute(), port, _books(person, language))
-    signal.signal(signal.SIGTERM, _interrupt)
     with running(home) as processes:
         click.echo(f"\n  This host's readings: {home.url}/")
         click.echo(f"  To act as {person}, open this once: {home.link(person)}\n  Ctrl-C ends it.\n")
@@ -68,11 +66,7 @@ def _books(person: str, language: str) -> Mapping[str, str]:
 def _wait(processes: "Sequence[subprocess.Popen[bytes]]") -> None:
     while all(process.poll() is None for process in processes):
         time.sleep(0.5)
-    click.echo("one of the two has ended; what it said stands above")
-
-
-def _interrupt(_signal: int, _frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
+    raise WatchkeeperError("one of the two has ended; what it said stands above")
 
 
 def _word(text: str) -> str:

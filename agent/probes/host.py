@@ -14,6 +14,7 @@ from agent.probes.host_patience import Patience
 from agent.probes.host_sensors import Sensor, read, scan
 from model.clock import Clock
 from model.device import Device
+from model.plain import word
 from model.reading import Missing, Reason, Series, Sweep, Value
 
 RESCAN_S = 600.0  # sensors are plugged in rarely
@@ -133,9 +134,10 @@ class HostProbe:
             if name.startswith(PASSING_INTERFACES):
                 continue
             errors = counters.errin + counters.errout + counters.dropin + counters.dropout
-            yield Row("network.errors", name, name, "psutil.net_io_counters", float(errors))
-            yield Row("network.received", name, name, "psutil.net_io_counters", float(counters.bytes_recv))
-            yield Row("network.sent", name, name, "psutil.net_io_counters", float(counters.bytes_sent))
+            part = word(name)
+            yield Row("network.errors", part, part, "psutil.net_io_counters", float(errors))
+            yield Row("network.received", part, part, "psutil.net_io_counters", float(counters.bytes_recv))
+            yield Row("network.sent", part, part, "psutil.net_io_counters", float(counters.bytes_sent))
 
     def _disk(self, path: str, space: Found | Missing) -> Iterator[Row]:
         if isinstance(space, Space):
@@ -148,16 +150,18 @@ class HostProbe:
         else:
             self._blockless.add(path)
             return
-        yield Row("disk.usage", path, path, "statvfs", usage)
-        yield Row("disk.size", path, path, "statvfs", size)
+        part = word(path)  # which anybody who may mount has chosen
+        yield Row("disk.usage", part, part, "statvfs", usage)
+        yield Row("disk.size", part, part, "statvfs", size)
         if inodes is not None and path not in self._uncounted:
-            yield Row("disk.inodes", path, path, "statvfs", inodes)
+            yield Row("disk.inodes", part, part, "statvfs", inodes)
 
     def _chips(self, values: Found | Missing) -> Iterator[Row]:
         for number, sensor in enumerate(self._sensors):
             value = values[number] if isinstance(values, list) else values
             if isinstance(value, float | Missing):
-                yield Row(sensor.kind.quantity, sensor.instance, sensor.label, str(sensor.path), value)
+                part = word(sensor.instance), word(sensor.label), word(str(sensor.path))
+                yield Row(sensor.kind.quantity, *part, value)
 
 
 def _busy_and_all(times: Any) -> tuple[float, float]:

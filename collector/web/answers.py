@@ -1,7 +1,8 @@
 """What the API answers: the shapes of OpenAPI, and how they are made. Times are UTC seconds, ages and spans seconds."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
+from fastapi import Path
 from pydantic import BaseModel, Field
 
 from collector.books import Language, Person
@@ -13,6 +14,15 @@ from collector.web.words import Words
 from model.quantity import QUANTITIES
 from model.reading import Missing, Series, Value
 
+LARGEST = 2**53
+"""What JSON carries exactly, and both databases can compare with."""
+
+Number = Annotated[int, Path(ge=1, le=LARGEST)]
+"""An incident's, in a path."""
+
+NO_NUL = r"^[^\x00]*$"
+"""Text that both databases can keep."""
+
 
 class Error(BaseModel):
     """What went wrong, in a sentence."""
@@ -23,7 +33,7 @@ class Error(BaseModel):
 class NoteIn(BaseModel):
     """What a person wants to have said in the timeline."""
 
-    note: str = Field("", max_length=1000)
+    note: str = Field("", max_length=1000, pattern=NO_NUL)
 
 
 class RungOut(BaseModel):

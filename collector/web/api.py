@@ -36,7 +36,7 @@ def incidents(
     office: OfficeHere,
     state: Literal["open", "resolved", "withdrawn", "all"] = "open",
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
-    cursor: Annotated[int | None, Query(ge=1, description="as the last answer gave it")] = None,
+    cursor: Annotated[int | None, Query(ge=1, le=answers.LARGEST, description="as the last answer gave it")] = None,
 ) -> answers.IncidentsOut:
     """Incidents, newest first."""
     states = tuple(State) if state == "all" else (State(state),)
@@ -49,27 +49,27 @@ def incidents(
 
 
 @router.get("/incidents/{number}", responses=_errors(401, 404))
-def incident(office: OfficeHere, number: int) -> answers.StoryOut:
+def incident(office: OfficeHere, number: answers.Number) -> answers.StoryOut:
     """One incident with its timeline, its rungs, who was told and what came back."""
     return _story(office, number)
 
 
 @router.post("/incidents/{number}/acknowledge", responses=_errors(401, 403, 404, 409))
-def acknowledge(office: OfficeHere, person: Person, number: int, body: answers.NoteIn) -> answers.StoryOut:
+def acknowledge(office: OfficeHere, person: Person, number: answers.Number, body: answers.NoteIn) -> answers.StoryOut:
     """Say that you are working on it. The ladder goes on, unless it `stops_at: acknowledged`."""
     actions.acknowledge(office.desk(), number, person, office.clock.wall(), body.note)
     return _story(office, number)
 
 
 @router.post("/incidents/{number}/resolve", responses=_errors(401, 403, 404, 409))
-def resolve(office: OfficeHere, person: Person, number: int, body: answers.NoteIn) -> answers.StoryOut:
+def resolve(office: OfficeHere, person: Person, number: answers.Number, body: answers.NoteIn) -> answers.StoryOut:
     """Close an incident that no verdict can close any more; refused (409) while its latest verdict is bad."""
     actions.resolve(office.desk(), number, person, office.clock.wall(), body.note)
     return _story(office, number)
 
 
 @router.post("/incidents/{number}/escalate", responses=_errors(401, 403, 404, 409))
-def escalate(office: OfficeHere, person: Person, number: int, body: answers.NoteIn) -> answers.StoryOut:
+def escalate(office: OfficeHere, person: Person, number: answers.Number, body: answers.NoteIn) -> answers.StoryOut:
     """It cannot be resolved: climb one rung at once. Later rungs keep their own times."""
     actions.escalate(office.desk(), number, person, office.clock.wall(), body.note)
     return _story(office, number)

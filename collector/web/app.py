@@ -17,7 +17,7 @@ from collector.metrics import CONTENT_TYPE, Metrics
 from collector.office import Office
 from collector.tallies import release
 from collector.web import api, forms, pages
-from collector.web.auth import ComeAgain, Nobody, may_read, visitor
+from collector.web.auth import NOBODY, ComeAgain, Nobody, is_open, may_read, visitor
 from collector.web.events import Ticker
 from collector.web.guard import Guard
 from collector.web.sheet import Here, Sheet
@@ -102,13 +102,18 @@ def _healthz() -> Response:
 
 def _sorry(request: Request, error: Exception) -> Response:
     """Say what went wrong: to a program as JSON, to a person as a page in their language."""
+    office: Office = request.app.state.office
+    who = NOBODY if isinstance(error, StoreError) else visitor(request, office)
+    if request.method == "POST" and not who.person and _told(error)[0] in (400, 422):
+        error = Nobody("nobody we know; whatever it is that was sent")
     status, sentence = _told(error)
+    if isinstance(error, StoreError) and not is_open(request):
+        sentence = "the collector's log says why"
     headers = {"www-authenticate": "Bearer"} if isinstance(error, Nobody) else {}
     if request.url.path.startswith("/api/") or request.url.path in ("/metrics", "/events", "/openapi.json"):
         return JSONResponse({"error": sentence}, status, headers)
-    office: Office = request.app.state.office
     template = "again.html" if isinstance(error, ComeAgain) else "error.html"
-    response = Sheet(request, office, visitor(request, office)).show(template, status, status=status, sentence=sentence)
+    response = Sheet(request, office, who).show(template, status, status=status, sentence=sentence)
     response.headers.update(headers)
     return response
 

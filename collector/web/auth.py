@@ -14,9 +14,10 @@ from fastapi.responses import Response
 from collector.office import Office
 from collector.store.schema import token
 from collector.tokens import SESSION_S, Kind, fingerprint, spend_ticket
+from documents.scalars import is_loopback
 from model.errors import NotAllowed
 
-COOKIE = "watchkeeper"
+_COOKIE = "watchkeeper"
 
 
 class Nobody(NotAllowed):
@@ -54,15 +55,21 @@ OfficeHere = Annotated[Office, Depends(office_of)]
 
 
 def visitor(request: Request, office: OfficeHere) -> Visitor:
-    """Recognise who asks. A bearer token that is wrong is nobody, whatever the cookie says."""
+    """Recognise who asks. A bearer token that is wrong is nobody, whatever the cookie says; and so is who has left the
+    books, token or not."""
     header = request.headers.get("authorization")
-    if header is not None:
-        scheme, _, text = header.partition(" ")
-        bearer = office.tokens.bearer(text.strip()) if scheme.lower() == "bearer" else None
-        return Visitor(bearer.name) if bearer and bearer.kind is Kind.PERSON else NOBODY
-    session = request.cookies.get(COOKIE, "")
-    bearer = office.tokens.bearer(session) if session else None
-    return Visitor(bearer.name, session) if bearer and bearer.kind is Kind.SESSION else NOBODY
+    session = request.cookies.get(cookie_of(request), "") if header is None else ""
+    scheme, _, text = header.partition(" ") if header is not None else ("bearer", "", session)
+    bearer = office.tokens.bearer(text.strip()) if text and scheme.lower() == "bearer" else None
+    if bearer is None or bearer.kind is not (Kind.SESSION if session else Kind.PERSON):
+        return NOBODY
+    known = any(one.person == bearer.name for one in office.orders.books.contacts.people)
+    return Visitor(bearer.name, session) if known else NOBODY
+
+
+def cookie_of(request: Request) -> str:
+    """The cookie's name. Over HTTPS with the prefix that keeps other hosts of our domain from setting it (RFC 6265bis)."""
+    return f"__Host-{_COOKIE}" if request.url.scheme == "https" else _COOKIE
 
 
 Asking = Annotated[Visitor, Depends(visitor)]
@@ -70,11 +77,18 @@ Asking = Annotated[Visitor, Depends(visitor)]
 
 def may_read(request: Request, who: Asking) -> Visitor:
     """Let everybody read where only this machine reaches us, otherwise persons only. Raises Nobody or ComeAgain."""
-    if who is NOBODY and COOKIE not in request.cookies and _led_here(request):
+    if who is NOBODY and cookie_of(request) not in request.cookies and _led_here(request):
         raise ComeAgain
-    if who is NOBODY and not request.app.state.open_reading:
+    if who is NOBODY and not is_open(request):
         raise Nobody("this collector shows nothing to strangers; open a link from `watchkeeper collector link PERSON`")
     return who
+
+
+def is_open(request: Request) -> bool:
+    """Whether reading is for everybody: we listen to this machine alone, and are asked by it, under its own name. Otherwise a
+    proxy has let others in (whom uvicorn knows by `X-Forwarded-For`)."""
+    guest = request.client is not None and not is_loopback(request.client.host)
+    return request.app.state.open_reading and not guest and is_loopback(request.url.hostname or "")
 
 
 Reader = Annotated[Visitor, Depends(may_read)]
@@ -114,11 +128,12 @@ def enter(office: Office, ticket: str) -> str | None:
     return session
 
 
-def keep_session(response: Response, session: str, *, https: bool) -> None:
-    """Give the browser its session, for as long as it lasts."""
+def keep_session(request: Request, response: Response, session: str) -> None:
+    """Give the browser its session, for as long as it lasts; an empty one takes it back."""
     response.set_cookie(
-        COOKIE, session, max_age=int(SESSION_S), path="/", secure=https, httponly=True, samesite="strict"
-    )
+        cookie_of(request), session, max_age=int(SESSION_S) if session else 0, path="/",
+        secure=request.url.scheme == "https", httponly=True, samesite="strict",
+    )  # fmt: skip
 
 
 def leave(office: Office, session: str) -> None:

@@ -11,13 +11,14 @@ from collector import actions
 from collector.actions import NoSuch
 from collector.incidents import Incident
 from collector.web import auth
+from collector.web.answers import NO_NUL, Number
 from collector.web.auth import Asking, OfficeHere
 from collector.web.sheet import Sheet
 
 router = APIRouter(include_in_schema=False)
 
 NOTE_LIMIT = 1000
-Note = Annotated[str, Form(max_length=NOTE_LIMIT)]
+Note = Annotated[str, Form(max_length=NOTE_LIMIT, pattern=NO_NUL)]
 Csrf = Annotated[str, Form(max_length=100)]
 Act = Callable[..., Incident]
 
@@ -30,12 +31,15 @@ ACTIONS: Mapping[str, Act] = {
 
 @router.get("/enter")
 def enter(request: Request, office: OfficeHere, ticket: str = "") -> Response:
-    """Spend a one-time link: a session's cookie, and on to a page whose address is no secret."""
+    """Spend a one-time link: a session's cookie, and on to a page whose address is no secret. A browser that only fetches
+    ahead does not spend it (Fetch Metadata, `Sec-Purpose`)."""
+    if "prefetch" in request.headers.get("sec-purpose", "") + request.headers.get("purpose", ""):
+        return Response(status_code=503)
     session = auth.enter(office, ticket) if ticket else None
     if session is None:
         return Sheet(request, office, auth.NOBODY).show("spent.html", 410)
     response = RedirectResponse("/", 303, {"referrer-policy": "no-referrer"})
-    auth.keep_session(response, session, https=request.url.scheme == "https")
+    auth.keep_session(request, response, session)
     return response
 
 
@@ -45,13 +49,13 @@ def leave(request: Request, office: OfficeHere, who: Asking, csrf: Csrf = "") ->
     auth.must_act(request, who, csrf)
     auth.leave(office, who.session)
     response = RedirectResponse("/", 303)
-    response.delete_cookie(auth.COOKIE, path="/", httponly=True, samesite="strict")
+    auth.keep_session(request, response, "")
     return response
 
 
 @router.post("/incidents/{number}/{action}")
 def act(
-    *, request: Request, office: OfficeHere, who: Asking, number: int, action: str, csrf: Csrf = "", note: Note = ""
+    *, request: Request, office: OfficeHere, who: Asking, number: Number, action: str, csrf: Csrf = "", note: Note = ""
 ) -> Response:
     """Acknowledge, resolve or escalate. Raises NotAllowed, NoSuch or Conflict, and then nothing has changed."""
     person = auth.must_act(request, who, csrf)

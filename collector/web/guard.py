@@ -20,6 +20,7 @@ _ALWAYS = (
     # other sites nothing.
     (b"referrer-policy", b"same-origin"),
     (b"cross-origin-opener-policy", b"same-origin"),
+    (b"cross-origin-resource-policy", b"same-origin"),
 )
 
 
@@ -36,11 +37,16 @@ class Guard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        headers = dict(scope["headers"])
-        if not self._ours(headers.get(b"host", b"").decode("latin-1")):
+        hosts = [value.decode("latin-1") for name, value in scope["headers"] if name == b"host"]
+        if len(hosts) != 1 or not self._ours(hosts[0]):  # with two, each of us might believe another one
             await _refuse(send, 421, "this collector has no such name; add it to `hosts` in collector.yml")
-        elif (body := await _body(headers, receive)) is None:
+            return
+        try:
+            body = await _body(dict(scope["headers"]), receive)
+        except _TooLarge:
             await _refuse(send, 413, f"more than {BODY_LIMIT} bytes")
+        except _Gone:
+            return
         else:
             await self._app(scope, _replay(body, receive), _with_headers(send))
 
@@ -51,19 +57,29 @@ class Guard:
         return name.lower().strip("[]") in self._names
 
 
-async def _body(headers: dict[bytes, bytes], receive: Receive) -> bytes | None:
-    """The whole body, read before anybody thinks about it; None if it is too large."""
+class _TooLarge(Exception):
+    """More than anybody has to say here."""
+
+
+class _Gone(Exception):
+    """Who asked has hung up in the middle of a sentence; half of it is not acted upon."""
+
+
+async def _body(headers: dict[bytes, bytes], receive: Receive) -> bytes:
+    """The whole body, read before anybody thinks about it. Raises _TooLarge or _Gone."""
     said = headers.get(b"content-length", b"0")
     if said.isdigit() and int(said) == 0 and b"transfer-encoding" not in headers:
         return b""
     if said.isdigit() and int(said) > BODY_LIMIT:
-        return None
+        raise _TooLarge
     body = b""
     while True:
         message = await receive()
+        if message["type"] == "http.disconnect":
+            raise _Gone
         body += bytes(message.get("body", b""))
         if len(body) > BODY_LIMIT:
-            return None
+            raise _TooLarge
         if not message.get("more_body"):
             return body
 

@@ -9,6 +9,7 @@ from collector import duty, views
 from collector.actions import NoSuch
 from collector.incidents import Incident, State
 from collector.views import Column, Point
+from collector.web.answers import LARGEST, Number
 from collector.web.draw import BLANK, Spark, sparkline
 from collector.web.sheet import Here, Sheet
 from model.quantity import QUANTITIES
@@ -21,6 +22,9 @@ router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
 
 MOST = 200
 """Incidents on one page."""
+
+FEW = 12
+"""So many devices are on the first page too, for a room that fits there."""
 
 SPARK_S = 6 * 3600.0
 """How far back the small pictures of a device go."""
@@ -35,7 +39,7 @@ HEADLINES = (
 
 @router.get("/")
 def overview(here: Here) -> Response:
-    """What is wrong now, who is on duty, and whether anybody still watches."""
+    """What is wrong now, who is on duty, whether anybody still watches, and what a small room reads."""
     office, orders = here.office, here.office.orders
     now = office.clock.wall()
     with office.store.read(steady=True) as connection:
@@ -43,15 +47,17 @@ def overview(here: Here) -> Response:
         total = views.count_open(connection)
         heard = views.agents(connection, orders, now, office.started_at)
         recent = views.climbs_before(connection, None, 5, (State.RESOLVED, State.WITHDRAWN))
+        few = len(orders.devices) <= FEW
+        devices = views.watched(connection, orders, now, office.started_at) if few else []
     site, contacts = orders.books.inventory.site, orders.books.contacts
     return here.show(
-        "overview.html", climbs=climbs, total=total, agents=heard, recent=recent,
+        "overview.html", climbs=climbs, total=total, agents=heard, recent=recent, devices=devices, foremost=foremost,
         watch=duty.watch(contacts, site, now), handover=duty.next_handover(contacts, site, now),
     )  # fmt: skip
 
 
 @router.get("/incidents")
-def past(here: Here, before: Annotated[int | None, Query(ge=1)] = None) -> Response:
+def past(here: Here, before: Annotated[int | None, Query(ge=1, le=LARGEST)] = None) -> Response:
     """Incidents that are over, and those that are not, newest first."""
     with here.office.store.read() as connection:
         found = views.climbs_before(connection, before, MOST + 1)
@@ -60,7 +66,7 @@ def past(here: Here, before: Annotated[int | None, Query(ge=1)] = None) -> Respo
 
 
 @router.get("/incidents/{number}")
-def incident(here: Here, number: int) -> Response:
+def incident(here: Here, number: Number) -> Response:
     """Everything about one incident. Raises NoSuch."""
     with here.office.store.read(steady=True) as connection:
         found = views.story(connection, number)

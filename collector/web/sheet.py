@@ -12,7 +12,7 @@ from collector.books import Language
 from collector.i18n import translations
 from collector.office import Office
 from collector.tallies import release
-from collector.web.auth import OfficeHere, Reader, Visitor
+from collector.web.auth import OfficeHere, Reader, Visitor, is_open
 from collector.web.words import Words
 
 LANGUAGE_COOKIE = "language"
@@ -66,7 +66,7 @@ class Sheet:
         now = self.office.clock.wall()
         query = self.request.query_params
         text = _environment(language).get_template(template).render(
-            w=Words(language, self.office.orders, now), who=self.who, now=now, problem=self.office.problem,
+            w=Words(language, self.office.orders, now), who=self.who, now=now, problem=self._problem(),
             site=self.office.orders.books.inventory.site, path=self.request.url.path, version=release(),
             others=[(one.value, _NAMES[one]) for one in Language if one is not language], **matter,
         )  # fmt: skip
@@ -75,6 +75,10 @@ class Sheet:
         if query.get("lang") == language.value:
             response.set_cookie(LANGUAGE_COOKIE, language.value, max_age=_YEAR_S, samesite="lax", httponly=True)
         return response
+
+    def _problem(self) -> str:
+        """What is wrong with the books. It quotes them, so a stranger who may not read does not see it."""
+        return self.office.problem if self.who.person or is_open(self.request) else ""
 
 
 def sheet(request: Request, office: OfficeHere, who: Reader) -> Sheet:

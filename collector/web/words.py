@@ -151,7 +151,7 @@ class Words:
         return in_words(value, quantity, translator(self.language))
 
     def limit(self, expects: str) -> str:
-        """A limit as the rule has it, in the reader's language."""
+        """A limit as the rule has it, in the reader's language; empty where the value says it all."""
         return limit_in_words(expects, self.say)
 
     def long(self, seconds: float) -> str:

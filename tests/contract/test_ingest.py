@@ -17,9 +17,9 @@ from collector.store import engine
 from collector.store.migrate import migrate
 from collector.store.schema import journal, metadata
 from collector.tokens import Kind, mint, revoke
-from model.errors import StoreFull
+from model.errors import StoreError, StoreFull
 from model.verdict import Level
-from tests.story.world import World
+from tests.story.world import INVENTORY, World
 
 BLOCK = {"block": 1, "device": "sensor-1", "probe": "snmp", "every_s": 15.0,
          "series": [["temperature.ambient", "", "", "1.2.3"], ["humidity.relative", "", "", ""]]}  # fmt: skip
@@ -122,6 +122,9 @@ REFUSED: list[Refused] = [
     ("null without a reason", lambda d: d.push({"items": [push()["items"][0] | {"missing": {}}]}), 400),
     ("a reason for what is there", lambda d: d.push({"items": [push()["items"][0] | {"missing": {"0": ["timeout", ""]}}]}), 400),
     ("an unknown level", lambda d: d.push(event(level="dire")), 400),
+    ("a character no database keeps", lambda d: d.push(event(instance="a\0b")), 400),
+    ("a number beyond any float, as evidence", lambda d: d.push(event(evidence={"quantity": "q", "value": 10**400})), 400),
+    ("half a letter", lambda d: d.ask("POST", "/v1/push", json.dumps(push() | {"epoch": "\ud800"}).encode()), 400),
     ("too few values", lambda d: d.push({"items": [push()["items"][0] | {"values": [1.0], "missing": {}}]}), 400),
     ("frames under no block", lambda d: d.push({"blocks": []}), 409),
     ("100 MB", lambda d: d.ask("POST", "/v1/push", b"x" * 100_000_000), 413),
@@ -146,6 +149,37 @@ def test_a_bad_request_gets_its_status_and_changes_nothing(
     assert door.rows() == before
     if status == 503:
         assert int(answer.headers["retry-after"]) > 0
+
+
+def test_an_agent_that_left_the_inventory_is_refused_whatever_token_it_has(door: Door) -> None:
+    door.token = mint(door.world.store, Kind.AGENT, "room-0", door.world.clock.wall())
+    before = door.rows()
+    answer = door.push({"agent": "room-0", "blocks": [], "items": []})
+    assert answer.status_code == 403
+    assert "room-0" in answer.json()["error"]
+    assert door.rows() == before
+
+
+def test_frames_under_the_block_of_a_device_that_is_another_agent_s_now_count_for_nothing(door: Door) -> None:
+    assert door.push().status_code == 200
+    inventory = INVENTORY.replace("devices:", "  - {agent: room-2, owner: olga}\ndevices:")
+    door.world.adopt(inventory.replace("sensor-1, agent: room-1", "sensor-1, agent: room-2"))
+    frame = push()["items"][0] | {"seq": 2, "values": [99.0, None]}
+    door.push({"blocks": [], "items": [frame]})
+    door.world.journal.stop()
+    assert ["99.0" in row[-1] for row in door.rows()["latest"]] == [False]
+
+
+def test_while_the_store_is_away_an_agent_is_asked_to_come_again(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
+    def away(*_: object, **__: object) -> None:
+        raise StoreError("no connection to the store")
+
+    door.world.clock.advance(5)
+    with monkeypatch.context() as patched:
+        patched.setattr(door.world.store, "read", away)
+        answer = door.push()
+    assert answer.status_code == 503
+    assert int(answer.headers["retry-after"]) > 0
 
 
 def test_a_409_names_the_blocks_to_declare(door: Door) -> None:

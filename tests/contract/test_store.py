@@ -1,6 +1,9 @@
 """One suite over both stores: migrations, concurrency of several collectors, backup and restore."""
 
+import re
 import threading
+import traceback
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +19,8 @@ from collector.notices import Desk
 from collector.store.engine import Store
 from collector.store.migrate import migrate, version
 from collector.store.schema import agent, metadata, outbox, rung, tally
-from model.errors import Conflict
+from collector.tokens import Kind, fingerprint, mint
+from model.errors import Conflict, StoreError, StoreRefused, WatchkeeperError
 from model.verdict import Level
 from tests.story.world import World
 
@@ -51,6 +55,40 @@ def test_one_key_has_one_open_incident(world: World) -> None:
     (row,) = everything(world.store)["incident"]
     with world.store.engine.connect() as connection, pytest.raises(sa.exc.IntegrityError):
         connection.execute(sa.insert(table), {**row, "incident": 99})
+
+
+@pytest.mark.parametrize(
+    "url", ["postgresql://u:hun/ter2@host/db", "postgresql+psycopg://u:hunt@er2@host:port/db", "postgres://u:hunter2@host/db",
+            "hunter2", "", "postgresql+psycopg://u:hunter2@127.0.0.1:1/db"]
+)  # fmt: skip
+def test_a_url_that_leads_nowhere_is_a_sentence_without_the_password(url: str) -> None:
+    with pytest.raises(StoreError) as refusal:
+        migrate(Store(url))
+    said = "".join(traceback.format_exception(refusal.value))
+    assert not re.search("hun|er2", str(refusal.value))
+    assert "hunter2" not in said
+
+
+def test_what_may_pass_is_told_from_what_never_will(world: World) -> None:
+    table = metadata.tables["token"]
+    row = {"sha256": "x", "kind": "agent", "name": "a", "created_at": 0.0}
+    with world.store.write() as connection:
+        connection.execute(sa.insert(table), row)
+    with pytest.raises(StoreRefused), world.store.write() as connection:
+        connection.execute(sa.insert(table), row)
+    with pytest.raises(StoreError) as no_table, world.store.read():
+        raise sa.exc.TimeoutError
+    assert not isinstance(no_table.value, StoreRefused)
+
+
+def test_several_collectors_may_start_on_an_empty_store_at_once(postgres_url: str) -> None:
+    stores = [Store(_fresh(postgres_url))]
+    stores += [Store(stores[0].url.render_as_string(hide_password=False)) for _ in range(2)]
+    _at_once(*(lambda store=store: migrate(store) for store in stores))
+    with stores[0].read() as connection:
+        assert version(connection) == "0001"
+    for store in stores:
+        store.close()
 
 
 def test_counters_add_up(world: World) -> None:
@@ -149,6 +187,49 @@ def test_a_backup_restores_everything_also_into_the_other_kind_of_store(
             del row["id"]
             connection.execute(sa.insert(outbox), {**row, "key": "new"})
         target.close()
+
+
+def test_a_backup_is_its_owner_s_alone_and_holds_no_token(world: World, tmp_path: Path) -> None:
+    secret = mint(world.store, Kind.PERSON, "day", 0.0)
+    (tmp_path / "kept.zip.part").write_text("of a backup that was killed")
+    (tmp_path / "kept.zip.part").chmod(0o644)
+    backup(world.store, tmp_path / "kept.zip", 0.0)
+    assert [file.name for file in tmp_path.glob("kept*")] == ["kept.zip"]
+    assert (tmp_path / "kept.zip").stat().st_mode & 0o777 == 0o600
+    with zipfile.ZipFile(tmp_path / "kept.zip") as archive:
+        text = b"".join(archive.read(name) for name in archive.namelist())
+    assert fingerprint(secret).encode() in text
+    assert secret.encode() not in text
+    with pytest.raises(WatchkeeperError, match="no backup was made"):
+        backup(world.store, tmp_path / "no such folder" / "kept.zip", 0.0)
+
+
+@pytest.mark.parametrize("spoil", ["a row less", "another schema", "another table", "a list", "a flipped bit"])
+def test_a_damaged_backup_is_refused_and_leaves_the_store_empty(world: World, tmp_path: Path, spoil: str) -> None:
+    world.push(world.verdict(Level.CRITICAL))
+    backup(world.store, tmp_path / "good.zip", 0.0)
+    bad = tmp_path / "bad.zip"
+    with zipfile.ZipFile(tmp_path / "good.zip") as good, zipfile.ZipFile(bad, "w") as out:
+        for name in good.namelist():
+            text = good.read(name)
+            if spoil == "a row less" and name == "rung.jsonl":
+                text = b"\n".join(text.splitlines()[1:])
+            elif spoil == "another table" and name == "rung.jsonl":
+                text = text.replace(b'"number"', b'"nummer"')
+            elif spoil == "another schema" and name == "store.json":
+                text = text.replace(b'"0001"', b'"0000"')
+            elif spoil == "a list" and name == "store.json":
+                text = b"[]"
+            out.writestr(name, text)
+    if spoil == "a flipped bit":
+        content = bytearray(bad.read_bytes())
+        content[content.index(b"environment.temperature")] ^= 1
+        bad.write_bytes(content)
+    target = Store(f"sqlite:///{tmp_path}/again.db")
+    with pytest.raises(BadBackup):
+        restore(target, bad)
+    assert not any(everything(target).values())
+    target.close()
 
 
 def test_the_ladder_goes_on_after_a_restore(world: World, tmp_path: Path) -> None:

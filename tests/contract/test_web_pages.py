@@ -210,6 +210,14 @@ def test_the_page_of_an_incident_shows_what_is_read_now(room: Room, web: httpx.C
     assert text.count("<polyline") == 1
 
 
+def test_why_a_device_does_not_answer_stands_on_its_incident(room: Room, web: httpx.Client) -> None:
+    why = Missing(Reason.REFUSED, "no secret called `room-community`")
+    room.read("ups-1", {("device.answering", "", ""): "no", ("uptime", "", ""): why})
+    room.say("ups-1", "device.not-answering", Level.CRITICAL, Evidence("device.answering", "no", "is no"))
+    page = words(web.get("/incidents/1").text)
+    assert "Device answers: no Now: no 0 s ago refused us: no secret called `room-community`" in page
+
+
 def test_past_incidents_newest_first_page_by_page(
     room: Room, web: httpx.Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -250,6 +258,15 @@ def test_devices_show_values_ages_and_why_one_is_missing(room: Room, web: httpx.
     )
     assert "sensor-hot-aisle Environment · 热通道 Never read yet." in page
     assert "STALE" not in page
+
+
+def test_a_small_room_reads_on_the_first_page_too_and_a_large_one_on_its_own(
+    room: Room, web: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    room.read("ups-1", {("battery.charge", "", ""): 97.0})
+    assert "ups-1 UPS · 配电间 Battery charge 97 % 0 s ago" in words(web.get("/").text)
+    monkeypatch.setattr("collector.web.pages.FEW", 1)
+    assert "Battery charge" not in words(web.get("/").text)
 
 
 def test_an_old_frame_is_stale_by_its_own_interval(room: Room, web: httpx.Client) -> None:

@@ -7,6 +7,7 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
 import requests
 
 from tests.story.chaos import free_port
@@ -51,6 +52,18 @@ def test_up_shows_this_host_and_ctrl_c_ends_it(tmp_path: Path) -> None:
     assert process.returncode == 0
     assert "Traceback" not in said
     assert link.partition("ticket=")[2] not in said
+
+
+def test_a_closed_terminal_leaves_neither_of_the_two_behind(tmp_path: Path) -> None:
+    port = free_port()
+    command = [sys.executable, "-m", "watchkeeper", "up", "--dir", str(tmp_path / "run"), "--port", str(port)]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+        _link(process)
+        process.send_signal(signal.SIGHUP)
+        process.communicate(timeout=30)  # ends when nobody holds its output any more
+    assert process.returncode == 0
+    with pytest.raises(requests.ConnectionError):
+        requests.get(f"http://127.0.0.1:{port}/healthz", timeout=5)
 
 
 def _link(process: "subprocess.Popen[str]") -> str:

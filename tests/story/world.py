@@ -1,5 +1,6 @@
 """A whole collector without sockets or threads, on a fake clock: an agent pushes, time passes, people are told."""
 
+import functools
 import json
 import uuid
 from collections.abc import Callable
@@ -15,7 +16,7 @@ from collector.incidents import Incident
 from collector.journal import Answer, Journal, Waiting
 from collector.judge import Judge
 from collector.office import Office
-from collector.orders import make_orders
+from collector.orders import Orders, make_orders
 from collector.outbox import Outbox
 from collector.store import rows
 from collector.store.engine import Store
@@ -61,6 +62,11 @@ ladders:
 NOON = 1_799_985_600.0  # 2027-01-15 12:00 in Shanghai: the day shift
 
 
+@functools.cache
+def _orders(inventory: str, contacts: str, ladders: str, rules: str = "") -> Orders:
+    return make_orders(read_texts(inventory, contacts, ladders), (Document("own.yml", rules),) if rules else ())
+
+
 @dataclass(frozen=True, slots=True)
 class Told:
     """One message as its channel received it."""
@@ -95,7 +101,7 @@ class World:
 
     def start(self) -> None:
         """Start the collector over what is in the store: also what a restart does."""
-        orders = make_orders(read_texts(self.inventory, self.contacts, self.ladders))
+        orders = _orders(self.inventory, self.contacts, self.ladders)
         self.office = Office(self.store, self.clock, orders, "http://room")
         self.outbox = Outbox(self.office, self._open)
         self.journal = Journal(self.store, self.office, self.clock, lambda: None)
@@ -179,8 +185,7 @@ class World:
 
     def adopt(self, inventory: str | None = None, contacts: str | None = None, rules: str = "") -> None:
         """The operator changes the books."""
-        books = read_texts(inventory or self.inventory, contacts or self.contacts, self.ladders)
-        self.office.adopt(make_orders(books, (Document("own.yml", rules),) if rules else ()))
+        self.office.adopt(_orders(inventory or self.inventory, contacts or self.contacts, self.ladders, rules))
         self.beat()
 
     def act(self, action: Callable[..., Incident], number: int, person: str = "day", note: str = "") -> Incident:

@@ -83,7 +83,7 @@ def test_the_books_of_these_tests_are_right() -> None:
         ("    owner: ann\n", "", "5:5: `ups-1` needs `owner`, the person called after 10 minutes (4.2.6.2)"),
         ("vendor: acme", "vendor: acne", "12:13: there is no vendor `acne`; did you mean `acme`?"),
         ("    address: 192.0.2.1:161\n", "", "5:5: `ups-1` needs `address`, host or host:port, to be asked by SNMP"),
-        ("192.0.2.1:161", "snmp://user:pw@192.0.2.1", "9:14: `snmp://user:pw@192.0.2.1` is neither `host` nor `host:port`"),
+        ("192.0.2.1:161", "snmp://user:pw@192.0.2.1", "9:14: `snmp://***@192.0.2.1` is neither `host` nor `host:port`"),
         ("192.0.2.1:161", "192.0.2.1:65536", "9:14: `192.0.2.1:65536` is neither `host` nor `host:port`"),
         ("    snmp: {community: secret-name}\n", "", "5:5: `ups-1` needs `snmp`: the version, and the name of its secret"),
         ("probe: snmp", "probe: host", "10:11: `ups-1` is read by `host`, which does not speak SNMP; remove it"),

@@ -1,0 +1,242 @@
+"""The collector's watch under load, the operator's folder while somebody writes in it, and what it asks of agents."""
+
+import shutil
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from collector import watch as module
+from collector.actions import poll_now
+from collector.office import Books, Office
+from collector.requests import Requests
+from collector.retention import forget_old
+from collector.store.engine import Store
+from collector.store.migrate import migrate
+from collector.store.schema import history
+from collector.watch import Watch
+from model.clock import FakeClock, SystemClock
+from model.errors import ConfigError, StoreError
+from tests.story.world import World
+
+CONFIGS = Path(__file__).resolve().parents[2] / "configs"
+
+
+# ---- the watch ----
+
+
+class Part:
+    """Something the watch does, which tells how often, and what to raise."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self.done = 0
+        self.error = error
+        self.again = threading.Event()
+
+    def __call__(self, *_: object) -> None:
+        self.done += 1
+        self.again.set()
+        if self.error:
+            raise self.error
+
+    look = refresh = wake = __call__
+
+
+def wait(there: Callable[[], bool]) -> None:
+    tries = threading.Event()
+    for _ in range(1000):
+        if there():
+            return
+        tries.wait(0.01)
+    raise AssertionError("it did not come")
+
+
+def test_however_often_it_is_woken_everything_has_its_turn(tmp_path: Path) -> None:
+    """A busy collector is woken many times a second, for good; agents fall silent all the same."""
+    world = World(f"sqlite:///{tmp_path}/watch.db")
+    world.office.clock = SystemClock()
+    books, judge, requests = Part(), Part(), Part()
+    watch = Watch(world.office, books, judge, requests, Part())  # type: ignore[arg-type]
+    watch.start()
+    ended = threading.Event()
+
+    def wake() -> None:
+        while not ended.wait(0.001):
+            watch.wake()
+
+    waking = threading.Thread(target=wake)
+    waking.start()
+    try:
+        wait(lambda: min(books.done, judge.done, requests.done) >= 2)
+    finally:
+        ended.set()
+        waking.join()
+        watch.stop()
+        world.close()
+
+
+def test_a_part_that_fails_does_not_stop_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    world = World(f"sqlite:///{tmp_path}/watch.db")
+    decided = Part()
+    monkeypatch.setattr(module, "decide_due", decided)
+    books, judge, requests, outbox = Part(StoreError("away")), Part(ValueError("a bug")), Part(), Part()
+    Watch(world.office, books, judge, requests, outbox).turn()  # type: ignore[arg-type]
+    assert [part.done for part in (books, judge, requests, decided, outbox)] == [1] * 5
+    assert "the watch waits for the store: away" in caplog.text
+    world.close()
+
+
+# ---- the folder ----
+
+
+@pytest.fixture
+def office(tmp_path: Path) -> Iterator[Office]:
+    shutil.copytree(CONFIGS, tmp_path / "books")
+    store = Store(f"sqlite:///{tmp_path}/books.db")
+    migrate(store)
+    yield Office(store, FakeClock(), Books(tmp_path / "books").read())
+    store.close()
+
+
+@pytest.fixture
+def books(office: Office, tmp_path: Path) -> Books:
+    return Books(tmp_path / "books")
+
+
+def agents(office: Office) -> list[str]:
+    return list(office.orders.agents)
+
+
+def test_a_change_is_taken_once_it_stands_still(office: Office, books: Books, tmp_path: Path) -> None:
+    file = tmp_path / "books" / "inventory.yml"
+    whole = file.read_text().replace("room-1", "room-9")
+    file.write_text(whole[: len(whole) // 2])
+    books.refresh(office)
+    file.write_text(whole)
+    books.refresh(office)
+    assert (agents(office), office.problem) == (["room-1"], "")
+    books.refresh(office)
+    assert agents(office) == ["room-9"]
+
+
+def _vanish(file: Path) -> None:
+    file.unlink()
+
+
+def _break(file: Path) -> None:
+    file.write_text("agents: [\n")
+
+
+def _other_letters(file: Path) -> None:
+    file.write_bytes("# 机房".encode("gbk"))
+
+
+@pytest.mark.parametrize("spoil", [_vanish, _break, _other_letters])
+@pytest.mark.parametrize("name", ["inventory.yml", "rules/site.yml"])
+def test_a_mistake_leaves_the_old_orders_in_force_and_is_said(
+    office: Office, books: Books, tmp_path: Path, spoil: Callable[[Path], None], name: str
+) -> None:
+    before = office.orders
+    file = tmp_path / "books" / name
+    good = file.read_bytes()
+    spoil(file)
+    for _ in range(3):
+        books.refresh(office)
+    if (spoil, name) == (_vanish, "rules/site.yml"):  # no mistake: there are fewer rules
+        assert len(office.orders.rules.rules) < len(before.rules.rules)
+        return
+    assert office.orders is before
+    assert name in office.problem
+    file.write_bytes(good)
+    for _ in range(2):
+        books.refresh(office)
+    assert office.problem == ""
+
+
+def test_a_file_that_vanishes_while_it_is_looked_at_is_not_there(office: Office, books: Books, tmp_path: Path) -> None:
+    before = office.orders
+    (tmp_path / "books" / "rules" / "vanished.yml").symlink_to(tmp_path / "nowhere")
+    for _ in range(3):
+        books.refresh(office)
+    assert office.orders is before
+
+
+def test_an_editor_s_lock_is_no_rule_file(office: Office, books: Books, tmp_path: Path) -> None:
+    (tmp_path / "books" / "rules" / ".#site.yml").symlink_to("somebody@somewhere:1")
+    books.again()
+    books.refresh(office)
+    assert office.problem == ""
+
+
+def test_orders_that_the_store_could_not_take_are_tried_again(
+    office: Office, books: Books, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "books" / "inventory.yml"
+    file.write_text(file.read_text().replace("room-1", "room-9"))
+    books.refresh(office)
+    with monkeypatch.context() as patched:
+        patched.setattr("collector.office.withdraw_gone", Part(StoreError("full")))
+        with pytest.raises(StoreError):
+            books.refresh(office)
+    assert agents(office) == ["room-1"]
+    books.refresh(office)
+    assert agents(office) == ["room-9"]
+
+
+def test_a_signal_reads_everything_again(office: Office, books: Books) -> None:
+    before = office.orders
+    books.refresh(office)
+    assert office.orders is before
+    books.again()
+    books.refresh(office)
+    assert office.orders is not before
+
+
+def test_a_rule_file_in_other_letters_is_a_sentence_at_the_start_as_well(office: Office, tmp_path: Path) -> None:
+    _other_letters(tmp_path / "books" / "rules" / "own.yml")
+    with pytest.raises(ConfigError, match=r"own\.yml:0:0: is not UTF-8"):
+        Books(tmp_path / "books").read()
+    assert agents(office) == ["room-1"]
+
+
+# ---- requests, and what is kept ----
+
+
+def test_whichever_collector_an_agent_speaks_to_hands_it_what_was_asked_once(tmp_path: Path) -> None:
+    world = World(f"sqlite:///{tmp_path}/requests.db")
+    collectors = [Requests(world.store), Requests(world.store)]
+    poll_now(world.office.desk(), "sensor-1", "day", 0.0)
+    for one in collectors:
+        one.refresh()
+    asked = {"kind": "poll-now", "device": "sensor-1"}
+    assert collectors[1].take("room-2") == []
+    assert collectors[1].take("room-1") == [asked]
+    for _ in range(2):
+        for one in reversed(collectors):
+            one.refresh()
+    assert [one.take("room-1") for one in collectors] == [[], []]
+    world.close()
+
+
+def test_readings_are_forgotten_in_small_steps_and_those_of_a_wrong_clock_as_well(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("collector.retention._AT_ONCE", 3)
+    world = World(f"sqlite:///{tmp_path}/old.db")
+    now = world.clock.wall()
+    ages = [*([-1e8] * 4), *([200.0] * 8), 50.0, 20.0, 200.0]
+    rows: list[dict[str, Any]] = [
+        {"device": "d", "agent": "a", "epoch": "e", "block": 1, "seq": n, "at": now - age, "column": "{}"}
+        for n, age in enumerate(ages)
+    ]
+    with world.store.write() as connection:
+        connection.execute(sa.insert(history), rows)
+    forget_old(world.store, now, 100.0)
+    with world.store.read() as connection:
+        assert list(connection.execute(sa.select(history.c.seq)).scalars()) == [12, 13]
+    world.close()
