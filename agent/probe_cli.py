@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from agent.target import Target, parse_target
+from documents.files import read_documents
+from model.batch import Document
 from model.clock import Clock, SystemClock
 from model.plain import printable
 from model.quantity import QUANTITIES
@@ -26,13 +28,16 @@ SETTLE_S = 1.0
 @click.command()
 @click.argument("targets", nargs=-1, required=True, metavar="TARGET...")
 @click.option("--profile", default="auto", help="The profile to read by; `auto` asks the device what it is.")
+@click.option(
+    "--add", "files", multiple=True, type=click.Path(path_type=Path), help="A file with a profile of your own, to try."
+)
 @click.option("--format", "style", type=click.Choice(["table", "jsonl"]), default="table", show_default=True)
 @click.option(
     "--secrets",
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
     help="A file, mode 0600, with the secrets that a target names.",
 )
-def probe(targets: Sequence[str], profile: str, style: str, secrets: Path | None) -> None:
+def probe(targets: Sequence[str], profile: str, files: Sequence[Path], style: str, secrets: Path | None) -> None:
     """Read every TARGET once.
 
     A TARGET is `host` (this one), `snmp://COMMUNITY@HOST:PORT` (`?version=1` for SNMPv1), or
@@ -43,8 +48,8 @@ def probe(targets: Sequence[str], profile: str, style: str, secrets: Path | None
         parsed = [parse_target(target, profile) for target in targets]
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="TARGET") from None
-    clock = SystemClock()
-    sweeps = asyncio.run(read(parsed, lambda target: build(target, secrets, clock)))
+    clock, own = SystemClock(), read_documents(files)
+    sweeps = asyncio.run(read(parsed, lambda target: build(target, secrets, clock, own)))
     write = {"table": table, "jsonl": lines}[style]
     for target, sweep in zip(parsed, sweeps, strict=True):
         for line in write(target, sweep, clock):
@@ -53,8 +58,8 @@ def probe(targets: Sequence[str], profile: str, style: str, secrets: Path | None
         raise SystemExit(1)
 
 
-def build(target: Target, secrets: Path | None, clock: Clock) -> "Probe":
-    """The probe that reads this target, knowing its secrets and the shipped profiles."""
+def build(target: Target, secrets: Path | None, clock: Clock, own: Sequence[Document]) -> "Probe":
+    """The probe that reads this target, knowing its secrets, the shipped profiles and these. Raises ConfigError."""
     if target.device.probe == "host":
         from agent.probes.host import HostProbe
 
@@ -63,7 +68,7 @@ def build(target: Target, secrets: Path | None, clock: Clock) -> "Probe":
     from agent.profiles import load_profiles
     from documents.secrets import Secrets
 
-    return SnmpProbe(load_profiles(()), Secrets(secrets, {**os.environ, **target.environ}), clock)
+    return SnmpProbe(load_profiles(own), Secrets(secrets, {**os.environ, **target.environ}), clock)
 
 
 async def read(targets: Sequence[Target], made: Callable[[Target], "Probe"], settle_s: float = SETTLE_S) -> list[Sweep]:

@@ -19,7 +19,7 @@ from typing import Any
 from benchmarks.ground import HOST
 from benchmarks.report import MEDIAN, P99, quantile
 
-READINGS = 200
+READINGS, VARIANTS = 200, 16
 PATIENCE_S = 10.0
 EVENTS_EVERY = 100  # one push in so many tells a verdict change
 RULE = "device.alarm"
@@ -58,38 +58,42 @@ class Result:
 # ---- requests ----
 
 
-def reading(agent: int, number: int, index: int) -> float:
-    """A value that differs from push to push."""
-    return round(20 + (agent * 31 + number * 17 + index * 7) % 400 / 10, 1)
+def _column(variant: int, start: int, stop: int) -> str:
+    """Some of a push's values as JSON; of a variant of its own, so that they differ from push to push."""
+    return ",".join(str(round(20 + (variant * 31 + index * 7) % 400 / 10, 1)) for index in range(start, stop))
 
 
-def ours(plan: Plan, one_frame: bool) -> Iterator[list[bytes]]:
-    """Pushes of docs/protocol.md: 200 readings in one frame, or ten devices of 20; and verdict changes now and then."""
-    devices = 1 if one_frame else 10
+def ours(plan: Plan, devices: int) -> Iterator[list[bytes]]:
+    """Pushes of docs/protocol.md: 200 readings of one device, or of ten with 20 each; and verdict changes now and then."""
+    wide = READINGS // devices
+    columns = [
+        [f'["yes",{_column(variant, at * wide + 1, at * wide + wide)}]' for at in range(devices)]
+        for variant in range(VARIANTS)
+    ]
     for place, (name, token) in enumerate(plan.tokens.items()):
-        head = {"protocol": 1, "agent": name, "epoch": "bench", "sent_at": time.time(), "bundle": ""}
-        wide = READINGS // devices
-        series = [["device.answering", "", "", ""]]
-        series += [["temperature.component", f"core-{index}", "", ""] for index in range(1, wide)]
-        blocks = [
-            {"block": 1 + at, "device": f"{name}-{at}", "probe": "host", "every_s": 15.0, "series": series}
-            for at in range(devices)
-        ]
+        head = f'{{"protocol":1,"agent":"{name}","epoch":"bench","sent_at":{time.time():.3f},"bundle":""'
+        blocks = json.dumps([_block(name, at, wide) for at in range(devices)], separators=(",", ":"))
         pushes, seq, told = [], 0, 0
         for number in range(plan.each + 1):
             if number and (number + place) % EVENTS_EVERY == 0:
                 told += 1
-                body = {**head, "lane": "events", "items": [_verdict(name, told)]}
+                text = f'{head},"lane":"events","items":[{json.dumps(_verdict(name, told))}]}}'
             else:
-                items = []
-                for at in range(devices):
-                    seq += 1
-                    values = ["yes", *(reading(place, number, at * wide + index) for index in range(1, wide))]
-                    items.append({"seq": seq, "age_s": 0.2, "block": 1 + at, "values": values})
-                body = {**head, "lane": "readings", "blocks": blocks if number == 0 else [], "items": items}
-            text = json.dumps(body, separators=(",", ":")).encode()
-            pushes.append(_request("POST", "/v1/push", text, plan, f"Authorization: Bearer {token}\r\n"))
+                frames = (
+                    f'{{"seq":{seq + at + 1},"age_s":0.2,"block":{at + 1},"values":{column}}}'
+                    for at, column in enumerate(columns[(place + number) % VARIANTS])
+                )
+                declared = f',"blocks":{blocks}' if number == 0 else ""
+                text = f'{head}{declared},"lane":"readings","items":[{",".join(frames)}]}}'
+                seq += devices
+            pushes.append(_request("POST", "/v1/push", text.encode(), plan, f"Authorization: Bearer {token}\r\n"))
         yield pushes
+
+
+def _block(name: str, at: int, wide: int) -> dict[str, Any]:
+    series = [["device.answering", "", "", ""]]
+    series += [["temperature.component", f"core-{index}", "", ""] for index in range(1, wide)]
+    return {"block": at + 1, "device": f"{name}-{at}", "probe": "host", "every_s": 15.0, "series": series}
 
 
 def _verdict(name: str, told: int) -> dict[str, Any]:
@@ -101,29 +105,21 @@ def _verdict(name: str, told: int) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def pushgateway(plan: Plan) -> Iterator[list[bytes]]:
-    """PUT of a group's 200 metrics."""
+def theirs(plan: Plan, method: str, path: str) -> Iterator[list[bytes]]:
+    """200 samples in the exposition format, each agent's under its own name."""
+    texts = []
+    for variant in range(VARIANTS):
+        values = _column(variant, 0, READINGS).split(",")
+        lines = (
+            f'temperature_component_celsius{{device="NAME-0",part="core-{n}"}} {one}\n' for n, one in enumerate(values)
+        )
+        texts.append("".join(lines))
     for place, name in enumerate(plan.tokens):
+        bodies = [text.replace("NAME", name).encode() for text in texts]
         yield [
-            _request("PUT", f"/metrics/job/{name}", _exposition(name, place, number), plan) for number in range(plan.each + 1)
-        ]
-
-
-def victoria(plan: Plan) -> Iterator[list[bytes]]:
-    """Import of 200 samples in the exposition format."""
-    for place, name in enumerate(plan.tokens):
-        yield [
-            _request("POST", "/api/v1/import/prometheus", _exposition(name, place, number), plan)
+            _request(method, path.replace("NAME", name), bodies[(place + number) % VARIANTS], plan)
             for number in range(plan.each + 1)
         ]
-
-
-def _exposition(name: str, place: int, number: int) -> bytes:
-    lines = [
-        f'temperature_component_celsius{{device="{name}-0",part="core-{index}"}} {reading(place, number, index)}\n'
-        for index in range(READINGS)
-    ]
-    return "".join(lines).encode()
 
 
 def _request(method: str, path: str, body: bytes, plan: Plan, more: str = "") -> bytes:
@@ -135,10 +131,10 @@ def _request(method: str, path: str, body: bytes, plan: Plan, more: str = "") ->
 
 
 KINDS: dict[str, Callable[[Plan], Iterator[list[bytes]]]] = {
-    "ours": lambda plan: ours(plan, one_frame=True),
-    "ours-by-device": lambda plan: ours(plan, one_frame=False),
-    "pushgateway": pushgateway,
-    "victoria": victoria,
+    "ours": lambda plan: ours(plan, 1),
+    "ours-ten": lambda plan: ours(plan, 10),
+    "pushgateway": lambda plan: theirs(plan, "PUT", "/metrics/job/NAME"),
+    "victoria": lambda plan: theirs(plan, "POST", "/api/v1/import/prometheus"),
 }
 
 
@@ -221,7 +217,8 @@ def run(plan: Plan, wires: Sequence[_Wire]) -> Result:
 
 def main() -> None:
     plan = Plan(**json.loads(Path(sys.argv[1]).read_text(encoding="utf-8")))
-    wires = [_Wire(plan.port, requests) for requests in KINDS[plan.kind](plan)]
+    prepared = list(KINDS[plan.kind](plan))
+    wires = [_Wire(plan.port, requests) for requests in prepared]
     greet(wires)
     print("ready", flush=True)
     sys.stdin.readline()

@@ -1,5 +1,6 @@
 """What persons do to incidents, each in one transaction. Who they are was made sure of before."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import sqlalchemy as sa
@@ -7,6 +8,7 @@ import sqlalchemy as sa
 from collector import incidents, ladder
 from collector.apply import follow_up
 from collector.incidents import Change, Incident
+from collector.ladder import Step
 from collector.notices import Desk
 from collector.store import rows
 from collector.store.schema import request
@@ -35,7 +37,8 @@ def escalate(desk: Desk, number: int, person: str, now: float, note: str = "") -
     """Climb one rung at once; later rungs keep their own times. Raises NoSuch, or Conflict on the last rung."""
     with desk.store.write() as connection:
         known = _open(connection, number)
-        step = ladder.upcoming(rows.steps_of(connection, [number], lock=True).get((number, known.round), []))
+        held = rows.steps_of(connection, [number], lock=True).get((number, known.round), [])
+        step = ladder.upcoming(held) or _dropped(connection, desk, known, held)
         if step is None:
             raise Conflict(f"incident {number} stands on its last rung already")
         change = incidents.escalate(known, person, step.rung, now, note)
@@ -53,6 +56,15 @@ def poll_now(desk: Desk, device: str, person: str, now: float) -> None:
     row = {"agent": known.agent, "kind": "poll-now", "device": device, "by": person, "asked_at": now}
     with desk.store.write() as connection:
         connection.execute(sa.insert(request), row)
+
+
+def _dropped(connection: sa.Connection, desk: Desk, known: Incident, held: Sequence[Step]) -> Step | None:
+    """The next rung where an acknowledgement has stopped the clock: by hand it can be climbed all the same."""
+    whole = ladder.climb(ladder.ladder_for(known.level, desk.orders.books.ladders), known.began_at, held)
+    step = ladder.upcoming(whole)
+    if known.open and step:
+        rows.replace_undecided(connection, known, [step])
+    return step
 
 
 def _open(connection: sa.Connection, number: int) -> Incident:

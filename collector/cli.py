@@ -52,12 +52,18 @@ def run(file: Path) -> None:
 @collector.command()
 @CONFIG
 def check(file: Path) -> None:
-    """Read collector.yml and all the books, and say every problem."""
+    """Read collector.yml and all the books, and say every problem. Whom nobody could tell, because a secret is not to be
+    found here, is said too; the service may have it from systemd."""
+    from collector.main import open_channels, open_secrets
     from collector.orders import read_orders
+    from collector.reach import unreachable
+    from model.clock import SystemClock
 
     place = _place(file)
     orders = read_orders(place.path(place.config.books))
     books = orders.books
+    for sentence in unreachable(books.contacts.people, open_channels(open_secrets(place), SystemClock())):
+        click.echo(f"contacts.yml: {sentence}", err=True)
     print(
         f"{len(books.inventory.agents)} agents, {len(books.inventory.devices)} devices, "
         f"{len(books.contacts.people)} people, {len(orders.rules.rules)} rules: no problems"

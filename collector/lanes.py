@@ -99,7 +99,8 @@ class Lanes:
             if seq <= known.seq:
                 continue
             first = body.first if isinstance(body, Tombstone) else seq
-            known.gaps += max(0, first - known.seq - 1)
+            if known.seq:  # an epoch may begin at any seq
+                known.gaps += max(0, first - known.seq - 1)
             known.dropped += body.frames if isinstance(body, Tombstone) else 0
             known.items += 0 if isinstance(body, Tombstone) else 1
             known.seq = seq

@@ -20,7 +20,8 @@ from collector.journal import Journal
 from collector.judge import Judge
 from collector.metrics import Metrics
 from collector.office import Books, Office
-from collector.outbox import Outbox
+from collector.outbox import Opener, Outbox
+from collector.reach import unreachable
 from collector.requests import Requests
 from collector.retention import forget_old
 from collector.store.engine import Store
@@ -29,7 +30,7 @@ from collector.watch import Watch
 from collector.web.app import build_app
 from collector.web.patience import Patient
 from documents.secrets import Secrets
-from model.clock import SystemClock
+from model.clock import Clock, SystemClock
 from model.notify import notify, watchdog_s
 
 log = logging.getLogger(__name__)
@@ -57,6 +58,11 @@ def open_store(place: Place, secrets: Secrets) -> Store:
     return store
 
 
+def open_channels(secrets: Secrets, clock: Clock) -> Opener:
+    """What makes a channel of an address in contacts.yml."""
+    return partial(open_channel, secrets=secrets, clock=clock, console=sys.stderr)
+
+
 class Collector:
     """Everything that runs, wired up once."""
 
@@ -70,7 +76,10 @@ class Collector:
         self.store = open_store(place, secrets)
         self.office = Office(self.store, self.clock, orders, config.url)
         self.office.adopt(orders)
-        self.outbox = Outbox(self.office, partial(open_channel, secrets=secrets, clock=self.clock, console=sys.stderr))
+        opener = open_channels(secrets, self.clock)
+        for sentence in unreachable(orders.books.contacts.people, opener):
+            log.warning("contacts.yml: %s", sentence)
+        self.outbox = Outbox(self.office, opener)
         judge = Judge(self.office, config.reserve_bytes)
         requests = Requests(self.store)
         self.watch = Watch(self.office, books, judge, requests, self.outbox)

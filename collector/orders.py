@@ -12,9 +12,9 @@ from typing import Any
 
 from collector.bookkeeping import read_books
 from collector.books import Agent, Books
+from documents.files import read_documents
 from model.batch import Bundle, Document
 from model.device import Category, Device
-from model.errors import ConfigError, Problem
 from rules.load import RuleSet, load_rules, shipped
 
 
@@ -62,27 +62,21 @@ def make_orders(books: Books, own_rules: tuple[Document, ...] = (), profiles: tu
 def documents(folder: Path) -> tuple[Document, ...]:
     """Every YAML file of a folder but hidden ones, in the order of their names. Raises ConfigError where one cannot be
     read."""
-    found, problems = [], []
-    for file in sorted(folder.glob("[!.]*.yml")):
-        try:
-            found.append(Document(str(file), file.read_text(encoding="utf-8")))
-        except OSError as error:
-            problems.append(Problem(str(file), 0, 0, f"cannot be read: {error.strerror}"))
-        except UnicodeDecodeError as error:
-            problems.append(Problem(str(file), 0, 0, f"is not UTF-8: {error.reason}, byte {error.start}"))
-    if problems:
-        raise ConfigError(problems)
-    return tuple(found)
+    return read_documents(sorted(folder.glob("[!.]*.yml")))
 
 
 def _bundle(agent: Agent, books: Books, rules: tuple[Document, ...], profiles: tuple[Document, ...]) -> Bundle:
     share = tuple(
         replace(device, owner="", vendor="") for device in books.inventory.devices if device.agent == agent.agent
     )
-    named = tuple(Document(Path(one.name).name, one.text) for one in rules)
-    bundle = Bundle("", agent.agent, agent.interval_s, share, named, profiles)
+    bundle = Bundle("", agent.agent, agent.interval_s, share, _bare(rules), _bare(profiles))
     text = json.dumps(to_json(bundle), sort_keys=True, ensure_ascii=False)
     return replace(bundle, version=hashlib.sha256(text.encode()).hexdigest()[:16])
+
+
+def _bare(documents: tuple[Document, ...]) -> tuple[Document, ...]:
+    """Where a file lies here is nothing to an agent."""
+    return tuple(Document(Path(one.name).name, one.text) for one in documents)
 
 
 def to_json(bundle: Bundle) -> dict[str, Any]:

@@ -59,10 +59,10 @@ def load(text: str, file: str, cls: type[T], scalars: Scalars | None = None) -> 
 def try_load(text: str, file: str, cls: type[T], scalars: Scalars | None = None) -> Bound[T]:
     """The same without raising, for a reader that has problems of its own to add before it raises them all."""
     node, problems = parse(text, file)
-    binder = _Binder({**PARSERS, **(scalars or {})}, problems)
+    binder = _Binder({**PARSERS, **(scalars or {})}, problems, node)
     value: T | None = None
     if node is None:
-        problems = problems or [Problem(file, 0, 0, f"is empty; expected {_name(cls)}")]
+        problems = problems or [Problem(file, 0, 0, "is empty")]
     else:
         with contextlib.suppress(_Bad):
             value = binder.bind(node, cls)
@@ -70,9 +70,10 @@ def try_load(text: str, file: str, cls: type[T], scalars: Scalars | None = None)
 
 
 class _Binder:
-    def __init__(self, scalars: Scalars, problems: list[Problem]) -> None:
+    def __init__(self, scalars: Scalars, problems: list[Problem], root: Node | None) -> None:
         self.scalars = scalars
         self.problems = problems
+        self.root = root
         self.places: dict[int, Mark] = {}
         self.made: list[object] = []
 
@@ -172,8 +173,9 @@ class _Binder:
         return self.bind(node, hint)
 
     def absent(self, node: Table, cls: Any, fields: Any) -> bool:
+        what = "the file" if node is self.root else _name(cls)
         absent = [key for key, field in fields.items() if key not in node.items and _required(field)]
-        self.problems.extend(node.mark.problem(f"{_name(cls)} needs `{key}`") for key in absent)
+        self.problems.extend(node.mark.problem(f"{what} needs `{key}`") for key in absent)
         return bool(absent)
 
     def salvage(self, node: Table, cls: Any, values: dict[str, Any]) -> None:

@@ -3,33 +3,16 @@
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from model.batch import Document
-from model.errors import ConfigError, Problem
+from documents.files import read_documents
 from rules.language import Limit, MissingLimit, Rule
 from rules.load import RuleSet, load_rules, shipped
 
 _UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"))
 
 
-def documents(paths: Iterable[Path]) -> tuple[Document, ...]:
-    """The files, named as the operator named them. Raises one ConfigError for all that cannot be read."""
-    found: list[Document] = []
-    problems: list[Problem] = []
-    for path in paths:
-        try:
-            found.append(Document(str(path), path.read_text(encoding="utf-8")))
-        except OSError as error:
-            problems.append(Problem(str(path), 0, 0, error.strerror or str(error)))
-        except UnicodeDecodeError as error:
-            problems.append(Problem(str(path), 0, 0, f"not UTF-8: {error.reason} at byte {error.start}"))
-    if problems:
-        raise ConfigError(problems)
-    return tuple(found)
-
-
 def load_with_shipped(paths: Iterable[Path]) -> RuleSet:
     """The shipped library with the operator's files over it. Raises ConfigError."""
-    return load_rules((*shipped(), *documents(paths)))
+    return load_rules((*shipped(), *read_documents(paths)))
 
 
 def table(rules: Sequence[Rule]) -> list[str]:

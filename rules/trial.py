@@ -14,12 +14,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from documents.bind import LONE, try_load
+from documents.files import read_documents
 from documents.nodes import Mark
 from model.errors import ConfigError, Problem
 from model.quantity import QUANTITIES, Sort
 from model.reading import Missing, Reason, Value
 from model.verdict import Level
-from rules.check import documents, duration, load_with_shipped, said
+from rules.check import duration, load_with_shipped, said
 from rules.evaluate import State, evaluate
 from rules.language import Rule
 from rules.load import RuleSet
@@ -84,7 +85,7 @@ class Outcome:
 
 def run(path: Path) -> list[Outcome]:
     """Run every test of a file. Raises ConfigError with every problem of it, or of the rule files it names."""
-    (document,) = documents([path])
+    (document,) = read_documents([path])
     bound = try_load(document.text, document.name, TrialFile, SCALARS)
     if bound.problems or bound.value is None:
         raise ConfigError(bound.problems)

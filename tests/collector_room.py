@@ -76,6 +76,7 @@ class Room:
         self.ingest = Ingest(self.office, self.journal, self.requests, lambda: False)
         self.metrics = Metrics(self.office, self.journal, self.ingest)
         self.front = build_app(self.office, self.ingest, self.metrics, ["watch.example"])
+        self.epoch = "epoch-1"
         self._seqs = {lane: itertools.count(1) for lane in Lane}
         self._blocks: dict[tuple[str, tuple[tuple[str, str, str], ...]], Block] = {}
         self._ids = itertools.count(1)
@@ -91,7 +92,7 @@ class Room:
 
     def push(self, lane: Lane, bodies: Sequence[Event | Frame | Tombstone], blocks: Sequence[Block] = ()) -> Answer:
         items = tuple(Item(next(self._seqs[lane]), body) for body in bodies)
-        push = Push("room-1", "epoch-1", lane, self.clock.wall(), "", blocks=tuple(blocks), items=items)
+        push = Push("room-1", self.epoch, lane, self.clock.wall(), "", blocks=tuple(blocks), items=items)
         answers: list[Answer] = []
         self.journal.turn([Waiting(push, b"{}", self.clock.wall(), answers.append)])
         assert isinstance(answers[0], int), answers[0]

@@ -79,7 +79,7 @@ async def recognise(reach: Reach, profiles: Profiles) -> tuple[Profile | None, s
     """Find the device's profile, and words that describe it for a log. Raises NoAnswer."""
     named = reach.device.profile
     if named != "auto":
-        return profiles.get(named), f"a profile called `{named}`"
+        return profiles.get(named), f"the name `{named}`"
     system = await reach.get((SYS_DESCR, SYS_OBJECT_ID))
     answers = await reach.get(profiles.questions) if profiles.questions else {}
     sys_object_id, sys_descr = said(system.get(SYS_OBJECT_ID, "")), said(system.get(SYS_DESCR, ""))

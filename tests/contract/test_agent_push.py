@@ -139,6 +139,16 @@ def test_a_mad_collector_in_any_order(world: World, collector: FakeCollector) ->
         assert collector.seqs(lane) == list(range(1, world.spool.batch(lane, 0, 0).last + 1)), seed
 
 
+def test_a_collector_that_takes_less_than_it_was_sent_is_given_time(world: World, collector: FakeCollector) -> None:
+    world.work(1)  # greeted
+    world.fill(events=3, frames=0)
+    collector.behave += [says(200, {"lane": "events", "through": 1, "bundle": "", "requests": []})]
+    assert world.pusher.step() == pytest.approx(0.25)
+    world.work(2)
+    assert collector.seqs(Lane.EVENTS) == [2, 3]
+    assert world.empty()
+
+
 def test_retry_after_is_honoured(world: World, collector: FakeCollector) -> None:
     collector.behave += [says(503, Retry_After="40")]
     assert world.pusher.step() == 40

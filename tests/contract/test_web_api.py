@@ -193,6 +193,9 @@ def test_agents_and_their_lanes(room: Room, web: httpx.Client) -> None:
     room.skip(Lane.READINGS, 2)
     room.read("ups-1", {("battery.charge", "", ""): 96.0})
     assert get(web, "agents")[0]["lanes"] == [{"lane": "readings", "seq": 8, "items": 2, "gaps": 2, "dropped": 40}]
+    room.epoch = "epoch-2"  # a new spool: `seq` is its own, the counts are of both
+    room.push(Lane.READINGS, [Tombstone(9, 1)])
+    assert get(web, "agents")[0]["lanes"] == [{"lane": "readings", "seq": 9, "items": 2, "gaps": 2, "dropped": 41}]
     room.clock.advance(46)
     assert get(web, "agents")[0]["silent"] is True
 

@@ -9,6 +9,7 @@ import pytest
 import sqlalchemy as sa
 
 from collector import tokens
+from collector.retention import forget_old
 from collector.store.schema import request, rung, token, transition
 from collector.tokens import Kind
 from collector.web.app import build_app
@@ -133,6 +134,16 @@ def test_a_link_runs_out(room: Room, web: httpx.Client) -> None:
     room.clock.advance(tokens.TICKET_S)
     assert web.get(f"/enter?ticket={text}").status_code == 410
     assert web.get("/enter").status_code == 410
+
+
+def test_tidying_up_forgets_what_has_run_out_and_nothing_else(room: Room) -> None:
+    now = room.clock.wall()
+    for lasts_s in (10.0, 30.0, None):
+        tokens.mint(room.store, Kind.SESSION, "li.na", now, lasts_s)
+    forget_old(room.store, now + 20, 3600.0)
+    with room.store.read() as connection:
+        left = connection.execute(sa.select(token.c.expires_at).order_by(token.c.expires_at)).scalars()
+        assert set(left) == {now + 30, None}
 
 
 def test_a_head_request_does_not_spend_a_link(room: Room, web: httpx.Client) -> None:

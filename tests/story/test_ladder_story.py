@@ -52,6 +52,7 @@ def test_messages_speak_the_reader_s_language_and_the_site_s_time(world: World) 
     assert "2027-01-15 12:00:00" in english.text  # Shanghai, not UTC
     assert "24.5 °C" in english.text
     assert "outside 21 to 23 °C" in english.text
+    assert "unresolved for 10 min 0 s" in english.text
 
 
 def test_recovery_reaches_only_who_was_paged(world: World) -> None:
@@ -277,7 +278,7 @@ def test_a_collector_that_was_away_blames_no_agent_for_it(world: World) -> None:
     world.start()
     world.look(0.7)
     assert world.incidents() == []
-    world.look(0.2)  # but now it had its time
+    world.look(0.3)  # but now it had its time
     assert [one.rule for one in world.incidents()] == ["watchkeeper.agent-silent"]
 
 
@@ -301,6 +302,9 @@ def test_a_ladder_may_stop_at_an_acknowledgement_if_its_owner_wants_that(store_u
     assert world.pages("page") == WHOLE_LADDER[:1]
     with world.store.read() as connection:
         assert all(step.decided_at for step in rows.steps_of(connection, [1])[1, 1])
+    world.act(actions.escalate, 1)  # what cannot be resolved is climbed all the same, one rung
+    world.advance(90)
+    assert world.pages("page")[1:] == [(95.0, "olga", "owner")]
     world.close()
 
 

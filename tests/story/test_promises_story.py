@@ -102,9 +102,8 @@ def test_unknown_in_the_whole_set_neither_opens_nor_closes(world: World) -> None
     other = world.verdict(Level.UNKNOWN, rule="environment.humidity")
     world.push(bad)
     world.push(world.standing(world.verdict(Level.UNKNOWN), other))
-    assert [(one.rule, one.open, one.verdict) for one in world.incidents()] == [
-        ("environment.temperature", True, Level.UNKNOWN)
-    ]
+    (one,) = world.incidents()
+    assert (one.rule, one.open, one.verdict, one.level) == (bad.rule, True, Level.UNKNOWN, Level.CRITICAL)
     world.act(actions.resolve, 1)  # nobody can tell any more: a person may
     assert not world.incidents()[0].open
 

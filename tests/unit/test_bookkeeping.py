@@ -202,7 +202,7 @@ def test_every_problem_of_all_three_files_comes_at_once() -> None:
 def test_a_file_that_makes_no_sense_is_not_blamed_in_the_others() -> None:
     found = problems(contacts="people: 3\n", ladders=changed(LADDERS, "after: 0 min", "after: soon"))
     assert found == [
-        "contacts.yml:1:1: a contacts needs `shifts`",
+        "contacts.yml:1:1: the file needs `shifts`",
         "contacts.yml:1:9: expected a list, found `3`",
         "ladders.yml:5:29: `soon` is not a duration; write it like `10 min`",
     ]

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Iterable
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -14,6 +15,7 @@ from documents.secrets import Secrets
 from model.clock import FakeClock
 from model.device import Device, Snmp, SnmpAuth, SnmpEngine, SnmpPriv, SnmpVersion
 from model.reading import Missing, Reason, Series, Sweep, Value
+from watchkeeper.cli import door
 
 
 class Scripted:
@@ -103,6 +105,13 @@ def test_what_is_shown_of_a_target() -> None:
     assert mask("snmp://public@host:161") == "snmp://***@host:161"
     assert mask("snmp://a@b@host?auth=SHA") == "snmp://***@host"
     assert mask("snmp://host?community=room") == "snmp://host"
+
+
+def test_the_mistakes_of_a_profile_to_be_tried_are_told_before_anything_is_asked(tmp_path: Path) -> None:
+    (tmp_path / "box.yml").write_text("profile: box\ncategory: env\nverified: []\nreadingz: []\n", encoding="utf-8")
+    done = CliRunner().invoke(door, ["probe", "--add", str(tmp_path / "box.yml"), "snmp://public@127.0.0.1:1"])
+    assert done.exit_code == 1
+    assert f"{tmp_path}/box.yml:4:1: unknown key `readingz`; did you mean `readings`?" in done.stderr
 
 
 # ---- reading ----

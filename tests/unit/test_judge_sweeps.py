@@ -121,6 +121,13 @@ def test_an_instance_that_is_gone_for_three_answered_sweeps_is_withdrawn() -> No
     assert one.standing(130).verdicts == ()
 
 
+def test_it_is_withdrawn_though_the_other_columns_are_never_twice_the_same() -> None:
+    one = judge()
+    seen(one, 0, ambient=31.0)
+    told = [one.sweep(sweep(columns("box", f"fan.{at}"), at, 1.0), Category.ENV) for at in (30, 60, 90)]
+    assert [len(change.events) for change in told] == [0, 0, 1]
+
+
 def test_an_instance_seen_again_in_between_is_not_withdrawn() -> None:
     one = judge()
     seen(one, 0, ambient=31.0)

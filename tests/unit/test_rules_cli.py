@@ -70,9 +70,9 @@ def test_files_that_cannot_be_read(folder: Path) -> None:
     result = call("check", "none.yml", "latin.yml", ".")
     assert result.exit_code == 1
     assert result.output.splitlines() == [
-        ".:0:0: Is a directory",
-        "latin.yml:0:0: not UTF-8: invalid continuation byte at byte 9",
-        "none.yml:0:0: No such file or directory",
+        ".:0:0: cannot be read: Is a directory",
+        "latin.yml:0:0: is not UTF-8: invalid continuation byte, byte 9",
+        "none.yml:0:0: cannot be read: No such file or directory",
         "3 problems",
     ]
 

@@ -1,0 +1,27 @@
+"""A channel that would deliver nothing is told of before the first fault."""
+
+from pathlib import Path
+
+from channels.open import open_channel
+from channels.ports import Address, Channel, Via
+from collector.books import Person
+from collector.reach import unreachable
+from documents.secrets import Secrets
+from model.clock import FakeClock
+
+
+def test_whoever_cannot_be_told_is_named_with_the_channel_and_why(tmp_path: Path) -> None:
+    secrets = Secrets(None, {"WATCHKEEPER_SECRET_KNOWN": "key", "WATCHKEEPER_SECRET_EMPTY": " "})
+
+    def opener(address: Address) -> Channel:
+        with (tmp_path / "console").open("w", encoding="utf-8") as console:
+            return open_channel(address, secrets, FakeClock(), console)
+
+    people = [
+        Person("ann", "Ann", (Address(Via.CONSOLE), Address(Via.WEBHOOK, url="http://127.0.0.1/", secret="known"))),
+        Person("bob", "Bob", (Address(Via.WEBHOOK, url="http://127.0.0.1/", secret="absent"),)),
+        Person("eve", "Eve", (Address(Via.APPRISE, secret="empty"),)),
+    ]
+    bob, eve = unreachable(people, opener)
+    assert bob.startswith("bob cannot be told by webhook: no secret called `absent`")
+    assert eve.startswith("eve cannot be told by apprise: the secret `empty` is empty")
