@@ -45,7 +45,9 @@ class Running:
 @contextlib.contextmanager
 def scratch(name: str) -> Iterator[Path]:
     """A folder that goes away."""
-    with tempfile.TemporaryDirectory(prefix=f"watchkeeper-bench-{name}-", dir="/var/tmp") as folder:  # a real disk: /tmp may be memory
+    with tempfile.TemporaryDirectory(
+        prefix=f"watchkeeper-bench-{name}-", dir="/var/tmp"
+    ) as folder:  # a real disk: /tmp may be memory
         yield Path(folder)
 
 

@@ -57,7 +57,12 @@ class Home:
 
 
 def furnish(
-    folder: Path, agents: Sequence[str], devices: Sequence[str], *, rules: str = "", channel: str = "{via: console}",
+    folder: Path,
+    agents: Sequence[str],
+    devices: Sequence[str],
+    *,
+    rules: str = "",
+    channel: str = "{via: console}",
     secrets: str = "",
 ) -> Home:
     """Write collector.yml and the books (`devices`, `rules` and the only person's `channel` are YAML), make the store and

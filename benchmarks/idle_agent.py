@@ -24,7 +24,7 @@ def main() -> None:
             began, before = time.monotonic(), [one.cpu_s() if one else 0.0 for one in (ours, peer)]
             for turn in range(ROUNDS):
                 if peer:
-                    urllib.request.urlopen(f"http://{HOST}:{port}/metrics", timeout=10).read()  # noqa: S310 -- http, and ours
+                    urllib.request.urlopen(f"http://{HOST}:{port}/metrics", timeout=10).read()
                 time.sleep(max(0.0, began + EVERY_S * (turn + 1) - time.monotonic()))
             lasted = time.monotonic() - began
             used = [
@@ -33,7 +33,10 @@ def main() -> None:
             ]
             memory = ours.rss_mb(), peer.rss_mb() if peer else None
     who = why or "node_exporter, scraped"
-    rows = [Row("resident memory", "MB", memory[0], memory[1], who), Row("CPU, of one core", "%", used[0] or 0.0, used[1], who)]
+    rows = [
+        Row("resident memory", "MB", memory[0], memory[1], who),
+        Row("CPU, of one core", "%", used[0] or 0.0, used[1], who),
+    ]
     show(f"idle_agent: this host every {EVERY_S:g} s, for {lasted:.0f} s", rows)
 
 
@@ -41,7 +44,10 @@ def main() -> None:
 def _node_exporter(folder: Path) -> Iterator[tuple[Running | None, int, str]]:
     port = free_port()
     try:
-        command = [program("prometheus-node-exporter", "prometheus-node-exporter"), f"--web.listen-address={HOST}:{port}"]
+        command = [
+            program("prometheus-node-exporter", "prometheus-node-exporter"),
+            f"--web.listen-address={HOST}:{port}",
+        ]
     except Absent as absent:
         yield None, 0, str(absent)
         return

@@ -98,7 +98,13 @@ def _block(name: str, at: int, wide: int) -> dict[str, Any]:
 
 def _verdict(name: str, told: int) -> dict[str, Any]:
     level = ("critical", "ok")[(told + 1) % 2]
-    evidence = {"quantity": "device.alarm", "value": level, "expects": "is critical", "first_value": level, "first_age_s": 0.3}
+    evidence = {
+        "quantity": "device.alarm",
+        "value": level,
+        "expects": "is critical",
+        "first_value": level,
+        "first_age_s": 0.3,
+    }
     return {
         "seq": told, "kind": "verdict", "id": f"{name}-{told}", "device": f"{name}-0", "rule": RULE, "instance": "",
         "level": level, "age_s": 0.2, "evidence": evidence,
@@ -144,7 +150,7 @@ KINDS: dict[str, Callable[[Plan], Iterator[list[bytes]]]] = {
 class _Wire:
     """One agent's connection: a request, its answer, the next request."""
 
-    __slots__ = ("_at", "_began", "_requests", "link", "_buffer")
+    __slots__ = ("_at", "_began", "_buffer", "_requests", "link")
 
     def __init__(self, port: int, requests: Sequence[bytes]) -> None:
         self.link = socket.create_connection((HOST, port), 60.0)

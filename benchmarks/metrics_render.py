@@ -26,7 +26,15 @@ def main() -> None:
         home = furnish(folder, [AGENT], devices)
         _fill(folder / "collector.db")
         ours, theirs, still, held = asyncio.run(_measure(home))
-    rows = [Row(f"{DEVICES * SERIES:,} series rendered, CPU", "s", median(ours), median(theirs), "prometheus-client generate_latest")]
+    rows = [
+        Row(
+            f"{DEVICES * SERIES:,} series rendered, CPU",
+            "s",
+            median(ours),
+            median(theirs),
+            "prometheus-client generate_latest",
+        )
+    ]
     rows.append(Row("event loop held at most, while served over HTTP", "ms", 1000 * median(held)))
     notes = [f"worst of {ROUNDS} rounds {1000 * max(held):.0f} ms; without any request {1000 * still:.0f} ms"]
     show("metrics_render", rows, notes)
@@ -71,7 +79,9 @@ def _cpu_s(work: Callable[[], bytes]) -> float:
 
 async def _get(url: str) -> None:
     """Ask from another process, so that only the answering happens here."""
-    asking = await asyncio.create_subprocess_exec(sys.executable, "-c", _GET, url, stdout=asyncio.subprocess.PIPE, cwd=HOUSE)
+    asking = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", _GET, url, stdout=asyncio.subprocess.PIPE, cwd=HOUSE
+    )
     said, _ = await asking.communicate()
     assert int(said) > DEVICES * SERIES, said
 

@@ -91,10 +91,20 @@ def _report(took: Sequence[float], receiver: Receiver, why: str) -> None:
     began = [paged[n] - at for n, at in receiver.faults.items() if n in paged]
     who = why or "Prometheus + Alertmanager, from the scrape that saw it"
     rows = [
-        Row("bad reading seen -> page, p50", "s", quantile(took, MEDIAN), quantile(seen, MEDIAN) if seen else None, who),
-        Row("the same, p99", "s", quantile(took, P99), quantile(seen, P99) if seen else None, who if why else "the same, the worst"),
+        Row(
+            "bad reading seen -> page, p50", "s", quantile(took, MEDIAN), quantile(seen, MEDIAN) if seen else None, who
+        ),
+        Row(
+            "the same, p99",
+            "s",
+            quantile(took, P99),
+            quantile(seen, P99) if seen else None,
+            who if why else "the same, the worst",
+        ),
     ]
-    notes = [f"{len(took)} faults of ours, the worst {max(took, default=0):.2f} s; not counted: up to an interval until a fault is read"]
+    notes = [
+        f"{len(took)} faults of ours, the worst {max(took, default=0):.2f} s; not counted: up to an interval until a fault is read"
+    ]
     if seen:
         notes.append(
             f"{len(seen)} of {THEIR_FAULTS} faults of theirs; counted from the fault itself: p50 {quantile(began, MEDIAN):.0f} s,"
@@ -108,7 +118,15 @@ def _report(took: Sequence[float], receiver: Receiver, why: str) -> None:
 
 def _furnish(folder: Path, rooms: Sequence[RunningRoom], port: int) -> Home:
     devices = [
-        device(f"{name}-{n}", AGENT, category, "snmp", "1 s", snmp="version: 2c, community: public", address=room.addresses[name])
+        device(
+            f"{name}-{n}",
+            AGENT,
+            category,
+            "snmp",
+            "1 s",
+            snmp="version: 2c, community: public",
+            address=room.addresses[name],
+        )
         for n, room in enumerate(rooms)
         for name, category in (("ups", "ups"), ("pac", "cooling"))
     ]
@@ -185,7 +203,9 @@ def _break_theirs(receiver: Receiver) -> None:
     for number in range(THEIR_FAULTS):
         receiver.faults[number] = time.time()
         time.sleep(60 / THEIR_FAULTS * 2 * chance.random())
-    while time.monotonic() < began + THEY_LAST_S and sum("alerts" in hook.body for hook in receiver.hooks) < THEIR_FAULTS:
+    while (
+        time.monotonic() < began + THEY_LAST_S and sum("alerts" in hook.body for hook in receiver.hooks) < THEIR_FAULTS
+    ):
         time.sleep(0.5)
 
 

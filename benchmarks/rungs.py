@@ -47,7 +47,20 @@ def _fill(file: Path) -> None:
     began = time.time()
     evidence = json.dumps({"quantity": "temperature.component", "value": 95.0, "expects": "above 90 °C"})
     incidents = [
-        (n, f"host-{n % DEVICES}", f"bench.r{n // DEVICES}", "", AGENT, "open", "warning", "warning", f"v{n}", 1, began, evidence)
+        (
+            n,
+            f"host-{n % DEVICES}",
+            f"bench.r{n // DEVICES}",
+            "",
+            AGENT,
+            "open",
+            "warning",
+            "warning",
+            f"v{n}",
+            1,
+            began,
+            evidence,
+        )
         for n in range(OPEN)
     ]
     rungs = [
@@ -61,7 +74,9 @@ def _fill(file: Path) -> None:
             " evidence) VALUES (? + 1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             incidents,
         )
-        db.executemany("INSERT INTO rung (incident, round, rung, number, ladder, due_at) VALUES (?, ?, ?, ?, ?, ?)", rungs)
+        db.executemany(
+            "INSERT INTO rung (incident, round, rung, number, ladder, due_at) VALUES (?, ?, ?, ?, ?, ?)", rungs
+        )
 
 
 def _delays(home: Home, numbers: list[int], over_s: float) -> list[float]:

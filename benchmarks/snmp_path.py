@@ -39,7 +39,9 @@ OBJECTS = {
 def main() -> None:
     """Without a collector (poll, decode, judge, spool), then with one (and push)."""
     assert len(OBJECTS) == 20
-    title = f"snmp_path: {DEVICES} devices every {EVERY}, 20 objects each, SNMPv2c; medians of {WINDOWS} x {WINDOW_S:g} s"
+    title = (
+        f"snmp_path: {DEVICES} devices every {EVERY}, 20 objects each, SNMPv2c; medians of {WINDOWS} x {WINDOW_S:g} s"
+    )
     rows: list[Row] = []
     best: list[float] = []
     try:
@@ -61,7 +63,9 @@ def main() -> None:
         show(title, rows, [str(absent)])
         return
     if best:
-        rows.append(Row("the same, beside the peer at its best", rows[1].unit, rows[1].ours, median(best), f"{PEER} flat out"))
+        rows.append(
+            Row("the same, beside the peer at its best", rows[1].unit, rows[1].ours, median(best), f"{PEER} flat out")
+        )
     show(title, rows)
 
 
@@ -189,7 +193,14 @@ def _exporter(folder: Path) -> Iterator[Exporter]:
 
 def _module() -> str:
     """The module in the form of snmp_exporter 0.21 (Debian 12); from 0.23 on the community stands under `auths`."""
-    lines = ["bench:", "  version: 2", "  auth: {community: public}", "  get:", *(f"  - {oid}" for oid in OBJECTS), "  metrics:"]
+    lines = [
+        "bench:",
+        "  version: 2",
+        "  auth: {community: public}",
+        "  get:",
+        *(f"  - {oid}" for oid in OBJECTS),
+        "  metrics:",
+    ]
     for number, oid in enumerate(OBJECTS):
         base, _, last = oid.rpartition(".")
         row = "" if last == "0" else ", indexes: [{labelname: row, type: gauge}]"

@@ -91,7 +91,7 @@ def title_of(incident: Incident, orders: Orders, say: Translate) -> str:
 def _lines(telling: Telling, orders: Orders, say: Translate) -> list[str]:
     incident, rung = telling.incident, telling.rung
     rule = orders.rules.named(incident.rule)
-    lines = [_what(incident, say), _when(telling, orders, say)]
+    lines = [_what(telling, say), _when(telling, orders, say)]
     if rung and rung.say:
         lines.append(say("To do: {what}").format(what=say(rung.say)))
     if rung and rung.vendor_contact:
@@ -108,13 +108,14 @@ def _lines(telling: Telling, orders: Orders, say: Translate) -> list[str]:
     return lines
 
 
-def _what(incident: Incident, say: Translate) -> str:
-    evidence = incident.evidence
+def _what(telling: Telling, say: Translate) -> str:
+    evidence = telling.incident.evidence
     quantity = QUANTITIES.get(evidence.quantity)
     name = say(quantity.title) if quantity else evidence.quantity
     measured = f"{name}: {in_words(evidence.value, evidence.quantity, say)}"
     limit = limit_in_words(evidence.expects, say)
-    return f"{measured} ({limit})" if limit else measured
+    what = f"{measured} ({limit})" if limit else measured
+    return say("It was: {what}").format(what=what) if telling.kind in _OVER else what
 
 
 def limit_in_words(expects: str, say: Translate) -> str:
@@ -137,7 +138,7 @@ def in_words(value: Value, quantity: str, say: Translate) -> str:
 def _when(telling: Telling, orders: Orders, say: Translate) -> str:
     incident = telling.incident
     began = clock_time(incident.began_at, orders)
-    if incident.ended_at is not None and telling.kind in (Kind.PASSED, Kind.RECOVERED, Kind.WITHDRAWN):
+    if incident.ended_at is not None and telling.kind in _OVER:
         lasted = span(incident.ended_at - incident.began_at, say)
         return say("Since {began} until {ended}, for {lasted}").format(
             began=began, ended=clock_time(incident.ended_at, orders), lasted=lasted

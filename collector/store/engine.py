@@ -99,7 +99,11 @@ class Store:
         return statement.on_conflict_do_update(index_elements=keys, set_=new)
 
     def write_many(
-        self, connection: sa.Connection, table: sa.Table, rows: Sequence[Mapping[str, Any]], keep: tuple[str, ...] | None = None
+        self,
+        connection: sa.Connection,
+        table: sa.Table,
+        rows: Sequence[Mapping[str, Any]],
+        keep: tuple[str, ...] | None = None,
     ) -> None:
         """Insert rows that all have the same columns; with `keep` as an `upsert`. For the hot path: compiled once, because
         SQLAlchemy's own way with many rows takes longer over a row than SQLite does."""
@@ -109,8 +113,7 @@ class Store:
         if key not in self._compiled:
             statement = sa.insert(table) if keep is None else self.upsert(table, keep=keep)
             compiled = statement.compile(dialect=self.engine.dialect, column_keys=list(rows[0]))
-            order = itemgetter(*compiled.positiontup) if compiled.positiontup else None
-            self._compiled[key] = (compiled.string, order)
+            self._compiled[key] = (compiled.string, itemgetter(*compiled.positiontup) if compiled.positiontup else None)
         text, order = self._compiled[key]
         connection.exec_driver_sql(text, [order(row) for row in rows] if order else [dict(row) for row in rows])
 

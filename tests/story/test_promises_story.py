@@ -1,5 +1,6 @@
 """What must never happen, told as stories: a fault silenced, a page lost, somebody told what is not so."""
 
+import json
 from collections.abc import Iterator
 
 import pytest
@@ -9,9 +10,11 @@ from channels.ports import Receipt
 from collector import actions
 from collector.apply import BEHIND_MOST_S, BEHIND_S
 from collector.climb import catch_up
+from collector.journal import Waiting
 from collector.store.schema import metadata, rung
-from model.errors import StoreError, StoreFull
+from model.errors import Conflict, StoreError, StoreFull
 from model.verdict import Level, Withdrawal
+from model.wire import decode_push
 from tests.story.world import INVENTORY, World
 
 TWO_AGENTS = INVENTORY.replace("devices:", "  - {agent: room-2, owner: olga}\ndevices:")
@@ -104,8 +107,26 @@ def test_unknown_in_the_whole_set_neither_opens_nor_closes(world: World) -> None
     world.push(world.standing(world.verdict(Level.UNKNOWN), other))
     (one,) = world.incidents()
     assert (one.rule, one.open, one.verdict, one.level) == (bad.rule, True, Level.UNKNOWN, Level.CRITICAL)
+    assert world.tally("reconciled") == 1
+    world.push(world.verdict(Level.UNKNOWN))
+    assert world.happened() == ["opened", "unseen"]
     world.act(actions.resolve, 1)  # nobody can tell any more: a person may
     assert not world.incidents()[0].open
+
+
+def test_the_whole_set_tells_that_a_fault_is_seen_again(world: World) -> None:
+    world.push(world.verdict(Level.CRITICAL), world.verdict(Level.UNKNOWN))
+    world.push(world.standing(world.verdict(Level.CRITICAL)))
+    assert world.incidents()[0].verdict is Level.CRITICAL
+    with pytest.raises(Conflict):
+        world.act(actions.resolve, 1)
+
+
+def test_the_whole_set_of_one_agent_says_nothing_of_anothers_faults(pair: World) -> None:
+    bodies = (pair.body(pair.verdict(Level.CRITICAL)), pair.body(pair.standing(), agent="room-2"))
+    now = pair.clock.wall()
+    pair.journal.turn([Waiting(decode_push(json.loads(body), now), body, now, lambda _: None) for body in bodies])
+    assert [one.open for one in pair.incidents()] == [True]
 
 
 def test_the_whole_set_of_a_new_epoch_goes_on_where_the_old_one_ended(world: World) -> None:

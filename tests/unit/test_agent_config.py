@@ -11,9 +11,9 @@ import pytest
 
 from agent.bundle import decode_bundle, keep_bundle, load_bundle
 from agent.config import AgentConfig, SpoolConfig, read_config
-from model.notify import notify, watchdog_s
 from model.device import Snmp
 from model.errors import ConfigError, WireError
+from model.notify import notify, watchdog_s
 from tests.agent_room import bundle, device
 
 
