@@ -184,9 +184,10 @@ class _Wire:
 
 
 def greet(wires: Sequence[_Wire]) -> None:
-    """Each agent's first request, one after the other."""
+    """Each agent's first request."""
     for wire in wires:
         wire.send()
+    for wire in wires:
         answer = None
         while answer is None:
             answer = wire.take()

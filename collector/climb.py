@@ -19,11 +19,10 @@ def decide_due(desk: Desk, now: float) -> int:
     are any. Incidents of an agent in the middle of a story wait for its end."""
     store = desk.store
     with store.read() as connection:
-        if connection.execute(_due(now).limit(1)).first() is None:
+        if connection.execute(_ANY_DUE, {"now": now}).first() is None:
             return 0
     with store.write() as connection:
-        query = _due(now).limit(_TURN).with_for_update(of=rung, skip_locked=True)
-        found = connection.execute(query).all()
+        found = connection.execute(_DUE, {"now": now}).all()
         for row in found:
             step = Step(row.rung, row.number, row.ladder, row.due_at)
             known = rows.incident_of(row)
@@ -46,7 +45,8 @@ def catch_up(desk: Desk, now: float) -> int:
         return connection.execute(sa.update(rung).where(lost), {"due_at": now}).rowcount
 
 
-def _due(now: float) -> "sa.Select[sa.Row[tuple[object, ...]]]":
+def _due() -> "sa.Select[sa.Row[tuple[object, ...]]]":
+    now = sa.bindparam("now", type_=sa.Double)
     in_a_story = sa.and_(
         agent.c.behind_until > now, agent.c.behind_until <= now + BEHIND_S, agent.c.behind_since > now - BEHIND_MOST_S
     )
@@ -66,3 +66,8 @@ def _due(now: float) -> "sa.Select[sa.Row[tuple[object, ...]]]":
         )
         .order_by(rung.c.due_at, rung.c.number)
     )
+
+
+# Built once: that takes longer than asking, and is asked after every group of pushes.
+_ANY_DUE = _due().limit(1)
+_DUE = _due().limit(_TURN).with_for_update(of=rung, skip_locked=True)

@@ -11,12 +11,12 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any
 
-from pydantic_core import from_json
+from pydantic_core import from_json, to_json
 
 from collector.journal import Answer, Journal, Waiting
 from collector.lanes import BadPush, UnknownBlocks
 from collector.office import Office
-from collector.orders import to_json
+from collector.orders import to_json as bundle_json
 from collector.requests import Requests
 from collector.tokens import Kind
 from model.batch import Push
@@ -114,14 +114,14 @@ class Ingest:
         except BadPush as error:
             raise _Refusal(400, str(error)) from None
         bundle = self._office.orders.bundles.get(agent)
-        return json.dumps(
+        return to_json(
             {
                 "lane": push.lane.value,
                 "through": through,
                 "bundle": bundle.version if bundle else "",
                 "requests": self._requests.take(agent),
             }
-        ).encode()
+        )
 
     async def _commit(self, push: Push, body: bytes, received_at: float) -> int:
         done: asyncio.Future[int] = asyncio.get_running_loop().create_future()
@@ -165,7 +165,7 @@ class Ingest:
         headers = ((b"etag", tag.encode()),)
         if tag in _header(scope, b"if-none-match"):
             return 304, headers, b""
-        return 200, headers, json.dumps(to_json(bundle), ensure_ascii=False).encode()
+        return 200, headers, json.dumps(bundle_json(bundle), ensure_ascii=False).encode()
 
 
 def _devices(push: Push) -> set[str]:

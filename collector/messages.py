@@ -43,6 +43,7 @@ LIMITS = {
     "outside": marked("outside"),
     "missing": marked("missing"),
 }
+_OVER = (Kind.PASSED, Kind.RECOVERED, Kind.WITHDRAWN)
 _HOUR_S = 3600
 
 

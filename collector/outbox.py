@@ -137,15 +137,16 @@ class Outbox:
         store = self._office.store
         with self._lock:
             busy = Counter(claim.row.person for claim in self._under_way.values())
-            query = _due(now).where(
-                outbox.c.person.not_in([person for person, count in busy.items() if count >= EACH]),
-                outbox.c.id.not_in(self._under_way),
-            )
+            asked = {
+                "now": now,
+                "busy": [person for person, count in busy.items() if count >= EACH],
+                "under_way": list(self._under_way),
+            }
             with store.read() as connection:
-                if connection.execute(query.limit(1)).first() is None:
+                if connection.execute(_ANY_DUE, asked).first() is None:
                     return ()
             with store.write() as connection:
-                found = connection.execute(query.limit(_AT_ONCE).with_for_update(skip_locked=True)).all()
+                found = connection.execute(_DUE, asked).all()
                 mine = list(_fair_share(found, busy))
                 ids = [row.id for row in mine]
                 connection.execute(sa.update(outbox).where(outbox.c.id.in_(ids)), {"next_at": now + LEASE_S})
@@ -265,7 +266,8 @@ def _address(row: "sa.Row[Any]", person: Person) -> Address:
     return person.channels[_index(row, person)]
 
 
-def _due(now: float) -> "sa.Select[Any]":
+def _due() -> "sa.Select[Any]":
+    now = sa.bindparam("now", type_=sa.Double)
     earlier = outbox.alias("earlier")
     waits = sa.exists().where(
         earlier.c.incident == outbox.c.incident,
@@ -274,9 +276,17 @@ def _due(now: float) -> "sa.Select[Any]":
         earlier.c.id < outbox.c.id,
     )
     # Nothing is put off for longer than this: whatever is, was before our clock was set back.
-    come = sa.or_(outbox.c.next_at <= now, outbox.c.next_at > now + AGAIN_S + LEASE_S)
-    due = sa.select(outbox).where(outbox.c.state == "pending", come, ~waits)
-    return due.order_by(outbox.c.next_at, outbox.c.id)
+    come = sa.or_(outbox.c.next_at <= now, outbox.c.next_at > now + (AGAIN_S + LEASE_S))
+    free = sa.and_(
+        outbox.c.person.not_in(sa.bindparam("busy", expanding=True)),
+        outbox.c.id.not_in(sa.bindparam("under_way", expanding=True)),
+    )
+    return sa.select(outbox).where(outbox.c.state == "pending", come, ~waits, free).order_by(outbox.c.next_at, outbox.c.id)
+
+
+# Built once: that takes longer than asking, and is asked after every message.
+_ANY_DUE = _due().limit(1)
+_DUE = _due().limit(_AT_ONCE).with_for_update(skip_locked=True)
 
 
 def _write_receipt(
