@@ -166,7 +166,9 @@ class Schedule:
         if self._devices.get(device.device) != device:
             return  # it was taken from us meanwhile
         health.series = sweep.series
-        health.dead = sweep.values[0] != "yes"
+        if health.dead is not (dead := sweep.values[0] != "yes"):
+            health.dead = dead
+            _say(device, sweep)
         try:
             self._take(device, sweep)
         except Exception:
@@ -198,6 +200,17 @@ class Schedule:
     def _failed(self, device: Device, health: _Health, why: str, reason: Reason = Reason.FAULT) -> Sweep:
         gone = Missing(reason, why)
         return Sweep(device.device, self._clock.boot(), health.series, ("no", *[gone] * (len(health.series) - 1)))
+
+
+def _say(device: Device, sweep: Sweep) -> None:
+    """Note that a device fell silent, and why, or that it answers again."""
+    why = next(
+        (value.detail or value.reason.value for value in sweep.values if isinstance(value, Missing)), "no reason"
+    )
+    if sweep.values[0] == "yes":
+        log.info("schedule: %s answers", device.device)
+    else:
+        log.warning("schedule: %s does not answer: %s", device.device, why)
 
 
 def _sound(device: Device, sweep: Sweep) -> Sweep:

@@ -67,10 +67,6 @@ def furnish(
 ) -> Home:
     """Write collector.yml and the books (`devices`, `rules` and the only person's `channel` are YAML), make the store and
     the agents' tokens."""
-    from collector.config import read_config  # noqa: PLC0415 -- the same
-    from collector.main import open_secrets, open_store  # noqa: PLC0415 -- the same
-    from collector.tokens import Kind, mint  # noqa: PLC0415 -- the same
-
     port = free_port()
     (folder / "rules").mkdir(parents=True, exist_ok=True)
     listed = "\n".join(f"  - {{agent: {name}, owner: {PERSON}, interval: 15 s}}" for name in agents)
@@ -91,14 +87,21 @@ def furnish(
     for name, text in texts.items():
         (folder / name).write_text(text, encoding="utf-8")
         os.chmod(folder / name, 0o600)  # noqa: PTH101 -- one of them holds secrets
+    return Home(folder, port, _tokens(folder, agents))
+
+
+def _tokens(folder: Path, agents: Sequence[str]) -> dict[str, str]:
+    """Make the store, and a token for each agent."""
+    from collector.config import read_config  # noqa: PLC0415 -- the same
+    from collector.main import open_secrets, open_store  # noqa: PLC0415 -- the same
+    from collector.tokens import Kind, mint  # noqa: PLC0415 -- the same
+
     place = read_config(folder / "collector.yml")
     store = open_store(place, open_secrets(place))
     try:
-        now = time.time()
-        tokens = {name: mint(store, Kind.AGENT, name, now) for name in agents}
+        return {name: mint(store, Kind.AGENT, name, time.time()) for name in agents}
     finally:
         store.close()
-    return Home(folder, port, tokens)
 
 
 def device(name: str, agent: str, category: str, probe: str, every: str, *, snmp: str = "", address: str = "") -> str:
