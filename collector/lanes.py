@@ -53,10 +53,13 @@ class Lanes:
         """Read, and lock, the lanes of these pushes; nobody else moves them before our transaction ends."""
         self._taken = []
         wanted = {(push.agent, push.epoch, push.lane.value) for push in pushes}
-        self._lanes = self._locked(connection, wanted)
+        if not self._store.embedded:
+            self._lanes = {}  # another collector may have moved them
+        if unread := wanted - self._lanes.keys():
+            self._lanes |= self._locked(connection, unread)
         if fresh := wanted - self._lanes.keys():  # a row that is not there cannot be locked
             self._store.hold(connection, {f"agent {who}" for who, _, _ in fresh})
-            self._lanes = self._locked(connection, wanted)
+            self._lanes |= self._locked(connection, fresh)
         self.know(connection, {(push.agent, push.epoch) for push in pushes})
 
     def _locked(self, connection: sa.Connection, wanted: set[Known]) -> dict[Known, _Lane]:

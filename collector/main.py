@@ -129,6 +129,7 @@ def run(place: Place) -> None:
             collector.app, host=config.host, port=config.port, http=Patient, ws="none", access_log=False,
             log_config=None, log_level="warning", lifespan="off", server_header=False, date_header=False,
             timeout_graceful_shutdown=3, backlog=2048,
+            timeout_keep_alive=75,  # longer than agents pause, or each push would begin with a new connection
             ssl_certfile=str(place.path(config.tls.certificate)) if config.tls else None,
             ssl_keyfile=str(place.path(config.tls.key)) if config.tls else None,
             ssl_ciphers=_CIPHERS,

@@ -281,7 +281,9 @@ def _due() -> "sa.Select[Any]":
         outbox.c.person.not_in(sa.bindparam("busy", expanding=True)),
         outbox.c.id.not_in(sa.bindparam("under_way", expanding=True)),
     )
-    return sa.select(outbox).where(outbox.c.state == "pending", come, ~waits, free).order_by(outbox.c.next_at, outbox.c.id)
+    return (
+        sa.select(outbox).where(outbox.c.state == "pending", come, ~waits, free).order_by(outbox.c.next_at, outbox.c.id)
+    )
 
 
 # Built once: that takes longer than asking, and is asked after every message.

@@ -4,8 +4,7 @@ import contextlib
 import errno
 import sqlite3
 import threading
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
-from operator import itemgetter
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from sqlalchemy.exc import (
     ProgrammingError,
 )
 
+from collector.store.many import Many
 from collector.store.schema import metadata, tally
 from model.errors import StoreError, StoreFull, StoreRefused
 
@@ -48,7 +48,7 @@ class Store:
         self._writer: contextlib.AbstractContextManager[Any] = (
             threading.RLock() if self.embedded else contextlib.nullcontext()
         )
-        self._compiled: dict[tuple[Any, ...], tuple[str, Callable[[Any], tuple[Any, ...]] | None]] = {}
+        self._many: dict[tuple[Any, ...], Many] = {}
 
     @property
     def folder(self) -> Path | None:
@@ -105,17 +105,14 @@ class Store:
         rows: Sequence[Mapping[str, Any]],
         keep: tuple[str, ...] | None = None,
     ) -> None:
-        """Insert rows that all have the same columns; with `keep` as an `upsert`. For the hot path: compiled once, because
-        SQLAlchemy's own way with many rows takes longer over a row than SQLite does."""
+        """Insert rows that all have the same columns; with `keep` as an `upsert`. See collector/store/many."""
         if not rows:
             return
         key = (table.name, keep, *rows[0])
-        if key not in self._compiled:
+        if key not in self._many:
             statement = sa.insert(table) if keep is None else self.upsert(table, keep=keep)
-            compiled = statement.compile(dialect=self.engine.dialect, column_keys=list(rows[0]))
-            self._compiled[key] = (compiled.string, itemgetter(*compiled.positiontup) if compiled.positiontup else None)
-        text, order = self._compiled[key]
-        connection.exec_driver_sql(text, [order(row) for row in rows] if order else [dict(row) for row in rows])
+            self._many[key] = Many(statement, rows[0], self.engine.dialect)
+        self._many[key].run(connection, rows)
 
     def insert_new(self, table: sa.Table) -> sa.Insert:
         """An insert that leaves a row alone that is already there."""

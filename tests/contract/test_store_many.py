@@ -1,0 +1,63 @@
+"""Many rows at once, on both stores: more than go in one call, some of them there already."""
+
+from collections.abc import Iterator
+
+import pytest
+import sqlalchemy as sa
+
+from collector.store.engine import Store
+from collector.store.many import _ROWS
+from collector.store.migrate import migrate
+from collector.store.schema import agent, history
+
+COUNT = 2 * _ROWS + 7
+
+
+@pytest.fixture
+def store(store_url: str) -> Iterator[Store]:
+    one = Store(store_url)
+    migrate(one)
+    yield one
+    one.close()
+
+
+def heard(number: int, at: float) -> dict[str, object]:
+    return {
+        "agent": f"agent-{number}", "epoch": "e", "heard_at": at, "skew_s": 0.0, "bundle": "", "behind_since": 0.0,
+        "behind_until": at,
+    }  # fmt: skip
+
+
+def test_many_rows_arrive_whole_and_in_their_order(store: Store) -> None:
+    rows = [
+        {
+            "device": f"host-{n}",
+            "agent": "a",
+            "epoch": "e",
+            "block": 1,
+            "seq": n,
+            "at": n / 3,
+            "column": f'{{"n":{n},"ü":"?"}}',
+        }
+        for n in range(COUNT)
+    ]
+    with store.write() as connection:
+        store.write_many(connection, history, rows)
+    with store.read() as connection:
+        found = connection.execute(sa.select(history).order_by(history.c.id)).all()
+    assert [{name: getattr(row, name) for name in rows[0]} for row in found] == rows
+
+
+@pytest.mark.parametrize("count", [1, _ROWS - 1, _ROWS, COUNT])
+def test_rows_that_are_there_are_overwritten_but_for_the_columns_kept(store: Store, count: int) -> None:
+    with store.write() as connection:
+        store.write_many(connection, agent, [heard(n, 1.0) for n in range(count)], keep=())
+        store.write_many(connection, agent, [heard(n, 2.0) for n in range(count)], keep=("behind_until",))
+    with store.read() as connection:
+        found = connection.execute(sa.select(agent.c.heard_at, agent.c.behind_until)).all()
+    assert [tuple(row) for row in found] == [(2.0, 1.0)] * count
+
+
+def test_no_rows_are_nothing_to_do(store: Store) -> None:
+    with store.write() as connection:
+        store.write_many(connection, history, [])
