@@ -43,13 +43,13 @@ def up(folder: Path, port: int, language: str) -> None:
     """Watch this host: everything in one folder, until Ctrl-C."""
     person = _word(getpass.getuser())
     home = furnish(folder.absolute(), port, _books(person, language))
-    with running(home) as processes:
-        click.echo(f"\n  This host's readings: {home.url}/")
-        click.echo(f"  To act as {person}, open this once: {home.link(person)}\n  Ctrl-C ends it.\n")
-        try:
+    try:
+        with running(home) as processes:
+            click.echo(f"\n  This host's readings: {home.url}/")
+            click.echo(f"  To act as {person}, open this once: {home.link(person)}\n  Ctrl-C ends it.\n")
             _wait(processes)
-        except KeyboardInterrupt:
-            click.echo("\nending ...")
+    except KeyboardInterrupt:
+        click.echo("\nended")
 
 
 def _books(person: str, language: str) -> Mapping[str, str]:
