@@ -7,8 +7,9 @@ import json
 import sqlite3
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from pathlib import Path
+from typing import Any
 
 from benchmarks.ground import HOUSE, scratch
 from benchmarks.home import Home, device, furnish
@@ -57,6 +58,7 @@ async def _measure(home: Home) -> tuple[list[float], list[float], float, list[fl
     assert lines == render().count(b"\nwatchkeeper_temperature_component_celsius{") == DEVICES * SERIES
     del render
     gc.collect()  # the peer's objects are not the collector's to walk
+    gc.freeze()  # as collector.main.run does
     config = uvicorn.Config(collector.app, port=home.port, log_level="error", access_log=False, lifespan="off")
     server = uvicorn.Server(config)
     with server.capture_signals():
@@ -86,9 +88,9 @@ async def _get(url: str) -> None:
     assert int(said) > DEVICES * SERIES, said
 
 
-async def _longest_hold(what: "asyncio.Future[None] | object") -> float:
+async def _longest_hold(what: Coroutine[Any, Any, None]) -> float:
     """Seconds that the loop's millisecond beat came too late, at most, while this went on."""
-    task = asyncio.ensure_future(what)  # type: ignore[arg-type]
+    task = asyncio.ensure_future(what)
     clock, worst = asyncio.get_running_loop().time, 0.0
     while not task.done():
         slept = clock()

@@ -1,5 +1,6 @@
 """Builds the real collector: clocks, sockets, store, channels; nobody else does."""
 
+import gc
 import logging
 import os
 import signal
@@ -148,6 +149,8 @@ def run(place: Place) -> None:
     with collector.running():
         heart = threading.Thread(target=_beat, args=(collector, server, done), name="heart", daemon=True)
         heart.start()
+        gc.collect()
+        gc.freeze()  # what stands now stays: no later collection walks it, and holds everybody up for 50 ms
         try:
             server.run()
         finally:

@@ -97,6 +97,15 @@ def test_an_acknowledgement_does_not_outlive_the_fault(store_url: str) -> None:
     world.close()
 
 
+def test_what_is_over_is_neither_acknowledged_nor_climbed(world: World) -> None:
+    world.push(world.verdict(Level.CRITICAL))
+    world.push(world.verdict(Level.OK))
+    for action in (actions.acknowledge, actions.escalate, actions.resolve):
+        with pytest.raises(Conflict, match="resolved already"):
+            world.act(action, 1)
+    assert world.happened() == ["opened", "resolved"]
+
+
 # ---- the whole set ----
 
 
