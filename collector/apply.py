@@ -193,7 +193,7 @@ def follow_up(connection: sa.Connection, desk: Desk, now_is: Incident, changes: 
 
 def _climb(connection: sa.Connection, desk: Desk, now_is: Incident, happened: Iterable[Transition]) -> None:
     ladders = desk.orders.books.ladders
-    if ladder.over(now_is, ladders):
+    if ladder.stopped(now_is, ladders):
         rows.drop_undecided(connection, now_is)
         return
     held = rows.steps_of(connection, [now_is.incident], lock=True).get((now_is.incident, now_is.round), [])

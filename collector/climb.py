@@ -34,10 +34,12 @@ def decide_due(desk: Desk, now: float) -> int:
 
 
 def catch_up(desk: Desk, now: float) -> int:
-    """No rung stands higher than its ladder is long. One that is due later was set before our clock was set back, and
-    would wait for as long as the clock had been wrong: it is due now. Returns how many were."""
+    """A fault that begins in the future was heard of before our clock was set back. Those of its rungs that are due later
+    than its ladder is long would wait for as long as the clock had been wrong: they are due now. Returns how many were."""
     longest = max(one.after_s for ladder in desk.orders.books.ladders.ladders for one in ladder.rungs)
-    lost = sa.and_(rung.c.decided_at.is_(None), rung.c.due_at > now + longest + _SLACK_S)
+    ahead = sa.exists().where(incident.c.incident == rung.c.incident, incident.c.began_at > now + _SLACK_S)
+    late = rung.c.due_at > now + longest + _SLACK_S
+    lost = sa.and_(rung.c.decided_at.is_(None), late, ahead)
     with desk.store.read() as connection:
         if connection.execute(sa.select(rung.c.rung).where(lost).limit(1)).first() is None:
             return 0

@@ -1,7 +1,7 @@
 """The ladder (4.2.6): which rungs an incident has, when each is due, and which one comes next. Pure; times in UTC seconds."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from collector.books import Ladder, Ladders, StopsAt
 from collector.incidents import Incident
@@ -42,17 +42,10 @@ def climb(ladder: Ladder, start: float, steps: Sequence[Step] = ()) -> tuple[Ste
     return tuple(merged)
 
 
-def over(incident: Incident, ladders: Ladders) -> bool:
-    """Whether nothing more is to be climbed: the fault is resolved, or its ladder stops at an acknowledgement."""
-    if not incident.open:
-        return True
+def stopped(incident: Incident, ladders: Ladders) -> bool:
+    """Whether the clock decides no more rungs: it was acknowledged, and its ladder stops at that."""
     acknowledged = incident.acknowledged_at is not None
     return acknowledged and ladder_for(incident.level, ladders).stops_at is StopsAt.ACKNOWLEDGED
-
-
-def due(steps: Iterable[Step], now: float) -> tuple[Step, ...]:
-    """The undecided steps whose time has come, in the order they are to be decided."""
-    return tuple(sorted((s for s in steps if s.decided_at is None and s.due_at <= now), key=_order))
 
 
 def upcoming(steps: Iterable[Step]) -> Step | None:
@@ -63,11 +56,6 @@ def upcoming(steps: Iterable[Step]) -> Step | None:
 def reached(steps: Iterable[Step]) -> Step | None:
     """The highest rung decided so far."""
     return max((step for step in steps if step.decided_at is not None), key=_order, default=None)
-
-
-def decide(step: Step, now: float, by: str) -> Step:
-    """The same step, decided."""
-    return replace(step, decided_at=now, decided_by=by)
 
 
 def _order(step: Step) -> tuple[float, int]:

@@ -117,6 +117,17 @@ def test_a_replayed_batch_is_a_no_op(world: World) -> None:
     assert world.happened() == ["opened"]
 
 
+def test_a_push_that_repeats_what_was_taken_before_adds_only_what_is_new(world: World) -> None:
+    bad, good = world.verdict(Level.CRITICAL), world.verdict(Level.OK)
+    world.push(bad, good)
+    world.seqs.clear()
+    world.push(bad, good, world.verdict(Level.WARNING, rule="environment.humidity"))
+    assert world.happened() == ["opened", "resolved"]
+    assert [(one.message.facts["rule"], one.kind) for one in world.told] == [
+        ("environment.temperature", "passed"), ("environment.humidity", "page"),
+    ]  # fmt: skip
+
+
 def test_a_wrong_wall_clock_at_the_agent_shifts_nothing(world: World) -> None:
     world.push(world.verdict(Level.CRITICAL), wrong_by_s=3600)
     world.advance(61)

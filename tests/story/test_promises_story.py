@@ -9,7 +9,6 @@ import sqlalchemy as sa
 from channels.ports import Receipt
 from collector import actions
 from collector.apply import BEHIND_MOST_S, BEHIND_S
-from collector.climb import catch_up
 from collector.journal import Waiting
 from collector.store.schema import metadata, rung
 from model.errors import Conflict, StoreError, StoreFull
@@ -314,34 +313,6 @@ def test_a_rule_switched_off_and_on_again_still_sees_the_fault(world: World) -> 
     assert [(one.rule, one.open) for one in world.incidents()] == [
         ("watchkeeper.agent-silent", False), ("watchkeeper.agent-silent", True),
     ]  # fmt: skip
-
-
-# ---- clocks ----
-
-
-def test_a_wall_clock_set_back_by_years_delays_no_rung_by_years(world: World) -> None:
-    world.clock.now += 86_400 * 3650
-    world.push(world.verdict(Level.CRITICAL))
-    world.clock.now -= 86_400 * 3650
-    assert catch_up(world.office.desk(), world.clock.wall()) == 3
-    assert catch_up(world.office.desk(), world.clock.wall()) == 0
-    world.beat()
-    assert sorted(one.rung for one in world.told) == ["duty", "on-site", "on-site", "owner", "vendor"]
-
-
-def test_a_wall_clock_set_back_holds_no_message_and_no_story(world: World) -> None:
-    world.clock.now += 86_400
-    world.broken = {"console"}
-    world.push(world.verdict(Level.CRITICAL), more=True)
-    world.advance(1.1)
-    world.broken = set()
-    world.clock.now -= 86_400
-    world.began = world.clock.wall()
-    world.push(world.verdict(Level.CRITICAL, rule="environment.humidity"), more=True)
-    world.advance(1.1)
-    assert {(one.person, one.message.facts["rule"]) for one in world.told} >= {
-        ("day", "environment.temperature"), ("day", "environment.humidity"),
-    }  # fmt: skip
 
 
 # ---- words ----

@@ -1,0 +1,50 @@
+"""The collector's wall clock is set back or forward: no rung, message or story waits for as long as it had been wrong."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from collector.climb import catch_up
+from model.verdict import Level
+from tests.story.world import World
+
+
+@pytest.fixture
+def world(store_url: str) -> Iterator[World]:
+    made = World(store_url)
+    yield made
+    made.close()
+
+
+def test_a_wall_clock_set_back_by_years_delays_no_rung_by_years(world: World) -> None:
+    world.clock.now += 86_400 * 3650
+    world.push(world.verdict(Level.CRITICAL))
+    world.clock.now -= 86_400 * 3650
+    assert catch_up(world.office.desk(), world.clock.wall()) == 3
+    assert catch_up(world.office.desk(), world.clock.wall()) == 0
+    world.beat()
+    assert sorted(one.rung for one in world.told) == ["duty", "on-site", "on-site", "owner", "vendor"]
+
+
+def test_a_shorter_ladder_pages_nobody_before_the_time_of_the_old_one(world: World) -> None:
+    world.ladders = world.ladders.replace("60 min", "2 days")
+    world.start()
+    world.push(world.verdict(Level.CRITICAL))
+    world.ladders = world.ladders.replace("2 days", "1 h")
+    world.start()
+    assert catch_up(world.office.desk(), world.clock.wall()) == 0
+
+
+def test_a_wall_clock_set_back_holds_no_message_and_no_story(world: World) -> None:
+    world.clock.now += 86_400
+    world.broken = {"console"}
+    world.push(world.verdict(Level.CRITICAL), more=True)
+    world.advance(1.1)
+    world.broken = set()
+    world.clock.now -= 86_400
+    world.began = world.clock.wall()
+    world.push(world.verdict(Level.CRITICAL, rule="environment.humidity"), more=True)
+    world.advance(1.1)
+    assert {(one.person, one.message.facts["rule"]) for one in world.told} >= {
+        ("day", "environment.temperature"), ("day", "environment.humidity"),
+    }  # fmt: skip
