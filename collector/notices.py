@@ -45,12 +45,13 @@ class Desk:
             self._put(connection, Telling(Kind.PAGE, incident, person, now, rung, because, self._link(incident)))
 
     def instead(self, connection: sa.Connection, incident: Incident, rung: str, unreached: str, now: float) -> bool:
-        """Somebody could not be reached on any channel: tell the next person of the fallback who has not been told.
-        False if there is none."""
+        """Somebody could not be reached on any channel: tell the next person of the fallback who has not been told of this
+        rung. False if there is none."""
         ladder = ladder_for(incident.level, self.orders.books.ladders)
-        told = self.told(connection, incident) | {unreached}
+        same = (outbox.c.incident == incident.incident, outbox.c.round == incident.round, outbox.c.rung == rung)
+        told = set(connection.execute(sa.select(outbox.c.person).where(*same)).scalars())
         for person in people_of(ladder.fallback, self.orders.books, self.orders.owner(incident.device), now):
-            if person.person in told:
+            if person.person in told | {unreached}:
                 continue
             say = translator(person.language)
             because = say("Told to you because {person} could not be reached").format(person=unreached)

@@ -3,6 +3,7 @@
 import json
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -192,6 +193,14 @@ def test_a_row_that_nobody_can_read_does_not_keep_the_collector_from_starting(wo
     assert world.journal.faults == 2
     world.start()
     assert count(world, journal) == 2
+
+
+def test_readings_that_wait_in_the_spool_hold_no_ladder(world: World) -> None:
+    take(world, replace(frames(20.0), more=True))
+    world.push(world.verdict(Level.WARNING, rule="environment.humidity"))
+    take(world, replace(frames(20.0, first=2), more=True))
+    world.push(world.verdict(Level.CRITICAL))
+    assert len(world.told) == 2
 
 
 def test_recovery_takes_more_than_one_group(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,6 +16,7 @@ from alembic.migration import MigrationContext
 from collector.backup import BadBackup, backup, restore
 from collector.climb import decide_due
 from collector.notices import Desk
+from collector.store import rows
 from collector.store.engine import Store
 from collector.store.migrate import migrate, version
 from collector.store.schema import agent, metadata, outbox, rung, tally
@@ -153,6 +154,19 @@ def test_collectors_that_decide_at_once_decide_each_rung_once(world: World) -> N
     assert people == sorted(["day", "olga", "olga", "hao"] * 30)
     for store in stores:
         store.close()
+
+
+def test_a_rung_is_decided_by_the_first_who_claims_it(world: World) -> None:
+    world.push(world.verdict(Level.CRITICAL), more=True)
+    (known,) = world.incidents()
+    claims = []
+    for who in ("clock", "person:olga"):
+        with world.store.write() as connection:
+            step = rows.steps_of(connection, [1])[1, 1][0]
+            claims.append(rows.claim_step(connection, known, step, world.clock.wall(), who))
+    assert claims == [True, False]
+    with world.store.read() as connection:
+        assert rows.steps_of(connection, [1])[1, 1][0].decided_by == "clock"
 
 
 def test_collectors_that_deliver_at_once_send_each_message_once(world: World) -> None:

@@ -48,3 +48,14 @@ def test_a_wall_clock_set_back_holds_no_message_and_no_story(world: World) -> No
     assert {(one.person, one.message.facts["rule"]) for one in world.told} >= {
         ("day", "environment.temperature"), ("day", "environment.humidity"),
     }  # fmt: skip
+
+
+def test_a_story_begun_before_the_clock_was_set_back_does_not_last_longer_for_it(world: World) -> None:
+    world.clock.now += 86_400
+    world.push(world.verdict(Level.OK), more=True)
+    world.clock.now -= 86_400
+    world.push(world.verdict(Level.CRITICAL), more=True)
+    for _ in range(31):
+        world.clock.advance(10)
+        world.push(world.verdict(Level.WARNING, rule="environment.humidity"), more=True)
+    assert {one.message.facts["rule"] for one in world.told} == {"environment.temperature", "environment.humidity"}

@@ -102,6 +102,12 @@ def test_half_a_story_pages_nobody(world: World) -> None:
     assert world.pages() == [(0.5, "day", "passed")]
 
 
+def test_the_end_of_the_story_pages_at_once(world: World) -> None:
+    world.push(world.verdict(Level.CRITICAL), more=True)
+    world.push(world.verdict(Level.WARNING, rule="environment.humidity"))
+    assert [one.rung for one in world.told] == ["duty", "duty"]
+
+
 def test_an_agent_that_dies_in_the_middle_of_its_story_cannot_silence_the_fault(world: World) -> None:
     world.push(world.verdict(Level.CRITICAL, age_s=11 * 60), more=True)
     world.advance(2)
@@ -142,6 +148,8 @@ def test_a_rise_stays_one_incident_and_repeats_no_rung(world: World) -> None:
     assert world.pages("page") == WHOLE_LADDER  # what is worse is never told later for it
     assert sorted(world.pages("risen")) == [(12.0, "day", "risen"), (12.0, "olga", "risen")]
     assert world.happened() == ["opened", "risen"]
+    world.push(world.verdict(Level.OK))
+    assert {one[1] for one in world.pages("recovered")} == {"day", "olga", "hao", "amy"}
 
 
 def test_the_critical_ladder_s_clock_starts_with_the_rise(store_url: str) -> None:
@@ -193,6 +201,24 @@ def test_a_fault_that_comes_back_soon_is_the_same_incident_and_climbs_anew(world
     assert world.pages("page") == [(0.0, "day", "duty"), (5.0, "day", "duty"), (15.0, "olga", "owner")]
     assert world.happened() == ["opened", "resolved", "reopened"]
     assert len({one.message.key for one in world.told}) == len(world.told)
+
+
+def test_who_was_paged_for_an_earlier_round_only_does_not_hear_of_the_end_of_the_next(world: World) -> None:
+    world.push(world.verdict(Level.CRITICAL))
+    world.advance(11)
+    world.push(world.verdict(Level.OK))
+    world.push(world.verdict(Level.CRITICAL))
+    world.advance(2)
+    world.push(world.verdict(Level.OK))
+    assert sorted(world.pages("recovered")) == [(11.0, "day", "recovered"), (11.0, "olga", "recovered"),
+                                                (13.0, "day", "recovered")]  # fmt: skip
+
+
+def test_a_fault_that_comes_and_goes_twice_is_told_twice(world: World) -> None:
+    for _ in range(2):
+        world.push(world.verdict(Level.CRITICAL, age_s=60), world.verdict(Level.OK, age_s=30))
+        world.advance(1)
+    assert [(one.minute, one.kind) for one in world.told] == [(0.0, "passed"), (1.0, "passed")]
 
 
 def test_a_fault_that_comes_back_late_is_a_new_incident(world: World) -> None:

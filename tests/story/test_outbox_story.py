@@ -227,6 +227,22 @@ def test_a_chain_of_people_who_cannot_be_reached_ends_at_who_can(store_url: str)
     world.close()
 
 
+def test_who_was_told_of_an_earlier_rung_stands_in_for_another_as_well(store_url: str) -> None:
+    """The assistant cannot be reached to call the vendor: the head, on site since the 20th minute, has to know."""
+    contacts = CONTACTS.replace(
+        "name: Amy, channels: [{via: console}]", "name: Amy, channels: [{via: apprise, secret: s}]"
+    )
+    world = World(store_url, contacts=contacts)
+    world.broken = {"apprise"}
+    world.push(world.verdict(Level.CRITICAL))
+    world.advance(61, step_s=60)
+    told = [(one.rung, one.message.text) for one in world.told if one.person == "hao"]
+    assert [rung for rung, _ in told] == ["on-site", "vendor"]
+    assert "amy could not be reached" in told[-1][1]
+    assert "Acme Cooling" in told[-1][1]
+    world.close()
+
+
 def test_who_left_the_books_is_replaced_while_the_fault_stands_and_by_nobody_after_it(world: World) -> None:
     gone = NIGHT_TOO.replace("  - {person: day, name: 张伟, language: zh, channels: [{via: console}]}\n", "")
     world.push(world.verdict(Level.CRITICAL), world.verdict(Level.CRITICAL, rule="environment.humidity"), more=True)

@@ -163,6 +163,8 @@ def test_a_withdrawal_closes_and_says_why(world: World) -> None:
     world.push(Withdrawal("w", *fault.key, world.clock.boot(), "the disk was pulled"))
     assert world.happened() == ["opened", "withdrawn"]
     assert "the disk was pulled" in world.told[-1].message.text
+    world.push(Withdrawal("again", *fault.key, world.clock.boot(), "the disk was pulled"))
+    assert world.happened() == ["opened", "withdrawn"]
     world.advance(70)
     assert world.pages() == [(0.0, "day", "duty"), (0.0, "day", "withdrawn")]
 
