@@ -3,8 +3,10 @@
 Inside a push every time is an *age* in seconds before `sent_at`, so that a wrong wall clock shifts nothing.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
+from ipaddress import ip_address
 from typing import NamedTuple
 
 from model.device import Device
@@ -99,9 +101,37 @@ class Document:
 
 
 @dataclass(frozen=True, slots=True)
+class Traps:
+    """Where an agent hears traps and informs: `listen` is ADDRESS:PORT of UDP, an IPv6 address in brackets."""
+
+    listen: str = "0.0.0.0:1162"
+
+    @property
+    def host(self) -> str:
+        """The address, without brackets."""
+        return self.listen.rpartition(":")[0].strip("[]")
+
+    @property
+    def port(self) -> int:
+        """The port."""
+        return int(self.listen.rpartition(":")[2])
+
+    def check(self) -> Iterator[tuple[str, str]]:
+        """Yield (field, what is wrong)."""
+        try:
+            fits = 0 < self.port < 65_536 and (":" in self.host) == self.listen.startswith("[")  # noqa: PLR2004 -- two bytes
+            ip_address(self.host)
+        except ValueError:
+            fits = False
+        if not fits:
+            yield "listen", f"`{self.listen}` is no ADDRESS:PORT; write `0.0.0.0:1162`, or `[::]:1162` with IPv6"
+
+
+@dataclass(frozen=True, slots=True)
 class Bundle:
     """An agent's share, complete: its devices (without owners), all rules and the operator's own profiles.
-    The agent pushes at least every `interval_s` seconds; after three of them without a word the collector calls it silent."""
+    The agent pushes at least every `interval_s` seconds; after three of them without a word the collector calls it silent.
+    It hears traps where `traps` says."""
 
     version: str
     agent: str
@@ -109,3 +139,4 @@ class Bundle:
     devices: tuple[Device, ...] = ()
     rules: tuple[Document, ...] = ()
     profiles: tuple[Document, ...] = ()
+    traps: Traps | None = None

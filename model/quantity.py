@@ -1,7 +1,14 @@
-"""What can be measured, in which unit, and of which sort: one catalogue for probes, profiles, rules and metrics."""
+"""What can be measured, in which unit, and of which sort: one catalogue for probes, profiles, rules and metrics.
 
-from dataclasses import dataclass
+A name is `subject.measure`: `battery.charge`, `outlet.current`. Electrical measures are the same for every subject, and so
+is `health`, a part's own word on itself.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
+
+from model.verdict import Level
 
 
 class Sort(StrEnum):
@@ -25,92 +32,238 @@ CELSIUS = Unit("°C", "celsius")
 PERCENT = Unit("%", "ratio", 0.01)
 VOLT = Unit("V", "volts")
 AMPERE = Unit("A", "amperes")
+AMPERE_HOUR = Unit("Ah", "coulombs", 3600.0)
 WATT = Unit("W", "watts")
 VOLT_AMPERE = Unit("VA", "voltamperes")
+REACTIVE = Unit("var", "voltamperes_reactive")
 KILOWATT_HOUR = Unit("kWh", "joules", 3.6e6)
 HERTZ = Unit("Hz", "hertz")
+OHM = Unit("Ω", "ohms")
 SECOND = Unit("s", "seconds")
 BYTE = Unit("B", "bytes")
 RPM = Unit("rpm", "hertz", 1 / 60)
+PASCAL = Unit("Pa", "pascals")
+LITRE_PER_MINUTE = Unit("l/min", "cubic_meters_per_second", 1 / 60_000)
+CUBIC_METRE_PER_HOUR = Unit("m³/h", "cubic_meters_per_second", 1 / 3600)
+METRE_PER_SECOND = Unit("m/s", "meters_per_second")
+DECIBEL = Unit("dB", "decibels")
+LUX = Unit("lx", "lux")
 NUMBER = Unit("", "")
 
 
 @dataclass(frozen=True, slots=True)
 class Quantity:
-    """One thing that can be measured. `states` names every value a state quantity may take, in no order of badness."""
+    """One thing that can be measured. `states` names every value a state quantity may take, in no order of badness, and
+    `levels` what each says of the device: a word without a fault in it is ok, and one that says nothing unknown."""
 
     name: str
     unit: Unit
     title: str
     sort: Sort = Sort.GAUGE
     states: tuple[str, ...] = ()
+    levels: Mapping[str, Level] = field(default_factory=dict)
 
 
-def _state(name: str, title: str, *states: str) -> Quantity:
-    return Quantity(name, NUMBER, title, Sort.STATE, states)
+def _state(name: str, title: str, *words: str) -> Quantity:
+    """A state quantity; a word is ok unless its level stands behind it: `wet critical`."""
+    split = [word.split() for word in words]
+    levels = {word: Level(level[0]) if level else Level.OK for word, *level in split}
+    return Quantity(name, NUMBER, title, Sort.STATE, tuple(levels), levels)
 
 
-QUANTITIES = {
-    quantity.name: quantity
-    for quantity in (
-        # every device
-        _state("device.answering", "Device answers", "yes", "no"),
-        _state("device.alarm", "Device's own alarm", "ok", "warning", "critical", "unknown"),
-        Quantity("uptime", SECOND, "Time since start"),
-        # servers (4.2.5.3)
-        Quantity("cpu.usage", PERCENT, "CPU in use"),
-        Quantity("memory.usage", PERCENT, "Memory in use"),
-        Quantity("memory.size", BYTE, "Memory fitted"),
-        Quantity("swap.usage", PERCENT, "Swap in use"),
-        Quantity("disk.usage", PERCENT, "Disk space in use"),
-        Quantity("disk.size", BYTE, "Disk size"),
-        Quantity("disk.inodes", PERCENT, "Inodes in use"),
-        Quantity("load.1m", NUMBER, "Load, 1 minute"),
-        Quantity("load.5m", NUMBER, "Load, 5 minutes"),
-        Quantity("load.15m", NUMBER, "Load, 15 minutes"),
-        Quantity("network.errors", NUMBER, "Interface errors and drops", Sort.COUNTER),
-        Quantity("network.received", BYTE, "Bytes received", Sort.COUNTER),
-        Quantity("network.sent", BYTE, "Bytes sent", Sort.COUNTER),
-        # the room (3.6, 3.7)
-        Quantity("temperature.ambient", CELSIUS, "Room temperature"),
-        Quantity("temperature.component", CELSIUS, "Component temperature"),
-        Quantity("temperature.supply", CELSIUS, "Supply air temperature"),
-        Quantity("temperature.return", CELSIUS, "Return air temperature"),
-        Quantity("humidity.relative", PERCENT, "Relative humidity"),
-        Quantity("humidity.return", PERCENT, "Return air humidity"),
-        Quantity("fan.speed", RPM, "Fan speed"),
-        Quantity("fan.duty", PERCENT, "Fan duty"),
-        Quantity("cooling.output", PERCENT, "Cooling output"),
-        Quantity("cooling.demand", PERCENT, "Cooling demand"),
-        _state("cooling.unit", "Air conditioner", "on", "standby", "off", "fault", "unknown"),
-        _state("leak", "Water leak", "dry", "wet", "unknown"),
-        # power (4.1.2)
-        Quantity("input.voltage", VOLT, "Input voltage"),
-        Quantity("input.current", AMPERE, "Input current"),
-        Quantity("input.frequency", HERTZ, "Input frequency"),
-        Quantity("input.power", WATT, "Input power"),
-        Quantity("input.lost", NUMBER, "Times the input was lost", Sort.COUNTER),
-        Quantity("output.voltage", VOLT, "Output voltage"),
-        Quantity("output.current", AMPERE, "Output current"),
-        Quantity("output.frequency", HERTZ, "Output frequency"),
-        Quantity("output.power", WATT, "Output power"),
-        Quantity("output.apparent", VOLT_AMPERE, "Output apparent power"),
-        Quantity("output.energy", KILOWATT_HOUR, "Energy delivered", Sort.COUNTER),
-        Quantity("output.load", PERCENT, "Output load"),
-        _state(
-            "output.source", "Output fed from",
-            "mains", "battery", "bypass", "booster", "reducer", "none", "other", "unknown",
-        ),
-        Quantity("battery.charge", PERCENT, "Battery charge"),
-        Quantity("battery.runtime", SECOND, "Battery runtime left"),
-        Quantity("battery.discharging", SECOND, "Time on battery"),
-        Quantity("battery.voltage", VOLT, "Battery voltage"),
-        Quantity("battery.current", AMPERE, "Battery current"),
-        Quantity("battery.temperature", CELSIUS, "Battery temperature"),
-        _state("battery.state", "Battery", "ok", "low", "depleted", "replace", "unknown"),
-        Quantity("alarms.present", NUMBER, "Alarms standing on the device"),
-        # Watchkeeper itself (4.1.6)
-        _state("agent.heard", "Agent heard from", "yes", "no"),
-        _state("collector.disk", "Collector's disk", "ok", "full"),
-    )
-}  # fmt: skip
+def _health(subject: str, title: str) -> Quantity:
+    return _state(f"{subject}.health", title, "ok", "warning warning", "critical critical", "unknown unknown")
+
+
+def _electrical(subject: str, title: str) -> Iterator[Quantity]:
+    """What can be measured of a wire."""
+    yield Quantity(f"{subject}.voltage", VOLT, f"{title} voltage")
+    yield Quantity(f"{subject}.current", AMPERE, f"{title} current")
+    yield Quantity(f"{subject}.power", WATT, f"{title} power")
+    yield Quantity(f"{subject}.apparent", VOLT_AMPERE, f"{title} apparent power")
+    yield Quantity(f"{subject}.reactive", REACTIVE, f"{title} reactive power")
+    yield Quantity(f"{subject}.energy", KILOWATT_HOUR, f"{title} energy", Sort.COUNTER)
+    yield Quantity(f"{subject}.factor", NUMBER, f"{title} power factor")
+    yield Quantity(f"{subject}.frequency", HERTZ, f"{title} frequency")
+    yield Quantity(f"{subject}.load", PERCENT, f"{title} load")
+
+
+_CATALOGUE: tuple[Quantity, ...] = (
+    # every device
+    _state("device.answering", "Device answers", "yes", "no critical"),
+    _state("device.alarm", "Device's own alarm", "ok", "warning warning", "critical critical", "unknown unknown"),
+    _state(
+        "device.event", "Event the device told of",
+        "none", "notice", "warning warning", "critical critical", "unknown unknown",
+    ),
+    Quantity("device.number", NUMBER, "Number the device gives"),
+    Quantity("device.percent", PERCENT, "Percentage the device gives"),
+    Quantity("uptime", SECOND, "Time since start"),
+    Quantity("running.time", SECOND, "Running time"),
+    Quantity("alarms.present", NUMBER, "Alarms standing on the device"),
+    _health("device", "Device's overall health"),
+    _health("sensor", "Sensor's health"),
+    _health("communication", "Connection to a part"),
+    _health("redundancy", "Redundancy"),
+    # servers (4.2.5.3) and their boards (4.2.5.2)
+    Quantity("cpu.usage", PERCENT, "CPU in use"),
+    Quantity("memory.usage", PERCENT, "Memory in use"),
+    Quantity("memory.size", BYTE, "Memory fitted"),
+    Quantity("swap.usage", PERCENT, "Swap in use"),
+    Quantity("disk.usage", PERCENT, "Disk space in use"),
+    Quantity("disk.size", BYTE, "Disk size"),
+    Quantity("disk.inodes", PERCENT, "Inodes in use"),
+    Quantity("load.1m", NUMBER, "Load, 1 minute"),
+    Quantity("load.5m", NUMBER, "Load, 5 minutes"),
+    Quantity("load.15m", NUMBER, "Load, 15 minutes"),
+    Quantity("network.errors", NUMBER, "Interface errors and drops", Sort.COUNTER),
+    Quantity("network.received", BYTE, "Bytes received", Sort.COUNTER),
+    Quantity("network.sent", BYTE, "Bytes sent", Sort.COUNTER),
+    _state("link.state", "Network link", "up", "down warning", "off", "unknown unknown"),
+    _state("power.state", "Power", "on", "off critical", "sleeping warning", "unknown unknown"),
+    _health("board", "System board"),
+    _health("processor", "Processor"),
+    _health("memory", "Memory"),
+    _health("controller", "Disk controller"),
+    _health("drive", "Drive"),
+    _health("array", "Disk array"),
+    _health("network", "Network adapter"),
+    _health("psu", "Power supply"),
+    _health("fan", "Fan health"),
+    _health("temperature", "Temperature, by the device's own limits"),
+    _health("voltage", "Voltage, by the device's own limits"),
+    _health("current", "Current, by the device's own limits"),
+    _health("power", "Power, by the device's own limits"),
+    _state("intrusion", "Housing", "closed", "open critical", "opened warning", "unknown unknown"),
+    # services (4.2.5.4)
+    _state("service.state", "Service", "up", "down critical", "unknown unknown"),
+    _state("process.state", "Process", "running", "stopped critical"),
+    _state("unit.state", "systemd unit", "active", "starting", "inactive critical", "failed critical", "unknown unknown"),
+    Quantity("response.time", SECOND, "Response time"),
+    Quantity("packet.loss", PERCENT, "Packets lost"),
+    Quantity("certificate.remaining", SECOND, "Certificate valid for"),
+    Quantity("process.number", NUMBER, "Processes running"),
+    Quantity("connections.usage", PERCENT, "Connections in use"),
+    # the room (3.6, 3.7)
+    Quantity("temperature.ambient", CELSIUS, "Room temperature"),
+    Quantity("temperature.outdoor", CELSIUS, "Outdoor temperature"),
+    Quantity("temperature.component", CELSIUS, "Component temperature"),
+    Quantity("temperature.supply", CELSIUS, "Supply air temperature"),
+    Quantity("temperature.return", CELSIUS, "Return air temperature"),
+    Quantity("temperature.dewpoint", CELSIUS, "Dew point"),
+    Quantity("temperature.setpoint", CELSIUS, "Temperature wanted"),
+    Quantity("temperature.difference", CELSIUS, "Difference of two temperatures"),
+    Quantity("humidity.relative", PERCENT, "Relative humidity"),
+    Quantity("humidity.supply", PERCENT, "Supply air humidity"),
+    Quantity("humidity.return", PERCENT, "Return air humidity"),
+    Quantity("humidity.setpoint", PERCENT, "Humidity wanted"),
+    _health("humidity", "Humidity, by the device's own limits"),
+    Quantity("air.flow", CUBIC_METRE_PER_HOUR, "Air flow"),
+    Quantity("air.speed", METRE_PER_SECOND, "Air speed"),
+    Quantity("air.pressure", PASCAL, "Air pressure"),
+    Quantity("sound.level", DECIBEL, "Sound level"),
+    Quantity("light.level", LUX, "Brightness"),
+    _state("leak", "Water leak", "dry", "wet critical", "unknown unknown"),
+    _state("smoke", "Smoke", "clear", "smoke critical", "unknown unknown"),
+    _state("door", "Door", "closed", "open warning", "unknown unknown"),
+    _state("lock", "Lock", "locked", "unlocked warning", "unknown unknown"),
+    _state("motion", "Movement", "still", "moving warning", "unknown unknown"),
+    _state("contact.state", "Contact", "open", "closed", "unknown unknown"),
+    _state("relay.state", "Relay", "on unknown", "off unknown", "unknown unknown"),
+    Quantity("analog.value", NUMBER, "Analogue input"),
+    # cooling
+    _state("cooling.unit", "Air conditioner", "on", "standby", "off", "fault critical", "unknown unknown"),
+    Quantity("cooling.output", PERCENT, "Cooling output"),
+    Quantity("cooling.demand", PERCENT, "Cooling demand"),
+    Quantity("cooling.power", WATT, "Cooling power"),
+    Quantity("cooling.efficiency", NUMBER, "Energy efficiency ratio"),
+    Quantity("fan.speed", RPM, "Fan speed"),
+    Quantity("fan.duty", PERCENT, "Fan duty"),
+    Quantity("pump.speed", RPM, "Pump speed"),
+    Quantity("pump.duty", PERCENT, "Pump duty"),
+    Quantity("compressor.duty", PERCENT, "Compressor duty"),
+    Quantity("heater.duty", PERCENT, "Heater duty"),
+    Quantity("humidifier.duty", PERCENT, "Humidifier duty"),
+    Quantity("valve.position", PERCENT, "Valve position"),
+    Quantity("water.temperature", CELSIUS, "Water temperature"),
+    Quantity("water.flow", LITRE_PER_MINUTE, "Water flow"),
+    Quantity("water.pressure", PASCAL, "Water pressure"),
+    Quantity("refrigerant.temperature", CELSIUS, "Refrigerant temperature"),
+    Quantity("refrigerant.pressure", PASCAL, "Refrigerant pressure"),
+    *(
+        _state(f"{part}.state", title, "running", "stopped", "fault critical", "unknown unknown")
+        for part, title in (
+            ("fan", "Fan"), ("pump", "Pump"), ("compressor", "Compressor"), ("heater", "Heater"),
+            ("humidifier", "Humidifier"), ("dehumidifier", "Dehumidifier"), ("generator", "Generator"),
+        )
+    ),
+    _state("valve.state", "Valve", "open", "closed", "unknown unknown"),
+    _health("cooling", "Cooling health"),
+    _health("compressor", "Compressor health"),
+    _health("pump", "Pump health"),
+    _health("filter", "Air filter"),
+    _health("airflow", "Air flow, by the device's own limits"),
+    _health("water", "Water circuit"),
+    _health("humidifier", "Humidifier health"),
+    # power (4.1.2)
+    *(
+        quantity
+        for subject, title in {
+            "input": "Input", "output": "Output", "bypass": "Bypass", "inverter": "Inverter", "rectifier": "Rectifier",
+            "charger": "Charger", "dc": "DC bus", "battery": "Battery", "outlet": "Outlet", "branch": "Branch circuit",
+            "rail": "Supply rail", "psu": "Power supply", "solar": "Solar", "generator": "Generator",
+        }.items()
+        for quantity in _electrical(subject, title)
+    ),
+    *(
+        _health(subject, title)
+        for subject, title in {
+            "input": "Input health", "output": "Output health", "bypass": "Bypass health", "inverter": "Inverter health",
+            "rectifier": "Rectifier health", "charger": "Charger health", "dc": "DC bus health", "battery": "Battery health",
+            "outlet": "Outlet health", "branch": "Branch circuit health", "solar": "Solar health",
+            "generator": "Generator health", "load": "Load, by the device's own limits", "surge": "Surge protection",
+        }.items()
+    ),
+    Quantity("input.lost", NUMBER, "Times the input was lost", Sort.COUNTER),
+    Quantity("input.unbalance", PERCENT, "Phases out of balance"),
+    Quantity("input.distortion", PERCENT, "Harmonic distortion"),
+    Quantity("input.crest", NUMBER, "Crest factor"),
+    Quantity("neutral.current", AMPERE, "Neutral current"),
+    Quantity("residual.current", AMPERE, "Residual current"),
+    _state("input.state", "Input", "good", "bad warning", "lost critical", "unknown unknown"),
+    _state(
+        "output.source", "Output fed from",
+        "mains", "battery critical", "bypass warning", "booster", "reducer", "none critical", "other unknown",
+        "unknown unknown",
+    ),
+    _state("transfer.source", "Transfer switch on source", "a", "b", "none critical", "unknown unknown"),
+    _state("outlet.state", "Outlet", "on", "off unknown", "switching", "unknown unknown"),
+    _state("breaker.state", "Breaker", "closed", "open warning", "tripped critical", "unknown unknown"),
+    _state("inverter.state", "Inverter", "on", "standby", "off warning", "fault critical", "unknown unknown"),
+    _state("rectifier.state", "Rectifier", "on", "standby", "off warning", "fault critical", "unknown unknown"),
+    _state("bypass.state", "Bypass", "off", "on warning", "fault critical", "unknown unknown"),
+    Quantity("battery.charge", PERCENT, "Battery charge"),
+    Quantity("battery.runtime", SECOND, "Battery runtime left"),
+    Quantity("battery.discharging", SECOND, "Time on battery"),
+    Quantity("battery.temperature", CELSIUS, "Battery temperature"),
+    Quantity("battery.capacity", AMPERE_HOUR, "Battery capacity"),
+    Quantity("battery.resistance", OHM, "Battery resistance"),
+    Quantity("battery.wellness", PERCENT, "Battery state of health"),
+    Quantity("battery.cycles", NUMBER, "Battery cycles", Sort.COUNTER),
+    Quantity("fuel.level", PERCENT, "Fuel level"),
+    _state(
+        "battery.state", "Battery",
+        "ok", "low critical", "depleted critical", "replace warning", "charging", "discharging warning", "testing",
+        "fault critical", "absent unknown", "unknown unknown",
+    ),
+    _state(
+        "battery.test", "Battery test",
+        "passed", "running", "warned warning", "aborted warning", "failed critical", "none unknown",
+        "unknown unknown",
+    ),
+    # Watchkeeper itself (4.1.6)
+    _state("agent.heard", "Agent heard from", "yes", "no critical"),
+    _state("collector.disk", "Collector's disk", "ok", "full critical"),
+)  # fmt: skip
+
+QUANTITIES: Mapping[str, Quantity] = {quantity.name: quantity for quantity in _CATALOGUE}

@@ -41,7 +41,7 @@ class TestEveryShippedRule:
             assert limit.states <= set(quantity.states)
             assert bool(limit.states) == bool(quantity.states)
             if not limit.states and quantity.unit.symbol:
-                assert re.search(rf"{quantity.unit.symbol}$|min$", limit.text)
+                assert re.search(rf"{quantity.unit.symbol}$|min$|d$", limit.text)
 
     def test_needs_a_while_to_clear(self, rule: Rule) -> None:
         """Nothing flaps; what only the collector judges has its own times."""
@@ -155,5 +155,17 @@ def test_a_server_s_own_sensor_is_not_the_room() -> None:
 
 def test_the_library_s_documents_are_named_so_that_nobody_takes_them_for_his_own() -> None:
     assert [document.name for document in shipped()] == [
-        "library/environment.yml", "library/power.yml", "library/server.yml", "library/service.yml", "library/watchkeeper.yml",
+        "library/cooling.yml", "library/environment.yml", "library/events.yml", "library/hardware.yml", "library/middleware.yml",
+        "library/plant.yml", "library/power.yml", "library/server.yml", "library/service.yml", "library/watchkeeper.yml",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "word"),
+    [(quantity.name, word) for quantity in QUANTITIES.values() for word, level in quantity.levels.items() if level.bad],
+)
+def test_every_bad_state_of_the_catalogue_has_a_rule_of_that_level(name: str, word: str) -> None:
+    limits = [
+        limit for rule in RULES.rules if rule.quantity == name for limit in (rule.warning, rule.critical) if limit
+    ]
+    assert QUANTITIES[name].levels[word] in {limit.level for limit in limits if word in limit.states}
