@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from agent.profiles import load_profiles
 from collector.bookkeeping import read_books
 from collector.books import Agent, Books
 from documents.files import read_documents
@@ -48,7 +49,9 @@ def read_orders(folder: Path) -> Orders:
 
 
 def make_orders(books: Books, own_rules: tuple[Document, ...] = (), profiles: tuple[Document, ...] = ()) -> Orders:
-    """Put books and the operator's own rules together with the shipped ones."""
+    """Put books and the operator's own rules together with the shipped ones. Raises ConfigError, also where an agent would
+    have to refuse a profile."""
+    load_profiles(profiles)
     rules = (*shipped(), *own_rules)
     return Orders(
         books,
@@ -69,7 +72,7 @@ def _bundle(agent: Agent, books: Books, rules: tuple[Document, ...], profiles: t
     share = tuple(
         replace(device, owner="", vendor="") for device in books.inventory.devices if device.agent == agent.agent
     )
-    bundle = Bundle("", agent.agent, agent.interval_s, share, _bare(rules), _bare(profiles))
+    bundle = Bundle("", agent.agent, agent.interval_s, share, _bare(rules), _bare(profiles), agent.traps)
     text = json.dumps(to_json(bundle), sort_keys=True, ensure_ascii=False)
     return replace(bundle, version=hashlib.sha256(text.encode()).hexdigest()[:16])
 

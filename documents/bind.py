@@ -5,6 +5,7 @@
 * A field without a default must be written; an unknown key is an error that names the nearest known one.
 * `Bound.mark(made)` tells where a dataclass was written, for problems that only the reader's room can see.
 * A list whose field has the metadata `LONE` may be written without its brackets when it has one item.
+* A list whose field has the metadata `NONE` may be written `none` when it is empty, so that it is so on purpose.
 * `check(self)` of the class, if it has one, yields (field, message) for what no single field can see.
 * `scalars` adds parsers for a room's own words: type -> function of the text, raising ValueError with a sentence.
 """
@@ -24,6 +25,7 @@ from model.errors import ConfigError, Problem
 
 Scalars = Mapping[Any, Callable[[str], Any]]
 LONE: Mapping[str, bool] = types.MappingProxyType({"lone": True})
+NONE: Mapping[str, bool] = types.MappingProxyType({"none": True})
 T = TypeVar("T")
 
 
@@ -151,11 +153,8 @@ class _Binder:
                 failed = True
                 continue
             field = fields[key]
-            lone = field.metadata.get("lone") and isinstance(value, Scalar)
             try:
-                values[field.name] = self.field(
-                    Sequence((value,), value.mark) if lone else value, field.name, hints[field.name]
-                )
+                values[field.name] = self.field(_listed(value, field.metadata), field.name, hints[field.name])
             except _Bad:
                 failed = True
         failed |= self.absent(node, cls, fields)
@@ -194,6 +193,15 @@ class _Binder:
             raise _Bad
         self.made.append(made)
         return made
+
+
+def _listed(node: Node, metadata: Mapping[Any, Any]) -> Node:
+    """The node as a list where its field allows that no brackets are written."""
+    if isinstance(node, Scalar) and metadata.get("lone"):
+        return Sequence((node,), node.mark)
+    if isinstance(node, Scalar) and metadata.get("none") and node.text == "none":
+        return Sequence((), node.mark)
+    return node
 
 
 def _without_none(hint: Any) -> Any:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from agent.probes.snmp_engine import NoAnswer
+from agent.probes.snmp_engine import ROWS, NoAnswer, Rows
 from agent.profiles.decode import Raw
 from documents.secrets import Secrets
 from model.device import Device, SnmpVersion
@@ -44,11 +44,12 @@ class MemorySession:
         there = {oid: self.objects[oid] for oid in oids if oid in self.objects}
         return {} if self.version is SnmpVersion.V1 and len(there) < len(oids) else there
 
-    async def walk(self, base: str) -> list[tuple[str, Raw]]:
+    async def walk(self, base: str, rows: int = ROWS) -> Rows[Raw]:
         """See `Session.walk`."""
         self._note(base)
         below = (oid for oid in self.objects if oid.startswith(base + "."))
-        return [(oid, self.objects[oid]) for oid in sorted(below, key=lambda oid: [*map(int, oid.split("."))])]
+        found = [(oid, self.objects[oid]) for oid in sorted(below, key=lambda oid: [*map(int, oid.split("."))])]
+        return Rows(found[:rows])
 
     def close(self) -> None:
         """See `Session.close`."""

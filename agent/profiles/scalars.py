@@ -13,17 +13,75 @@ Oid = NewType("Oid", str)
 Pattern = NewType("Pattern", re.Pattern[str])
 """A regular expression."""
 
+Factor = NewType("Factor", Fraction)
+"""What a raw value is multiplied with."""
+
 Marker = NewType("Marker", str)
 """A raw value by which a device says "not available"."""
 
-Template = NewType("Template", str)
-"""Text with `{index}` (the row's index) and `{OID}` (the text that column has in the row)."""
 
-INDEX, NOTHING = Template("{index}"), Template("")
-PLACEHOLDER = re.compile(r"\{(index|\d+(?:\.\d+)+)\}")
+@dataclass(frozen=True, slots=True)
+class Ref:
+    """What stands elsewhere: the object `oid`, which in a table is another column of the same row; or, with an empty `oid`,
+    the row's index itself. `arcs` takes only the first (or, below zero, the last) so many numbers of the index; with 0 it is one
+    object for all rows, outside the table."""
 
+    oid: str
+    arcs: int | None = None
+
+    def row(self, index: str) -> str:
+        """The part of the row's index that is meant."""
+        if self.arcs is None:
+            return index
+        if not self.arcs:
+            return ""
+        parts = index.split(".")
+        return ".".join(parts[: self.arcs] if self.arcs > 0 else parts[self.arcs :])
+
+    def name(self, index: str) -> str:
+        """The object in that row; outside tables `index` is empty."""
+        row = self.row(index)
+        return f"{self.oid}.{row}" if row else self.oid
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """Text with `{index}` (the row's index) and `{OID}` (the text that column has in the row, or that object outside
+    tables), both with `:2` or `:-1` behind them where only the first two or the last number of the index count."""
+
+    text: str
+
+    @property
+    def refs(self) -> tuple[Ref, ...]:
+        """What the text refers to."""
+        return tuple(ref(found) for found in _PLACEHOLDER.findall(self.text))
+
+    def fill(self, say: Callable[[Ref], str]) -> str:
+        """The text with what `say` says in the place of each placeholder, and single spaces between its words."""
+        return " ".join(_PLACEHOLDER.sub(lambda found: say(ref(found[1])), self.text).split())
+
+
+@dataclass(frozen=True, slots=True)
+class Register:
+    """Where a value stands in a Modbus device: its table, the address counted from 0, and how it is coded."""
+
+    table: str
+    address: int
+    kind: str
+    swapped: bool = False
+
+
+NOTHING, INDEX = Template(""), Template("{index}")
+
+_REF = re.compile(r"(index|\d+(?:\.\d+)+)(?::(-?\d{1,2}))?", re.ASCII)
+_PLACEHOLDER = re.compile(r"\{((?:index|\d+(?:\.\d+)+)(?::-?\d{1,2})?)\}", re.ASCII)
+_ROOT = re.compile(r"(?:^|(?<=\{))ROOT(?=[.:}]|$)")
+
+_REGISTER = re.compile(
+    r"(?:(holding|input) (\d{1,5}) (u?int(?:16|32|64)|float(?:32|64))|(coil|discrete) (\d{1,5}))( swapped)?", re.ASCII
+)
 _RANGE = re.compile(r"\s*([-+]?[\d.]+)\s*\.\.\s*([-+]?[\d.]+)\s*(\S*)\s*", re.ASCII)
-_STEP = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(\S*)\s*", re.ASCII)
+_STEP = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(\S.*?)?\s*", re.ASCII)
 
 # Unit as written -> (the symbol of model.quantity it becomes, factor, offset added after the factor)
 _UNITS: dict[str, tuple[str, Fraction, Fraction]] = {
@@ -34,17 +92,24 @@ _UNITS: dict[str, tuple[str, Fraction, Fraction]] = {
         "°C": {"°C": "1"},
         "V": {"V": "1", "mV": "1/1000", "kV": "1000"},
         "A": {"A": "1", "mA": "1/1000"},
-        "W": {"W": "1", "kW": "1000"},
+        "W": {"W": "1", "mW": "1/1000", "kW": "1000", "MW": "1000000"},
         "VA": {"VA": "1", "kVA": "1000"},
-        "kWh": {"kWh": "1", "Wh": "1/1000", "MWh": "1000", "J": "1/3600000"},
-        "Hz": {"Hz": "1"},
+        "kWh": {"kWh": "1", "Wh": "1/1000", "mWh": "1/1000000", "MWh": "1000", "J": "1/3600000"},
+        "Hz": {"Hz": "1", "mHz": "1/1000"},
         "s": {"s": "1", "ms": "1/1000", "min": "60", "h": "3600", "d": "86400"},
         "B": {"B": "1", "kB": "1000", "KiB": "1024", "MB": "1000000", "MiB": "1048576", "GiB": "1073741824"},
         "B/s": {"B/s": "1"},
         "1/s": {"1/s": "1"},
         "rpm": {"rpm": "1"},
-        "Pa": {"Pa": "1", "hPa": "100", "kPa": "1000", "bar": "100000"},
-        "l/s": {"l/s": "1", "l/min": "1/60", "m³/h": "10/36"},
+        "Ah": {"Ah": "1", "mAh": "1/1000"},
+        "var": {"var": "1", "kvar": "1000"},
+        "Ω": {"Ω": "1", "mΩ": "1/1000", "µΩ": "1/1000000"},
+        "Pa": {"Pa": "1", "hPa": "100", "kPa": "1000", "bar": "100000", "mbar": "100", "psi": "6894757/1000"},
+        "l/min": {"l/min": "1", "l/s": "60", "l/h": "1/60", "kl/h": "1000/60", "gpm": "3785411784/1000000000"},
+        "m³/h": {"m³/h": "1", "m³/min": "60", "m³/s": "3600", "cfm": "1699010796/1000000000", "l/s air": "36/10"},
+        "m/s": {"m/s": "1", "m/min": "1/60"},
+        "dB": {"dB": "1"},
+        "lx": {"lx": "1"},
     }.items()
     for written, factor in spellings.items()
 }
@@ -85,9 +150,10 @@ def raw_unit(text: str) -> RawUnit:
     match = _STEP.fullmatch(text)
     if not match or not float(match[1]):
         raise ValueError(f"`{text}` is not a raw unit; write what one step is worth, like `0.1 V` or `1 min`")
-    if match[2] not in _UNITS:
-        raise ValueError(f"`{match[2]}` is no unit known here; known: {', '.join(filter(None, _UNITS))}")
-    symbol, factor, offset = _UNITS[match[2]]
+    unit = match[2] or ""
+    if unit not in _UNITS:
+        raise ValueError(f"`{unit}` is no unit known here; known: {', '.join(filter(None, _UNITS))}")
+    symbol, factor, offset = _UNITS[unit]
     step = Fraction(match[1]) * factor
     return RawUnit(text, symbol, step.numerator, step.denominator, float(offset))
 
@@ -112,6 +178,62 @@ def pattern(text: str) -> Pattern:
         raise ValueError(f"`{text}` is not a regular expression: {error}") from None
 
 
-SCALARS: Mapping[Any, Callable[[str], Any]] = MappingProxyType(
-    {Oid: oid, RawUnit: raw_unit, Range: between, Pattern: pattern, Marker: str, Template: str}
-)
+def ref(text: str) -> Ref:
+    """`1.3.6.1.4.1.9.1.2`, `index`, and either with `:1` or `:-1` behind it."""
+    match = _REF.fullmatch(text)
+    if not match or text == "index:0":
+        raise ValueError(
+            f"`{text}` is neither a numeric object identifier nor `index`; behind it may stand `:1`, `:-1` or `:0`"
+        )
+    return Ref("" if match[1] == "index" else oid(match[1]), None if match[2] is None else int(match[2]))
+
+
+def factor(text: str) -> Factor:
+    """`0.01`, `1/60` or `1000`."""
+    try:
+        made = Fraction(text)
+    except (ValueError, ZeroDivisionError):
+        made = Fraction(0)
+    if made <= 0:
+        raise ValueError(f"`{text}` is not a factor; write it like `0.01`, `1000` or `1/60`")
+    return Factor(made)
+
+
+def register(text: str) -> Register:
+    """`holding 40 uint16`, `input 12 float32 swapped`, `coil 3`, `discrete 7`: addresses count from 0, as on the wire."""
+    match = _REGISTER.fullmatch(text.strip())
+    if not match or int(match[2] or match[5]) > 0xFFFF:  # noqa: PLR2004 -- 16 bits
+        raise ValueError(
+            f"`{text}` is not a register; write it like `holding 40 uint16`, `input 12 float32 swapped` or `coil 3`"
+        )
+    if match[4]:
+        return Register(match[4], int(match[5]), "bit")
+    return Register(match[1], int(match[2]), match[3], match[6] is not None)
+
+
+def scalars(root: str | None = None) -> Mapping[Any, Callable[[str], Any]]:
+    """The parsers of a profile's words. `ROOT`, where an identifier begins, is `root`, or without one a mistake."""
+
+    def whole(text: str) -> str:
+        if root is None and _ROOT.search(text):
+            raise ValueError(
+                f"`{text}` needs `root`, the identifier that ROOT stands for, as a line of the profile's own"
+            )
+        return _ROOT.sub(root or "", text)
+
+    return MappingProxyType(
+        {
+            Oid: lambda text: oid(whole(text)),
+            RawUnit: raw_unit,
+            Range: between,
+            Pattern: pattern,
+            Marker: str,
+            Template: lambda text: Template(whole(text)),
+            Ref: lambda text: ref(whole(text)),
+            Factor: factor,
+            Register: register,
+        }
+    )
+
+
+SCALARS = scalars()

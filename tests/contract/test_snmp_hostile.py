@@ -1,44 +1,56 @@
 """Both engines against responders that lie, ramble or break the rules: a sweep always comes back, and says what it was."""
 
 import asyncio
+import logging
 import random
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from typing import Any
+import socket
+from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
-from pyasn1.codec.ber import decoder, encoder
-from pysnmp.proto import api
 
 from agent.probes.snmp import SnmpProbe
-from agent.probes.snmp_engine import ROWS
-from agent.profiles import load_profiles
-from documents.secrets import Secrets
-from model.clock import FakeClock
-from model.device import Category, Device, Snmp, SnmpEngine, SnmpVersion
+from agent.probes.snmp_engine import NoAnswer
+from agent.probes.snmp_plan import MOST_READINGS
+from agent.schedule import Schedule
+from model.clock import FakeClock, SystemClock
+from model.device import Device, SnmpEngine, SnmpVersion
 from model.reading import Missing, Reason, Sweep
+from tests.snmp_liar import (
+    COLUMN,
+    GET,
+    NO_SUCH_OBJECT,
+    NULL,
+    OBJECTS,
+    SECRETS,
+    UPS,
+    Reply,
+    agent,
+    answer,
+    asked,
+    integer,
+    liar,
+    opened,
+    profiles,
+    responding,
+    swept,
+    text,
+    told,
+)
 
-COLUMN = "1.3.6.1.2.1.33.1.3.3.1.3"
-BULK = 16
-Reply = Callable[[bytes], list[bytes]]
-
-
-def answer(request: bytes, fill: Callable[[str, Any], list[tuple[str, Any]]], *, off: int = 0) -> bytes:
-    """A well-formed response in the request's version, its rows by `fill(name, api)`, its request id off by `off`."""
-    module = api.PROTOCOL_MODULES[api.decodeMessageVersion(request)]
-    message, _ = decoder.decode(request, asn1Spec=module.Message())
-    asked = module.apiMessage.get_pdu(message)
-    response = module.apiMessage.get_response(message)
-    made = module.apiMessage.get_pdu(response)
-    module.apiPDU.set_request_id(made, int(module.apiPDU.get_request_id(asked)) + off)
-    names = [str(name) for name, _ in module.apiPDU.get_varbinds(asked)]
-    rows = [row for name in names for row in fill(name, module)]
-    module.apiPDU.set_varbinds(made, [(name, value) for name, value in rows])
-    return encoder.encode(response)
+V1, V2C = SnmpVersion.V1, SnmpVersion.V2C
+every = pytest.mark.parametrize("engine", list(SnmpEngine))
+engine_and_version = pytest.mark.parametrize(
+    ("engine", "version"), [(SnmpEngine.GUFO, V1), (SnmpEngine.GUFO, V2C), (SnmpEngine.PYSNMP, V2C)]
+)
 
 
 def honest(request: bytes) -> bytes:
-    return answer(request, lambda name, module: [(name, module.Integer(7))])
+    return answer(request, [(name, integer(7)) for name in asked(request).names])
+
+
+def always(value: bytes) -> Reply:
+    return lambda request: [answer(request, [(name, value) for name in asked(request).names])]
 
 
 def noise(seed: int) -> Reply:
@@ -54,24 +66,23 @@ def noise(seed: int) -> Reply:
     return reply
 
 
-def is_walk(request: bytes) -> bool:
-    module = api.PROTOCOL_MODULES[api.decodeMessageVersion(request)]
-    message, _ = decoder.decode(request, asn1Spec=module.Message())
-    return not isinstance(module.apiMessage.get_pdu(message), module.GetRequestPDU)
+def walking(numbers: Iterator[int]) -> Reply:
+    """Honest to GET; to each walk the next rows of an invention."""
+
+    def reply(request: bytes) -> list[bytes]:
+        one = asked(request)
+        if one.kind == GET:
+            return [honest(request)]
+        size = 1 if one.version == 0 else 16
+        return [answer(request, [(f"{COLUMN}.{next(numbers)}", integer(230)) for _ in range(size)])]
+
+    return reply
 
 
-def walking(row: Callable[[int, Any], tuple[str, Any]]) -> Reply:
-    """Honest to GET; to each walk the next rows of an invention, `row(number)`, without end."""
-    count = 0
-
-    def fill(_: str, module: Any) -> list[tuple[str, Any]]:
-        nonlocal count
-        size = 1 if module is api.PROTOCOL_MODULES[0] else BULK
-        rows = [row(number, module) for number in range(count + 1, count + 1 + size)]
-        count += size
-        return rows
-
-    return lambda request: [answer(request, fill) if is_walk(request) else honest(request)]
+def silent_after(requests: int) -> Reply:
+    left = iter(range(requests))
+    full = agent(OBJECTS)
+    return lambda request: full(request) if next(left, None) is not None else []
 
 
 BROKEN: dict[str, Reply] = {
@@ -80,76 +91,39 @@ BROKEN: dict[str, Reply] = {
     "nothing": lambda request: [b""],
     "half an answer": lambda request: [honest(request)[:-9]],
     "an answer and more": lambda request: [honest(request) + b"\x00" * 40],
-    "another's request id": lambda request: [answer(request, lambda name, module: [(name, module.Integer(7))], off=1)],
+    "another's request id": lambda request: [answer(request, [(n, integer(7)) for n in asked(request).names], off=1)],
     "a question for an answer": lambda request: [request],
-    "a 60 kB string": lambda request: [answer(request, lambda n, module: [(n, module.OctetString(b"x" * 60_000))])],
+    "nothing but 60 kB strings": always(text(b"x" * 60_000)),
     "noise": noise(20261121),
     "a storm of strangers": lambda request: [honest(request)[:20]] * 50,
+    "a tag without end": always(b"\x1f" + b"\xff" * 20),
+    "a length beyond memory": always(b"\x04\x88" + b"\xff" * 8),
 }
 ODD: dict[str, Reply] = {
-    "strings for numbers": lambda request: [
-        answer(request, lambda n, module: [(n, module.OctetString(b"\xff\xfe x"))])
+    "strings for numbers": always(text(b"\xff\xfe x")),
+    "names nobody asked for": lambda request: [answer(request, [(f"1.3.6.1.9.9.{n[-1]}", integer(7)) for n in asked(request).names])],
+    "more than was asked for": lambda request: [
+        answer(request, [(n, integer(7)) for n in asked(request).names] + [(f"{COLUMN}.{n}", integer(7)) for n in range(99)])
     ],
-    "names nobody asked for": lambda request: [
-        answer(request, lambda n, module: [("1.3.6.1.9.9." + n[-1], module.Integer(7))])
-    ],
-    "nothing in it": lambda request: [answer(request, lambda n, module: [])],
-    "only nulls": lambda request: [answer(request, lambda n, module: [(n, module.Null(""))])],
-    "an endless table": walking(lambda number, module: (f"{COLUMN}.{number}", module.Integer(230))),
-    "a table that goes backwards": walking(lambda number, module: (f"{COLUMN}.{9_999 - number}", module.Integer(230))),
-    "a table that stands still": walking(lambda number, module: (f"{COLUMN}.1", module.Integer(230))),
-}
-
-
-class Responder(asyncio.DatagramProtocol):
-    def __init__(self, reply: Reply) -> None:
-        self.reply = reply
-
-    def connection_made(self, transport: Any) -> None:
-        self.transport = transport
-
-    def datagram_received(self, data: bytes, addr: Any) -> None:
-        if data:
-            for datagram in self.reply(data):
-                self.transport.sendto(datagram, addr)
-
-
-@asynccontextmanager
-async def responding(reply: Reply) -> AsyncIterator[str]:
-    loop = asyncio.get_running_loop()
-    transport, _ = await loop.create_datagram_endpoint(lambda: Responder(reply), ("127.0.0.1", 0))
-    try:
-        yield f"127.0.0.1:{transport.get_extra_info('sockname')[1]}"
-    finally:
-        transport.close()
-
-
-def swept(reply: Reply, engine: SnmpEngine, version: SnmpVersion, timeout_s: float = 0.15) -> Sweep:
-    async def run() -> Sweep:
-        secrets = Secrets(environ={"WATCHKEEPER_SECRET_C": "public"})
-        probe = SnmpProbe(load_profiles(), secrets, FakeClock())
-        async with responding(reply) as address:
-            snmp = Snmp(version, "c", engine=engine)
-            device = Device(
-                "liar", "room", Category.UPS, "snmp", address, "ups-mib", timeout_s=timeout_s, retries=0, snmp=snmp
-            )  # fmt: skip
-            try:
-                return await probe.sweep(device)
-            finally:
-                await probe.close()
-
-    return asyncio.run(run())
-
-
-every = pytest.mark.parametrize("engine", list(SnmpEngine))
+    "everything twice": lambda request: [answer(request, [(n, integer(7)) for n in asked(request).names] * 2)],
+    "nothing in it": lambda request: [answer(request, [])],
+    "only nulls": always(NULL),
+    "a thousand answers to one question": lambda request: [honest(request)] * 1000,
+    "an endless table": walking(iter(range(1, 10**9))),
+    "a table that goes backwards": walking(iter(range(10**6, 0, -1))),
+    "a table that stands still": walking(iter([1] * 10**6)),
+    "silence in the middle of a walk": silent_after(3),
+}  # fmt: skip
 
 
 @every
 @pytest.mark.parametrize("what", BROKEN)
 def test_what_is_no_answer_is_missing_with_a_reason(what: str, engine: SnmpEngine) -> None:
-    answering, *rest = swept(BROKEN[what], engine, SnmpVersion.V2C).values
-    if what in ("noise", "an answer and more"):  # the one may be harmless, and the engines differ on the other
+    (sweep,) = swept(BROKEN[what], engine, timeout_s=0.1)
+    answering, *rest = sweep.values
+    if what in ("noise", "an answer and more", "nothing but 60 kB strings"):  # harmless, or the engines differ on it
         assert answering in ("yes", "no")
+        assert not any(isinstance(value, float) and value != 7 for value in rest[1:])
         return
     assert answering == "no"
     reasons = {value.reason for value in rest if isinstance(value, Missing)}
@@ -157,38 +131,174 @@ def test_what_is_no_answer_is_missing_with_a_reason(what: str, engine: SnmpEngin
     assert len(reasons) == 1
 
 
-@every
-@pytest.mark.parametrize("version", [SnmpVersion.V1, SnmpVersion.V2C])
+@engine_and_version
 @pytest.mark.parametrize("what", ODD)
 def test_what_is_an_answer_but_odd_ends_and_gives_no_wrong_number(
     what: str, version: SnmpVersion, engine: SnmpEngine
 ) -> None:
-    sweep = swept(ODD[what], engine, version)
+    (sweep,) = swept(ODD[what], engine, version, 0.05 if what == "an endless table" else 0.1)
     assert len(sweep.series) == len(sweep.values)
-    assert len(sweep.series) < 9 * ROWS
-    voltages = [
-        value
-        for series, value in zip(sweep.series, sweep.values, strict=True)
-        if series.quantity == "input.voltage" and isinstance(value, float)
-    ]
-    assert set(voltages) <= {7.0, 230.0}
+    assert len(sweep.series) <= MOST_READINGS + 1
+    voltages = [value for (quantity, _, _), value in told(sweep).items() if quantity == "input.voltage"]
+    assert {value for value in voltages if isinstance(value, float)} <= {7.0, 230.0, 231.0, 229.0}
 
 
-def test_a_value_that_makes_the_rust_engine_panic_does_not_end_the_agent(capfd: pytest.CaptureFixture[str]) -> None:
-    """SNMPv1 has no exception values (RFC 1157); gufo-snmp 0.13 panics on one in a GETNEXT response."""
-    version = 4  # the byte of the message that says which
+@engine_and_version
+def test_an_answer_cut_or_altered_anywhere_is_right_or_no_answer(
+    version: SnmpVersion, engine: SnmpEngine, capfd: pytest.CaptureFixture[str]
+) -> None:
+    dice = random.Random(3)  # noqa: S311 -- a test's dice
+    name = UPS + "2.5.0"
 
-    def fill(_: str, module: Any) -> list[tuple[str, Any]]:
-        return [(f"{COLUMN}.1", module.NoSuchObject(""))]
+    said: list[str] = []
+
+    async def run() -> list[object]:
+        came: list[object] = []
+        mischief: list[tuple[int, int | None]] = [(cut, None) for cut in range(48)]
+        mischief += [(place, dice.randrange(256)) for place in range(48)]
+
+        def reply(request: bytes) -> list[bytes]:
+            whole = bytearray(answer(request, [(name, integer(548))]))
+            place, octet = mischief.pop()
+            if octet is None:
+                return [bytes(whole[:place])]
+            whole[place % len(whole)] = octet
+            return [bytes(whole)]
+
+        async with responding(reply) as address:
+            session = await opened(address, engine, version, 0.05)
+            while mischief:
+                try:
+                    came.append(await session.get_many([name]))
+                except NoAnswer as nothing:
+                    came.append(nothing.missing.reason)
+                    said.append(nothing.missing.detail)
+            session.close()
+        return came
+
+    came = asyncio.run(run())
+    assert len(came) == 96
+    assert all(detail.isprintable() and len(detail) < 200 for detail in said)
+    assert Reason.MALFORMED in came
+    assert {one for one in came if isinstance(one, Reason)} <= {Reason.MALFORMED, Reason.TIMEOUT}
+    capfd.readouterr()  # the panics of the Rust engine
+
+
+@every
+def test_an_answer_from_another_port_is_none(engine: SnmpEngine) -> None:
+    async def run() -> Sweep:
+        probe = SnmpProbe(profiles(), SECRETS, FakeClock())
+        with (
+            socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as mouth,
+            socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as ear,
+        ):
+            ear.bind(("127.0.0.1", 0))
+            ear.setblocking(False)  # noqa: FBT003 -- so is the standard library's
+
+            def hear() -> None:
+                request, sender = ear.recvfrom(4096)
+                if request:
+                    mouth.sendto(honest(request), sender)
+
+            asyncio.get_running_loop().add_reader(ear, hear)
+            try:
+                return await probe.sweep(liar(f"127.0.0.1:{ear.getsockname()[1]}", engine))
+            finally:
+                asyncio.get_running_loop().remove_reader(ear)
+                await probe.close()
+
+    sweep = asyncio.run(run())
+    assert sweep.values[0] == "no"
+    (missing,) = {*sweep.values[1:]}
+    assert isinstance(missing, Missing)
+    assert missing.reason is Reason.TIMEOUT
+    if engine is SnmpEngine.PYSNMP:  # the other one's socket does not even hear it
+        assert "but one from 127.0.0.1:" in missing.detail
+
+
+@engine_and_version
+@pytest.mark.parametrize(("rows", "says"), [(0, "no answer"), (20, "falls silent after")])
+def test_one_table_met_with_silence_is_left_out_from_there_on_and_named(
+    engine: SnmpEngine, version: SnmpVersion, rows: int, says: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    full = agent({**OBJECTS, **{f"{COLUMN}.{row}": integer(230) for row in range(1, 50)}})
+    at = f"{COLUMN}.{rows}" if rows else COLUMN
 
     def reply(request: bytes) -> list[bytes]:
-        if not is_walk(request):
-            return [honest(request)]
-        newer = answer(request[:version] + b"\x01" + request[version + 1 :], fill)
-        return [newer[:version] + b"\x00" + newer[version + 1 :]]
+        one = asked(request)
+        return [] if one.kind != GET and one.names[0] == at else list(full(request))
 
-    sweep = swept(reply, SnmpEngine.GUFO, SnmpVersion.V1, timeout_s=5.0)
-    assert sweep.values[0] == "no"
-    assert isinstance(sweep.values[1], Missing)
-    assert sweep.values[1].reason is Reason.MALFORMED
-    capfd.readouterr()
+    (sweep,) = swept(reply, engine, version, 0.5)
+    assert told(sweep)["battery.charge", "", ""] == 97.0
+    assert sum(quantity == "input.voltage" for quantity, _, _ in told(sweep)) == rows
+    assert f"{COLUMN}: " in caplog.text
+    assert says in caplog.text
+
+
+@engine_and_version
+def test_a_datagram_lost_within_a_walk_is_asked_for_again(
+    engine: SnmpEngine, version: SnmpVersion, caplog: pytest.LogCaptureFixture
+) -> None:
+    full = agent({**OBJECTS, **{f"{COLUMN}.{row}": integer(230) for row in range(1, 50)}})
+    lost = iter([True])
+
+    def reply(request: bytes) -> list[bytes]:
+        one = asked(request)
+        return [] if one.names[0] == f"{COLUMN}.20" and next(lost, False) else list(full(request))
+
+    (sweep,) = swept(reply, engine, version, 0.5, retries=1)
+    assert sum(quantity == "input.voltage" for quantity, _, _ in told(sweep)) == 49
+    assert not caplog.records
+
+
+def test_a_device_that_makes_the_rust_engine_panic_is_read_by_the_other_from_then_on(
+    capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    """SNMPv1 has no exception values (RFC 1157); gufo-snmp 0.13 panics on one in a GETNEXT response."""
+    caplog.set_level(logging.WARNING)
+    full = agent(OBJECTS)
+
+    def reply(request: bytes) -> list[bytes]:
+        one = asked(request)
+        return list(full(request)) if one.kind == GET else [answer(request, [(f"{COLUMN}.1", NO_SUCH_OBJECT)])]
+
+    sweeps = swept(reply, SnmpEngine.GUFO, V1, 5.0, times=4)
+    assert [told(sweep)["battery.charge", "", ""] for sweep in sweeps] == [97.0] * 4
+    assert capfd.readouterr().err.count("panicked") == 1
+    assert sum("`engine: pysnmp`" in record.message for record in caplog.records) == 1
+
+
+@every
+@pytest.mark.parametrize(
+    "what",
+    ["silence", "half an answer", "a storm of strangers", "a thousand answers to one question", "an endless table"],
+)
+def test_the_others_are_read_on_time_beside_a_hostile_one(what: str, engine: SnmpEngine) -> None:
+    rounds = 3
+    seen: dict[str, list[Sweep]] = {"liar": [], "good-1": [], "good-2": []}
+    done = asyncio.Event()
+
+    def take(device: Device, sweep: Sweep) -> None:
+        seen[device.device].append(sweep)
+        if min(len(seen["good-1"]), len(seen["good-2"])) >= rounds:
+            done.set()
+
+    async def run() -> None:
+        probe = SnmpProbe(profiles(), SECRETS, SystemClock())
+        schedule = Schedule(SystemClock(), take, lambda _: False)
+        async with responding({**BROKEN, **ODD}[what]) as bad, responding(agent(OBJECTS)) as good:
+            devices = [replace(liar(good, engine, timeout_s=5.0), device=f"good-{n}", every_s=0.05) for n in (1, 2)]
+            schedule.start()
+            await schedule.watch([replace(liar(bad, engine), every_s=0.05), *devices], {"snmp": probe})
+            try:
+                async with asyncio.timeout(30):
+                    await done.wait()
+            finally:
+                await schedule.stop()
+                await probe.close()
+
+    asyncio.run(run())
+    for name in ("good-1", "good-2"):
+        assert [sweep.values[0] for sweep in seen[name]] == ["yes"] * len(seen[name])
+    for sweep in seen["liar"]:
+        assert sweep.values[0] == "yes" or {type(value) for value in sweep.values[1:]} <= {Missing}

@@ -2,11 +2,13 @@
 
 import asyncio
 import logging
+import tracemalloc
 
 import pytest
 
 from agent.probes.snmp import RENEW_S, SnmpProbe, open_session
-from agent.probes.snmp_engine import NoAnswer, host_and_port
+from agent.probes.snmp_engine import NoAnswer
+from agent.probes.snmp_plan import Plan, Reach, bare_plan, replan
 from agent.probes.testing import MemoryDevice
 from agent.profiles import load_profiles
 from agent.profiles.decode import Raw
@@ -265,6 +267,46 @@ def test_rows_are_called_what_the_device_calls_them() -> None:
     assert sweep.values[1:] == (25.9, -1.5, 53.9)
 
 
+def test_rows_called_the_same_are_told_apart() -> None:
+    pdu = "1.3.6.1.4.1.99999"
+    profile = Document(
+        "pdu.yml",
+        f"""\
+profile: pdu
+vendor: V
+category: pdu
+verified: none
+match: [{{sys_object_id: [{pdu}]}}]
+readings:
+  - {{quantity: outlet.current, each: {{instance: "{{{pdu}.1}}"}}, oid: {pdu}.2, raw_unit: 1 A, source: X}}
+""",
+    )
+    names = [b"a 3", b"a", b"a", b"", b"", b"x" * 300, b"x" * 300]
+    objects: dict[str, Raw] = {"1.3.6.1.2.1.1.2.0": pdu}
+    for row, name in enumerate(names, 1):
+        objects |= {f"{pdu}.1.{row}": name, f"{pdu}.2.{row}": row}
+    found = values(Bench(objects, profiles=[profile]).sweep())
+    currents = {instance: value for (quantity, instance), value in found.items() if quantity == "outlet.current"}
+    assert sorted(currents.values(), key=str) == [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0]
+    assert list(currents)[:5] == ["a 3", "a", "a 3 2", "", " 5"]
+    assert max(map(len, currents)) <= 120
+
+
+def test_equal_devices_hold_what_to_ask_for_once() -> None:
+    async def planned(name: str, objects: dict[str, Raw]) -> Plan:
+        device = Device(name, "room", Category.UPS, "snmp", "10.0.0.7", snmp=Snmp(community="c"))
+        session = await MemoryDevice(objects).open(device, Secrets(environ={}))
+        profile = load_profiles().get("ups-mib")
+        return await replan(Reach(session, device, SnmpVersion.V2C), profile, bare_plan(device), 0.0)
+
+    one = asyncio.run(planned("ups-1", OBJECTS))
+    same = asyncio.run(planned("ups-2", {**OBJECTS, UPS + "2.4.0": 12}))
+    other = asyncio.run(planned("ups-3", {**OBJECTS, ROW + "3.3": 230}))
+    assert same.layout is one.layout
+    assert other.layout is not one.layout
+    assert {series.device for series in same.series} == {"ups-2"}
+
+
 def test_a_device_no_profile_fits_is_read_for_its_uptime_and_the_log_says_so_once(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -303,6 +345,20 @@ def test_hostile_names_and_indices_do_not_outgrow_the_wire() -> None:
         assert max(map(len, (series.instance, series.label, series.source))) <= 200
 
 
+def test_a_table_of_endless_texts_is_not_kept() -> None:
+    sensor = "1.3.6.1.4.1.28507.66.1.6.1.1."
+    box: dict[str, Raw] = {"1.3.6.1.2.1.1.2.0": "1.3.6.1.4.1.28507.66"}
+    for row in range(1, 2000):
+        box |= {f"{sensor}2.{row}": 259, f"{sensor}32.{row}": b"x" * 60_000}  # one text of 60 kB, which all rows share
+    bench = Bench(box)
+    tracemalloc.start()
+    series = bench.sweep().series
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(series) == 2001 - 1
+    assert most < 20_000_000
+
+
 @pytest.mark.parametrize(
     ("snmp", "reason", "says"),
     [
@@ -316,18 +372,3 @@ def test_a_session_that_cannot_be_opened_says_why(snmp: Snmp | None, reason: Rea
         asyncio.run(open_session(device, Secrets(environ={})))
     assert caught.value.missing.reason is reason
     assert says in caught.value.missing.detail
-
-
-@pytest.mark.parametrize(
-    ("address", "found"),
-    [
-        ("10.0.0.7", ("10.0.0.7", 161)),
-        ("10.0.0.7:1161", ("10.0.0.7", 1161)),
-        ("ups.room", ("ups.room", 161)),
-        ("[fe80::1]:1161", ("fe80::1", 1161)),
-        ("[fe80::1]", ("fe80::1", 161)),
-        ("fe80::1", ("fe80::1", 161)),
-    ],
-)
-def test_addresses(address: str, found: tuple[str, int]) -> None:
-    assert host_and_port(address) == found

@@ -1,17 +1,19 @@
 """Profiles as documents: what may stand in them, what is refused and where, and which one a device gets."""
 
+import dataclasses
 import textwrap
+from collections.abc import Mapping
 
 import pytest
 
-from agent.profiles import load_profiles, shipped
+from agent.profiles import READINGS, Head, Profile, bind, is_base, load_profiles, shipped
 from agent.profiles.scalars import raw_unit
 from model.batch import Document
 from model.errors import ConfigError
 from model.quantity import QUANTITIES, Sort
 
 HEAD = (
-    "profile: box\nvendor: V\ncategory: env\nverified: []\nmatch: [{sys_object_id: [1.3.6.1.4.1.99999]}]\nreadings:\n"
+    "profile: box\nvendor: V\ncategory: env\nverified: none\nmatch: [{sys_object_id: [1.3.6.1.4.1.99999]}]\nreadings:\n"
 )
 READING = "  - {quantity: battery.voltage, oid: 1.3.6.1.4.1.99999.1.0, raw_unit: 0.1 V, source: X-MIB::volts}\n"
 
@@ -26,18 +28,23 @@ def complaints(*documents: Document) -> list[str]:
     return [str(problem) for problem in caught.value.problems]
 
 
-def test_the_shipped_profiles_load_and_say_where_their_units_come_from() -> None:
-    profiles = list(load_profiles())
+@pytest.fixture(scope="module")
+def profiles() -> list[Profile]:
+    return list(load_profiles())
+
+
+def test_the_shipped_profiles_load_and_say_where_their_units_come_from(profiles: list[Profile]) -> None:
     assert {"ups-mib", "gude-esb7213", "apc-networkair-fm"} <= {profile.profile for profile in profiles}
     for profile in profiles:
         for wanted in profile.readings:
             for way in wanted.ways:
-                assert "::" in way.source, f"{profile.profile}: {wanted.quantity}: source is MIB::object"
-                if QUANTITIES[wanted.quantity].sort is Sort.GAUGE and wanted.quantity != "alarms.present":
+                said = f"{profile.profile}: {wanted.quantity}: source is MIB::object, or where it was recorded"
+                assert "::" in way.source or "recorded" in way.source or "manual" in way.source, said
+                if QUANTITIES[wanted.quantity].sort is Sort.GAUGE and QUANTITIES[wanted.quantity].unit.symbol:
                     assert way.plausible, f"{profile.profile}: {wanted.quantity}: what is plausible?"
 
 
-def test_a_profile_without_a_recording_says_so_with_an_empty_list() -> None:
+def test_a_profile_without_a_recording_says_so() -> None:
     profiles = load_profiles([document(HEAD + READING)])
     box = profiles.get("box")
     assert box is not None
@@ -152,10 +159,10 @@ def test_extends_takes_over_what_is_not_named_here() -> None:
 
 
 def test_extending_nothing_or_oneself_is_refused() -> None:
-    nobody = document("profile: a\nvendor: V\ncategory: ups\nverified: []\nextends: nobody\n", "a.yml")
+    nobody = document("profile: a\nvendor: V\ncategory: ups\nverified: none\nextends: nobody\n", "a.yml")
     assert complaints(nobody) == ["a.yml:5:10: there is no profile `nobody`"]
     circle = [
-        document(f"profile: {one}\nvendor: V\ncategory: ups\nverified: []\nextends: {other}\n", f"{one}.yml")
+        document(f"profile: {one}\nvendor: V\ncategory: ups\nverified: none\nextends: {other}\n", f"{one}.yml")
         for one, other in (("a", "b"), ("b", "a"))
     ]
     assert any("extends itself" in complaint for complaint in complaints(*circle))
@@ -167,23 +174,27 @@ def test_an_operators_profile_takes_the_place_of_a_shipped_one_but_not_of_anothe
     assert "is also in box.yml" in complaints(own, Document("twice.yml", own.text))[0]
 
 
-def test_the_profile_that_says_most_is_picked() -> None:
-    def box(name: str, match: str) -> Document:
-        return document(
-            HEAD.replace("box", name).replace("[{sys_object_id: [1.3.6.1.4.1.99999]}]", match) + READING, name
-        )
+NOTHING: Mapping[str, str] = {}
+ASKED = r"[{sys_object_id: [1.3.6.1.4.1.99999], answers: 1.3.6.1.4.1.99999.1.0, says: '^2\.'}]"
 
+
+def box(name: str, match: str) -> Document:
+    return document(HEAD.replace("box", name).replace("[{sys_object_id: [1.3.6.1.4.1.99999]}]", match) + READING, name)
+
+
+def test_the_profile_that_says_most_is_picked() -> None:
     profiles = load_profiles(
         [
             box("maker", "[{sys_object_id: [1.3.6.1.4.1.99999]}]"),
             box("model", "[{sys_object_id: [1.3.6.1.4.1.99999.7]}]"),
             box("firmware", "[{sys_object_id: [1.3.6.1.4.1.99999.7], sys_descr: 'v2\\.'}]"),
+            box("asked", ASKED),
             box("generic", "[{sys_descr: '^Acme'}, {answers: 1.3.6.1.4.1.99999.5.0}]"),
         ]
     )
 
-    def picked(*clues: object) -> str | None:
-        profile = profiles.pick(*clues)  # type: ignore[arg-type]
+    def picked(sys_object_id: str, sys_descr: str, answers: Mapping[str, str] = NOTHING) -> str | None:
+        profile = profiles.pick(sys_object_id, sys_descr, answers)
         return profile.profile if profile else None
 
     assert picked("1.3.6.1.4.1.99999.8", "") == "maker"
@@ -191,12 +202,51 @@ def test_the_profile_that_says_most_is_picked() -> None:
     assert picked("1.3.6.1.4.1.99999.7", "Box v2.1") == "firmware"
     assert picked("1.3.6.1.4.1.999991", "") is None
     assert picked("1.3.6.1.4.1.8072.3.2.10", "Acme box") == "generic"
-    assert picked("", "", {"1.3.6.1.4.1.99999.5.0"}) == "generic"
-    assert picked("1.3.6.1.4.1.99999", "", {"1.3.6.1.2.1.33.1.2.1.0"}) == "maker"
-    assert picked("1.3.6.1.4.1.8072.3.2.10", "", {"1.3.6.1.2.1.33.1.2.1.0"}) == "ups-mib"
-    assert set(profiles.questions) == {"1.3.6.1.2.1.33.1.2.1.0", "1.3.6.1.4.1.99999.5.0"}
+    ups, own, firmware = "1.3.6.1.2.1.33.1.2.1.0", "1.3.6.1.4.1.99999.5.0", "1.3.6.1.4.1.99999.1.0"
+    assert picked("", "", {own: "1"}) == "generic"
+    assert picked("1.3.6.1.4.1.99999", "", {ups: "2"}) == "maker"
+    assert picked("1.3.6.1.4.1.8072.3.2.10", "", {ups: "2"}) == "ups-mib"
+    assert picked("1.3.6.1.4.1.8072.3.2.10", "", {ups: "2", own: "1"}) == "generic"
+    assert picked("1.3.6.1.4.1.99999.8", "", {firmware: "3.1"}) == "maker"
+    assert picked("1.3.6.1.4.1.99999.8", "", {firmware: "2.1"}) == "asked"
+
+
+def test_a_device_is_asked_only_what_could_make_a_difference() -> None:
+    questions = load_profiles([box("asked", ASKED)]).questions
+    assert "1.3.6.1.4.1.99999.1.0" in questions("1.3.6.1.4.1.99999.8", "")
+    assert "1.3.6.1.4.1.99999.1.0" not in questions("1.3.6.1.4.1.77777", "")
+    assert "1.3.6.1.2.1.33.1.2.1.0" in questions("1.3.6.1.4.1.8072.3.2.10", "")
+    assert "1.3.6.1.2.1.33.1.2.1.0" not in load_profiles(
+        [box("sure", "[{sys_object_id: [1.3.6.1.4.1.99999]}]")]
+    ).questions("1.3.6.1.4.1.99999.8", "")
 
 
 def test_the_shipped_documents_are_named_after_their_profiles() -> None:
-    names = {document.name for document in shipped()}
-    assert {f"{profile.profile}.yml" for profile in load_profiles()} == names
+    for document in shipped():
+        head = bind(head_text(document), Head).value
+        assert head
+        assert document.name == f"{head.profile}.yml"
+
+
+def test_a_base_among_the_shipped_is_there_to_be_extended(profiles: list[Profile]) -> None:
+    extended = {name for profile in profiles for name in profile.extends}
+    bases = {document.name.removesuffix(".yml") for document in shipped() if is_base(document)}
+    assert bases
+    assert bases <= extended
+    assert not bases & {profile.profile for profile in profiles}
+
+
+def test_what_a_shipped_profile_is_recognised_by_stands_before_its_readings() -> None:
+    """Only that much is read until a device is recognised."""
+    for document in shipped():
+        whole = bind(document, Profile, "1.3.6.1" if is_base(document) else None).value
+        assert whole
+        assert bind(head_text(document), Head).value == head_of(whole)
+
+
+def head_text(document: Document) -> Document:
+    return Document(document.name, document.text.partition(READINGS)[0])
+
+
+def head_of(profile: Profile) -> Head:
+    return Head(**{field.name: getattr(profile, field.name) for field in dataclasses.fields(Head)})

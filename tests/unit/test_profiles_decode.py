@@ -57,6 +57,25 @@ def test_what_is_no_good_number_is_missing_with_the_reason(raw: Raw | None, reas
     assert value.reason is reason
 
 
+@pytest.mark.parametrize(
+    ("raw", "value"),
+    [
+        ("9f7804425b3333", 5.48),  # the nearest to 54.8 that 32 bits can hold
+        ("9f7804c1480000", -1.25),
+        ("9f7908404b666666666666", 5.48),
+        ("9f7804ff800000", Reason.MALFORMED),  # minus infinity
+        ("9f79087ff8000000000000", Reason.MALFORMED),  # not a number
+        ("9f7804461c4000", Reason.IMPLAUSIBLE),
+        ("9f7804425b33", Reason.MALFORMED),  # cut short
+        ("9f7804425b333300", Reason.MALFORMED),
+        ("9f790844090000", Reason.MALFORMED),
+    ],
+)
+def test_a_float_wrapped_in_an_opaque_is_a_number(raw: str, value: float | Reason) -> None:
+    found = one(VOLTS, bytes.fromhex(raw))
+    assert (found.reason if isinstance(found, Missing) else pytest.approx(found)) == value
+
+
 def test_the_detail_speaks_to_a_person() -> None:
     assert one(VOLTS, 9999) == Missing(Reason.IMPLAUSIBLE, "999.9 V is outside -300 .. 300 V")
 

@@ -1,32 +1,45 @@
-"""docs/devices.md is kept true: every shipped profile, quantity and key stands in it, and its example loads."""
+"""docs/profiles.md and docs/devices.md are kept true: every key and reason stands there, and the examples load. The list of
+devices, docs/known-devices.md, is written anew by `python -m tests.unit.test_profiles_documented`."""
 
 import dataclasses
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from agent.probes.host_mounts import PSEUDO
 from agent.profiles import load_profiles
-from agent.profiles.shape import Each, Match, Profile, Wanted
+from agent.profiles.shape import Each, Match, Profile, Quirk, Scale, Wanted, Where
 from model.batch import Document
 from model.reading import Reason
 
-TEXT = (Path(__file__).resolve().parents[2] / "docs" / "devices.md").read_text(encoding="utf-8")
-EXAMPLES = re.findall(r"```yaml\n(.*?)```", TEXT, re.DOTALL)
+DOCS = Path(__file__).resolve().parents[2] / "docs"
+LIST = DOCS / "known-devices.md"
+LANGUAGE = (DOCS / "profiles.md").read_text(encoding="utf-8")
+DEVICES = (DOCS / "devices.md").read_text(encoding="utf-8")
+EXAMPLES = re.findall(r"```yaml\n(.*?)```", LANGUAGE, re.DOTALL)
+MARK = "<!-- profiles -->\n"
+
+
+def listed() -> Iterator[str]:
+    yield "| vendor | category | profile | seen right on | reads |"
+    yield "|---|---|---|---|---|"
+    for profile in sorted(load_profiles(), key=lambda one: (one.vendor.lower(), one.category, one.profile)):
+        seen = ", ".join(f"{one.model} {one.firmware}".strip() for one in profile.verified) or "none (from the MIB)"
+        reads = ", ".join(f"`{name}`" for name in sorted({wanted.quantity for wanted in profile.readings}))
+        yield f"| {profile.vendor} | {profile.category} | `{profile.profile}` | {seen.replace('|', '/')} | {reads} |"
 
 
 def test_every_shipped_profile_and_what_it_reads_is_documented() -> None:
-    for profile in load_profiles():
-        (row,) = (line for line in TEXT.splitlines() if line.startswith(f"| `{profile.profile}` |"))
-        for wanted in profile.readings:
-            assert f"`{wanted.quantity}`" in row, f"{profile.profile} reads {wanted.quantity}"
+    assert LIST.read_text(encoding="utf-8").partition(MARK)[2].splitlines() == list(listed())
 
 
-@pytest.mark.parametrize("shape", [Profile, Match, Wanted, Each])
+@pytest.mark.parametrize("shape", [Profile, Match, Wanted, Each, Where, Scale, Quirk])
 def test_every_key_of_a_profile_is_documented(shape: type) -> None:
     for field in dataclasses.fields(shape):
-        assert re.search(rf"\b{field.name}\b", TEXT), f"`{field.name}` of {shape.__name__}"
+        key = field.name.removesuffix("_")
+        assert re.search(rf"\b{key}\b", LANGUAGE), f"`{key}` of {shape.__name__}"
 
 
 def test_the_example_is_a_profile() -> None:
@@ -38,8 +51,17 @@ def test_the_example_is_a_profile() -> None:
 
 def test_every_reason_a_device_can_have_is_explained() -> None:
     for reason in set(Reason) - {Reason.FAULT}:
-        assert f"`{reason}`" in TEXT
+        assert f"`{reason}`" in DEVICES
 
 
 def test_the_pseudo_file_systems_named_are_the_ones_skipped() -> None:
     assert {"tmpfs", "proc", "overlay", "squashfs", "iso9660"} <= PSEUDO
+
+
+def rewrite() -> None:
+    head = LIST.read_text(encoding="utf-8").partition(MARK)[0]
+    LIST.write_text(head + MARK + "\n".join(listed()) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    rewrite()

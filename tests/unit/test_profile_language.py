@@ -1,0 +1,377 @@
+"""What a profile can say of tables, conditions, scales, parts of values and firmware, on devices in memory."""
+
+import asyncio
+from collections.abc import Mapping
+
+import pytest
+
+from agent.probes.snmp import RENEW_SOON_S, SnmpProbe
+from agent.probes.testing import MemoryDevice
+from agent.profiles import load_profiles
+from agent.profiles.decode import Raw
+from agent.profiles.scalars import Ref, Register, Template, ref, register
+from documents.secrets import Secrets
+from model.batch import Document
+from model.clock import FakeClock
+from model.device import Category, Device, Snmp
+from model.errors import ConfigError
+from model.reading import Missing, Reason, Value
+
+BOX = "1.3.6.1.4.1.99999"
+HEAD = f"profile: box\nvendor: V\ncategory: env\nverified: none\nmatch: [{{sys_object_id: [{BOX}]}}]\n"
+SYSTEM: dict[str, Raw] = {"1.3.6.1.2.1.1.1.0": b"Box 2.1", "1.3.6.1.2.1.1.2.0": BOX, "1.3.6.1.2.1.1.3.0": 100}
+C, PORT, NAME, UNIT, SCALE = (f"{BOX}.1.{column}" for column in range(1, 6))
+
+
+class Box:
+    """A device in memory read by one profile."""
+
+    def __init__(self, profile: str, objects: Mapping[str, Raw]) -> None:
+        self.memory = MemoryDevice({**SYSTEM, **objects})
+        self.clock = FakeClock()
+        profiles = load_profiles([Document("box.yml", HEAD + profile)])
+        self.probe = SnmpProbe(profiles, Secrets(environ={}), self.clock, self.memory.open)
+        self.device = Device("box", "room", Category.ENV, "snmp", "10.0.0.7", snmp=Snmp(community="c"))
+
+    def read(self) -> dict[tuple[str, str, str], Value]:
+        """(quantity, instance, label) -> value."""
+        sweep = asyncio.run(self.probe.sweep(self.device))
+        return {
+            (reading.series.quantity, reading.series.instance, reading.series.label): reading.value
+            for reading in sweep.readings()
+            if reading.series.quantity not in ("device.answering", "uptime")
+        }
+
+
+def read(profile: str, objects: Mapping[str, Raw]) -> dict[tuple[str, str, str], Value]:
+    return Box(profile, objects).read()
+
+
+def complaint(profile: str) -> str:
+    with pytest.raises(ConfigError) as caught:
+        load_profiles([Document("box.yml", HEAD + profile)])
+    return str(caught.value)
+
+
+TYPED = f"""readings:
+  - {{quantity: temperature.ambient, each: {{label: '{{{NAME}}}'}}, where: [{{oid: {PORT}, is: [1]}}], oid: {C}, raw_unit: 0.1 °C, source: X}}
+  - {{quantity: humidity.relative, each: {{label: '{{{NAME}}}'}}, where: [{{oid: {PORT}, is: [2, 3]}}], oid: {C}, raw_unit: 1 %, source: X}}
+"""
+
+
+def test_a_column_says_what_each_row_of_a_mixed_table_is() -> None:
+    rows = {f"{C}.1": 215, f"{C}.2": 45, f"{C}.3": 50, f"{C}.4": 7}
+    kinds = {f"{PORT}.1": 1, f"{PORT}.2": 2, f"{PORT}.3": 3, f"{PORT}.4": 9}
+    assert read(TYPED, {**rows, **kinds, f"{NAME}.1": b"aisle", f"{NAME}.2": b"rack"}) == {
+        ("temperature.ambient", "1", "aisle"): 21.5,
+        ("humidity.relative", "2", "rack"): 45.0,
+        ("humidity.relative", "3", ""): 50.0,
+    }
+
+
+def test_a_condition_may_look_at_the_index_and_a_name_at_a_part_of_it() -> None:
+    profile = f"""readings:
+  - quantity: outlet.current
+    each: {{instance: "{{index:1}}", label: "{{{NAME}:1}}"}}
+    where: [{{oid: "index:-1", is: [14]}}]
+    oid: {C}
+    raw_unit: 1 mA
+    source: X
+"""
+    objects: dict[str, Raw] = {
+        f"{C}.7.14": 500,
+        f"{C}.7.15": 9,
+        f"{C}.8.14": 250,
+        f"{NAME}.7": b"storage",
+        f"{NAME}.8": b"tape",
+    }
+    assert read(profile, objects) == {
+        ("outlet.current", "7", "storage"): 0.5,
+        ("outlet.current", "8", "tape"): 0.25,
+    }
+
+
+def test_a_label_may_name_an_object_outside_the_table() -> None:
+    profile = f"""readings:
+  - {{quantity: battery.charge, each: {{label: "{{{NAME}.0:0}} {{index}}"}}, oid: {C}, raw_unit: 1 %, source: X}}
+"""
+    assert read(profile, {f"{C}.1": 90, f"{NAME}.0": b"hall"}) == {("battery.charge", "1", "hall 1"): 90.0}
+
+
+SCALED = f"""readings:
+  - {{quantity: input.voltage, each: {{}}, oid: {C}, raw_unit: 1 V, scale: [{{oid: {SCALE}, by: {{0: 1, 1: 0.1, 2: 1/100}}}}], source: X}}
+"""
+
+
+def test_the_device_tells_how_many_digits_it_sends() -> None:
+    digits = {f"{SCALE}.1": 0, f"{SCALE}.2": 1, f"{SCALE}.3": 2, f"{SCALE}.4": 7}
+    found = read(SCALED, {**digits, **{f"{C}.{row}": 23000 for row in (1, 2, 3, 4, 5)}})
+    assert [found["input.voltage", row, ""] for row in "123"] == [23000.0, 2300.0, 230.0]
+    for row in "45":  # a scale nobody knows, and none at all: never a guess
+        value = found["input.voltage", row, ""]
+        assert isinstance(value, Missing)
+        assert value.reason is Reason.MALFORMED
+
+
+def test_a_unit_switched_on_the_device_makes_the_reading_missing_at_once_and_then_right() -> None:
+    profile = f"""readings:
+  - quantity: temperature.ambient
+    any_of:
+      - {{oid: {C}.0, raw_unit: 1 °C, only_if: [{{oid: {UNIT}.0, is: [1]}}], source: X}}
+      - {{oid: {C}.0, raw_unit: 1 °F, only_if: [{{oid: {UNIT}.0, is: [2]}}], source: X}}
+"""
+    switched(profile, f"{C}.0", "")
+
+
+def test_a_switch_outside_the_table_counts_for_all_its_rows() -> None:
+    profile = f"""readings:
+  - quantity: temperature.ambient
+    each: {{}}
+    any_of:
+      - {{oid: {C}, raw_unit: 1 °C, only_if: [{{oid: "{UNIT}.0:0", is: [1]}}], source: X}}
+      - {{oid: {C}, raw_unit: 1 °F, only_if: [{{oid: "{UNIT}.0:0", is: [2]}}], source: X}}
+"""
+    switched(profile, f"{C}.4", "4")
+
+
+def switched(profile: str, place: str, instance: str) -> None:
+    box = Box(profile, {place: 23, f"{UNIT}.0": 1})
+    assert box.read() == {("temperature.ambient", instance, ""): 23.0}
+    box.memory.objects |= {place: 73, f"{UNIT}.0": 2}
+    (value,) = box.read().values()
+    assert isinstance(value, Missing)  # 73 is not taken for °C
+    assert "answers `2`" in value.detail
+    box.clock.advance(RENEW_SOON_S)
+    box.read()
+    assert box.read()["temperature.ambient", instance, ""] == pytest.approx(22.78, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("how", "raw", "value"),
+    [
+        ("extract: 'T=([-\\d.]+)'", b"H=40 T=-3.5 C", -3.5),
+        ("extract: 'T=([-\\d.]+)'", b"offline", Reason.MALFORMED),
+        ("extract: 'T=(\\S+)', absent: ['--']", b"T=--", Reason.ABSENT),
+        ("signed: 16", 65531, -5.0),
+        ("signed: 16", 25, 25.0),
+        ("signed: 8", b"251", -5.0),
+        ("signed: 16", b"x", Reason.MALFORMED),
+    ],
+)
+def test_a_part_of_what_the_device_says(how: str, raw: Raw, value: float | Reason) -> None:
+    profile = f"readings:\n  - {{quantity: temperature.ambient, oid: {C}.0, raw_unit: 1 °C, {how}, source: X}}\n"
+    (found,) = read(profile, {f"{C}.0": raw}).values()
+    assert (found.reason if isinstance(found, Missing) else found) == value
+
+
+@pytest.mark.parametrize(
+    ("bit", "raw", "state"),
+    [(0, 5, "critical"), (1, 5, "ok"), (2, b"5", "critical"), (0, b"\x80", "critical"), (9, b"\x00\x40", "critical"),
+     (9, b"\x40", "ok"), (1, b"?", "ok"), (1, 2.0, "critical")],
+)  # fmt: skip
+def test_a_bit_of_a_number_or_of_bits(bit: int, raw: Raw, state: str) -> None:
+    profile = f"readings:\n  - {{quantity: device.alarm, oid: {C}.0, bit: {bit}, states: {{0: ok, 1: critical}}, source: X}}\n"
+    assert list(read(profile, {f"{C}.0": raw}).values()) == [state]
+
+
+QUIRKY = f"""readings:
+  - {{quantity: battery.voltage, oid: {C}.0, raw_unit: 0.1 V, source: X}}
+  - {{quantity: battery.charge, oid: {PORT}.0, raw_unit: 1 %, source: X}}
+  - {{quantity: battery.current, oid: {NAME}.0, raw_unit: 1 A, source: X}}
+quirks:
+  - when: {{oid: 1.3.6.1.2.1.1.1.0, matches: 'Box 2\\.'}}
+    because: firmware 2 sends volts, and a current that is always 0
+    readings: [{{quantity: battery.voltage, oid: {C}.0, raw_unit: 1 V, source: X}}]
+    without: battery.current
+"""
+
+
+def test_what_a_firmware_does_wrong_is_put_right_for_that_firmware_alone() -> None:
+    objects: dict[str, Raw] = {f"{C}.0": 54, f"{PORT}.0": 90, f"{NAME}.0": 0}
+    assert read(QUIRKY, objects) == {("battery.voltage", "", ""): 54.0, ("battery.charge", "", ""): 90.0}
+    sound = {**objects, "1.3.6.1.2.1.1.1.0": b"Box 3.0"}
+    assert read(QUIRKY, sound)["battery.voltage", "", ""] == 5.4
+    assert read(QUIRKY, sound)["battery.current", "", ""] == 0.0
+
+
+def test_a_profile_takes_over_several_others_and_the_first_named_wins() -> None:
+    one = f"readings: [{{quantity: battery.charge, oid: {C}.0, raw_unit: 1 %, source: one}}]\n"
+    two = f"readings: [{{quantity: battery.charge, oid: {PORT}.0, raw_unit: 1 %, source: two}}, {{quantity: battery.voltage, oid: {PORT}.0, raw_unit: 1 V, source: two}}]\n"
+    both = HEAD.replace("box", "both") + "extends: [one, two]\n"
+    documents = [
+        Document("one.yml", HEAD.replace("box", "one") + one),
+        Document("two.yml", HEAD.replace("box", "two") + two),
+    ]
+    full = load_profiles([*documents, Document("both.yml", both)]).get("both")
+    assert full is not None
+    assert [(wanted.quantity, wanted.source) for wanted in full.readings] == [
+        ("battery.charge", "one"), ("battery.voltage", "two"),
+    ]  # fmt: skip
+
+
+OTHER = "1.3.6.1.4.1.88888.2"
+FAMILY = Document(
+    "family.yml",
+    """profile: family
+vendor: V
+category: env
+verified: none
+readings:
+  - quantity: temperature.ambient
+    each: {label: "{ROOT.1.3} of {ROOT.1.4:1}"}
+    where: [{oid: ROOT.1.2, is: [1]}]
+    oid: ROOT.1.1
+    raw_unit: 1 °C
+    scale: [{oid: ROOT.1.5, by: {0: 1, 1: 0.1}}]
+    only_if: [{oid: "ROOT.8.0:0", is: [1]}]
+    source: X
+  - {quantity: humidity.relative, each: {}, oid: ROOT.1.6, raw_unit: 1 %, source: X}
+""",
+)
+
+
+def model(name: str, root: str, more: str = "") -> Document:
+    lines = f"profile: {name}\nvendor: V\ncategory: env\nverified: none\nroot: {root}\nextends: family\n"
+    return Document(f"{name}.yml", f"{lines}match: [{{sys_object_id: [ROOT]}}]\n{more}")
+
+
+def test_models_whose_tables_differ_in_their_beginning_share_one_base() -> None:
+    own = "readings: [{quantity: humidity.relative, oid: ROOT.7.0, raw_unit: 0.1 %, source: X}]\n"
+    profiles = load_profiles([FAMILY, model("one", BOX), model("two", OTHER, own)])
+    found: dict[str, dict[tuple[str, str], Value]] = {}
+    for name, root in (("one", BOX), ("two", OTHER)):
+        table: dict[str, Raw] = {"1.1.4": 215, "1.2.4": 1, "1.3.4": b"aisle", "1.4.4": b"hall", "1.5.4": 1, "1.6.4": 40}
+        objects: dict[str, Raw] = {**table, "7.0": 405, "8.0": 1}
+        memory = MemoryDevice(
+            {**SYSTEM, "1.3.6.1.2.1.1.2.0": root, **{f"{root}.{arcs}": value for arcs, value in objects.items()}}
+        )
+        probe = SnmpProbe(profiles, Secrets(environ={}), FakeClock(), memory.open)
+        sweep = asyncio.run(
+            probe.sweep(Device(name, "room", Category.ENV, "snmp", "10.0.0.7", snmp=Snmp(community="c")))
+        )
+        found[name] = {
+            (reading.series.quantity, reading.series.label): reading.value
+            for reading in sweep.readings()
+            if reading.series.quantity not in ("device.answering", "uptime")
+        }
+    air = ("temperature.ambient", "aisle of hall")
+    assert found["one"] == {air: 21.5, ("humidity.relative", ""): 40.0}
+    assert found["two"] == {air: 21.5, ("humidity.relative", ""): 40.5}
+
+
+def test_the_root_of_the_one_that_extends_counts_all_the_way_down() -> None:
+    younger = model("younger", OTHER).text.replace("extends: family", "extends: elder")
+    profiles = load_profiles([FAMILY, model("elder", BOX), Document("younger.yml", younger)])
+    for name, root in (("elder", BOX), ("younger", OTHER)):
+        full = profiles.get(name)
+        assert full
+        assert {wanted.oid for wanted in full.readings} == {f"{root}.1.1", f"{root}.1.6"}
+    rootless = model("heir", BOX).text.replace(f"root: {BOX}\n", "").replace("family", "elder").replace("ROOT", OTHER)
+    heir = load_profiles([FAMILY, model("elder", BOX), Document("heir.yml", rootless)]).get("heir")
+    assert heir
+    assert {wanted.oid for wanted in heir.readings} == {f"{BOX}.1.1", f"{BOX}.1.6"}
+
+
+def test_a_shipped_profile_takes_over_the_operators_base() -> None:
+    base = HEAD.replace("box", "gude-surge").replace(f"match: [{{sys_object_id: [{BOX}]}}]\n", "")
+    own = base + "readings: [{quantity: surge.health, oid: ROOT.9.0, states: {1: ok}, source: X}]\n"
+    full = load_profiles([Document("own.yml", own)]).get("gude-epc8031")
+    assert full
+    (surge,) = (wanted for wanted in full.readings if wanted.quantity == "surge.health")
+    assert surge.oid == "1.3.6.1.4.1.28507.81.9.0"
+
+
+def test_a_base_is_no_profile_by_itself() -> None:
+    assert load_profiles([FAMILY]).get("family") is None
+
+
+@pytest.mark.parametrize(
+    ("documents", "place", "says"),
+    [
+        ([Document("box.yml", HEAD + "readings: [{quantity: humidity.relative, oid: ROOT.1, raw_unit: 1 %, source: X}]\n")],
+         "box.yml:6:47", "`ROOT.1` needs `root`"),
+        ([Document("box.yml", HEAD.replace(BOX, "ROOT") + "extends: ups-mib\n")], "box.yml:5:26", "needs `root`"),
+        ([FAMILY, Document("box.yml", HEAD + "extends: family\n")], "family.yml:9:10", "`ROOT.1.1` needs `root`"),
+        ([FAMILY, model("one", "1.x")], "one.yml:5:7", "not a numeric object identifier"),
+        ([FAMILY, model("one", BOX, "readings: [{quantity: humidity.relative, oid: ROOTS.1, raw_unit: 1 %, source: X}]\n")],
+         "one.yml:8:47", "not a numeric object identifier"),
+        ([Document("family.yml", FAMILY.text.replace("1 °C", "1 furlong"))], "family.yml:10:15", "`furlong` is no unit"),
+        ([Document("family.yml", FAMILY.text.replace("1 °C", "1 furlong")), model("one", BOX)], "family.yml:10:15", "furlong"),
+    ],
+)  # fmt: skip
+def test_a_mistake_with_a_root_has_its_place(documents: list[Document], place: str, says: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_profiles(documents)
+    told = [str(problem) for problem in caught.value.problems]
+    assert any(one.startswith(f"{place}:") and says in one for one in told), told
+    assert len(set(told)) == len(told)
+
+
+def test_what_a_device_leaves_empty_leaves_no_gap_in_a_name() -> None:
+    profile = f"""readings:
+  - quantity: outlet.current
+    each: {{instance: "{{{NAME}}} {{index}}", label: " {{{NAME}}}  current {{{UNIT}}} "}}
+    oid: {C}
+    raw_unit: 1 mA
+    source: X
+"""
+    objects: dict[str, Raw] = {f"{C}.1": 500, f"{C}.2": 250, f"{NAME}.2": b" tape   drive "}
+    assert read(profile, objects) == {
+        ("outlet.current", "1", "current"): 0.5,
+        ("outlet.current", "tape drive 2", "tape drive current"): 0.25,
+    }
+
+
+def test_a_device_is_known_by_what_a_table_of_its_maker_says() -> None:
+    text = HEAD.replace(f"{{sys_object_id: [{BOX}]}}", f"{{answers: {BOX}.7, says: '^ENV'}}")
+    profiles = load_profiles(
+        [
+            Document(
+                "box.yml", text + f"readings: [{{quantity: battery.charge, oid: {C}.0, raw_unit: 1 %, source: X}}]\n"
+            )
+        ]
+    )
+    for said, known in ((b"ENV-4", "box"), (b"PDU-4", None)):
+        memory = MemoryDevice({**SYSTEM, "1.3.6.1.2.1.1.2.0": "1.3.6.1.4.1.8072.3.2.10", f"{BOX}.7.3.1": said})
+        probe = SnmpProbe(profiles, Secrets(environ={}), FakeClock(), memory.open)
+        asyncio.run(probe.sweep(Device("box", "room", Category.ENV, "snmp", "10.0.0.7", snmp=Snmp(community="c"))))
+        found = probe.profile_of("box")
+        assert (found.profile if found else None) == known
+
+
+@pytest.mark.parametrize(
+    ("reading", "says"),
+    [
+        (f"{{quantity: battery.charge, oid: {C}, raw_unit: 1 %, source: X, where: [{{oid: {C}}}]}}", "either `is` or `matches`"),
+        (f"{{quantity: battery.charge, oid: {C}, raw_unit: 1 %, source: X, where: [{{oid: index, is: 1}}]}}", "inside `each`"),
+        (f"{{quantity: battery.charge, oid: {C}, raw_unit: 1 %, source: X, extract: x}}", "exactly one group"),
+        (f"{{quantity: battery.charge, oid: {C}, raw_unit: 1 %, source: X, signed: 12}}", "is 8, 16, 32 or 64"),
+        (f"{{quantity: battery.charge, oid: {C}, raw_unit: 1 %, source: X, scale: [{{oid: {C}, by: {{1: -1}}}}]}}", "not a factor"),
+        (f"{{quantity: battery.charge, oid: {C}, register: coil 3, raw_unit: 1 %, source: X}}", "needs `oid`"),
+        ("{quantity: battery.charge, register: coil 3, raw_unit: 1 %, source: X}", "cannot read by modbus"),
+        (f"{{quantity: battery.state, oid: {C}, states: {{1: ok}}, scale: [{{oid: {C}, by: {{1: 1}}}}], source: X}}", "is a state"),
+    ],
+)  # fmt: skip
+def test_what_makes_no_sense_is_refused_with_its_place(reading: str, says: str) -> None:
+    told = complaint(f"readings:\n  - {reading}\n")
+    assert "box.yml:" in told
+    assert says in told
+
+
+def test_places_in_a_row() -> None:
+    assert ref("1.3.6.1:-2").name("5.6.7") == "1.3.6.1.6.7"
+    assert ref("1.3.6.1").name("") == "1.3.6.1"
+    assert ref("index:1") == Ref("", 1)
+    assert Template("{index:1}/{1.3:-1}").fill(lambda one: f"<{one.oid}{one.arcs}>") == "<1>/<1.3-1>"
+    for wrong in ("1", "index:0", "1.3.6.x", "1.3:abc", "1.3:100"):
+        with pytest.raises(ValueError, match="neither a numeric object identifier"):
+            ref(wrong)
+
+
+def test_registers() -> None:
+    assert register("holding 40 uint16") == Register("holding", 40, "uint16")
+    assert register("input 12 float32 swapped") == Register("input", 12, "float32", swapped=True)
+    assert register("discrete 7") == Register("discrete", 7, "bit")
+    for wrong in ("holding 40", "holding 70000 int16", "coil 3 int16", "coil", "holding 1 int8"):
+        with pytest.raises(ValueError, match="is not a register"):
+            register(wrong)

@@ -1,0 +1,180 @@
+"""`watchkeeper profile new|check`, recordings and drafts: from an unknown box to a profile."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from agent.draft import Subject, draft, sort_out
+from agent.profile_cli import profile
+from agent.profiles import load_profiles
+from agent.recording import redacted
+from model.batch import Document
+from model.errors import ConfigError
+
+EXAMPLES = Path(__file__).resolve().parents[2] / "docs" / "examples"
+BOX, MINE = EXAMPLES / "coldwatch.snmprec", EXAMPLES / "coldwatch.yml"
+
+
+def run(*words: str | Path) -> str:
+    done = CliRunner().invoke(profile, list(map(str, words)))
+    assert done.exit_code == 0, done.output
+    return done.stdout
+
+
+def test_a_draft_tells_tables_from_single_objects_and_text_from_numbers() -> None:
+    lines = run("new", BOX, "--name", "coldwatch").splitlines()
+    assert "profile: coldwatch" in lines
+    assert "  - sys_object_id: [1.3.6.1.4.1.32473.7]" in lines
+    assert "  # ---- table 1.3.6.1.4.1.32473.7.2.1, 3 rows: 1, 2, 3 ----" in lines
+    assert "  # text 1.3.6.1.4.1.32473.7.2.1.2: Cold aisle, Hot aisle, Spare" in lines
+    (temperature,) = (line for line in lines if "oid: 1.3.6.1.4.1.32473.7.2.1.3," in line)
+    assert 'each: {label: "{1.3.6.1.4.1.32473.7.2.1.2}"}' in temperature  # rows are called what the box calls them
+    assert temperature.endswith("# 218, 331, -9999")
+    assert any(line.endswith("oid: 1.3.6.1.4.1.32473.7.3.1.0, raw_unit: TODO, source: TODO}  # 1480") for line in lines)
+
+
+def test_a_draft_becomes_a_profile_by_filling_in_what_it_asks_for() -> None:
+    text = run("new", BOX)
+    for was, becomes in (
+        ("vendor: TODO", "vendor: Nordlys"),
+        ("category: TODO", "category: env"),
+        (
+            "  # - {quantity: TODO, oid: 1.3.6.1.4.1.32473.7.3.1.0, raw_unit: TODO, source: TODO}",
+            "  - {quantity: fan.speed, oid: 1.3.6.1.4.1.32473.7.3.1.0, raw_unit: 1 rpm, source: X}",
+        ),
+    ):
+        assert was in text
+        text = text.replace(was, becomes)
+    made = load_profiles([Document("new.yml", text)]).get("new-device")
+    assert made is not None
+    assert [wanted.quantity for wanted in made.readings] == ["fan.speed"]
+
+
+def test_a_draft_nobody_filled_in_is_no_profile() -> None:
+    with pytest.raises(ConfigError, match="`TODO` is not one of"):
+        load_profiles([Document("new.yml", run("new", BOX))])
+
+
+def test_what_fits_a_standard_is_taken_over_and_only_the_rest_is_drafted(tmp_path: Path) -> None:
+    recording = tmp_path / "ups.snmprec"
+    lines = [
+        "1.3.6.1.2.1.1.2.0|6|1.3.6.1.4.1.32473.9",
+        "1.3.6.1.2.1.33.1.2.1.0|2|2",
+        "1.3.6.1.2.1.33.1.2.4.0|2|97",
+        "1.3.6.1.4.1.32473.9.1.0|2|5",
+    ]
+    recording.write_text("\n".join(lines), encoding="utf-8")
+    text = run("new", recording)
+    assert "extends: [ups-mib]" in text
+    assert "1.3.6.1.2.1.33" not in text.partition("extends")[2]
+
+
+def test_a_check_shows_what_became_of_every_raw_value() -> None:
+    lines = run("check", MINE, BOX).splitlines()
+    assert lines[0].endswith("coldwatch is sound: Nordlys env, 5 readings; verified: ColdWatch 4")
+    assert lines[1].endswith("is recognised by `coldwatch`")
+    assert any(
+        line.split()
+        == ["temperature.ambient", "Cold", "aisle", "1.3.6.1.4.1.32473.7.2.1.3.1", "218", "->", "21.8", "°C"]
+        for line in lines
+    )
+    assert any("-9999" in line and "missing: absent" in line for line in lines)
+    assert lines[-1] == "12 readings, 2 of them missing"
+
+
+def test_a_check_says_when_the_device_would_get_another_profile(tmp_path: Path) -> None:
+    other = tmp_path / "other.yml"
+    other.write_text(MINE.read_text(encoding="utf-8").replace("32473.7]", "32473.8]"), encoding="utf-8")
+    assert "is recognised by no profile, not by `coldwatch`: see `match`" in run("check", other, BOX)
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["check", "absent.yml"], "absent.yml"),
+        (["new", "absent.snmprec"], "neither an snmp:// URL nor a recording"),
+        (["new", "snmp://hunter2@127.0.0.1:1"], "unreachable: nothing listens there"),
+        (["record", "host", "--out", "x"], "profiles are for SNMP devices"),
+        (["record", "snmp://hunter2@h?colour=red", "--out", "x"], "unknown `colour`"),
+    ],
+)
+def test_what_cannot_be_done_is_a_sentence_without_a_secret(words: list[str], says: str) -> None:
+    done = CliRunner().invoke(profile, words)
+    assert done.exit_code != 0
+    assert says in (done.output or "") + str(done.exception)
+    assert "hunter2" not in done.output + str(done.exception)
+
+
+def test_an_index_of_several_numbers_and_a_row_0() -> None:
+    objects = {f"1.3.6.1.4.1.9.2.1.{column}.{row}": column for column in (1, 2) for row in ("1.1", "1.2", "2.1")}
+    objects |= {f"1.3.6.1.4.1.9.3.1.{column}.{row}": column for column in (1, 2) for row in (0, 1)}
+    objects |= {"1.3.6.1.4.1.9.1.1.0": 5}
+    found = sort_out(objects)
+    assert dict(found.scalars) == {"1.3.6.1.4.1.9.1.1.0": 5}
+    assert {(table.entry, table.indices) for table in found.tables} == {
+        ("1.3.6.1.4.1.9.2.1", ("1.1", "1.2", "2.1")), ("1.3.6.1.4.1.9.3.1", ("0", "1")),
+    }  # fmt: skip
+
+
+def test_a_device_with_a_generic_identity_is_drafted_by_what_it_calls_itself() -> None:
+    lines = list(draft("box", Subject("1.3.6.1.4.1.8072.3.2.10", "Bob's box (v1)", {}), sort_out({})))
+    assert "  - sys_descr: '^Bob''s box \\(v1\\)'" in lines
+
+
+# ---- recordings ----
+
+
+def record(*rows: tuple[str, int, int | str | bytes]) -> Iterator[str]:
+    return redacted(rows, "hunter2")
+
+
+def test_a_recording_has_no_names_addresses_or_communities() -> None:
+    lines = list(
+        record(
+            ("1.3.6.1.2.1.1.1.0", 4, b"Box at 10.1.2.3 (hunter2), 00:1b:21:aa:bb:cc, ask bob@example.com"),
+            ("1.3.6.1.2.1.1.5.0", 4, b"ups-hall-2"),
+            ("1.3.6.1.2.1.2.2.1.6.1", 4, bytes.fromhex("001b21aabbcc")),
+            ("1.3.6.1.2.1.4.20.1.1.10.1.2.3", 64, "10.1.2.3"),
+            ("1.3.6.1.4.1.9.1.0", 64, "10.1.2.3"),
+            ("1.3.6.1.4.1.9.2.0", 4, bytes.fromhex("001b21aabbcc")),
+            ("1.3.6.1.6.3.18.1.1.1.2.1", 4, b"hunter2"),
+        )
+    )
+    assert lines == [
+        "1.3.6.1.2.1.1.1.0|4|Box at 192.0.2.1 (redacted), 00:00:5e:00:53:01, ask redacted@example.org",
+        "1.3.6.1.2.1.1.5.0|4|redacted",
+        "1.3.6.1.2.1.2.2.1.6.1|4|redacted",
+        "1.3.6.1.4.1.9.1.0|64|192.0.2.1",
+        "1.3.6.1.4.1.9.2.0|4x|00005e005301",
+    ]
+
+
+def test_numbers_versions_and_what_is_no_text_stay_as_they_are() -> None:
+    assert list(
+        record(
+            ("1.3.6.1.4.1.9.1.0", 2, -5),
+            ("1.3.6.1.4.1.9.2.0", 70, 2**40),
+            ("1.3.6.1.4.1.9.3.0", 6, "1.3.6.1"),
+            ("1.3.6.1.4.1.9.4.0", 4, b"1.2.3.400 \xff"),
+            ("1.3.6.1.4.1.9.5.0", 64, "0.0.0.0"),
+        )
+    ) == [
+        "1.3.6.1.4.1.9.1.0|2|-5",
+        "1.3.6.1.4.1.9.2.0|70|1099511627776",
+        "1.3.6.1.4.1.9.3.0|6|1.3.6.1",
+        "1.3.6.1.4.1.9.4.0|4x|312e322e332e34303020ff",
+        "1.3.6.1.4.1.9.5.0|64|0.0.0.0",
+    ]
+
+
+# ---- the tutorial ----
+
+
+def test_the_tutorial_shows_what_the_tools_say() -> None:
+    page = (EXAMPLES.parent / "tutorial-profile.md").read_text(encoding="utf-8")
+    assert run("new", BOX, "--name", "coldwatch").rstrip() in page
+    assert MINE.read_text(encoding="utf-8").rstrip() in page
+    shown = run("check", MINE, BOX).rstrip().replace(str(MINE), MINE.name)
+    assert shown in page
