@@ -1,9 +1,13 @@
 """What the agent's rooms expect of each other. Only agent/main builds the real things."""
 
 from collections.abc import Sequence
-from typing import Protocol
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
-from model.batch import Answer, Bundle, Push
+from agent.profiles import Profile
+from documents.secrets import Secrets
+from model.batch import Answer, Bundle, Document, Push
+from model.clock import Clock
 from model.device import Device
 from model.reading import Sweep
 
@@ -23,6 +27,24 @@ class Probe(Protocol):
 
     async def close(self) -> None:
         """Release every session."""
+
+
+@runtime_checkable
+class ByProfile(Protocol):
+    """A probe that reads by profiles."""
+
+    def profile_of(self, device: str) -> Profile | None:
+        """The profile that a device it has swept is read by."""
+
+
+@dataclass(frozen=True, slots=True)
+class Means:
+    """What a probe is built with: each module `agent.probes.KIND` has a `build(means) -> Probe`. `profiles` are the
+    operator's own."""
+
+    clock: Clock
+    secrets: Secrets
+    profiles: tuple[Document, ...] = ()
 
 
 class Collector(Protocol):

@@ -11,4 +11,4 @@ compile() {
 }
 compile agent
 compile collector --extra=collector --extra=postgresql
-compile dev --extra=collector --extra=postgresql --extra=dev
+compile dev --extra=collector --extra=postgresql --extra=mysql --extra=redis --extra=dev

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import psutil
 
+from agent.ports import Means
 from agent.probes.host_mounts import Partition, Space, StatVfs, listed, measure, real
 from agent.probes.host_patience import Patience
 from agent.probes.host_sensors import Sensor, read, scan
@@ -168,3 +169,8 @@ def _busy_and_all(times: Any) -> tuple[float, float]:
     """Seconds of work and of everything; guest time is already part of user time (proc(5), /proc/stat)."""
     total = sum(times) - getattr(times, "guest", 0.0) - getattr(times, "guest_nice", 0.0)
     return total - times.idle - getattr(times, "iowait", 0.0), total
+
+
+def build(means: Means) -> HostProbe:
+    """See `agent.ports.Means`."""
+    return HostProbe(means.clock)

@@ -1,0 +1,15 @@
+"""What all events have in common, whether a trap told of them or a BMC's log (docs/decisions/0015)."""
+
+from model.reading import Missing, Reason
+
+EVENT = "device.event"
+"""The quantity they are series of."""
+
+EVENT_S = 60.0
+"""How long an event shows its level."""
+
+MOST_EVENTS = 50
+"""So many of a device are kept at most."""
+
+OVER = Missing(Reason.ABSENT, "the event is over, and no poll can tell whether its cause is")
+"""What the series says once its moment has passed, and what is said of one that is no longer there."""

@@ -1,0 +1,173 @@
+"""The Modbus probe against a real server (pymodbus) on loopback: values, holes, words swapped, and things going wrong."""
+
+import asyncio
+import struct
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+
+import pytest
+from pymodbus.datastore import ModbusDeviceContext, ModbusServerContext, ModbusSparseDataBlock
+from pymodbus.server import ModbusTcpServer
+
+from agent.probes.modbus import AT_ONCE, Block, ModbusProbe, blocks_of, value_of
+from agent.profiles import load_profiles
+from agent.profiles.scalars import register
+from model.batch import Document
+from model.clock import FakeClock
+from model.device import Category, Device, Modbus
+from model.reading import Missing, Reason, Sweep, Value
+
+PROFILE = """profile: chiller
+vendor: Acme
+category: cooling
+speaks: modbus
+verified: none
+readings:
+  - {quantity: temperature.supply, register: holding 10 int16, raw_unit: 0.1 °C, plausible: -40 .. 100 °C, absent: [-32768], source: manual}
+  - {quantity: temperature.return, register: holding 11 int16, raw_unit: 0.1 °C, plausible: -40 .. 100 °C, absent: [-32768], source: manual}
+  - {quantity: water.flow, register: holding 12 float32, raw_unit: 1 l/min, plausible: 0 .. 1000 l/min, source: manual}
+  - {quantity: cooling.power, register: holding 14 float32 swapped, raw_unit: 1 kW, plausible: 0 .. 500000 W, source: manual}
+  - {quantity: input.energy, register: input 100 uint32, raw_unit: 0.1 kWh, source: manual}
+  - {quantity: pump.state, register: coil 3, states: {0: stopped, 1: running}, source: manual}
+  - {quantity: water.health, register: holding 13 uint16, bit: 2, states: {0: ok, 1: critical}, source: manual}
+  - {quantity: fan.duty, register: holding 400 uint16, raw_unit: 1 %, plausible: 0 .. 100 %, source: manual}
+"""
+
+
+def words(value: float, form: str = ">f") -> list[int]:
+    return list(struct.unpack(">" + "H" * (struct.calcsize(form) // 2), struct.pack(form, value)))
+
+
+HOLDING = {10: 185, 11: 0x8000, **dict(enumerate(words(42.5), 12)), **dict(enumerate(reversed(words(35.0)), 14))}
+INPUT = dict(enumerate(words(123456, ">I"), 100))
+
+
+@asynccontextmanager
+async def serving(holding: Mapping[int, int] = HOLDING) -> AsyncIterator[int]:
+    """A server whose registers are these alone: any other address is an exception."""
+
+    def table(cells: Mapping[int, int]) -> ModbusSparseDataBlock:
+        return ModbusSparseDataBlock(dict(cells))
+
+    unit = ModbusDeviceContext(hr=table(holding), ir=table(INPUT), co=table({3: 1}), di=table({0: 0}))
+    server = ModbusTcpServer(ModbusServerContext(devices={7: unit}, single=False), address=("127.0.0.1", 0))
+    await server.serve_forever(background=True)
+    try:
+        yield server.transport.sockets[0].getsockname()[1]
+    finally:
+        await server.shutdown()
+
+
+def device(port: int, **how: object) -> Device:
+    defaults = {"profile": "chiller", "modbus": Modbus(7), "timeout_s": 2.0, "retries": 0}
+    return Device("chiller", "room", Category.COOLING, "modbus", f"127.0.0.1:{port}", **{**defaults, **how})  # type: ignore[arg-type]
+
+
+def probe() -> ModbusProbe:
+    return ModbusProbe(load_profiles([Document("chiller.yml", PROFILE)]), FakeClock())
+
+
+def values(sweep: Sweep) -> dict[str, Value]:
+    return {reading.series.quantity: reading.value for reading in sweep.readings()}
+
+
+def reason(sweep: Sweep) -> str:
+    (missing,) = {value.detail for value in sweep.values if isinstance(value, Missing)}
+    return missing
+
+
+def test_registers_of_every_sort_are_read_in_the_catalogues_units() -> None:
+    async def story() -> None:
+        reader = probe()
+        async with serving() as port:
+            first = await reader.sweep(device(port))
+            second = await reader.sweep(device(port))
+        await reader.close()
+        found = values(first)
+        assert found.pop("temperature.return") == Missing(
+            Reason.ABSENT, "the device answers -32768, which means: not available"
+        )
+        assert found == {
+            "device.answering": "yes", "temperature.supply": 18.5, "water.flow": 42.5, "cooling.power": 35_000.0,
+            "input.energy": 12345.6, "pump.state": "running", "water.health": "ok",
+        }  # fmt: skip
+        assert "fan.duty" not in found  # register 400 is not there, and spoils nothing else
+        assert second.series is first.series
+        assert values(second)["water.flow"] == 42.5
+
+    asyncio.run(story())
+
+
+def test_a_server_that_comes_back_is_read_again_and_one_that_is_gone_says_why() -> None:
+    async def story() -> None:
+        reader = probe()
+        async with serving() as port:
+            assert (await reader.sweep(device(port))).values[0] == "yes"
+        gone = await reader.sweep(device(port))
+        assert gone.values[0] == "no"
+        assert set(values(gone)) >= {"temperature.supply", "pump.state"}  # its columns stay, all missing
+        gone = await reader.sweep(device(port))
+        assert "nothing listens there" in reason(gone)
+        await reader.close()
+
+    asyncio.run(story())
+
+
+def test_what_is_wrong_with_the_inventory_is_said() -> None:
+    async def story() -> None:
+        reader = probe()
+        async with serving() as port:
+            for name in ("auto", "ups-mib", "nobody"):
+                assert (await reader.sweep(device(port, profile=name))).values == ("no",)
+                await reader.forget("chiller")
+            wrong = await reader.sweep(device(port, modbus=Modbus(9), timeout_s=0.3))
+            assert wrong.values[0] == "no"
+        await reader.close()
+
+    asyncio.run(story())
+
+
+def test_a_peer_that_hangs_or_babbles_costs_no_more_than_the_timeout() -> None:
+    async def hang(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"\x00\x01\x00\x00\x00\x03\x07\x83")  # an answer cut short, to a question nobody asked
+        await asyncio.sleep(0.6)
+        writer.close()
+
+    async def story() -> None:
+        reader = probe()
+        server = await asyncio.start_server(hang, "127.0.0.1", 0)
+        async with server:
+            sweep = await reader.sweep(device(server.sockets[0].getsockname()[1], timeout_s=0.2))
+            assert sweep.values == ("no",)
+            await reader.close()
+            await asyncio.sleep(0.7)
+
+    asyncio.run(story())
+
+
+# ---- pure ----
+
+
+def test_registers_side_by_side_are_one_request_and_holes_are_not_asked_for() -> None:
+    wanted = [
+        register(text)
+        for text in ("holding 10 int16", "holding 11 float32", "holding 20 uint16", "coil 3", "input 13 int16")
+    ]
+    assert list(blocks_of(wanted)) == [
+        Block("coil", 3, 1), Block("holding", 10, 3), Block("holding", 20, 1), Block("input", 13, 1),
+    ]  # fmt: skip
+    many = [register(f"holding {address} uint16") for address in range(200)]
+    assert max(block.length for block in blocks_of(many)) == AT_ONCE
+    assert sum(block.length for block in blocks_of(many)) == 200
+
+
+@pytest.mark.parametrize(
+    ("text", "cells", "value"),
+    [
+        ("holding 0 uint16", [65535], 65535), ("holding 0 int16", [65535], -1), ("holding 0 uint32", [1, 2], 65538),
+        ("holding 0 int32 swapped", [0xFFFE, 0xFFFF], -2), ("holding 0 float64", words(2.5, ">d"), 2.5),
+        ("holding 0 float32", [0x4110], None),
+    ],
+)  # fmt: skip
+def test_how_a_value_is_coded(text: str, cells: list[int], value: float | None) -> None:
+    assert value_of(register(text), {("holding", at): cell for at, cell in enumerate(cells)}) == value

@@ -1,0 +1,155 @@
+"""The database probes against what only looks like a database: it babbles, drips, says nothing, or is after the password."""
+
+import asyncio
+import sys
+from dataclasses import replace
+from functools import partial
+
+import pytest
+
+from agent.probes import mysql
+from model.device import Database
+from model.reading import Missing, Reason, Value
+from tests.service_room import PASSWORD, USER, Talk, down, listening, look, mute, probe_of, reason, see, service
+
+KINDS = ["postgresql", "mysql", "redis"]
+LOGIN = Database(USER, "login")
+
+
+async def _rubbish(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    writer.write(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n" + bytes(range(256)) * 8)
+    await writer.drain()
+    await reader.read(100)
+
+
+async def _drip(_: asyncio.StreamReader, writer: asyncio.StreamWriter, begin: bytes) -> None:
+    writer.write(begin)
+    while True:
+        writer.write(b"x")
+        await writer.drain()
+        await asyncio.sleep(0.02)
+
+
+async def _shut(*_: object) -> None:
+    pass
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("talk", [_rubbish, _shut])
+def test_what_speaks_another_tongue_is_down(kind: str, talk: Talk) -> None:
+    async def run() -> dict[str, Value]:
+        async with listening(talk) as address:
+            return await look(service(kind, address, database=LOGIN))
+
+    assert down(asyncio.run(run()))
+
+
+# A length that promises more than ever comes, in each tongue
+@pytest.mark.parametrize(
+    ("kind", "begin"), [("postgresql", b"NE\0\0\x70\0"), ("mysql", b"\xff\xff\x0f\0"), ("redis", b"+")]
+)
+@pytest.mark.parametrize("drips", [True, False])
+def test_what_drips_or_is_mute_is_left_at_the_deadline(
+    kind: str, begin: bytes, drips: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mysql, "THREADS", 1)
+
+    async def run() -> list[dict[str, Value]]:
+        probe = probe_of(kind)
+        device = service(kind, "", timeout_s=0.2, database=LOGIN)
+        talk = partial(_drip, begin=begin) if drips else mute
+        async with listening(talk) as address, listening(_rubbish) as another:
+            left = [await look(replace(device, address=address), probe) for _ in range(2)]
+            # and while it goes on, the one thread is free again
+            other = await look(replace(device, address=another, timeout_s=5.0), probe)
+        await probe.close()
+        return [*left, other]
+
+    *left, other = asyncio.run(run())
+    for seen in left:
+        assert down(seen) == "connected, but no whole answer within 0.2 s"
+    assert reason(other["response.time"]) is not Reason.TIMEOUT
+
+
+async def _too_many(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    writer.write(b"-ERR max number of clients reached\r\n")
+    await reader.read()
+
+
+async def _agrees_with_all(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    while await reader.read(4096):
+        writer.write(b"+OK\r\n")
+
+
+async def _copies(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """A PostgreSQL that takes every login, and answers a query with the beginning of a COPY: libpq shows it for ever."""
+    await reader.readexactly(8)  # SSLRequest
+    writer.write(b"N")
+    await reader.read(4096)
+    writer.write(b"R\0\0\0\x08\0\0\0\0" + b"Z\0\0\0\x05I")  # AuthenticationOk, ReadyForQuery
+    await reader.read(4096)
+    writer.write(b"H\0\0\0\x07\0\0\0")  # CopyOutResponse
+    await reader.read()
+
+
+@pytest.mark.parametrize(
+    ("kind", "talk", "told"),
+    [
+        ("redis", _too_many, "login refused: no connection left (maxclients)"),
+        ("redis", _agrees_with_all, "what answers there is not Redis, or refuses to PING"),
+        ("postgresql", _copies, "login taken, but SELECT 1 fails (SQLSTATE none)"),
+    ],
+)
+def test_an_answer_that_is_not_the_one_wanted_is_down(kind: str, talk: Talk, told: str) -> None:
+    async def run() -> dict[str, Value]:
+        async with listening(talk) as address:
+            return await look(service(kind, address, database=LOGIN))
+
+    assert down(asyncio.run(run())) == told
+
+
+GREETING = (
+    b"\x0a8.0.36\0" + bytes(4) + b"saltsalt\0" + b"\xff\xf7\x21\2\0\x0f\0\x15" + bytes(10) + b"saltsaltsalt\0"
+    b"mysql_native_password\0"
+)  # fmt: skip
+
+
+async def _wants_it_in_clear(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, kind: str, heard: list[bytes]
+) -> None:
+    """Servers that are after the password itself."""
+    if kind == "postgresql":
+        await reader.readexactly(8)  # SSLRequest
+        writer.write(b"N")
+        await reader.read(4096)
+        writer.write(b"R\0\0\0\x08\0\0\0\x03")  # AuthenticationCleartextPassword
+    else:
+        writer.write(len(GREETING).to_bytes(3, "little") + b"\0" + GREETING)
+        await reader.read(4096)
+        switch = b"\xfemysql_clear_password\0"
+        writer.write(len(switch).to_bytes(3, "little") + b"\2" + switch)
+    heard.append(b"asked")
+    heard.append(await reader.read(4096))
+
+
+@pytest.mark.parametrize("kind", ["postgresql", "mysql"])
+def test_without_tls_nobody_gets_the_password_itself(kind: str) -> None:
+    heard: list[bytes] = []
+
+    async def run() -> dict[str, Value]:
+        async with listening(partial(_wants_it_in_clear, kind=kind, heard=heard)) as address:
+            return await look(service(kind, address, database=LOGIN))
+
+    assert down(asyncio.run(run())) == "the server wants the password in the clear, and gets it with `tls: true` only"
+    assert heard[0] == b"asked"
+    assert PASSWORD.encode() not in b"".join(heard)
+
+
+@pytest.mark.parametrize(("kind", "module"), [("postgresql", "psycopg"), ("mysql", "pymysql"), ("redis", "redis")])
+def test_a_driver_that_is_not_installed_is_named(kind: str, module: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, module, None)
+    seen = see(service(kind, "127.0.0.1:1", database=LOGIN))
+    assert seen["device.answering"] == "no"
+    assert isinstance(missing := seen["service.state"], Missing)
+    assert missing.reason is Reason.FAULT
+    assert f"pip install 'watchkeeper[{kind}]'" in missing.detail

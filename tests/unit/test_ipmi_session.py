@@ -1,0 +1,99 @@
+"""How a session to a BMC comes to be, and what a stranger at its port may send."""
+
+import contextlib
+import random
+import socket
+import threading
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from agent.probes.ipmi import open_session
+from agent.probes.ipmi_commands import NoAnswer
+from agent.probes.ipmi_session import Login, PyIpmiSession
+from documents.secrets import Secrets
+from model.device import Category, Device, Ipmi
+from model.reading import Missing, Reason
+
+OPEN_SESSION = 0x10
+
+
+def opened(address: str = "127.0.0.1", **environ: str) -> Missing:
+    device = Device("b", "a", Category.BMC, "ipmi", address, timeout_s=0.2, ipmi=Ipmi("ops", "bmc"))
+    with pytest.raises(NoAnswer) as caught:
+        open_session(device, Secrets(environ=environ), 1)
+    return caught.value.missing
+
+
+def test_what_is_wrong_before_anything_is_sent() -> None:
+    named = {"WATCHKEEPER_SECRET_BMC": "hunter2 hunter2 hunter2"}
+    assert "no secret called `bmc`" in opened().detail
+    assert "HOST:PORT" in opened("127.0.0.1:ipmi", **named).detail
+    assert opened("127.0.0.1:70000", **named).reason is Reason.UNREACHABLE
+    with pytest.raises(NoAnswer, match="no `ipmi`"):
+        open_session(Device("b", "a", Category.BMC, "ipmi", "h"), Secrets(environ={}), 1)
+
+
+def capabilities(request: bytes) -> bytes:
+    """An answer to Get Channel Authentication Capabilities that promises IPMI 2.0 (22.13), without a session."""
+    sequence = request[18]
+    body = bytes([0x20, sequence, 0x38, 0, 1, 0x80, 0, 0x02, 0, 0, 0, 0])
+    message = bytes([0x81, 0x1C, -(0x81 + 0x1C) & 0xFF]) + body + bytes([-sum(body) & 0xFF])
+    return bytes([6, 0, 0xFF, 7, *[0] * 9, len(message)]) + message
+
+
+@contextlib.contextmanager
+def stranger(rubbish: Callable[[], bytes]) -> Iterator[int]:
+    """Somebody who begins like a BMC, and then sends rubbish without end, as soon as anything comes. Yields the port."""
+    over = threading.Event()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as line:
+        line.bind(("127.0.0.1", 0))
+        line.settimeout(0.01)
+
+        def talk() -> None:
+            caller = None
+            while not over.is_set():
+                with contextlib.suppress(OSError):
+                    request, caller = line.recvfrom(4096)
+                    if request[4] == 0 and rubbish is not noise:
+                        line.sendto(capabilities(request), caller)
+                        caller = None
+                if caller:
+                    line.sendto(rubbish(), caller)
+
+        talker = threading.Thread(target=talk)
+        talker.start()
+        try:
+            yield line.getsockname()[1]
+        finally:
+            over.set()
+            talker.join()
+
+
+chance = random.Random(3)  # noqa: S311 -- no secret
+
+
+def noise() -> bytes:
+    return chance.randbytes(chance.randrange(60))
+
+
+def nearly() -> bytes:
+    return bytes([6, 0, 0xFF, 7, 6, OPEN_SESSION + 1]) + noise()
+
+
+def late() -> bytes:
+    return bytes([6, 0, 0xFF, 7, 6, OPEN_SESSION + 1, *[0] * 8, 8, 0, 0xEE, *[0] * 7])
+
+
+@pytest.mark.parametrize(
+    ("rubbish", "reason"), [(noise, Reason.MALFORMED), (nearly, Reason.TIMEOUT), (late, Reason.TIMEOUT)]
+)
+def test_rubbish_without_end_is_borne_no_longer_than_silence(rubbish: Callable[[], bytes], reason: Reason) -> None:
+    patience_s = 10.0 if reason is Reason.MALFORMED else 0.3
+    with stranger(rubbish) as port, pytest.raises(NoAnswer) as caught:
+        PyIpmiSession(Login("127.0.0.1", port, "ops", "hunter2", 3, patience_s, 1))
+    assert caught.value.missing.reason is reason
+
+
+def test_a_login_does_not_show_its_password() -> None:
+    assert "hunter2" not in repr(Login("127.0.0.1", 1, "ops", "hunter2", 3, 0.3, 1))

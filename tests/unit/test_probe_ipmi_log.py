@@ -1,0 +1,89 @@
+"""What the IPMI probe tells of a BMC's event log, and what it leaves untold."""
+
+from agent.event import EVENT_S, OVER
+from agent.probes.ipmi_sel import NEWS
+from model.reading import Missing, Sweep, Value
+from tests.ipmi_room import ENTRY, LOG, Bench, story, values
+
+
+def events(sweep: Sweep) -> dict[str, Value]:
+    return {one.series.label: one.value for one in sweep.readings() if one.series.quantity == "device.event"}
+
+
+def test_history_is_not_told_and_news_are() -> None:
+    bench = Bench()
+    bench.bmc.log(1)
+    text = "CPU1 Temp: upper critical going high"
+
+    async def told() -> None:
+        assert events(await bench.sweep()) == {}
+        bench.bmc.log(2)
+        assert events(await bench.sweep()) == {text: "critical"}
+        bench.clock.advance(EVENT_S)
+        assert events(await bench.sweep()) == {text: OVER}
+        assert bench.count(ENTRY) == 0
+        bench.bmc.log(3, over=True)
+        sweep = await bench.sweep()
+        assert events(sweep) == {text: "none"}
+        assert values(sweep)["device.percent", "sel"] == 3.0
+
+    story(bench.probe, told)
+
+
+def test_a_cleared_log_is_read_from_its_start() -> None:
+    bench = Bench()
+    for number in (1, 2):
+        bench.bmc.log(number)
+
+    async def told() -> None:
+        await bench.sweep()
+        bench.bmc.clear()
+        assert events(await bench.sweep()) == {}
+        bench.bmc.log(1, offset=7)  # the same number as one of before
+        assert list(events(await bench.sweep()).values()) == ["warning"]
+        bench.bmc.clear()
+        bench.bmc.log(1, offset=2, at=0x6000_0001)
+        assert list(events(await bench.sweep()).values()) == ["warning", "critical"]
+
+    story(bench.probe, told)
+
+
+def test_a_log_that_ran_over_tells_nothing_older_than_what_is_known() -> None:
+    bench = Bench()
+    bench.bmc.log(5)
+
+    async def told() -> None:
+        await bench.sweep()
+        bench.bmc.entries.clear()
+        bench.bmc.log(6, offset=7, at=0x5000_0000)
+        bench.bmc.log(7, offset=9, at=0x6000_0009)
+        assert list(events(await bench.sweep()).values()) == ["critical"]
+
+    story(bench.probe, told)
+
+
+def test_a_flood_of_entries_is_read_over_several_sweeps() -> None:
+    bench = Bench()
+
+    async def told() -> None:
+        await bench.sweep()
+        for number in range(1, NEWS + 10):
+            bench.bmc.log(number, offset=9)
+        bench.bmc.log(NEWS + 10, offset=7)
+        assert list(events(await bench.sweep()).values()) == ["critical"]
+        assert bench.count(ENTRY) == NEWS
+        assert list(events(await bench.sweep()).values()) == ["critical", "warning"]
+
+    story(bench.probe, told)
+
+
+def test_a_bmc_without_a_log_is_read_all_the_same() -> None:
+    bench = Bench()
+    bench.bmc.declined[LOG] = 0xC1
+
+    async def told() -> None:
+        sweep = await bench.sweep()
+        assert sweep.values[0] == "yes"
+        assert isinstance(values(sweep)["device.percent", "sel"], Missing)
+
+    story(bench.probe, told)

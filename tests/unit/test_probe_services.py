@@ -1,0 +1,200 @@
+"""The service probes without services: what is said of what went wrong, echos that get lost, processes and units made up."""
+
+import asyncio
+import socket
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from agent.probes import postgresql
+from agent.probes.service import ServiceProbe, Unwell, Visit, endpoint
+from model.clock import FakeClock
+from model.device import KINDS, Category, Database, Device, Http, Process, Systemd
+from model.quantity import QUANTITIES
+from model.reading import Missing, Reason, Value
+from tests.service_room import look, probe_of, reason, service, swept, why
+
+V4, V6 = socket.AF_INET, socket.AF_INET6
+TOKEN = bytes(range(48))
+
+
+# ---- one visit ----
+
+
+def visited(errand: Callable[[Visit], Any], clock: FakeClock | None = None) -> dict[str, Value]:
+    probe = ServiceProbe(clock or FakeClock(), "test", errand, lambda _: ("certificate.remaining",))
+    return asyncio.run(look(service("http", "x", timeout_s=0.2), probe))
+
+
+def test_all_well_is_up_and_timed() -> None:
+    clock = FakeClock()
+
+    async def errand(visit: Visit) -> None:
+        clock.advance(0.25)
+        visit.found["certificate.remaining"] = 60.0
+
+    assert visited(errand, clock) == {
+        "device.answering": "yes",
+        "service.state": "up",
+        "response.time": 0.25,
+        "certificate.remaining": 60.0,
+    }
+
+
+@pytest.mark.parametrize("reached", [True, False])
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (Unwell(Reason.ABSENT, "not there"), Missing(Reason.ABSENT, "not there")),
+        (
+            ConnectionResetError(104, "x"),
+            Missing(Reason.MALFORMED, "the connection broke off: Connection reset by peer"),
+        ),
+        (OSError("hush, s3cret"), Missing(Reason.MALFORMED, "the connection broke off: OSError")),
+    ],
+)
+def test_down_is_said_of_a_service_only_where_something_answered(
+    error: Exception, told: Missing, *, reached: bool
+) -> None:
+    async def errand(visit: Visit) -> None:
+        visit.reached = reached
+        raise error
+
+    seen = visited(errand)
+    assert seen["device.answering"] == ("yes" if reached else "no")
+    assert seen["service.state"] == ("down" if reached else told)
+    assert seen["response.time"] == seen["certificate.remaining"] == told
+
+
+def test_what_was_found_before_it_broke_off_is_kept() -> None:
+    async def errand(visit: Visit) -> None:
+        visit.reached, visit.found["certificate.remaining"] = True, 60.0
+        await asyncio.Event().wait()
+
+    seen = visited(errand)
+    assert seen["service.state"] == "down"
+    assert seen["certificate.remaining"] == 60.0
+    assert why(seen) == "connected, but no whole answer within 0.2 s"
+
+
+def test_what_others_say_fits_on_a_line() -> None:
+    missing = Unwell(Reason.MALFORMED, "a\nb" + "x" * 500).missing
+    assert "\n" not in missing.detail
+    assert len(missing.detail) <= 200
+
+
+@pytest.mark.parametrize(
+    ("address", "found"),
+    [
+        ("10.0.0.7", ("10.0.0.7", 80)),
+        ("10.0.0.7:8080", ("10.0.0.7", 8080)),
+        ("db.room:1", ("db.room", 1)),
+        ("[fe80::1]:8080", ("fe80::1", 8080)),
+        ("[fe80::1]", ("fe80::1", 80)),
+        ("fe80::1", ("fe80::1", 80)),
+    ],
+)
+def test_addresses(address: str, found: tuple[str, int]) -> None:
+    assert Device("d", "a", Category.SERVICE, "tcp", address).endpoint(80) == found
+
+
+@pytest.mark.parametrize("address", ["a:", "a:b", "a:0", "a:65536", "a:-1", "a:٣"])
+def test_addresses_that_are_none(address: str) -> None:
+    with pytest.raises(Unwell, match="is not HOST or HOST:PORT"):
+        endpoint(Device("d", "a", Category.SERVICE, "tcp", address), 80)
+
+
+def test_a_name_that_nobody_knows_is_unreachable(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(*_: Any, **__: Any) -> Any:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    for kind in ("icmp", "tcp", "http"):
+        seen = asyncio.run(look(service(kind, "db.nowhere:80")))
+        assert seen["device.answering"] == "no"
+        assert reason(seen["response.time"]) is Reason.UNREACHABLE
+        assert why(seen) == "the name db.nowhere is not known to the resolver"
+
+
+@pytest.mark.parametrize("kind", ["icmp", "tcp", "http", "process", "systemd", "postgresql", "mysql", "redis"])
+def test_whatever_is_read_is_in_the_catalogue_and_stays_the_same_columns(kind: str) -> None:
+    options: dict[str, dict[str, Any]] = {
+        "process": {"process": Process("x")}, "systemd": {"systemd": Systemd(("a", "b"))},
+        "postgresql": {"database": Database()}, "mysql": {"database": Database()},
+    }  # fmt: skip
+    own = options.get(kind, {})
+    device = service(kind, "127.0.0.1:1" if KINDS[kind].address else "", timeout_s=0.5, **own)
+    first, second = swept(probe_of(kind), device, 2)
+    assert first.series is second.series
+    assert first.series[0].quantity == "device.answering"
+    for reading in first.readings():
+        quantity = QUANTITIES[reading.series.quantity]
+        assert not isinstance(reading.value, str) or reading.value in quantity.states
+        assert not isinstance(reading.value, float) or not quantity.states
+
+
+# ---- what the server's sentence becomes ----
+
+
+@pytest.mark.parametrize(
+    ("message", "told"),
+    [
+        ('FATAL:  password authentication failed for user "bob"', "user or password wrong"),
+        ('FATAL:  role "bob" does not exist', "user or password wrong"),
+        ("fe_sendauth: no password supplied", "user or password wrong"),
+        ('FATAL:  no pg_hba.conf entry for host "10.0.0.9", user "bob", database "x", no encryption', "pg_hba.conf"),
+        ('FATAL:  database "bob" does not exist', "no database of that name"),
+        ("FATAL:  sorry, too many clients already", "no connection left"),
+        ("FATAL:  remaining connection slots are reserved for non-replication superuser connections", "no connection left"),
+        ("FATAL:  the database system is starting up", "starting up or shutting down"),
+        ("SSL error: certificate verify failed", "certificate not accepted"),
+        ("server does not support SSL, but SSL was required", "no TLS"),
+        ('致命错误:  用户 "bob" Password 认证失败', "the server's own log says why"),
+    ],
+)  # fmt: skip
+def test_a_refused_login_in_words_of_ours(message: str, told: str) -> None:
+    missing = postgresql.refused(f'connection to server at "10.0.0.7", port 5432 failed: {message}').missing
+    assert missing.reason is Reason.REFUSED
+    assert told in missing.detail
+    assert "bob" not in missing.detail
+
+
+# ---- what the inventory may say ----
+
+
+@pytest.mark.parametrize(
+    ("options", "field"),
+    [
+        (Http(path="login"), "path"),
+        (Http(status=(99,)), "status"),
+        (Database(verify=False), "verify"),
+        (Process("("), "matches"),
+        (Systemd(()), "units"),
+        (Systemd(("pg*",)), "units"),
+    ],
+)
+def test_options_that_contradict_themselves_are_told(options: Any, field: str) -> None:
+    assert [name for name, _ in options.check()] == [field]
+
+
+@pytest.mark.parametrize(
+    ("address", "well"),
+    [
+        ("a:80", True),
+        ("[fe80::1]:80", True),
+        ("10.0.0.7:1", True),
+        ("a", False),
+        ("fe80::1", False),
+        ("[fe80::1]", False),
+    ],
+)
+def test_a_tcp_probe_needs_a_port(address: str, *, well: bool) -> None:
+    assert [field for field, _ in service("tcp", address).check_kind()] == ([] if well else ["address"])
+
+
+@pytest.mark.parametrize(
+    "options", [Http(), Http(status=(200, 401)), Database(tls=True, verify=False), Process("a"), Systemd(("a.b",))]
+)
+def test_options_that_are_well(options: Any) -> None:
+    assert list(options.check()) == []
