@@ -22,6 +22,8 @@ def decode_bundle(data: Any, agent: str) -> Bundle:
         raise WireError(f"bundle.agent: it is for {bundle.agent!r}, and this agent is {agent!r}")
     if not 0 < bundle.interval_s < 86_400:  # noqa: PLR2004 -- a day
         raise WireError("bundle.interval_s: must lie between 0 and a day, in seconds")
+    for field, message in bundle.traps.check() if bundle.traps else ():
+        raise WireError(f"bundle.traps.{field}: {message}")
     seen: set[str] = set()
     for device in bundle.devices:
         _check(device, agent)
@@ -37,8 +39,8 @@ def _check(device: Device, agent: str) -> None:
         raise WireError(f"{where} belongs to agent {device.agent!r}; this agent speaks only of devices of {agent!r}")
     if not device.every_s > 0 or not device.timeout_s > 0 or device.retries < 0:
         raise WireError(f"{where}: every_s and timeout_s must be above 0, retries at least 0")
-    for field, message in device.snmp.check() if device.snmp else ():
-        raise WireError(f"{where}: snmp.{field}: {message}")
+    for options, field, message in device.check_options():
+        raise WireError(f"{where}: {options}.{field}: {message}")
 
 
 def _record(cls: Any, raw: Any, where: str) -> Any:

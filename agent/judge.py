@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from agent.event import EVENT, MOST_EVENTS, OVER
 from model.device import Category, Device
 from model.reading import Series, Sweep
 from model.verdict import Event, Key, Level, Standing, Verdict, Withdrawal
@@ -87,8 +88,11 @@ class Judge:
                 change.events.append(_verdict(key, now))
             if not (_calm(now) and (before is None or _calm(before))):
                 change.states[key] = None if _calm(now) else now
-        if sweep.values[0] == "yes":
-            for key in list(plan.absent):
+        for key in list(plan.absent):
+            if self._outlasts(key):
+                del plan.absent[key]
+                self._outlast(key, sweep.at, change)
+            elif sweep.values[0] == "yes":
                 plan.absent[key] += 1
                 if plan.absent[key] >= GONE_SWEEPS:
                     del plan.absent[key]
@@ -96,6 +100,24 @@ class Judge:
                         key, sweep.at, "the device no longer has it, or the rule no longer looks at it", change
                     )
         return change
+
+    def _outlasts(self, key: Key) -> bool:
+        """Whether its verdict stays when its column goes (an agent that starts has no column for events of before): an event
+        that was bad, unless it is one of too many."""
+        if not self._is_bad_event(key):
+            return False
+        return sum(other[0] == key[0] and self._is_bad_event(other) for other in self._states) <= MOST_EVENTS
+
+    def _is_bad_event(self, key: Key) -> bool:
+        state = self._states[key]
+        return state.evidence.quantity == EVENT and state.level is not Level.OK
+
+    def _outlast(self, key: Key, at: float, change: Change) -> None:
+        state, rule = self._states[key], self._rules.named(key[1])
+        now = evaluate(rule, state, OVER, at, self._mint, state.evidence.label) if rule else state
+        if now is not state:
+            self._states[key] = change.states[key] = now
+            change.events.append(_verdict(key, now))
 
     def _prepare(self, sweep: Sweep, category: Category) -> _Plan:
         """Find once which rules look at which columns; a rule sees an instance once, whatever a device may claim."""

@@ -10,23 +10,31 @@ import sys
 import threading
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from agent.bundle import keep_bundle, load_bundle
 from agent.config import AgentConfig, Places, read_config
 from agent.flow import Flow
 from agent.judge import Judge
-from agent.ports import Probe
+from agent.kinds import build_all
+from agent.ports import Means, Probe
 from agent.push import Pusher
 from agent.schedule import Schedule
 from agent.spool import Limits, Spool
+from agent.traps.events import Events
 from agent.uplink import Uplink
 from documents.secrets import Secrets
 from model.batch import Bundle, Document, Request
 from model.clock import Clock, SystemClock
+from model.device import Device
 from model.errors import WatchkeeperError
 from model.notify import notify, watchdog_s
 from model.plain import LogLines
+from model.reading import Sweep
 from rules.load import RuleSet, load_rules
+
+if TYPE_CHECKING:
+    from agent.traps.hear import Ear
 
 log = logging.getLogger("agent")
 
@@ -82,7 +90,9 @@ class Agent:
         judge = Judge(spool.states())
         self._pusher = Pusher(spool, uplink, clock, config.agent, take=self._take, heed=self._heed)
         self._flow = Flow(spool, judge, clock, self._pusher.wake)
-        self._schedule = Schedule(clock, self._flow.take, judge.settled)
+        self._schedule = Schedule(clock, self._swept, judge.settled)
+        self._events = Events()
+        self._ear: Ear | None = None
 
     async def run(self) -> None:
         """Work until told to stop, then put everything away."""
@@ -118,6 +128,8 @@ class Agent:
         well = True
         while not self._stopping.is_set():
             self._flow.beat()
+            if self._ear:
+                self._ear.beat()
             self._schedule.check_clock()
             if self._pusher.alive:
                 notify("WATCHDOG=1")
@@ -128,6 +140,8 @@ class Agent:
                 await asyncio.wait_for(self._stopping.wait(), every_s)
 
     async def _end(self) -> None:
+        if self._ear:
+            await self._ear.close()
         await self._schedule.stop()
         await self._flow.close()
         await asyncio.to_thread(self._pusher.stop, STOP_S)
@@ -169,28 +183,30 @@ class Agent:
             for kind, probe in old.items():
                 if self._probes.get(kind) is not probe:
                     await probe.close()
+            self._hear(share.bundle)
         log.info(
             "bundle %s in force: %d devices, %d rules",
             share.bundle.version, len(share.bundle.devices), len(share.rules.rules),
         )  # fmt: skip
 
+    def _swept(self, device: Device, sweep: Sweep) -> None:
+        self._flow.take(device, self._events.join(sweep))
+
+    def _hear(self, bundle: Bundle) -> None:
+        """Hear traps where the bundle says so."""
+        self._events.keep({device.device for device in bundle.devices})
+        if bundle.traps and self._ear is None:
+            from agent.traps.hear import Ear  # noqa: PLC0415 -- only where somebody wants it
+
+            self._ear = Ear(self._config.agent, self._clock, self._secrets, self._events, self._schedule.poll_now)
+        if self._ear:
+            self._ear.adopt(bundle.traps, bundle.devices)
+
     def _build(self, bundle: Bundle) -> dict[str, Probe]:
-        """The probes its devices need, those we have already kept; what no device needs is never imported."""
-        kinds = {device.probe for device in bundle.devices}
-        same = {kind: probe for kind, probe in self._probes.items() if kind in kinds}
-        if bundle.profiles != self._profiles:
-            same.pop("snmp", None)
-        self._profiles = bundle.profiles
-        if "host" in kinds and "host" not in same:
-            from agent.probes.host import HostProbe  # noqa: PLC0415 -- only where a device needs it
-
-            same["host"] = HostProbe(self._clock)
-        if "snmp" in kinds and "snmp" not in same:
-            from agent.probes.snmp import SnmpProbe  # noqa: PLC0415 -- the same
-            from agent.profiles import load_profiles  # noqa: PLC0415 -- the same
-
-            same["snmp"] = SnmpProbe(load_profiles(bundle.profiles), self._secrets, self._clock)
-        return same
+        """The probes its devices need, those we have already kept."""
+        relearn, self._profiles = bundle.profiles != self._profiles, bundle.profiles
+        means = Means(self._clock, self._secrets, bundle.profiles)
+        return build_all({device.probe for device in bundle.devices}, means, self._probes, relearn=relearn)
 
 
 def _understand(bundle: Bundle) -> Share:

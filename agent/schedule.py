@@ -12,7 +12,7 @@ import random
 import traceback
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from math import ceil, isfinite
+from math import ceil, inf, isfinite
 from typing import Any
 
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
@@ -30,6 +30,7 @@ AT_ONCE, SICK_AT_ONCE = 256, 64
 SPARED_ROUNDS = 1  # how many rounds in a row pass a dead device by
 GRACE_S = 1.0
 JUMP_S = 1.0
+AGAIN_S = 1.0  # between polls of a device out of turn
 _WORDS = (str, Missing)
 
 
@@ -57,6 +58,15 @@ class _Health:
     spared: int = 0
     faulty: bool = False
     poll: "asyncio.Task[None] | None" = None
+    woken_at: float = -inf
+    later: asyncio.TimerHandle | None = None
+
+    def stop(self) -> None:
+        """Let nothing more come of it."""
+        if self.later:
+            self.later.cancel()
+        if self.poll:
+            self.poll.cancel()
 
 
 class Schedule:
@@ -86,10 +96,9 @@ class Schedule:
         """Let no poll begin, and end those under way."""
         if self._jobs.running:
             self._jobs.shutdown(wait=False)
-        polls = [health.poll for health in self._health.values() if health.poll]
-        for poll in polls:
-            poll.cancel()
-        await asyncio.gather(*polls, return_exceptions=True)
+        for health in self._health.values():
+            health.stop()
+        await asyncio.gather(*(health.poll for health in self._health.values() if health.poll), return_exceptions=True)
 
     async def watch(self, devices: Iterable[Device], probes: Mapping[str, Probe]) -> None:
         """Read these devices by these probes from now on, new and altered ones at once."""
@@ -110,8 +119,8 @@ class Schedule:
     async def _drop(self, devices: Iterable[Device], probes: Mapping[str, Probe]) -> None:
         for device in devices:
             health = self._health.pop(device.device)
+            health.stop()
             if health.poll:
-                health.poll.cancel()
                 await asyncio.gather(health.poll, return_exceptions=True)
             if probe := probes.get(device.probe):
                 await probe.forget(device.device)
@@ -139,10 +148,22 @@ class Schedule:
         self._offset = offset
 
     def poll_now(self, name: str) -> None:
-        """Read a device out of turn; one that is not ours, or being read right now, is passed over."""
-        device = self._devices.get(name)
-        if device and self._health[name].poll is None:
+        """Read a device out of turn, if it is ours. One that is being read right now, or was out of turn within the last
+        second, is read once more a second later: what it is asked for may have happened since."""
+        device, health = self._devices.get(name), self._health.get(name)
+        if device is None or health is None or health.later:
+            return
+        now = self._clock.boot()
+        if health.poll is None and now - health.woken_at >= AGAIN_S:
+            health.woken_at = now
             self._begin(device)
+        else:
+            health.later = asyncio.get_running_loop().call_later(AGAIN_S, self._poll_again, name, health)
+
+    def _poll_again(self, name: str, health: _Health) -> None:
+        health.later = None
+        if self._health.get(name) is health:
+            self.poll_now(name)
 
     async def _round(self, names: Iterable[str]) -> None:
         for name in names:

@@ -25,7 +25,6 @@ _HOST = re.compile(r"(\[[0-9A-Fa-f:.%]+\]|[^\s/@:\[\]]+)(:(?P<port>\d{1,5}))?", 
 _PORTS = range(1, 65536)
 _DAY_MIN = 24 * 60
 _SOME = 12  # names worth listing in a hint
-_SNMP = "snmp"
 _BAD = [level for level in Level if level.bad]
 
 T = TypeVar("T")
@@ -146,17 +145,8 @@ def _device(file: _Checked, device: Device) -> Iterator[Problem]:
     if device.address and not _is_address(device.address):
         shown = re.sub(r"^(\w+://)?.*@", r"\1***@", device.address)  # a community may stand there by mistake
         yield file.wrong(device, "address", f"`{shown}` is neither `host` nor `host:port`")
-    if device.probe == _SNMP:
-        if not device.address:
-            yield file.wrong(
-                device, "address", f"`{device.device}` needs `address`, host or host:port, to be asked by SNMP"
-            )
-        if not device.snmp:
-            yield file.wrong(device, "snmp", f"`{device.device}` needs `snmp`: the version, and the name of its secret")
-    elif device.snmp:
-        yield file.wrong(
-            device, "snmp", f"`{device.device}` is read by `{device.probe}`, which does not speak SNMP; remove it"
-        )
+    for key, message in device.check_kind():
+        yield file.wrong(device, key, f"`{device.device}` {message}")
 
 
 def _is_address(text: str) -> bool:

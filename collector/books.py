@@ -9,6 +9,7 @@ from enum import StrEnum
 
 from channels.ports import Address
 from documents.scalars import ClockTime
+from model.batch import Traps
 from model.device import Device
 from model.verdict import Level
 
@@ -25,12 +26,13 @@ class Site:
 
 @dataclass(frozen=True, slots=True)
 class Agent:
-    """An agent and how often it must be heard. Its `owner` is told when it falls silent."""
+    """An agent and how often it must be heard. Its `owner` is told when it falls silent. `traps` is where it hears them."""
 
     agent: str
     interval_s: float = 15.0
     owner: str = ""
     location: str = ""
+    traps: Traps | None = None
 
 
 @dataclass(frozen=True, slots=True)

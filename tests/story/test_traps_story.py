@@ -1,0 +1,188 @@
+"""A trap that no poll can show, told as a story: it pages, it is over, nobody can tell, and only a person closes it. With
+real snmptrap, the agent's own rooms on a disk, and the collector's."""
+
+import asyncio
+import json
+import os
+import shutil
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import Self
+
+import pytest
+
+from agent.event import EVENT_S
+from agent.flow import Flow
+from agent.judge import Judge
+from agent.schedule import Schedule
+from agent.spool import Limits, Spool
+from agent.traps.events import Events
+from collector import actions
+from model.batch import Lane
+from model.device import Device
+from model.errors import Conflict
+from model.reading import Sweep
+from model.verdict import Level
+from rules.load import load_rules, shipped
+from tests.agent_room import columns, everything, items
+from tests.story.world import INVENTORY, World
+from tests.traps_room import MEMORY, MEMORY_OK, Room, ups
+
+pytestmark = pytest.mark.skipif(shutil.which("snmptrap") is None, reason="needs snmptrap on PATH (Debian: snmp)")
+
+BOARD = ups("board-1", "127.0.0.1")
+INVENTORY_WITH_BOARD = INVENTORY + (
+    "  - {device: board-1, agent: room-1, category: ups, probe: snmp, address: 127.0.0.1, owner: olga,\n"
+    "     snmp: {version: 2c, community: c}}\n"
+)
+
+
+class Silent:
+    """Reads a board whose polls show nothing of it."""
+
+    series = columns("board-1")
+
+    async def sweep(self, device: Device) -> Sweep:
+        return Sweep(device.device, self.now(), self.series, ("yes",))
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        self.now = now
+
+    async def forget(self, device: str) -> None:
+        pass
+
+    async def close(self) -> None:
+        pass
+
+
+class Agent:
+    """The way of a trap through an agent, from the socket to what is on its disk."""
+
+    def __init__(self, world: World, file: Path) -> None:
+        self.world, self.clock = world, world.clock
+        self.spool = Spool(file, Limits(), self.clock, "boot-1")
+        judge = Judge(self.spool.states())
+        self.flow = Flow(self.spool, judge, self.clock, lambda: None)
+        self.events = Events()
+        self.taken = 0
+        self.news = asyncio.Event()
+        self.schedule = Schedule(self.clock, self._swept, judge.settled)
+        self.room = Room(BOARD, clock=self.clock)
+        self.room.ear._events, self.room.ear._wake = self.events, self.schedule.poll_now
+
+    def _swept(self, device: Device, sweep: Sweep) -> None:
+        self.flow.take(device, self.events.join(sweep))
+        self.taken += 1
+        self.news.set()
+
+    async def __aenter__(self) -> Self:
+        self.flow.adopt(load_rules(shipped()), [BOARD])
+        await self.polled(lambda: self.schedule.watch([BOARD], {"snmp": Silent(self.clock.boot)}))
+        self.room.listen()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.room.close()
+        await self.schedule.stop()
+        await self.flow.close()
+        self.spool.close()
+
+    async def polled(self, cause: Callable[[], Awaitable[None]]) -> None:
+        """Until the poll that this causes is taken; then all that is new is pushed."""
+        seen = self.taken
+        await cause()
+        async with asyncio.timeout(20):
+            while self.taken == seen:
+                self.news.clear()
+                await self.news.wait()
+        for _ in range(5):  # and the poll is over
+            await asyncio.sleep(0)
+        self.push()
+
+    async def trap(self, oid: str, folder: Path) -> None:
+        environ = {**os.environ, "SNMP_PERSISTENT_DIR": str(folder), "MIBS": ""}
+        words = ["-v2c", "-cours", f"127.0.0.1:{self.room.port}", "", oid]
+        process = await asyncio.create_subprocess_exec("snmptrap", *words, env=environ)
+        assert await process.wait() == 0
+
+    async def later(self, seconds: float) -> None:
+        """Time passes, and the board is read in its turn."""
+        self.world.advance(seconds / 60)
+
+        async def turn() -> None:
+            self.schedule.poll_now("board-1")
+
+        await self.polled(turn)
+
+    async def stand(self) -> None:
+        """Tell the collector the whole set."""
+        self.flow._stood_at = None
+        self.flow.beat()
+        await asyncio.get_running_loop().run_in_executor(self.flow._disk, self.spool.flush)
+        self.push()
+
+    def push(self) -> None:
+        assert self.spool.flush()
+        batch = everything(self.spool, Lane.EVENTS)
+        push = {"protocol": 1, "agent": "room-1", "epoch": self.spool.epoch, "lane": "events", "items": items(batch)}
+        self.spool.settle(batch, batch.through)
+        self.world.deliver(json.dumps({**push, "sent_at": self.clock.wall()}).encode())
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    made = World(f"sqlite:///{tmp_path / 'collector.sqlite'}", inventory=INVENTORY_WITH_BOARD)
+    yield made
+    made.close()
+
+
+def test_an_event_pages_outlasts_its_agent_and_is_closed_by_hand_alone(world: World, tmp_path: Path) -> None:
+    async def first_life() -> None:
+        async with Agent(world, tmp_path / "spool.db") as agent:
+            world.advance(0.1)
+            await agent.polled(lambda: agent.trap(MEMORY, tmp_path))
+            assert seen(world) == [(Level.CRITICAL, True)]
+            assert [page[1:] for page in world.pages("page")] == [("day", "duty")]
+            with pytest.raises(Conflict):
+                world.act(actions.resolve, 1)
+            await agent.later(EVENT_S)
+            assert seen(world) == [(Level.UNKNOWN, True)]
+
+    async def second_life() -> None:
+        async with Agent(world, tmp_path / "spool.db") as agent:
+            for _ in range(6):
+                await agent.later(30)
+            await agent.stand()
+            assert seen(world) == [(Level.UNKNOWN, True)]
+            world.act(actions.resolve, 1)
+            assert seen(world) == [(Level.OK, False)]
+            await agent.later(30)
+            await agent.stand()
+            assert len(seen(world)) == 1, "it is not opened again"
+
+    asyncio.run(first_life())
+    asyncio.run(second_life())
+    assert world.happened() == ["opened", "unseen", "resolved"]
+
+
+def test_an_agent_that_died_in_its_minute_says_that_it_is_over(world: World, tmp_path: Path) -> None:
+    async def first_life() -> None:
+        async with Agent(world, tmp_path / "spool.db") as agent:
+            world.advance(0.1)
+            await agent.polled(lambda: agent.trap(MEMORY, tmp_path))
+            assert seen(world) == [(Level.CRITICAL, True)]
+
+    async def second_life() -> None:
+        async with Agent(world, tmp_path / "spool.db") as agent:
+            assert seen(world) == [(Level.UNKNOWN, True)], "or nobody could ever close it"
+            world.advance(0.1)
+            await agent.polled(lambda: agent.trap(MEMORY_OK, tmp_path))
+            await agent.later(90)
+            assert seen(world) == [(Level.OK, False)], "the device says itself that it is well"
+
+    asyncio.run(first_life())
+    asyncio.run(second_life())
+
+
+def seen(world: World) -> list[tuple[Level, bool]]:
+    return [(one.verdict, one.open) for one in world.incidents()]
