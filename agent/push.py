@@ -128,6 +128,10 @@ class Pusher:
         for lane in Lane:
             if lane not in self._greeted:
                 self._push(self._spool.batch(lane, 0, 0))
+                if (
+                    lane not in self._greeted
+                ):  # nothing is sent before: of an answer lost we would not know whose seqs it tells
+                    raise PushLater(f"it did not say what it has of {lane}")
         while not self._stopping:
             if self._deliver(Lane.EVENTS):
                 continue
