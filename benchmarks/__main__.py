@@ -6,7 +6,7 @@ import time
 
 from benchmarks.ground import machine
 
-NAMES = ("snmp_path", "pushes", "metrics_render", "rungs", "idle_agent", "page_latency")
+NAMES = ("snmp_path", "many_devices", "pushes", "metrics_render", "rungs", "idle_agent", "page_latency")
 
 
 def main() -> int:

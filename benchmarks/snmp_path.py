@@ -45,7 +45,7 @@ def main() -> None:
     rows: list[Row] = []
     best: list[float] = []
     try:
-        with scratch("snmp") as folder, _snmpd(folder) as port:
+        with scratch("snmp") as folder, snmpd(folder) as port:
             snmp = "version: 2c, community: public"
             address = f"{HOST}:{port}"
             devices = [
@@ -75,10 +75,10 @@ def _measure(what: str, home: Home, agent: Running, exporter: "Exporter", port: 
     ours, theirs, target = [], [], f"{HOST}:{port}"
     for _ in range(WINDOWS):
         with exporter.scraping(target, DEVICES):
-            polls, scrapes = _polls(home), exporter.scrapes
+            before, scrapes = polls(home), exporter.scrapes
             used, used_there = agent.cpu_s(), exporter.cpu_s()
             time.sleep(WINDOW_S)
-            ours.append(1e6 * (agent.cpu_s() - used) / (_polls(home) - polls))
+            ours.append(1e6 * (agent.cpu_s() - used) / (polls(home) - before))
             if exporter.scrapes > scrapes:
                 theirs.append(1e6 * (exporter.cpu_s() - used_there) / (exporter.scrapes - scrapes))
         if theirs:
@@ -87,7 +87,7 @@ def _measure(what: str, home: Home, agent: Running, exporter: "Exporter", port: 
     return Row(what, "us CPU/poll", median(ours), median(theirs) if theirs else None, who)
 
 
-def _polls(home: Home) -> int:
+def polls(home: Home) -> int:
     """How many sweeps the agent has put on its disk."""
     file = home.folder / AGENT / "spool.db"
     with contextlib.closing(sqlite3.connect(f"{file.as_uri()}?mode=ro", uri=True, timeout=5.0)) as db:
@@ -97,14 +97,14 @@ def _polls(home: Home) -> int:
 def _wait_for_polls(home: Home) -> None:
     until = time.monotonic() + 20
     with contextlib.suppress(sqlite3.Error, TypeError):
-        before = _polls(home)
-        while _polls(home) < before + DEVICES:
+        before = polls(home)
+        while polls(home) < before + DEVICES:
             assert time.monotonic() < until, (home.folder / AGENT / "log").read_text(encoding="utf-8")[-2000:]
             time.sleep(0.2)
 
 
 @contextlib.contextmanager
-def _snmpd(folder: Path) -> Iterator[int]:
+def snmpd(folder: Path) -> Iterator[int]:
     port = free_port(socket.SOCK_DGRAM)
     lines = [f"override {oid} {value[0]} {value[1]}\n" for oid, value in OBJECTS.items() if value]
     config = folder / "snmpd.conf"

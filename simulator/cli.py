@@ -57,3 +57,13 @@ def faults(directory: Path) -> None:
     now = standing(directory)
     for name, effect in FAULTS.items():
         click.echo(f"{'on ' if name in now else 'off'}  {name:<14} {effect}")
+
+
+@simulate.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--port", default=11700, show_default=True, help="The UDP port; 0 takes a free one.")
+def recording(file: Path, port: int) -> None:
+    """Answer SNMP v1, v2c (public) and v3 for a recording (.snmprec) until Ctrl-C."""
+    from simulator.recorded import run_recording
+
+    asyncio.run(run_recording(file, port, click.echo))

@@ -7,6 +7,7 @@ UPS: RFC 1628 (UPS-MIB). Sensors: Gude Expert Sensor Box 7213 (GUDEADS-ESB7213-M
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 from model.device import Category
 from simulator.room import DAMP, FULL_RUNTIME_S, HEAT, LOW_RUNTIME_S, POWER_CUT, Room
@@ -25,15 +26,18 @@ class Syntax(StrEnum):
     TICKS = "TimeTicks"
     TEXT = "OctetString"
     OID = "ObjectIdentifier"
+    ADDRESS = "IpAddress"
+    OPAQUE = "Opaque"
+    BIG = "Counter64"
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One object instance; its value in the object's own unit."""
+    """One object instance; its value in the object's own unit, computed from the Room it stands in."""
 
     oid: Oid
     syntax: Syntax
-    value: Callable[[Room], int | str]
+    value: Callable[[Any], int | str | bytes]
 
 
 @dataclass(frozen=True, slots=True)

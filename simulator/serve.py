@@ -27,7 +27,7 @@ async def run_room(directory: Path, port_base: int, pace: float, seed: int, say:
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     with ExitStack() as held:
-        sockets = [held.enter_context(_bind(port_base and port_base + place)) for place in range(len(DEVICES))]
+        sockets = [held.enter_context(bind(port_base and port_base + place)) for place in range(len(DEVICES))]
         live = held.enter_context(LiveRoom(directory, SystemClock(), pace, seed))
         for device, listening in zip(DEVICES, sockets, strict=True):
             held.callback(Agent(device, live, listening).close)
@@ -49,14 +49,15 @@ async def _watch(live: LiveRoom, stop: asyncio.Event, say: Callable[[str], None]
             live.look()
 
 
-def _bind(port: int) -> socket.socket:
+def bind(port: int) -> socket.socket:
+    """A UDP socket on loopback; 0 takes any free port. Raises WatchkeeperError where the port is taken."""
     listening = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     try:
         listening.bind((HOST, port))
     except OSError as error:
         listening.close()
         raise WatchkeeperError(
-            f"{HOST}:{port}: {error.strerror}; stop what listens there, or choose another --port-base"
+            f"{HOST}:{port}: {error.strerror}; stop what listens there, or choose another --port-base or --port"
         ) from None
     return listening
 

@@ -3,8 +3,8 @@
 import socket
 import time
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
 
 from pysnmp.carrier.asyncio.dgram.udp import DOMAIN_NAME, UdpTransport  # type: ignore[import-untyped]
 from pysnmp.entity import config  # type: ignore[import-untyped]
@@ -15,7 +15,6 @@ from pysnmp.proto import rfc1902, rfc1905  # type: ignore[import-untyped]
 from pysnmp.proto.api import v2c  # type: ignore[import-untyped]
 
 from simulator.devices import COMMUNITY, Oid, Row, SimulatedDevice, Syntax
-from simulator.live import LiveRoom
 
 V3_USER, V3_AUTH_PASSWORD, V3_PRIV_PASSWORD = "ops", "authpass12", "privpass12"
 """The one v3 user of every device: authPriv only, SHA-256 and AES-128."""
@@ -30,10 +29,26 @@ _TYPES = {
     Syntax.TICKS: rfc1902.TimeTicks,
     Syntax.TEXT: rfc1902.OctetString,
     Syntax.OID: rfc1902.ObjectIdentifier,
+    Syntax.ADDRESS: rfc1902.IpAddress,
+    Syntax.OPAQUE: rfc1902.Opaque,
+    Syntax.BIG: rfc1902.Counter64,
 }
 
 Asked = list[tuple[Oid, Row | None]]
 """What an answer names, and the object there; None is the exception that PDU has for a hole or the end."""
+
+
+class Surroundings(Protocol):
+    """What a device stands in: the simulated room, or a recording's stillness."""
+
+    def look(self) -> Any:
+        """Its state now, as the rows' values are computed from it."""
+
+    def stands(self, fault: str) -> bool:
+        """Whether that fault is switched on."""
+
+    def gave(self, device: str, values: Mapping[str, Any]) -> None:
+        """Note what a device answered."""
 
 
 class View:
@@ -91,7 +106,7 @@ class _Responder(CommandResponderBase):  # type: ignore[misc]  # pysnmp ships no
         rfc1905.GetBulkRequestPDU.tagSet,
     )
 
-    def __init__(self, engine: Any, device: SimulatedDevice, live: LiveRoom) -> None:
+    def __init__(self, engine: Any, device: SimulatedDevice, live: Surroundings) -> None:
         super().__init__(engine, SnmpContext(engine))
         self._device, self._live, self._view = device, live, View(device.rows)
 
@@ -119,7 +134,7 @@ class _Responder(CommandResponderBase):  # type: ignore[misc]  # pysnmp ships no
 class Agent:
     """A device answering on a bound socket, from the moment it is built (in a running event loop) until `close`."""
 
-    def __init__(self, device: SimulatedDevice, live: LiveRoom, listening: socket.socket) -> None:
+    def __init__(self, device: SimulatedDevice, live: Surroundings, listening: socket.socket) -> None:
         self._engine = _engine(device.name)
         _let_in(self._engine)
         _Responder(self._engine, device, live)

@@ -32,6 +32,8 @@ class Door(click.Command):
 DOORS = {
     "init": Door("watchkeeper.init:init", "Write the starter files into a folder."),
     "probe": Door("agent.probe_cli:probe", "Read this host or a device once; needs no configuration."),
+    "profile": Door("agent.profile_cli:profile", "Teach it a device it does not know: draft, check, record."),
+    "discover": Door("agent.discover_cli:discover", "Find the devices of a network, and write their inventory."),
     "agent": Door("agent.cli:agent", "Read devices, judge, push to the collector."),
     "collector": Door("collector.cli:collector", "Keep incidents, climb the ladder, page people.", "collector"),
     "rules": Door("rules.cli:rules", "Check and try the YAML rules."),

@@ -3,17 +3,32 @@
 import asyncio
 import json
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
-from agent import probe_cli
+from agent import kinds, probe_cli
+from agent.ports import Means
 from agent.probe_cli import lines, read, table
-from agent.target import Target, mask, parse_target
+from agent.target import mask, parse_target, parse_targets
 from documents.secrets import Secrets
 from model.clock import FakeClock
-from model.device import Device, Snmp, SnmpAuth, SnmpEngine, SnmpPriv, SnmpVersion
+from model.device import (
+    OPTIONS,
+    Database,
+    Device,
+    Http,
+    Ipmi,
+    Modbus,
+    Nut,
+    Snmp,
+    SnmpAuth,
+    SnmpEngine,
+    SnmpPriv,
+    SnmpVersion,
+)
 from model.reading import Missing, Reason, Series, Sweep, Value
 from watchkeeper.cli import door
 
@@ -44,8 +59,7 @@ HOST = parse_target("host")
 
 def sweep_of(*answers: Iterable[Value]) -> tuple[Sweep, Scripted]:
     probe = Scripted(*answers)
-    (sweep,) = asyncio.run(read([HOST], lambda _: probe, settle_s=0))
-    return sweep, probe
+    return asyncio.run(read(HOST, probe, asyncio.Semaphore(), settle_s=0)), probe
 
 
 # ---- targets ----
@@ -64,7 +78,7 @@ def test_a_community_in_the_url_is_handed_on_as_a_secret() -> None:
     ("url", "address", "snmp"),
     [
         ("snmp://ups.example?community=room", "ups.example:161", Snmp(community="room")),
-        ("snmp://c@[::1]:99?version=1", "[::1]:99", Snmp(SnmpVersion.V1, "probe-target")),
+        ("snmp://c@[::1]:99?version=1", "[::1]:99", Snmp(SnmpVersion.V1, "probe-target-N")),
         ("snmp://ops@h?version=3&engine=pysnmp", "h:161", Snmp(SnmpVersion.V3, user="ops", engine=SnmpEngine.PYSNMP)),
         (
             "snmp://ops@h?auth=sha-256&auth_secret=a&priv=AES&priv_secret=p",
@@ -75,6 +89,9 @@ def test_a_community_in_the_url_is_handed_on_as_a_secret() -> None:
 )
 def test_versions_users_and_names_of_secrets(url: str, address: str, snmp: Snmp) -> None:
     device = parse_target(url, "ups-mib").device
+    assert device.snmp is not None
+    if device.snmp.community.startswith("probe-target-"):  # every community of a URL gets a name of its own
+        device = replace(device, snmp=replace(device.snmp, community="probe-target-N"))
     assert (device.address, device.snmp, device.profile, device.probe) == (address, snmp, "ups-mib", "snmp")
 
 
@@ -82,7 +99,13 @@ def test_versions_users_and_names_of_secrets(url: str, address: str, snmp: Snmp)
     ("url", "said"),
     [
         ("hunter2@host", "write `host`"),
-        ("https://hunter2@h", "write `host`"),
+        ("https://hunter2@h", "takes nothing before an `@`"),
+        ("ftp://hunter2@h", "write `host`"),
+        ("ipmi://u@h", "needs `password`"),
+        ("ipmi://u@h?password=a&cipher=hunter2", "`cipher` is a whole number"),
+        ("modbus://h?unit=300", "between 0 and 255"),
+        ("icmp://h?x=hunter2", "takes nothing behind"),
+        ("nut://h", "needs `ups`"),
         ("snmp://hunter2@h:99999", "not a URL"),
         ("snmp://hunter2@[::1", "not a URL"),
         ("snmp://hunter2@", "write `host`"),
@@ -117,10 +140,9 @@ def test_the_mistakes_of_a_profile_to_be_tried_are_told_before_anything_is_asked
 # ---- reading ----
 
 
-def test_what_needs_a_second_sample_gets_it_and_the_session_is_closed() -> None:
+def test_what_needs_a_second_sample_gets_it() -> None:
     sweep, probe = sweep_of(WARMING, HEALTHY)
     assert sweep.values == HEALTHY
-    assert probe.closed
     sweep, probe = sweep_of(HEALTHY, WARMING)
     assert (sweep.values, len(probe.answers)) == (HEALTHY, 1)
 
@@ -129,9 +151,9 @@ def test_a_json_line_has_the_value_with_its_unit_and_the_time_it_was_read() -> N
     """`at` was 990 s after boot; the fake clock stands at 1,000 s."""
     sweep, _ = sweep_of(HEALTHY)
     answering, cpu, disk = map(json.loads, lines(HOST, sweep, FakeClock(now=1_800_000_010.0)))
-    assert answering["state"] == "yes"
+    assert (answering["state"], answering["level"]) == ("yes", "ok")
     assert cpu == {
-        "name": "host", "target": "host", "quantity": "cpu.usage", "instance": "", "label": "", "value": 12.345,
+        "name": "host", "target": "host", "profile": "", "vendor": "", "category": "server", "quantity": "cpu.usage", "instance": "", "label": "", "value": 12.345,
         "unit": "%", "oid": "x.1", "at": "2027-01-15T08:00:00+00:00",
     }  # fmt: skip
     assert (disk["instance"], disk["label"], disk["value"]) == ("/", "system", 1.5e9)
@@ -159,11 +181,63 @@ def test_the_table_is_for_people() -> None:
 def test_a_device_that_does_not_answer_is_exit_code_1(
     answering: str, code: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def scripted(target: Target, *_: object) -> Scripted:
-        return Scripted((answering if "bad" in target.masked else "yes", 1.0, 1.0))
+    def scripted(kind: str, _: Means) -> Scripted:
+        return Scripted((answering if kind == "snmp" else "yes", 1.0, 1.0))
 
-    monkeypatch.setattr(probe_cli, "build", scripted)
+    monkeypatch.setattr(kinds, "build", scripted)
     done = CliRunner().invoke(probe_cli.probe, ["host", "snmp://hunter2@bad", "--format", "jsonl"])
     assert done.exit_code == code
     assert [json.loads(line)["target"] for line in done.output.splitlines()] == ["host"] * 3 + ["snmp://***@bad"] * 3
     assert "hunter2" not in done.output
+
+
+def test_many_targets_stand_in_a_file_with_their_names() -> None:
+    found = list(parse_targets(["# UPSes", "", "ups-1 snmp://a@10.0.0.1", "ups-2  snmp://b@10.0.0.1"], "room.txt"))
+    assert [(target.device.device, target.device.address) for target in found] == [
+        ("ups-1", "10.0.0.1:161"), ("ups-2", "10.0.0.1:161"),
+    ]  # fmt: skip
+    together = {key: text for target in found for key, text in target.environ.items()}
+    communities = [
+        Secrets(None, together).get(target.device.snmp.community).reveal() for target in found if target.device.snmp
+    ]
+    assert communities == ["a", "b"]  # on one address, two devices
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("snmp://hunter2@h", "room.txt:2: write NAME and URL"),
+        ("one snmp://hunter2@h", "room.txt:2: `one` is also in line 1"),
+        ("two ftp://hunter2@h", "room.txt:2: ftp://***@h: write `host`"),
+    ],
+)
+def test_a_wrong_line_is_named_and_its_secret_not_repeated(line: str, said: str) -> None:
+    with pytest.raises(ValueError, match=r"room\.txt:2") as caught:
+        list(parse_targets(["one snmp://hunter1@h", line], "room.txt"))
+    assert said in str(caught.value)
+    assert "hunter" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "kind", "address", "says"),
+    [
+        ("ipmi://ops@bmc?password=bmc-1", "ipmi", "bmc:623", Ipmi("ops", "bmc-1")),
+        ("modbus://10.0.0.5?unit=7", "modbus", "10.0.0.5:502", Modbus(7)),
+        ("nut://eaton@nas", "nut", "nas:3493", Nut("eaton")),
+        ("icmp://10.0.0.5", "icmp", "10.0.0.5", None),
+        ("tcp://[::1]:25", "tcp", "[::1]:25", None),
+        ("https://h/login?a=b", "http", "h:443", Http(path="/login?a=b")),
+        ("http://h:8080", "http", "h:8080", Http(tls=False)),
+        (
+            "postgresql://w@db/shop?password=db-1&tls=yes",
+            "postgresql",
+            "db:5432",
+            Database("w", "db-1", "shop", tls=True),
+        ),
+    ],
+)
+def test_every_kind_of_device_has_its_url(url: str, kind: str, address: str, says: object) -> None:
+    device = parse_target(url).device
+    assert (device.probe, device.address) == (kind, address)
+    options = [getattr(device, name) for name in OPTIONS if getattr(device, name) is not None]
+    assert options == ([] if says is None else [says])
