@@ -3,12 +3,12 @@ changes of state into events. Knows no clock and no disk: times are those of the
 
 import uuid
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from agent.event import EVENT, MOST_EVENTS, OVER
 from model.device import Category, Device
-from model.reading import Series, Sweep
+from model.reading import Missing, Series, Sweep
 from model.verdict import Event, Key, Level, Standing, Verdict, Withdrawal
 from rules.evaluate import CALM, State, evaluate
 from rules.language import Rule
@@ -19,6 +19,11 @@ GONE_SWEEPS = 3
 just started, or an agent, may see only part of it at first."""
 
 ANSWERING = "device.answering"
+
+LONGEST_REASON = 200
+
+EXPLAINED = frozenset({ANSWERING, "service.state"})
+"""Quantities whose bad word says nothing of its cause; the missing readings beside it do."""
 
 
 class Change(NamedTuple):
@@ -74,6 +79,8 @@ class Judge:
             state = slot.state
             now = evaluate(slot.rule, state, values[slot.index], at, mint, slot.label)
             if now is not state:
+                if now.evidence.quantity in EXPLAINED and now.level.bad:
+                    now = _explained(now, sweep)
                 slot.state = now
                 changed.append((slot.key, state, now))
         if not (changed or plan.absent):
@@ -180,6 +187,12 @@ class Judge:
 def _calm(state: State) -> bool:
     """Whether forgetting the state makes no difference."""
     return state.level is Level.OK and state.latches is CALM
+
+
+def _explained(state: State, sweep: Sweep) -> State:
+    """The same with the reason that the probe gave for what it could not read."""
+    why = next((value.detail for value in sweep.values if isinstance(value, Missing) and value.detail), "")
+    return replace(state, evidence=replace(state.evidence, says=why[:LONGEST_REASON])) if why else state
 
 
 def _pending(state: State | None, *, everything: bool) -> bool:

@@ -93,6 +93,8 @@ def _lines(telling: Telling, orders: Orders, say: Translate) -> list[str]:
     incident, rung = telling.incident, telling.rung
     rule = orders.rules.named(incident.rule)
     lines = [_what(telling, say), _when(telling, orders, say)]
+    if incident.evidence.says:
+        lines.insert(1, say("Reason: {says}").format(says=incident.evidence.says))
     if rung and rung.say:
         lines.append(say("To do: {what}").format(what=say(rung.say)))
     if rung and rung.vendor_contact:

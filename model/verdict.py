@@ -34,6 +34,7 @@ class Evidence:
     label: str = ""  # what people call the instance: "/var", "phase 2"
     first_value: Value | None = None  # the first bad reading, before the rule's `for` had passed
     first_at: float | None = None  # its time, on the clock of `Verdict.at`
+    says: str = ""  # why, in the probe's words, where a device or service is found silent or down
 
 
 @dataclass(frozen=True, slots=True)

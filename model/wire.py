@@ -72,6 +72,8 @@ def encode_evidence(evidence: Evidence, now: float) -> Json:
         out["expects"] = evidence.expects
     if evidence.label:
         out["label"] = evidence.label
+    if evidence.says:
+        out["says"] = evidence.says
     if evidence.first_value is not None and evidence.first_at is not None:
         out["first_value"] = _encode_value(evidence.first_value)
         out["first_age_s"] = _age(now, evidence.first_at)
@@ -223,6 +225,7 @@ def decode_evidence(raw: Json, received_at: float, where: str = "") -> Evidence:
         label=_text(raw, "label", where, NAME_LIMIT) if "label" in raw else "",
         first_value=_decode_value(raw["first_value"], where + "first_value") if first else None,
         first_at=received_at - _age_of(raw, "first_age_s", where) if first else None,
+        says=_text(raw, "says", where, TEXT_LIMIT) if "says" in raw else "",
     )
 
 

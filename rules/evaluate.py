@@ -211,6 +211,7 @@ def encode_state(state: State) -> dict[str, Any]:
             "value": _encode_value(evidence.value),
             "expects": evidence.expects,
             "label": evidence.label,
+            "says": evidence.says,
             "first": None if evidence.first_at is None else [evidence.first_at, _encode_value(evidence.first_value)],
         },
         "latches": {
@@ -242,7 +243,7 @@ def decode_state(raw: Mapping[str, Any]) -> State:
             str(raw["id"]),
             Evidence(
                 evidence["quantity"], _decode_value(evidence["value"]), evidence["expects"], evidence["label"],
-                first and first.value, first and first.at,
+                first and first.value, first and first.at, evidence.get("says", ""),
             ),
             CALM if latches == CALM else latches,
         )  # fmt: skip

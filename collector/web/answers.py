@@ -247,7 +247,7 @@ def _incident(climb: Climb, orders: Orders, now: float) -> dict[str, object]:
         "next": _rung(upcoming, one.round, one.device, orders, now) if upcoming else None,
         "next_in_s": max(0.0, upcoming.due_at - now) if upcoming else None,
         "quantity": one.evidence.quantity, "value": None if isinstance(value, Missing) else value,
-        "expects": one.evidence.expects, "told": [_notice(notice) for notice in climb.notices],
+        "expects": one.evidence.expects, "says": one.evidence.says, "told": [_notice(notice) for notice in climb.notices],
     }  # fmt: skip
 
 

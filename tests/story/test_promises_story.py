@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 import sqlalchemy as sa
@@ -12,7 +13,7 @@ from collector.apply import BEHIND_MOST_S, BEHIND_S
 from collector.journal import Waiting
 from collector.store.schema import metadata, rung
 from model.errors import Conflict, StoreError, StoreFull
-from model.verdict import Level, Withdrawal
+from model.verdict import Evidence, Level, Withdrawal
 from model.wire import decode_push
 from tests.story.world import INVENTORY, World
 
@@ -364,3 +365,13 @@ def test_the_store_s_trouble_while_a_rung_is_decided_decides_nothing(
         assert connection.execute(sa.select(metadata.tables["outbox"])).all() == []
     world.beat()
     assert [one.rung for one in world.told] == ["duty"]
+
+
+def test_whoever_is_woken_reads_why_the_service_is_down(world: World) -> None:
+    down = replace(
+        world.verdict(Level.CRITICAL, rule="service.down"),
+        evidence=Evidence("service.state", "down", "is down", says="connection refused: nothing listens on port 5432"),
+    )
+    world.push(down)
+    (told,) = world.told
+    assert "原因：connection refused: nothing listens on port 5432" in told.message.text

@@ -226,3 +226,27 @@ def test_an_instance_of_a_series_is_part_of_what_is_judged() -> None:
     assert [(event.instance, event.evidence.label) for event in change.events if isinstance(event, Verdict)] == [
         ("0", "rack 0"), ("2", "rack 2"),
     ]  # fmt: skip
+
+
+def test_a_silent_device_or_a_service_that_is_down_says_why() -> None:
+    """The probe's own words for what it could not read beside it: what a person woken at night asks first."""
+    one = judge()
+    seen(one, 0, GONE, GONE, answering="no")
+    change = seen(one, 60, GONE, GONE, answering="no")
+    (silent,) = (event for event in change.events if isinstance(event, Verdict) and event.level.bad)
+    assert (silent.evidence.quantity, silent.evidence.says) == ("device.answering", "no answer")
+    assert seen(one, 90, GONE, GONE, answering="no") is NOTHING
+    again = Judge(
+        {key: decode_state(json.loads(json.dumps(encode_state(state)))) for key, state in one.states().items()}
+    )
+    assert next(verdict for verdict in again.standing(60).verdicts if verdict.level.bad).evidence.says == "no answer"
+
+
+def test_what_speaks_for_itself_gets_no_reason() -> None:
+    one = judge()
+    (hot,) = (
+        event
+        for event in seen(one, 0, ambient=31.0, supply=GONE).events
+        if isinstance(event, Verdict) and event.level.bad
+    )
+    assert hot.evidence.says == ""
