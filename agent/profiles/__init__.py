@@ -6,16 +6,15 @@ device is recognised by it.
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
 from agent.profiles.recognise import NOBODY, Rank, answered, rank
-from agent.profiles.scalars import Oid, scalars
-from agent.profiles.shape import Match, Profile, Speaks, Verified
-from documents.bind import LONE, NONE, Bound, try_load
+from agent.profiles.scalars import scalars
+from agent.profiles.shape import Head, Profile
+from documents.bind import Bound, try_load
 from model.batch import Document
-from model.device import Category
 from model.errors import ConfigError, Problem
 
 __all__ = ["Profile", "Profiles", "load_profiles", "shipped"]
@@ -28,25 +27,11 @@ _ANY_ROOT = "0.0"
 """What a base profile is read with to find its mistakes, when nobody's root is asked for."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Head:
-    """A profile but for its readings: what a device is recognised by."""
-
-    profile: str
-    vendor: str
-    category: Category
-    verified: tuple[Verified, ...] = field(metadata=NONE)
-    speaks: Speaks = Speaks.SNMP
-    root: Oid | None = None
-    match: tuple[Match, ...] = ()
-    extends: tuple[str, ...] = field(default=(), metadata=LONE)
-
-
 class Profiles:
     """Every profile by its name, those that extend another filled up; each of `documents` is read when it is first asked for.
     A base, which waits for the root of those that extend it, is none of them."""
 
-    def __init__(self, documents: Mapping[str, Document], heads: Mapping[str, Head | Profile]) -> None:
+    def __init__(self, documents: Mapping[str, Document], heads: Mapping[str, Head]) -> None:
         self._documents = documents
         self._heads = dict(sorted(heads.items()))
         self._full: dict[str, Profile] = {}
@@ -126,7 +111,7 @@ def load_profiles(documents: Iterable[Document] = ()) -> Profiles:
     Raises ConfigError with every problem of every document."""
     problems: list[Problem] = []
     texts: dict[str, Document] = {}
-    heads: dict[str, Head | Profile] = {}
+    heads: dict[str, Head] = {}
     for document in shipped():
         text, _, _ = document.text.partition(READINGS)
         head = bind(Document(document.name, text), Head)

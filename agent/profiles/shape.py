@@ -38,19 +38,23 @@ class Speaks(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Where:
-    """A condition: what stands at `oid` is one of `is`, or the pattern `matches` is found in its text."""
+    """A condition: what stands at `oid` is one of `is`, or the pattern `matches` is found in its text; or it is none of `is_not`,
+    which also holds where nothing stands there."""
 
     oid: Ref
     is_: tuple[Marker, ...] = field(default=(), metadata=LONE)
+    is_not: tuple[Marker, ...] = field(default=(), metadata=LONE)
     matches: Pattern | None = None
 
     def check(self) -> Iterator[tuple[str, str]]:
         """Yield (field, what is wrong)."""
-        if bool(self.is_) == bool(self.matches):
-            yield "", "a condition needs either `is` or `matches`"
+        if sum(map(bool, (self.is_, self.is_not, self.matches))) != 1:
+            yield "", "a condition needs one of `is`, `is_not` and `matches`"
 
     def holds(self, text: str | None) -> bool:
-        """Whether it holds of that text; nothing holds of what is not there."""
+        """Whether it holds of that text; None is what is not there."""
+        if self.is_not:
+            return text not in self.is_not
         if text is None:
             return False
         return bool(self.matches.search(text)) if self.matches else text in self.is_
@@ -245,9 +249,10 @@ class Verified:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Profile:
-    """A family of devices. `extends` names profiles whose readings are taken over, but for the quantities named here (or in
-    one named before); where they say `ROOT`, this profile's `root` is meant. `verified` is `none` where no device or recording has shown it right."""
+class Head:
+    """A family of devices, but for what is read of it. `extends` names profiles whose readings are taken over, but for the
+    quantities named here (or in one named before); where they say `ROOT`, this profile's `root` is meant. `verified` is `none`
+    where no device or recording has shown it right."""
 
     profile: str
     vendor: str
@@ -255,9 +260,15 @@ class Profile:
     verified: tuple[Verified, ...] = field(metadata=NONE)
     speaks: Speaks = Speaks.SNMP
     root: Oid | None = None
-    readings: tuple[Wanted, ...] = ()
     match: tuple[Match, ...] = ()
     extends: tuple[str, ...] = field(default=(), metadata=LONE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Profile(Head):
+    """A family of devices, and what is read of it."""
+
+    readings: tuple[Wanted, ...] = ()
     quirks: tuple[Quirk, ...] = ()
 
     def check(self) -> Iterator[tuple[str, str]]:

@@ -134,6 +134,17 @@ def test_a_switch_outside_the_table_counts_for_all_its_rows() -> None:
     switched(profile, f"{C}.4", "4")
 
 
+def test_a_switch_that_older_firmware_lacks_is_taken_as_not_turned() -> None:
+    profile = f"""readings:
+  - quantity: temperature.ambient
+    any_of:
+      - {{oid: {C}.0, raw_unit: 1 °C, only_if: [{{oid: {UNIT}.0, is_not: [2]}}], source: X}}
+      - {{oid: {C}.0, raw_unit: 1 °F, only_if: [{{oid: {UNIT}.0, is: [2]}}], source: X}}
+"""
+    switched(profile, f"{C}.0", "")
+    assert read(profile, {f"{C}.0": 21}) == {("temperature.ambient", "", ""): 21.0}
+
+
 def switched(profile: str, place: str, instance: str) -> None:
     box = Box(profile, {place: 23, f"{UNIT}.0": 1})
     assert box.read() == {("temperature.ambient", instance, ""): 23.0}
@@ -342,7 +353,7 @@ def test_a_device_is_known_by_what_a_table_of_its_maker_says() -> None:
 @pytest.mark.parametrize(
     ("reading", "says"),
     [
-        (f"{{quantity: battery.charge, oid: {C}, raw_unit: 1 %, source: X, where: [{{oid: {C}}}]}}", "either `is` or `matches`"),
+        (f"{{quantity: battery.charge, oid: {C}, raw_unit: 1 %, source: X, where: [{{oid: {C}}}]}}", "needs one of `is`, `is_not` and `matches`"),
         (f"{{quantity: battery.charge, oid: {C}, raw_unit: 1 %, source: X, where: [{{oid: index, is: 1}}]}}", "inside `each`"),
         (f"{{quantity: battery.charge, oid: {C}, raw_unit: 1 %, source: X, extract: x}}", "exactly one group"),
         (f"{{quantity: battery.charge, oid: {C}, raw_unit: 1 %, source: X, signed: 12}}", "is 8, 16, 32 or 64"),

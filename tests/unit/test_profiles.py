@@ -6,8 +6,9 @@ from collections.abc import Mapping
 
 import pytest
 
-from agent.profiles import READINGS, Head, Profile, bind, is_base, load_profiles, shipped
+from agent.profiles import READINGS, Profile, bind, is_base, load_profiles, shipped
 from agent.profiles.scalars import raw_unit
+from agent.profiles.shape import Head
 from model.batch import Document
 from model.errors import ConfigError
 from model.quantity import QUANTITIES, Sort
