@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from agent.ports import Means
 from agent.probes.snmp_engine import PORT, EngineBroken, Login, NoAnswer, Session, ask, resolve
-from agent.probes.snmp_plan import Plan, Reach, bare_plan, recognise, replan
+from agent.probes.snmp_plan import Known, Plan, Reach, bare_plan, recognise, replan
 from agent.profiles import Profile, Profiles, load_profiles
 from agent.profiles.decode import Raw, decode, idle
 from documents.secrets import Secrets
@@ -36,7 +36,7 @@ class _Held:
     plan: Plan
     requests: tuple[tuple[str, ...], ...]
     session: Session | None = None
-    profile: Profile | None = None
+    known: Known = (None, "")
     renew_at: float | None = None
     holes: frozenset[str] = frozenset()
     spoilt: frozenset[str] = frozenset()
@@ -91,7 +91,7 @@ class SnmpProbe:
     def profile_of(self, device: str) -> Profile | None:
         """See `ByProfile.profile_of`."""
         held = self._held.get(device)
-        return held.profile if held else None
+        return held.known[0] if held else None
 
     async def forget(self, device: str) -> None:
         """See `Probe.forget`."""
@@ -160,11 +160,10 @@ class SnmpProbe:
     async def _learn(self, held: _Held, session: Session) -> None:
         """Find the device's profile and what it has of it. Raises NoAnswer."""
         reach = Reach(session, held.device, held.version)
-        profile, described = await recognise(reach, self._profiles)
+        held.known = profile, described = await recognise(reach, self._profiles, held.known)
         if profile is None and not held.puzzled:
             held.puzzled = True
             _log.warning("%s at %s: no profile fits %s", held.device.device, _shown(held.device), described)
-        held.profile = profile
         now = self._clock.boot()
         held.plan = await replan(reach, profile, held.plan, now)
         held.requests = held.plan.layout.chunks

@@ -130,8 +130,13 @@ def bare_plan(device: Device) -> Plan:
     )
 
 
-async def recognise(reach: Reach, profiles: Profiles) -> tuple[Profile | None, str]:
-    """Find the device's profile, and words that describe it for a log. Raises NoAnswer."""
+Known = tuple[Profile | None, str]
+"""A device's profile, and words that describe the device for a log."""
+
+
+async def recognise(reach: Reach, profiles: Profiles, known: Known = (None, "")) -> Known:
+    """Find the device's profile. A device that says the same of itself as when it was `known` is asked nothing more: of makers
+    that answer with a generic sysObjectID there are many questions. Raises NoAnswer."""
     named = reach.device.profile
     if named != "auto":
         return profiles.get(named), f"the name `{named}`"
@@ -139,10 +144,11 @@ async def recognise(reach: Reach, profiles: Profiles) -> tuple[Profile | None, s
     if not system and reach.spoilt:
         raise reach.nothing()
     sys_object_id, sys_descr = said(system.get(SYS_OBJECT_ID, "")), said(system.get(SYS_DESCR, ""))
+    described = f"sysObjectID `{sys_object_id[:LONGEST_LABEL]}`, sysDescr `{sys_descr[:LONGEST_LABEL]}`"
+    if known[0] is not None and known[1] == described:
+        return known
     answers = await reach.says(profiles.questions(sys_object_id, sys_descr))
-    return profiles.pick(sys_object_id, sys_descr, answers), (
-        f"sysObjectID `{sys_object_id[:LONGEST_LABEL]}`, sysDescr `{sys_descr[:LONGEST_LABEL]}`"
-    )
+    return profiles.pick(sys_object_id, sys_descr, answers), described
 
 
 async def replan(reach: Reach, profile: Profile | None, before: Plan, now: float) -> Plan:

@@ -372,3 +372,17 @@ def test_a_session_that_cannot_be_opened_says_why(snmp: Snmp | None, reason: Rea
         asyncio.run(open_session(device, Secrets(environ={})))
     assert caught.value.missing.reason is reason
     assert says in caught.value.missing.detail
+
+
+def test_a_device_that_is_known_is_not_asked_again_what_it_is() -> None:
+    """With its generic sysObjectID it is asked for an object of every maker once, and not at every renewal."""
+    bench = Bench()
+    bench.sweep()
+    question = "1.3.6.1.2.1.33.1.2.1.0"
+    asked = sum(question in request and len(request) > 10 for request in bench.requests)
+    assert asked >= 1
+    bench.clock.advance(RENEW_S)
+    before = len(bench.requests)
+    bench.sweep()
+    makers = [request for request in bench.requests[before:] if any(oid.startswith("1.3.6.1.4.1.") for oid in request)]
+    assert makers == []
