@@ -54,8 +54,10 @@ class SnmpPriv(StrEnum):
 
 
 class SnmpEngine(StrEnum):
-    """Which library speaks: gufo is fast, pysnmp patient with odd devices."""
+    """Which library speaks: gufo is fast, pysnmp patient with odd devices, and strict: gufo takes an answer without
+    authentication for one of an SNMPv3 user who has it. So `auto` reads those by pysnmp, and all others by gufo."""
 
+    AUTO = "auto"
     GUFO = "gufo"
     PYSNMP = "pysnmp"
 
@@ -71,7 +73,7 @@ class Snmp:
     auth_secret: str = ""
     priv: SnmpPriv | None = None
     priv_secret: str = ""
-    engine: SnmpEngine = SnmpEngine.GUFO
+    engine: SnmpEngine = SnmpEngine.AUTO
 
     def check(self) -> Iterator[tuple[str, str]]:
         """Yield (field, what is wrong) where the fields contradict each other."""

@@ -12,7 +12,7 @@ from agent.profiles import Profile, Profiles, load_profiles
 from agent.profiles.decode import Raw, decode, idle
 from documents.secrets import Secrets
 from model.clock import Clock
-from model.device import Device, SnmpEngine, SnmpVersion
+from model.device import Device, Snmp, SnmpEngine, SnmpVersion
 from model.errors import SecretError
 from model.reading import Missing, Reason, Sweep, Value
 
@@ -218,7 +218,7 @@ async def open_session(device: Device, secrets: Secrets) -> Session:
     """Open a session with the device's secrets. Raises NoAnswer."""
     login = await login_to(device, secrets)
     try:
-        if login.snmp.engine is SnmpEngine.PYSNMP:
+        if _needs_patience(login.snmp):
             return await asyncio.to_thread(_patient_session, login)
         return _fast_session(login)
     except (OSError, ValueError) as error:
@@ -246,6 +246,11 @@ def _fast_session(login: Login) -> Session:
     from agent.probes.snmp_gufo import GufoSession  # noqa: PLC0415 -- an agent that watches only its host does not need it
 
     return GufoSession(login)
+
+
+def _needs_patience(snmp: Snmp) -> bool:
+    authentic = snmp.version is SnmpVersion.V3 and snmp.auth is not None
+    return snmp.engine is SnmpEngine.PYSNMP or (snmp.engine is SnmpEngine.AUTO and authentic)
 
 
 def _patient_session(login: Login) -> Session:

@@ -131,7 +131,7 @@ WRONG = {
 }
 SECRETS = {"COMMUNITY": "public", "AUTH": "authpass12", "PRIV": "privpass12", "OTHER": "wrongpass12"}
 SHORT_S = 0.3
-engines = pytest.mark.parametrize("engine", list(SnmpEngine))
+engines = pytest.mark.parametrize("engine", [SnmpEngine.GUFO, SnmpEngine.PYSNMP])
 
 
 def free_port() -> int:
@@ -223,7 +223,7 @@ def test_every_version_and_security_level_gives_the_same_readings(port: int, eng
 
 @pytest.mark.parametrize("login", ["v1", "v2c", "authPriv AES"])
 def test_both_engines_name_the_same_columns_and_say_the_same(port: int, login: str) -> None:
-    gufo, pysnmp = (swept(device(port, LOGINS[login], engine))[0] for engine in SnmpEngine)
+    gufo, pysnmp = (swept(device(port, LOGINS[login], engine))[0] for engine in (SnmpEngine.GUFO, SnmpEngine.PYSNMP))
     assert gufo.series == pysnmp.series
     assert gufo.values[2:] == pysnmp.values[2:]  # after answering and uptime
 

@@ -81,7 +81,7 @@ READINGS = {
 
 @pytest.mark.parametrize("most", [1000, 3], ids=["", "small answers only"])
 @pytest.mark.parametrize("version", [SnmpVersion.V1, SnmpVersion.V2C])
-@pytest.mark.parametrize("engine", list(SnmpEngine))
+@pytest.mark.parametrize("engine", [SnmpEngine.GUFO, SnmpEngine.PYSNMP])
 def test_whatever_a_profile_says_both_engines_read_the_same(
     engine: SnmpEngine, version: SnmpVersion, most: int
 ) -> None:

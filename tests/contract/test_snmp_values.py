@@ -34,7 +34,7 @@ from tests.snmp_liar import (
 )
 
 V1, V2C = SnmpVersion.V1, SnmpVersion.V2C
-every = pytest.mark.parametrize("engine", list(SnmpEngine))
+every = pytest.mark.parametrize("engine", [SnmpEngine.GUFO, SnmpEngine.PYSNMP])
 versions = pytest.mark.parametrize("version", [V1, V2C])
 
 
@@ -107,7 +107,7 @@ def test_of_a_value_of_any_kind_both_engines_say_the_same_or_that_it_is_spoilt()
             session.close()
         return found
 
-    gufo, pysnmp = (asyncio.run(told_of(engine)) for engine in SnmpEngine)
+    gufo, pysnmp = (asyncio.run(told_of(engine)) for engine in (SnmpEngine.GUFO, SnmpEngine.PYSNMP))
     for what, (_, right) in VALUES.items():
         for one in (gufo[what], pysnmp[what]):
             assert (one.answer[names[0]], one.answer[names[2]]) == (97, 231), what

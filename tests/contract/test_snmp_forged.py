@@ -1,0 +1,62 @@
+"""A stranger in the device's place, without its keys: what SNMPv3 must not believe (RFC 3414, 3.2)."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from agent import kinds
+from agent.ports import Means
+from agent.traps import ber
+from agent.traps.decode import Secured, open_message, open_scoped
+from agent.traps.engine import UNKNOWN_ENGINE, report
+from agent.traps.usm import Here, Keys, sealed
+from documents.secrets import Secrets
+from model.clock import SystemClock
+from model.device import Category, Device, Snmp, SnmpAuth, SnmpEngine, SnmpVersion
+
+HERE = Here(b"\x80\x00\x7e\xd9\x05a-stranger", 5, 1000)
+RESPONSE, SEQUENCE = 0xA2, 0x30
+
+
+class Stranger(asyncio.DatagramProtocol):
+    """Answers whatever is asked, without authentication, with a number."""
+
+    line: Any
+
+    def connection_made(self, transport: Any) -> None:
+        self.line = transport
+
+    def datagram_received(self, data: bytes, source: Any) -> None:
+        message = open_message(data)
+        assert isinstance(message, Secured)
+        if not message.engine:  # discovery needs no key (RFC 3414, 4)
+            self.line.sendto(report(HERE, message, Keys(), UNKNOWN_ENGINE, 1), source)
+            return
+        _, pdu = open_scoped(message.body).next()
+        request = pdu.integer()
+        pdu.integer()
+        pdu.integer()
+        asked, told = pdu.inside(SEQUENCE), []
+        while asked.more:
+            told.append(ber.tlv(SEQUENCE, ber.oid(asked.inside(SEQUENCE).oid()), ber.integer(4711)))
+        body = ber.tlv(RESPONSE, ber.integer(request), ber.integer(0), ber.integer(0), ber.tlv(SEQUENCE, *told))
+        scoped = ber.tlv(SEQUENCE, ber.octets(HERE.engine), ber.octets(b""), body)
+        self.line.sendto(sealed(HERE, message.msg_id, message.user, Keys(), scoped), source)
+
+
+@pytest.mark.parametrize("engine", [SnmpEngine.AUTO, SnmpEngine.PYSNMP])
+def test_an_answer_without_authentication_is_not_believed_of_a_user_who_has_it(engine: SnmpEngine) -> None:
+    async def story() -> str:
+        line, _ = await asyncio.get_running_loop().create_datagram_endpoint(Stranger, ("127.0.0.1", 0))
+        port = line.get_extra_info("sockname")[1]
+        snmp = Snmp(SnmpVersion.V3, user="ops", auth=SnmpAuth.SHA, auth_secret="ops", engine=engine)
+        device = Device("ups", "room", Category.UPS, "snmp", f"127.0.0.1:{port}", timeout_s=1.0, retries=0, snmp=snmp)
+        probe = kinds.build("snmp", Means(SystemClock(), Secrets(None, {"WATCHKEEPER_SECRET_OPS": "long-enough"})))
+        try:
+            return str((await probe.sweep(device)).values[0])
+        finally:
+            await probe.close()
+            line.close()
+
+    assert asyncio.run(story()) == "no"
