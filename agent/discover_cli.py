@@ -31,7 +31,11 @@ COMMUNITY = "room-community"
 @click.option(
     "--community-name", default=COMMUNITY, show_default=True, help="What the secret with the community is to be called."
 )
-@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Write the inventory stanza there.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write the inventory stanza there instead of printing it.",
+)
 @click.option(
     "--secrets", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="A file, mode 0600, with secrets."
 )
@@ -64,13 +68,20 @@ def discover(
     found = asyncio.run(finding.find(hosts, asked, held, load_profiles()))
     for one in found:
         click.echo(printable(_line(one)), err=out is None)
-    click.echo(f"{len(found)} devices answer among {len(hosts)} addresses", err=out is None)
+    click.echo(_counted(len(found), len(hosts)), err=out is None)
     lines = finding.stanza([_named(one, community_name) for one in found], agent, owner)
     text = "".join(printable(line) + "\n" for line in lines) if found else ""
     if out is None:
         click.echo(text, nl=False)
-    else:
+    elif found:
         out.write_text(text, encoding="utf-8")
+
+
+def _counted(found: int, hosts: int) -> str:
+    among = "1 address" if hosts == 1 else f"{hosts} addresses"
+    if found == 0:
+        return f"no device answers among {among}: is SNMP or IPMI switched on there, the community right, this machine allowed?"
+    return f"{found} device{'s' * (found > 1)} answer{'s' * (found == 1)} among {among}"
 
 
 def _login(url: str) -> Callable[[str], Target]:

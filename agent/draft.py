@@ -115,7 +115,7 @@ def _text(oid: Oid) -> str:
 def draft(name: str, subject: Subject, found: Found) -> Iterator[str]:
     """The lines of a profile. What the device answers stands there as comments: uncomment what is worth watching, and fill in
     each TODO."""
-    descr = subject.sys_descr[:LONGEST]
+    descr = subject.sys_descr[:LONGEST] or "a device without sysDescr"
     yield f"# A draft for: {descr}. Fill in each TODO from the maker's MIB file; delete what nobody needs."
     yield f"profile: {name}"
     yield "vendor: TODO"
@@ -123,15 +123,23 @@ def draft(name: str, subject: Subject, found: Found) -> Iterator[str]:
     yield "verified: none"
     yield from _match(subject)
     if subject.fits:
-        yield f"# It answers {', '.join(f'{count} readings of {fit}' for fit, count in subject.fits.items())}:"
+        fits = (f"{counted(count, 'reading')} of {fit}" for fit, count in subject.fits.items())
+        yield f"# It answers {', '.join(fits)}:"
         yield f"extends: [{', '.join(subject.fits)}]"
     yield "# readings:  (take the # away with the first one below)" if subject.fits else "readings:"
+    if not (found.tables or found.scalars):
+        yield "  # It answers nothing of its maker's (below 1.3.6.1.4.1)."
     for table in found.tables:
         yield from _table(table)
     if found.scalars:
         yield "  # ---- single objects ----"
         for oid, value in found.scalars.items():
             yield from _reading(oid, (value,), "")
+
+
+def counted(number: int, noun: str) -> str:
+    """The number and its noun, as in `1 row` and `2 rows`."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def _match(subject: Subject) -> Iterator[str]:
@@ -147,7 +155,7 @@ def _match(subject: Subject) -> Iterator[str]:
 
 def _table(table: Table) -> Iterator[str]:
     rows = ", ".join(table.indices[:SHOWN]) + (", ..." if len(table.indices) > SHOWN else "")
-    yield f"  # ---- table {table.entry}, {len(table.indices)} rows: {rows} ----"
+    yield f"  # ---- table {table.entry}, {counted(len(table.indices), 'row')}: {rows} ----"
     names = table.names
     label = f' each: {{label: "{{{names.oid}}}"}},' if names else " each: {},"
     for column in table.columns:

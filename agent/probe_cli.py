@@ -33,7 +33,9 @@ AT_ONCE = 32
     "--targets", "listed", type=click.Path(path_type=Path, exists=True, dir_okay=False),
     help="A file of many targets, a line `NAME URL`.",
 )  # fmt: skip
-@click.option("--profile", default="auto", help="The profile to read by; `auto` asks the device what it is.")
+@click.option(
+    "--profile", default="auto", show_default=True, help="The profile to read by; `auto` asks the device what it is."
+)
 @click.option(
     "--add", "files", multiple=True, type=click.Path(path_type=Path), help="A file with a profile of your own, to try."
 )
@@ -66,7 +68,7 @@ def probe(
     try:
         parsed = [parse_target(target, profile) for target in targets]
         if listed:
-            lines_of = listed.read_text(encoding="utf-8").splitlines()
+            lines_of = listed.read_text(encoding="utf-8-sig").splitlines()
             parsed += parse_targets(lines_of, str(listed), profile)
     except (ValueError, OSError) as error:
         raise click.BadParameter(str(error), param_hint="TARGET") from None

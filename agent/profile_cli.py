@@ -40,7 +40,9 @@ def profile() -> None:
 
 @profile.command()
 @click.argument("where", metavar="TARGET|RECORDING")
-@click.option("--name", default="new-device", show_default=True, help="What the profile is to be called.")
+@click.option(
+    "--name", default="new-device", show_default=True, help="What the profile is to be called: a-z, 0-9, `-`."
+)
 @_SECRETS
 def new(where: str, name: str, secrets: Path | None) -> None:
     """Walk an unknown device (an snmp:// URL, or a .snmprec file) and print a first draft of its profile."""
@@ -64,6 +66,7 @@ def new(where: str, name: str, secrets: Path | None) -> None:
 @_SECRETS
 def check(file: Path, where: str | None, secrets: Path | None) -> None:
     """Check a profile; with a device or a recording, show raw -> decoded for every reading it gives there."""
+    from agent.draft import counted
     from agent.probes.snmp_trial import try_profile
     from agent.profiles import load_profiles
     from documents.files import read_documents
@@ -76,7 +79,7 @@ def check(file: Path, where: str | None, secrets: Path | None) -> None:
         raise click.ClickException(f"{file}: `{name}` is a base for others: it says ROOT and has no `root` of its own")
     seen = ", ".join(one.model for one in made.verified) or "none"
     click.echo(
-        f"{file}: {name} is sound: {made.vendor} {made.category}, {len(made.readings)} readings; verified: {seen}"
+        f"{file}: {name} is sound: {made.vendor} {made.category}, {counted(len(made.readings), 'reading')}; verified: {seen}"
     )
     if where is None:
         return
@@ -119,7 +122,7 @@ def record(where: str, out: Path, rows: int, secrets: Path | None) -> None:
             found = [row for base in (MIB_2, ENTERPRISES) for row in await session.record(base, rows)]
         finally:
             session.close()
-        return list(redacted(found, login.community))
+        return list(redacted(found, login.community, login.auth_password, login.priv_password))
 
     lines = _run(walk())
     out.write_text("".join(line + "\n" for line in lines), encoding="utf-8")
@@ -161,7 +164,12 @@ def _recorded(file: Path) -> "Session":
         lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError as error:
         raise click.ClickException(f"{file}: neither an snmp:// URL nor a recording: {error.strerror}") from None
-    return MemorySession(recorded(lines), SnmpVersion.V2C, lambda: None)
+    objects = recorded(lines)
+    if not objects:
+        raise click.ClickException(
+            f"{file}: no recording: its lines are OID|TYPE|VALUE, see docs/examples/coldwatch.snmprec"
+        )
+    return MemorySession(objects, SnmpVersion.V2C, lambda: None)
 
 
 def _target(where: str, parse: "Callable[[str], Target]") -> "Target":
@@ -236,6 +244,8 @@ def _name_of(text: str) -> str:
 
 
 def _shown(tried: "Sequence[Tried]") -> Iterator[str]:
+    from agent.draft import counted
+
     rows = [
         (one.series.quantity, one.series.label or one.series.instance, one.series.source, _raw(one), _said(one))
         for one in tried
@@ -244,7 +254,7 @@ def _shown(tried: "Sequence[Tried]") -> Iterator[str]:
     for row in rows:
         yield "  " + "  ".join(f"{text:<{width}}" for text, width in zip(row, wide, strict=False)) + f"  -> {row[4]}"
     bad = sum(isinstance(one.value, Missing) for one in tried)
-    yield f"{len(rows)} readings, {bad} of them missing"
+    yield f"{counted(len(rows), 'reading')}, {bad} of them missing"
 
 
 def _raw(one: "Tried") -> str:
@@ -259,5 +269,6 @@ def _said(one: "Tried") -> str:
         return f"missing: {value.reason}, {value.detail}"
     quantity = QUANTITIES[one.series.quantity]
     if isinstance(value, str):
-        return f"{value} ({quantity.levels[value]})"
+        level = quantity.levels[value]
+        return f"{value} ({level})" if level.bad and value != level else value
     return f"{value:g} {quantity.unit.symbol}".rstrip()

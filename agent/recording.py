@@ -25,17 +25,18 @@ _PRINTABLE = re.compile(rb"[\x20-\x7e]*")
 _MAC_BYTES = 6
 
 
-def redacted(rows: Iterable[tuple[str, int, Raw]], secret: str) -> Iterator[str]:
-    """Lines of a recording. Contacts, names, places, addresses and mail are replaced, and so is `secret` (the community)
-    wherever it stands; the objects in LEFT_OUT are not there at all."""
+def redacted(rows: Iterable[tuple[str, int, Raw]], *secrets: str) -> Iterator[str]:
+    """Lines of a recording. Contacts, names, places, addresses and mail are replaced, and so are `secrets` (the community)
+    wherever they stand; the objects in LEFT_OUT are not there at all, nor rows that a secret is the index of."""
     known: dict[str, str] = {}
+    indices = [f".{'.'.join(map(str, secret.encode()))}." for secret in secrets if secret]
     for oid, tag, raw in rows:
-        if _below(oid, LEFT_OUT):
+        if _below(oid, LEFT_OUT) or any(index in f"{oid}." for index in indices):
             continue
         if tag == ADDRESS:
             yield f"{oid}|{tag}|{_address(str(raw), known)}"
         elif isinstance(raw, bytes):
-            text = b"redacted" if _below(oid, HIDDEN) else _cleaned(raw, secret, known)
+            text = b"redacted" if _below(oid, HIDDEN) else _cleaned(raw, secrets, known)
             plain = _PRINTABLE.fullmatch(text) and tag == OCTETS
             yield f"{oid}|{tag}|{text.decode()}" if plain else f"{oid}|{tag}x|{text.hex()}"
         else:
@@ -46,10 +47,10 @@ def _below(oid: str, subtrees: Iterable[str]) -> bool:
     return any(f"{oid}.".startswith(f"{subtree}.") for subtree in subtrees)
 
 
-def _cleaned(text: bytes, secret: str, known: dict[str, str]) -> bytes:
+def _cleaned(text: bytes, secrets: Iterable[str], known: dict[str, str]) -> bytes:
     if len(text) == _MAC_BYTES and not _PRINTABLE.fullmatch(text):
         return bytes.fromhex("00005e005301")  # RFC 7042, 2.1.2: for documentation
-    if secret:
+    for secret in filter(None, secrets):
         text = text.replace(secret.encode(), b"redacted")
     text = _MAIL.sub(b"redacted@example.org", text)
     text = _MAC.sub(b"00:00:5e:00:53:01", text)

@@ -15,12 +15,13 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import Any, NamedTuple
 
+from agent.kinds import BY_PROFILE
 from model import device as options
 from model.device import KINDS, Category, Device, Snmp, SnmpVersion
 
 SHAPE = (
     "write `host`, `snmp://COMMUNITY@HOST:PORT`, `snmp://USER@HOST?auth=..&auth_secret=NAME`, `ipmi://USER@HOST?password=NAME`, "
-    "`modbus://HOST?unit=1`, `nut://UPS@HOST`, `icmp://HOST`, `tcp://HOST:PORT`, `https://HOST/`, or "
+    "`modbus://HOST?unit=1&profile=NAME`, `nut://UPS@HOST`, `icmp://HOST`, `tcp://HOST:PORT`, `https://HOST/`, or "
     "`postgresql://USER@HOST/DATABASE?password=NAME` (`mysql://`, `redis://` likewise)"
 )
 
@@ -75,14 +76,16 @@ def parse_target(text: str, profile: str = "auto", name: str = "") -> Target:
         raise ValueError(f"{masked}: not a URL; {SHAPE}") from None
     if scheme is None or not url.hostname or url.fragment or (url.path.strip("/") and not scheme.path):
         raise ValueError(f"{masked}: {SHAPE}; in a community `/`, `?` and `#` are `%2F`, `%3F` and `%23`")
+    if scheme.probe == "snmp" and not ("@" in url.netloc or url.query):
+        raise ValueError(f"{masked}: write the community before an `@`: snmp://COMMUNITY@HOST")
     try:
-        given, environ = _options(url, scheme)
+        given, environ, own = _options(url, scheme)
     except ValueError as error:
         raise ValueError(f"{masked}: {error}") from None
     address = f"[{url.hostname}]" if ":" in url.hostname else url.hostname
     if port is not None:
         address = f"{address}:{port}"
-    device = Device(name or address, "probe", scheme.category, scheme.probe, address, profile, **given)
+    device = Device(name or address, "probe", scheme.category, scheme.probe, address, own or profile, **given)
     wrong = [text for _, text in device.check_kind()] + [text for _, _, text in device.check_options()]
     if wrong:
         raise ValueError(f"{masked}: {'; '.join(wrong)}")
@@ -112,21 +115,20 @@ def mask(text: str) -> str:
     return re.sub(r"^([a-z]+://)?.*@", r"\1***@", text, flags=re.DOTALL).partition("?")[0]
 
 
-def _options(url: urllib.parse.SplitResult, scheme: Scheme) -> tuple[dict[str, Any], dict[str, str]]:
-    """The device's options, and its community under a name of its own."""
+def _options(url: urllib.parse.SplitResult, scheme: Scheme) -> tuple[dict[str, Any], dict[str, str], str]:
+    """The device's options, its community under a name of its own, and the profile that the URL names ("" for none)."""
     before = urllib.parse.unquote(url.netloc.rpartition("@")[0])
     if "@" in url.query:  # and so it is not repeated
         raise ValueError("in a community `?` is `%3F`, and in what follows a `?` there is no `@`")
     keys = {} if scheme.probe == "http" else dict(urllib.parse.parse_qsl(url.query, keep_blank_values=True))
+    own = keys.pop("profile", "") if scheme.probe in BY_PROFILE else ""
     environ: dict[str, str] = {}
     if scheme.probe == "snmp" and before and not ("auth" in keys or keys.get("version") == SnmpVersion.V3):
         name = f"{_COMMUNITY}-{next(_numbers)}"
         environ[f"WATCHKEEPER_SECRET_{name.upper().replace('-', '_')}"] = before
         keys["community"], before = name, ""
-    elif before and not scheme.user:
-        raise ValueError(f"`{url.scheme}` takes nothing before an `@`")
     if before:
-        keys[scheme.user] = before
+        keys[_user(url, scheme)] = before
     if scheme.probe == "http":
         keys |= {"path": url.path or "/", "tls": "yes" if url.scheme == "https" else "no"}
         if url.query:
@@ -137,8 +139,17 @@ def _options(url: urllib.parse.SplitResult, scheme: Scheme) -> tuple[dict[str, A
     if not kind:
         if keys:
             raise ValueError(f"`{url.scheme}` takes nothing behind a `?`")
-        return {}, environ
-    return ({kind: _made(_CLASSES[kind], keys)} if keys or KINDS[scheme.probe].needed else {}), environ
+        return {}, environ, own
+    return ({kind: _made(_CLASSES[kind], keys)} if keys or KINDS[scheme.probe].needed else {}), environ, own
+
+
+def _user(url: urllib.parse.SplitResult, scheme: Scheme) -> str:
+    """The option that stands before the `@`. Raises ValueError."""
+    if not scheme.user:
+        raise ValueError(f"`{url.scheme}` takes nothing before an `@`")
+    if ":" in url.netloc.rpartition("@")[0]:  # else it would be the user's name, and shown as such
+        raise ValueError("no password stands in a URL: name it, `password=NAME` (SNMPv3: `auth_secret=NAME`)")
+    return scheme.user
 
 
 _CLASSES: Mapping[str, Any] = {

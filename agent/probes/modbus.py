@@ -12,16 +12,18 @@ from pymodbus.client import AsyncModbusTcpClient
 from pymodbus.exceptions import ModbusException
 
 from agent.ports import Means
+from agent.probes.service import Columns
 from agent.profiles import Profile, Profiles, load_profiles
 from agent.profiles.decode import Raw, decode
-from agent.profiles.flat import Laid, lay
+from agent.profiles.flat import Laid, joined, lay
 from agent.profiles.scalars import Register
 from agent.profiles.shape import Speaks, Way
 from model.clock import Clock
 from model.device import Device, Modbus
-from model.reading import Missing, Reason, Series, Sweep, Value
+from model.reading import Missing, Reason, Sweep, Value
 
 PORT = 502
+RENEW_S = 600.0  # how often a device is asked again for registers that it did not have
 AT_ONCE = 60  # registers a request; 125 are allowed (6.3), but not every device takes them
 BITS_AT_ONCE = 1000  # 2,000 are allowed (6.1)
 _FORMATS: Mapping[str, str] = MappingProxyType(
@@ -51,12 +53,14 @@ class _NoAnswer(Exception):
 
 @dataclass(slots=True)
 class _Held:
-    """What is kept of a device between sweeps. `laid` is None until it was first read."""
+    """What is kept of a device between sweeps. `laid` is None until it was first read. `blocks` are without what the device
+    does not have, until `renew_at` (boot time): it may have been starting, or be another one by then."""
 
     device: Device
     profile: Profile | None
     client: Any = None
     blocks: list[Block] = field(default_factory=list)
+    renew_at: float = 0.0
     laid: Laid | None = None
 
 
@@ -73,24 +77,28 @@ class ModbusProbe:
         self._profiles = profiles
         self._clock = clock
         self._held: dict[str, _Held] = {}
+        self._bare = Columns()  # of those never heard of: a place for the reason
 
     async def sweep(self, device: Device) -> Sweep:
         """See `Probe.sweep`."""
         held = self._hold(device)
         values: list[Value]
         try:
-            answer = await self._read(held)
-            if held.laid is None and held.profile:
-                held.laid = lay(device.device, held.profile, answer, _key, "modbus")
-            values = ["yes", *decode(held.laid.steps, answer)] if held.laid else ["yes"]
+            profile = _profile(held)
+            renewed = self._renew(held, profile)
+            answer = await _read(held, profile)
+            if renewed or held.laid is None:
+                held.laid = joined(held.laid, lay(device.device, profile, answer, _key, "modbus"))
+            series, values = held.laid.series, ["yes", *decode(held.laid.steps, answer)]
         except _NoAnswer as nothing:
             _drop(held)
-            values = ["no", *[nothing.missing] * (len(held.laid.steps) if held.laid else 0)]
-        series = held.laid.series if held.laid else _bare(device)
+            series = held.laid.series if held.laid else self._bare.of(device, ("uptime", "", "modbus"))
+            values = ["no", *[nothing.missing] * (len(series) - 1)]
         return Sweep(device.device, self._clock.boot(), series, tuple(values))
 
     async def forget(self, device: str) -> None:
         """See `Probe.forget`."""
+        self._bare.forget(device)
         held = self._held.pop(device, None)
         if held is not None:
             _drop(held)
@@ -113,37 +121,49 @@ class ModbusProbe:
             profile = self._profiles.get(device.profile)
             if profile is not None and profile.speaks is not Speaks.MODBUS:
                 profile = None
-            blocks = list(blocks_of(_registers(profile))) if profile else []
-            held = self._held[device.device] = _Held(device, profile, None, blocks)
+            held = self._held[device.device] = _Held(device, profile)
         return held
 
-    async def _read(self, held: _Held) -> dict[str, Raw]:
-        if held.profile is None:
-            raise _NoAnswer(
-                Reason.ABSENT,
-                f"a Modbus device does not say what it is: name a profile that speaks modbus (not `{held.device.profile}`)",
-            )
-        if held.client is None:
-            held.client = await _connect(held.device)
-        words: dict[tuple[str, int], int] = {}
-        for block in list(held.blocks):
-            words |= await _fetch(held, block)
-        answer = ((_name(one), value_of(one, words)) for one in _registers(held.profile))
-        return {name: value for name, value in answer if value is not None}
+    def _renew(self, held: _Held, profile: Profile) -> bool:
+        """Whether it is asked for everything again: also where nothing is left, as by asking nothing none hears that it died."""
+        now = self._clock.boot()
+        if held.blocks and now < held.renew_at:
+            return False
+        held.blocks, held.renew_at = list(blocks_of(_registers(profile))), now + RENEW_S
+        return True
 
 
-def _bare(device: Device) -> tuple[Series, ...]:
-    return (Series(device.device, "device.answering", source="modbus"),)
+def _profile(held: _Held) -> Profile:
+    if held.profile is None:
+        raise _NoAnswer(
+            Reason.ABSENT,
+            f"a Modbus device does not say what it is: name a profile that speaks modbus (not `{held.device.profile}`)",
+        )
+    return held.profile
+
+
+async def _read(held: _Held, profile: Profile) -> dict[str, Raw]:
+    if held.client is None:
+        held.client = await _connect(held.device)
+    words: dict[tuple[str, int], int] = {}
+    for block in list(held.blocks):
+        words |= await _fetch(held, block)
+    answer = ((_name(one), value_of(one, words)) for one in _registers(profile))
+    return {name: value for name, value in answer if value is not None}
 
 
 def _drop(held: _Held) -> None:
+    held.renew_at = 0.0
     if held.client is not None:
         held.client.close()
         held.client = None
 
 
 async def _connect(device: Device) -> AsyncModbusTcpClient:
-    host, port = device.endpoint(PORT)
+    try:
+        host, port = device.endpoint(PORT)
+    except ValueError as error:
+        raise _NoAnswer(Reason.UNREACHABLE, str(error)) from None
     client = AsyncModbusTcpClient(host, port=port, timeout=device.timeout_s, retries=device.retries, reconnect_delay=0)
     try:
         async with asyncio.timeout(device.timeout_s):
@@ -175,11 +195,11 @@ async def _fetch(held: _Held, block: Block) -> dict[tuple[str, int], int]:
 
 
 def _halved(block: Block, profile: Profile | None) -> list[Block]:
-    """The block register by register; none where it is one already: the device does not have it."""
+    """The block register by register, as far as those are smaller (they may overlap); the device does not have what is none."""
     registers = [one for one in _registers(profile) if one.table == block.table] if profile else []
     parts = [Block(block.table, one.address, size(one)) for one in registers]
-    inside = [one for one in parts if block.address <= one.address < block.address + block.length]
-    return [] if inside == [block] else sorted(set(inside))
+    end = block.address + block.length
+    return sorted({one for one in parts if block.address <= one.address < one.address + one.length <= end} - {block})
 
 
 async def _request(held: _Held, block: Block) -> Any:

@@ -47,6 +47,8 @@ _SENTENCES = {  # by the numbers of MySQL's and MariaDB's error reference
     2061: "login refused: the server wants a way to log in that the driver does not know",
 }
 
+_OF_THE_CLIENT = (0, *range(2000, 3000))
+
 
 class Login:
     """See `agent.probes.service.Errand`."""
@@ -134,21 +136,26 @@ def _usage(cursor: Any) -> Value:
         _, used = cursor.fetchone()
         cursor.execute("SELECT @@max_connections")
         return 100.0 * float(used) / float(cursor.fetchone()[0])
-    except (
-        pymysql.err.ProgrammingError,
-        TypeError,
-        ValueError,
-        ZeroDivisionError,
-    ):  # what stands between (a proxy) may not know of it
-        return Missing(Reason.ABSENT, "the server does not tell its connections")
+    except pymysql.err.MySQLError as error:
+        if _number(error) in _OF_THE_CLIENT:
+            raise
+    except (TypeError, ValueError, ZeroDivisionError):
+        pass
+    # What stands between (a proxy) may not know of it, or not allow it
+    return Missing(Reason.ABSENT, "the server does not tell its connections")
+
+
+def _number(error: Exception) -> int:
+    """The error's number; 0 where the driver gives none, which is its own then."""
+    return error.args[0] if error.args and isinstance(error.args[0], int) else 0
 
 
 def _sentence(error: Exception) -> Unwell:
     """The driver's own text may quote user and address."""
-    number = error.args[0] if error.args and isinstance(error.args[0], int) else 0
+    number = _number(error)
     if number in _SENTENCES:
         return Unwell(Reason.REFUSED, _SENTENCES[number])
-    if 2000 <= number < 3000:  # noqa: PLR2004 -- the client's own numbers: nothing more came
+    if number in _OF_THE_CLIENT and number:  # nothing more came
         return Unwell(Reason.MALFORMED, "the connection broke off")
     return Unwell(Reason.REFUSED, f"login or SELECT 1 refused (error {number})")
 

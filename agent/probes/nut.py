@@ -8,16 +8,17 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from agent.ports import Means
+from agent.probes.service import Columns
 from agent.profiles import Profile, Profiles, load_profiles
 from agent.profiles.decode import Raw, decode
-from agent.profiles.flat import Laid, lay
+from agent.profiles.flat import Laid, joined, lay
 from agent.profiles.shape import Speaks
 from documents.secrets import Secrets
 from model.clock import Clock
 from model.device import Device, Nut
 from model.errors import SecretError
 from model.plain import word
-from model.reading import Missing, Reason, Series, Sweep, Value
+from model.reading import Missing, Reason, Sweep, Value
 
 PORT = 3493
 PROFILE = "nut"
@@ -78,6 +79,7 @@ class NutProbe:
     def __init__(self, profiles: Profiles, secrets: Secrets, clock: Clock) -> None:
         self._profiles, self._secrets, self._clock = profiles, secrets, clock
         self._laid: dict[str, Laid] = {}
+        self._bare = Columns()  # of those never heard of: a place for the reason
 
     async def sweep(self, device: Device) -> Sweep:
         """See `Probe.sweep`."""
@@ -86,17 +88,17 @@ class NutProbe:
         try:
             answer = await self._variables(device)
             fresh = lay(device.device, self._profile(device), answer, lambda way: way.variable or "", "nut")
-            if laid is None or not set(fresh.series) <= set(laid.series):
-                laid = self._laid[device.device] = fresh
-            values = ["yes", *decode(laid.steps, answer)]
+            laid = self._laid[device.device] = joined(laid, fresh)
+            series, values = laid.series, ["yes", *decode(laid.steps, answer)]
         except _NoAnswer as nothing:
-            values = ["no", *[nothing.missing] * (len(laid.steps) if laid else 0)]
-        series = laid.series if laid else (Series(device.device, "device.answering", source="nut"),)
+            series = laid.series if laid else self._bare.of(device, ("uptime", "", "nut"))
+            values = ["no", *[nothing.missing] * (len(series) - 1)]
         return Sweep(device.device, self._clock.boot(), series, tuple(values))
 
     async def forget(self, device: str) -> None:
         """See `Probe.forget`."""
         self._laid.pop(device, None)
+        self._bare.forget(device)
 
     async def close(self) -> None:
         """See `Probe.close`."""

@@ -163,10 +163,18 @@ Place = tuple[Any, ...]
 async def look_up(host: str, port: int, kind: socket.SocketKind) -> list[tuple[socket.AddressFamily, Place]]:
     """The addresses of a host, in the order in which to try them. Raises Unwell."""
     try:
-        found = await asyncio.get_running_loop().getaddrinfo(host, port, type=kind)
+        # A literal is not looked up by a thread: there are few, and names that nobody answers for may hold them all
+        found = _literal(host, port, kind) or await asyncio.get_running_loop().getaddrinfo(host, port, type=kind)
     except (socket.gaierror, UnicodeError):
         raise Unwell(Reason.UNREACHABLE, f"the name {host} is not known to the resolver") from None
     return [(family, place) for family, _, _, _, place in found]
+
+
+def _literal(host: str, port: int, kind: socket.SocketKind) -> list[tuple[Any, ...]]:
+    try:
+        return socket.getaddrinfo(host, port, type=kind, flags=socket.AI_NUMERICHOST | socket.AI_NUMERICSERV)
+    except socket.gaierror:
+        return []
 
 
 async def dial(visit: Visit, port: int) -> socket.socket:
@@ -178,13 +186,15 @@ async def dial(visit: Visit, port: int) -> socket.socket:
     for left, (family, place) in zip(range(len(places) - 1, -1, -1), places, strict=True):
         now = loop.time()
         until = now + (visit.deadline - now) / (left + 1) if left else None  # the last one has all that is left
-        line = socket.socket(family, socket.SOCK_STREAM)
+        line: socket.socket | None = None
         try:
+            line = socket.socket(family, socket.SOCK_STREAM)
             line.settimeout(0)
             async with asyncio.timeout_at(until):
                 await loop.sock_connect(line, place)
         except BaseException as why:
-            line.close()
+            if line is not None:
+                line.close()
             if not isinstance(why, OSError):
                 raise
             error = error if isinstance(error, ConnectionRefusedError) else why

@@ -16,6 +16,20 @@ class Laid:
     steps: tuple[Step, ...] = ()
 
 
+def joined(before: Laid | None, fresh: Laid) -> Laid:
+    """The columns of before with those that are new, or are read another way now: `before` itself where there are none. What
+    answers no longer keeps its column, and is missing there."""
+    if before is None:
+        return fresh
+    columns = {
+        (series.quantity, series.instance): (series, one)
+        for laid in (before, fresh)
+        for series, one in zip(laid.series[1:], laid.steps, strict=True)
+    }
+    series = (before.series[0], *(series for series, _ in columns.values()))
+    return before if series == before.series else Laid(series, tuple(one for _, one in columns.values()))
+
+
 def lay(device: str, profile: Profile, answer: Mapping[str, Raw], key: Callable[[Way], str], source: str) -> Laid:
     """Take of each reading the way that gives a value, else the one that answers at all; what does not answer is not there.
     `key` is what a way's value is called in the answer."""

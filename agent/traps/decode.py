@@ -15,6 +15,7 @@ TRAP_OID = "1.3.6.1.6.3.1.1.4.1.0"  # snmpTrapOID.0
 SNMP_TRAPS = "1.3.6.1.6.3.1.1.5"
 _UPTIME = "1.3.6.1.2.1.1.3.0"
 _TRAP_ADDRESS = "1.3.6.1.6.3.18.1.3.0"  # snmpTrapAddress.0
+_TRAP_COMMUNITY = "1.3.6.1.6.3.18.1.4.0"  # snmpTrapCommunity.0: a proxy puts a v1 trap's there (RFC 3584, 3.1)
 _TRAP_ENTERPRISE = "1.3.6.1.6.3.1.1.4.3.0"  # snmpTrapEnterprise.0
 _ENTERPRISE_SPECIFIC = 6
 
@@ -164,7 +165,7 @@ def _bindings(pdu: Reader) -> tuple[tuple[str, Said], ...]:
     while listed.more:
         pair = listed.inside(SEQUENCE)
         found.append((pair.oid(), _said(*pair.next())))
-    return tuple(found)
+    return tuple(one for one in found if one[0] != _TRAP_COMMUNITY)  # a secret, and of no use to anybody here
 
 
 def _said(tag: int, inner: Reader) -> Said:

@@ -53,10 +53,14 @@ def by_community(message: Plain, peers: Iterable[Peer], secrets: Secrets) -> Pee
     plain = [peer for peer in peers if not peer.secured]
     if not plain:
         raise Refused("it speaks SNMPv1 or v2c, and the inventory says version 3")
+    wrong = Refused("community wrong: it must be the one the device is asked with")
     for peer in plain:
-        if hmac.compare_digest(_secret(peer.snmp.community, secrets), message.community):
-            return peer
-    raise Refused("community wrong: it must be the one the device is asked with")
+        try:
+            if hmac.compare_digest(_secret(peer.snmp.community, secrets), message.community):
+                return peer
+        except Refused as refused:
+            wrong = refused
+    raise wrong
 
 
 def by_user(message: Secured, engine: bytes, peers: Iterable[Peer], secrets: Secrets) -> tuple[Peer, Keys]:

@@ -46,7 +46,7 @@ def test_a_device_is_found_named_and_written_into_an_inventory(tmp_path: Path) -
         logins = ["--as", f"snmp://wrong@HOST:{port}", "--as", f"snmp://public@HOST:{port}"]
         done = CliRunner().invoke(discover, ["127.0.0.1/32", *logins, "--owner", "wang.lei", "--out", str(out)])
     assert done.exit_code == 0, done.output
-    assert "1 devices answer among 1 addresses" in done.output
+    assert "1 device answers among 1 address" in done.output
     assert "ColdWatch 4" in done.output
     text = out.read_text(encoding="utf-8")
     assert "public" not in text

@@ -9,13 +9,14 @@ import pytest
 from pymodbus.datastore import ModbusDeviceContext, ModbusServerContext, ModbusSparseDataBlock
 from pymodbus.server import ModbusTcpServer
 
-from agent.probes.modbus import AT_ONCE, Block, ModbusProbe, blocks_of, value_of
+from agent.probes.modbus import AT_ONCE, RENEW_S, Block, ModbusProbe, blocks_of, value_of
 from agent.profiles import load_profiles
 from agent.profiles.scalars import register
 from model.batch import Document
 from model.clock import FakeClock
 from model.device import Category, Device, Modbus
 from model.reading import Missing, Reason, Sweep, Value
+from tests.service_room import listening
 
 PROFILE = """profile: chiller
 vendor: Acme
@@ -30,6 +31,16 @@ readings:
   - {quantity: input.energy, register: input 100 uint32, raw_unit: 0.1 kWh, source: manual}
   - {quantity: pump.state, register: coil 3, states: {0: stopped, 1: running}, source: manual}
   - {quantity: water.health, register: holding 13 uint16, bit: 2, states: {0: ok, 1: critical}, source: manual}
+  - {quantity: fan.duty, register: holding 400 uint16, raw_unit: 1 %, plausible: 0 .. 100 %, source: manual}
+"""
+
+
+BARE = """profile: bare
+vendor: Acme
+category: cooling
+speaks: modbus
+verified: none
+readings:
   - {quantity: fan.duty, register: holding 400 uint16, raw_unit: 1 %, plausible: 0 .. 100 %, source: manual}
 """
 
@@ -60,7 +71,8 @@ async def serving(holding: Mapping[int, int] = HOLDING) -> AsyncIterator[int]:
 
 def device(port: int, **how: object) -> Device:
     defaults = {"profile": "chiller", "modbus": Modbus(7), "timeout_s": 2.0, "retries": 0}
-    return Device("chiller", "room", Category.COOLING, "modbus", f"127.0.0.1:{port}", **{**defaults, **how})  # type: ignore[arg-type]
+    address = str(how.pop("address", f"127.0.0.1:{port}"))
+    return Device("chiller", "room", Category.COOLING, "modbus", address, **{**defaults, **how})  # type: ignore[arg-type]
 
 
 def probe() -> ModbusProbe:
@@ -118,7 +130,9 @@ def test_what_is_wrong_with_the_inventory_is_said() -> None:
         reader = probe()
         async with serving() as port:
             for name in ("auto", "ups-mib", "nobody"):
-                assert (await reader.sweep(device(port, profile=name))).values == ("no",)
+                wrong = await reader.sweep(device(port, profile=name))
+                assert wrong.values[0] == "no"
+                assert "name a profile that speaks modbus" in reason(wrong)
                 await reader.forget("chiller")
             wrong = await reader.sweep(device(port, modbus=Modbus(9), timeout_s=0.3))
             assert wrong.values[0] == "no"
@@ -138,9 +152,66 @@ def test_a_peer_that_hangs_or_babbles_costs_no_more_than_the_timeout() -> None:
         server = await asyncio.start_server(hang, "127.0.0.1", 0)
         async with server:
             sweep = await reader.sweep(device(server.sockets[0].getsockname()[1], timeout_s=0.2))
-            assert sweep.values == ("no",)
+            assert sweep.values[0] == "no"
+            assert reason(sweep)
             await reader.close()
             await asyncio.sleep(0.7)
+
+    asyncio.run(story())
+
+
+def test_a_device_that_was_starting_gets_its_registers_back() -> None:
+    there = {10: 185}
+
+    async def answer(asked: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            number, _, _, unit, function, start, count = struct.unpack(">HHHBBHH", await asked.readexactly(12))
+            cells = [there.get(start + step) for step in range(count)] if function == 3 else [None]
+            said = bytes((unit, function | 0x80, 2))  # illegal data address
+            if None not in cells:
+                said = bytes((unit, function, 2 * count)) + struct.pack(f">{count}H", *cells)
+            writer.write(struct.pack(">HHH", number, 0, len(said)) + said)
+
+    async def story() -> None:
+        clock = FakeClock()
+        reader = ModbusProbe(load_profiles([Document("chiller.yml", PROFILE)]), clock)
+        async with listening(answer) as address:
+            asked = device(0, address=address)
+            first = await reader.sweep(asked)
+            assert values(first) == {"device.answering": "yes", "temperature.supply": 18.5}
+            there.update(HOLDING)
+            assert (await reader.sweep(asked)).series is first.series  # not asked for again at once
+            clock.advance(RENEW_S)
+            whole = await reader.sweep(asked)
+            assert values(whole)["water.flow"] == 42.5
+            clock.advance(RENEW_S)
+            assert (await reader.sweep(asked)).series is whole.series
+            await reader.close()
+
+    asyncio.run(story())
+
+
+def test_a_device_without_any_of_the_registers_is_still_asked_whether_it_lives() -> None:
+    async def story() -> None:
+        reader = ModbusProbe(load_profiles([Document("bare.yml", BARE)]), FakeClock())
+        async with serving() as port:
+            for _ in range(2):
+                assert (await reader.sweep(device(port, profile="bare"))).values == ("yes",)
+        assert (await reader.sweep(device(port, profile="bare"))).values[0] == "no"
+        await reader.close()
+
+    asyncio.run(story())
+
+
+def test_a_device_never_heard_of_has_the_same_columns_each_time_and_one_of_them_says_why() -> None:
+    async def story() -> None:
+        reader = probe()
+        for address, said in (("127.0.0.1:9", "no connection to port 9"), ("127.0.0.1:x", "is not HOST or HOST:PORT")):
+            silent = [await reader.sweep(device(0, address=address)) for _ in range(2)]
+            assert silent[0].series is silent[1].series
+            assert said in reason(silent[1])
+            await reader.forget("chiller")
+        await reader.close()
 
     asyncio.run(story())
 

@@ -16,7 +16,7 @@ from agent.profiles import load_profiles
 from documents.secrets import Secrets
 from model.clock import FakeClock
 from model.device import Category, Device, Nut
-from model.reading import Missing, Sweep, Value
+from model.reading import Missing, Reason, Sweep, Value
 
 UPSD, DRIVER = Path("/lib/nut/upsd"), Path("/lib/nut/dummy-ups")  # /sbin/upsd is Debian's switch, which /etc/nut turns
 real = pytest.mark.skipif(
@@ -124,7 +124,8 @@ def test_a_real_upsd_is_read(server: Server) -> None:
 def test_a_login_and_what_upsd_refuses(server: Server) -> None:
     assert sweep(server.port, Nut("room", "watch", "nut")).values[0] == "yes"
     unknown = sweep(server.port, Nut("elsewhere"))
-    assert unknown.values == ("no",)
+    assert unknown.values[0] == "no"
+    assert "`upsc -l` lists them" in reason(unknown)
 
 
 @real
@@ -142,6 +143,11 @@ def test_the_same_columns_from_sweep_to_sweep_and_all_missing_when_the_driver_is
         assert "stale" in missing.detail
     finally:
         server.programs[0].send_signal(signal.SIGCONT)
+
+
+def reason(sweep: Sweep) -> str:
+    (missing,) = {value.detail for value in sweep.values if isinstance(value, Missing)}
+    return missing
 
 
 # ---- an upsd of our own, for what the real one does not do ----
@@ -191,4 +197,40 @@ def test_flags_that_stand_beside_each_other(status: str, source: str, battery: s
     [["ERR DRIVER-NOT-CONNECTED"], ["ERR SOMETHING-NEW"], [], ["BEGIN LIST VAR room"], ["x" * 100_000], ["BEGIN LIST VAR room", *['VAR room a.b "c"'] * 3000]],
 )  # fmt: skip
 def test_a_server_that_breaks_the_protocol_is_not_answering(lines: list[str]) -> None:
-    assert told(*lines).values == ("no",)
+    silent = told(*lines)
+    assert silent.values[0] == "no"
+    assert "upsd" in reason(silent)
+
+
+def test_what_upsd_no_longer_lists_is_missing_and_what_is_new_stands_beside_it() -> None:
+    listed = [{"battery.charge": "87", "ups.load": "23"}, {"ups.load": "24", "battery.runtime": "600"}, {"battery.charge": "86", "ups.load": "25"}]  # fmt: skip
+
+    async def story() -> list[Sweep]:
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.readline()
+            said = [f'VAR room {name} "{value}"' for name, value in listed.pop(0).items()]
+            writer.write("".join(line + "\n" for line in ("BEGIN LIST VAR room", *said, "END LIST VAR room")).encode())
+            writer.close()
+
+        async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+            probe = NutProbe(load_profiles(), Secrets(None, {}), FakeClock())
+            where = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+            device = Device("ups", "room", Category.UPS, "nut", where, nut=Nut("room"), timeout_s=2.0)
+            return [await probe.sweep(device) for _ in range(3)]
+
+    first, second, third = asyncio.run(story())
+    assert values(first)["battery.charge"] == 87.0
+    gone = values(second)["battery.charge"]
+    assert isinstance(gone, Missing)
+    assert gone.reason is Reason.ABSENT
+    assert values(second)["battery.runtime"] == 600.0
+    assert third.series is second.series
+    assert values(third)["battery.charge"] == 86.0
+
+
+def test_a_ups_never_heard_of_has_the_same_columns_each_time_and_one_of_them_says_why() -> None:
+    probe = NutProbe(load_profiles(), Secrets(None, {}), FakeClock())
+    port = free_port()
+    first, second = sweep(port, probe=probe), sweep(port, probe=probe)
+    assert first.series is second.series
+    assert "no connection to upsd" in reason(second)

@@ -114,6 +114,32 @@ GREETING = (
 )  # fmt: skip
 
 
+async def _tells_nothing_of_itself(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """A MySQL that takes the login and SELECT 1, and refuses whatever asks for its numbers."""
+
+    def say(nth: int, body: bytes) -> None:
+        writer.write(len(body).to_bytes(3, "little") + bytes([nth]) + body)
+
+    async def hear() -> bytes:
+        return await reader.readexactly(int.from_bytes((await reader.readexactly(4))[:3], "little"))
+
+    say(0, GREETING)
+    await hear()
+    say(2, b"\0\0\0\2\0\0\0")
+    while True:
+        say(1, b"\xff\xcb\x04#42000no" if b"SHOW" in await hear() else b"\0\0\0\2\0\0\0")
+
+
+def test_a_mysql_that_does_not_tell_its_connections_is_up() -> None:
+    async def run() -> dict[str, Value]:
+        async with listening(_tells_nothing_of_itself) as address:
+            return await look(service("mysql", address, database=LOGIN))
+
+    seen = asyncio.run(run())
+    assert seen["service.state"] == "up"
+    assert seen["connections.usage"] == Missing(Reason.ABSENT, "the server does not tell its connections")
+
+
 async def _wants_it_in_clear(
     reader: asyncio.StreamReader, writer: asyncio.StreamWriter, kind: str, heard: list[bytes]
 ) -> None:

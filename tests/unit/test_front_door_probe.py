@@ -111,9 +111,12 @@ def test_versions_users_and_names_of_secrets(url: str, address: str, snmp: Snmp)
         ("snmp://hunter2@", "write `host`"),
         ("snmp://hunter2/1@h", "`%2F`"),
         ("snmp://hunter2@h?colour=red", "unknown `colour`"),
-        ("snmp://h", "needs `community`"),
+        ("snmp://h", "snmp://COMMUNITY@HOST"),
         ("snmp://u@h?auth=hunter2", "`auth` is one of MD5"),
         ("snmp://u@h?auth=SHA", "needs `auth_secret`"),
+        ("snmp://u:hunter2@h?auth=SHA&auth_secret=a", "no password stands in a URL"),
+        ("postgresql://u:hunter2@h/db", "no password stands in a URL"),
+        ("redis://:hunter2@h", "no password stands in a URL"),
         ("snmp://u@h?version=3&priv=AES&priv_secret=p", "no privacy without authentication"),
     ],
 )
@@ -203,6 +206,13 @@ def test_many_targets_stand_in_a_file_with_their_names() -> None:
     assert communities == ["a", "b"]  # on one address, two devices
 
 
+def test_a_file_of_targets_from_a_spreadsheet_is_read(tmp_path: Path) -> None:
+    file = tmp_path / "room.txt"
+    file.write_bytes("\N{BYTE ORDER MARK}machine\thost\r\n".encode())
+    done = CliRunner().invoke(probe_cli.probe, ["--targets", str(file), "--format", "jsonl"])
+    assert {json.loads(line)["name"] for line in done.output.splitlines()} == {"machine"}
+
+
 @pytest.mark.parametrize(
     ("line", "said"),
     [
@@ -241,3 +251,12 @@ def test_every_kind_of_device_has_its_url(url: str, kind: str, address: str, say
     assert (device.probe, device.address) == (kind, address)
     options = [getattr(device, name) for name in OPTIONS if getattr(device, name) is not None]
     assert options == ([] if says is None else [says])
+
+
+def test_a_url_may_name_its_own_profile() -> None:
+    """So that one file of targets can hold meters of several makers."""
+    (meter, ups) = parse_targets(
+        ["m modbus://h?unit=3&profile=eastron-sdm630", "u snmp://c@h?profile=ups-mib"], "room.txt", "auto"
+    )
+    assert (meter.device.profile, meter.device.modbus) == ("eastron-sdm630", Modbus(3))
+    assert ups.device.profile == "ups-mib"

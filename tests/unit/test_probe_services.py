@@ -1,6 +1,7 @@
 """The service probes without services: what is said of what went wrong, echos that get lost, processes and units made up."""
 
 import asyncio
+import errno
 import socket
 from collections.abc import Callable
 from typing import Any
@@ -8,12 +9,13 @@ from typing import Any
 import pytest
 
 from agent.probes import postgresql
-from agent.probes.service import ServiceProbe, Unwell, Visit, endpoint
+from agent.probes import service as service_module
+from agent.probes.service import ServiceProbe, Unwell, Visit, endpoint, look_up
 from model.clock import FakeClock
 from model.device import KINDS, Category, Database, Device, Http, Process, Systemd
 from model.quantity import QUANTITIES
 from model.reading import Missing, Reason, Value
-from tests.service_room import look, probe_of, reason, service, swept, why
+from tests.service_room import listening, look, mute, probe_of, reason, service, swept, why
 
 V4, V6 = socket.AF_INET, socket.AF_INET6
 TOKEN = bytes(range(48))
@@ -115,6 +117,43 @@ def test_a_name_that_nobody_knows_is_unreachable(monkeypatch: pytest.MonkeyPatch
         assert seen["device.answering"] == "no"
         assert reason(seen["response.time"]) is Reason.UNREACHABLE
         assert why(seen) == "the name db.nowhere is not known to the resolver"
+
+
+def test_a_family_that_the_kernel_does_not_have_leaves_the_other_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    class OnlyV4(socket.socket):
+        def __init__(self, family: int = -1, *others: Any, **named: Any) -> None:
+            if family == V6:
+                raise OSError(errno.EAFNOSUPPORT, "no IPv6")
+            super().__init__(family, *others, **named)
+
+    async def run() -> dict[str, Value]:
+        async with listening(mute) as address:
+            port = int(address.rpartition(":")[2])
+
+            async def both(*_: object) -> Any:
+                return [(V6, ("::1", port, 0, 0)), (V4, ("127.0.0.1", port))]
+
+            monkeypatch.setattr(service_module, "look_up", both)
+            monkeypatch.setattr(socket, "socket", OnlyV4)
+            try:
+                return await look(service("tcp", f"db.room:{port}"))
+            finally:
+                monkeypatch.undo()
+
+    assert asyncio.run(run())["service.state"] == "up"
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_an_address_does_not_wait_for_the_resolver(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def run() -> None:
+        def busy(*_: object, **__: object) -> None:
+            raise AssertionError
+
+        monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", busy)  # its few threads hang on names
+        found = await look_up(host, 7, socket.SOCK_STREAM)
+        assert [place[:2] for _, place in found] == [(host, 7)]
+
+    asyncio.run(run())
 
 
 @pytest.mark.parametrize("kind", ["icmp", "tcp", "http", "process", "systemd", "postgresql", "mysql", "redis"])

@@ -71,6 +71,21 @@ def test_what_fits_a_standard_is_taken_over_and_only_the_rest_is_drafted(tmp_pat
     assert "1.3.6.1.2.1.33" not in text.partition("extends")[2]
 
 
+def test_a_device_without_objects_of_its_maker_gets_a_draft_that_says_so(tmp_path: Path) -> None:
+    recording = tmp_path / "box.snmprec"
+    recording.write_text("1.3.6.1.2.1.1.2.0|6|1.3.6.1.4.1.32473.9\n", encoding="utf-8")
+    lines = run("new", recording).splitlines()
+    assert lines[0].startswith("# A draft for: a device without sysDescr.")
+    assert lines[-1] == "  # It answers nothing of its maker's (below 1.3.6.1.4.1)."
+
+
+def test_a_file_that_is_no_recording_is_told_from_a_device_that_says_nothing(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("the box hangs in rack 4\n", encoding="utf-8")
+    done = CliRunner().invoke(profile, ["new", str(tmp_path / "notes.txt")])
+    assert done.exit_code == 1
+    assert "no recording: its lines are OID|TYPE|VALUE" in done.output
+
+
 def test_a_check_shows_what_became_of_every_raw_value() -> None:
     lines = run("check", MINE, BOX).splitlines()
     assert lines[0].endswith("coldwatch is sound: Nordlys env, 5 readings; verified: ColdWatch 4")
@@ -149,6 +164,16 @@ def test_a_recording_has_no_names_addresses_or_communities() -> None:
         "1.3.6.1.4.1.9.1.0|64|192.0.2.1",
         "1.3.6.1.4.1.9.2.0|4x|00005e005301",
     ]
+
+
+def test_a_secret_is_in_no_index_of_a_recording_and_no_secret_is_left_because_there_are_two() -> None:
+    rows: list[tuple[str, int, int | str | bytes]] = [
+        ("1.3.6.1.4.1.318.9.1.6.115.51.99", 2, 1), ("1.3.6.1.4.1.318.9.1.6.115.51.9", 2, 1),
+        ("1.3.6.1.4.1.318.2.1.5", 4, b"s3c and hunter2"),
+    ]  # fmt: skip
+    assert list(redacted(rows, "s3c", "", "hunter2")) == [
+        "1.3.6.1.4.1.318.9.1.6.115.51.9|2|1", "1.3.6.1.4.1.318.2.1.5|4|redacted and redacted",
+    ]  # fmt: skip
 
 
 def test_numbers_versions_and_what_is_no_text_stay_as_they_are() -> None:

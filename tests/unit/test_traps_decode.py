@@ -88,6 +88,13 @@ def test_a_v2_trap_says_which_it_is_and_what_it_brings() -> None:
     assert "1.3.6.1.2.1.33.1.2.3.0=-12" in str(trap)
 
 
+def test_a_community_that_a_proxy_put_into_a_trap_is_not_repeated() -> None:
+    said = [("1.3.6.1.6.3.18.1.4.0", ber.octets(b"hunter2")), ("1.3.6.1.2.1.2.2.1.1.4", ber.integer(4))]
+    trap = trap_of(plain(v2(LINK_DOWN, *said)).pdu())
+    assert [name for name, _ in trap.said] == ["1.3.6.1.2.1.2.2.1.1.4"]
+    assert "hunter2" not in str(trap)
+
+
 @pytest.mark.parametrize(
     ("generic", "specific", "expected"),
     [

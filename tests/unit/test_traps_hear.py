@@ -151,6 +151,13 @@ def test_a_secret_that_is_missing_is_said_without_any_secret(caplog: pytest.LogC
     assert "ours" not in caplog.text.replace("of ours", "")
 
 
+def test_a_missing_secret_of_one_device_does_not_keep_another_at_its_address_from_being_heard() -> None:
+    async def story(room: Room) -> None:
+        room.hear(v2())
+
+    assert run(story, ups("gone", snmp=Snmp(community="nowhere")), ups()).woken == ["ups-1"]
+
+
 def test_noise_is_counted_and_costs_nothing_more(caplog: pytest.LogCaptureFixture) -> None:
     async def story(room: Room) -> None:
         for noise in (b"", b"\x30", b"GET / HTTP/1.0", bytes(2_000)):
