@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, count
 
+from agent.ports import NoAnswer
 from agent.probes.snmp import open_session
-from agent.probes.snmp_engine import NoAnswer
 from agent.probes.snmp_plan import SYS_DESCR, SYS_OBJECT_ID, Reach, recognise
 from agent.profiles import Profile, Profiles
 from agent.profiles.decode import said

@@ -9,7 +9,7 @@ from documents.secrets import Secrets
 from model.batch import Answer, Bundle, Document, Push
 from model.clock import Clock
 from model.device import Device
-from model.reading import Sweep
+from model.reading import Missing, Reason, Sweep
 
 
 class Probe(Protocol):
@@ -27,6 +27,15 @@ class Probe(Protocol):
 
     async def close(self) -> None:
         """Release every session."""
+
+
+class NoAnswer(Exception):
+    """Inside a probe: a request brought nothing. `missing` says why, and never carries a secret; at the probe's door it becomes
+    the value of what could not be read."""
+
+    def __init__(self, reason: Reason, detail: str) -> None:
+        self.missing = Missing(reason, detail)
+        super().__init__(detail)
 
 
 @runtime_checkable

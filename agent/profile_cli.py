@@ -192,7 +192,7 @@ def _secrets(target: "Target", file: Path | None) -> "Secrets":
 
 def _run(work: Awaitable[T]) -> T:
     """Do it; a device that does not answer is a sentence."""
-    from agent.probes.snmp_engine import NoAnswer
+    from agent.ports import NoAnswer
 
     async def awaited() -> T:
         return await work

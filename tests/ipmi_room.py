@@ -7,8 +7,9 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any
 
+from agent.ports import NoAnswer
 from agent.probes.ipmi import IpmiProbe
-from agent.probes.ipmi_commands import AT_BMC, Command, Declined, NoAnswer, Place
+from agent.probes.ipmi_commands import AT_BMC, Command, Declined, Place
 from documents.secrets import Secrets
 from model.clock import FakeClock
 from model.device import Category, Device, Ipmi

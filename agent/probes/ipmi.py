@@ -6,9 +6,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeVar
 
-from agent.ports import Means
+from agent.ports import Means, NoAnswer
 from agent.probes.ipmi_bmc import Bmc, Opener
-from agent.probes.ipmi_commands import NoAnswer, Session
+from agent.probes.ipmi_commands import Session
 from agent.probes.ipmi_decode import Row
 from agent.probes.ipmi_session import PORT, Login, PyIpmiSession
 from documents.secrets import Secrets

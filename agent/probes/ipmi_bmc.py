@@ -4,6 +4,7 @@ import contextlib
 import logging
 from collections.abc import Callable, Iterator
 
+from agent.ports import NoAnswer
 from agent.probes.ipmi_commands import (
     BMC,
     GET_CHASSIS_STATUS,
@@ -13,7 +14,6 @@ from agent.probes.ipmi_commands import (
     GONE,
     Ask,
     Declined,
-    NoAnswer,
     Session,
     asking,
 )

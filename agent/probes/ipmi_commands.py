@@ -17,14 +17,6 @@ _FORBIDDEN = 0xD4
 _SHORT = -1
 
 
-class NoAnswer(Exception):
-    """A BMC brings nothing, and its session is of no more use; `missing` says why, and never carries a secret."""
-
-    def __init__(self, reason: Reason, detail: str) -> None:
-        self.missing = Missing(reason, detail)
-        super().__init__(detail)
-
-
 class Declined(Exception):
     """One command brought nothing, the others may: the BMC said no, by this completion code (table 5-2), or too little."""
 

@@ -11,7 +11,8 @@ import pyipmi
 from pyipmi import errors
 from pyipmi.interfaces.rmcpplus import RmcpPlus
 
-from agent.probes.ipmi_commands import AT_BMC, BMC, Command, Declined, NoAnswer, Place
+from agent.ports import NoAnswer
+from agent.probes.ipmi_commands import AT_BMC, BMC, Command, Declined, Place
 from model.reading import Reason
 
 PORT = 623

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from pymodbus.client import AsyncModbusTcpClient
 from pymodbus.exceptions import ModbusException
 
-from agent.ports import Means
+from agent.ports import Means, NoAnswer
 from agent.probes.service import Columns
 from agent.profiles import Profile, Profiles, load_profiles
 from agent.profiles.decode import Raw, decode
@@ -20,7 +20,7 @@ from agent.profiles.scalars import Register
 from agent.profiles.shape import Speaks, Way
 from model.clock import Clock
 from model.device import Device, Modbus
-from model.reading import Missing, Reason, Sweep, Value
+from model.reading import Reason, Sweep, Value
 
 PORT = 502
 RENEW_S = 600.0  # how often a device is asked again for registers that it did not have
@@ -43,12 +43,6 @@ class Block(NamedTuple):
     table: str
     address: int
     length: int
-
-
-class _NoAnswer(Exception):
-    def __init__(self, reason: Reason, detail: str) -> None:
-        self.missing = Missing(reason, detail)
-        super().__init__(detail)
 
 
 @dataclass(slots=True)
@@ -90,7 +84,7 @@ class ModbusProbe:
             if renewed or held.laid is None:
                 held.laid = joined(held.laid, lay(device.device, profile, answer, _key, "modbus"))
             series, values = held.laid.series, ["yes", *decode(held.laid.steps, answer)]
-        except _NoAnswer as nothing:
+        except NoAnswer as nothing:
             _drop(held)
             series = held.laid.series if held.laid else self._bare.of(device, ("uptime", "", "modbus"))
             values = ["no", *[nothing.missing] * (len(series) - 1)]
@@ -135,7 +129,7 @@ class ModbusProbe:
 
 def _profile(held: _Held) -> Profile:
     if held.profile is None:
-        raise _NoAnswer(
+        raise NoAnswer(
             Reason.ABSENT,
             f"a Modbus device does not say what it is: name a profile that speaks modbus (not `{held.device.profile}`)",
         )
@@ -163,7 +157,7 @@ async def _connect(device: Device) -> AsyncModbusTcpClient:
     try:
         host, port = device.endpoint(PORT)
     except ValueError as error:
-        raise _NoAnswer(Reason.UNREACHABLE, str(error)) from None
+        raise NoAnswer(Reason.UNREACHABLE, str(error)) from None
     client = AsyncModbusTcpClient(host, port=port, timeout=device.timeout_s, retries=device.retries, reconnect_delay=0)
     try:
         async with asyncio.timeout(device.timeout_s):
@@ -172,7 +166,7 @@ async def _connect(device: Device) -> AsyncModbusTcpClient:
     except (OSError, ModbusException):
         pass
     client.close()
-    raise _NoAnswer(Reason.UNREACHABLE, f"no connection to port {port}: nothing listens there, or the device is down")
+    raise NoAnswer(Reason.UNREACHABLE, f"no connection to port {port}: nothing listens there, or the device is down")
 
 
 async def _fetch(held: _Held, block: Block) -> dict[tuple[str, int], int]:
@@ -183,9 +177,7 @@ async def _fetch(held: _Held, block: Block) -> dict[tuple[str, int], int]:
         return {(block.table, block.address + offset): int(cell) for offset, cell in enumerate(cells[: block.length])}
     code = int(getattr(reply, "exception_code", 0))
     if code not in _NOT_THERE:
-        raise _NoAnswer(
-            Reason.MALFORMED, f"the device answers with exception {code} ({_WORDS.get(code, 'of its own')})"
-        )
+        raise NoAnswer(Reason.MALFORMED, f"the device answers with exception {code} ({_WORDS.get(code, 'of its own')})")
     parts = _halved(block, held.profile)
     held.blocks[held.blocks.index(block) : held.blocks.index(block) + 1] = parts
     found: dict[tuple[str, int], int] = {}
@@ -216,9 +208,9 @@ async def _request(held: _Held, block: Block) -> Any:
     except (ModbusException, OSError, asyncio.CancelledError) as error:
         if isinstance(error, asyncio.CancelledError) and (task := asyncio.current_task()) and task.cancelling():
             raise
-        raise _NoAnswer(Reason.TIMEOUT, "no answer to a request; unit wrong, or device busy") from None
+        raise NoAnswer(Reason.TIMEOUT, "no answer to a request; unit wrong, or device busy") from None
     except (struct.error, IndexError, ValueError) as error:
-        raise _NoAnswer(Reason.MALFORMED, f"the answer breaks the rules of Modbus ({type(error).__name__})") from None
+        raise NoAnswer(Reason.MALFORMED, f"the answer breaks the rules of Modbus ({type(error).__name__})") from None
 
 
 # ---- registers: pure ----

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from agent.ports import Means
+from agent.ports import Means, NoAnswer
 from agent.probes.service import Columns
 from agent.profiles import Profile, Profiles, load_profiles
 from agent.profiles.decode import Raw, decode
@@ -18,7 +18,7 @@ from model.clock import Clock
 from model.device import Device, Nut
 from model.errors import SecretError
 from model.plain import word
-from model.reading import Missing, Reason, Sweep, Value
+from model.reading import Reason, Sweep, Value
 
 PORT = 3493
 PROFILE = "nut"
@@ -39,12 +39,6 @@ _ERRORS = MappingProxyType(
 )
 
 
-class _NoAnswer(Exception):
-    def __init__(self, reason: Reason, detail: str) -> None:
-        self.missing = Missing(reason, detail)
-        super().__init__(detail)
-
-
 @dataclass(frozen=True, slots=True)
 class _Line:
     """A connection to upsd, line by line."""
@@ -53,7 +47,7 @@ class _Line:
     writer: asyncio.StreamWriter
 
     async def say(self, text: str) -> str:
-        """Send a line, and return the one that answers. Raises _NoAnswer for what upsd refuses."""
+        """Send a line, and return the one that answers. Raises NoAnswer for what upsd refuses."""
         self.writer.write(text.encode() + b"\n")
         return await self.hear()
 
@@ -62,9 +56,9 @@ class _Line:
         line = (await self.reader.readline()).decode("utf-8", "replace").strip()
         if line.startswith("ERR "):
             code = line.split()[1]
-            raise _NoAnswer(*_ERRORS.get(code, (Reason.MALFORMED, f"upsd answers {word(code)}")))
+            raise NoAnswer(*_ERRORS.get(code, (Reason.MALFORMED, f"upsd answers {word(code)}")))
         if not line:
-            raise _NoAnswer(Reason.MALFORMED, "upsd closed the connection")
+            raise NoAnswer(Reason.MALFORMED, "upsd closed the connection")
         return line
 
 
@@ -90,7 +84,7 @@ class NutProbe:
             fresh = lay(device.device, self._profile(device), answer, lambda way: way.variable or "", "nut")
             laid = self._laid[device.device] = joined(laid, fresh)
             series, values = laid.series, ["yes", *decode(laid.steps, answer)]
-        except _NoAnswer as nothing:
+        except NoAnswer as nothing:
             series = laid.series if laid else self._bare.of(device, ("uptime", "", "nut"))
             values = ["no", *[nothing.missing] * (len(series) - 1)]
         return Sweep(device.device, self._clock.boot(), series, tuple(values))
@@ -111,11 +105,11 @@ class NutProbe:
         name = PROFILE if device.profile == "auto" else device.profile
         profile = self._profiles.get(name)
         if profile is None or profile.speaks is not Speaks.NUT:
-            raise _NoAnswer(Reason.ABSENT, f"there is no profile `{name}` that speaks nut")
+            raise NoAnswer(Reason.ABSENT, f"there is no profile `{name}` that speaks nut")
         return profile
 
     async def _variables(self, device: Device) -> dict[str, Raw]:
-        """Every variable of the UPS. Raises _NoAnswer."""
+        """Every variable of the UPS. Raises NoAnswer."""
         options = device.nut or Nut("")
         found: dict[str, Raw] = {}
         try:
@@ -129,10 +123,10 @@ class NutProbe:
                     if match := _VARIABLE.fullmatch(text):
                         found[match[1]] = re.sub(r"\\(.)", r"\1", match[2])
         except TimeoutError:
-            raise _NoAnswer(Reason.TIMEOUT, f"no answer of upsd within {device.timeout_s:g} s") from None
+            raise NoAnswer(Reason.TIMEOUT, f"no answer of upsd within {device.timeout_s:g} s") from None
         except (OSError, ValueError) as error:  # a line without an end is a ValueError
-            raise _NoAnswer(Reason.UNREACHABLE, f"no connection to upsd: {word(str(error))}") from None
-        raise _NoAnswer(Reason.MALFORMED, f"upsd lists more than {LINES} variables")
+            raise NoAnswer(Reason.UNREACHABLE, f"no connection to upsd: {word(str(error))}") from None
+        raise NoAnswer(Reason.MALFORMED, f"upsd lists more than {LINES} variables")
 
     async def _log_in(self, line: _Line, options: Nut) -> None:
         if not options.user:
@@ -140,7 +134,7 @@ class NutProbe:
         try:
             password = self._secrets.get(options.password).reveal()
         except SecretError as error:
-            raise _NoAnswer(Reason.REFUSED, str(error)) from None
+            raise NoAnswer(Reason.REFUSED, str(error)) from None
         await line.say(f"USERNAME {_quoted(options.user)}")
         await line.say(f"PASSWORD {_quoted(password)}")
 

@@ -5,8 +5,8 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 
-from agent.ports import Means
-from agent.probes.snmp_engine import PORT, EngineBroken, Login, NoAnswer, Session, ask, resolve
+from agent.ports import Means, NoAnswer
+from agent.probes.snmp_engine import PORT, EngineBroken, Login, Session, ask, resolve
 from agent.probes.snmp_plan import Known, Plan, Reach, bare_plan, recognise, replan
 from agent.profiles import Profile, Profiles, load_profiles
 from agent.profiles.decode import Raw, decode, idle

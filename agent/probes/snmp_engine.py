@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import NamedTuple, Protocol, TypeVar
 
+from agent.ports import NoAnswer
 from agent.profiles.decode import Raw
 from model.device import Snmp, SnmpVersion
 from model.reading import Missing, Reason
@@ -32,14 +33,6 @@ BAD_COMMUNITY = "no answer; community wrong, or device down"
 NO_V3 = "no answer; SNMPv3 not enabled there, or device down"
 NO_V3_PRIVACY = "no answer; privacy password or protocol wrong, SNMPv3 not enabled there, or device down"
 DEAD_PORT = "nothing listens there (ICMP port unreachable)"
-
-
-class NoAnswer(Exception):
-    """A request brought nothing; `missing` says why, and never carries a secret."""
-
-    def __init__(self, reason: Reason, detail: str) -> None:
-        self.missing = Missing(reason, detail)
-        super().__init__(detail)
 
 
 class EngineBroken(NoAnswer):

@@ -24,18 +24,8 @@ from gufo.snmp import (
 from gufo.snmp.aio import SnmpSession
 from gufo.snmp.typing import ValueType
 
-from agent.probes.snmp_engine import (
-    BAD_LOGIN,
-    DEAD_PORT,
-    NULLS,
-    ROWS,
-    EngineBroken,
-    Login,
-    NoAnswer,
-    Rows,
-    guarded,
-    silence,
-)
+from agent.ports import NoAnswer
+from agent.probes.snmp_engine import BAD_LOGIN, DEAD_PORT, NULLS, ROWS, EngineBroken, Login, Rows, guarded, silence
 from agent.profiles.decode import Raw
 from model import device
 from model.device import SnmpAuth, SnmpPriv

@@ -9,7 +9,8 @@ from itertools import count
 from sys import intern
 from weakref import WeakValueDictionary
 
-from agent.probes.snmp_engine import NoAnswer, Rows, Session, ask, table
+from agent.ports import NoAnswer
+from agent.probes.snmp_engine import Rows, Session, ask, table
 from agent.profiles import Profile, Profiles
 from agent.profiles.decode import NO_SCALE, Raw, Step, decode, said, step
 from agent.profiles.scalars import Ref, oid, raw_unit

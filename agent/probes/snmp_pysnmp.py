@@ -15,18 +15,8 @@ from pysnmp.proto.rfc1902 import IpAddress  # type: ignore[import-untyped]
 from pysnmp.proto.rfc1905 import EndOfMibView, NoSuchInstance, NoSuchObject  # type: ignore[import-untyped]
 from pysnmp.proto.rfc3412 import MsgAndPduDispatcher  # type: ignore[import-untyped]
 
-from agent.probes.snmp_engine import (
-    BAD_LOGIN,
-    DEAD_PORT,
-    LONGEST_STRING,
-    NULLS,
-    ROWS,
-    Login,
-    NoAnswer,
-    Rows,
-    guarded,
-    silence,
-)
+from agent.ports import NoAnswer
+from agent.probes.snmp_engine import BAD_LOGIN, DEAD_PORT, LONGEST_STRING, NULLS, ROWS, Login, Rows, guarded, silence
 from agent.profiles.decode import Raw
 from model.device import SnmpAuth, SnmpPriv, SnmpVersion
 from model.reading import Reason

@@ -2,7 +2,8 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from agent.probes.snmp_engine import ROWS, NoAnswer, Rows
+from agent.ports import NoAnswer
+from agent.probes.snmp_engine import ROWS, Rows
 from agent.profiles.decode import Raw
 from documents.secrets import Secrets
 from model.device import Device, SnmpVersion

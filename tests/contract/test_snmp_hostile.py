@@ -9,8 +9,8 @@ from dataclasses import replace
 
 import pytest
 
+from agent.ports import NoAnswer
 from agent.probes.snmp import SnmpProbe
-from agent.probes.snmp_engine import NoAnswer
 from agent.probes.snmp_plan import MOST_READINGS
 from agent.schedule import Schedule
 from model.clock import FakeClock, SystemClock

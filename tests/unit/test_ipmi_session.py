@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from agent.ports import NoAnswer
 from agent.probes.ipmi import open_session
-from agent.probes.ipmi_commands import NoAnswer
 from agent.probes.ipmi_session import Login, PyIpmiSession
 from documents.secrets import Secrets
 from model.device import Category, Device, Ipmi

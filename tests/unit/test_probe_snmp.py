@@ -6,8 +6,8 @@ import tracemalloc
 
 import pytest
 
+from agent.ports import NoAnswer
 from agent.probes.snmp import RENEW_S, SnmpProbe, open_session
-from agent.probes.snmp_engine import NoAnswer
 from agent.probes.snmp_plan import Plan, Reach, bare_plan, replan
 from agent.probes.testing import MemoryDevice
 from agent.profiles import load_profiles
