@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from model.plain import word
+from watchkeeper.model.plain import word
 
 if TYPE_CHECKING:
-    from agent.status import Status
+    from watchkeeper.agent.spool.status import Status
 
 _CONFIG = click.option(
     "--config",
@@ -29,7 +29,7 @@ def agent() -> None:
 @_CONFIG
 def run(file: Path) -> None:
     """Run in the foreground until SIGTERM or Ctrl-C. SIGHUP fetches the bundle again."""
-    from agent.main import run as run_agent
+    from watchkeeper.agent.main import run as run_agent
 
     run_agent(file)
 
@@ -38,9 +38,9 @@ def run(file: Path) -> None:
 @_CONFIG
 def status(file: Path) -> None:
     """Show what waits in the spool, what the collector said last, and what it refused."""
-    from agent.config import read_config
-    from agent.status import read_status
-    from model.clock import SystemClock
+    from watchkeeper.agent.config import read_config
+    from watchkeeper.agent.spool.status import read_status
+    from watchkeeper.model.clock import SystemClock
 
     config, places = read_config(file)
     found = read_status(places.spool, SystemClock().boot())

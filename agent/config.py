@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from documents.bind import load
-from documents.scalars import is_loopback
-from model.errors import ConfigError, Problem
+from watchkeeper.documents.bind import load
+from watchkeeper.documents.scalars import is_loopback
+from watchkeeper.model.errors import ConfigError, Problem
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """What all events have in common, whether a trap told of them or a BMC's log (docs/decisions/0015)."""
 
-from model.reading import Missing, Reason
+from watchkeeper.model.reading import Missing, Reason
 
 EVENT = "device.event"
 """The quantity they are series of."""

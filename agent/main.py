@@ -12,29 +12,29 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from agent.bundle import keep_bundle, load_bundle
-from agent.config import AgentConfig, Places, read_config
-from agent.flow import Flow
-from agent.judge import Judge
-from agent.kinds import build_all
-from agent.ports import Means, Probe
-from agent.push import Pusher
-from agent.schedule import Schedule
-from agent.spool import Limits, Spool
-from agent.traps.events import Events
-from agent.uplink import Uplink
-from documents.secrets import Secrets
-from model.batch import Bundle, Document, Request
-from model.clock import Clock, SystemClock
-from model.device import Device
-from model.errors import WatchkeeperError
-from model.notify import notify, watchdog_s
-from model.plain import LogLines
-from model.reading import Sweep
-from rules.load import RuleSet, load_rules
+from watchkeeper.agent.config import AgentConfig, Places, read_config
+from watchkeeper.agent.judge.judge import Judge
+from watchkeeper.agent.pipeline import Flow
+from watchkeeper.agent.poll.kinds import build_all
+from watchkeeper.agent.poll.schedule import Schedule
+from watchkeeper.agent.ports import Means, Probe
+from watchkeeper.agent.push.bundle import keep_bundle, load_bundle
+from watchkeeper.agent.push.pusher import Pusher
+from watchkeeper.agent.push.uplink import Uplink
+from watchkeeper.agent.spool.spool import Limits, Spool
+from watchkeeper.agent.traps.events import Events
+from watchkeeper.documents.secrets import Secrets
+from watchkeeper.model.batch import Bundle, Document, Request
+from watchkeeper.model.clock import Clock, SystemClock
+from watchkeeper.model.device import Device
+from watchkeeper.model.errors import WatchkeeperError
+from watchkeeper.model.plain import LogLines
+from watchkeeper.model.reading import Sweep
+from watchkeeper.model.sd_notify import notify, watchdog_s
+from watchkeeper.rules.load import RuleSet, load_rules
 
 if TYPE_CHECKING:
-    from agent.traps.hear import Ear
+    from watchkeeper.agent.traps.listener import Ear
 
 log = logging.getLogger("agent")
 
@@ -196,7 +196,7 @@ class Agent:
         """Hear traps where the bundle says so."""
         self._events.keep({device.device for device in bundle.devices})
         if bundle.traps and self._ear is None:
-            from agent.traps.hear import Ear  # noqa: PLC0415 -- only where somebody wants it
+            from watchkeeper.agent.traps.listener import Ear  # noqa: PLC0415 -- only where somebody wants it
 
             self._ear = Ear(self._config.agent, self._clock, self._secrets, self._events, self._schedule.poll_now)
         if self._ear:
@@ -212,7 +212,7 @@ class Agent:
 def _understand(bundle: Bundle) -> Share:
     """Read its rules and profiles. Raises ConfigError with every problem: such a bundle is refused whole."""
     if bundle.profiles:
-        from agent.profiles import load_profiles  # noqa: PLC0415 -- only where somebody wrote one
+        from watchkeeper.profiles import load_profiles  # noqa: PLC0415 -- only where somebody wrote one
 
         load_profiles(bundle.profiles)
     return Share(bundle, load_rules(bundle.rules))

@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
-from agent.profiles import Profile
-from documents.secrets import Secrets
-from model.batch import Answer, Bundle, Document, Push
-from model.clock import Clock
-from model.device import Device
-from model.reading import Missing, Reason, Sweep
+from watchkeeper.documents.secrets import Secrets
+from watchkeeper.model.batch import Answer, Bundle, Document, Push
+from watchkeeper.model.clock import Clock
+from watchkeeper.model.device import Device
+from watchkeeper.model.reading import Missing, Reason, Sweep
+from watchkeeper.profiles import Profile
 
 
 class Probe(Protocol):

@@ -4,7 +4,7 @@ import importlib
 import sys
 import time
 
-from benchmarks.ground import machine
+from benchmarks.fixtures import machine
 
 NAMES = ("snmp_path", "many_devices", "pushes", "metrics_render", "rungs", "idle_agent", "page_latency")
 

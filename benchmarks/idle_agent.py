@@ -7,8 +7,8 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
-from benchmarks.ground import HOST, Absent, Running, free_port, program, running, scratch
-from benchmarks.home import device, furnish
+from benchmarks.fixtures import HOST, Absent, Running, free_port, program, running, scratch
+from benchmarks.processes import device, furnish
 from benchmarks.report import Row, show
 
 EVERY_S, ROUNDS, SETTLE_S = 15.0, 4, 6.0

@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchmarks.ground import HOST
+from benchmarks.fixtures import HOST
 from benchmarks.report import MEDIAN, P99, quantile
 
 READINGS, VARIANTS = 200, 16

@@ -7,8 +7,8 @@ minutes, when every device is got to know, do not count.
 import resource
 import time
 
-from benchmarks.ground import HOST, Absent, free_port, scratch
-from benchmarks.home import device, furnish
+from benchmarks.fixtures import HOST, Absent, free_port, scratch
+from benchmarks.processes import device, furnish
 from benchmarks.report import Row, show
 from benchmarks.snmp_path import polls, snmpd
 

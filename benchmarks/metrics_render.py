@@ -11,8 +11,8 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
-from benchmarks.ground import HOUSE, scratch
-from benchmarks.home import Home, device, furnish
+from benchmarks.fixtures import HOUSE, scratch
+from benchmarks.processes import Home, device, furnish
 from benchmarks.report import Row, median, show
 
 DEVICES, SERIES, ROUNDS = 1_000, 100, 5
@@ -44,8 +44,8 @@ def main() -> None:
 async def _measure(home: Home) -> tuple[list[float], list[float], float, list[float]]:
     import uvicorn  # noqa: PLC0415 -- a benchmark pays for what it uses
 
-    from collector.config import read_config  # noqa: PLC0415 -- the same
-    from collector.main import Collector  # noqa: PLC0415 -- the same
+    from watchkeeper.collector.main import Collector  # noqa: PLC0415 -- the same
+    from watchkeeper.collector.site.settings import read_config  # noqa: PLC0415 -- the same
 
     collector = Collector(read_config(home.folder / "collector.yml"))
     metrics = collector.app.web.state.metrics

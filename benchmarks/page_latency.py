@@ -15,10 +15,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from benchmarks.ground import HOST, Absent, free_port, program, running, scratch
-from benchmarks.home import Home, device, furnish
+from benchmarks.fixtures import HOST, Absent, free_port, program, running, scratch
+from benchmarks.processes import Home, device, furnish
 from benchmarks.report import MEDIAN, P99, Row, quantile, show
-from simulator.running import RunningRoom, running_room
+from watchkeeper.simulator.running import RunningRoom, running_room
 
 AGENT, SECRET = "room-1", "s" * 64
 ROOMS, LASTS_S = 3, 75.0

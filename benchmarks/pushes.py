@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from benchmarks.ground import HOST, HOUSE, Absent, Running, free_port, program, running, scratch
-from benchmarks.home import Home, device, furnish
+from benchmarks.fixtures import HOST, HOUSE, Absent, Running, free_port, program, running, scratch
 from benchmarks.load import EVENTS_EVERY, READINGS, Plan, Result
+from benchmarks.processes import Home, device, furnish
 from benchmarks.report import Row, show
 
 AGENTS, ROUNDS, SECONDS, EACH = 256, 3, 4.0, 120

@@ -8,8 +8,8 @@ import sqlite3
 import time
 from pathlib import Path
 
-from benchmarks.ground import scratch
-from benchmarks.home import Home, device, furnish
+from benchmarks.fixtures import scratch
+from benchmarks.processes import Home, device, furnish
 from benchmarks.report import MEDIAN, P99, Row, quantile, show
 
 OPEN, DEVICES, RULES = 100_000, 1_000, 100

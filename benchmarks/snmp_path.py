@@ -14,8 +14,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from benchmarks.ground import HOST, Absent, Running, free_port, program, running, scratch
-from benchmarks.home import Home, device, furnish
+from benchmarks.fixtures import HOST, Absent, Running, free_port, program, running, scratch
+from benchmarks.processes import Home, device, furnish
 from benchmarks.report import Row, median, show
 
 DEVICES, EVERY = 200, "1 s"

@@ -8,8 +8,8 @@ from urllib.parse import unquote
 
 import apprise
 
-from channels.ports import Message, Receipt
-from documents.secrets import Secret
+from watchkeeper.channels.ports import Message, Receipt
+from watchkeeper.documents.secrets import Secret
 
 _DETAIL_LIMIT = 300
 _NO_SECRET = 2

@@ -2,8 +2,8 @@
 
 from typing import TextIO
 
-from channels.ports import Message, Receipt
-from model.plain import printable
+from watchkeeper.channels.ports import Message, Receipt
+from watchkeeper.model.plain import printable
 
 
 class ConsoleChannel:

@@ -2,12 +2,12 @@
 
 from typing import TextIO
 
-from channels.console import ConsoleChannel
-from channels.ports import Address, Channel, Via
-from channels.webhook import WebhookChannel
-from documents.secrets import Secret, Secrets
-from model.clock import Clock
-from model.errors import SecretError
+from watchkeeper.channels.console import ConsoleChannel
+from watchkeeper.channels.ports import Address, Channel, Via
+from watchkeeper.channels.webhook import WebhookChannel
+from watchkeeper.documents.secrets import Secret, Secrets
+from watchkeeper.model.clock import Clock
+from watchkeeper.model.errors import SecretError
 
 
 def open_channel(address: Address, secrets: Secrets, clock: Clock, console: TextIO, timeout_s: float = 10.0) -> Channel:
@@ -18,7 +18,7 @@ def open_channel(address: Address, secrets: Secrets, clock: Clock, console: Text
     secret = _secret(address.secret, secrets)
     if address.via is Via.WEBHOOK:
         return WebhookChannel(address.url, secret, clock, timeout_s)
-    from channels.apprise import AppriseChannel  # noqa: PLC0415 -- a large library, and no part of an agent's install
+    from watchkeeper.channels.apprise import AppriseChannel  # noqa: PLC0415 -- a large library, and no part of an agent's install
 
     return AppriseChannel(secret, timeout_s)
 

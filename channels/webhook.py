@@ -8,9 +8,9 @@ from urllib.parse import quote, urlsplit
 import requests
 import urllib3
 
-from channels.ports import Message, Receipt
-from documents.secrets import Secret
-from model.clock import Clock
+from watchkeeper.channels.ports import Message, Receipt
+from watchkeeper.documents.secrets import Secret
+from watchkeeper.model.clock import Clock
 
 TOLERANCE_S = 300.0
 """How far a receiver's clock may be from ours before a signature is too old, or too new, to count."""

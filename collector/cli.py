@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from model.errors import SecretError, WatchkeeperError
+from watchkeeper.model.errors import SecretError, WatchkeeperError
 
 if TYPE_CHECKING:
-    from collector.config import Place
-    from collector.store.engine import Store
-    from documents.secrets import Secret
+    from watchkeeper.collector.site.settings import Place
+    from watchkeeper.collector.store.engine import Store
+    from watchkeeper.documents.secrets import Secret
 
 CONFIG = click.option(
     "--config", "file", type=click.Path(path_type=Path), default=Path("collector.yml"), show_default=True,
@@ -38,8 +38,8 @@ def run(file: Path) -> None:
     """Run until SIGTERM. SIGHUP reads the books again (they are also read when a file changes)."""
     import logging
 
-    from collector.main import run as run_collector
-    from model.plain import LogLines
+    from watchkeeper.collector.main import run as run_collector
+    from watchkeeper.model.plain import LogLines
 
     told = logging.StreamHandler(sys.stderr)
     told.setFormatter(LogLines("%(asctime)s %(levelname)s %(name)s: %(message)s"))
@@ -54,10 +54,10 @@ def run(file: Path) -> None:
 def check(file: Path) -> None:
     """Read collector.yml and all the books, and say every problem. Whom nobody could tell, because a secret is not to be
     found here, is said too; the service may have it from systemd."""
-    from collector.main import open_channels, open_secrets
-    from collector.orders import read_orders
-    from collector.reach import unreachable
-    from model.clock import SystemClock
+    from watchkeeper.collector.main import open_channels, open_secrets
+    from watchkeeper.collector.notify.preflight import unreachable
+    from watchkeeper.collector.site.snapshot import read_orders
+    from watchkeeper.model.clock import SystemClock
 
     place = _place(file)
     orders = read_orders(place.path(place.config.books))
@@ -83,7 +83,7 @@ def token() -> None:
 @CONFIG
 def token_agent(name: str, out: Path | None, file: Path) -> None:
     """Make a token for an agent of the inventory."""
-    from collector.tokens import Kind
+    from watchkeeper.collector.access.tokens import Kind
 
     _mint(file, Kind.AGENT, name, out)
 
@@ -96,7 +96,7 @@ def token_agent(name: str, out: Path | None, file: Path) -> None:
 @CONFIG
 def token_person(name: str, out: Path | None, file: Path) -> None:
     """Make a token for a person of contacts.yml."""
-    from collector.tokens import Kind
+    from watchkeeper.collector.access.tokens import Kind
 
     _mint(file, Kind.PERSON, name, out)
 
@@ -107,8 +107,8 @@ def token_person(name: str, out: Path | None, file: Path) -> None:
 @CONFIG
 def revoke(kind: str, name: str, file: Path) -> None:
     """Forget every token of an agent or person, browser sessions included."""
-    from collector.tokens import Kind
-    from collector.tokens import revoke as forget
+    from watchkeeper.collector.access.tokens import Kind
+    from watchkeeper.collector.access.tokens import revoke as forget
 
     print(f"{forget(_store(_place(file)), Kind(kind), name)} tokens of {kind} {name} forgotten")
 
@@ -120,7 +120,7 @@ def link(person: str, file: Path) -> None:
     """Print a one-time URL, good for an hour, that opens the pages as this person."""
     import time
 
-    from collector.tokens import TICKET_S, Kind, mint
+    from watchkeeper.collector.access.tokens import TICKET_S, Kind, mint
 
     place = _place(file)
     _must_exist(place, Kind.PERSON, person)
@@ -135,7 +135,7 @@ def backup(out: Path, file: Path) -> None:
     """Copy the whole store into one file, while the collector runs."""
     import time
 
-    from collector.backup import backup as write
+    from watchkeeper.collector.store.backup import backup as write
 
     counts = write(_store(_place(file)), out, time.time())
     print(f"{out}: {sum(counts.values())} rows of {len(counts)} tables")
@@ -146,7 +146,7 @@ def backup(out: Path, file: Path) -> None:
 @CONFIG
 def restore(source: Path, file: Path) -> None:
     """Fill an empty store from a backup."""
-    from collector.backup import restore as fill
+    from watchkeeper.collector.store.backup import restore as fill
 
     counts = fill(_store(_place(file)), source)
     print(f"{sum(counts.values())} rows of {len(counts)} tables restored")
@@ -157,7 +157,7 @@ def restore(source: Path, file: Path) -> None:
 @TOKEN_FILE
 def incidents(url: str, token_file: Path) -> None:
     """List the open incidents. A collector on this very machine asks for no token."""
-    from model.plain import printable
+    from watchkeeper.model.plain import printable
 
     token = _own_token(token_file.expanduser()) if token_file.expanduser().exists() else None
     for one in _ask("GET", url, "/api/v1/incidents", None, token)["incidents"]:
@@ -199,7 +199,7 @@ def escalate(number: int, note: str, url: str, token_file: Path) -> None:
 
 
 def _place(file: Path) -> "Place":
-    from collector.config import read_config
+    from watchkeeper.collector.site.settings import read_config
 
     try:
         return read_config(file)
@@ -208,14 +208,14 @@ def _place(file: Path) -> "Place":
 
 
 def _store(place: "Place") -> "Store":
-    from collector.main import open_secrets, open_store
+    from watchkeeper.collector.main import open_secrets, open_store
 
     return open_store(place, open_secrets(place))
 
 
 def _must_exist(place: "Place", kind: Any, name: str) -> None:
-    from collector.bookkeeping import read_books
-    from collector.tokens import Kind
+    from watchkeeper.collector.access.tokens import Kind
+    from watchkeeper.collector.site.load import read_books
 
     books = read_books(place.path(place.config.books))
     if kind is Kind.AGENT and all(agent.agent != name for agent in books.inventory.agents):
@@ -227,7 +227,7 @@ def _must_exist(place: "Place", kind: Any, name: str) -> None:
 def _mint(file: Path, kind: Any, name: str, out: Path | None) -> None:
     import time
 
-    from collector.tokens import mint
+    from watchkeeper.collector.access.tokens import mint
 
     place = _place(file)
     _must_exist(place, kind, name)
@@ -250,7 +250,7 @@ def _act(url: str, token_file: Path, number: int, what: str, note: str) -> None:
 
 
 def _own_token(file: Path) -> "Secret":
-    from documents.secrets import Secret, read_private
+    from watchkeeper.documents.secrets import Secret, read_private
 
     try:
         return Secret(read_private(file).strip())
@@ -263,7 +263,7 @@ def _ask(method: str, url: str, path: str, body: Any, token: "Secret | None") ->
 
     import requests
 
-    from documents.scalars import is_loopback
+    from watchkeeper.documents.scalars import is_loopback
 
     where = urlsplit(url)
     if token and where.scheme != "https" and not is_loopback(where.hostname or ""):

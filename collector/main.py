@@ -14,25 +14,25 @@ from types import FrameType
 import uvicorn
 from apscheduler.schedulers.background import BackgroundScheduler
 
-from channels.open import open_channel
-from collector.config import Place
-from collector.ingest import Ingest
-from collector.journal import Journal
-from collector.judge import Judge
-from collector.metrics import Metrics
-from collector.office import Books, Office
-from collector.outbox import Opener, Outbox
-from collector.reach import unreachable
-from collector.requests import Requests
-from collector.retention import forget_old
-from collector.store.engine import Store
-from collector.store.migrate import migrate
-from collector.watch import Watch
-from collector.web.app import build_app
-from collector.web.patience import Patient
-from documents.secrets import Secrets
-from model.clock import Clock, SystemClock
-from model.notify import notify, watchdog_s
+from watchkeeper.channels.open import open_channel
+from watchkeeper.collector.intake.endpoint import Ingest
+from watchkeeper.collector.intake.journal import Journal
+from watchkeeper.collector.intake.requests import Requests
+from watchkeeper.collector.notify.outbox import Opener, Outbox
+from watchkeeper.collector.notify.preflight import unreachable
+from watchkeeper.collector.process.own_rules import Judge
+from watchkeeper.collector.process.runtime import Books, Office
+from watchkeeper.collector.read.exposition import Metrics
+from watchkeeper.collector.site.settings import Place
+from watchkeeper.collector.store.engine import Store
+from watchkeeper.collector.store.migrate import migrate
+from watchkeeper.collector.store.retention import forget_old
+from watchkeeper.collector.ticker import Watch
+from watchkeeper.collector.web.app import build_app
+from watchkeeper.collector.web.edge.limits import Patient
+from watchkeeper.documents.secrets import Secrets
+from watchkeeper.model.clock import Clock, SystemClock
+from watchkeeper.model.sd_notify import notify, watchdog_s
 
 log = logging.getLogger(__name__)
 _STUCK_S = 30.0

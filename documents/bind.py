@@ -19,9 +19,9 @@ import typing
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Generic, TypeVar
 
-from documents.nodes import Mark, Node, Scalar, Sequence, Table, parse
-from documents.scalars import PARSERS, duration_s, size_bytes
-from model.errors import ConfigError, Problem
+from watchkeeper.documents.nodes import Mark, Node, Scalar, Sequence, Table, parse
+from watchkeeper.documents.scalars import PARSERS, duration_s, size_bytes
+from watchkeeper.model.errors import ConfigError, Problem
 
 Scalars = Mapping[Any, Callable[[str], Any]]
 LONE: Mapping[str, bool] = types.MappingProxyType({"lone": True})

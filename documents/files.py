@@ -1,10 +1,19 @@
-"""The operator's files, read and named as the operator named them."""
+"""Files of YAML: the operator's, named as the operator named them, and those that come with Watchkeeper."""
 
 from collections.abc import Iterable
 from pathlib import Path
 
-from model.batch import Document
-from model.errors import ConfigError, Problem
+from watchkeeper.model.batch import Document
+from watchkeeper.model.errors import BrokenInstallation, ConfigError, Problem
+
+
+def packaged(folder: Path, pattern: str = "*.yml") -> tuple[Path, ...]:
+    """The files that come with Watchkeeper in a folder of its own, in the order of their names. Raises BrokenInstallation
+    where there are none: an empty list would pass for success."""
+    found = tuple(path for path in sorted(folder.glob(pattern)) if path.is_file())
+    if not found:
+        raise BrokenInstallation(str(folder))
+    return found
 
 
 def read_documents(paths: Iterable[Path]) -> tuple[Document, ...]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import yaml
 from yaml.reader import Reader
 
-from model.errors import Problem
+from watchkeeper.model.errors import Problem
 
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 DEPTH_LIMIT = 40

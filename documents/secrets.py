@@ -7,8 +7,8 @@ import stat
 from collections.abc import Mapping
 from pathlib import Path
 
-from documents.bind import load
-from model.errors import ConfigError, SecretError
+from watchkeeper.documents.bind import load
+from watchkeeper.model.errors import ConfigError, SecretError
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*", re.ASCII)
 _BEARER = re.compile(r"[A-Za-z0-9._~+/-]+=*", re.ASCII)  # RFC 6750, 2.1

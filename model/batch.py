@@ -9,9 +9,9 @@ from enum import StrEnum
 from ipaddress import ip_address
 from typing import NamedTuple
 
-from model.device import Device
-from model.reading import Series, Value
-from model.verdict import Event
+from watchkeeper.model.device import Device
+from watchkeeper.model.reading import Series, Value
+from watchkeeper.model.verdict import Event
 
 PROTOCOL = 1
 

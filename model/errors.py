@@ -2,6 +2,7 @@
 
 WatchkeeperError
 ├── ConfigError        a file of the operator's is wrong; carries every problem with file:line:column
+├── BrokenInstallation files that come with Watchkeeper are not there
 ├── SecretError        a secret is absent, or its file may be read by others
 ├── WireError          bytes that are not our protocol
 ├── SpoolError         the agent's disk queue cannot be used
@@ -44,6 +45,13 @@ class ConfigError(WatchkeeperError):
     def __init__(self, problems: Iterable[Problem]) -> None:
         self.problems = tuple(sorted(set(problems)))
         super().__init__("\n".join(map(str, self.problems)))
+
+
+class BrokenInstallation(WatchkeeperError):
+    """Files that come with Watchkeeper are not there; `folder` says where they should be."""
+
+    def __init__(self, folder: str) -> None:
+        super().__init__(f"{folder}: files that come with Watchkeeper are missing there; install Watchkeeper again")
 
 
 class SecretError(WatchkeeperError):

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from model.verdict import Level
+from watchkeeper.model.verdict import Level
 
 
 class Sort(StrEnum):

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from model.reading import Value
+from watchkeeper.model.reading import Value
 
 
 class Level(StrEnum):

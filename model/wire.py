@@ -4,10 +4,10 @@ way in. Decoding refuses whole what is not the protocol, with a WireError that n
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from model.batch import PROTOCOL, Block, Frame, Item, Lane, Push, Tombstone
-from model.errors import WireError
-from model.reading import Missing, Reason, Series, Value
-from model.verdict import Event, Evidence, Level, Standing, Verdict, Withdrawal
+from watchkeeper.model.batch import PROTOCOL, Block, Frame, Item, Lane, Push, Tombstone
+from watchkeeper.model.errors import WireError
+from watchkeeper.model.reading import Missing, Reason, Series, Value
+from watchkeeper.model.verdict import Event, Evidence, Level, Standing, Verdict, Withdrawal
 
 Json = dict[str, Any]
 NAME_LIMIT, TEXT_LIMIT, DECADE_S = 200, 4_000, 10 * 366 * 86_400.0

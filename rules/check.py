@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from documents.files import read_documents
-from rules.language import Limit, MissingLimit, Rule
-from rules.load import RuleSet, load_rules, shipped
+from watchkeeper.documents.files import read_documents
+from watchkeeper.rules.language import Limit, MissingLimit, Rule
+from watchkeeper.rules.load import RuleSet, load_rules, shipped
 
 _UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"))
 

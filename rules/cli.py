@@ -18,7 +18,7 @@ def rules() -> None:
 @click.argument("files", nargs=-1, type=_FILE)
 def list_rules(files: tuple[Path, ...]) -> None:
     """Show every rule in force: the shipped library, changed by FILES."""
-    from rules.check import load_with_shipped, table
+    from watchkeeper.rules.check import load_with_shipped, table
 
     with _problems_shown():
         found = load_with_shipped(files)
@@ -31,7 +31,7 @@ def list_rules(files: tuple[Path, ...]) -> None:
 @click.argument("files", nargs=-1, required=True, type=_FILE)
 def check(files: tuple[Path, ...]) -> None:
     """Read FILES over the shipped library, and show every problem, or the rules they make."""
-    from rules.check import load_with_shipped, table
+    from watchkeeper.rules.check import load_with_shipped, table
 
     with _problems_shown():
         found = load_with_shipped(files)
@@ -47,7 +47,7 @@ def check(files: tuple[Path, ...]) -> None:
 @click.argument("file", type=_FILE)
 def test(file: Path) -> None:
     """Run the tests of rules in FILE."""
-    from rules.trial import report, run
+    from watchkeeper.rules.trial import report, run
 
     with _problems_shown():
         outcomes = run(file)
@@ -62,7 +62,7 @@ def test(file: Path) -> None:
 @contextlib.contextmanager
 def _problems_shown() -> Iterator[None]:
     """End the command with every problem, one a line, instead of a traceback."""
-    from model.errors import ConfigError
+    from watchkeeper.model.errors import ConfigError
 
     try:
         yield

@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
-from model.reading import Missing, Reason, Series, Value
-from model.verdict import Evidence, Level, Verdict
-from rules.language import Limit, MissingLimit, Rule, Says
+from watchkeeper.model.reading import Missing, Reason, Series, Value
+from watchkeeper.model.verdict import Evidence, Level, Verdict
+from watchkeeper.rules.language import Limit, MissingLimit, Rule, Says
 
 _OK, _UNKNOWN = Level.OK, Level.UNKNOWN
 _BADNESS = {Level.OK: 0, Level.WARNING: 1, Level.CRITICAL: 2}

@@ -6,9 +6,9 @@ from enum import Enum
 from fnmatch import fnmatchcase
 from math import inf
 
-from model.device import Category
-from model.reading import Missing, Reason, Series, Value
-from model.verdict import Level
+from watchkeeper.model.device import Category
+from watchkeeper.model.reading import Missing, Reason, Series, Value
+from watchkeeper.model.verdict import Level
 
 
 class Says(Enum):

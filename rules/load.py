@@ -2,18 +2,19 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from importlib import resources
+from pathlib import Path
 
-from documents.bind import Bound, try_load
-from documents.nodes import Mark
-from model.batch import Document
-from model.device import Category
-from model.errors import ConfigError, Problem
-from model.reading import Series
-from rules.language import Rule
-from rules.meaning import understand
-from rules.written import SCALARS, Change, Off, RuleFile, did_you_mean
-from rules.written import Rule as Written
+from watchkeeper.documents.bind import Bound, try_load
+from watchkeeper.documents.files import packaged
+from watchkeeper.documents.nodes import Mark
+from watchkeeper.model.batch import Document
+from watchkeeper.model.device import Category
+from watchkeeper.model.errors import ConfigError, Problem
+from watchkeeper.model.reading import Series
+from watchkeeper.rules.language import Rule
+from watchkeeper.rules.meaning import understand
+from watchkeeper.rules.written import SCALARS, Change, Off, RuleFile, did_you_mean
+from watchkeeper.rules.written import Rule as Written
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +40,8 @@ class RuleSet:
 
 
 def shipped() -> tuple[Document, ...]:
-    """The library that comes with Watchkeeper."""
-    folder = resources.files("rules") / "library"
-    files = sorted((file for file in folder.iterdir() if file.name.endswith(".yml")), key=lambda file: file.name)
+    """The library that comes with Watchkeeper. Raises BrokenInstallation where it is not there."""
+    files = packaged(Path(__file__).parent / "library")
     return tuple(Document(f"library/{file.name}", file.read_text(encoding="utf-8")) for file in files)
 
 

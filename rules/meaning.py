@@ -6,14 +6,14 @@ Like the binder, it finds every problem of a rule before it gives up on it.
 from collections.abc import Callable
 from math import inf
 
-from documents.nodes import Mark
-from documents.scalars import duration_s, size_bytes
-from model.errors import Problem
-from model.quantity import BYTE, NUMBER, PERCENT, SECOND, Quantity, Sort
-from model.verdict import Level
-from rules.language import Band, Limit, MissingLimit, Rule, Scope
-from rules.written import Amount, Clear, Span, Threshold, Unread, did_you_mean
-from rules.written import Rule as Written
+from watchkeeper.documents.nodes import Mark
+from watchkeeper.documents.scalars import duration_s, size_bytes
+from watchkeeper.model.errors import Problem
+from watchkeeper.model.quantity import BYTE, NUMBER, PERCENT, SECOND, Quantity, Sort
+from watchkeeper.model.verdict import Level
+from watchkeeper.rules.language import Band, Limit, MissingLimit, Rule, Scope
+from watchkeeper.rules.written import Amount, Clear, Span, Threshold, Unread, did_you_mean
+from watchkeeper.rules.written import Rule as Written
 
 Place = Callable[[object], Mark]
 """Where a written thing stands."""

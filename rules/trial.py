@@ -13,19 +13,19 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from documents.bind import LONE, try_load
-from documents.files import read_documents
-from documents.nodes import Mark
-from model.errors import ConfigError, Problem
-from model.quantity import QUANTITIES, Sort
-from model.reading import Missing, Reason, Value
-from model.verdict import Level
-from rules.check import duration, load_with_shipped, said
-from rules.evaluate import State, evaluate
-from rules.language import Rule
-from rules.load import RuleSet
-from rules.meaning import in_unit_of
-from rules.written import SCALARS, RuleName, amount, did_you_mean
+from watchkeeper.documents.bind import LONE, try_load
+from watchkeeper.documents.files import read_documents
+from watchkeeper.documents.nodes import Mark
+from watchkeeper.model.errors import ConfigError, Problem
+from watchkeeper.model.quantity import QUANTITIES, Sort
+from watchkeeper.model.reading import Missing, Reason, Value
+from watchkeeper.model.verdict import Level
+from watchkeeper.rules.check import duration, load_with_shipped, said
+from watchkeeper.rules.evaluate import State, evaluate
+from watchkeeper.rules.language import Rule
+from watchkeeper.rules.load import RuleSet
+from watchkeeper.rules.meaning import in_unit_of
+from watchkeeper.rules.written import SCALARS, RuleName, amount, did_you_mean
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, NewType
 
-from documents.bind import LONE
-from documents.scalars import number_and_unit
-from model.device import Category
-from model.quantity import QUANTITIES, Quantity
-from model.reading import Reason
-from model.verdict import Level
+from watchkeeper.documents.bind import LONE
+from watchkeeper.documents.scalars import number_and_unit
+from watchkeeper.model.device import Category
+from watchkeeper.model.quantity import QUANTITIES, Quantity
+from watchkeeper.model.reading import Reason
+from watchkeeper.model.verdict import Level
 
 RuleName = NewType("RuleName", str)
 """A rule's name: `server.cpu-busy`."""

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import click
 
-from simulator.devices import FAULTS
-from simulator.faults import standing, switch
+from watchkeeper.simulator.devices import FAULTS
+from watchkeeper.simulator.faults import standing, switch
 
 _ROOM = click.option("--room", "directory", required=True, type=click.Path(path_type=Path), help="The room's folder.")
 
@@ -35,7 +35,7 @@ def simulate() -> None:
 @click.option("--seed", default=0, show_default=True, help="Of the noise: the same seed, the same room.")
 def room(directory: Path, port_base: int, pace: float, seed: int) -> None:
     """Run a UPS, an air conditioner and two sensors until Ctrl-C."""
-    from simulator.serve import run_room
+    from watchkeeper.simulator.serve import run_room
 
     asyncio.run(run_room(directory, port_base, pace, seed, click.echo))
 
@@ -64,6 +64,6 @@ def faults(directory: Path) -> None:
 @click.option("--port", default=11700, show_default=True, help="The UDP port; 0 takes a free one.")
 def recording(file: Path, port: int) -> None:
     """Answer SNMP v1, v2c (public) and v3 for a recording (.snmprec) until Ctrl-C."""
-    from simulator.recorded import run_recording
+    from watchkeeper.simulator.recorded import run_recording
 
     asyncio.run(run_recording(file, port, click.echo))

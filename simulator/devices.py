@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from model.device import Category
-from simulator.room import DAMP, FULL_RUNTIME_S, HEAT, LOW_RUNTIME_S, POWER_CUT, Room
+from watchkeeper.model.device import Category
+from watchkeeper.simulator.room import DAMP, FULL_RUNTIME_S, HEAT, LOW_RUNTIME_S, POWER_CUT, Room
 
 Oid = tuple[int, ...]
 

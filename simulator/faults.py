@@ -5,8 +5,8 @@ import os
 from collections.abc import Set as AbstractSet
 from pathlib import Path
 
-from model.errors import WatchkeeperError
-from simulator.devices import FAULTS
+from watchkeeper.model.errors import WatchkeeperError
+from watchkeeper.simulator.devices import FAULTS
 
 
 def standing(directory: Path) -> frozenset[str]:

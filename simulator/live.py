@@ -7,10 +7,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from model.clock import Clock
-from model.errors import WatchkeeperError
-from simulator.faults import standing
-from simulator.room import Room, step
+from watchkeeper.model.clock import Clock
+from watchkeeper.model.errors import WatchkeeperError
+from watchkeeper.simulator.faults import standing
+from watchkeeper.simulator.room import Room, step
 
 
 class Log:

@@ -5,11 +5,11 @@ import signal
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from model.device import Category
-from model.errors import WatchkeeperError
-from simulator.devices import COMMUNITY, Oid, Row, SimulatedDevice, Syntax, oid
-from simulator.serve import HOST, bind
-from simulator.snmp import Agent
+from watchkeeper.model.device import Category
+from watchkeeper.model.errors import WatchkeeperError
+from watchkeeper.simulator.devices import COMMUNITY, Oid, Row, SimulatedDevice, Syntax, oid
+from watchkeeper.simulator.serve import HOST, bind
+from watchkeeper.simulator.snmp import Agent
 
 _TAGS: Mapping[int, Syntax] = {
     2: Syntax.INTEGER, 4: Syntax.TEXT, 6: Syntax.OID, 64: Syntax.ADDRESS, 65: Syntax.COUNTER, 66: Syntax.GAUGE,

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from model.errors import WatchkeeperError
-from simulator.faults import switch
-from simulator.serve import READY
+from watchkeeper.model.errors import WatchkeeperError
+from watchkeeper.simulator.faults import switch
+from watchkeeper.simulator.serve import READY
 
 _STOP_S = 10.0
-_HOUSE = Path(__file__).parent.parent  # where `watchkeeper` can be imported from, installed or in a clone
+_HOUSE = Path(__file__).parent.parent.parent  # where `watchkeeper` can be imported from, installed or in a clone
 
 
 @dataclass(frozen=True, slots=True)

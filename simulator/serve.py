@@ -9,11 +9,11 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from model.clock import SystemClock
-from model.errors import WatchkeeperError
-from simulator.devices import COMMUNITY, DEVICES
-from simulator.live import LiveRoom
-from simulator.snmp import V3_AUTH_PASSWORD, V3_PRIV_PASSWORD, V3_USER, Agent
+from watchkeeper.model.clock import SystemClock
+from watchkeeper.model.errors import WatchkeeperError
+from watchkeeper.simulator.devices import COMMUNITY, DEVICES
+from watchkeeper.simulator.live import LiveRoom
+from watchkeeper.simulator.snmp import V3_AUTH_PASSWORD, V3_PRIV_PASSWORD, V3_USER, Agent
 
 HOST = "127.0.0.1"
 READY = "the room answers"

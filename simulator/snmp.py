@@ -14,7 +14,7 @@ from pysnmp.entity.rfc3413.context import SnmpContext  # type: ignore[import-unt
 from pysnmp.proto import rfc1902, rfc1905  # type: ignore[import-untyped]
 from pysnmp.proto.api import v2c  # type: ignore[import-untyped]
 
-from simulator.devices import COMMUNITY, Oid, Row, SimulatedDevice, Syntax
+from watchkeeper.simulator.devices import COMMUNITY, Oid, Row, SimulatedDevice, Syntax
 
 V3_USER, V3_AUTH_PASSWORD, V3_PRIV_PASSWORD = "ops", "authpass12", "privpass12"
 """The one v3 user of every device: authPriv only, SHA-256 and AES-128."""

@@ -9,14 +9,14 @@ from dataclasses import asdict, dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from agent.spool import Batch, Spool
-from model.batch import Bundle, Document, Frame, Lane, Push
-from model.clock import FakeClock
-from model.device import Category, Device
-from model.reading import Series, Sweep, Value
-from model.verdict import Evidence, Level, Verdict
-from model.wire import decode_push
-from rules.evaluate import State
+from watchkeeper.agent.spool.spool import Batch, Spool
+from watchkeeper.model.batch import Bundle, Document, Frame, Lane, Push
+from watchkeeper.model.clock import FakeClock
+from watchkeeper.model.device import Category, Device
+from watchkeeper.model.reading import Series, Sweep, Value
+from watchkeeper.model.verdict import Evidence, Level, Verdict
+from watchkeeper.model.wire import decode_push
+from watchkeeper.rules.evaluate import State
 
 TOKEN = "the-token-nobody-may-see"
 

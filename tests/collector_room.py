@@ -19,24 +19,24 @@ from typing import Self
 import httpx
 import uvicorn
 
-from channels.ports import Message, Receipt
-from collector.bookkeeping import read_books
-from collector.climb import decide_due
-from collector.ingest import Ingest
-from collector.journal import Answer, Journal, Waiting
-from collector.metrics import Metrics
-from collector.office import Office
-from collector.orders import Orders, make_orders
-from collector.outbox import Outbox
-from collector.requests import Requests
-from collector.store.engine import Store
-from collector.store.migrate import migrate
-from collector.web.app import Front, build_app
-from model.batch import Block, Frame, Item, Lane, Push, Tombstone
-from model.clock import FakeClock
-from model.quantity import QUANTITIES
-from model.reading import Series, Value
-from model.verdict import Event, Evidence, Level, Verdict
+from watchkeeper.channels.ports import Message, Receipt
+from watchkeeper.collector.intake.endpoint import Ingest
+from watchkeeper.collector.intake.journal import Answer, Journal, Waiting
+from watchkeeper.collector.intake.requests import Requests
+from watchkeeper.collector.notify.outbox import Outbox
+from watchkeeper.collector.process.due import decide_due
+from watchkeeper.collector.process.runtime import Office
+from watchkeeper.collector.read.exposition import Metrics
+from watchkeeper.collector.site.load import read_books
+from watchkeeper.collector.site.snapshot import Orders, make_orders
+from watchkeeper.collector.store.engine import Store
+from watchkeeper.collector.store.migrate import migrate
+from watchkeeper.collector.web.app import Front, build_app
+from watchkeeper.model.batch import Block, Frame, Item, Lane, Push, Tombstone
+from watchkeeper.model.clock import FakeClock
+from watchkeeper.model.quantity import QUANTITIES
+from watchkeeper.model.reading import Series, Value
+from watchkeeper.model.verdict import Event, Evidence, Level, Verdict
 
 ROOT = Path(__file__).resolve().parents[1]
 Readings = Mapping[tuple[str, str, str], Value]

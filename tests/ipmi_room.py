@@ -7,13 +7,13 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any
 
-from agent.ports import NoAnswer
-from agent.probes.ipmi import IpmiProbe
-from agent.probes.ipmi_commands import AT_BMC, Command, Declined, Place
-from documents.secrets import Secrets
-from model.clock import FakeClock
-from model.device import Category, Device, Ipmi
-from model.reading import Reason, Sweep, Value
+from watchkeeper.agent.ports import NoAnswer
+from watchkeeper.agent.probes.ipmi.commands import AT_BMC, Command, Declined, Place
+from watchkeeper.agent.probes.ipmi.probe import IpmiProbe
+from watchkeeper.documents.secrets import Secrets
+from watchkeeper.model.clock import FakeClock
+from watchkeeper.model.device import Category, Device, Ipmi
+from watchkeeper.model.reading import Reason, Sweep, Value
 
 FINE = 0x40
 CHASSIS, READING, FACTORS, IDENTITY = Command(0, 1), Command(4, 0x2D), Command(4, 0x23), Command(6, 1)

@@ -16,12 +16,12 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from agent import kinds
-from agent.ports import Means, Probe
-from documents.secrets import Secrets
-from model.clock import Clock, FakeClock
-from model.device import Category, Device
-from model.reading import Missing, Reason, Sweep, Value
+from watchkeeper.agent.poll import kinds
+from watchkeeper.agent.ports import Means, Probe
+from watchkeeper.documents.secrets import Secrets
+from watchkeeper.model.clock import Clock, FakeClock
+from watchkeeper.model.device import Category, Device
+from watchkeeper.model.reading import Missing, Reason, Sweep, Value
 
 PASSWORD = "geheim-und-lang-7"
 SECRETS = Secrets(None, {"WATCHKEEPER_SECRET_LOGIN": PASSWORD, "WATCHKEEPER_SECRET_STALE": "no-longer-right"})

@@ -8,16 +8,16 @@ from contextlib import asynccontextmanager
 from functools import cache
 from typing import Any, NamedTuple
 
-from agent.probes.snmp import SnmpProbe, login_to
-from agent.probes.snmp_engine import Session
-from agent.probes.snmp_gufo import GufoSession
-from agent.probes.snmp_pysnmp import PysnmpSession
-from agent.profiles import Profiles, load_profiles
-from documents.secrets import Secrets
-from model.batch import Document
-from model.clock import FakeClock
-from model.device import Category, Device, Snmp, SnmpEngine, SnmpVersion
-from model.reading import Sweep, Value
+from watchkeeper.agent.probes.snmp.engine import Session
+from watchkeeper.agent.probes.snmp.gufo_engine import GufoSession
+from watchkeeper.agent.probes.snmp.probe import SnmpProbe, login_to
+from watchkeeper.agent.probes.snmp.pysnmp_engine import PysnmpSession
+from watchkeeper.documents.secrets import Secrets
+from watchkeeper.model.batch import Document
+from watchkeeper.model.clock import FakeClock
+from watchkeeper.model.device import Category, Device, Snmp, SnmpEngine, SnmpVersion
+from watchkeeper.model.reading import Sweep, Value
+from watchkeeper.profiles import Profiles, load_profiles
 
 LARGEST = 65_507  # bytes of a UDP datagram
 GET, GETNEXT, RESPONSE, GETBULK = 0xA0, 0xA1, 0xA2, 0xA5  # RFC 3416, 3

@@ -5,14 +5,14 @@ import socket
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
-from agent.traps import ber
-from agent.traps.decode import INFORM, V1_TRAP, V2_TRAP
-from agent.traps.events import Events
-from agent.traps.hear import Ear
-from documents.secrets import Secrets
-from model.batch import Traps
-from model.clock import Clock, FakeClock
-from model.device import Category, Device, Snmp, SnmpVersion
+from watchkeeper.agent.traps.events import Events
+from watchkeeper.agent.traps.listener import Ear
+from watchkeeper.agent.traps.message import ber
+from watchkeeper.agent.traps.message.decode import INFORM, V1_TRAP, V2_TRAP
+from watchkeeper.documents.secrets import Secrets
+from watchkeeper.model.batch import Traps
+from watchkeeper.model.clock import Clock, FakeClock
+from watchkeeper.model.device import Category, Device, Snmp, SnmpVersion
 
 SECRETS = {"COMMUNITY": "ours", "AUTH": "authpass12", "PRIV": "privpass12", "OTHER": "wrongpass12"}
 V1, V2C = Snmp(SnmpVersion.V1, "community"), Snmp(SnmpVersion.V2C, "community")

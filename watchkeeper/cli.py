@@ -5,8 +5,8 @@ from typing import Any
 
 import click
 
-from model.errors import WatchkeeperError
 from watchkeeper import __version__
+from watchkeeper.model.errors import WatchkeeperError
 
 
 class Door(click.Command):
@@ -31,18 +31,25 @@ class Door(click.Command):
 
 DOORS = {
     "init": Door("watchkeeper.init:init", "Write the starter files into a folder."),
-    "probe": Door("agent.probe_cli:probe", "Read this host or a device once; needs no configuration."),
-    "profile": Door("agent.profile_cli:profile", "Teach it a device it does not know: draft, check, record."),
-    "discover": Door("agent.discover_cli:discover", "Find the devices of a network, and write their inventory."),
-    "agent": Door("agent.cli:agent", "Read devices, judge, push to the collector."),
-    "collector": Door("collector.cli:collector", "Keep incidents, climb the ladder, page people.", "collector"),
-    "rules": Door("rules.cli:rules", "Check and try the YAML rules."),
-    "simulate": Door("simulator.cli:simulate", "A machine room without hardware."),
+    "probe": Door(
+        "watchkeeper.agent.tools.probe_cli:probe", "Read this host or a device once; needs no configuration."
+    ),
+    "profile": Door(
+        "watchkeeper.agent.tools.profile_cli:profile", "Teach it a device it does not know: draft, check, record."
+    ),
+    "discover": Door(
+        "watchkeeper.agent.tools.discover_cli:discover", "Find the devices of a network, and write their inventory."
+    ),
+    "agent": Door("watchkeeper.agent.cli:agent", "Read devices, judge, push to the collector."),
+    "collector": Door(
+        "watchkeeper.collector.cli:collector", "Keep incidents, climb the ladder, page people.", "collector"
+    ),
+    "rules": Door("watchkeeper.rules.cli:rules", "Check and try the YAML rules."),
+    "simulate": Door("watchkeeper.simulator.cli:simulate", "A machine room without hardware."),
     "up": Door("watchkeeper.up:up", "Collector and agent for this host, in one folder.", "collector"),
     "demo": Door("watchkeeper.demo:demo", "A simulated room overheats; the ladder's minutes are seconds.", "collector"),
 }
 
-ROOMS = {"watchkeeper", "model", "documents", "rules", "channels", "agent", "collector", "simulator"}
 _EXTRAS = {"psycopg": "postgresql"}  # asked for by a URL in a file, not by a command
 
 
@@ -65,7 +72,7 @@ class FrontDoor(click.Group):
         command = ctx.invoked_subcommand or ""
         module = (error.name or "").partition(".")[0]
         extra = _EXTRAS.get(module) or getattr(self.commands.get(command), "extra", "")
-        if not extra or module in ROOMS:
+        if not extra or module == "watchkeeper":
             raise error
         return (
             f"`watchkeeper {command}` needs {module}, which is not installed; run: pip install 'watchkeeper[{extra}]'"

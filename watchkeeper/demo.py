@@ -14,10 +14,10 @@ from typing import Any
 import click
 import requests
 
-from channels.webhook import verify
-from model.errors import WatchkeeperError
-from simulator.running import RunningRoom, running_room
-from watchkeeper.household import AGENT, Household, furnish, random_secret, running
+from watchkeeper.channels.webhook import verify
+from watchkeeper.deployment import AGENT, Household, furnish, random_secret, running
+from watchkeeper.model.errors import WatchkeeperError
+from watchkeeper.simulator.running import RunningRoom, running_room
 
 PEOPLE = {"zhang.wei": "张伟", "wang.lei": "王磊", "zhou.gang": "周刚", "zhao.min": "赵敏"}
 _WRITTEN_FOR = 60.0  # room minutes pass as our seconds: rungs, rules and physics alike

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import click
 
-from model.errors import Conflict, StoreError
+from watchkeeper.documents.files import packaged
+from watchkeeper.model.errors import Conflict, StoreError
 
 # Beside our own package, in a clone as in site-packages. `configs` has no Python in it, so looking it up by name would
 # find any folder of that name in the current one as well.
-STARTER = Path(__file__).resolve().parent.parent / "configs"
+STARTER = Path(__file__).resolve().parent / "configs"
 
 NEXT = """\
 Next:
@@ -37,7 +38,7 @@ def init(directory: Path) -> None:
 
 def write_starter(directory: Path) -> list[Path]:
     """Copy the starter files; return what was written. Raises Conflict naming every file that is in the way (nothing
-    is written then), StoreError where the disk refuses."""
+    is written then), BrokenInstallation where there are none, StoreError where the disk refuses."""
     wanted = {directory / name: STARTER / name for name in _names()}
     in_the_way = [path for path in wanted if os.path.lexists(path)]
     if in_the_way:
@@ -56,4 +57,4 @@ def write_starter(directory: Path) -> list[Path]:
 
 def _names() -> Iterator[Path]:
     """Every starter file's path inside `configs`, in the order of their names."""
-    return (path.relative_to(STARTER) for path in sorted(STARTER.rglob("*")) if path.is_file())
+    return (path.relative_to(STARTER) for path in packaged(STARTER, "**/*"))

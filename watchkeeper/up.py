@@ -10,8 +10,8 @@ from pathlib import Path
 
 import click
 
-from model.errors import WatchkeeperError
-from watchkeeper.household import AGENT, furnish, running
+from watchkeeper.deployment import AGENT, furnish, running
+from watchkeeper.model.errors import WatchkeeperError
 
 _INVENTORY = """\
 # Written by `watchkeeper up`; yours from now on. docs/operators.md tells what else can stand here.
@@ -32,7 +32,7 @@ roles:
   head: [{person}]
   assistant: [{person}]
 """
-_LADDERS = Path(__file__).resolve().parent.parent / "configs" / "ladders.yml"
+_LADDERS = Path(__file__).resolve().parent / "configs" / "ladders.yml"
 
 
 @click.command()

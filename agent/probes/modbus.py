@@ -11,16 +11,16 @@ from typing import Any, NamedTuple
 from pymodbus.client import AsyncModbusTcpClient
 from pymodbus.exceptions import ModbusException
 
-from agent.ports import Means, NoAnswer
-from agent.probes.service import Columns
-from agent.profiles import Profile, Profiles, load_profiles
-from agent.profiles.decode import Raw, decode
-from agent.profiles.flat import Laid, joined, lay
-from agent.profiles.scalars import Register
-from agent.profiles.shape import Speaks, Way
-from model.clock import Clock
-from model.device import Device, Modbus
-from model.reading import Reason, Sweep, Value
+from watchkeeper.agent.ports import Means, NoAnswer
+from watchkeeper.agent.probes.services.check import Columns
+from watchkeeper.model.clock import Clock
+from watchkeeper.model.device import Device, Modbus
+from watchkeeper.model.reading import Reason, Sweep, Value
+from watchkeeper.profiles import Profile, Profiles, load_profiles
+from watchkeeper.profiles.decode import Raw, decode
+from watchkeeper.profiles.flat import Laid, joined, lay
+from watchkeeper.profiles.scalars import Register
+from watchkeeper.profiles.shape import Speaks, Way
 
 PORT = 502
 RENEW_S = 600.0  # how often a device is asked again for registers that it did not have

@@ -7,18 +7,18 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from agent.ports import Means, NoAnswer
-from agent.probes.service import Columns
-from agent.profiles import Profile, Profiles, load_profiles
-from agent.profiles.decode import Raw, decode
-from agent.profiles.flat import Laid, joined, lay
-from agent.profiles.shape import Speaks
-from documents.secrets import Secrets
-from model.clock import Clock
-from model.device import Device, Nut
-from model.errors import SecretError
-from model.plain import word
-from model.reading import Reason, Sweep, Value
+from watchkeeper.agent.ports import Means, NoAnswer
+from watchkeeper.agent.probes.services.check import Columns
+from watchkeeper.documents.secrets import Secrets
+from watchkeeper.model.clock import Clock
+from watchkeeper.model.device import Device, Nut
+from watchkeeper.model.errors import SecretError
+from watchkeeper.model.plain import word
+from watchkeeper.model.reading import Reason, Sweep, Value
+from watchkeeper.profiles import Profile, Profiles, load_profiles
+from watchkeeper.profiles.decode import Raw, decode
+from watchkeeper.profiles.flat import Laid, joined, lay
+from watchkeeper.profiles.shape import Speaks
 
 PORT = 3493
 PROFILE = "nut"

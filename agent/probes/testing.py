@@ -2,11 +2,11 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from agent.ports import NoAnswer
-from agent.probes.snmp_engine import ROWS, Rows
-from agent.profiles.decode import Raw
-from documents.secrets import Secrets
-from model.device import Device, SnmpVersion
+from watchkeeper.agent.ports import NoAnswer
+from watchkeeper.agent.probes.snmp.engine import ROWS, Rows
+from watchkeeper.documents.secrets import Secrets
+from watchkeeper.model.device import Device, SnmpVersion
+from watchkeeper.profiles.decode import Raw
 
 _STRING, _NULL, _OBJECT, _ADDRESS, _OPAQUE = 4, 5, 6, 64, 68  # BER tags
 
@@ -73,7 +73,7 @@ class MemoryDevice:
         self.sessions: list[MemorySession] = []
 
     async def open(self, device: Device, _: Secrets) -> MemorySession:
-        """See `agent.probes.snmp.Opener`."""
+        """See `agent.probes.snmp.probe.Opener`."""
         version = device.snmp.version if device.snmp else SnmpVersion.V2C
         self.sessions.append(MemorySession(self.objects, version, self._trouble))
         return self.sessions[-1]

@@ -7,8 +7,8 @@ over. A notice opens none; after its minute there is nothing."""
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 
-from agent.event import EVENT, EVENT_S, MOST_EVENTS, OVER
-from model.reading import Series, Sweep, Value
+from watchkeeper.agent.event import EVENT, EVENT_S, MOST_EVENTS, OVER
+from watchkeeper.model.reading import Series, Sweep, Value
 
 NONE, NOTICE, WARNING, CRITICAL = "none", "notice", "warning", "critical"
 

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from agent.profiles.scalars import SCALARS, Oid
-from agent.traps.decode import Trap, text_of
-from agent.traps.events import CRITICAL, NONE, NOTICE, WARNING, Told
-from documents.bind import load
-from model.plain import word
+from watchkeeper.agent.traps.events import CRITICAL, NONE, NOTICE, WARNING, Told
+from watchkeeper.agent.traps.message.decode import Trap, text_of
+from watchkeeper.documents.bind import load
+from watchkeeper.model.plain import word
+from watchkeeper.profiles.scalars import SCALARS, Oid
 
 
 class Means(StrEnum):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from documents.bind import load
+from watchkeeper.documents.bind import load
 
 FILE = Path(__file__).with_name("disputed.yml")
 

@@ -4,15 +4,15 @@ import asyncio
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from agent.ports import Means
-from agent.probe_cli import lines
-from agent.probes.snmp import SnmpProbe
-from agent.probes.testing import MemoryDevice, recorded
-from agent.profiles import load_profiles
-from agent.target import Target
-from documents.secrets import Secrets
-from model.clock import SystemClock
-from model.device import Category, Device, Snmp
+from watchkeeper.agent.ports import Means
+from watchkeeper.agent.probes.snmp.probe import SnmpProbe
+from watchkeeper.agent.probes.testing import MemoryDevice, recorded
+from watchkeeper.agent.tools.probe_cli import lines
+from watchkeeper.agent.tools.target import Target
+from watchkeeper.documents.secrets import Secrets
+from watchkeeper.model.clock import SystemClock
+from watchkeeper.model.device import Category, Device, Snmp
+from watchkeeper.profiles import load_profiles
 
 
 def read(recordings: Iterable[Path]) -> Iterator[str]:

@@ -20,9 +20,9 @@ from sqlalchemy.exc import (
     ProgrammingError,
 )
 
-from collector.store.many import Many
-from collector.store.schema import metadata, tally
-from model.errors import StoreError, StoreFull, StoreRefused
+from watchkeeper.collector.store.many import Many
+from watchkeeper.collector.store.schema import metadata, tally
+from watchkeeper.model.errors import StoreError, StoreFull, StoreRefused
 
 _DISK_FULL = "53100"  # PostgreSQL, appendix A: disk_full
 _BUSY_MS = 10_000

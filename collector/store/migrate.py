@@ -7,7 +7,7 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 
-from collector.store.engine import Store
+from watchkeeper.collector.store.engine import Store
 
 
 def migrate(store: Store) -> None:

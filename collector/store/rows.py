@@ -7,11 +7,11 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from collector.incidents import Change, Incident, Kind, State, Transition
-from collector.ladder import Step
-from collector.store.schema import incident, rung, transition
-from model.verdict import Evidence, Key, Level
-from model.wire import decode_evidence, encode_evidence
+from watchkeeper.collector.policy.incidents import Change, Incident, Kind, State, Transition
+from watchkeeper.collector.policy.ladder import Step
+from watchkeeper.collector.store.schema import incident, rung, transition
+from watchkeeper.model.verdict import Evidence, Key, Level
+from watchkeeper.model.wire import decode_evidence, encode_evidence
 
 Row = sa.Row[Any]
 

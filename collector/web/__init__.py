@@ -1,1 +1,1 @@
-"""What people and Prometheus see: pages, API, /metrics. Reads through collector/views.py, writes through collector/actions.py."""
+"""What people and Prometheus see: pages, API, /metrics. Reads through collector/read/views.py, writes through collector/process/actions.py."""

@@ -6,12 +6,14 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Depends, Query
 from fastapi.security import HTTPBearer
 
-from collector import actions, duty, views
-from collector.actions import NoSuch
-from collector.incidents import State
-from collector.office import Office
-from collector.web import answers
-from collector.web.auth import OfficeHere, Person, may_read
+from watchkeeper.collector.policy import roster as duty
+from watchkeeper.collector.policy.incidents import State
+from watchkeeper.collector.process import actions
+from watchkeeper.collector.process.actions import NoSuch
+from watchkeeper.collector.process.runtime import Office
+from watchkeeper.collector.read import views
+from watchkeeper.collector.web import schemas as answers
+from watchkeeper.collector.web.edge.auth import OfficeHere, Person, may_read
 
 _SAYS = {
     401: "nobody we know",

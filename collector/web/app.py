@@ -11,17 +11,17 @@ from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from collector.actions import NoSuch
-from collector.ingest import Ingest
-from collector.metrics import CONTENT_TYPE, Metrics
-from collector.office import Office
-from collector.tallies import release
-from collector.web import api, forms, pages
-from collector.web.auth import NOBODY, ComeAgain, Nobody, is_open, may_read, visitor
-from collector.web.events import Ticker
-from collector.web.guard import Guard
-from collector.web.sheet import Here, Sheet
-from model.errors import Conflict, NotAllowed, StoreError, WatchkeeperError
+from watchkeeper.collector.intake.endpoint import Ingest
+from watchkeeper.collector.process.actions import NoSuch
+from watchkeeper.collector.process.runtime import Office
+from watchkeeper.collector.read.exposition import CONTENT_TYPE, Metrics
+from watchkeeper.collector.read.self_metrics import release
+from watchkeeper.collector.web import api, forms, pages
+from watchkeeper.collector.web.edge.auth import NOBODY, ComeAgain, Nobody, is_open, may_read, visitor
+from watchkeeper.collector.web.edge.guard import Guard
+from watchkeeper.collector.web.events import Ticker
+from watchkeeper.collector.web.page import Here, Sheet
+from watchkeeper.model.errors import Conflict, NotAllowed, StoreError, WatchkeeperError
 
 _AGENTS = ("/v1/push", "/v1/bundle")
 _STATUSES: tuple[tuple[type[WatchkeeperError], int], ...] = (

@@ -3,9 +3,9 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 
-from collector import views
-from collector.office import Office
-from collector.views import Signature
+from watchkeeper.collector.process.runtime import Office
+from watchkeeper.collector.read import views
+from watchkeeper.collector.read.views import Signature
 
 LOOK_S = 1.0
 HEARTBEAT_S = 15.0

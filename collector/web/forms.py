@@ -7,13 +7,13 @@ from urllib.parse import quote
 from fastapi import APIRouter, Form, Request
 from fastapi.responses import RedirectResponse, Response
 
-from collector import actions
-from collector.actions import NoSuch
-from collector.incidents import Incident
-from collector.web import auth
-from collector.web.answers import NO_NUL, Number
-from collector.web.auth import Asking, OfficeHere
-from collector.web.sheet import Sheet
+from watchkeeper.collector.policy.incidents import Incident
+from watchkeeper.collector.process import actions
+from watchkeeper.collector.process.actions import NoSuch
+from watchkeeper.collector.web.edge import auth
+from watchkeeper.collector.web.edge.auth import Asking, OfficeHere
+from watchkeeper.collector.web.page import Sheet
+from watchkeeper.collector.web.schemas import NO_NUL, Number
 
 router = APIRouter(include_in_schema=False)
 

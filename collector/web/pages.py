@@ -5,15 +5,16 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query
 from fastapi.responses import HTMLResponse, Response
 
-from collector import duty, views
-from collector.actions import NoSuch
-from collector.incidents import Incident, State
-from collector.views import Column, Point
-from collector.web.answers import LARGEST, Number
-from collector.web.draw import BLANK, Spark, sparkline
-from collector.web.sheet import Here, Sheet
-from model.quantity import QUANTITIES
-from model.reading import Series, Value
+from watchkeeper.collector.policy import roster as duty
+from watchkeeper.collector.policy.incidents import Incident, State
+from watchkeeper.collector.process.actions import NoSuch
+from watchkeeper.collector.read import views
+from watchkeeper.collector.read.views import Column, Point
+from watchkeeper.collector.web.page import Here, Sheet
+from watchkeeper.collector.web.schemas import LARGEST, Number
+from watchkeeper.collector.web.sparkline import BLANK, Spark, sparkline
+from watchkeeper.model.quantity import QUANTITIES
+from watchkeeper.model.reading import Series, Value
 
 Reading = tuple[Column, Series, Value]
 History = dict[tuple[str, str], list[Point]]

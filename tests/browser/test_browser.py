@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from collector import tokens
-from collector.tokens import Kind
-from model.verdict import Evidence, Level
 from tests.chromium import PROGRAM, Chromium
 from tests.collector_room import Room, serving
+from watchkeeper.collector.access import tokens
+from watchkeeper.collector.access.tokens import Kind
+from watchkeeper.model.verdict import Evidence, Level
 
 pytestmark = pytest.mark.skipif(PROGRAM is None, reason="needs chromium on PATH (Debian: chromium)")
 

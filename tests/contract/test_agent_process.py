@@ -13,12 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from agent.spool import Limits, Spool
-from model.batch import Lane
-from model.clock import SystemClock
-from model.device import Category
-from model.verdict import Verdict
 from tests.agent_room import TOKEN, FakeCollector, bundle, device, everything, items, serving
+from watchkeeper.agent.spool.spool import Limits, Spool
+from watchkeeper.model.batch import Lane
+from watchkeeper.model.clock import SystemClock
+from watchkeeper.model.device import Category
+from watchkeeper.model.verdict import Verdict
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -35,9 +35,9 @@ rules:
 WRITER = """
 import sys
 from pathlib import Path
-from agent.spool import Limits, Spool
-from model.batch import Frame
-from model.clock import SystemClock
+from watchkeeper.agent.spool.spool import Limits, Spool
+from watchkeeper.model.batch import Frame
+from watchkeeper.model.clock import SystemClock
 from tests.agent_room import columns, state, verdict
 
 spool = Spool(Path(sys.argv[1]), Limits(), SystemClock())
@@ -201,13 +201,13 @@ def test_what_keeps_an_agent_from_starting_is_one_sentence(tmp_path: Path, text:
 IMPORTS = """
 import asyncio, json, sys
 from pathlib import Path
-import agent.main as main
+import watchkeeper.agent.main as main
 
 real = main.Agent._beat
 async def beat(self):
     for _ in range(200):
         await asyncio.sleep(0.01)
-        if "agent.probes.host" in sys.modules:
+        if "watchkeeper.agent.probes.host.probe" in sys.modules:
             break
     print(json.dumps(sorted(sys.modules)), flush=True)
     self._stopping.set()
@@ -221,6 +221,6 @@ def test_an_agent_of_a_host_imports_nothing_heavy(agent_yml: Path) -> None:
     with python("-c", IMPORTS, str(agent_yml)) as agent:
         out, err = agent.communicate(timeout=30)
     modules = set(json.loads(out or "[]"))
-    assert "agent.probes.host" in modules, err
+    assert "watchkeeper.agent.probes.host.probe" in modules, err
     heavy = {"pydantic", "pysnmp", "pyipmi", "cryptography", "gufo", "sqlalchemy", "fastapi"}
     assert not heavy & {name.partition(".")[0] for name in modules}

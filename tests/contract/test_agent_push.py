@@ -6,14 +6,6 @@ from collections.abc import Iterator
 
 import pytest
 
-from agent.push import Pusher
-from agent.spool import Limits, Spool
-from agent.spoolfile import MEMORY
-from agent.uplink import Uplink
-from documents.secrets import Secret
-from model.batch import Bundle, Frame, Lane, Push, Request, Tombstone
-from model.clock import FakeClock
-from model.errors import ConfigError, Problem
 from tests.agent_room import (
     TOKEN,
     FakeCollector,
@@ -30,6 +22,14 @@ from tests.agent_room import (
     takes_and_hangs_up,
     verdict,
 )
+from watchkeeper.agent.push.pusher import Pusher
+from watchkeeper.agent.push.uplink import Uplink
+from watchkeeper.agent.spool.file import MEMORY
+from watchkeeper.agent.spool.spool import Limits, Spool
+from watchkeeper.documents.secrets import Secret
+from watchkeeper.model.batch import Bundle, Frame, Lane, Push, Request, Tombstone
+from watchkeeper.model.clock import FakeClock
+from watchkeeper.model.errors import ConfigError, Problem
 
 
 class World:
@@ -245,7 +245,7 @@ def test_a_spool_set_back_begins_a_new_epoch_and_loses_nothing(world: World, col
 
 
 def test_more_is_said_while_more_waits(world: World, collector: FakeCollector, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("agent.push.BATCH_BYTES", 2_000)
+    monkeypatch.setattr("watchkeeper.agent.push.pusher.BATCH_BYTES", 2_000)
     world.fill(events=30, frames=0)
     world.work(3)
     said = [push.more for push in collector.pushes if push.items]

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from agent.spool import Limits, Spool
-from agent.spoolfile import MEMORY
-from model.batch import Frame, Lane
-from model.clock import FakeClock
-from model.reading import Missing, Reason
-from model.verdict import Level, Standing, Withdrawal
 from tests.agent_room import columns, everything, fill, items, state, verdict
+from watchkeeper.agent.spool.file import MEMORY
+from watchkeeper.agent.spool.spool import Limits, Spool
+from watchkeeper.model.batch import Frame, Lane
+from watchkeeper.model.clock import FakeClock
+from watchkeeper.model.reading import Missing, Reason
+from watchkeeper.model.verdict import Level, Standing, Withdrawal
 
 Make = Callable[..., Spool]
 

@@ -13,10 +13,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from channels.open import open_channel
-from channels.ports import Address, Channel, Message, Receipt, Via
-from documents.secrets import Secrets
-from model.clock import FakeClock
+from watchkeeper.channels.open import open_channel
+from watchkeeper.channels.ports import Address, Channel, Message, Receipt, Via
+from watchkeeper.documents.secrets import Secrets
+from watchkeeper.model.clock import FakeClock
 
 SECRET = "sesame-open-4711"
 MESSAGE = Message(

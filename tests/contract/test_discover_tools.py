@@ -13,13 +13,13 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from agent import discover as finding
-from agent.discover_cli import discover
-from agent.profile_cli import profile
-from collector.books import Inventory
-from documents.bind import load
-from model.device import Category, Snmp
+from watchkeeper.agent.tools import discover as finding
+from watchkeeper.agent.tools.discover_cli import discover
+from watchkeeper.agent.tools.profile_cli import profile
 from watchkeeper.cli import door
+from watchkeeper.collector.site.inventory import Inventory
+from watchkeeper.documents.bind import load
+from watchkeeper.model.device import Category, Snmp
 
 ROOT = Path(__file__).resolve().parents[2]
 BOX = ROOT / "docs" / "examples" / "coldwatch.snmprec"

@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from agent import kinds
-from agent.ports import Means
-from documents.secrets import Secrets
-from model.clock import SystemClock
-from model.device import KINDS, Category, Database, Device, Http, Ipmi, Modbus, Nut, Process, Snmp, Systemd
-from model.quantity import QUANTITIES
-from model.reading import Missing, Sweep
+from watchkeeper.agent.poll import kinds
+from watchkeeper.agent.ports import Means
+from watchkeeper.documents.secrets import Secrets
+from watchkeeper.model.clock import SystemClock
+from watchkeeper.model.device import KINDS, Category, Database, Device, Http, Ipmi, Modbus, Nut, Process, Snmp, Systemd
+from watchkeeper.model.quantity import QUANTITIES
+from watchkeeper.model.reading import Missing, Sweep
 
 SECRET = "geheim-und-lang-7"
 OPTIONS: dict[str, Any] = {

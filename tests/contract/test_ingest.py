@@ -9,17 +9,17 @@ from typing import Any
 import httpx
 import pytest
 
-from collector import journal as journal_module
-from collector.actions import poll_now
-from collector.ingest import BODY_LIMIT, Ingest
-from collector.requests import Requests
-from collector.store import engine
-from collector.store.migrate import migrate
-from collector.store.schema import journal, metadata
-from collector.tokens import Kind, mint, revoke
-from model.errors import StoreError, StoreFull
-from model.verdict import Level
 from tests.story.world import INVENTORY, World
+from watchkeeper.collector.access.tokens import Kind, mint, revoke
+from watchkeeper.collector.intake import journal as journal_module
+from watchkeeper.collector.intake.endpoint import BODY_LIMIT, Ingest
+from watchkeeper.collector.intake.requests import Requests
+from watchkeeper.collector.process.actions import poll_now
+from watchkeeper.collector.store import engine
+from watchkeeper.collector.store.migrate import migrate
+from watchkeeper.collector.store.schema import journal, metadata
+from watchkeeper.model.errors import StoreError, StoreFull
+from watchkeeper.model.verdict import Level
 
 BLOCK = {"block": 1, "device": "sensor-1", "probe": "snmp", "every_s": 15.0,
          "series": [["temperature.ambient", "", "", "1.2.3"], ["humidity.relative", "", "", ""]]}  # fmt: skip
@@ -266,7 +266,7 @@ def test_a_full_disk_found_out_while_writing_is_answered_503_and_loses_nothing(
         raise StoreFull("the store's disk is full")
 
     with monkeypatch.context() as patched:
-        patched.setattr("collector.journal.Journal._insert", full)
+        patched.setattr("watchkeeper.collector.intake.journal.Journal._insert", full)
         assert door.push().status_code == 503
     assert door.rows()["lane"] == []
     assert door.push().status_code == 200

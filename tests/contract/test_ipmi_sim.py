@@ -13,13 +13,13 @@ from typing import Any
 
 import pytest
 
-from agent.event import EVENT_S, OVER
-from agent.probes.ipmi import IpmiProbe
-from documents.secrets import Secrets
-from model.clock import FakeClock
-from model.device import Category, Device, Ipmi
-from model.reading import Missing, Reason, Sweep, Value
 from tests.ipmi_room import story, temperature, values
+from watchkeeper.agent.event import EVENT_S, OVER
+from watchkeeper.agent.probes.ipmi.probe import IpmiProbe
+from watchkeeper.documents.secrets import Secrets
+from watchkeeper.model.clock import FakeClock
+from watchkeeper.model.device import Category, Device, Ipmi
+from watchkeeper.model.reading import Missing, Reason, Sweep, Value
 
 pytestmark = pytest.mark.skipif(shutil.which("ipmi_sim") is None, reason="needs ipmi_sim on PATH (Debian: openipmi)")
 

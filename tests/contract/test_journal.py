@@ -9,19 +9,19 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from collector import journal as module
-from collector.apply import apply as genuine
-from collector.journal import Answer, Waiting
-from collector.lanes import BadPush
-from collector.store import rows
-from collector.store.engine import Store
-from collector.store.schema import agent, history, journal, lane, latest
-from model.batch import Block, Frame, Item, Lane, Push, Tombstone
-from model.errors import StoreError, StoreFull, StoreRefused
-from model.reading import Series
-from model.verdict import Level
-from model.wire import decode_push, encode_block, encode_values
 from tests.story.world import INVENTORY, World
+from watchkeeper.collector.intake import journal as module
+from watchkeeper.collector.intake.journal import Answer, Waiting
+from watchkeeper.collector.intake.sequences import BadPush
+from watchkeeper.collector.process.apply import apply as genuine
+from watchkeeper.collector.store import rows
+from watchkeeper.collector.store.engine import Store
+from watchkeeper.collector.store.schema import agent, history, journal, lane, latest
+from watchkeeper.model.batch import Block, Frame, Item, Lane, Push, Tombstone
+from watchkeeper.model.errors import StoreError, StoreFull, StoreRefused
+from watchkeeper.model.reading import Series
+from watchkeeper.model.verdict import Level
+from watchkeeper.model.wire import decode_push, encode_block, encode_values
 
 MORE_AGENTS = INVENTORY.replace(
     "devices:", "".join(f"  - {{agent: a{n}, owner: olga}}\n" for n in range(6)) + "devices:"

@@ -9,14 +9,14 @@ import pytest
 from pymodbus.datastore import ModbusDeviceContext, ModbusServerContext, ModbusSparseDataBlock
 from pymodbus.server import ModbusTcpServer
 
-from agent.probes.modbus import AT_ONCE, RENEW_S, Block, ModbusProbe, blocks_of, value_of
-from agent.profiles import load_profiles
-from agent.profiles.scalars import register
-from model.batch import Document
-from model.clock import FakeClock
-from model.device import Category, Device, Modbus
-from model.reading import Missing, Reason, Sweep, Value
 from tests.service_room import listening
+from watchkeeper.agent.probes.modbus import AT_ONCE, RENEW_S, Block, ModbusProbe, blocks_of, value_of
+from watchkeeper.model.batch import Document
+from watchkeeper.model.clock import FakeClock
+from watchkeeper.model.device import Category, Device, Modbus
+from watchkeeper.model.reading import Missing, Reason, Sweep, Value
+from watchkeeper.profiles import load_profiles
+from watchkeeper.profiles.scalars import register
 
 PROFILE = """profile: chiller
 vendor: Acme

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from agent.probes.nut import NutProbe
-from agent.profiles import load_profiles
-from documents.secrets import Secrets
-from model.clock import FakeClock
-from model.device import Category, Device, Nut
-from model.reading import Missing, Reason, Sweep, Value
+from watchkeeper.agent.probes.nut import NutProbe
+from watchkeeper.documents.secrets import Secrets
+from watchkeeper.model.clock import FakeClock
+from watchkeeper.model.device import Category, Device, Nut
+from watchkeeper.model.reading import Missing, Reason, Sweep, Value
+from watchkeeper.profiles import load_profiles
 
 UPSD, DRIVER = Path("/lib/nut/upsd"), Path("/lib/nut/dummy-ups")  # /sbin/upsd is Debian's switch, which /etc/nut turns
 real = pytest.mark.skipif(

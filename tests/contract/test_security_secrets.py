@@ -13,23 +13,23 @@ import pytest
 from click.testing import CliRunner
 from pydantic_core import from_json
 
-from agent.config import Places, read_config
-from agent.main import _run
-from agent.probes.host import HostProbe, Machine
-from agent.target import parse_target
-from agent.uplink import Uplink
-from collector.bookkeeping import read_texts
-from collector.cli import collector
-from collector.store.engine import Store
-from documents.secrets import Secret, Secrets
-from model.batch import Block, Lane, Push
-from model.clock import FakeClock
-from model.device import Category, Device
-from model.errors import ConfigError, PushError, SecretError, StoreError, WatchkeeperError
-from model.plain import LogLines, word
-from model.wire import decode_push, encode_block
 from tests.security_room import keyring, listening
 from tests.story.chaos import free_port
+from watchkeeper.agent.config import Places, read_config
+from watchkeeper.agent.main import _run
+from watchkeeper.agent.probes.host.probe import HostProbe, Machine
+from watchkeeper.agent.push.uplink import Uplink
+from watchkeeper.agent.tools.target import parse_target
+from watchkeeper.collector.cli import collector
+from watchkeeper.collector.site.load import read_texts
+from watchkeeper.collector.store.engine import Store
+from watchkeeper.documents.secrets import Secret, Secrets
+from watchkeeper.model.batch import Block, Lane, Push
+from watchkeeper.model.clock import FakeClock
+from watchkeeper.model.device import Category, Device
+from watchkeeper.model.errors import ConfigError, PushError, SecretError, StoreError, WatchkeeperError
+from watchkeeper.model.plain import LogLines, word
+from watchkeeper.model.wire import decode_push, encode_block
 
 ROOT = Path(__file__).resolve().parents[2]
 HUSH = "Hunter2-the-secret"
@@ -152,7 +152,7 @@ def test_a_bundle_cannot_ask_for_the_agents_own_token(tmp_path: Path, monkeypatc
         given.append(secrets)
         raise Seen
 
-    monkeypatch.setattr("agent.main.Agent", agent)
+    monkeypatch.setattr("watchkeeper.agent.main.Agent", agent)
     file = keyring(tmp_path, f"agent-token: {HUSH}\nroom: public\n")
     (tmp_path / "agent.yml").write_text("agent: room-1\ncollector: http://127.0.0.1:9\nsecrets: secrets.yml\n")
     config, places = read_config(tmp_path / "agent.yml")

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 import uvicorn
 
-from collector import main
-from collector.config import Config, read_config
-from collector.web.patience import Patient
-from model.errors import ConfigError
+from watchkeeper.collector import main
+from watchkeeper.collector.site.settings import Config, read_config
+from watchkeeper.collector.web.edge.limits import Patient
+from watchkeeper.model.errors import ConfigError
 
 HEAD = b"POST /v1/push HTTP/1.1\r\nHost: here\r\n"
 

@@ -12,18 +12,18 @@ import httpx
 import pytest
 import sqlalchemy as sa
 
-from channels.ports import Message, Receipt
-from collector import tokens
-from collector.outbox import Outbox
-from collector.store.engine import Store
-from collector.store.migrate import migrate
-from collector.store.schema import token, transition
-from collector.tokens import Kind
-from collector.web.app import Front, build_app
-from model.errors import StoreError
-from model.reading import Missing, Reason
-from model.verdict import Evidence, Level
 from tests.collector_room import Readings, Room, browser, serving
+from watchkeeper.channels.ports import Message, Receipt
+from watchkeeper.collector.access import tokens
+from watchkeeper.collector.access.tokens import Kind
+from watchkeeper.collector.notify.outbox import Outbox
+from watchkeeper.collector.store.engine import Store
+from watchkeeper.collector.store.migrate import migrate
+from watchkeeper.collector.store.schema import token, transition
+from watchkeeper.collector.web.app import Front, build_app
+from watchkeeper.model.errors import StoreError
+from watchkeeper.model.reading import Missing, Reason
+from watchkeeper.model.verdict import Evidence, Level
 
 EVIL = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>{{7777*7777}}%(x)s{0}&#x3c;b>"
 

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from agent.probes.http import BODY_BYTES
-from agent.probes.service import tls_context
-from model.clock import FakeClock
-from model.device import Device, Http
-from model.reading import Missing, Reason, Value
 from tests.service_room import Talk, certify, listening, look, mute, probe_of, reason, see, service, silent_port, why
+from watchkeeper.agent.probes.services.check import tls_context
+from watchkeeper.agent.probes.services.http import BODY_BYTES
+from watchkeeper.model.clock import FakeClock
+from watchkeeper.model.device import Device, Http
+from watchkeeper.model.reading import Missing, Reason, Value
 
 NOW = float(int(time.time()))  # TLS asks the machine's clock, so certificates are made by it
 DAY_S = 86_400.0
@@ -92,7 +92,7 @@ def addresses(monkeypatch: pytest.MonkeyPatch, *places: tuple[str, int]) -> Devi
     async def look_up(*_: Any) -> list[Any]:
         return [(socket.AF_INET, place) for place in places]
 
-    monkeypatch.setattr("agent.probes.service.look_up", look_up)
+    monkeypatch.setattr("watchkeeper.agent.probes.services.check.look_up", look_up)
     return service("tcp", "many.room:80", timeout_s=0.6)
 
 
@@ -384,7 +384,9 @@ def test_why_a_service_is_down_is_logged_once_a_change(caplog: pytest.LogCapture
         await at("200 OK")
 
     asyncio.run(run())
-    told = [record.getMessage() for record in caplog.records if record.name == "agent.probes.service"]
+    told = [
+        record.getMessage() for record in caplog.records if record.name == "watchkeeper.agent.probes.services.check"
+    ]
     assert told == [
         "http-1: the service is down: answers 500, not 200 to 399",
         "http-1: the service is down: answers 502, not 200 to 399",

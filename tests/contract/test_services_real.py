@@ -19,9 +19,6 @@ import psycopg
 import pymysql
 import pytest
 
-from agent.probes.service import tls_context
-from model.device import Database, Device, Process
-from model.reading import Missing, Reason, Value
 from tests.conftest import _postgres_programs
 from tests.service_room import (
     PASSWORD,
@@ -37,6 +34,9 @@ from tests.service_room import (
     service,
     why,
 )
+from watchkeeper.agent.probes.services.check import tls_context
+from watchkeeper.model.device import Database, Device, Process
+from watchkeeper.model.reading import Missing, Reason, Value
 
 KINDS = ["postgresql", "mysql", "redis"]
 NEEDS = {"postgresql": "initdb", "mysql": "mariadbd", "redis": "redis-server"}

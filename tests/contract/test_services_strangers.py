@@ -7,10 +7,10 @@ from functools import partial
 
 import pytest
 
-from agent.probes import mysql
-from model.device import Database
-from model.reading import Missing, Reason, Value
 from tests.service_room import PASSWORD, USER, Talk, down, listening, look, mute, probe_of, reason, see, service
+from watchkeeper.agent.probes.services import mysql
+from watchkeeper.model.device import Database
+from watchkeeper.model.reading import Missing, Reason, Value
 
 KINDS = ["postgresql", "mysql", "redis"]
 LOGIN = Database(USER, "login")

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from model.errors import WatchkeeperError
-from simulator.devices import DEVICES
-from simulator.running import RunningRoom, running_room
+from watchkeeper.model.errors import WatchkeeperError
+from watchkeeper.simulator.devices import DEVICES
+from watchkeeper.simulator.running import RunningRoom, running_room
 
 pytestmark = [
     pytest.mark.skipif(shutil.which(program) is None, reason=f"needs {program} on PATH")

@@ -14,12 +14,12 @@ from pathlib import Path
 
 import pytest
 
-from agent.probes.snmp import SnmpProbe
-from agent.profiles import load_profiles
-from documents.secrets import Secrets
-from model.clock import SystemClock
-from model.device import Category, Device, Snmp, SnmpAuth, SnmpEngine, SnmpPriv, SnmpVersion
-from model.reading import Missing, Reason, Sweep, Value
+from watchkeeper.agent.probes.snmp.probe import SnmpProbe
+from watchkeeper.documents.secrets import Secrets
+from watchkeeper.model.clock import SystemClock
+from watchkeeper.model.device import Category, Device, Snmp, SnmpAuth, SnmpEngine, SnmpPriv, SnmpVersion
+from watchkeeper.model.reading import Missing, Reason, Sweep, Value
+from watchkeeper.profiles import load_profiles
 
 SNMPD = shutil.which("snmpd", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
 pytestmark = pytest.mark.skipif(SNMPD is None, reason="needs snmpd on PATH or in /usr/sbin")

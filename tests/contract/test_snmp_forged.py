@@ -5,15 +5,15 @@ from typing import Any
 
 import pytest
 
-from agent import kinds
-from agent.ports import Means
-from agent.traps import ber
-from agent.traps.decode import Secured, open_message, open_scoped
-from agent.traps.engine import UNKNOWN_ENGINE, report
-from agent.traps.usm import Here, Keys, sealed
-from documents.secrets import Secrets
-from model.clock import SystemClock
-from model.device import Category, Device, Snmp, SnmpAuth, SnmpEngine, SnmpVersion
+from watchkeeper.agent.poll import kinds
+from watchkeeper.agent.ports import Means
+from watchkeeper.agent.traps.message import ber
+from watchkeeper.agent.traps.message.decode import Secured, open_message, open_scoped
+from watchkeeper.agent.traps.message.engine import UNKNOWN_ENGINE, report
+from watchkeeper.agent.traps.message.usm import Here, Keys, sealed
+from watchkeeper.documents.secrets import Secrets
+from watchkeeper.model.clock import SystemClock
+from watchkeeper.model.device import Category, Device, Snmp, SnmpAuth, SnmpEngine, SnmpVersion
 
 HERE = Here(b"\x80\x00\x7e\xd9\x05a-stranger", 5, 1000)
 RESPONSE, SEQUENCE = 0xA2, 0x30

@@ -9,13 +9,6 @@ from dataclasses import replace
 
 import pytest
 
-from agent.ports import NoAnswer
-from agent.probes.snmp import SnmpProbe
-from agent.probes.snmp_plan import MOST_READINGS
-from agent.schedule import Schedule
-from model.clock import FakeClock, SystemClock
-from model.device import Device, SnmpEngine, SnmpVersion
-from model.reading import Missing, Reason, Sweep
 from tests.snmp_liar import (
     COLUMN,
     GET,
@@ -37,6 +30,13 @@ from tests.snmp_liar import (
     text,
     told,
 )
+from watchkeeper.agent.poll.schedule import Schedule
+from watchkeeper.agent.ports import NoAnswer
+from watchkeeper.agent.probes.snmp.plan import MOST_READINGS
+from watchkeeper.agent.probes.snmp.probe import SnmpProbe
+from watchkeeper.model.clock import FakeClock, SystemClock
+from watchkeeper.model.device import Device, SnmpEngine, SnmpVersion
+from watchkeeper.model.reading import Missing, Reason, Sweep
 
 V1, V2C = SnmpVersion.V1, SnmpVersion.V2C
 every = pytest.mark.parametrize("engine", [SnmpEngine.GUFO, SnmpEngine.PYSNMP])

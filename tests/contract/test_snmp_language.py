@@ -2,10 +2,10 @@
 
 import pytest
 
-from model.batch import Document
-from model.device import SnmpEngine, SnmpVersion
-from model.reading import Missing, Reason, Value
 from tests.snmp_liar import agent, integer, oid, swept, text, tlv, told
+from watchkeeper.model.batch import Document
+from watchkeeper.model.device import SnmpEngine, SnmpVersion
+from watchkeeper.model.reading import Missing, Reason, Value
 
 BOX = "1.3.6.1.4.1.99999"
 KIND, NAME, RAW, DIGITS, THERE, UNIT, ALARMS, FINE, COARSE, SAYS, WRAPS, WRAPPED = (

@@ -5,13 +5,6 @@ import logging
 
 import pytest
 
-from agent.probes.snmp import SnmpProbe
-from agent.probes.snmp_engine import ROWS, Told, ask
-from agent.probes.snmp_plan import LONGEST_LABEL, MOST_READINGS
-from model.batch import Document
-from model.clock import FakeClock
-from model.device import SnmpEngine, SnmpVersion
-from model.reading import Missing, Reason, Sweep
 from tests.snmp_liar import (
     COLUMN,
     NULL,
@@ -32,6 +25,13 @@ from tests.snmp_liar import (
     tlv,
     told,
 )
+from watchkeeper.agent.probes.snmp.engine import ROWS, Told, ask
+from watchkeeper.agent.probes.snmp.plan import LONGEST_LABEL, MOST_READINGS
+from watchkeeper.agent.probes.snmp.probe import SnmpProbe
+from watchkeeper.model.batch import Document
+from watchkeeper.model.clock import FakeClock
+from watchkeeper.model.device import SnmpEngine, SnmpVersion
+from watchkeeper.model.reading import Missing, Reason, Sweep
 
 V1, V2C = SnmpVersion.V1, SnmpVersion.V2C
 every = pytest.mark.parametrize("engine", [SnmpEngine.GUFO, SnmpEngine.PYSNMP])

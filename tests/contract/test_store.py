@@ -13,17 +13,17 @@ import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
-from collector.backup import BadBackup, backup, restore
-from collector.climb import decide_due
-from collector.notices import Desk
-from collector.store import rows
-from collector.store.engine import Store
-from collector.store.migrate import migrate, version
-from collector.store.schema import agent, metadata, outbox, rung, tally
-from collector.tokens import Kind, fingerprint, mint
-from model.errors import Conflict, StoreError, StoreRefused, WatchkeeperError
-from model.verdict import Level
 from tests.story.world import World
+from watchkeeper.collector.access.tokens import Kind, fingerprint, mint
+from watchkeeper.collector.notify.enqueue import Desk
+from watchkeeper.collector.process.due import decide_due
+from watchkeeper.collector.store import rows
+from watchkeeper.collector.store.backup import BadBackup, backup, restore
+from watchkeeper.collector.store.engine import Store
+from watchkeeper.collector.store.migrate import migrate, version
+from watchkeeper.collector.store.schema import agent, metadata, outbox, rung, tally
+from watchkeeper.model.errors import Conflict, StoreError, StoreRefused, WatchkeeperError
+from watchkeeper.model.verdict import Level
 
 
 @pytest.fixture

@@ -5,10 +5,10 @@ from collections.abc import Iterator
 import pytest
 import sqlalchemy as sa
 
-from collector.store.engine import Store
-from collector.store.many import _ROWS
-from collector.store.migrate import migrate
-from collector.store.schema import agent, history
+from watchkeeper.collector.store.engine import Store
+from watchkeeper.collector.store.many import _ROWS
+from watchkeeper.collector.store.migrate import migrate
+from watchkeeper.collector.store.schema import agent, history
 
 COUNT = 2 * _ROWS + 7
 

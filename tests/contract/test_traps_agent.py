@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from model.batch import Bundle, Document, Traps
-from model.verdict import Level, Verdict
-from rules.load import shipped
 from tests.agent_room import TOKEN, FakeCollector, bundle, serving
 from tests.traps_room import MEMORY, free_port, ups
+from watchkeeper.model.batch import Bundle, Document, Traps
+from watchkeeper.model.verdict import Level, Verdict
+from watchkeeper.rules.load import shipped
 
 ROOT = Path(__file__).resolve().parents[2]
-LOOK = "import agent.main, sys; print([name for name in sys.modules if name.startswith(('agent.traps', 'pysnmp'))])"
+LOOK = "import watchkeeper.agent.main, sys; print([name for name in sys.modules if name.startswith(('watchkeeper.agent.traps', 'pysnmp'))])"
 
 
 def verdicts(collector: FakeCollector) -> list[Verdict]:
@@ -64,4 +64,4 @@ def test_an_inform_is_acknowledged_and_its_verdict_pushed_at_once(tmp_path: Path
 
 def test_an_agent_without_traps_imports_next_to_nothing_of_them() -> None:
     found = subprocess.run([sys.executable, "-c", LOOK], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    assert found.strip() == "['agent.traps', 'agent.traps.events']"
+    assert found.strip() == "['watchkeeper.agent.traps', 'watchkeeper.agent.traps.events']"

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from model.clock import SystemClock
-from model.device import Device, Snmp, SnmpAuth, SnmpPriv, SnmpVersion
 from tests import traps_room
 from tests.traps_room import COLD_START, LINK_DOWN, V1, V2C, Room, free_port, ups
+from watchkeeper.model.clock import SystemClock
+from watchkeeper.model.device import Device, Snmp, SnmpAuth, SnmpPriv, SnmpVersion
 
 SNMPD = shutil.which("snmpd", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
 pytestmark = [

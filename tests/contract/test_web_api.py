@@ -8,13 +8,13 @@ from typing import Any
 import httpx
 import pytest
 
-from collector import tokens
-from collector.tokens import Kind
-from collector.web.events import Ticker
-from model.batch import Lane, Tombstone
-from model.reading import Missing, Reason
-from model.verdict import Evidence, Level
 from tests.collector_room import NIGHT, Room, browser
+from watchkeeper.collector.access import tokens
+from watchkeeper.collector.access.tokens import Kind
+from watchkeeper.collector.web.events import Ticker
+from watchkeeper.model.batch import Lane, Tombstone
+from watchkeeper.model.reading import Missing, Reason
+from watchkeeper.model.verdict import Evidence, Level
 
 
 @pytest.fixture
@@ -245,7 +245,7 @@ def test_a_store_that_is_away_is_503(room: Room, web: httpx.Client) -> None:
 
 
 def test_a_page_hears_when_something_changed(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("collector.web.events.LOOK_S", 0.001)
+    monkeypatch.setattr("watchkeeper.collector.web.events.LOOK_S", 0.001)
     events = asyncio.run(_events(room))
     assert events[0].startswith(b"retry:")
     assert events[1:] == [b"event: readings", b"event: incidents", b"event: readings"]

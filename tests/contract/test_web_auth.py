@@ -8,13 +8,13 @@ import httpx
 import pytest
 import sqlalchemy as sa
 
-from collector import tokens
-from collector.retention import forget_old
-from collector.store.schema import request, rung, token, transition
-from collector.tokens import Kind
-from collector.web.app import build_app
-from collector.web.guard import BODY_LIMIT
 from tests.collector_room import Room, browser
+from watchkeeper.collector.access import tokens
+from watchkeeper.collector.access.tokens import Kind
+from watchkeeper.collector.store.retention import forget_old
+from watchkeeper.collector.store.schema import request, rung, token, transition
+from watchkeeper.collector.web.app import build_app
+from watchkeeper.collector.web.edge.guard import BODY_LIMIT
 
 BASE = "http://127.0.0.1:8760"
 WRITES = [

@@ -8,12 +8,13 @@ from pathlib import Path
 import httpx
 import pytest
 
-from collector import actions, tokens
-from collector.apply import apply_events
-from collector.tokens import Kind
-from model.reading import Missing, Reason
-from model.verdict import Evidence, Level, Verdict
 from tests.collector_room import Room, browser, words
+from watchkeeper.collector.access import tokens
+from watchkeeper.collector.access.tokens import Kind
+from watchkeeper.collector.process import actions
+from watchkeeper.collector.process.apply import apply_events
+from watchkeeper.model.reading import Missing, Reason
+from watchkeeper.model.verdict import Evidence, Level, Verdict
 
 SENSOR = {
     ("device.answering", "", ""): "yes",
@@ -221,7 +222,7 @@ def test_why_a_device_does_not_answer_stands_on_its_incident(room: Room, web: ht
 def test_past_incidents_newest_first_page_by_page(
     room: Room, web: httpx.Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("collector.web.pages.MOST", 2)
+    monkeypatch.setattr("watchkeeper.collector.web.pages.MOST", 2)
     for device in ("ups-1", "crac-1", "sensor-hot-aisle"):
         room.say(device, "device.alarm", Level.WARNING, Evidence("device.alarm", "warning"))
     first = web.get("/incidents").text
@@ -265,7 +266,7 @@ def test_a_small_room_reads_on_the_first_page_too_and_a_large_one_on_its_own(
 ) -> None:
     room.read("ups-1", {("battery.charge", "", ""): 97.0})
     assert "ups-1 UPS · 配电间 Battery charge 97 % 0 s ago" in words(web.get("/").text)
-    monkeypatch.setattr("collector.web.pages.FEW", 1)
+    monkeypatch.setattr("watchkeeper.collector.web.pages.FEW", 1)
     assert "Battery charge" not in words(web.get("/").text)
 
 

@@ -14,14 +14,14 @@ from typing import Any
 
 import pytest
 
-from agent.probes.snmp import SnmpProbe
-from agent.probes.testing import MemoryDevice, recorded
-from agent.profiles import load_profiles
 from benchmarks.corpus import disputes, memory
-from documents.secrets import Secrets
-from model.clock import FakeClock
-from model.device import Category, Device, Snmp, SnmpVersion
-from model.reading import Missing
+from watchkeeper.agent.probes.snmp.probe import SnmpProbe
+from watchkeeper.agent.probes.testing import MemoryDevice, recorded
+from watchkeeper.documents.secrets import Secrets
+from watchkeeper.model.clock import FakeClock
+from watchkeeper.model.device import Category, Device, Snmp, SnmpVersion
+from watchkeeper.model.reading import Missing
+from watchkeeper.profiles import load_profiles
 
 CORPUS = Path(__file__).resolve().parents[2].parent / "shared" / "corpus"
 pytestmark = pytest.mark.skipif(not CORPUS.is_dir(), reason="needs the recordings in ../shared/corpus")

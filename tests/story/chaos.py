@@ -24,9 +24,9 @@ from typing import Any, TextIO
 
 import requests
 
-from simulator.running import RunningRoom, running_room
 from watchkeeper.demo import Receiver
-from watchkeeper.household import AGENT, furnish, random_secret
+from watchkeeper.deployment import AGENT, furnish, random_secret
+from watchkeeper.simulator.running import RunningRoom, running_room
 
 POINTS = {
     "agent": ("agent.event.before-commit", "agent.event.committed", "agent.readings.committed",

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from collector.climb import catch_up
-from model.verdict import Level
 from tests.story.world import World
+from watchkeeper.collector.process.due import catch_up
+from watchkeeper.model.verdict import Level
 
 
 @pytest.fixture

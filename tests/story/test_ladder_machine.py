@@ -22,11 +22,11 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from collector import actions
-from collector.store.schema import metadata, rung
-from model.errors import Conflict
-from model.verdict import Level
 from tests.story.world import World
+from watchkeeper.collector.process import actions
+from watchkeeper.collector.store.schema import metadata, rung
+from watchkeeper.model.errors import Conflict
+from watchkeeper.model.verdict import Level
 
 RUNGS = {"duty": 0, "owner": 10, "on-site": 20, "vendor": 60}
 COMMITS = ("collector.journal.before-commit", "collector.journal.committed", "collector.apply.before-commit",
@@ -143,7 +143,7 @@ class LadderMachine(RuleBasedStateMachine):
             if name == where:
                 raise Killed
 
-        modules = [f"collector.{name}.failpoint" for name in ("journal", "climb", "outbox")]
+        modules = [f"watchkeeper.collector.{name}.failpoint" for name in ("intake.journal", "process.due", "notify.outbox")]
         with (
             suppress(Killed),
             mock.patch(modules[0], failpoint),

@@ -5,13 +5,13 @@ from dataclasses import replace
 
 import pytest
 
-from collector import actions
-from collector.bookkeeping import read_texts
-from collector.orders import make_orders
-from collector.store import rows
-from model.errors import Conflict
-from model.verdict import Level
 from tests.story.world import CONTACTS, LADDERS, World, older
+from watchkeeper.collector.process import actions
+from watchkeeper.collector.site.load import read_texts
+from watchkeeper.collector.site.snapshot import make_orders
+from watchkeeper.collector.store import rows
+from watchkeeper.model.errors import Conflict
+from watchkeeper.model.verdict import Level
 
 WHOLE_LADDER = [(0.0, "day", "duty"), (10.0, "olga", "owner"), (20.0, "olga", "on-site"), (20.0, "hao", "on-site"),
                 (60.0, "amy", "vendor")]  # fmt: skip

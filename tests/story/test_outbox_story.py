@@ -6,12 +6,12 @@ from collections.abc import Iterator
 import pytest
 import sqlalchemy as sa
 
-from channels.ports import Address, Channel, Message, Receipt
-from collector.notices import LEASE_S
-from collector.outbox import EACH, OVER_S, Outbox
-from collector.store.schema import outbox, receipt
-from model.verdict import Level
 from tests.story.world import CONTACTS, World
+from watchkeeper.channels.ports import Address, Channel, Message, Receipt
+from watchkeeper.collector.notify.enqueue import LEASE_S
+from watchkeeper.collector.notify.outbox import EACH, OVER_S, Outbox
+from watchkeeper.collector.store.schema import outbox, receipt
+from watchkeeper.model.verdict import Level
 
 NIGHT_TOO = CONTACTS.replace("rotation: [day]", "rotation: [night]")
 
@@ -116,7 +116,7 @@ def test_a_channel_that_never_comes_back_has_failed_and_the_next_one_is_tried(wo
 
 
 def _decided(world: World) -> int:
-    from collector.climb import decide_due  # noqa: PLC0415 -- only here
+    from watchkeeper.collector.process.due import decide_due  # noqa: PLC0415 -- only here
 
     return decide_due(world.office.desk(), world.clock.wall())
 

@@ -7,15 +7,15 @@ from dataclasses import replace
 import pytest
 import sqlalchemy as sa
 
-from channels.ports import Receipt
-from collector import actions
-from collector.apply import BEHIND_MOST_S, BEHIND_S
-from collector.journal import Waiting
-from collector.store.schema import metadata, rung
-from model.errors import Conflict, StoreError, StoreFull
-from model.verdict import Evidence, Level, Withdrawal
-from model.wire import decode_push
 from tests.story.world import INVENTORY, World
+from watchkeeper.channels.ports import Receipt
+from watchkeeper.collector.intake.journal import Waiting
+from watchkeeper.collector.process import actions
+from watchkeeper.collector.process.apply import BEHIND_MOST_S, BEHIND_S
+from watchkeeper.collector.store.schema import metadata, rung
+from watchkeeper.model.errors import Conflict, StoreError, StoreFull
+from watchkeeper.model.verdict import Evidence, Level, Withdrawal
+from watchkeeper.model.wire import decode_push
 
 TWO_AGENTS = INVENTORY.replace("devices:", "  - {agent: room-2, owner: olga}\ndevices:")
 MOVED = TWO_AGENTS.replace("{device: sensor-1, agent: room-1", "{device: sensor-1, agent: room-2")
@@ -288,7 +288,7 @@ def test_what_the_store_does_not_take_is_judged_again(world: World, monkeypatch:
         raise StoreFull("no room")
 
     with monkeypatch.context() as patched:
-        patched.setattr("collector.judge.apply_events", full)
+        patched.setattr("watchkeeper.collector.process.own_rules.apply_events", full)
         world.clock.advance(8)
         with pytest.raises(StoreFull):
             world.judge.look()
@@ -324,7 +324,7 @@ def test_a_rule_switched_off_and_on_again_still_sees_the_fault(world: World) -> 
 def test_a_page_that_cannot_be_composed_goes_out_in_the_barest_words(
     world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("collector.messages._what", lambda *_: str.format("{"))
+    monkeypatch.setattr("watchkeeper.collector.notify.compose._what", lambda *_: str.format("{"))
     world.push(world.verdict(Level.CRITICAL), world.verdict(Level.CRITICAL, rule="no {rule} of ours\nat all"))
     assert [one.message.subject for one in world.told] == [
         "[page: critical] sensor-1: environment.temperature", "[page: critical] sensor-1: no {rule} of ours at all",
@@ -358,7 +358,7 @@ def test_the_store_s_trouble_while_a_rung_is_decided_decides_nothing(
 
     world.clock.advance(61)
     with monkeypatch.context() as patched:
-        patched.setattr("collector.notices.Desk._put", broken)
+        patched.setattr("watchkeeper.collector.notify.enqueue.Desk._put", broken)
         with pytest.raises(StoreError):
             world.beat()
     with world.store.read() as connection:

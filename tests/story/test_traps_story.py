@@ -11,22 +11,22 @@ from typing import Self
 
 import pytest
 
-from agent.event import EVENT_S
-from agent.flow import Flow
-from agent.judge import Judge
-from agent.schedule import Schedule
-from agent.spool import Limits, Spool
-from agent.traps.events import Events
-from collector import actions
-from model.batch import Lane
-from model.device import Device
-from model.errors import Conflict
-from model.reading import Sweep
-from model.verdict import Level
-from rules.load import load_rules, shipped
 from tests.agent_room import columns, everything, items
 from tests.story.world import INVENTORY, World
 from tests.traps_room import MEMORY, MEMORY_OK, Room, ups
+from watchkeeper.agent.event import EVENT_S
+from watchkeeper.agent.judge.judge import Judge
+from watchkeeper.agent.pipeline import Flow
+from watchkeeper.agent.poll.schedule import Schedule
+from watchkeeper.agent.spool.spool import Limits, Spool
+from watchkeeper.agent.traps.events import Events
+from watchkeeper.collector.process import actions
+from watchkeeper.model.batch import Lane
+from watchkeeper.model.device import Device
+from watchkeeper.model.errors import Conflict
+from watchkeeper.model.reading import Sweep
+from watchkeeper.model.verdict import Level
+from watchkeeper.rules.load import load_rules, shipped
 
 pytestmark = pytest.mark.skipif(shutil.which("snmptrap") is None, reason="needs snmptrap on PATH (Debian: snmp)")
 

@@ -9,23 +9,23 @@ from types import SimpleNamespace
 
 from sqlalchemy import select
 
-from channels.ports import Address, Message, Receipt
-from collector.bookkeeping import read_texts
-from collector.climb import decide_due
-from collector.incidents import Incident
-from collector.journal import Answer, Journal, Waiting
-from collector.judge import Judge
-from collector.office import Office
-from collector.orders import Orders, make_orders
-from collector.outbox import Outbox
-from collector.store import rows
-from collector.store.engine import Store
-from collector.store.migrate import migrate
-from collector.store.schema import incident, tally
-from model.batch import Document
-from model.clock import FakeClock
-from model.verdict import Event, Evidence, Level, Standing, Verdict
-from model.wire import decode_push, encode_event
+from watchkeeper.channels.ports import Address, Message, Receipt
+from watchkeeper.collector.intake.journal import Answer, Journal, Waiting
+from watchkeeper.collector.notify.outbox import Outbox
+from watchkeeper.collector.policy.incidents import Incident
+from watchkeeper.collector.process.due import decide_due
+from watchkeeper.collector.process.own_rules import Judge
+from watchkeeper.collector.process.runtime import Office
+from watchkeeper.collector.site.load import read_texts
+from watchkeeper.collector.site.snapshot import Orders, make_orders
+from watchkeeper.collector.store import rows
+from watchkeeper.collector.store.engine import Store
+from watchkeeper.collector.store.migrate import migrate
+from watchkeeper.collector.store.schema import incident, tally
+from watchkeeper.model.batch import Document
+from watchkeeper.model.clock import FakeClock
+from watchkeeper.model.verdict import Event, Evidence, Level, Standing, Verdict
+from watchkeeper.model.wire import decode_push, encode_event
 
 INVENTORY = """
 site: {name: Room 1, timezone: Asia/Shanghai}

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from agent.bundle import decode_bundle, keep_bundle, load_bundle
-from agent.config import AgentConfig, SpoolConfig, read_config
-from model.device import Snmp
-from model.errors import ConfigError, WireError
-from model.notify import notify, watchdog_s
 from tests.agent_room import bundle, device
+from watchkeeper.agent.config import AgentConfig, SpoolConfig, read_config
+from watchkeeper.agent.push.bundle import decode_bundle, keep_bundle, load_bundle
+from watchkeeper.model.device import Snmp
+from watchkeeper.model.errors import ConfigError, WireError
+from watchkeeper.model.sd_notify import notify, watchdog_s
 
 
 def written(tmp_path: Path, text: str) -> Path:

@@ -5,15 +5,15 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from agent import flow as module
-from agent.flow import Flow
-from agent.judge import Judge
-from agent.spool import Limits, Spool
-from agent.spoolfile import MEMORY
-from model.batch import Document, Lane
-from model.clock import FakeClock
-from rules.load import load_rules
 from tests.agent_room import RULES, columns, device, everything, items, sweep
+from watchkeeper.agent import pipeline as module
+from watchkeeper.agent.judge.judge import Judge
+from watchkeeper.agent.pipeline import Flow
+from watchkeeper.agent.spool.file import MEMORY
+from watchkeeper.agent.spool.spool import Limits, Spool
+from watchkeeper.model.batch import Document, Lane
+from watchkeeper.model.clock import FakeClock
+from watchkeeper.rules.load import load_rules
 
 COLUMNS = columns("box", "temperature.ambient")
 RULE_SET = load_rules([Document("rules.yml", RULES)])

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from collector.bookkeeping import read_books, read_texts
-from model.errors import ConfigError
+from watchkeeper.collector.site.load import read_books, read_texts
+from watchkeeper.model.errors import ConfigError
 
 INVENTORY = """\
 site: {name: Room, timezone: Asia/Shanghai}

@@ -7,16 +7,16 @@ from typing import Any
 
 import pytest
 
-from agent.config import AgentConfig, SpoolConfig
-from agent.config import read_config as read_agent
-from channels.ports import Via
-from collector.bookkeeping import FILES, read_books, read_texts
-from collector.config import Config
-from collector.config import read_config as read_collector
-from documents.bind import load
-from model.batch import Document
-from model.errors import ConfigError
-from rules.load import load_rules, shipped
+from watchkeeper.agent.config import AgentConfig, SpoolConfig
+from watchkeeper.agent.config import read_config as read_agent
+from watchkeeper.channels.ports import Via
+from watchkeeper.collector.site.load import FILES, read_books, read_texts
+from watchkeeper.collector.site.settings import Config
+from watchkeeper.collector.site.settings import read_config as read_collector
+from watchkeeper.documents.bind import load
+from watchkeeper.model.batch import Document
+from watchkeeper.model.errors import ConfigError
+from watchkeeper.rules.load import load_rules, shipped
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIGS = ROOT / "configs"

@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 import requests
 
-from channels.open import open_channel
-from channels.ports import Address, Message, Via
-from channels.webhook import TOLERANCE_S, sign, verify
-from documents.secrets import Secrets
-from model.clock import FakeClock
-from model.errors import SecretError
+from watchkeeper.channels.open import open_channel
+from watchkeeper.channels.ports import Address, Message, Via
+from watchkeeper.channels.webhook import TOLERANCE_S, sign, verify
+from watchkeeper.documents.secrets import Secrets
+from watchkeeper.model.clock import FakeClock
+from watchkeeper.model.errors import SecretError
 
 MESSAGE = Message("7/duty/wang.lei", "wang.lei", "Hot", "机房过热", {"level": "critical", "rung": 0})
 NOW = 1_800_000_000.0
@@ -136,7 +136,7 @@ def test_a_service_called_optional_that_fails_has_not_delivered() -> None:
 
 
 def test_what_apprise_says_is_cleaned_of_every_word_of_the_url() -> None:
-    from channels.apprise import _without_secrets  # noqa: PLC0415 -- a large import that only this test needs
+    from watchkeeper.channels.apprise import _without_secrets  # noqa: PLC0415 -- a large import that only this test needs
 
     url = "mailto://wang:p%40ss%20word@smtp.example.com/?to=head@example.com"
     said = "login of wang with p@ss word (p%40ss%20word) to xsmtp.example.comx failed: 535"

@@ -9,18 +9,18 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from collector import watch as module
-from collector.actions import poll_now
-from collector.office import Books, Office
-from collector.requests import Requests
-from collector.retention import forget_old
-from collector.store.engine import Store
-from collector.store.migrate import migrate
-from collector.store.schema import history
-from collector.watch import Watch
-from model.clock import FakeClock, SystemClock
-from model.errors import ConfigError, StoreError
 from tests.story.world import World
+from watchkeeper.collector import ticker as module
+from watchkeeper.collector.intake.requests import Requests
+from watchkeeper.collector.process.actions import poll_now
+from watchkeeper.collector.process.runtime import Books, Office
+from watchkeeper.collector.store.engine import Store
+from watchkeeper.collector.store.migrate import migrate
+from watchkeeper.collector.store.retention import forget_old
+from watchkeeper.collector.store.schema import history
+from watchkeeper.collector.ticker import Watch
+from watchkeeper.model.clock import FakeClock, SystemClock
+from watchkeeper.model.errors import ConfigError, StoreError
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 
@@ -180,7 +180,7 @@ def test_orders_that_the_store_could_not_take_are_tried_again(
     file.write_text(file.read_text().replace("room-1", "room-9"))
     books.refresh(office)
     with monkeypatch.context() as patched:
-        patched.setattr("collector.office.withdraw_gone", Part(StoreError("full")))
+        patched.setattr("watchkeeper.collector.process.runtime.withdraw_gone", Part(StoreError("full")))
         with pytest.raises(StoreError):
             books.refresh(office)
     assert agents(office) == ["room-1"]
@@ -226,7 +226,7 @@ def test_whichever_collector_an_agent_speaks_to_hands_it_what_was_asked_once(tmp
 def test_readings_are_forgotten_in_small_steps_and_those_of_a_wrong_clock_as_well(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("collector.retention._AT_ONCE", 3)
+    monkeypatch.setattr("watchkeeper.collector.store.retention._AT_ONCE", 3)
     world = World(f"sqlite:///{tmp_path}/old.db")
     now = world.clock.wall()
     ages = [*([-1e8] * 4), *([200.0] * 8), 50.0, 20.0, 200.0]

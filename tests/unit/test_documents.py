@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from documents.bind import LONE, load, try_load
-from documents.nodes import ALIASED_LIMIT, DEPTH_LIMIT, Scalar, Table, parse
-from documents.scalars import ClockTime, duration_s, number_and_unit, size_bytes
-from model.errors import ConfigError
+from watchkeeper.documents.bind import LONE, load, try_load
+from watchkeeper.documents.nodes import ALIASED_LIMIT, DEPTH_LIMIT, Scalar, Table, parse
+from watchkeeper.documents.scalars import ClockTime, duration_s, number_and_unit, size_bytes
+from watchkeeper.model.errors import ConfigError
 
 
 class Colour(StrEnum):

@@ -8,10 +8,23 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from channels.ports import Address, Via
-from collector.books import Agent, Books, Contacts, Inventory, Ladder, Ladders, Person, Rung, Shift, Site, Swap, Turn
-from collector.duty import audience, next_handover, on_duty, people_of, resolve, watch
-from documents.scalars import ClockTime
+from watchkeeper.channels.ports import Address, Via
+from watchkeeper.collector.policy.roster import audience, next_handover, on_duty, people_of, resolve, watch
+from watchkeeper.collector.site.inventory import (
+    Agent,
+    Books,
+    Contacts,
+    Inventory,
+    Ladder,
+    Ladders,
+    Person,
+    Rung,
+    Shift,
+    Site,
+    Swap,
+    Turn,
+)
+from watchkeeper.documents.scalars import ClockTime
 
 CONSOLE = (Address(Via.CONSOLE),)
 PEOPLE = tuple(Person(name, name.title(), CONSOLE) for name in ("ann", "bob", "cy", "dee", "eve", "head"))

@@ -3,14 +3,16 @@
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
 from click.testing import CliRunner, Result
 
-from model.errors import ConfigError, Problem, SecretError
-from watchkeeper import __version__, init
+from watchkeeper import __version__, init, profiles
 from watchkeeper.cli import DOORS, Door, FrontDoor, door
+from watchkeeper.model.errors import BrokenInstallation, ConfigError, Problem, SecretError
+from watchkeeper.rules import load as rules_load
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -29,13 +31,15 @@ def raising(error: Exception) -> click.Command:
 
 @pytest.mark.parametrize("words", ["--version", "--help", "no-such-room"])
 def test_the_front_door_imports_nothing_heavy(words: str) -> None:
-    """A fresh interpreter has, besides the standard library, only click and the two rooms it needs."""
-    show = "import sys; print(*sorted({name.partition('.')[0] for name in sys.modules} - sys.stdlib_module_names))"
+    """A fresh interpreter has, besides the standard library, only click and the one room it needs."""
+    show = "import sys; print(*sorted({name for name in sys.modules if name.partition('.')[0] not in sys.stdlib_module_names}))"
     run = f"import atexit, sys; atexit.register(lambda: exec({show!r})); from watchkeeper.cli import main; main()"
     bare = subprocess.run([sys.executable, "-c", show], cwd=ROOT, capture_output=True, text=True, check=True)
     done = subprocess.run([sys.executable, "-c", run, words], cwd=ROOT, capture_output=True, text=True, check=False)
     loaded = set(done.stdout.splitlines()[-1].split()) - set(bare.stdout.split())
-    assert loaded == {"click", "model", "watchkeeper"}
+    assert {name.split(".")[0] for name in loaded} == {"click", "watchkeeper"}
+    rooms = {name.split(".")[1] for name in loaded if name.startswith("watchkeeper.")}
+    assert rooms == {"cli", "model"}
 
 
 @pytest.mark.parametrize("name", DOORS)
@@ -84,7 +88,7 @@ def test_an_absent_extra_is_named(module: str, extra: str, tmp_path: Path, monke
 
 def test_a_module_of_ours_that_is_absent_is_a_bug() -> None:
     with pytest.raises(ModuleNotFoundError):
-        call("room", commands={"room": Door("rules.no_such_module:room", "", "collector")})
+        call("room", commands={"room": Door("watchkeeper.rules.no_such_module:room", "", "collector")})
     with pytest.raises(ModuleNotFoundError):  # nothing to install would help
         call("try", commands={"try": raising(ModuleNotFoundError(name="psutil"))})
 
@@ -108,6 +112,23 @@ def test_init_copies_every_starter_file_as_it_is(tmp_path: Path) -> None:
     assert len(written) == len(starter) > 0
     for path in starter:
         assert (tmp_path / path.relative_to(init.STARTER)).read_bytes() == path.read_bytes()
+
+
+def test_init_with_no_starter_files_fails_and_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An empty folder is a broken installation, and no success."""
+    monkeypatch.setattr(init, "STARTER", tmp_path / "gone")
+    done = call("init", str(tmp_path / "room"))
+    assert done.exit_code == 1
+    assert "install Watchkeeper again" in done.output
+    assert "Next:" not in done.output
+    assert not (tmp_path / "room").exists()
+
+
+@pytest.mark.parametrize("module", [rules_load, profiles])
+def test_a_library_that_is_not_there_is_no_empty_library(module: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "__file__", "/nowhere/__init__.py")
+    with pytest.raises(BrokenInstallation, match="/nowhere/library"):
+        module.shipped()
 
 
 def test_init_overwrites_nothing_and_lists_what_is_in_the_way(tmp_path: Path) -> None:

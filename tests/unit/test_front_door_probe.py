@@ -9,13 +9,15 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from agent import kinds, probe_cli
-from agent.ports import Means
-from agent.probe_cli import lines, read, table
-from agent.target import mask, parse_target, parse_targets
-from documents.secrets import Secrets
-from model.clock import FakeClock
-from model.device import (
+from watchkeeper.agent.poll import kinds
+from watchkeeper.agent.ports import Means
+from watchkeeper.agent.tools import probe_cli
+from watchkeeper.agent.tools.probe_cli import lines, read, table
+from watchkeeper.agent.tools.target import mask, parse_target, parse_targets
+from watchkeeper.cli import door
+from watchkeeper.documents.secrets import Secrets
+from watchkeeper.model.clock import FakeClock
+from watchkeeper.model.device import (
     OPTIONS,
     Database,
     Device,
@@ -29,8 +31,7 @@ from model.device import (
     SnmpPriv,
     SnmpVersion,
 )
-from model.reading import Missing, Reason, Series, Sweep, Value
-from watchkeeper.cli import door
+from watchkeeper.model.reading import Missing, Reason, Series, Sweep, Value
 
 
 class Scripted:

@@ -6,12 +6,12 @@ import re
 import subprocess
 import sys
 import tomllib
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
-
-from watchkeeper.cli import ROOMS
 
 ROOT = Path(__file__).resolve().parents[2]
 FILE_LINES, FUNCTION_LINES = 400, 40
@@ -92,12 +92,40 @@ def test_every_dependency_is_pinned_where_it_is_needed() -> None:
         assert not absent, f"requirements/compile.sh has not been run since {absent} came to {name}"
 
 
-def test_one_list_of_rooms() -> None:
-    tools = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]
-    assert set(tools["mypy"]["packages"]) == ROOMS
-    assert set(tools["importlinter"]["root_packages"]) == ROOMS
-    assert set(tools["hatch"]["build"]["targets"]["wheel"]["packages"]) == ROOMS | {"configs"}
-    assert {path.parent.name for path in ROOT.glob("*/__init__.py")} - {"benchmarks"} == ROOMS
+def project_tools() -> dict[str, Any]:
+    tools: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]
+    return tools
+
+
+ROOMS = {path.parent.name for path in ROOT.glob("*/__init__.py")} - {"benchmarks", "watchkeeper"}
+PACKED = ROOMS | {"configs"}
+
+
+def test_every_room_is_inside_the_one_namespace() -> None:
+    """A checkout finds the rooms by links in watchkeeper/; a wheel has them there as folders."""
+    links = {path.name: path for path in (ROOT / "watchkeeper").iterdir() if path.is_symlink()}
+    assert links.keys() == PACKED
+    for name, link in links.items():
+        assert str(link.readlink()) == f"../{name}", "a relative link, so that the checkout can be moved"
+    build = project_tools()["hatch"]["build"]
+    assert set(build["only-include"]) == PACKED | {"watchkeeper"}
+    assert set(build["exclude"]) == {f"/watchkeeper/{name}" for name in PACKED}
+    assert build["targets"]["wheel"]["sources"] == {name: f"watchkeeper/{name}" for name in PACKED}
+
+
+def test_no_room_can_be_imported_by_its_bare_name() -> None:
+    """In a checkout `import agent` works too, and would make second copies of every class."""
+    lint = project_tools()["ruff"]["lint"]
+    assert lint["flake8-tidy-imports"]["banned-api"].keys() == PACKED
+
+
+FOLDER_FILES = 10
+
+
+def test_no_folder_is_crowded() -> None:
+    folders = Counter(path.parent for path in files("agent/*.py", "collector/*.py"))
+    crowded = {str(folder.relative_to(ROOT)): count for folder, count in folders.items() if count > FOLDER_FILES}
+    assert not crowded, f"at most {FOLDER_FILES} files of Python in a folder"
 
 
 def test_the_nouns_need_nothing_but_python() -> None:
@@ -107,8 +135,8 @@ def test_the_nouns_need_nothing_but_python() -> None:
                 names = [alias.name for alias in node.names]
             else:
                 names = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
-            tops = {name.partition(".")[0] for name in names}
-            assert tops <= sys.stdlib_module_names | {"model"}, path
+            theirs = {name.partition(".")[0] for name in names if not name.startswith("watchkeeper.model")}
+            assert theirs <= sys.stdlib_module_names, path
 
 
 def test_every_link_between_our_pages_leads_somewhere() -> None:

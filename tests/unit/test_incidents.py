@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from collector.books import Ladder, Rung
-from collector.incidents import Change, Incident, Kind, State, judge, reconcile
-from collector.ladder import Step, climb, upcoming
-from model.verdict import Evidence, Level, Standing, Verdict
+from watchkeeper.collector.policy.incidents import Change, Incident, Kind, State, judge, reconcile
+from watchkeeper.collector.policy.ladder import Step, climb, upcoming
+from watchkeeper.collector.site.inventory import Ladder, Rung
+from watchkeeper.model.verdict import Evidence, Level, Standing, Verdict
 
 BAD = Verdict("v1", "ups-1", "power.on-battery", "", Level.CRITICAL, 100.0, Evidence("output.source", "battery"))
 

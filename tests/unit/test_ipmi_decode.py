@@ -5,13 +5,13 @@ import random
 
 import pytest
 
-from agent.probes.ipmi_commands import Place
-from agent.probes.ipmi_decode import Row, rows, seats
-from agent.probes.ipmi_sdr import Factors, Sensor, labels, sensors_of
-from agent.probes.ipmi_sel import Entry
-from agent.probes.ipmi_states import _GENERIC, _TYPES, quantity_of, value_of
-from model.quantity import QUANTITIES
-from model.reading import Missing, Reason, Value
+from watchkeeper.agent.probes.ipmi.commands import Place
+from watchkeeper.agent.probes.ipmi.decode import Row, rows, seats
+from watchkeeper.agent.probes.ipmi.sdr import Factors, Sensor, labels, sensors_of
+from watchkeeper.agent.probes.ipmi.sel import Entry
+from watchkeeper.agent.probes.ipmi.states import _GENERIC, _TYPES, quantity_of, value_of
+from watchkeeper.model.quantity import QUANTITIES
+from watchkeeper.model.reading import Missing, Reason, Value
 
 FINE = 0x40  # scanning enabled, reading available
 UNSIGNED, SIGNED, ONES, NONE = 0x00, 0x80, 0x40, 0xC0

@@ -1,11 +1,11 @@
 """Entries of a BMC's event log, and how long each is shown."""
 
-from agent.event import EVENT_S, MOST_EVENTS, OVER
-from agent.probes.ipmi_commands import Place
-from agent.probes.ipmi_sel import Entry, Events
-from agent.probes.ipmi_states import state_of
-from model.reading import Value
-from model.verdict import Level
+from watchkeeper.agent.event import EVENT_S, MOST_EVENTS, OVER
+from watchkeeper.agent.probes.ipmi.commands import Place
+from watchkeeper.agent.probes.ipmi.sel import Entry, Events
+from watchkeeper.agent.probes.ipmi.states import state_of
+from watchkeeper.model.reading import Value
+from watchkeeper.model.verdict import Level
 
 
 def event(

@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from agent.ports import NoAnswer
-from agent.probes.ipmi import open_session
-from agent.probes.ipmi_session import Login, PyIpmiSession
-from documents.secrets import Secrets
-from model.device import Category, Device, Ipmi
-from model.reading import Missing, Reason
+from watchkeeper.agent.ports import NoAnswer
+from watchkeeper.agent.probes.ipmi.probe import open_session
+from watchkeeper.agent.probes.ipmi.session import Login, PyIpmiSession
+from watchkeeper.documents.secrets import Secrets
+from watchkeeper.model.device import Category, Device, Ipmi
+from watchkeeper.model.reading import Missing, Reason
 
 OPEN_SESSION = 0x10
 

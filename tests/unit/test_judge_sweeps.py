@@ -3,14 +3,14 @@
 import itertools
 import json
 
-from agent.judge import NOTHING, Change, Judge
-from model.batch import Document
-from model.device import Category
-from model.reading import Missing, Reason, Series, Sweep
-from model.verdict import Level, Verdict, Withdrawal
-from rules.evaluate import decode_state, encode_state
-from rules.load import RuleSet, load_rules
 from tests.agent_room import RULES, columns, device, sweep
+from watchkeeper.agent.judge.judge import NOTHING, Change, Judge
+from watchkeeper.model.batch import Document
+from watchkeeper.model.device import Category
+from watchkeeper.model.reading import Missing, Reason, Series, Sweep
+from watchkeeper.model.verdict import Level, Verdict, Withdrawal
+from watchkeeper.rules.evaluate import decode_state, encode_state
+from watchkeeper.rules.load import RuleSet, load_rules
 
 COLUMNS = columns("box", "temperature.ambient", "temperature.supply")
 GONE = Missing(Reason.TIMEOUT, "no answer")

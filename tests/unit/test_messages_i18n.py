@@ -12,9 +12,9 @@ from babel.messages.catalog import Catalog
 from babel.messages.extract import extract_from_dir
 from babel.messages.pofile import read_po
 
-from collector.books import Language
-from collector.i18n import translations
-from model.quantity import QUANTITIES
+from watchkeeper.collector.notify.i18n import translations
+from watchkeeper.collector.site.inventory import Language
+from watchkeeper.model.quantity import QUANTITIES
 
 ROOT = Path(__file__).resolve().parents[2]
 PO = ROOT / "collector" / "locale" / "zh.po"

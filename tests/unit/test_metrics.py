@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from collector import actions
-from collector.metrics import FAMILIES, family
-from model.batch import Lane, Tombstone
-from model.quantity import QUANTITIES, Sort
-from model.reading import Missing, Reason
-from model.verdict import Evidence, Level
 from tests.collector_room import Room
+from watchkeeper.collector.process import actions
+from watchkeeper.collector.read.exposition import FAMILIES, family
+from watchkeeper.model.batch import Lane, Tombstone
+from watchkeeper.model.quantity import QUANTITIES, Sort
+from watchkeeper.model.reading import Missing, Reason
+from watchkeeper.model.verdict import Evidence, Level
 
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 

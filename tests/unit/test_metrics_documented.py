@@ -6,10 +6,10 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from collector.metrics import FAMILIES
-from collector.tallies import Tallies
-from model.quantity import QUANTITIES
 from tests.collector_room import ROOT, Room
+from watchkeeper.collector.read.exposition import FAMILIES
+from watchkeeper.collector.read.self_metrics import Tallies
+from watchkeeper.model.quantity import QUANTITIES
 
 PAGE = ROOT / "docs" / "metrics.md"
 

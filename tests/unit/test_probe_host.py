@@ -10,12 +10,12 @@ from typing import Any, NamedTuple
 import psutil
 import pytest
 
-from agent.probes.host import RESCAN_S, HostProbe, Machine
-from agent.probes.host_mounts import real
-from model.clock import FakeClock
-from model.device import Category, Device
-from model.quantity import QUANTITIES
-from model.reading import Missing, Reason, Sweep, Value
+from watchkeeper.agent.probes.host.mounts import real
+from watchkeeper.agent.probes.host.probe import RESCAN_S, HostProbe, Machine
+from watchkeeper.model.clock import FakeClock
+from watchkeeper.model.device import Category, Device
+from watchkeeper.model.quantity import QUANTITIES
+from watchkeeper.model.reading import Missing, Reason, Sweep, Value
 
 HOST = Device("host-1", "agent-1", Category.SERVER, "host", timeout_s=0.4)
 

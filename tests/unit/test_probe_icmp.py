@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.probes.icmp import ECHOS, HEADER, IcmpProbe, checksum, open_socket, reply_to, request
-from agent.probes.service import Unwell
-from model.clock import FakeClock
-from model.device import Category, Device
-from model.reading import Missing, Reason, Value
 from tests.service_room import look
+from watchkeeper.agent.probes.services.check import Unwell
+from watchkeeper.agent.probes.services.icmp import ECHOS, HEADER, IcmpProbe, checksum, open_socket, reply_to, request
+from watchkeeper.model.clock import FakeClock
+from watchkeeper.model.device import Category, Device
+from watchkeeper.model.reading import Missing, Reason, Value
 
 V4, V6 = socket.AF_INET, socket.AF_INET6
 TOKEN = bytes(range(48))

@@ -8,13 +8,6 @@ from functools import partial
 
 import pytest
 
-from agent.ports import Means
-from agent.probes.ipmi import IpmiProbe, build
-from agent.probes.ipmi_bmc import RENEW_S
-from documents.secrets import Secrets
-from model.clock import FakeClock
-from model.device import Category, Device, Ipmi
-from model.reading import Missing, Reason
 from tests.ipmi_room import (
     FINE,
     IDENTITY,
@@ -29,6 +22,13 @@ from tests.ipmi_room import (
     temperature,
     values,
 )
+from watchkeeper.agent.ports import Means
+from watchkeeper.agent.probes.ipmi.bmc import RENEW_S
+from watchkeeper.agent.probes.ipmi.probe import IpmiProbe, build
+from watchkeeper.documents.secrets import Secrets
+from watchkeeper.model.clock import FakeClock
+from watchkeeper.model.device import Category, Device, Ipmi
+from watchkeeper.model.reading import Missing, Reason
 
 
 def test_a_bmc_is_read_and_its_columns_stay_the_same() -> None:

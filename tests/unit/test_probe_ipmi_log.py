@@ -1,9 +1,9 @@
 """What the IPMI probe tells of a BMC's event log, and what it leaves untold."""
 
-from agent.event import EVENT_S, OVER
-from agent.probes.ipmi_sel import NEWS
-from model.reading import Missing, Sweep, Value
 from tests.ipmi_room import ENTRY, LOG, Bench, story, values
+from watchkeeper.agent.event import EVENT_S, OVER
+from watchkeeper.agent.probes.ipmi.sel import NEWS
+from watchkeeper.model.reading import Missing, Sweep, Value
 
 
 def events(sweep: Sweep) -> dict[str, Value]:

@@ -10,13 +10,13 @@ from typing import Any
 import psutil
 import pytest
 
-from agent.probes import process
-from agent.probes.process import ProcessProbe
-from agent.probes.systemd import SystemdProbe, parse, state_of
-from model.clock import FakeClock
-from model.device import Process, Systemd
-from model.reading import Missing, Reason, Value
 from tests.service_room import reason, service, swept
+from watchkeeper.agent.probes.services import process
+from watchkeeper.agent.probes.services.process import ProcessProbe
+from watchkeeper.agent.probes.services.systemd import SystemdProbe, parse, state_of
+from watchkeeper.model.clock import FakeClock
+from watchkeeper.model.device import Process, Systemd
+from watchkeeper.model.reading import Missing, Reason, Value
 
 # ---- processes ----
 

@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from agent.probes import postgresql
-from agent.probes import service as service_module
-from agent.probes.service import ServiceProbe, Unwell, Visit, endpoint, look_up
-from model.clock import FakeClock
-from model.device import KINDS, Category, Database, Device, Http, Process, Systemd
-from model.quantity import QUANTITIES
-from model.reading import Missing, Reason, Value
 from tests.service_room import listening, look, mute, probe_of, reason, service, swept, why
+from watchkeeper.agent.probes.services import check as service_module
+from watchkeeper.agent.probes.services import postgresql
+from watchkeeper.agent.probes.services.check import ServiceProbe, Unwell, Visit, endpoint, look_up
+from watchkeeper.model.clock import FakeClock
+from watchkeeper.model.device import KINDS, Category, Database, Device, Http, Process, Systemd
+from watchkeeper.model.quantity import QUANTITIES
+from watchkeeper.model.reading import Missing, Reason, Value
 
 V4, V6 = socket.AF_INET, socket.AF_INET6
 TOKEN = bytes(range(48))

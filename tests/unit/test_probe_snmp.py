@@ -6,17 +6,17 @@ import tracemalloc
 
 import pytest
 
-from agent.ports import NoAnswer
-from agent.probes.snmp import RENEW_S, SnmpProbe, open_session
-from agent.probes.snmp_plan import Plan, Reach, bare_plan, replan
-from agent.probes.testing import MemoryDevice
-from agent.profiles import load_profiles
-from agent.profiles.decode import Raw
-from documents.secrets import Secrets
-from model.batch import Document
-from model.clock import FakeClock
-from model.device import Category, Device, Snmp, SnmpVersion
-from model.reading import Missing, Reason, Sweep, Value
+from watchkeeper.agent.ports import NoAnswer
+from watchkeeper.agent.probes.snmp.plan import Plan, Reach, bare_plan, replan
+from watchkeeper.agent.probes.snmp.probe import RENEW_S, SnmpProbe, open_session
+from watchkeeper.agent.probes.testing import MemoryDevice
+from watchkeeper.documents.secrets import Secrets
+from watchkeeper.model.batch import Document
+from watchkeeper.model.clock import FakeClock
+from watchkeeper.model.device import Category, Device, Snmp, SnmpVersion
+from watchkeeper.model.reading import Missing, Reason, Sweep, Value
+from watchkeeper.profiles import load_profiles
+from watchkeeper.profiles.decode import Raw
 
 UPS, ROW = "1.3.6.1.2.1.33.1.", "1.3.6.1.2.1.33.1.3.3.1."
 OBJECTS: dict[str, Raw] = {

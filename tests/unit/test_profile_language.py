@@ -5,17 +5,17 @@ from collections.abc import Mapping
 
 import pytest
 
-from agent.probes.snmp import RENEW_SOON_S, SnmpProbe
-from agent.probes.testing import MemoryDevice
-from agent.profiles import load_profiles
-from agent.profiles.decode import Raw
-from agent.profiles.scalars import Ref, Register, Template, ref, register
-from documents.secrets import Secrets
-from model.batch import Document
-from model.clock import FakeClock
-from model.device import Category, Device, Snmp
-from model.errors import ConfigError
-from model.reading import Missing, Reason, Value
+from watchkeeper.agent.probes.snmp.probe import RENEW_SOON_S, SnmpProbe
+from watchkeeper.agent.probes.testing import MemoryDevice
+from watchkeeper.documents.secrets import Secrets
+from watchkeeper.model.batch import Document
+from watchkeeper.model.clock import FakeClock
+from watchkeeper.model.device import Category, Device, Snmp
+from watchkeeper.model.errors import ConfigError
+from watchkeeper.model.reading import Missing, Reason, Value
+from watchkeeper.profiles import load_profiles
+from watchkeeper.profiles.decode import Raw
+from watchkeeper.profiles.scalars import Ref, Register, Template, ref, register
 
 BOX = "1.3.6.1.4.1.99999"
 HEAD = f"profile: box\nvendor: V\ncategory: env\nverified: none\nmatch: [{{sys_object_id: [{BOX}]}}]\n"

@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from agent.draft import Subject, draft, sort_out
-from agent.profile_cli import profile
-from agent.profiles import load_profiles
-from agent.recording import redacted
-from model.batch import Document
-from model.errors import ConfigError
+from watchkeeper.agent.tools.draft import Subject, draft, sort_out
+from watchkeeper.agent.tools.profile_cli import profile
+from watchkeeper.agent.tools.recording import redacted
+from watchkeeper.model.batch import Document
+from watchkeeper.model.errors import ConfigError
+from watchkeeper.profiles import load_profiles
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "docs" / "examples"
 BOX, MINE = EXAMPLES / "coldwatch.snmprec", EXAMPLES / "coldwatch.yml"

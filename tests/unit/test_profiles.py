@@ -6,12 +6,12 @@ from collections.abc import Mapping
 
 import pytest
 
-from agent.profiles import READINGS, Profile, bind, is_base, load_profiles, shipped
-from agent.profiles.scalars import raw_unit
-from agent.profiles.shape import Head
-from model.batch import Document
-from model.errors import ConfigError
-from model.quantity import QUANTITIES, Sort
+from watchkeeper.model.batch import Document
+from watchkeeper.model.errors import ConfigError
+from watchkeeper.model.quantity import QUANTITIES, Sort
+from watchkeeper.profiles import READINGS, Profile, bind, is_base, load_profiles, shipped
+from watchkeeper.profiles.scalars import raw_unit
+from watchkeeper.profiles.shape import Head
 
 HEAD = (
     "profile: box\nvendor: V\ncategory: env\nverified: none\nmatch: [{sys_object_id: [1.3.6.1.4.1.99999]}]\nreadings:\n"

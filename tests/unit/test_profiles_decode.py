@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.profiles.decode import Raw, decode, step
-from agent.profiles.scalars import Marker, Oid, between, raw_unit
-from agent.profiles.shape import Way
-from model.reading import Missing, Reason, Value
+from watchkeeper.model.reading import Missing, Reason, Value
+from watchkeeper.profiles.decode import Raw, decode, step
+from watchkeeper.profiles.scalars import Marker, Oid, between, raw_unit
+from watchkeeper.profiles.shape import Way
 
 OID = Oid("1.3.6.1.4.1.99999.1.0")
 VOLTS = Way(

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from agent.probes.host_mounts import PSEUDO
-from agent.profiles import load_profiles
-from agent.profiles.shape import Each, Match, Profile, Quirk, Scale, Wanted, Where
-from model.batch import Document
-from model.reading import Reason
+from watchkeeper.agent.probes.host.mounts import PSEUDO
+from watchkeeper.model.batch import Document
+from watchkeeper.model.reading import Reason
+from watchkeeper.profiles import load_profiles
+from watchkeeper.profiles.shape import Each, Match, Profile, Quirk, Scale, Wanted, Where
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 LIST = DOCS / "known-devices.md"

@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-from channels.open import open_channel
-from channels.ports import Address, Channel, Via
-from collector.books import Person
-from collector.reach import unreachable
-from documents.secrets import Secrets
-from model.clock import FakeClock
+from watchkeeper.channels.open import open_channel
+from watchkeeper.channels.ports import Address, Channel, Via
+from watchkeeper.collector.notify.preflight import unreachable
+from watchkeeper.collector.site.inventory import Person
+from watchkeeper.documents.secrets import Secrets
+from watchkeeper.model.clock import FakeClock
 
 
 def test_whoever_cannot_be_told_is_named_with_the_channel_and_why(tmp_path: Path) -> None:

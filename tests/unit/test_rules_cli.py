@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from model.reading import Reason
-from rules import written
-from rules.cli import rules
+from watchkeeper.model.reading import Reason
+from watchkeeper.rules import written
+from watchkeeper.rules.cli import rules
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "rules.md"
 FILES = dict(re.findall(r"`([\w-]+\.yml)`:\n\n```yaml\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL))

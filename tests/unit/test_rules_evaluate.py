@@ -8,12 +8,12 @@ from dataclasses import replace
 
 import pytest
 
-from model.batch import Document
-from model.reading import Missing, Reason, Series, Value
-from model.verdict import Evidence, Level, Verdict
-from rules.evaluate import CALM, State, decode_state, encode_state, evaluate, rebase, to_verdict
-from rules.language import Rule
-from rules.load import load_rules
+from watchkeeper.model.batch import Document
+from watchkeeper.model.reading import Missing, Reason, Series, Value
+from watchkeeper.model.verdict import Evidence, Level, Verdict
+from watchkeeper.rules.evaluate import CALM, State, decode_state, encode_state, evaluate, rebase, to_verdict
+from watchkeeper.rules.language import Rule
+from watchkeeper.rules.load import load_rules
 
 OK, WARNING, CRITICAL, UNKNOWN = Level.OK, Level.WARNING, Level.CRITICAL, Level.UNKNOWN
 GONE, HUNG = Missing(Reason.TIMEOUT, "no answer in 2 s"), Missing(Reason.HUNG)

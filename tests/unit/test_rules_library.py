@@ -4,13 +4,13 @@ import re
 
 import pytest
 
-from model.device import Category
-from model.quantity import QUANTITIES
-from model.reading import Missing, Reason, Series, Value
-from model.verdict import Level
-from rules.evaluate import State, evaluate
-from rules.language import Rule
-from rules.load import load_rules, shipped
+from watchkeeper.model.device import Category
+from watchkeeper.model.quantity import QUANTITIES
+from watchkeeper.model.reading import Missing, Reason, Series, Value
+from watchkeeper.model.verdict import Level
+from watchkeeper.rules.evaluate import State, evaluate
+from watchkeeper.rules.language import Rule
+from watchkeeper.rules.load import load_rules, shipped
 
 RULES = load_rules(shipped())
 # REGULATION.md's clauses on what must be watched

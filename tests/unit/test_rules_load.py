@@ -5,11 +5,11 @@ from subprocess import run
 
 import pytest
 
-from model.batch import Document
-from model.device import Category
-from model.errors import ConfigError
-from model.reading import Series
-from rules.load import RuleSet, load_rules, shipped
+from watchkeeper.model.batch import Document
+from watchkeeper.model.device import Category
+from watchkeeper.model.errors import ConfigError
+from watchkeeper.model.reading import Series
+from watchkeeper.rules.load import RuleSet, load_rules, shipped
 
 HEAD = "rules:\n  - rule: a.rule\n    clause: 3.6\n    title: A title\n    advice: Go and look.\n"
 
@@ -268,7 +268,7 @@ def test_a_file_may_hold_no_rule(text: str) -> None:
 
 
 def test_reading_rules_imports_nothing_an_agent_must_not() -> None:
-    script = "import sys, rules.load, rules.evaluate; rules.load.load_rules(rules.load.shipped()); print(*sys.modules)"
+    script = "import sys; import watchkeeper.rules.load as load, watchkeeper.rules.evaluate; load.load_rules(load.shipped()); print(*sys.modules)"
     loaded = run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.split()
-    assert {"yaml", "rules.evaluate"} <= set(loaded)
+    assert {"yaml", "watchkeeper.rules.evaluate"} <= set(loaded)
     assert not {"pydantic", "click", "sqlalchemy", "fastapi", "requests"} & set(loaded)

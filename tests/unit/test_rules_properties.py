@@ -6,12 +6,12 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model.batch import Document
-from model.reading import Missing, Reason, Value
-from model.verdict import Level
-from rules.evaluate import State, decode_state, encode_state, evaluate, rebase
-from rules.language import Rule
-from rules.load import load_rules
+from watchkeeper.model.batch import Document
+from watchkeeper.model.reading import Missing, Reason, Value
+from watchkeeper.model.verdict import Level
+from watchkeeper.rules.evaluate import State, decode_state, encode_state, evaluate, rebase
+from watchkeeper.rules.language import Rule
+from watchkeeper.rules.load import load_rules
 
 HEAD = "rules:\n  - {rule: a.rule, clause: 3.6, title: t, advice: a, "
 TEXTS = (

@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from agent import schedule as module
-from agent.ports import Probe
-from agent.schedule import Beat, Schedule
-from model.clock import FakeClock
-from model.device import Device
-from model.reading import Missing, Reason, Series, Sweep
 from tests.agent_room import columns, device
+from watchkeeper.agent.poll import schedule as module
+from watchkeeper.agent.poll.schedule import Beat, Schedule
+from watchkeeper.agent.ports import Probe
+from watchkeeper.model.clock import FakeClock
+from watchkeeper.model.device import Device
+from watchkeeper.model.reading import Missing, Reason, Series, Sweep
 
 UTC = datetime.UTC
 NOW = datetime.datetime(2026, 11, 21, 12, 0, tzinfo=UTC)

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from simulator.devices import DEVICES, FAULTS, SimulatedDevice, oid
-from simulator.room import DAMP, HEAT, POWER_CUT, Room, step
+from watchkeeper.simulator.devices import DEVICES, FAULTS, SimulatedDevice, oid
+from watchkeeper.simulator.room import DAMP, HEAT, POWER_CUT, Room, step
 
 UPS, PAC, SENSOR_1, SENSOR_2 = DEVICES
 BATTERY, OUTPUT = "1.3.6.1.2.1.33.1.2", "1.3.6.1.2.1.33.1.4"

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from model.clock import FakeClock
-from model.errors import WatchkeeperError
-from simulator.cli import simulate
-from simulator.devices import FAULTS
-from simulator.faults import standing, switch
-from simulator.live import LiveRoom
+from watchkeeper.model.clock import FakeClock
+from watchkeeper.model.errors import WatchkeeperError
+from watchkeeper.simulator.cli import simulate
+from watchkeeper.simulator.devices import FAULTS
+from watchkeeper.simulator.faults import standing, switch
+from watchkeeper.simulator.live import LiveRoom
 
 
 @pytest.fixture

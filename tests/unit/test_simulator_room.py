@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from simulator.room import DAMP, HEAT, LOW_RUNTIME_S, POWER_CUT, Room, step
+from watchkeeper.simulator.room import DAMP, HEAT, LOW_RUNTIME_S, POWER_CUT, Room, step
 
 HOUR = 3600.0
 WORLD = st.frozensets(st.sampled_from([HEAT, DAMP, POWER_CUT]))

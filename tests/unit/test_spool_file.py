@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from agent import spool as spool_module
-from agent.spool import Limits, Spool
-from agent.status import read_status
-from model.batch import Lane
-from model.clock import FakeClock
-from model.errors import SpoolError
-from model.verdict import Standing
 from tests.agent_room import everything, fill, items, state, verdict
+from watchkeeper.agent.spool import spool as spool_module
+from watchkeeper.agent.spool.spool import Limits, Spool
+from watchkeeper.agent.spool.status import read_status
+from watchkeeper.model.batch import Lane
+from watchkeeper.model.clock import FakeClock
+from watchkeeper.model.errors import SpoolError
+from watchkeeper.model.verdict import Standing
 
 KEY = ("box", "heat", "1")
 

@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 import yaml
 
-from agent.bundle import decode_bundle
-from collector.bookkeeping import read_texts
-from collector.orders import make_orders, to_json
-from model.batch import Bundle, Document, Traps
-from model.errors import ConfigError, WireError
-from rules.load import load_rules, shipped
 from tests.story.world import CONTACTS, INVENTORY, LADDERS
+from watchkeeper.agent.push.bundle import decode_bundle
+from watchkeeper.collector.site.load import read_texts
+from watchkeeper.collector.site.snapshot import make_orders, to_json
+from watchkeeper.model.batch import Bundle, Document, Traps
+from watchkeeper.model.errors import ConfigError, WireError
+from watchkeeper.rules.load import load_rules, shipped
 
 AGENT = "{agent: room-1, interval: 15 s, owner: olga}"
 

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.traps import ber
-from agent.traps.ber import Reader, Undecodable
-from agent.traps.decode import Plain, Secured, answer_to, open_message, open_scoped, trap_of
-from agent.traps.usm import Here, Keys, sealed
 from tests.traps_room import COLD_START, LINK_DOWN, v1, v2
+from watchkeeper.agent.traps.message import ber
+from watchkeeper.agent.traps.message.ber import Reader, Undecodable
+from watchkeeper.agent.traps.message.decode import Plain, Secured, answer_to, open_message, open_scoped, trap_of
+from watchkeeper.agent.traps.message.usm import Here, Keys, sealed
 
 WHOLE = [v2(), v2(inform=True), v1("1.3.6.1.4.1.318", 6, 46, ("1.3.6.1.4.1.318.2.3.3.0", ber.octets(b"who")))]
 SECURED = sealed(Here(b"\x80\x00\x00\x00\x01", 3, 4), 9, b"ops", Keys(), ber.tlv(ber.SEQUENCE))

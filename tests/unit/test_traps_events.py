@@ -4,21 +4,21 @@ from dataclasses import replace
 
 import pytest
 
-from agent.event import EVENT_S, MOST_EVENTS, OVER
-from agent.judge import Change, Judge
-from agent.profiles.scalars import Oid
-from agent.traps.decode import Trap
-from agent.traps.events import CRITICAL, NONE, NOTICE, WARNING, Events, Told
-from agent.traps.table import Known, Means, meaning, shipped
-from model.device import Category
-from model.quantity import QUANTITIES
-from model.reading import Series, Sweep, Value
-from model.verdict import Level, Verdict, Withdrawal
-from rules.evaluate import decode_state, encode_state
-from rules.load import load_rules
-from rules.load import shipped as shipped_rules
 from tests.agent_room import columns, device, sweep
 from tests.traps_room import COLD_START, LINK_DOWN, MEMORY, MEMORY_OK
+from watchkeeper.agent.event import EVENT_S, MOST_EVENTS, OVER
+from watchkeeper.agent.judge.judge import Change, Judge
+from watchkeeper.agent.traps.events import CRITICAL, NONE, NOTICE, WARNING, Events, Told
+from watchkeeper.agent.traps.message.decode import Trap
+from watchkeeper.agent.traps.table import Known, Means, meaning, shipped
+from watchkeeper.model.device import Category
+from watchkeeper.model.quantity import QUANTITIES
+from watchkeeper.model.reading import Series, Sweep, Value
+from watchkeeper.model.verdict import Level, Verdict, Withdrawal
+from watchkeeper.profiles.scalars import Oid
+from watchkeeper.rules.evaluate import decode_state, encode_state
+from watchkeeper.rules.load import load_rules
+from watchkeeper.rules.load import shipped as shipped_rules
 
 COLUMNS = columns("box", "temperature.ambient")
 TOLD = Told("1.2.3", "Memory", CRITICAL)

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from agent.traps import hear
-from agent.traps.gate import A_SECOND, BURST, QUIET_S, STRANGERS_QUIET_S
-from agent.traps.receive import why
-from documents.secrets import Secrets
-from model.batch import Traps
-from model.device import Device, Snmp
 from tests.traps_room import MEMORY, Room, advance, run, ups, v2
+from watchkeeper.agent.traps import listener as hear
+from watchkeeper.agent.traps.limits import A_SECOND, BURST, QUIET_S, STRANGERS_QUIET_S
+from watchkeeper.agent.traps.socket import why
+from watchkeeper.documents.secrets import Secrets
+from watchkeeper.model.batch import Traps
+from watchkeeper.model.device import Device, Snmp
 
 OURS, OTHER = "10.0.0.7", "10.0.0.8"
 TWO = (ups(), ups("ups-2", OTHER))

@@ -5,12 +5,12 @@ from typing import Self
 
 import pytest
 
-from agent import schedule as module
-from agent.schedule import Schedule
-from model.clock import FakeClock
-from model.device import Device
-from model.reading import Sweep
 from tests.agent_room import columns, device
+from watchkeeper.agent.poll import schedule as module
+from watchkeeper.agent.poll.schedule import Schedule
+from watchkeeper.model.clock import FakeClock
+from watchkeeper.model.device import Device
+from watchkeeper.model.reading import Sweep
 
 
 class Probe:

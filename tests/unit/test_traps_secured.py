@@ -8,15 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.traps import ber, hear
-from agent.traps.ber import Undecodable
-from agent.traps.decode import V2_TRAP, open_message
-from agent.traps.peers import LEARN_EVERY_S, NotLearnt, Peer
-from agent.traps.understand import Understanding
-from agent.traps.usm import Here, Keys, Refused, User, engine_id, sealed
-from model.clock import FakeClock
-from model.device import Snmp, SnmpAuth, SnmpPriv, SnmpVersion
 from tests.traps_room import LINK_DOWN, V1, V2C, Room, advance, bindings, run, secrets, ups, v2
+from watchkeeper.agent.traps import listener as hear
+from watchkeeper.agent.traps.message import ber
+from watchkeeper.agent.traps.message.ber import Undecodable
+from watchkeeper.agent.traps.message.decode import V2_TRAP, open_message
+from watchkeeper.agent.traps.message.peers import LEARN_EVERY_S, NotLearnt, Peer
+from watchkeeper.agent.traps.message.understand import Understanding
+from watchkeeper.agent.traps.message.usm import Here, Keys, Refused, User, engine_id, sealed
+from watchkeeper.model.clock import FakeClock
+from watchkeeper.model.device import Snmp, SnmpAuth, SnmpPriv, SnmpVersion
 
 OURS, OTHER = "10.0.0.7", "10.0.0.8"
 SECURE = Snmp(SnmpVersion.V3, "", "ops", SnmpAuth.SHA256, "auth", SnmpPriv.AES, "priv")

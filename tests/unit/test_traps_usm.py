@@ -6,10 +6,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.traps import ber
-from agent.traps.decode import Secured, open_message, open_scoped
-from agent.traps.usm import WINDOW_S, Here, Keys, Refused, User, Window, clear, engine_id, localized, sealed, verify
-from model.device import SnmpAuth, SnmpPriv
+from watchkeeper.agent.traps.message import ber
+from watchkeeper.agent.traps.message.decode import Secured, open_message, open_scoped
+from watchkeeper.agent.traps.message.usm import (
+    WINDOW_S,
+    Here,
+    Keys,
+    Refused,
+    User,
+    Window,
+    clear,
+    engine_id,
+    localized,
+    sealed,
+    verify,
+)
+from watchkeeper.model.device import SnmpAuth, SnmpPriv
 
 ENGINE = bytes.fromhex("000000000000000000000002")
 HERE = Here(ENGINE, 3, 4711)

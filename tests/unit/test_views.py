@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from collector import views
-from collector.incidents import State
-from model.reading import Missing, Reason
-from model.verdict import Evidence, Level
 from tests.collector_room import NIGHT, Room, browser
+from watchkeeper.collector.policy.incidents import State
+from watchkeeper.collector.read import views
+from watchkeeper.model.reading import Missing, Reason
+from watchkeeper.model.verdict import Evidence, Level
 
 
 @pytest.fixture

@@ -12,11 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic_core import from_json
 
-from model.batch import Frame, Item, Tombstone
-from model.errors import WireError
-from model.reading import Missing, Reason
-from model.verdict import Event, Evidence, Level, Standing, Verdict, Withdrawal
-from model.wire import decode_push, decode_values, encode_event, encode_values
+from watchkeeper.model.batch import Frame, Item, Tombstone
+from watchkeeper.model.errors import WireError
+from watchkeeper.model.reading import Missing, Reason
+from watchkeeper.model.verdict import Event, Evidence, Level, Standing, Verdict, Withdrawal
+from watchkeeper.model.wire import decode_push, decode_values, encode_event, encode_values
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "protocol.md").read_text(encoding="utf-8")
 NOW = 1_800_000_000.0

@@ -1,0 +1,1 @@
+"""When which device is read, and by which probe."""

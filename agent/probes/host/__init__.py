@@ -1,0 +1,1 @@
+"""The host an agent runs on: CPU, memory, disks, sensors."""

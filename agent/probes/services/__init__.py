@@ -1,0 +1,1 @@
+"""Services as their clients see them: one module a kind, `check` for what they share."""

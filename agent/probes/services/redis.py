@@ -1,0 +1,79 @@
+"""The Redis probe, for Valkey as well: AUTH where there is a password, PING, and out again."""
+
+import contextlib
+import ssl
+
+from watchkeeper.agent.ports import Means
+from watchkeeper.agent.probes.services.check import ServiceProbe, Unwell, Visit, dial, endpoint, no_driver, password_of
+from watchkeeper.documents.secrets import Secrets
+from watchkeeper.model.device import Database
+from watchkeeper.model.reading import Reason
+
+PORT = 6379
+
+
+class Ping:
+    """See `agent.probes.services.check.Errand`."""
+
+    def __init__(self, secrets: Secrets) -> None:
+        self._secrets = secrets
+
+    async def __call__(self, visit: Visit) -> None:
+        """Log in and ask whether it is there."""
+        try:
+            from redis import exceptions  # noqa: PLC0415 -- an extra
+        except ImportError:
+            raise no_driver("Redis", "redis") from None
+        password = password_of(visit.device, self._secrets)
+        (await dial(visit, PORT)).close()  # which tells in our words what is wrong with the way there
+        try:
+            await _ping(visit, password)
+        except exceptions.AuthenticationError:
+            raise Unwell(Reason.REFUSED, "login refused: user or password wrong, or none given") from None
+        except exceptions.BusyLoadingError:
+            raise Unwell(Reason.REFUSED, "it is loading its data and takes no orders yet") from None
+        except exceptions.NoPermissionError:
+            raise Unwell(Reason.REFUSED, "the user has no right to PING") from None
+        except exceptions.ConnectionError as error:
+            if isinstance(error.__context__, ssl.SSLError):
+                raise error.__context__ from None
+            if "max number of clients" in str(error):
+                raise Unwell(Reason.REFUSED, "login refused: no connection left (maxclients)") from None
+            raise Unwell(Reason.MALFORMED, "the connection broke off") from None
+        except OSError:
+            raise
+        except Exception:  # noqa: BLE001 -- on what is no Redis the driver raises whatever it stumbles over, quoting it
+            raise Unwell(Reason.MALFORMED, "what answers there is not Redis, or refuses to PING") from None
+
+
+async def _ping(visit: Visit, password: str) -> None:
+    from redis.asyncio import Redis  # noqa: PLC0415 -- an extra
+    from redis.asyncio.retry import Retry  # noqa: PLC0415 -- an extra
+    from redis.backoff import NoBackoff  # noqa: PLC0415 -- an extra
+    from redis.exceptions import ResponseError  # noqa: PLC0415 -- an extra
+
+    database = visit.device.database or Database()
+    host, port = endpoint(visit.device, PORT)
+    async with Redis(
+        host=host,
+        port=port,
+        db=database.database or 0,
+        username=database.user or None,
+        password=password or None,
+        protocol=2,
+        ssl=database.tls,
+        ssl_cert_reqs="required" if database.verify else "none",
+        ssl_check_hostname=database.verify,
+        retry=Retry(NoBackoff(), 0),
+        single_connection_client=True,
+    ) as client:
+        if not await client.ping():
+            raise ValueError("no PONG")
+        with contextlib.suppress(KeyError, ResponseError):  # before Redis 7, or where the user may not ask
+            told = await client.info("clients")
+            visit.found["connections.usage"] = 100.0 * told["connected_clients"] / told["maxclients"]
+
+
+def build(means: Means) -> ServiceProbe:
+    """See `agent.ports.Means`."""
+    return ServiceProbe(means.clock, "PING", Ping(means.secrets), lambda _: ("connections.usage",))

@@ -1,0 +1,1 @@
+"""From the spool to the collector, and the bundle that comes back."""

@@ -1,0 +1,176 @@
+"""The file below the spool: its schema, opening it, telling a sound one from rubbish, and putting rubbish aside."""
+
+import contextlib
+import datetime
+import fcntl
+import io
+import os
+import sqlite3
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TextIO
+
+from watchkeeper.model.errors import SpoolError
+
+MEMORY = Path(":memory:")
+"""A spool that lives as long as its process: for tests, and for a machine without a disk."""
+
+VERSION = 1
+KEPT_WRECKS = 3
+BROKEN = ("SQLITE_CORRUPT", "SQLITE_NOTADB")
+
+_LANE = """
+CREATE TABLE {lane} (
+  seq INTEGER PRIMARY KEY, at REAL NOT NULL, block INTEGER NOT NULL,
+  first INTEGER NOT NULL, frames INTEGER NOT NULL,
+  body TEXT NOT NULL
+);
+"""
+_SCHEMA = f"""
+CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE lanes (lane TEXT PRIMARY KEY, last INTEGER NOT NULL, settled INTEGER NOT NULL) WITHOUT ROWID;
+{_LANE.format(lane="events")}
+{_LANE.format(lane="readings")}
+CREATE TABLE blocks (block INTEGER PRIMARY KEY, device TEXT NOT NULL, body TEXT NOT NULL UNIQUE, declared INTEGER NOT NULL);
+CREATE TABLE states (
+  device TEXT, rule TEXT, instance TEXT, body TEXT NOT NULL, PRIMARY KEY (device, rule, instance)
+) WITHOUT ROWID;
+CREATE TABLE set_aside (
+  number INTEGER PRIMARY KEY, lane TEXT NOT NULL, seq INTEGER NOT NULL, at_utc REAL NOT NULL,
+  reason TEXT NOT NULL, body TEXT NOT NULL
+);
+INSERT INTO lanes VALUES ('events', 0, 0), ('readings', 0, 0);
+PRAGMA user_version = {VERSION};
+"""  # noqa: S608 -- nothing of it comes from outside
+
+
+def hold(path: Path) -> TextIO:
+    """Make sure that no other agent uses this spool, until the returned file is closed. Raises SpoolError."""
+    if path == MEMORY:
+        return io.StringIO()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        held = path.with_name(path.name + ".lock").open("w")
+    except OSError as error:
+        raise SpoolError(f"{path}: {error.strerror}; check the folder and its owner") from None
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        held.close()
+        raise SpoolError(
+            f"{path}: another agent is using this spool; stop it, or give this one a spool of its own"
+        ) from None
+    return held
+
+
+def open_spool(path: Path, at_utc: float) -> tuple[sqlite3.Connection, str]:
+    """Open the spool's file, or make one. What cannot be read is put aside; the text then says what, why and where.
+
+    Raises SpoolError where no file can be made at all.
+    """
+    try:
+        return _connect(path), ""
+    except sqlite3.DatabaseError as error:
+        if path == MEMORY or not _is_broken(error):
+            raise SpoolError(f"{path}: {error}; check the folder, its owner and the disk") from None
+        reason = str(error)
+    wreck = quarantine(path, at_utc)
+    try:
+        return _connect(path), f"{path} could not be read ({reason}); it lies at {wreck} now, and an empty one was made"
+    except sqlite3.DatabaseError as error:
+        raise SpoolError(f"{path}: {error}; check the folder, its owner and the disk") from None
+
+
+def _is_broken(error: sqlite3.DatabaseError) -> bool:
+    return is_broken(error) or isinstance(error, _WrongSchema)
+
+
+def is_broken(error: sqlite3.Error) -> bool:
+    """Whether the file itself is rubbish, rather than the disk full or the folder gone."""
+    return getattr(error, "sqlite_errorname", "").startswith(BROKEN)
+
+
+class _WrongSchema(sqlite3.DatabaseError):
+    """A sound database, but not a spool of this version."""
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    if path != MEMORY and not path.exists():
+        with contextlib.suppress(OSError):  # sqlite says what is wrong with the place
+            path.touch(mode=0o600)
+    db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=5.0)
+    try:
+        db.execute("PRAGMA journal_mode = WAL")
+        db.execute("PRAGMA synchronous = FULL")
+        db.execute("PRAGMA cache_size = -1024")
+        db.execute("PRAGMA journal_size_limit = 4194304")
+        _check(db)
+    except BaseException:
+        db.close()
+        raise
+    return db
+
+
+def _check(db: sqlite3.Connection) -> None:
+    found = db.execute("PRAGMA quick_check(1)").fetchone()[0]
+    if found != "ok":
+        raise _WrongSchema(found.splitlines()[-1])
+    (version,) = db.execute("PRAGMA user_version").fetchone()
+    tables = {name for (name,) in db.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
+    if version == 0 and not tables:
+        db.executescript(f"BEGIN; {_SCHEMA} INSERT INTO meta VALUES ('epoch', '{uuid.uuid4().hex}'); COMMIT;")  # noqa: S608 -- the same
+    elif version != VERSION:
+        raise _WrongSchema(f"a spool of version {version}, not {VERSION}")
+    elif not {"meta", "lanes", "events", "readings", "blocks", "states", "set_aside"} <= tables:
+        raise _WrongSchema("tables of the spool are gone")
+    elif get(db, "epoch") is None:
+        raise _WrongSchema("its epoch is gone")
+
+
+def get(db: sqlite3.Connection, name: str) -> str | None:
+    """One word of the spool's own notes."""
+    row = db.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
+    return None if row is None else str(row[0])
+
+
+def put(db: sqlite3.Connection, name: str, value: str) -> None:
+    """Note a word."""
+    db.execute("INSERT INTO meta VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value", (name, value))
+
+
+@contextlib.contextmanager
+def transaction(db: sqlite3.Connection) -> Iterator[None]:
+    """All of it, or nothing."""
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        db.execute("COMMIT")
+    except BaseException:
+        with contextlib.suppress(sqlite3.Error):
+            db.execute("ROLLBACK")
+        raise
+
+
+def quarantine(path: Path, at_utc: float) -> Path:
+    """Rename the file (and its write-ahead log) with a time stamp; the newest few are kept. Raises SpoolError."""
+    stamp = datetime.datetime.fromtimestamp(at_utc, datetime.UTC).strftime("%Y%m%dT%H%M%S.%fZ")
+    wreck = path.with_name(f"{path.name}.corrupt-{stamp}")
+    try:
+        for suffix in ("-wal", "-shm", ""):
+            part = Path(f"{path}{suffix}")
+            if part.exists():
+                part.rename(f"{wreck}{suffix}")
+    except OSError as error:
+        raise SpoolError(f"{path}: cannot be read, nor put aside: {error.strerror}") from None
+    old = sorted(path.parent.glob(f"{path.name}.corrupt-*Z"))[:-KEPT_WRECKS]
+    for wreckage in old:
+        for suffix in ("-wal", "-shm", ""):
+            with contextlib.suppress(OSError):
+                os.unlink(f"{wreckage}{suffix}")  # noqa: PTH108 -- a suffix, not a path below
+    return wreck
+
+
+def boot_id() -> str:
+    """What the kernel calls this boot (proc(5), random/boot_id)."""
+    return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()

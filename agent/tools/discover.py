@@ -1,0 +1,152 @@
+"""Find the devices of a network: who answers SNMP with one of the logins given, or IPMI at all, and what it is."""
+
+import asyncio
+import ipaddress
+import re
+import socket
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain, count
+
+from watchkeeper.agent.ports import NoAnswer
+from watchkeeper.agent.probes.snmp.plan import SYS_DESCR, SYS_OBJECT_ID, Reach, recognise
+from watchkeeper.agent.probes.snmp.probe import open_session
+from watchkeeper.agent.tools.target import Target
+from watchkeeper.documents.secrets import Secrets
+from watchkeeper.model.device import Category, Snmp, SnmpVersion
+from watchkeeper.profiles import Profile, Profiles
+from watchkeeper.profiles.decode import said
+
+MOST = 65_536
+"""Addresses of one network; a larger one is a mistake."""
+AT_ONCE = 64
+SYS_NAME = "1.3.6.1.2.1.1.5.0"
+RMCP_PORT = 623
+PING = bytes.fromhex("0600ff06 000011be 80000000")
+"""RMCP/ASF presence ping (ASF 2.0, 3.2.4.2)."""
+PONG = 0x40
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A device that answers, and by which login; `profile` where one fits. `snmp` is None of what answers only IPMI."""
+
+    address: str
+    category: Category
+    name: str
+    says: str
+    profile: Profile | None = None
+    snmp: Snmp | None = None
+
+
+def addresses(network: str) -> list[str]:
+    """Every host address of a CIDR block. Raises ValueError."""
+    block = ipaddress.ip_network(network, strict=False)
+    if block.num_addresses > MOST:
+        raise ValueError(f"{network} has {block.num_addresses} addresses; at most {MOST} at a time")
+    return [str(address) for address in block.hosts()]
+
+
+async def find(
+    hosts: Iterable[str], logins: Sequence[Callable[[str], Target]], secrets: Secrets, profiles: Profiles
+) -> list[Found]:
+    """Ask every host, many side by side: by each login in turn until one answers, and then by IPMI."""
+    gate = asyncio.Semaphore(AT_ONCE)
+
+    async def ask(host: str) -> list[Found]:
+        async with gate:
+            one = await _by_snmp(host, logins, secrets, profiles)
+            bmc = await _by_ipmi(host)
+            return [found for found in (one, bmc) if found]
+
+    return [found for answered in await asyncio.gather(*map(ask, hosts)) for found in answered]
+
+
+async def _by_snmp(
+    host: str, logins: Sequence[Callable[[str], Target]], secrets: Secrets, profiles: Profiles
+) -> Found | None:
+    for login in logins:
+        target = login(host)
+        device = replace(target.device, timeout_s=1.0)
+        try:
+            session = await open_session(device, secrets)
+        except NoAnswer:
+            continue
+        try:
+            return await _identify(Reach(session, device, _version(device.snmp)), profiles)
+        except NoAnswer:
+            continue
+        finally:
+            session.close()
+    return None
+
+
+def _version(snmp: Snmp | None) -> SnmpVersion:
+    return snmp.version if snmp else SnmpVersion.V2C
+
+
+async def _identify(reach: Reach, profiles: Profiles) -> Found:
+    system = await reach.get((SYS_DESCR, SYS_OBJECT_ID, SYS_NAME))
+    profile, _ = await recognise(reach, profiles)
+    return Found(
+        reach.device.address.removesuffix(":161"),
+        profile.category if profile else Category.NETWORK,
+        said(system.get(SYS_NAME, "")),
+        said(system.get(SYS_DESCR, "")),
+        profile,
+        reach.device.snmp,
+    )
+
+
+async def _by_ipmi(host: str) -> Found | None:
+    """A BMC answers an RMCP presence ping without a login."""
+    loop = asyncio.get_running_loop()
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as line:
+        try:
+            line.connect((host, RMCP_PORT))
+            line.send(PING)
+            async with asyncio.timeout(1.0):
+                answer = await loop.sock_recv(line, 64)
+        except OSError:  # TimeoutError is one
+            return None
+    return Found(host, Category.BMC, "", "answers IPMI") if len(answer) > 8 and answer[8] == PONG else None  # noqa: PLR2004 -- where the message type stands
+
+
+def names(found: Iterable[Found]) -> Iterator[tuple[str, Found]]:
+    """A name for each that tells it apart: its own sysName where that is one, else what it is."""
+    taken: set[str] = set()
+    for one in found:
+        own = re.sub(r"[^\w.-]+", "-", one.name.strip().lower()).strip("-.")
+        base = own or (one.profile.profile if one.profile else one.category.value)
+        numbered = (f"{base}-{number}" for number in count(1))
+        name = next(name for name in chain((own,) if own else (), numbered) if name not in taken)
+        taken.add(name)
+        yield name, one
+
+
+def stanza(found: Iterable[Found], agent: str, owner: str) -> Iterator[str]:
+    """The lines of inventory.yml for these devices. Secrets appear by name."""
+    yield "devices:"
+    for name, one in names(found):
+        yield f"  - device: {name}"
+        yield f"    agent: {agent}"
+        yield f"    category: {one.category}" + ("" if one.profile else "  # a guess: no profile fits it yet")
+        yield f"    probe: {'snmp' if one.snmp else 'ipmi'}"
+        yield f"    address: '{one.address}'"
+        yield f"    owner: {owner}"
+        if one.snmp:
+            yield f"    snmp: {{{', '.join(_snmp(one.snmp))}}}"
+        else:
+            yield "    ipmi: {user: monitor, password: bmc-password}  # the NAME of a secret"
+
+
+def _snmp(snmp: Snmp) -> Iterator[str]:
+    yield f"version: {snmp.version}"
+    if snmp.version is not SnmpVersion.V3:
+        yield f"community: {snmp.community}"
+        return
+    yield f"user: {snmp.user}"
+    for key in ("auth", "auth_secret", "priv", "priv_secret"):
+        if getattr(snmp, key):
+            yield f"{key}: {getattr(snmp, key)}"

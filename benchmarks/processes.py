@@ -1,0 +1,110 @@
+"""A collector with its books, and agents, as real processes: `watchkeeper collector run` and `watchkeeper agent run`."""
+
+import contextlib
+import json
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.fixtures import HOST, HOUSE, Running, free_port, running, watchkeeper
+
+PERSON = "ann"
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """A folder as `watchkeeper init` would leave it, with a token an agent."""
+
+    folder: Path
+    port: int
+    tokens: Mapping[str, str]
+
+    @property
+    def url(self) -> str:
+        return f"http://{HOST}:{self.port}"
+
+    @contextlib.contextmanager
+    def collector(self) -> Iterator[Running]:
+        """Run the collector."""
+        command = watchkeeper("collector", "run", "--config", str(self.folder / "collector.yml"))
+        with running(command, self.folder / "collector.log", self.port) as one:
+            yield one
+
+    @contextlib.contextmanager
+    def agent(self, name: str, url: str = "") -> Iterator[Running]:
+        """Run an agent; with `url`, against another collector (or none)."""
+        folder = self.folder / name
+        folder.mkdir(exist_ok=True)
+        settings = f"agent: {name}\ncollector: {url or self.url}\nsecrets: secrets.yml\nspool: {{path: spool.db}}\n"
+        (folder / "agent.yml").write_text(settings, encoding="utf-8")
+        secrets = folder / "secrets.yml"
+        secrets.write_text(f"agent-token: {self.tokens[name]}\npublic: public\n", encoding="utf-8")
+        secrets.chmod(0o600)
+        command = watchkeeper("agent", "run", "--config", str(folder / "agent.yml"))
+        with running(command, folder / "log") as one:
+            yield one
+
+    def give_bundle(self, name: str) -> None:
+        """Put an agent's bundle where it keeps it, for one that never reaches a collector."""
+        from watchkeeper.collector.site.snapshot import read_orders, to_json  # noqa: PLC0415 -- a benchmark pays for what it uses
+
+        folder = self.folder / name
+        folder.mkdir(exist_ok=True)
+        text = json.dumps(to_json(read_orders(self.folder).bundles[name]))
+        (folder / "spool.db.bundle.json").write_text(text, encoding="utf-8")
+
+
+def furnish(
+    folder: Path,
+    agents: Sequence[str],
+    devices: Sequence[str],
+    *,
+    rules: str = "",
+    channel: str = "{via: console}",
+    secrets: str = "",
+) -> Home:
+    """Write collector.yml and the books (`devices`, `rules` and the only person's `channel` are YAML), make the store and
+    the agents' tokens."""
+    port = free_port()
+    (folder / "rules").mkdir(parents=True, exist_ok=True)
+    listed = "\n".join(f"  - {{agent: {name}, owner: {PERSON}, interval: 15 s}}" for name in agents)
+    watched = "\n".join(f"  - {one}" for one in devices)
+    texts = {
+        "collector.yml": f"port: {port}\nstore: collector.db\n" + ("secrets: secrets.yml\n" if secrets else ""),
+        "inventory.yml": f"site: {{name: bench, timezone: UTC}}\nagents:\n{listed}\ndevices:\n{watched}\n",
+        "contacts.yml": (
+            f"people:\n  - {{person: {PERSON}, name: Ann, channels: [{channel}]}}\nshifts:\n"
+            f"  - {{shift: day, start: 08:00, end: 20:00, rotation: [{PERSON}]}}\n"
+            f"  - {{shift: night, start: 20:00, end: 08:00, rotation: [{PERSON}]}}\n"
+            f"roles: {{head: [{PERSON}], assistant: [{PERSON}]}}\n"
+        ),
+        "ladders.yml": (HOUSE / "configs" / "ladders.yml").read_text(encoding="utf-8"),
+        **({"rules/bench.yml": rules} if rules else {}),
+        **({"secrets.yml": secrets} if secrets else {}),
+    }
+    for name, text in texts.items():
+        (folder / name).write_text(text, encoding="utf-8")
+        os.chmod(folder / name, 0o600)  # noqa: PTH101 -- one of them holds secrets
+    return Home(folder, port, _tokens(folder, agents))
+
+
+def _tokens(folder: Path, agents: Sequence[str]) -> dict[str, str]:
+    """Make the store, and a token for each agent."""
+    from watchkeeper.collector.access.tokens import Kind, mint  # noqa: PLC0415 -- the same
+    from watchkeeper.collector.main import open_secrets, open_store  # noqa: PLC0415 -- the same
+    from watchkeeper.collector.site.settings import read_config  # noqa: PLC0415 -- the same
+
+    place = read_config(folder / "collector.yml")
+    store = open_store(place, open_secrets(place))
+    try:
+        return {name: mint(store, Kind.AGENT, name, time.time()) for name in agents}
+    finally:
+        store.close()
+
+
+def device(name: str, agent: str, category: str, probe: str, every: str, *, snmp: str = "", address: str = "") -> str:
+    """A device of inventory.yml."""
+    more = f", address: '{address}', snmp: {{{snmp}}}" if probe == "snmp" else ""
+    return f"{{device: {name}, agent: {agent}, category: {category}, probe: {probe}, every: {every}, owner: {PERSON}{more}}}"

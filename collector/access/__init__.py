@@ -1,0 +1,1 @@
+"""Who may speak: tokens of agents and persons, browser sessions."""

@@ -1,0 +1,1 @@
+"""Whom a decision reaches, in which words, and how it is delivered."""

@@ -1,0 +1,300 @@
+"""Delivers what the outbox holds: at least once, each person's channels in order, then the next person.
+
+A message is claimed by moving its `next_at` past a lease, so that two workers (or collectors) do not send it at once and
+a killed one's work comes back. Messages of one incident reach a person in the order they were written. A person has a
+few messages under way at most, so that one whose channels hang delays nobody else.
+"""
+
+import json
+import logging
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+
+from watchkeeper.channels.ports import Address, Channel, Message, Receipt
+from watchkeeper.collector.notify.compose import Kind
+from watchkeeper.collector.notify.enqueue import LEASE_S, Desks
+from watchkeeper.collector.site.inventory import Person
+from watchkeeper.collector.store import rows
+from watchkeeper.collector.store.schema import outbox, receipt
+from watchkeeper.model.errors import WatchkeeperError
+from watchkeeper.model.failpoint import failpoint
+
+log = logging.getLogger(__name__)
+
+TRIES = 3
+RETRY_S = (2.0, 10.0)
+AGAIN_S = 300.0
+"""Three tries on a channel, 2 and 10 seconds apart; then the next channel; after the last one, all again every 5 minutes."""
+
+OVER_S = 86_400.0
+"""For how long somebody is told of an incident that is over."""
+
+EACH, WORKERS = 4, 64
+"""How many messages may be under way: to one person, and in all."""
+
+_AT_ONCE = 200
+
+Opener = Callable[[Address], Channel]
+
+
+@dataclass(frozen=True, slots=True)
+class Next:
+    """What becomes of a message after a failed try."""
+
+    channel: int
+    attempts: int
+    wait_s: float
+    exhausted: bool = False
+
+
+def after_failure(channel: int, attempts: int, channels: int, *, permanent: bool) -> Next:
+    """Decide: the same channel again, the next one, or, once all have failed, everything again later."""
+    attempts += 1
+    if not permanent and attempts < TRIES:
+        return Next(channel, attempts, RETRY_S[attempts - 1])
+    if channel + 1 < channels:
+        return Next(channel + 1, 0, 0.0)
+    return Next(0, 0, AGAIN_S, exhausted=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A message that is ours to send until `lease` (UTC seconds); `began` is on the boot clock."""
+
+    row: "sa.Row[Any]"
+    lease: float
+    began: float
+
+
+class Outbox:
+    """Sends due messages, each from a thread of its own. `deliver` is one turn; `start` turns until it is stopped."""
+
+    def __init__(self, office: Desks, opener: Opener) -> None:
+        self._office = office
+        self._opener = opener
+        self._under_way: dict[int, Claim] = {}
+        self._lock = threading.Lock()  # of `_under_way`
+        self._wake = threading.Event()
+        self._stopped = False
+        self._thread = threading.Thread(target=self._run, name="outbox", daemon=True)
+        self.beat = office.clock.boot()
+
+    def start(self) -> None:
+        """Begin to deliver."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Take nothing new; what is being sent ends within seconds or comes back after its lease."""
+        self._stopped = True
+        self._wake.set()
+        if self._thread.is_alive():
+            self._thread.join(timeout=5)
+
+    def wake(self) -> None:
+        """There may be something to send."""
+        self._wake.set()
+
+    def _run(self) -> None:
+        while not self._stopped or self._under_way:
+            self._wake.wait(timeout=1.0)
+            self._wake.clear()
+            self.beat = self._office.clock.boot()
+            try:
+                self.abandon()
+                while not self._stopped and (claimed := self.claim()):
+                    for claim in claimed:
+                        threading.Thread(target=self._attempt, args=(claim,), name="outbox try", daemon=True).start()
+            except Exception:
+                log.exception("the outbox could not be read; it is tried again within a second")
+
+    def _attempt(self, claim: Claim) -> None:
+        try:
+            self.attempt(claim)
+        except Exception:
+            log.exception("message %s could not be tried; it comes back after its lease", claim.row.key)
+        finally:
+            self.wake()
+
+    def deliver(self) -> int:
+        """Send everything that is due, in this thread; returns how many tries were made. For tests."""
+        tries = 0
+        while claimed := self.claim():
+            for claim in claimed:
+                self.attempt(claim)
+            tries += len(claimed)
+        return tries
+
+    def claim(self) -> Sequence[Claim]:
+        """Lease due messages, none that has an older pending one of the same incident and person before it, and no more
+        of one person than may be under way."""
+        now = self._office.clock.wall()
+        store = self._office.store
+        with self._lock:
+            busy = Counter(claim.row.person for claim in self._under_way.values())
+            asked = {
+                "now": now,
+                "busy": [person for person, count in busy.items() if count >= EACH],
+                "under_way": list(self._under_way),
+            }
+            with store.read() as connection:
+                if connection.execute(_ANY_DUE, asked).first() is None:
+                    return ()
+            with store.write() as connection:
+                found = connection.execute(_DUE, asked).all()
+                mine = list(_fair_share(found, busy))
+                ids = [row.id for row in mine]
+                connection.execute(sa.update(outbox).where(outbox.c.id.in_(ids)), {"next_at": now + LEASE_S})
+            claims = [Claim(row, now + LEASE_S, self._office.clock.boot()) for row in mine]
+            self._under_way.update({claim.row.id: claim for claim in claims})
+        return claims
+
+    def abandon(self) -> None:
+        """A channel that has not come back when its lease ends has failed, whatever its thread still waits for."""
+        now = self._office.clock.boot()
+        with self._lock:
+            hanging = [claim for claim in self._under_way.values() if now - claim.began >= LEASE_S]
+        for claim in hanging:
+            came_back = Receipt(delivered=False, detail=f"no answer within {LEASE_S:.0f} s", permanent=True)
+            self._write(claim, came_back)
+            self._forget(claim)
+
+    def attempt(self, claim: Claim) -> None:
+        """Try one claimed message once, and write down what came back."""
+        try:
+            person = self._person(claim.row.person)
+            came_back = self._send(_address(claim.row, person), claim.row) if person else None
+            failpoint("collector.message.sent")
+            self._write(claim, came_back)
+        finally:
+            self._forget(claim)
+        failpoint("collector.receipt.committed")
+
+    def _write(self, claim: Claim, came_back: Receipt | None) -> None:
+        """Write down what came back (None: nobody was there to be told)."""
+        person = self._person(claim.row.person)
+        if person is None or came_back is None:
+            self._give_up(claim.row, "this person is no longer in contacts.yml")
+        else:
+            self._record(claim, person, came_back)
+
+    def _forget(self, claim: Claim) -> None:
+        with self._lock:
+            if self._under_way.get(claim.row.id) is claim:
+                del self._under_way[claim.row.id]
+
+    def _person(self, name: str) -> Person | None:
+        return next((one for one in self._office.desk().orders.books.contacts.people if one.person == name), None)
+
+    def _send(self, address: Address, row: "sa.Row[Any]") -> Receipt:
+        try:
+            channel = self._opener(address)
+            return channel.send(Message(row.key, row.person, row.subject, row.text, json.loads(row.facts)))
+        except WatchkeeperError as error:  # its secret is absent, say
+            return Receipt(delivered=False, detail=str(error), permanent=True)
+        except Exception as error:  # noqa: BLE001 -- a channel's bug is a failed delivery, and the next channel's turn
+            return Receipt(delivered=False, detail=f"the channel broke: {type(error).__name__}")
+
+    def _record(self, claim: Claim, person: Person, came_back: Receipt) -> None:
+        now, row = self._office.clock.wall(), claim.row
+        address = _address(row, person)
+        mine = sa.update(outbox).where(outbox.c.id == row.id, outbox.c.state == "pending")
+        with self._office.store.write() as connection:
+            _write_receipt(connection, row, now, address, came_back)
+            if came_back.delivered:
+                connection.execute(mine, {"state": "delivered", "channel": row.channel})
+                return
+            if not connection.execute(mine.where(outbox.c.next_at == claim.lease), {"next_at": now}).rowcount:
+                return  # somebody else has it by now
+            values = self._after_failure(connection, row, person, now, permanent=came_back.permanent)
+            connection.execute(mine, values)
+        log.warning("message %s not delivered by %s: %s", row.key, address.via.value, came_back.detail)
+
+    def _after_failure(
+        self, connection: sa.Connection, row: "sa.Row[Any]", person: Person, now: float, *, permanent: bool
+    ) -> dict[str, Any]:
+        then = after_failure(_index(row, person), row.attempts, len(person.channels), permanent=permanent)
+        handed_on = row.handed_on
+        if then.exhausted:
+            if not self._still_matters(connection, row, now):
+                return {"state": "given-up"}
+            handed_on = handed_on or self._hand_on(connection, row, now)
+        next_at = now + then.wait_s
+        return {"channel": then.channel, "attempts": then.attempts, "handed_on": handed_on, "next_at": next_at}
+
+    def _hand_on(self, connection: sa.Connection, row: "sa.Row[Any]", now: float) -> bool:
+        """Nobody answers on any channel: page the next person instead, while the fault stands."""
+        known = rows.one(connection, row.incident)
+        if known is None or not known.open or row.kind != Kind.PAGE:
+            return False
+        return self._office.desk().instead(connection, known, row.rung, row.person, now)
+
+    def _still_matters(self, connection: sa.Connection, row: "sa.Row[Any]", now: float) -> bool:
+        """A page matters while its fault stands; the end of a fault, for a day."""
+        known = rows.one(connection, row.incident)
+        if row.kind in (Kind.PAGE, Kind.RISEN):
+            return known is not None and known.open
+        return bool(now - row.created_at < OVER_S)
+
+    def _give_up(self, row: "sa.Row[Any]", why: str) -> None:
+        now = self._office.clock.wall()
+        with self._office.store.write() as connection:
+            connection.execute(sa.update(outbox).where(outbox.c.id == row.id), {"state": "given-up", "handed_on": True})
+            if not row.handed_on:
+                self._hand_on(connection, row, now)
+        log.warning("message %s given up: %s", row.key, why)
+
+
+def _fair_share(found: Sequence["sa.Row[Any]"], busy: Counter[str]) -> Iterator["sa.Row[Any]"]:
+    """Those that may go now; `busy` counts who has how many under way, these included."""
+    for row in found:
+        if busy[row.person] < EACH and busy.total() < WORKERS:
+            busy[row.person] += 1
+            yield row
+
+
+def _index(row: "sa.Row[Any]", person: Person) -> int:
+    return row.channel if row.channel < len(person.channels) else 0
+
+
+def _address(row: "sa.Row[Any]", person: Person) -> Address:
+    return person.channels[_index(row, person)]
+
+
+def _due() -> "sa.Select[Any]":
+    now = sa.bindparam("now", type_=sa.Double)
+    earlier = outbox.alias("earlier")
+    waits = sa.exists().where(
+        earlier.c.incident == outbox.c.incident,
+        earlier.c.person == outbox.c.person,
+        earlier.c.state == "pending",
+        earlier.c.id < outbox.c.id,
+    )
+    # Nothing is put off for longer than this: whatever is, was before our clock was set back.
+    come = sa.or_(outbox.c.next_at <= now, outbox.c.next_at > now + (AGAIN_S + LEASE_S))
+    free = sa.and_(
+        outbox.c.person.not_in(sa.bindparam("busy", expanding=True)),
+        outbox.c.id.not_in(sa.bindparam("under_way", expanding=True)),
+    )
+    return (
+        sa.select(outbox).where(outbox.c.state == "pending", come, ~waits, free).order_by(outbox.c.next_at, outbox.c.id)
+    )
+
+
+# Built once: that takes longer than asking, and is asked after every message.
+_ANY_DUE = _due().limit(1)
+_DUE = _due().limit(_AT_ONCE).with_for_update(skip_locked=True)
+
+
+def _write_receipt(
+    connection: sa.Connection, row: "sa.Row[Any]", now: float, address: Address, came_back: Receipt
+) -> None:
+    values = {
+        "outbox": row.id, "at": now, "channel": address.via.value, "delivered": came_back.delivered,
+        "detail": came_back.detail,
+    }  # fmt: skip
+    connection.execute(sa.insert(receipt), values)

@@ -1,0 +1,1 @@
+"""What the collector decides, without any input or output: incidents, ladder, roster."""

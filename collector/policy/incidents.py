@@ -1,0 +1,187 @@
+"""What a verdict does to an incident, and what a person may do to it. Pure: nouns in, nouns out, times in UTC seconds."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from watchkeeper.model.errors import Conflict
+from watchkeeper.model.verdict import Evidence, Key, Level, Standing, Verdict
+
+REOPEN_WITHIN_S = 600.0
+"""A fault that comes back this soon is the same incident, in its next round."""
+
+
+class State(StrEnum):
+    """Open until the fault is resolved, or withdrawn because its rule, device or instance is gone."""
+
+    OPEN = "open"
+    RESOLVED = "resolved"
+    WITHDRAWN = "withdrawn"
+
+
+class Kind(StrEnum):
+    """What can happen to an incident."""
+
+    OPENED = "opened"
+    REOPENED = "reopened"
+    RISEN = "risen"  # warning -> critical
+    EASED = "eased"  # critical -> warning
+    UNSEEN = "unseen"  # nobody can tell any more; the incident stands
+    ACKNOWLEDGED = "acknowledged"
+    ESCALATED = "escalated"  # by hand, one rung
+    RESOLVED = "resolved"
+    WITHDRAWN = "withdrawn"
+
+
+@dataclass(frozen=True, slots=True)
+class Incident:
+    """A fault of (device, rule, instance). `verdict` is the latest level heard, `level` the latest bad one; `began_at` is
+    where the clock of the present round stands; `agent` judges it (`collector` for our own rules)."""
+
+    device: str
+    rule: str
+    instance: str
+    agent: str
+    level: Level
+    verdict: Level
+    verdict_id: str
+    began_at: float
+    evidence: Evidence
+    state: State = State.OPEN
+    round: int = 1
+    incident: int = 0  # its number; 0 until the store gives it one
+    ended_at: float | None = None
+    acknowledged_at: float | None = None
+    acknowledged_by: str | None = None
+
+    @property
+    def key(self) -> Key:
+        """(device, rule, instance)."""
+        return (self.device, self.rule, self.instance)
+
+    @property
+    def open(self) -> bool:
+        """Whether somebody must still act."""
+        return self.state is State.OPEN
+
+
+@dataclass(frozen=True, slots=True)
+class Transition:
+    """One thing that happened. `by` is `agent:NAME`, `person:NAME` or `collector`."""
+
+    kind: Kind
+    at: float
+    by: str
+    level: Level
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """An incident as it is now, and what brought it there (empty: nothing a person needs to know)."""
+
+    incident: Incident
+    transitions: tuple[Transition, ...] = ()
+
+
+def judge(known: Incident | None, verdict: Verdict, agent: str, note: str = "") -> Change | None:
+    """Apply a verdict to the latest incident of its key. None where there is nothing to keep; a replay changes nothing."""
+    if known is None or not known.open:
+        return _open(known, verdict, agent, note) if verdict.level.bad else None
+    if verdict.id == known.verdict_id:
+        return None
+    if verdict.level is Level.OK:
+        return resolve(known, verdict.since, f"agent:{agent}", verdict.id, note)
+    if verdict.level is Level.UNKNOWN:
+        return _seen(known, verdict, agent, Kind.UNSEEN, note)
+    if verdict.level is known.level:
+        seen = replace(known, verdict=verdict.level, verdict_id=verdict.id, agent=agent, evidence=verdict.evidence)
+        return Change(seen)
+    kind = Kind.RISEN if verdict.level is Level.CRITICAL else Kind.EASED
+    return _seen(known, verdict, agent, kind, note)
+
+
+def _open(known: Incident | None, verdict: Verdict, agent: str, note: str) -> Change:
+    began = Transition(Kind.OPENED, verdict.since, f"agent:{agent}", verdict.level, note)
+    fresh = Incident(
+        verdict.device, verdict.rule, verdict.instance, agent, verdict.level, verdict.level, verdict.id,
+        verdict.since, verdict.evidence,
+    )  # fmt: skip
+    if known is None or not _soon(known, verdict.since):
+        return Change(fresh, (began,))
+    again = replace(fresh, incident=known.incident, round=known.round + 1)
+    return Change(again, (replace(began, kind=Kind.REOPENED),))
+
+
+def _soon(known: Incident, at: float) -> bool:
+    return known.state is State.RESOLVED and known.ended_at is not None and at - known.ended_at < REOPEN_WITHIN_S
+
+
+def _seen(known: Incident, verdict: Verdict, agent: str, kind: Kind, note: str) -> Change:
+    level = verdict.level if verdict.level.bad else known.level
+    evidence = verdict.evidence if verdict.level.bad else known.evidence
+    now = replace(known, agent=agent, level=level, verdict=verdict.level, verdict_id=verdict.id, evidence=evidence)
+    repeated = kind is Kind.UNSEEN and known.verdict is Level.UNKNOWN
+    transitions = () if repeated else (Transition(kind, verdict.since, f"agent:{agent}", level, note),)
+    return Change(now, transitions)
+
+
+def resolve(known: Incident, at: float, by: str, verdict_id: str = "", note: str = "") -> Change:
+    """The fault is gone: by its verdict. The end never lies before the beginning."""
+    at = max(at, known.began_at)
+    ended = replace(
+        known, state=State.RESOLVED, verdict=Level.OK, verdict_id=verdict_id or known.verdict_id, ended_at=at
+    )
+    return Change(ended, (Transition(Kind.RESOLVED, at, by, known.level, note),))
+
+
+def withdraw(known: Incident, at: float, by: str, note: str) -> Change:
+    """Its rule, device or instance is gone: nobody will ever say ok."""
+    ended = replace(known, state=State.WITHDRAWN, ended_at=max(at, known.began_at))
+    return Change(ended, (Transition(Kind.WITHDRAWN, at, by, known.level, note),))
+
+
+def reconcile(standing: Standing, known: Iterable[Incident], agent: str) -> tuple[list[Verdict], list[Incident]]:
+    """What an agent's whole set of non-ok verdicts says against its open incidents: the verdicts we missed, and the
+    incidents it no longer reports. Both are empty where the two agree."""
+    open_now = {incident.key: incident for incident in known if incident.open and incident.agent == agent}
+    said = {verdict.key: verdict for verdict in standing.verdicts}
+    missed = [
+        verdict
+        for key, verdict in said.items()
+        if (verdict.level is not open_now[key].verdict if key in open_now else verdict.level.bad)
+    ]
+    return missed, [incident for key, incident in open_now.items() if key not in said]
+
+
+# ---- what persons do ----
+
+
+def acknowledge(known: Incident, person: str, at: float, note: str = "") -> Change:
+    """Say who is working on it. It stops nothing unless the ladder says so. Raises Conflict if it is over."""
+    _must_be_open(known, "acknowledged")
+    taken = replace(known, acknowledged_at=at, acknowledged_by=person)
+    return Change(taken, (Transition(Kind.ACKNOWLEDGED, at, f"person:{person}", known.level, note),))
+
+
+def resolve_by_hand(known: Incident, person: str, at: float, note: str = "") -> Change:
+    """Close what no verdict can close any more. Raises Conflict while the latest verdict is bad, or if it is over."""
+    _must_be_open(known, "resolved")
+    if known.verdict.bad:
+        raise Conflict(
+            f"incident {known.incident}: the latest verdict is still {known.verdict}; an incident is resolved when the "
+            "fault is. Fix it, or remove its rule or device"
+        )
+    return resolve(known, at, f"person:{person}", note=note)
+
+
+def escalate(known: Incident, person: str, rung: str, at: float, note: str = "") -> Change:
+    """Cannot be resolved (4.2.6.2, 4.2.6.4): climb to `rung` at once. Raises Conflict if it is over."""
+    _must_be_open(known, "escalated")
+    said = f"{rung}: {note}" if note else rung
+    return Change(known, (Transition(Kind.ESCALATED, at, f"person:{person}", known.level, said),))
+
+
+def _must_be_open(known: Incident, what: str) -> None:
+    if not known.open:
+        raise Conflict(f"incident {known.incident} is {known.state} already; it cannot be {what}")

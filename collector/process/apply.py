@@ -1,0 +1,226 @@
+"""What journalled pushes do to the world: incidents with their rungs and notices, latest values, history."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import sqlalchemy as sa
+from pydantic_core import to_json
+
+from watchkeeper.collector.notify.compose import Kind
+from watchkeeper.collector.notify.enqueue import Desk
+from watchkeeper.collector.policy import incidents, ladder
+from watchkeeper.collector.policy.incidents import Change, Incident, Transition
+from watchkeeper.collector.policy.ladder import Step
+from watchkeeper.collector.site.inventory import COLLECTOR
+from watchkeeper.collector.site.snapshot import Orders
+from watchkeeper.collector.store import rows
+from watchkeeper.collector.store.schema import agent, history, latest
+from watchkeeper.model.batch import Block, Frame, Lane, Push
+from watchkeeper.model.verdict import Event, Key, Level, Standing, Verdict, Withdrawal
+from watchkeeper.model.wire import encode_values
+
+BEHIND_S, BEHIND_MOST_S = 60.0, 300.0
+"""How long half a story may hold the ladder back: after the last push that promised more of it, and in all."""
+
+Blocks = dict[tuple[str, str, int], Block]
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """A journalled push: items up to `after_seq` are replays."""
+
+    push: Push
+    received_at: float
+    after_seq: int
+
+
+def apply(connection: sa.Connection, desk: Desk, arrivals: Sequence[Arrival], blocks: Blocks, now: float) -> set[int]:
+    """Apply pushes in their order, whole, in the caller's transaction. Returns the numbers of the incidents touched."""
+    _apply_readings(connection, desk, arrivals, blocks)
+    return _apply_events(connection, desk, arrivals, now)
+
+
+# ---- readings ----
+
+
+def _apply_readings(connection: sa.Connection, desk: Desk, arrivals: Iterable[Arrival], blocks: Blocks) -> None:
+    past: list[dict[str, Any]] = []
+    newest: dict[tuple[str, str], dict[str, Any]] = {}
+    for arrival in arrivals:
+        push = arrival.push
+        if push.lane is not Lane.READINGS:
+            continue
+        for seq, frame in push.items:
+            if seq <= arrival.after_seq or not isinstance(frame, Frame):
+                continue
+            block = blocks[push.agent, push.epoch, frame.block]
+            if not _owns(push.agent, block.device, desk.orders):
+                continue
+            row = {
+                "device": block.device, "agent": push.agent, "epoch": push.epoch, "block": frame.block, "seq": seq,
+                "at": frame.at, "column": to_json(encode_values(frame.values)).decode(),
+            }  # fmt: skip
+            past.append(row)
+            newest[block.device, block.probe] = {**row, "probe": block.probe}
+    desk.store.write_many(connection, history, past)
+    for row in newest.values():
+        del row["seq"]
+    desk.store.write_many(connection, latest, list(newest.values()), keep=())  # lanes keep the order, clocks need not
+
+
+def _owns(who: str, device: str, orders: Orders) -> bool:
+    """Whether the agent may still speak of the device: the inventory may have changed since the push was taken."""
+    known = orders.devices.get(device)
+    return known is not None and known.agent == who
+
+
+# ---- events ----
+
+
+@dataclass(slots=True)
+class _Touched:
+    """The latest incident of each key a group of pushes speaks of, and what happened to each incident by its number: one
+    may end and the next of its key begin in one group."""
+
+    connection: sa.Connection
+    now: float
+    known: dict[Key, Incident]
+    changes: dict[int, list[Change]] = field(default_factory=dict)
+    reconciled: int = 0
+
+    def keep(self, change: Change | None) -> None:
+        if change is None:
+            return
+        saved = rows.save(self.connection, change, self.now)
+        self.known[saved.key] = saved
+        self.changes.setdefault(saved.incident, []).append(Change(saved, change.transitions))
+
+
+def _apply_events(connection: sa.Connection, desk: Desk, arrivals: Sequence[Arrival], now: float) -> set[int]:
+    events = [said for arrival in arrivals for said in _said(arrival, desk.orders)]
+    touched = apply_events(connection, desk, events, now) if events else set()
+    _note_behind(connection, arrivals, now)
+    return touched
+
+
+def _said(arrival: Arrival, orders: Orders) -> Iterator[tuple[str, Event]]:
+    """The new events of a push, each with who says it; what it says of others' devices is left out."""
+    who = arrival.push.agent
+    for seq, event in arrival.push.items:
+        if seq <= arrival.after_seq:
+            continue
+        if isinstance(event, Standing):
+            own = tuple(verdict for verdict in event.verdicts if _owns(who, verdict.device, orders))
+            yield who, replace(event, verdicts=own)
+        elif isinstance(event, Verdict | Withdrawal) and _owns(who, event.device, orders):
+            yield who, event
+
+
+def apply_events(connection: sa.Connection, desk: Desk, events: Sequence[tuple[str, Event]], now: float) -> set[int]:
+    """Apply (who judged it, event) in order, and only then set rungs and notices: half a story pages nobody."""
+    touched = _Touched(connection, now, rows.latest_of(connection, _keys(event for _, event in events)))
+    for who, event in events:
+        _apply_event(touched, who, event)
+    for changes in touched.changes.values():
+        follow_up(connection, desk, changes[-1].incident, changes, now)
+    desk.store.count_up(connection, {"reconciled": touched.reconciled})
+    return set(touched.changes)
+
+
+def _keys(events: Iterable[Event]) -> set[Key]:
+    found: set[Key] = set()
+    for event in events:
+        found |= {verdict.key for verdict in event.verdicts} if isinstance(event, Standing) else {event.key}
+    return found
+
+
+def _apply_event(touched: _Touched, who: str, event: Event) -> None:
+    if isinstance(event, Verdict):
+        touched.keep(incidents.judge(touched.known.get(event.key), event, who))
+    elif isinstance(event, Standing):
+        _reconcile(touched, who, event)
+    else:
+        known = touched.known.get(event.key)
+        if known and known.open:
+            touched.keep(incidents.withdraw(known, event.at, f"agent:{who}", event.reason))
+
+
+def _reconcile(touched: _Touched, who: str, standing: Standing) -> None:
+    for incident in rows.open_of(touched.connection, who):
+        touched.known.setdefault(incident.key, incident)
+    missed, vanished = incidents.reconcile(standing, touched.known.values(), who)
+    for verdict in missed:
+        touched.keep(incidents.judge(touched.known.get(verdict.key), verdict, who, "reconciled"))
+    for incident in vanished:
+        note = "reconciled: the agent no longer reports it"
+        touched.keep(incidents.resolve(incident, standing.at, f"agent:{who}", note=note))
+    touched.reconciled += len(missed) + len(vanished)
+
+
+def _note_behind(connection: sa.Connection, arrivals: Iterable[Arrival], now: float) -> None:
+    """Remember which agents are in the middle of a story, and since when, so that nobody is paged on half of it."""
+    said = {arrival.push.agent: arrival.push.more for arrival in arrivals if arrival.push.lane is Lane.EVENTS}
+    goes_on = agent.c.behind_until.between(now, now + BEHIND_S)  # a later time: our clock was set back
+    since = sa.case((goes_on, agent.c.behind_since), else_=now)
+    for who, more in said.items():
+        mine = sa.update(agent).where(agent.c.agent == who)
+        if more:
+            connection.execute(mine.values(behind_since=since, behind_until=now + BEHIND_S))
+        else:
+            connection.execute(mine.where(agent.c.behind_until != 0.0).values(behind_until=0.0))
+
+
+# ---- what follows ----
+
+
+def follow_up(connection: sa.Connection, desk: Desk, now_is: Incident, changes: Sequence[Change], now: float) -> None:
+    """Set the rungs of an incident right after a group of changes to it, and tell those who must hear of the change."""
+    if now_is.open:
+        steps = [step for change in changes for step in change.transitions]
+        _climb(connection, desk, now_is, steps)
+        if now_is.level is Level.CRITICAL and any(step.kind is incidents.Kind.RISEN for step in steps):
+            desk.tell(connection, Kind.RISEN, now_is, desk.told(connection, now_is), now)
+        return
+    rows.drop_undecided(connection, now_is)
+    told = desk.told(connection, now_is)
+    if now_is.state is incidents.State.WITHDRAWN:
+        desk.tell(connection, Kind.WITHDRAWN, now_is, told, now, changes[-1].transitions[-1].note)
+    elif told:
+        desk.tell(connection, Kind.RECOVERED, now_is, told, now)
+    else:
+        desk.tell_duty(connection, Kind.PASSED, now_is, now)
+
+
+def _climb(connection: sa.Connection, desk: Desk, now_is: Incident, happened: Iterable[Transition]) -> None:
+    ladders = desk.orders.books.ladders
+    if ladder.stopped(now_is, ladders):
+        rows.drop_undecided(connection, now_is)
+        return
+    held = rows.steps_of(connection, [now_is.incident], lock=True).get((now_is.incident, now_is.round), [])
+    steps: Sequence[Step] = held
+    for one in happened:
+        if one.kind in (incidents.Kind.OPENED, incidents.Kind.REOPENED):
+            steps = ladder.climb(ladder.ladder_for(one.level, ladders), one.at)
+        elif one.kind is incidents.Kind.RISEN:
+            steps = ladder.climb(ladder.ladder_for(one.level, ladders), one.at, steps)
+    if steps is not held:
+        rows.replace_undecided(connection, now_is, steps)
+
+
+def withdraw_gone(connection: sa.Connection, desk: Desk, now: float) -> None:
+    """After new orders: incidents of which nobody who judged them speaks any more have nobody to say ok."""
+    for known in rows.open_of(connection):
+        if why := _gone(known, desk.orders):
+            change = incidents.withdraw(known, now, COLLECTOR, why)
+            follow_up(connection, desk, rows.save(connection, change, now), [change], now)
+
+
+def _gone(known: Incident, orders: Orders) -> str:
+    """Why its verdict will never be renewed; empty where it will."""
+    device = orders.device(known.device)
+    if device is None and known.device != COLLECTOR:
+        return "the device is no longer in the inventory"
+    if device is not None and known.agent not in (COLLECTOR, device.agent):
+        return f"the device is read by {device.agent} now, which judges it anew"
+    return "" if orders.rules.named(known.rule) else "the rule is gone"

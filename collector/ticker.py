@@ -1,0 +1,90 @@
+"""The collector's own watch: rungs decided when they are due, silence and disk judged, orders and requests refreshed.
+
+One thread. `wake` decides rungs at once, because a first rung is due the moment its incident is opened; however often
+it comes, everything else has its turn twice a second.
+"""
+
+import logging
+import threading
+from collections.abc import Callable
+
+from watchkeeper.collector.intake.requests import Requests
+from watchkeeper.collector.notify.outbox import Outbox
+from watchkeeper.collector.process.due import catch_up, decide_due
+from watchkeeper.collector.process.own_rules import Judge
+from watchkeeper.collector.process.runtime import Books, Office
+from watchkeeper.model.errors import StoreError
+
+log = logging.getLogger(__name__)
+_BEAT_S = 0.5
+
+
+class Watch:
+    """Turns twice a second. A part that fails is logged and does not stop the others."""
+
+    def __init__(self, office: Office, books: Books, judge: Judge, requests: Requests, outbox: Outbox) -> None:
+        self._office = office
+        self._outbox = outbox
+        self._parts: tuple[Callable[[], object], ...] = (
+            lambda: books.refresh(office),
+            judge.look,
+            requests.refresh,
+            lambda: catch_up(office.desk(), office.clock.wall()),
+            self.decide,
+        )
+        self._wake = threading.Event()
+        self._stopped = False
+        self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
+        self.beat = office.clock.boot()
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End after the present turn."""
+        self._stopped = True
+        self._wake.set()
+        self._thread.join(timeout=5)
+
+    def wake(self) -> None:
+        """Something was applied: rungs may be due."""
+        self._wake.set()
+
+    def decide(self) -> None:
+        """Decide every rung that is due, and let the outbox know."""
+        decided = 0
+        while found := decide_due(self._office.desk(), self._office.clock.wall()):
+            decided += found
+            self.beat = self._office.clock.boot()  # a room full of faults takes its time
+        if decided:
+            self._outbox.wake()
+
+    def turn(self) -> None:
+        """Do every part once."""
+        for part in self._parts:
+            _guarded(part)
+        self._outbox.wake()
+
+    def _run(self) -> None:
+        clock = self._office.clock
+        turn_at = clock.boot()
+        while not self._stopped:
+            self._wake.wait(timeout=max(0.0, turn_at - clock.boot()))
+            self._wake.clear()
+            if clock.boot() < turn_at:
+                _guarded(self.decide)
+                self._outbox.wake()
+            else:
+                self.turn()
+                turn_at = clock.boot() + _BEAT_S
+            self.beat = clock.boot()
+
+
+def _guarded(part: Callable[[], object]) -> None:
+    try:
+        part()
+    except StoreError as error:
+        log.warning("the watch waits for the store: %s", error)
+    except Exception:
+        log.exception("a part of the collector's watch failed; it is tried again within a second")

@@ -1,0 +1,1 @@
+"""Between the network and the pages: limits of a connection, security headers, who is asking."""
