@@ -143,7 +143,9 @@ class LadderMachine(RuleBasedStateMachine):
             if name == where:
                 raise Killed
 
-        modules = [f"watchkeeper.collector.{name}.failpoint" for name in ("intake.journal", "process.due", "notify.outbox")]
+        modules = [
+            f"watchkeeper.collector.{name}.failpoint" for name in ("intake.journal", "process.due", "notify.outbox")
+        ]
         with (
             suppress(Killed),
             mock.patch(modules[0], failpoint),
