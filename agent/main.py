@@ -17,7 +17,7 @@ from watchkeeper.agent.judge.judge import Judge
 from watchkeeper.agent.pipeline import Flow
 from watchkeeper.agent.poll.kinds import build_all
 from watchkeeper.agent.poll.schedule import Schedule
-from watchkeeper.agent.ports import Means, Probe
+from watchkeeper.agent.ports import Probe, ProbeContext
 from watchkeeper.agent.push.bundle import keep_bundle, load_bundle
 from watchkeeper.agent.push.pusher import Pusher
 from watchkeeper.agent.push.uplink import Uplink
@@ -34,7 +34,7 @@ from watchkeeper.model.sd_notify import notify, watchdog_s
 from watchkeeper.rules.load import RuleSet, load_rules
 
 if TYPE_CHECKING:
-    from watchkeeper.agent.traps.listener import Ear
+    from watchkeeper.agent.traps.listener import TrapListener
 
 log = logging.getLogger("agent")
 
@@ -92,7 +92,7 @@ class Agent:
         self._flow = Flow(spool, judge, clock, self._pusher.wake)
         self._schedule = Schedule(clock, self._swept, judge.settled)
         self._events = Events()
-        self._ear: Ear | None = None
+        self._ear: TrapListener | None = None
 
     async def run(self) -> None:
         """Work until told to stop, then put everything away."""
@@ -196,17 +196,19 @@ class Agent:
         """Hear traps where the bundle says so."""
         self._events.keep({device.device for device in bundle.devices})
         if bundle.traps and self._ear is None:
-            from watchkeeper.agent.traps.listener import Ear  # noqa: PLC0415 -- only where somebody wants it
+            from watchkeeper.agent.traps.listener import TrapListener  # noqa: PLC0415 -- only where somebody wants it
 
-            self._ear = Ear(self._config.agent, self._clock, self._secrets, self._events, self._schedule.poll_now)
+            self._ear = TrapListener(
+                self._config.agent, self._clock, self._secrets, self._events, self._schedule.poll_now
+            )
         if self._ear:
             self._ear.adopt(bundle.traps, bundle.devices)
 
     def _build(self, bundle: Bundle) -> dict[str, Probe]:
         """The probes its devices need, those we have already kept."""
         relearn, self._profiles = bundle.profiles != self._profiles, bundle.profiles
-        means = Means(self._clock, self._secrets, bundle.profiles)
-        return build_all({device.probe for device in bundle.devices}, means, self._probes, relearn=relearn)
+        context = ProbeContext(self._clock, self._secrets, bundle.profiles)
+        return build_all({device.probe for device in bundle.devices}, context, self._probes, relearn=relearn)
 
 
 def _understand(bundle: Bundle) -> Share:

@@ -47,7 +47,7 @@ class ByProfile(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Means:
+class ProbeContext:
     """What a probe is built with: each module `agent.probes.KIND` has a `build(means) -> Probe`. `profiles` are the
     operator's own."""
 

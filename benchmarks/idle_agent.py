@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from benchmarks.fixtures import HOST, Absent, Running, free_port, program, running, scratch
-from benchmarks.processes import device, furnish
+from benchmarks.processes import device, write_deployment
 from benchmarks.report import Row, show
 
 EVERY_S, ROUNDS, SETTLE_S = 15.0, 4, 6.0
@@ -18,7 +18,7 @@ AGENT = "room-1"
 def main() -> None:
     """One minute."""
     with scratch("idle") as folder:
-        home = furnish(folder / "home", [AGENT], [device("host-1", AGENT, "server", "host", f"{EVERY_S:g} s")])
+        home = write_deployment(folder / "home", [AGENT], [device("host-1", AGENT, "server", "host", f"{EVERY_S:g} s")])
         with home.collector(), home.agent(AGENT) as ours, _node_exporter(folder) as (peer, port, why):
             time.sleep(SETTLE_S)  # starting up is not idling
             began, before = time.monotonic(), [one.cpu_s() if one else 0.0 for one in (ours, peer)]

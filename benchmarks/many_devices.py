@@ -8,7 +8,7 @@ import resource
 import time
 
 from benchmarks.fixtures import HOST, Absent, free_port, scratch
-from benchmarks.processes import device, furnish
+from benchmarks.processes import device, write_deployment
 from benchmarks.report import Row, show
 from benchmarks.snmp_path import polls, snmpd
 
@@ -30,7 +30,7 @@ def main() -> None:
                 device(f"ups-{n}", AGENT, "ups", "snmp", f"{EVERY_S} s", snmp=snmp, address=address)
                 for n in range(DEVICES)
             ]
-            home = furnish(folder / "home", [AGENT], devices)
+            home = write_deployment(folder / "home", [AGENT], devices)
             home.give_bundle(AGENT)
             with home.agent(AGENT, f"http://{HOST}:{free_port()}") as one:
                 time.sleep(LEARN_S)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.fixtures import HOUSE, scratch
-from benchmarks.processes import Home, device, furnish
+from benchmarks.processes import Home, device, write_deployment
 from benchmarks.report import Row, median, show
 
 DEVICES, SERIES, ROUNDS = 1_000, 100, 5
@@ -24,7 +24,7 @@ def main() -> None:
     """Alternately ours and theirs; then ours over HTTP, with a heart beating on the loop that serves it."""
     with scratch("metrics") as folder:
         devices = [device(f"host-{n}", AGENT, "server", "host", "60 s") for n in range(DEVICES)]
-        home = furnish(folder, [AGENT], devices)
+        home = write_deployment(folder, [AGENT], devices)
         _fill(folder / "collector.db")
         ours, theirs, still, held = asyncio.run(_measure(home))
     rows = [

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.fixtures import HOST, Absent, free_port, program, running, scratch
-from benchmarks.processes import Home, device, furnish
+from benchmarks.processes import Home, device, write_deployment
 from benchmarks.report import MEDIAN, P99, Row, quantile, show
 from watchkeeper.simulator.running import RunningRoom, running_room
 
@@ -136,7 +136,7 @@ def _furnish(folder: Path, rooms: Sequence[RunningRoom], port: int) -> Home:
     )
     rules += "off:\n" + "".join(f"  - {{rule: {name}, {because}}}\n" for name in OFF)
     channel = f"{{via: webhook, url: 'http://{HOST}:{port}/', secret: hook}}"
-    return furnish(folder, [AGENT], devices, rules=rules, channel=channel, secrets=f"hook: {SECRET}\n")
+    return write_deployment(folder, [AGENT], devices, rules=rules, channel=channel, secrets=f"hook: {SECRET}\n")
 
 
 def _break_ours(rooms: Sequence[RunningRoom]) -> None:

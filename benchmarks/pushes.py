@@ -10,7 +10,7 @@ from pathlib import Path
 
 from benchmarks.fixtures import HOST, HOUSE, Absent, Running, free_port, program, running, scratch
 from benchmarks.load import EVENTS_EVERY, READINGS, Plan, Result
-from benchmarks.processes import Home, device, furnish
+from benchmarks.processes import Home, device, write_deployment
 from benchmarks.report import Row, show
 
 AGENTS, ROUNDS, SECONDS, EACH = 256, 3, 4.0, 120
@@ -35,7 +35,7 @@ def main() -> None:
     with scratch("pushes") as folder:
         agents = [f"agent-{number}" for number in range(AGENTS)]
         devices = [device(f"{one}-{at}", one, "server", "host", "15 s") for one in agents for at in range(10)]
-        home = furnish(folder / "home", agents, devices)
+        home = write_deployment(folder / "home", agents, devices)
         (folder / "home" / "collector.db").rename(folder / "empty.db")
         rows, notes = [], []
         for zipped in (False, True):

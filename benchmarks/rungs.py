@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 from benchmarks.fixtures import scratch
-from benchmarks.processes import Home, device, furnish
+from benchmarks.processes import Home, device, write_deployment
 from benchmarks.report import MEDIAN, P99, Row, quantile, show
 
 OPEN, DEVICES, RULES = 100_000, 1_000, 100
@@ -27,7 +27,7 @@ def main() -> None:
             f"     warning: {{above: 90 °C}}}}\n"
             for n in range(RULES)
         )
-        home = furnish(folder, [AGENT], devices, rules=rules)
+        home = write_deployment(folder, [AGENT], devices, rules=rules)
         picked = random.Random(1).sample(range(1, OPEN + 1), DUE + BURST)
         _fill(folder / "collector.db")
         with home.collector():

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from benchmarks.fixtures import HOST, Absent, Running, free_port, program, running, scratch
-from benchmarks.processes import Home, device, furnish
+from benchmarks.processes import Home, device, write_deployment
 from benchmarks.report import Row, median, show
 
 DEVICES, EVERY = 200, "1 s"
@@ -51,7 +51,7 @@ def main() -> None:
             devices = [
                 device(f"ups-{n}", AGENT, "ups", "snmp", EVERY, snmp=snmp, address=address) for n in range(DEVICES)
             ]
-            home = furnish(folder / "home", [AGENT], devices)
+            home = write_deployment(folder / "home", [AGENT], devices)
             home.give_bundle(AGENT)
             nobody = f"http://{HOST}:{free_port()}"
             with _exporter(folder) as exporter:

@@ -10,7 +10,7 @@ import click
 from watchkeeper.model.errors import SecretError, WatchkeeperError
 
 if TYPE_CHECKING:
-    from watchkeeper.collector.site.settings import Place
+    from watchkeeper.collector.site.settings import ConfigFile
     from watchkeeper.collector.store.engine import Store
     from watchkeeper.documents.secrets import Secret
 
@@ -56,17 +56,19 @@ def check(file: Path) -> None:
     found here, is said too; the service may have it from systemd."""
     from watchkeeper.collector.main import open_channels, open_secrets
     from watchkeeper.collector.notify.preflight import unreachable
-    from watchkeeper.collector.site.snapshot import read_orders
+    from watchkeeper.collector.site.snapshot import read_snapshot
     from watchkeeper.model.clock import SystemClock
 
     place = _place(file)
-    orders = read_orders(place.path(place.config.books))
-    books = orders.books
-    for sentence in unreachable(books.contacts.people, open_channels(open_secrets(place), SystemClock())):
+    for deprecated in place.deprecated:
+        click.echo(str(deprecated), err=True)
+    snapshot = read_snapshot(place.path(place.config.site))
+    configuration = snapshot.configuration
+    for sentence in unreachable(configuration.contacts.people, open_channels(open_secrets(place), SystemClock())):
         click.echo(f"contacts.yml: {sentence}", err=True)
     print(
-        f"{len(books.inventory.agents)} agents, {len(books.inventory.devices)} devices, "
-        f"{len(books.contacts.people)} people, {len(orders.rules.rules)} rules: no problems"
+        f"{len(configuration.inventory.agents)} agents, {len(configuration.inventory.devices)} devices, "
+        f"{len(configuration.contacts.people)} people, {len(snapshot.rules.rules)} rules: no problems"
     )
 
 
@@ -198,7 +200,7 @@ def escalate(number: int, note: str, url: str, token_file: Path) -> None:
 # ---- the parts ----
 
 
-def _place(file: Path) -> "Place":
+def _place(file: Path) -> "ConfigFile":
     from watchkeeper.collector.site.settings import read_config
 
     try:
@@ -207,20 +209,20 @@ def _place(file: Path) -> "Place":
         raise WatchkeeperError(f"{file}: {error.strerror}; `watchkeeper init DIR` writes starter files") from None
 
 
-def _store(place: "Place") -> "Store":
+def _store(place: "ConfigFile") -> "Store":
     from watchkeeper.collector.main import open_secrets, open_store
 
     return open_store(place, open_secrets(place))
 
 
-def _must_exist(place: "Place", kind: Any, name: str) -> None:
+def _must_exist(place: "ConfigFile", kind: Any, name: str) -> None:
     from watchkeeper.collector.access.tokens import Kind
-    from watchkeeper.collector.site.load import read_books
+    from watchkeeper.collector.site.load import read_configuration
 
-    books = read_books(place.path(place.config.books))
-    if kind is Kind.AGENT and all(agent.agent != name for agent in books.inventory.agents):
+    configuration = read_configuration(place.path(place.config.site))
+    if kind is Kind.AGENT and all(agent.agent != name for agent in configuration.inventory.agents):
         raise WatchkeeperError(f"no agent is called `{name}` in inventory.yml")
-    if kind is Kind.PERSON and all(person.person != name for person in books.contacts.people):
+    if kind is Kind.PERSON and all(person.person != name for person in configuration.contacts.people):
         raise WatchkeeperError(f"no person is called `{name}` in contacts.yml")
 
 

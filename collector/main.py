@@ -21,15 +21,15 @@ from watchkeeper.collector.intake.requests import Requests
 from watchkeeper.collector.notify.outbox import Opener, Outbox
 from watchkeeper.collector.notify.preflight import unreachable
 from watchkeeper.collector.process.own_rules import Judge
-from watchkeeper.collector.process.runtime import Books, Office
+from watchkeeper.collector.process.runtime import ConfigReloader, Runtime
 from watchkeeper.collector.read.exposition import Metrics
-from watchkeeper.collector.site.settings import Place
+from watchkeeper.collector.site.settings import ConfigFile
 from watchkeeper.collector.store.engine import Store
 from watchkeeper.collector.store.migrate import migrate
 from watchkeeper.collector.store.retention import forget_old
-from watchkeeper.collector.ticker import Watch
+from watchkeeper.collector.ticker import Ticker
 from watchkeeper.collector.web.app import build_app
-from watchkeeper.collector.web.edge.limits import Patient
+from watchkeeper.collector.web.edge.limits import ConnectionLimits
 from watchkeeper.documents.secrets import Secrets
 from watchkeeper.model.clock import Clock, SystemClock
 from watchkeeper.model.sd_notify import notify, watchdog_s
@@ -40,12 +40,12 @@ _BY_NAME = "secret:"
 _CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"  # for TLS 1.2; uvicorn's own list has only what 1.0 had, and 1.3 keeps its own
 
 
-def open_secrets(place: Place) -> Secrets:
+def open_secrets(place: ConfigFile) -> Secrets:
     """The collector's secrets. Raises SecretError."""
     return Secrets(place.path(place.config.secrets) if place.config.secrets else None)
 
 
-def open_store(place: Place, secrets: Secrets) -> Store:
+def open_store(place: ConfigFile, secrets: Secrets) -> Store:
     """The store that collector.yml names, brought to the newest schema. Raises StoreError, SecretError."""
     written = place.config.store
     if written.startswith(_BY_NAME):
@@ -67,28 +67,30 @@ def open_channels(secrets: Secrets, clock: Clock) -> Opener:
 class Collector:
     """Everything that runs, wired up once."""
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: ConfigFile) -> None:
         self.place = place
+        for deprecated in place.deprecated:
+            log.warning("%s", deprecated)
         config = place.config
         self.clock = SystemClock()
-        books = Books(place.path(config.books))
-        orders = books.read()
+        reloader = ConfigReloader(place.path(config.site))
+        snapshot = reloader.read()
         secrets = open_secrets(place)
         self.store = open_store(place, secrets)
-        self.office = Office(self.store, self.clock, orders, config.url)
-        self.office.adopt(orders)
+        self.runtime = Runtime(self.store, self.clock, snapshot, config.url)
+        self.runtime.adopt(snapshot)
         opener = open_channels(secrets, self.clock)
-        for sentence in unreachable(orders.books.contacts.people, opener):
+        for sentence in unreachable(snapshot.configuration.contacts.people, opener):
             log.warning("contacts.yml: %s", sentence)
-        self.outbox = Outbox(self.office, opener)
-        judge = Judge(self.office, config.reserve_bytes)
+        self.outbox = Outbox(self.runtime, opener)
+        judge = Judge(self.runtime, config.reserve_bytes)
         requests = Requests(self.store)
-        self.watch = Watch(self.office, books, judge, requests, self.outbox)
-        self.journal = Journal(self.store, self.office, self.clock, self.watch.wake)
-        self.ingest = Ingest(self.office, self.journal, requests, lambda: judge.full)
-        metrics = Metrics(self.office, self.journal, self.ingest)
-        self.app = build_app(self.office, self.ingest, metrics, config.names, open_reading=config.loopback)
-        self.books = books
+        self.ticker = Ticker(self.runtime, reloader, judge, requests, self.outbox)
+        self.journal = Journal(self.store, self.runtime, self.clock, self.ticker.wake)
+        self.ingest = Ingest(self.runtime, self.journal, requests, lambda: judge.full)
+        metrics = Metrics(self.runtime, self.journal, self.ingest)
+        self.app = build_app(self.runtime, self.ingest, metrics, config.names, open_reading=config.loopback)
+        self.reloader = reloader
 
     @contextmanager
     def running(self) -> Iterator[None]:
@@ -98,20 +100,20 @@ class Collector:
         retention.add_job(tidy, "interval", hours=1, jitter=300, coalesce=True, max_instances=1)
         self.journal.start()
         self.outbox.start()
-        self.watch.start()
+        self.ticker.start()
         retention.start()
         try:
             yield
         finally:
             retention.shutdown(wait=False)
             self.journal.stop()
-            self.watch.stop()
+            self.ticker.stop()
             self.outbox.stop()
             self.store.close()
 
     def alive(self) -> bool:
         """Whether every thread has turned lately."""
-        beats = (self.journal.beat, self.watch.beat, self.outbox.beat)
+        beats = (self.journal.beat, self.ticker.beat, self.outbox.beat)
         return self.clock.boot() - min(beats) < _STUCK_S
 
     def _tidy(self, history_s: float) -> None:
@@ -121,13 +123,13 @@ class Collector:
             log.exception("old readings could not be deleted; tried again within the hour")
 
 
-def run(place: Place) -> None:
+def run(place: ConfigFile) -> None:
     """Run until SIGTERM or SIGINT. Raises WatchkeeperError where it cannot start."""
     collector = Collector(place)
     config = place.config
     server = _Server(
         uvicorn.Config(
-            collector.app, host=config.host, port=config.port, http=Patient, ws="none", access_log=False,
+            collector.app, host=config.host, port=config.port, http=ConnectionLimits, ws="none", access_log=False,
             log_config=None, log_level="warning", lifespan="off", server_header=False, date_header=False,
             timeout_graceful_shutdown=3, backlog=2048,
             timeout_keep_alive=75,  # longer than agents pause, or each push would begin with a new connection
@@ -139,7 +141,7 @@ def run(place: Place) -> None:
     )  # fmt: skip
 
     def reload(_signal: int, _frame: FrameType | None) -> None:
-        collector.books.again()
+        collector.reloader.again()
 
     signal.signal(signal.SIGHUP, reload)
     for number in (signal.SIGTERM, signal.SIGINT):

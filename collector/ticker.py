@@ -12,30 +12,32 @@ from watchkeeper.collector.intake.requests import Requests
 from watchkeeper.collector.notify.outbox import Outbox
 from watchkeeper.collector.process.due import catch_up, decide_due
 from watchkeeper.collector.process.own_rules import Judge
-from watchkeeper.collector.process.runtime import Books, Office
+from watchkeeper.collector.process.runtime import ConfigReloader, Runtime
 from watchkeeper.model.errors import StoreError
 
 log = logging.getLogger(__name__)
 _BEAT_S = 0.5
 
 
-class Watch:
+class Ticker:
     """Turns twice a second. A part that fails is logged and does not stop the others."""
 
-    def __init__(self, office: Office, books: Books, judge: Judge, requests: Requests, outbox: Outbox) -> None:
-        self._office = office
+    def __init__(
+        self, runtime: Runtime, reloader: ConfigReloader, judge: Judge, requests: Requests, outbox: Outbox
+    ) -> None:
+        self._runtime = runtime
         self._outbox = outbox
         self._parts: tuple[Callable[[], object], ...] = (
-            lambda: books.refresh(office),
+            lambda: reloader.refresh(runtime),
             judge.look,
             requests.refresh,
-            lambda: catch_up(office.desk(), office.clock.wall()),
+            lambda: catch_up(runtime.notifier(), runtime.clock.wall()),
             self.decide,
         )
         self._wake = threading.Event()
         self._stopped = False
         self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
-        self.beat = office.clock.boot()
+        self.beat = runtime.clock.boot()
 
     def start(self) -> None:
         """Begin."""
@@ -54,9 +56,9 @@ class Watch:
     def decide(self) -> None:
         """Decide every rung that is due, and let the outbox know."""
         decided = 0
-        while found := decide_due(self._office.desk(), self._office.clock.wall()):
+        while found := decide_due(self._runtime.notifier(), self._runtime.clock.wall()):
             decided += found
-            self.beat = self._office.clock.boot()  # a room full of faults takes its time
+            self.beat = self._runtime.clock.boot()  # a room full of faults takes its time
         if decided:
             self._outbox.wake()
 
@@ -67,7 +69,7 @@ class Watch:
         self._outbox.wake()
 
     def _run(self) -> None:
-        clock = self._office.clock
+        clock = self._runtime.clock
         turn_at = clock.boot()
         while not self._stopped:
             self._wake.wait(timeout=max(0.0, turn_at - clock.boot()))

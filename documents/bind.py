@@ -6,7 +6,9 @@
 * `Bound.mark(made)` tells where a dataclass was written, for problems that only the reader's room can see.
 * A list whose field has the metadata `LONE` may be written without its brackets when it has one item.
 * A list whose field has the metadata `NONE` may be written `none` when it is empty, so that it is so on purpose.
+* A field whose metadata is `renamed("old")` is still read under its old key; the file's `deprecated` then says so.
 * `check(self)` of the class, if it has one, yields (field, message) for what no single field can see.
+* `WORD` of the class, if it has one, is what messages call it; else they use the name of the class.
 * `scalars` adds parsers for a room's own words: type -> function of the text, raising ValueError with a sentence.
 """
 
@@ -29,6 +31,11 @@ NONE: Mapping[str, bool] = types.MappingProxyType({"none": True})
 T = TypeVar("T")
 
 
+def renamed(old: str) -> Mapping[str, str]:
+    """Metadata of a field that had another key before, which is still read."""
+    return types.MappingProxyType({"renamed": old})
+
+
 class _Bad(Exception):
     """Nothing could be made of a node; its problems are already in the list."""
 
@@ -37,13 +44,14 @@ class _Bad(Exception):
 class Bound(Generic[T]):
     """What could be made of a file (`value` is None if nothing), every problem, and where each dataclass was written.
     `made` holds every dataclass that could be made, also inside a whole that could not; one with an unreadable key stands
-    there without that key, if it needs it not."""
+    there without that key, if it needs it not. `deprecated` are old keys, which were read all the same."""
 
     value: T | None
     problems: list[Problem]
     places: Mapping[int, Mark]
     file: str
     made: Iterable[object] = ()
+    deprecated: Iterable[Problem] = ()
 
     def mark(self, made: object) -> Mark:
         """The place of a dataclass inside `value`; a key's own place is in its `keys`."""
@@ -68,7 +76,7 @@ def try_load(text: str, file: str, cls: type[T], scalars: Scalars | None = None)
     else:
         with contextlib.suppress(_Bad):
             value = binder.bind(node, cls)
-    return Bound(value, problems, binder.places, file, binder.made)
+    return Bound(value, problems, binder.places, file, binder.made, binder.deprecated)
 
 
 class _Binder:
@@ -78,6 +86,7 @@ class _Binder:
         self.root = root
         self.places: dict[int, Mark] = {}
         self.made: list[object] = []
+        self.deprecated: list[Problem] = []
 
     def bind(self, node: Node, wanted: Any) -> Any:
         """Make a `wanted` of the node, or note why not and raise _Bad."""
@@ -147,9 +156,10 @@ class _Binder:
         fields = {_key(field.name, hints[field.name]): field for field in dataclasses.fields(cls) if field.init}
         values: dict[str, Any] = {}
         failed = False
-        for key, value in node.items.items():
+        for written, value in node.items.items():
+            key = self.present_key(node, written, fields)
             if key not in fields:
-                self.problems.append(_unknown(node.places[key], key, fields))
+                self.problems.append(_unknown(node.places[written], key, fields))
                 failed = True
                 continue
             field = fields[key]
@@ -163,6 +173,15 @@ class _Binder:
             raise _Bad
         return self.checked(node, cls, values)
 
+    def present_key(self, node: Table, written: str, fields: "Mapping[str, dataclasses.Field[Any]]") -> str:
+        """The key as it is called now."""
+        for key, field in fields.items():
+            if field.metadata.get("renamed") == written and key not in node.items:
+                place = node.places[written]
+                self.deprecated.append(place.problem(f"`{written}` is called `{key}` now; rename it"))
+                return key
+        return written
+
     def field(self, node: Node, name: str, hint: Any) -> Any:
         plain = _without_none(hint)
         if name.endswith("_s") and plain is float:
@@ -173,7 +192,10 @@ class _Binder:
 
     def absent(self, node: Table, cls: Any, fields: Any) -> bool:
         what = "the file" if node is self.root else _name(cls)
-        absent = [key for key, field in fields.items() if key not in node.items and _required(field)]
+        absent = [
+            key for key, field in fields.items()
+            if _required(field) and not {key, field.metadata.get("renamed")} & node.items.keys()
+        ]  # fmt: skip
         self.problems.extend(node.mark.problem(f"{what} needs `{key}`") for key in absent)
         return bool(absent)
 
@@ -249,5 +271,5 @@ _SAID = {str: "a word", int: "a whole number", float: "a number", bool: "yes or 
 def _name(wanted: Any) -> str:
     if wanted in _SAID:
         return _SAID[wanted]
-    name = str(getattr(wanted, "__name__", wanted)).lower()
+    name = getattr(wanted, "WORD", "") or str(getattr(wanted, "__name__", wanted)).lower()
     return f"{'an' if name[0] in 'aeiou' else 'a'} {name}"

@@ -9,14 +9,14 @@ from watchkeeper.profiles.shape import Profile, Way
 
 
 @dataclass(frozen=True, slots=True)
-class Laid:
+class Layout:
     """The columns of a device: `series` begins with `device.answering`, which has no step."""
 
     series: tuple[Series, ...]
     steps: tuple[Step, ...] = ()
 
 
-def joined(before: Laid | None, fresh: Laid) -> Laid:
+def joined(before: Layout | None, fresh: Layout) -> Layout:
     """The columns of before with those that are new, or are read another way now: `before` itself where there are none. What
     answers no longer keeps its column, and is missing there."""
     if before is None:
@@ -27,10 +27,10 @@ def joined(before: Laid | None, fresh: Laid) -> Laid:
         for series, one in zip(laid.series[1:], laid.steps, strict=True)
     }
     series = (before.series[0], *(series for series, _ in columns.values()))
-    return before if series == before.series else Laid(series, tuple(one for _, one in columns.values()))
+    return before if series == before.series else Layout(series, tuple(one for _, one in columns.values()))
 
 
-def lay(device: str, profile: Profile, answer: Mapping[str, Raw], key: Callable[[Way], str], source: str) -> Laid:
+def lay(device: str, profile: Profile, answer: Mapping[str, Raw], key: Callable[[Way], str], source: str) -> Layout:
     """Take of each reading the way that gives a value, else the one that answers at all; what does not answer is not there.
     `key` is what a way's value is called in the answer."""
     series, steps = [Series(device, "device.answering", source=source)], []
@@ -42,4 +42,4 @@ def lay(device: str, profile: Profile, answer: Mapping[str, Raw], key: Callable[
             one = (good or there)[0]
             series.append(Series(device, wanted.quantity, wanted.instance, wanted.label.text, one.oid))
             steps.append(one)
-    return Laid(tuple(series), tuple(steps))
+    return Layout(tuple(series), tuple(steps))

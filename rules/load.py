@@ -13,8 +13,7 @@ from watchkeeper.model.errors import ConfigError, Problem
 from watchkeeper.model.reading import Series
 from watchkeeper.rules.language import Rule
 from watchkeeper.rules.meaning import understand
-from watchkeeper.rules.written import SCALARS, Change, Off, RuleFile, did_you_mean
-from watchkeeper.rules.written import Rule as Written
+from watchkeeper.rules.written import SCALARS, Change, Off, RuleFile, WrittenRule, did_you_mean
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +56,7 @@ def load_rules(documents: Iterable[Document]) -> RuleSet:
 class _Standing:
     """A rule as the files read so far leave it, and where it was written first and last."""
 
-    written: Written
+    written: WrittenRule
     first: Mark
     last: Mark
 
@@ -80,13 +79,13 @@ class _Reader:
             if isinstance(part, Change | Off):
                 self.alter(part, readable=readable)
         for part in bound.made:
-            if isinstance(part, Written):
+            if isinstance(part, WrittenRule):
                 self.add(part)
 
     def place(self, part: object) -> Mark:
         return self.marks.get(id(part), Mark())
 
-    def add(self, rule: Written) -> None:
+    def add(self, rule: WrittenRule) -> None:
         mark = self.place(rule)
         if before := self.standing.get(rule.rule):
             first = f"{before.first.file}:{before.first.line}"

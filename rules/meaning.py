@@ -12,14 +12,13 @@ from watchkeeper.model.errors import Problem
 from watchkeeper.model.quantity import BYTE, NUMBER, PERCENT, SECOND, Quantity, Sort
 from watchkeeper.model.verdict import Level
 from watchkeeper.rules.language import Band, Limit, MissingLimit, Rule, Scope
-from watchkeeper.rules.written import Amount, Clear, Span, Threshold, Unread, did_you_mean
-from watchkeeper.rules.written import Rule as Written
+from watchkeeper.rules.written import Amount, Clear, Span, Threshold, Unread, WrittenRule, did_you_mean
 
 Place = Callable[[object], Mark]
 """Where a written thing stands."""
 
 
-def understand(written: Written, place: Place, file: str) -> tuple[Rule | None, list[Problem]]:
+def understand(written: WrittenRule, place: Place, file: str) -> tuple[Rule | None, list[Problem]]:
     """Make the rule, or tell everything that is wrong with it."""
     meaning = _Meaning(written, place, file)
     if written.quantity.sort is Sort.COUNTER:
@@ -52,7 +51,7 @@ def in_unit_of(quantity: Quantity, written: Amount) -> float:
     raise ValueError(f"`{written.text}` {said}, but {quantity.name} is {wanted}")
 
 
-def _rule(written: Written, warning: Limit | None, critical: Limit | None, file: str) -> Rule:
+def _rule(written: WrittenRule, warning: Limit | None, critical: Limit | None, file: str) -> Rule:
     bad = frozenset[str]().union(*(limit.states for limit in (warning, critical) if limit))
     applies = written.applies
     return Rule(
@@ -85,7 +84,7 @@ def _missing(unread: Unread | None) -> MissingLimit | None:
 class _Meaning:
     """Understands the parts of one rule and collects what is wrong with them."""
 
-    def __init__(self, rule: Written, place: Place, file: str) -> None:
+    def __init__(self, rule: WrittenRule, place: Place, file: str) -> None:
         self.rule = rule
         self.quantity = rule.quantity
         self.place = place

@@ -5,7 +5,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, NewType
+from typing import Any, ClassVar, NewType
 
 from watchkeeper.documents.bind import LONE
 from watchkeeper.documents.scalars import number_and_unit
@@ -94,8 +94,10 @@ class Applies:
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
+class WrittenRule:
     """A new rule. `title` and `advice` are English and translated where a person reads them."""
+
+    WORD: ClassVar = "rule"
 
     rule: RuleName
     clause: str
@@ -142,7 +144,7 @@ class Change:
         new = {one.name: getattr(self, one.name) for one in fields(self) if one.name not in ("rule", "because")}
         return {name: value for name, value in new.items() if value is not None}
 
-    def applied_to(self, rule: Rule) -> Rule:
+    def applied_to(self, rule: WrittenRule) -> WrittenRule:
         """The rule as it then stands."""
         return replace(rule, **self.words())
 
@@ -159,7 +161,7 @@ class Off:
 class RuleFile:
     """A rule file."""
 
-    rules: tuple[Rule, ...] = ()
+    rules: tuple[WrittenRule, ...] = ()
     changes: tuple[Change, ...] = ()
     off: tuple[Off, ...] = ()
 

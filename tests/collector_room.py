@@ -25,10 +25,10 @@ from watchkeeper.collector.intake.journal import Answer, Journal, Waiting
 from watchkeeper.collector.intake.requests import Requests
 from watchkeeper.collector.notify.outbox import Outbox
 from watchkeeper.collector.process.due import decide_due
-from watchkeeper.collector.process.runtime import Office
+from watchkeeper.collector.process.runtime import Runtime
 from watchkeeper.collector.read.exposition import Metrics
-from watchkeeper.collector.site.load import read_books
-from watchkeeper.collector.site.snapshot import Orders, make_orders
+from watchkeeper.collector.site.load import read_configuration
+from watchkeeper.collector.site.snapshot import Snapshot, make_snapshot
 from watchkeeper.collector.store.engine import Store
 from watchkeeper.collector.store.migrate import migrate
 from watchkeeper.collector.web.app import Front, build_app
@@ -46,8 +46,8 @@ NIGHT = 1_795_201_200.0  # 2026-11-21 03:00:00 at the site, 2026-11-20 19:00:00 
 
 
 @functools.cache
-def _orders() -> Orders:
-    return make_orders(read_books(ROOT / "configs"))
+def _snapshot() -> Snapshot:
+    return make_snapshot(read_configuration(ROOT / "configs"))
 
 
 @functools.cache
@@ -70,12 +70,12 @@ class Room:
         self.store = Store(url or f"sqlite:///{folder / 'collector.db'}")
         if url:
             migrate(self.store)
-        self.office = Office(self.store, self.clock, _orders(), "https://watch.example")
+        self.runtime = Runtime(self.store, self.clock, _snapshot(), "https://watch.example")
         self.requests = Requests(self.store)
-        self.journal = Journal(self.store, self.office, self.clock, lambda: None)
-        self.ingest = Ingest(self.office, self.journal, self.requests, lambda: False)
-        self.metrics = Metrics(self.office, self.journal, self.ingest)
-        self.front = build_app(self.office, self.ingest, self.metrics, ["watch.example"])
+        self.journal = Journal(self.store, self.runtime, self.clock, lambda: None)
+        self.ingest = Ingest(self.runtime, self.journal, self.requests, lambda: False)
+        self.metrics = Metrics(self.runtime, self.journal, self.ingest)
+        self.front = build_app(self.runtime, self.ingest, self.metrics, ["watch.example"])
         self.epoch = "epoch-1"
         self._seqs = {lane: itertools.count(1) for lane in Lane}
         self._blocks: dict[tuple[str, tuple[tuple[str, str, str], ...]], Block] = {}
@@ -106,7 +106,7 @@ class Room:
         if not declared:
             series = tuple(Series(device, *words) for words in readings)
             self._blocks[key] = Block(
-                next(self._numbers), device, self.office.orders.devices[device].probe, every_s, series
+                next(self._numbers), device, self.runtime.snapshot.devices[device].probe, every_s, series
             )
         frame = Frame(self._blocks[key].block, self.clock.wall() - age_s, tuple(readings.values()))
         self.push(Lane.READINGS, [frame], () if declared else [self._blocks[key]])
@@ -123,22 +123,22 @@ class Room:
 
     def move(self, device: str, location: str) -> None:
         """New orders: a device stands elsewhere."""
-        orders = self.office.orders
-        moved = replace(orders.devices[device], location=location)
-        self.office.adopt(replace(orders, devices={**orders.devices, device: moved}))
+        snapshot = self.runtime.snapshot
+        moved = replace(snapshot.devices[device], location=location)
+        self.runtime.adopt(replace(snapshot, devices={**snapshot.devices, device: moved}))
 
     def read_otherwise(self, device: str, probe: str) -> None:
         """New orders: another probe reads a device."""
-        orders = self.office.orders
-        changed = replace(orders.devices[device], probe=probe)
+        snapshot = self.runtime.snapshot
+        changed = replace(snapshot.devices[device], probe=probe)
         self._blocks.clear()
-        self.office.adopt(replace(orders, devices={**orders.devices, device: changed}))
+        self.runtime.adopt(replace(snapshot, devices={**snapshot.devices, device: changed}))
 
     def remove(self, device: str) -> None:
         """New orders: a device is gone."""
-        orders = self.office.orders
-        left = {name: one for name, one in orders.devices.items() if name != device}
-        self.office.adopt(replace(orders, devices=left))
+        snapshot = self.runtime.snapshot
+        left = {name: one for name, one in snapshot.devices.items() if name != device}
+        self.runtime.adopt(replace(snapshot, devices=left))
 
     def skip(self, lane: Lane, items: int) -> None:
         """Items that never come."""
@@ -162,12 +162,12 @@ class Room:
 
     def climb(self) -> None:
         """Decide the rungs that are due now."""
-        while decide_due(self.office.desk(), self.clock.wall()):
+        while decide_due(self.runtime.notifier(), self.clock.wall()):
             pass
 
     def deliver(self, *unreached: str) -> None:
         """Send what the outbox holds; these persons cannot be reached."""
-        outbox = Outbox(self.office, lambda _: _Sender(unreached))
+        outbox = Outbox(self.runtime, lambda _: _Sender(unreached))
         outbox.deliver()
         outbox.stop()
 

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from watchkeeper.agent.poll import kinds
-from watchkeeper.agent.ports import Means, Probe
+from watchkeeper.agent.ports import Probe, ProbeContext
 from watchkeeper.documents.secrets import Secrets
 from watchkeeper.model.clock import Clock, FakeClock
 from watchkeeper.model.device import Category, Device
@@ -35,7 +35,7 @@ def service(probe: str, address: str = "", *, timeout_s: float = 5.0, **own: Any
 
 
 def probe_of(kind: str, clock: Clock | None = None) -> Probe:
-    return kinds.build(kind, Means(clock or FakeClock(), SECRETS))
+    return kinds.build(kind, ProbeContext(clock or FakeClock(), SECRETS))
 
 
 async def look(device: Device, probe: Probe | None = None) -> dict[str, Value]:

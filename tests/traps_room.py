@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 from watchkeeper.agent.traps.events import Events
-from watchkeeper.agent.traps.listener import Ear
+from watchkeeper.agent.traps.listener import TrapListener
 from watchkeeper.agent.traps.message import ber
 from watchkeeper.agent.traps.message.decode import INFORM, V1_TRAP, V2_TRAP
 from watchkeeper.documents.secrets import Secrets
@@ -65,7 +65,7 @@ class Room:
         self.events = Events()
         self.woken: list[str] = []
         self.news = asyncio.Event()
-        self.ear = Ear(agent, self.clock, secrets(), self.events, self._wake)
+        self.ear = TrapListener(agent, self.clock, secrets(), self.events, self._wake)
         self.devices = devices
         self.port = 0
         self.ear.adopt(None, devices)

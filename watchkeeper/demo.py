@@ -15,7 +15,7 @@ import click
 import requests
 
 from watchkeeper.channels.webhook import verify
-from watchkeeper.deployment import AGENT, Household, furnish, random_secret, running
+from watchkeeper.deployment import AGENT, Deployment, random_secret, running, write_deployment
 from watchkeeper.model.errors import WatchkeeperError
 from watchkeeper.simulator.running import RunningRoom, running_room
 
@@ -33,8 +33,11 @@ def demo(folder: Path, port: int, minute: float) -> None:
     folder.mkdir(parents=True)
     key = random_secret()
     with Receiver.listening(key, minute) as receiver, running_room(folder / "room", pace=_WRITTEN_FOR / minute) as room:
-        home = furnish(
-            folder.absolute(), port, _books(room, receiver.port, minute), {"webhook": key, "room": room.community}
+        home = write_deployment(
+            folder.absolute(),
+            port,
+            _configuration(room, receiver.port, minute),
+            {"webhook": key, "room": room.community},
         )
         with (folder / "log").open("w", encoding="utf-8") as log, running(home, log):
             Story(home, home.token("zhang.wei"), room, receiver, minute).tell()
@@ -109,7 +112,7 @@ class Receiver:
 class Story:
     """What happens in the demo, in order."""
 
-    home: Household
+    home: Deployment
     token: str
     room: RunningRoom
     receiver: Receiver
@@ -175,7 +178,7 @@ def _handler(receiver: Receiver) -> type[BaseHTTPRequestHandler]:
     return Handler
 
 
-def _books(room: RunningRoom, port: int, minute: float) -> Mapping[str, str]:
+def _configuration(room: RunningRoom, port: int, minute: float) -> Mapping[str, str]:
     kinds = {"ups": "ups", "pac": "cooling", "sensor-1": "env", "sensor-2": "env"}
     devices = "\n".join(
         f"  - {{device: {name}, agent: {AGENT}, category: {kinds[name]}, probe: snmp, address: '{address}', every: 250 ms,\n"

@@ -26,7 +26,7 @@ AGENT = "here"
 
 
 @dataclass(frozen=True, slots=True)
-class Household:
+class Deployment:
     """A folder with the books, both configurations, their secrets and everything that is ever written."""
 
     folder: Path
@@ -49,19 +49,21 @@ class Household:
             store.close()
 
 
-def furnish(folder: Path, port: int, books: Mapping[str, str], named: Mapping[str, str] | None = None) -> Household:
+def write_deployment(
+    folder: Path, port: int, configuration: Mapping[str, str], named: Mapping[str, str] | None = None
+) -> Deployment:
     """Write what is not there yet: the books, both configurations and a secrets file with the agent's token. `named`
     are further secrets. What stands there already is the operator's, and stays."""
     (folder / "rules").mkdir(parents=True, exist_ok=True)
     written = {
         "collector.yml": f"port: {port}\nstore: collector.db\nsecrets: secrets.yml\n",
         "agent.yml": f"agent: {AGENT}\ncollector: http://127.0.0.1:{port}\nsecrets: secrets.yml\n",
-        **books,
+        **configuration,
     }
     for name, text in written.items():
         if not (folder / name).exists():
             (folder / name).write_text(text, encoding="utf-8")
-    home = Household(folder, read_config(folder / "collector.yml").config.url)
+    home = Deployment(folder, read_config(folder / "collector.yml").config.url)
     keyring = folder / "secrets.yml"
     if not keyring.exists():
         with os.fdopen(os.open(keyring, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
@@ -72,7 +74,7 @@ def furnish(folder: Path, port: int, books: Mapping[str, str], named: Mapping[st
 
 
 @contextmanager
-def running(home: Household, log: TextIO | None = None) -> Iterator[Sequence["subprocess.Popen[bytes]"]]:
+def running(home: Deployment, log: TextIO | None = None) -> Iterator[Sequence["subprocess.Popen[bytes]"]]:
     """Start both, hand them over once the collector answers, and end them with SIGTERM. `log` takes what they say.
     A signal that would end us is a KeyboardInterrupt meanwhile: both are in sessions of their own, and would stay."""
     _must_be_free(home.url)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from watchkeeper.deployment import AGENT, furnish, running
+from watchkeeper.deployment import AGENT, running, write_deployment
 from watchkeeper.model.errors import WatchkeeperError
 
 _INVENTORY = """\
@@ -42,7 +42,7 @@ _LADDERS = Path(__file__).resolve().parent / "configs" / "ladders.yml"
 def up(folder: Path, port: int, language: str) -> None:
     """Watch this host: everything in one folder, until Ctrl-C."""
     person = _word(getpass.getuser())
-    home = furnish(folder.absolute(), port, _books(person, language))
+    home = write_deployment(folder.absolute(), port, _configuration(person, language))
     try:
         with running(home) as processes:
             click.echo(f"\n  This host's readings: {home.url}/")
@@ -52,7 +52,7 @@ def up(folder: Path, port: int, language: str) -> None:
         click.echo("\nended")
 
 
-def _books(person: str, language: str) -> Mapping[str, str]:
+def _configuration(person: str, language: str) -> Mapping[str, str]:
     facts = {
         "person": person, "language": language, "agent": AGENT, "host": _word(socket.gethostname()), "zone": _zone(),
     }  # fmt: skip

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping
 from importlib import import_module
 
-from watchkeeper.agent.ports import Means, Probe
+from watchkeeper.agent.ports import Probe, ProbeContext
 from watchkeeper.model.device import KINDS
 
 BY_PROFILE = frozenset({"snmp", "modbus", "nut"})
@@ -24,17 +24,19 @@ _MODULES = {
 """The module of each kind, inside `agent/probes/`."""
 
 
-def build(kind: str, means: Means) -> Probe:
+def build(kind: str, context: ProbeContext) -> Probe:
     """The probe of that kind. Raises ConfigError where the operator's profiles are wrong."""
-    probe: Probe = import_module(f"watchkeeper.agent.probes.{_MODULES[kind]}").build(means)
+    probe: Probe = import_module(f"watchkeeper.agent.probes.{_MODULES[kind]}").build(context)
     return probe
 
 
-def build_all(kinds: Collection[str], means: Means, held: Mapping[str, Probe], *, relearn: bool) -> dict[str, Probe]:
+def build_all(
+    kinds: Collection[str], context: ProbeContext, held: Mapping[str, Probe], *, relearn: bool
+) -> dict[str, Probe]:
     """The probes of these kinds, those that are held already kept; with `relearn` not those that read by profiles. A kind
     this agent does not know is left out."""
     return {
-        kind: held[kind] if kind in held and not (relearn and kind in BY_PROFILE) else build(kind, means)
+        kind: held[kind] if kind in held and not (relearn and kind in BY_PROFILE) else build(kind, context)
         for kind in kinds
         if kind in KINDS
     }

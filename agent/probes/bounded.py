@@ -11,7 +11,7 @@ from watchkeeper.model.reading import Missing, Reason
 T = TypeVar("T")
 
 
-class Patience(Generic[T]):
+class BoundedCalls(Generic[T]):
     """Asks each question in a daemon thread of its own and waits only so long. What still hangs is not asked again
     before its thread has come back, so that a dead mount costs one thread, however often it is swept."""
 

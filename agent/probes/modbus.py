@@ -11,14 +11,14 @@ from typing import Any, NamedTuple
 from pymodbus.client import AsyncModbusTcpClient
 from pymodbus.exceptions import ModbusException
 
-from watchkeeper.agent.ports import Means, NoAnswer
+from watchkeeper.agent.ports import NoAnswer, ProbeContext
 from watchkeeper.agent.probes.services.check import Columns
 from watchkeeper.model.clock import Clock
 from watchkeeper.model.device import Device, Modbus
 from watchkeeper.model.reading import Reason, Sweep, Value
 from watchkeeper.profiles import Profile, Profiles, load_profiles
 from watchkeeper.profiles.decode import Raw, decode
-from watchkeeper.profiles.flat import Laid, joined, lay
+from watchkeeper.profiles.flat import Layout, joined, lay
 from watchkeeper.profiles.scalars import Register
 from watchkeeper.profiles.shape import Speaks, Way
 
@@ -55,13 +55,13 @@ class _Held:
     client: Any = None
     blocks: list[Block] = field(default_factory=list)
     renew_at: float = 0.0
-    laid: Laid | None = None
+    laid: Layout | None = None
 
 
-def build(means: Means) -> "ModbusProbe":
-    """See `agent.ports.Means`. Raises ConfigError."""
+def build(context: ProbeContext) -> "ModbusProbe":
+    """See `agent.ports.ProbeContext`. Raises ConfigError."""
     logging.getLogger("pymodbus").setLevel(logging.CRITICAL)  # it logs every lost connection, and we say it ourselves
-    return ModbusProbe(load_profiles(means.profiles), means.clock)
+    return ModbusProbe(load_profiles(context.profiles), context.clock)
 
 
 class ModbusProbe:

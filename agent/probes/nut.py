@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from watchkeeper.agent.ports import Means, NoAnswer
+from watchkeeper.agent.ports import NoAnswer, ProbeContext
 from watchkeeper.agent.probes.services.check import Columns
 from watchkeeper.documents.secrets import Secrets
 from watchkeeper.model.clock import Clock
@@ -17,7 +17,7 @@ from watchkeeper.model.plain import word
 from watchkeeper.model.reading import Reason, Sweep, Value
 from watchkeeper.profiles import Profile, Profiles, load_profiles
 from watchkeeper.profiles.decode import Raw, decode
-from watchkeeper.profiles.flat import Laid, joined, lay
+from watchkeeper.profiles.flat import Layout, joined, lay
 from watchkeeper.profiles.shape import Speaks
 
 PORT = 3493
@@ -62,9 +62,9 @@ class _Line:
         return line
 
 
-def build(means: Means) -> "NutProbe":
-    """See `agent.ports.Means`. Raises ConfigError."""
-    return NutProbe(load_profiles(means.profiles), means.secrets, means.clock)
+def build(context: ProbeContext) -> "NutProbe":
+    """See `agent.ports.ProbeContext`. Raises ConfigError."""
+    return NutProbe(load_profiles(context.profiles), context.secrets, context.clock)
 
 
 class NutProbe:
@@ -72,7 +72,7 @@ class NutProbe:
 
     def __init__(self, profiles: Profiles, secrets: Secrets, clock: Clock) -> None:
         self._profiles, self._secrets, self._clock = profiles, secrets, clock
-        self._laid: dict[str, Laid] = {}
+        self._laid: dict[str, Layout] = {}
         self._bare = Columns()  # of those never heard of: a place for the reason
 
     async def sweep(self, device: Device) -> Sweep:

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from watchkeeper.agent.spool import file as spoolfile
-from watchkeeper.agent.spool import records as rows
+from watchkeeper.agent.spool import records
 from watchkeeper.agent.spool.records import Done, Row, Writing
 from watchkeeper.model.batch import Block, Frame, Lane
 from watchkeeper.model.clock import Clock
@@ -110,7 +110,7 @@ class Spool:
             self._last[Lane(name)], self._through[Lane(name)] = last, settled
         for number, body, declared in self._db.execute("SELECT block, body, declared FROM blocks"):
             self._numbers[body] = number
-            self._blocks[number] = rows.block(number, body)
+            self._blocks[number] = records.block(number, body)
             if declared:
                 self._declared.add(number)
         self._rebase()
@@ -123,8 +123,10 @@ class Spool:
             # Nothing in the spool lies in the future, whatever the wall clock says after a night without its battery.
             shift = min(before["offset"] - offset, now - before["at"])
             with spoolfile.transaction(self._db):
-                rows.shift(self._db, shift)
-                moved = [(rows.text(encode_state(rebase(state, shift))), *key) for key, state in self.states().items()]
+                records.shift(self._db, shift)
+                moved = [
+                    (records.text(encode_state(rebase(state, shift))), *key) for key, state in self.states().items()
+                ]
                 self._db.executemany("UPDATE states SET body = ? WHERE device = ? AND rule = ? AND instance = ?", moved)
                 spoolfile.put(self._db, "boot", self._boot())
         elif was is None:
@@ -152,7 +154,7 @@ class Spool:
     def record(self, events: Sequence[Event], states: Mapping[Key, State | None]) -> None:
         """Take verdict changes and the judge's states after them (None: forget it); one commit will hold both."""
         now = self._clock.boot()
-        bodies = [rows.text(encode_event(event, now)) for event in events]
+        bodies = [records.text(encode_event(event, now)) for event in events]
         with self._lock:
             for body in bodies:
                 self._append(Lane.EVENTS, now, 0, body)
@@ -162,7 +164,7 @@ class Spool:
 
     def add(self, frame: Frame) -> None:
         """Take one sweep's values, all of them finite."""
-        body = rows.text(encode_values(frame.values))[1:-1]
+        body = records.text(encode_values(frame.values))[1:-1]
         with self._lock:
             self._append(Lane.READINGS, frame.at, frame.block, body)
 
@@ -172,7 +174,7 @@ class Spool:
 
     def declare(self, device: str, probe: str, every_s: float, series: tuple[Series, ...]) -> int:
         """Return the number of the block with these columns, the same for the same ones."""
-        body = rows.columns(Block(0, device, probe, every_s, series))
+        body = records.columns(Block(0, device, probe, every_s, series))
         with self._lock:
             if body not in self._numbers:
                 number = max(self._blocks, default=0) + 1
@@ -225,7 +227,7 @@ class Spool:
     def _commit(self, writing: Writing) -> None:
         events, readings = (writing.rows[lane] for lane in (Lane.EVENTS, Lane.READINGS))
         with spoolfile.transaction(self._db):
-            rows.write(self._db, writing)
+            records.write(self._db, writing)
             dropped = self._bound()
             if events:
                 failpoint("agent.event.before-commit")
@@ -246,9 +248,9 @@ class Spool:
             for lane, written in writing.rows.items():
                 if written:
                     self._rows[lane] = [row for row in self._rows[lane] if row.seq > written[-1].seq]
-            rows.subtract(self._states, writing.states)
-            rows.subtract(self._notes, writing.notes)
-            rows.subtract(self._redeclared, writing.declared)
+            records.subtract(self._states, writing.states)
+            records.subtract(self._notes, writing.notes)
+            records.subtract(self._redeclared, writing.declared)
             del self._done[: len(writing.done)]
             del self._new_blocks[: len(writing.blocks)]
             if kept is not None:
@@ -259,11 +261,11 @@ class Spool:
     def _bound(self) -> int:
         """Keep within the limits; return how many frames had to go."""
         now, limits = self._clock.boot(), self._limits
-        excess = rows.used_bytes(self._db) - limits.size_bytes
+        excess = records.used_bytes(self._db) - limits.size_bytes
         if excess <= 0 and now - self._aged_at < AGE_CHECK_S:
             return 0
         self._aged_at = now
-        return rows.drop(self._db, excess + limits.size_bytes // 16 if excess > 0 else 0, now - limits.age_s)
+        return records.drop(self._db, excess + limits.size_bytes // 16 if excess > 0 else 0, now - limits.age_s)
 
     def _refuse(self, error: sqlite3.Error) -> None:
         """The disk takes nothing: wait in memory, events for ever and readings while there is room."""
@@ -275,7 +277,7 @@ class Spool:
         with self._lock:
             waiting = self._rows[Lane.READINGS]
             excess = sum(row.size_bytes for row in waiting) - MEMORY_BYTES
-            gone = rows.oldest(waiting, excess + MEMORY_BYTES // 4) if excess > 0 else None
+            gone = records.oldest(waiting, excess + MEMORY_BYTES // 4) if excess > 0 else None
             if gone:
                 stone, _ = gone
                 self._rows[Lane.READINGS] = [stone, *(row for row in waiting if row.seq > stone.seq)]
@@ -299,7 +301,9 @@ class Spool:
             self.epoch = spoolfile.get(self._db, "epoch") or ""
             self._declared.clear()
             self._done.clear()
-            self._new_blocks = [(number, block.device, rows.columns(block)) for number, block in self._blocks.items()]
+            self._new_blocks = [
+                (number, block.device, records.columns(block)) for number, block in self._blocks.items()
+            ]
             self._notes.pop("epoch", None)
         return True
 
@@ -325,7 +329,7 @@ class Spool:
                 if len(bodies) >= limit_items or (bodies and size > limit_bytes):
                     more = True
                     break
-                bodies.append(rows.leave(row, now))
+                bodies.append(records.leave(row, now))
                 used.add(row.block)
                 through = row.seq
             with self._lock:
@@ -335,7 +339,7 @@ class Spool:
     def _waiting(self, lane: Lane, after: int) -> Iterator[Row]:
         """What is on the disk; and while the disk takes nothing, what waits in memory."""
         try:
-            for row in rows.read(self._db, lane, after):
+            for row in records.read(self._db, lane, after):
                 after = row.seq
                 yield row
         except sqlite3.Error as error:

@@ -18,7 +18,7 @@ from watchkeeper.model.quantity import QUANTITIES
 from watchkeeper.model.reading import Missing, Reading, Reason, Sweep
 
 if TYPE_CHECKING:
-    from watchkeeper.agent.ports import Means, Probe
+    from watchkeeper.agent.ports import Probe, ProbeContext
     from watchkeeper.profiles import Profile
 
 SETTLE_S = 1.0
@@ -62,7 +62,7 @@ def probe(
     `postgresql://USER@HOST/DATABASE?password=NAME`, `mysql://...` or `redis://...`; NAME is looked up in the environment
     (WATCHKEEPER_SECRET_NAME) and in --secrets. Exits with 1 where one of them does not answer.
     """
-    from watchkeeper.agent.ports import Means
+    from watchkeeper.agent.ports import ProbeContext
     from watchkeeper.documents.secrets import Secrets
 
     try:
@@ -76,17 +76,17 @@ def probe(
         raise click.UsageError("Missing argument 'TARGET...': what is to be read? `host` is this machine.")
     clock = SystemClock()
     environ = {key: text for target in parsed for key, text in target.environ.items()}
-    means = Means(clock, Secrets(secrets, {**os.environ, **environ}), tuple(read_documents(files)))
-    well = asyncio.run(_show(parsed, means, style))
+    context = ProbeContext(clock, Secrets(secrets, {**os.environ, **environ}), tuple(read_documents(files)))
+    well = asyncio.run(_show(parsed, context, style))
     if not well:
         raise SystemExit(1)
 
 
-async def _show(targets: Sequence[Target], means: "Means", style: str) -> bool:
+async def _show(targets: Sequence[Target], context: "ProbeContext", style: str) -> bool:
     """Read and print them, each as soon as those before it are done; whether all of them answered."""
     from watchkeeper.agent.poll import kinds
 
-    probes = kinds.build_all({target.device.probe for target in targets}, means, {}, relearn=False)
+    probes = kinds.build_all({target.device.probe for target in targets}, context, {}, relearn=False)
     gate, well = asyncio.Semaphore(AT_ONCE), True
     try:
         sweeps = [asyncio.ensure_future(read(target, probes[target.device.probe], gate)) for target in targets]
@@ -95,7 +95,7 @@ async def _show(targets: Sequence[Target], means: "Means", style: str) -> bool:
             well &= sweep.values[0] == "yes"  # the first series is `device.answering`
             profile = _profile(probes[target.device.probe], target)
             told = table if style == "table" else lines
-            for line in told(target, sweep, means.clock, profile):
+            for line in told(target, sweep, context.clock, profile):
                 click.echo(printable(line))
     finally:
         for probe_of_kind in probes.values():

@@ -16,7 +16,7 @@ _WEIGHT = {NONE: 0, NOTICE: 1, WARNING: 2, CRITICAL: 3}
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class Reply:
     """What a trap says: the event `instance`, called `label` by people, has that `level` (a state of device.event)."""
 
     instance: str
@@ -45,7 +45,7 @@ class _Events:
         self.beside: tuple[Series, ...] = ()
         self.series: tuple[Series, ...] = ()
 
-    def note(self, told: Told, at: float) -> None:
+    def note(self, told: Reply, at: float) -> None:
         if told.instance not in self.held:
             self.series = ()
             if len(self.held) >= MOST_EVENTS:  # the mildest goes, and of these the oldest
@@ -70,7 +70,7 @@ class Events:
     def __init__(self) -> None:
         self._of: dict[str, _Events] = {}
 
-    def note(self, device: str, told: Told, at: float) -> None:
+    def note(self, device: str, told: Reply, at: float) -> None:
         """A device told of an event at boot time `at`; told again, it begins anew."""
         self._of.setdefault(device, _Events()).note(told, at)
 

@@ -68,7 +68,7 @@ class _Spell:
     last: float
 
 
-class Spells:
+class Bursts:
     """Troubles in a row count as one spell, told of when it begins and when nothing more came for a while. The keys are
     few: sources that the gate knows, and one for all strangers."""
 

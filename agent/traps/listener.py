@@ -11,14 +11,14 @@ from typing import Any
 
 from watchkeeper.agent.probes.snmp.engine import PORT
 from watchkeeper.agent.traps.events import Events
-from watchkeeper.agent.traps.limits import Gate, Pass, Spells, Trouble
+from watchkeeper.agent.traps.limits import Bursts, Gate, Pass, Trouble
 from watchkeeper.agent.traps.message.ber import Undecodable
 from watchkeeper.agent.traps.message.engine import engine_of
 from watchkeeper.agent.traps.message.peers import HELD_BACK, LEARN_EVERY_S, NotLearnt, Peer
 from watchkeeper.agent.traps.message.understand import Heard, Understanding
 from watchkeeper.agent.traps.message.usm import Refused, Window
 from watchkeeper.agent.traps.socket import Receiver, why
-from watchkeeper.agent.traps.table import Table, meaning, shipped
+from watchkeeper.agent.traps.table import Table, events_of, shipped
 from watchkeeper.documents.secrets import Secrets
 from watchkeeper.model.batch import Traps
 from watchkeeper.model.clock import Clock
@@ -31,7 +31,7 @@ RESOLVE_S = 600.0
 SUMMARY_S = 3600.0
 
 
-class Ear:
+class TrapListener:
     """See the module. `wake` reads a device at once; `events` take what no poll can show. Lives on the event loop."""
 
     def __init__(self, agent: str, clock: Clock, secrets: Secrets, events: Events, wake: Callable[[str], None]) -> None:
@@ -39,7 +39,7 @@ class Ear:
         self._understanding = Understanding(agent, clock, secrets)
         self._receiver = Receiver(self._admit, self._take)
         self._table: Table = shipped()
-        self._gate, self._spells = Gate(), Spells()
+        self._gate, self._spells = Gate(), Bursts()
         self._where: Traps | None = None
         self._tried_at = self._resolved_at = self._summed_at = clock.boot()
         self._peers: list[Peer] = []
@@ -179,7 +179,7 @@ class Ear:
             return
         self.counts["taken"] += 1
         device = heard.peer.device.device
-        for told in meaning(heard.trap, self._table):
+        for told in events_of(heard.trap, self._table):
             log.info("traps: %s: %s (%s): %s", device, told.label, told.level, heard.trap)
             self._events.note(device, told, self._clock.boot())
         self._wake(device)

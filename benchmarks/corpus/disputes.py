@@ -20,7 +20,7 @@ class Dispute:
     object: str
     because: str
 
-    def means(self, recording: str, oid: str) -> bool:
+    def context(self, recording: str, oid: str) -> bool:
         """Whether a row is one of these."""
         return fnmatchcase(recording, self.recording) and any(fnmatchcase(oid, one) for one in self.oids)
 
@@ -51,7 +51,7 @@ def without(expected: Path, out: Path, names: Collection[str] | None = None) -> 
                 continue
             usable = row["usable"] == "ok"
             rows += usable
-            if any(one.means(row["recording"], row["oid"]) for one in disputes):
+            if any(one.context(row["recording"], row["oid"]) for one in disputes):
                 disputed += usable
             else:
                 file.write(line + "\n")

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from watchkeeper.agent.ports import Means
+from watchkeeper.agent.ports import ProbeContext
 from watchkeeper.agent.probes.snmp.probe import SnmpProbe
 from watchkeeper.agent.probes.testing import MemoryDevice, recorded
 from watchkeeper.agent.tools.probe_cli import lines
@@ -21,7 +21,7 @@ def read(recordings: Iterable[Path]) -> Iterator[str]:
     profiles = load_profiles()
     for file in recordings:
         held = MemoryDevice(recorded(file.read_text(encoding="utf-8", errors="replace").splitlines()))
-        probe = SnmpProbe(profiles, Means(clock, Secrets(None)).secrets, clock, held.open)
+        probe = SnmpProbe(profiles, ProbeContext(clock, Secrets(None)).secrets, clock, held.open)
         device = Device(file.stem, "bench", Category.SERVER, "snmp", "192.0.2.1", snmp=Snmp(community="none"))
         sweep = asyncio.run(probe.sweep(device))
         yield from lines(Target("memory", device), sweep, clock, probe.profile_of(device.device))

@@ -17,7 +17,7 @@ from watchkeeper.collector.access.tokens import Kind
 from watchkeeper.collector.intake.journal import Answer, Journal, Waiting
 from watchkeeper.collector.intake.requests import Requests
 from watchkeeper.collector.intake.sequences import BadPush, UnknownBlocks
-from watchkeeper.collector.process.runtime import Office
+from watchkeeper.collector.process.runtime import Runtime
 from watchkeeper.collector.site.snapshot import to_json as bundle_json
 from watchkeeper.model.batch import Push
 from watchkeeper.model.errors import StoreError, StoreFull, WireError
@@ -51,8 +51,8 @@ def _later(error: str, status: int = 503) -> _Refusal:
 class Ingest:
     """Serves `/v1/push` and `/v1/bundle`. `full` tells whether the disk's reserve has been reached."""
 
-    def __init__(self, office: Office, journal: Journal, requests: Requests, full: Callable[[], bool]) -> None:
-        self._office = office
+    def __init__(self, runtime: Runtime, journal: Journal, requests: Requests, full: Callable[[], bool]) -> None:
+        self._runtime = runtime
         self._journal = journal
         self._requests = requests
         self._full = full
@@ -88,7 +88,7 @@ class Ingest:
     async def _agent(self, scope: Scope) -> str:
         header = _header(scope, b"authorization")
         scheme, _, text = header.partition(" ")
-        bearer = self._office.tokens.bearer(text.strip()) if scheme.lower() == "bearer" and text else None
+        bearer = self._runtime.tokens.bearer(text.strip()) if scheme.lower() == "bearer" and text else None
         if bearer is None or bearer.kind is not Kind.AGENT:
             raise _Refusal(401, "no agent's token, or not one that is known here", [(b"www-authenticate", b"Bearer")])
         return bearer.name
@@ -101,7 +101,7 @@ class Ingest:
         if self._journal.waiting > BACKLOG_LIMIT:
             raise _later("too many pushes at once", 429)
         body = await _body(scope, receive)
-        received_at = self._office.clock.wall()
+        received_at = self._runtime.clock.wall()
         if len(body) > _BIG:
             push = await asyncio.to_thread(_parse, body, received_at)
         else:
@@ -113,7 +113,7 @@ class Ingest:
             raise _Refusal(409, str(error), blocks=list(error.blocks)) from None
         except BadPush as error:
             raise _Refusal(400, str(error)) from None
-        bundle = self._office.orders.bundles.get(agent)
+        bundle = self._runtime.snapshot.bundles.get(agent)
         return to_json(
             {
                 "lane": push.lane.value,
@@ -149,16 +149,16 @@ class Ingest:
         """An agent speaks only of itself and of its own devices."""
         if push.agent != agent:
             raise _Refusal(403, f"this token is not agent `{push.agent}`'s")
-        if agent not in self._office.orders.agents:
+        if agent not in self._runtime.snapshot.agents:
             raise _Refusal(403, f"agent `{agent}` is not in the inventory")
-        devices = self._office.orders.devices
+        devices = self._runtime.snapshot.devices
         for device in _devices(push):
             known = devices.get(device)
             if known is None or known.agent != agent:
                 raise _Refusal(403, f"device `{device}` is not agent `{agent}`'s")
 
     def _bundle(self, agent: str, scope: Scope) -> tuple[int, Headers, bytes]:
-        bundle = self._office.orders.bundles.get(agent)
+        bundle = self._runtime.snapshot.bundles.get(agent)
         if bundle is None:
             raise _Refusal(403, f"agent `{agent}` is not in the inventory")
         tag = f'"{bundle.version}"'

@@ -16,8 +16,8 @@ from typing import Any, TypeGuard
 import sqlalchemy as sa
 from pydantic_core import from_json
 
-from watchkeeper.collector.intake.sequences import BadPush, Lanes, UnknownBlocks
-from watchkeeper.collector.notify.enqueue import Desks
+from watchkeeper.collector.intake.sequences import BadPush, Sequences, UnknownBlocks
+from watchkeeper.collector.notify.enqueue import Notifiers
 from watchkeeper.collector.process.apply import Arrival, apply
 from watchkeeper.collector.store.engine import Store
 from watchkeeper.collector.store.schema import agent, journal
@@ -56,13 +56,13 @@ class _Written:
 class Journal:
     """Takes pushes from any thread."""
 
-    def __init__(self, store: Store, desks: Desks, clock: Clock, woke: Callable[[], None]) -> None:
+    def __init__(self, store: Store, notifiers: Notifiers, clock: Clock, woke: Callable[[], None]) -> None:
         self._store = store
-        self._desks = desks
+        self._notifiers = notifiers
         self._clock = clock
         self._woke = woke
         self._queue: queue.SimpleQueue[Waiting | None] = queue.SimpleQueue()
-        self._lanes = Lanes(store)
+        self._sequences = Sequences(store)
         self._owed: list[_Written] = []  # committed, answered, not applied yet
         self._thread = threading.Thread(target=self._run, name="journal", daemon=True)
         self._swept = clock.boot()
@@ -137,7 +137,7 @@ class Journal:
         try:
             written, answers = self._write(group)
         except Exception as error:  # noqa: BLE001 -- told to whoever pushed
-            self._lanes.forget()
+            self._sequences.forget()
             self._refuse(group, error)
             return
         failpoint("collector.journal.committed")
@@ -164,10 +164,10 @@ class Journal:
         written: list[Arrival] = []
         bodies: list[dict[str, Any]] = []
         with self._store.write() as connection:
-            self._lanes.open(connection, [waiting.push for waiting in group])
+            self._sequences.open(connection, [waiting.push for waiting in group])
             for waiting in group:
                 try:
-                    after, through = self._lanes.take(waiting.push, waiting.received_at)
+                    after, through = self._sequences.take(waiting.push, waiting.received_at)
                 except (BadPush, UnknownBlocks) as refusal:
                     answers.append(refusal)
                     continue
@@ -175,7 +175,7 @@ class Journal:
                 if through > after:
                     written.append(Arrival(waiting.push, waiting.received_at, after))
                     bodies.append(_row(waiting, after))
-            self._lanes.close(connection)
+            self._sequences.close(connection)
             ids = self._insert(connection, bodies)
             failpoint("collector.journal.before-commit")
         return [_Written(number, arrival) for number, arrival in zip(ids, written, strict=True)], answers
@@ -231,10 +231,10 @@ class Journal:
 
     def _apply_in(self, connection: sa.Connection, group: Sequence[_Written]) -> None:
         for one in group:
-            self._lanes.learn(connection, one.arrival.push)
+            self._sequences.learn(connection, one.arrival.push)
         mine = _claim(connection, [one.id for one in group])
         arrivals = [one.arrival for one in group if one.id in mine]
-        apply(connection, self._desks.desk(), arrivals, self._lanes.blocks, self._clock.wall())
+        apply(connection, self._notifiers.notifier(), arrivals, self._sequences.blocks, self._clock.wall())
         failpoint("collector.apply.before-commit")
 
     def _with_earlier(self, connection: sa.Connection, group: Sequence[_Written]) -> Sequence[_Written]:

@@ -39,14 +39,14 @@ class _Lane:
     heard_at: float = 0.0
 
 
-class Lanes:
+class Sequences:
     """The lanes of the pushes in hand, and every block met so far."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self.blocks: Blocks = {}
         self._epochs: set[tuple[str, str]] = set()  # whose blocks are all in `blocks`
-        self._lanes: dict[Known, _Lane] = {}
+        self._sequences: dict[Known, _Lane] = {}
         self._taken: list[Push] = []
 
     def open(self, connection: sa.Connection, pushes: Sequence[Push]) -> None:
@@ -54,12 +54,12 @@ class Lanes:
         self._taken = []
         wanted = {(push.agent, push.epoch, push.lane.value) for push in pushes}
         if not self._store.embedded:
-            self._lanes = {}  # another collector may have moved them
-        if unread := wanted - self._lanes.keys():
-            self._lanes |= self._locked(connection, unread)
-        if fresh := wanted - self._lanes.keys():  # a row that is not there cannot be locked
+            self._sequences = {}  # another collector may have moved them
+        if unread := wanted - self._sequences.keys():
+            self._sequences |= self._locked(connection, unread)
+        if fresh := wanted - self._sequences.keys():  # a row that is not there cannot be locked
             self._store.hold(connection, {f"agent {who}" for who, _, _ in fresh})
-            self._lanes |= self._locked(connection, fresh)
+            self._sequences |= self._locked(connection, fresh)
         self.know(connection, {(push.agent, push.epoch) for push in pushes})
 
     def _locked(self, connection: sa.Connection, wanted: set[Known]) -> dict[Known, _Lane]:
@@ -96,7 +96,7 @@ class Lanes:
             if held is not None and held.series != one.series:
                 raise BadPush(f"block {number} was declared with other series in this epoch; use a new number")
         self._check_frames(push, declared)
-        known = self._lanes.setdefault((push.agent, push.epoch, push.lane.value), _Lane())
+        known = self._sequences.setdefault((push.agent, push.epoch, push.lane.value), _Lane())
         after = known.seq
         for seq, body in push.items:
             if seq <= known.seq:
@@ -145,7 +145,7 @@ class Lanes:
         self._store.write_many(connection, block, rows, keep=())
 
     def _row(self, known: Known) -> dict[str, Any]:
-        (who, epoch, name), one = known, self._lanes[known]
+        (who, epoch, name), one = known, self._sequences[known]
         return {
             "agent": who, "epoch": epoch, "lane": name, "seq": one.seq, "items": one.items, "gaps": one.gaps,
             "dropped": one.dropped, "heard_at": one.heard_at,
@@ -154,7 +154,7 @@ class Lanes:
     def _write_agents(self, connection: sa.Connection) -> None:
         rows = {}
         for push in self._taken:
-            heard_at = self._lanes[push.agent, push.epoch, push.lane.value].heard_at
+            heard_at = self._sequences[push.agent, push.epoch, push.lane.value].heard_at
             rows[push.agent] = {
                 "agent": push.agent, "epoch": push.epoch, "heard_at": heard_at, "skew_s": push.sent_at - heard_at,
                 "bundle": push.bundle, "behind_since": 0.0, "behind_until": 0.0,
@@ -167,4 +167,4 @@ class Lanes:
         """The transaction failed: what it declared is not there."""
         self.blocks.clear()
         self._epochs.clear()
-        self._lanes.clear()
+        self._sequences.clear()

@@ -9,7 +9,7 @@ from typing import Any
 from watchkeeper.collector.notify.i18n import Translate, marked, translator
 from watchkeeper.collector.policy.incidents import Incident
 from watchkeeper.collector.site.inventory import Person, Rung
-from watchkeeper.collector.site.snapshot import Orders
+from watchkeeper.collector.site.snapshot import Snapshot
 from watchkeeper.model.quantity import QUANTITIES
 from watchkeeper.model.reading import Missing, Value
 
@@ -60,16 +60,16 @@ class Telling:
     url: str = ""
 
 
-def compose(telling: Telling, orders: Orders) -> tuple[str, str, Mapping[str, Any]]:
+def compose(telling: Telling, snapshot: Snapshot) -> tuple[str, str, Mapping[str, Any]]:
     """Return subject, text and facts. Times of day in the text are the site's; times in facts are UTC seconds."""
     say = translator(telling.person.language)
     incident = telling.incident
-    title = title_of(incident, orders, say)
+    title = title_of(incident, snapshot, say)
     subject = say(_SUBJECTS[telling.kind]).format(
         level=say(LEVELS[incident.level]), device=incident.device, title=title
     )
-    lines = [line for line in _lines(telling, orders, say) if line]
-    return " ".join(subject.split()), "\n".join(lines), _facts(telling, orders, title)
+    lines = [line for line in _lines(telling, snapshot, say) if line]
+    return " ".join(subject.split()), "\n".join(lines), _facts(telling, snapshot, title)
 
 
 def plain(telling: Telling) -> tuple[str, str, Mapping[str, Any]]:
@@ -81,27 +81,27 @@ def plain(telling: Telling) -> tuple[str, str, Mapping[str, Any]]:
     return " ".join(subject.split()), "\n".join(filter(None, lines)), facts
 
 
-def title_of(incident: Incident, orders: Orders, say: Translate) -> str:
+def title_of(incident: Incident, snapshot: Snapshot, say: Translate) -> str:
     """The rule's title in words, with the instance people know; the rule's name where the rule is gone."""
-    rule = orders.rules.named(incident.rule)
+    rule = snapshot.rules.named(incident.rule)
     title = say(rule.title) if rule else incident.rule
     place = incident.evidence.label or incident.instance
     return f"{title} ({place})" if place else title
 
 
-def _lines(telling: Telling, orders: Orders, say: Translate) -> list[str]:
+def _lines(telling: Telling, snapshot: Snapshot, say: Translate) -> list[str]:
     incident, rung = telling.incident, telling.rung
-    rule = orders.rules.named(incident.rule)
-    lines = [_what(telling, say), _when(telling, orders, say)]
+    rule = snapshot.rules.named(incident.rule)
+    lines = [_what(telling, say), _when(telling, snapshot, say)]
     if incident.evidence.says:
         lines.insert(1, say("Reason: {says}").format(says=incident.evidence.says))
     if rung and rung.say:
         lines.append(say("To do: {what}").format(what=say(rung.say)))
     if rung and rung.vendor_contact:
-        lines.append(_vendor(incident, orders, say))
+        lines.append(_vendor(incident, snapshot, say))
     if rule and rule.advice and telling.kind in (Kind.PAGE, Kind.RISEN):
         lines.append(say(rule.advice))
-    device = orders.device(incident.device)
+    device = snapshot.device(incident.device)
     if device and device.location:
         lines.append(say("Where: {place}").format(place=device.location))
     lines.append(telling.because)
@@ -138,22 +138,22 @@ def in_words(value: Value, quantity: str, say: Translate) -> str:
     return f"{number} {unit}".strip()
 
 
-def _when(telling: Telling, orders: Orders, say: Translate) -> str:
+def _when(telling: Telling, snapshot: Snapshot, say: Translate) -> str:
     incident = telling.incident
-    began = clock_time(incident.began_at, orders)
+    began = clock_time(incident.began_at, snapshot)
     if incident.ended_at is not None and telling.kind in _OVER:
         lasted = span(incident.ended_at - incident.began_at, say)
         return say("Since {began} until {ended}, for {lasted}").format(
-            began=began, ended=clock_time(incident.ended_at, orders), lasted=lasted
+            began=began, ended=clock_time(incident.ended_at, snapshot), lasted=lasted
         )
     return say("Since {began}, unresolved for {lasted}").format(
         began=began, lasted=span(telling.now - incident.began_at, say)
     )
 
 
-def clock_time(at: float, orders: Orders) -> str:
+def clock_time(at: float, snapshot: Snapshot) -> str:
     """A UTC time on the site's clock: `2026-11-21 03:00:07`."""
-    zone = orders.books.inventory.site.timezone
+    zone = snapshot.configuration.inventory.site.timezone
     return datetime.datetime.fromtimestamp(at, zone).strftime("%Y-%m-%d %H:%M:%S")
 
 
@@ -167,9 +167,9 @@ def span(seconds: float, say: Translate) -> str:
     return say("{h} h {min} min").format(h=whole // _HOUR_S, min=whole % _HOUR_S // 60)
 
 
-def _vendor(incident: Incident, orders: Orders, say: Translate) -> str:
-    device = orders.device(incident.device)
-    vendor = next((v for v in orders.books.contacts.vendors if device and v.vendor == device.vendor), None)
+def _vendor(incident: Incident, snapshot: Snapshot, say: Translate) -> str:
+    device = snapshot.device(incident.device)
+    vendor = next((v for v in snapshot.configuration.contacts.vendors if device and v.vendor == device.vendor), None)
     if vendor is None:
         return say("No maintenance vendor is named for {device}: look for its maker's service line").format(
             device=incident.device
@@ -178,10 +178,10 @@ def _vendor(incident: Incident, orders: Orders, say: Translate) -> str:
     return say("Call {vendor}: {details}").format(vendor=vendor.name, details=details)
 
 
-def _facts(telling: Telling, orders: Orders, title: str) -> Mapping[str, Any]:
+def _facts(telling: Telling, snapshot: Snapshot, title: str) -> Mapping[str, Any]:
     value = telling.incident.evidence.value
-    device = orders.device(telling.incident.device)
-    vendor = next((v for v in orders.books.contacts.vendors if device and v.vendor == device.vendor), None)
+    device = snapshot.device(telling.incident.device)
+    vendor = next((v for v in snapshot.configuration.contacts.vendors if device and v.vendor == device.vendor), None)
     return {
         **_bare_facts(telling, title),
         "value": None if isinstance(value, Missing) else value,

@@ -14,7 +14,7 @@ from watchkeeper.collector.policy.incidents import Incident
 from watchkeeper.collector.policy.ladder import Step, ladder_for
 from watchkeeper.collector.policy.roster import audience, people_of
 from watchkeeper.collector.site.inventory import Ladder, Rung
-from watchkeeper.collector.site.snapshot import Orders
+from watchkeeper.collector.site.snapshot import Snapshot
 from watchkeeper.collector.store.engine import Store
 from watchkeeper.collector.store.schema import outbox
 from watchkeeper.model.clock import Clock
@@ -26,11 +26,11 @@ LEASE_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
-class Desk:
+class Notifier:
     """Writes notices under the orders in force. `url` is where the pages are."""
 
     store: Store
-    orders: Orders
+    snapshot: Snapshot
     url: str = ""
 
     def page(self, connection: sa.Connection, incident: Incident, step: Step, now: float) -> None:
@@ -38,7 +38,7 @@ class Desk:
         ladder = self._ladder(incident, step)
         rung = next((rung for rung in ladder.rungs if rung.rung == step.rung), None)
         rung = rung or Rung(step.rung, 0.0, ladder.fallback)
-        told = audience(rung, ladder, self.orders.books, self.orders.owner(incident.device), now)
+        told = audience(rung, ladder, self.snapshot.configuration, self.snapshot.owner(incident.device), now)
         missing = ", ".join(told.missing_roles)
         for person in told.people:
             say = translator(person.language)
@@ -48,10 +48,12 @@ class Desk:
     def instead(self, connection: sa.Connection, incident: Incident, rung: str, unreached: str, now: float) -> bool:
         """Somebody could not be reached on any channel: tell the next person of the fallback who has not been told of this
         rung. False if there is none."""
-        ladder = ladder_for(incident.level, self.orders.books.ladders)
+        ladder = ladder_for(incident.level, self.snapshot.configuration.ladders)
         same = (outbox.c.incident == incident.incident, outbox.c.round == incident.round, outbox.c.rung == rung)
         told = set(connection.execute(sa.select(outbox.c.person).where(*same)).scalars())
-        for person in people_of(ladder.fallback, self.orders.books, self.orders.owner(incident.device), now):
+        for person in people_of(
+            ladder.fallback, self.snapshot.configuration, self.snapshot.owner(incident.device), now
+        ):
             if person.person in told | {unreached}:
                 continue
             say = translator(person.language)
@@ -72,15 +74,15 @@ class Desk:
         because: str = "",
     ) -> None:
         """Tell these people what became of the incident; who left the books meanwhile is left out."""
-        people = {person.person: person for person in self.orders.books.contacts.people}
+        people = {person.person: person for person in self.snapshot.configuration.contacts.people}
         for name in sorted(names):
             if name in people:
                 self._put(connection, Telling(kind, incident, people[name], now, None, because, self._link(incident)))
 
     def tell_duty(self, connection: sa.Connection, kind: Kind, incident: Incident, now: float) -> None:
         """Tell whoever is on duty, once."""
-        ladder = ladder_for(incident.level, self.orders.books.ladders)
-        told = audience(ladder.rungs[0], ladder, self.orders.books, self.orders.owner(incident.device), now)
+        ladder = ladder_for(incident.level, self.snapshot.configuration.ladders)
+        told = audience(ladder.rungs[0], ladder, self.snapshot.configuration, self.snapshot.owner(incident.device), now)
         self.tell(connection, kind, incident, [person.person for person in told.people], now)
 
     def told(self, connection: sa.Connection, incident: Incident) -> set[str]:
@@ -95,7 +97,7 @@ class Desk:
         return paged
 
     def _ladder(self, incident: Incident, step: Step) -> Ladder:
-        ladders = self.orders.books.ladders
+        ladders = self.snapshot.configuration.ladders
         named = (ladder for ladder in ladders.ladders if ladder.ladder == step.ladder)
         return next(named, None) or ladder_for(incident.level, ladders)
 
@@ -103,7 +105,7 @@ class Desk:
         return f"{self.url}/incidents/{incident.incident}" if self.url else ""
 
     def _put(self, connection: sa.Connection, telling: Telling, rung: str = "") -> None:
-        subject, text, facts = _said(telling, self.orders)
+        subject, text, facts = _said(telling, self.snapshot)
         incident = telling.incident
         place = rung or (telling.rung.rung if telling.rung else "")
         row: dict[str, Any] = {
@@ -121,7 +123,7 @@ class Desk:
         connection.execute(sa.update(outbox).where(mine, put_off), {"next_at": telling.now})
 
 
-class Desks(Protocol):
+class Notifiers(Protocol):
     """Whoever holds the active configuration: it gives the notifier of this moment."""
 
     @property
@@ -132,14 +134,14 @@ class Desks(Protocol):
     def clock(self) -> Clock:
         """The collector's clock."""
 
-    def desk(self) -> Desk:
+    def notifier(self) -> Notifier:
         """The notifier under the configuration of this moment."""
 
 
-def _said(telling: Telling, orders: Orders) -> tuple[str, str, Mapping[str, Any]]:
+def _said(telling: Telling, snapshot: Snapshot) -> tuple[str, str, Mapping[str, Any]]:
     """What `compose` makes of it; in the barest words where it fails, because a page in bad words is a page."""
     try:
-        return compose(telling, orders)
+        return compose(telling, snapshot)
     except Exception:
         log.exception("a message about incident %d could not be composed", telling.incident.incident)
         return plain(telling)

@@ -17,7 +17,7 @@ import sqlalchemy as sa
 
 from watchkeeper.channels.ports import Address, Channel, Message, Receipt
 from watchkeeper.collector.notify.compose import Kind
-from watchkeeper.collector.notify.enqueue import LEASE_S, Desks
+from watchkeeper.collector.notify.enqueue import LEASE_S, Notifiers
 from watchkeeper.collector.site.inventory import Person
 from watchkeeper.collector.store import rows
 from watchkeeper.collector.store.schema import outbox, receipt
@@ -74,15 +74,15 @@ class Claim:
 class Outbox:
     """Sends due messages, each from a thread of its own. `deliver` is one turn; `start` turns until it is stopped."""
 
-    def __init__(self, office: Desks, opener: Opener) -> None:
-        self._office = office
+    def __init__(self, runtime: Notifiers, opener: Opener) -> None:
+        self._runtime = runtime
         self._opener = opener
         self._under_way: dict[int, Claim] = {}
         self._lock = threading.Lock()  # of `_under_way`
         self._wake = threading.Event()
         self._stopped = False
         self._thread = threading.Thread(target=self._run, name="outbox", daemon=True)
-        self.beat = office.clock.boot()
+        self.beat = runtime.clock.boot()
 
     def start(self) -> None:
         """Begin to deliver."""
@@ -103,7 +103,7 @@ class Outbox:
         while not self._stopped or self._under_way:
             self._wake.wait(timeout=1.0)
             self._wake.clear()
-            self.beat = self._office.clock.boot()
+            self.beat = self._runtime.clock.boot()
             try:
                 self.abandon()
                 while not self._stopped and (claimed := self.claim()):
@@ -132,8 +132,8 @@ class Outbox:
     def claim(self) -> Sequence[Claim]:
         """Lease due messages, none that has an older pending one of the same incident and person before it, and no more
         of one person than may be under way."""
-        now = self._office.clock.wall()
-        store = self._office.store
+        now = self._runtime.clock.wall()
+        store = self._runtime.store
         with self._lock:
             busy = Counter(claim.row.person for claim in self._under_way.values())
             asked = {
@@ -149,13 +149,13 @@ class Outbox:
                 mine = list(_fair_share(found, busy))
                 ids = [row.id for row in mine]
                 connection.execute(sa.update(outbox).where(outbox.c.id.in_(ids)), {"next_at": now + LEASE_S})
-            claims = [Claim(row, now + LEASE_S, self._office.clock.boot()) for row in mine]
+            claims = [Claim(row, now + LEASE_S, self._runtime.clock.boot()) for row in mine]
             self._under_way.update({claim.row.id: claim for claim in claims})
         return claims
 
     def abandon(self) -> None:
         """A channel that has not come back when its lease ends has failed, whatever its thread still waits for."""
-        now = self._office.clock.boot()
+        now = self._runtime.clock.boot()
         with self._lock:
             hanging = [claim for claim in self._under_way.values() if now - claim.began >= LEASE_S]
         for claim in hanging:
@@ -188,7 +188,9 @@ class Outbox:
                 del self._under_way[claim.row.id]
 
     def _person(self, name: str) -> Person | None:
-        return next((one for one in self._office.desk().orders.books.contacts.people if one.person == name), None)
+        return next(
+            (one for one in self._runtime.notifier().snapshot.configuration.contacts.people if one.person == name), None
+        )
 
     def _send(self, address: Address, row: "sa.Row[Any]") -> Receipt:
         try:
@@ -200,10 +202,10 @@ class Outbox:
             return Receipt(delivered=False, detail=f"the channel broke: {type(error).__name__}")
 
     def _record(self, claim: Claim, person: Person, came_back: Receipt) -> None:
-        now, row = self._office.clock.wall(), claim.row
+        now, row = self._runtime.clock.wall(), claim.row
         address = _address(row, person)
         mine = sa.update(outbox).where(outbox.c.id == row.id, outbox.c.state == "pending")
-        with self._office.store.write() as connection:
+        with self._runtime.store.write() as connection:
             _write_receipt(connection, row, now, address, came_back)
             if came_back.delivered:
                 connection.execute(mine, {"state": "delivered", "channel": row.channel})
@@ -231,7 +233,7 @@ class Outbox:
         known = rows.one(connection, row.incident)
         if known is None or not known.open or row.kind != Kind.PAGE:
             return False
-        return self._office.desk().instead(connection, known, row.rung, row.person, now)
+        return self._runtime.notifier().instead(connection, known, row.rung, row.person, now)
 
     def _still_matters(self, connection: sa.Connection, row: "sa.Row[Any]", now: float) -> bool:
         """A page matters while its fault stands; the end of a fault, for a day."""
@@ -241,8 +243,8 @@ class Outbox:
         return bool(now - row.created_at < OVER_S)
 
     def _give_up(self, row: "sa.Row[Any]", why: str) -> None:
-        now = self._office.clock.wall()
-        with self._office.store.write() as connection:
+        now = self._runtime.clock.wall()
+        with self._runtime.store.write() as connection:
             connection.execute(sa.update(outbox).where(outbox.c.id == row.id), {"state": "given-up", "handed_on": True})
             if not row.handed_on:
                 self._hand_on(connection, row, now)

@@ -25,7 +25,7 @@ def ladder_for(level: Level, ladders: Ladders) -> Ladder:
     return next(ladder for ladder in ladders.ladders if level in ladder.levels)
 
 
-def climb(ladder: Ladder, start: float, steps: Sequence[Step] = ()) -> tuple[Step, ...]:
+def schedule_rungs(ladder: Ladder, start: float, steps: Sequence[Step] = ()) -> tuple[Step, ...]:
     """The steps of an incident that climbs `ladder` from `start`, given those it has already.
 
     A rung that was decided is not repeated. One that both ladders have keeps the earlier of its two times: a fault that

@@ -10,13 +10,24 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from zoneinfo import ZoneInfo
 
-from watchkeeper.collector.site.inventory import DUTY, OWNER, Books, Contacts, Ladder, Person, Rung, Shift, Site, Turn
+from watchkeeper.collector.site.inventory import (
+    DUTY,
+    OWNER,
+    Configuration,
+    Contacts,
+    Ladder,
+    Person,
+    Rung,
+    Shift,
+    Site,
+    Turn,
+)
 
 _DAY = datetime.timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
-class Watch:
+class DutyShift:
     """One shift of one day: from `begins` (UTC seconds) until the next watch begins, `person` holds it."""
 
     begins: float
@@ -25,35 +36,35 @@ class Watch:
     person: Person
 
 
-def watch(contacts: Contacts, site: Site, at: float) -> Watch:
+def shift_at(contacts: Contacts, site: Site, at: float) -> DutyShift:
     """The watch that is on at a moment. An overnight shift, its turn and its swaps belong to the day it began."""
     begun = (start for start in _starts(contacts, site, at) if start[0] <= at)
-    return _watch(contacts, max(begun, key=lambda start: start[1]))
+    return _duty_shift(contacts, max(begun, key=lambda start: start[1]))
 
 
-def next_handover(contacts: Contacts, site: Site, at: float) -> Watch:
+def next_handover(contacts: Contacts, site: Site, at: float) -> DutyShift:
     """The watch that takes over next; its `begins` is the moment of the handover."""
     begins = min(start[0] for start in _starts(contacts, site, at) if start[0] > at)
-    return watch(contacts, site, begins)
+    return shift_at(contacts, site, begins)
 
 
 def on_duty(contacts: Contacts, site: Site, at: float) -> tuple[Person, ...]:
     """Who holds the watch. Never empty."""
-    return (watch(contacts, site, at).person,)
+    return (shift_at(contacts, site, at).person,)
 
 
-def resolve(name: str, books: Books, owner: str, at: float) -> tuple[Person, ...]:
+def resolve(name: str, configuration: Configuration, owner: str, at: float) -> tuple[Person, ...]:
     """Who a role or person of a ladder is, for a device (or agent) of this owner; () where it is nobody."""
-    contacts = books.contacts
+    contacts = configuration.contacts
     if name == DUTY:
-        return on_duty(contacts, books.inventory.site, at)
+        return on_duty(contacts, configuration.inventory.site, at)
     names = (owner,) if name == OWNER else contacts.roles.get(name, (name,))
     return tuple(person for wanted in names for person in contacts.people if person.person == wanted)
 
 
-def people_of(names: Iterable[str], books: Books, owner: str, at: float) -> tuple[Person, ...]:
+def people_of(names: Iterable[str], configuration: Configuration, owner: str, at: float) -> tuple[Person, ...]:
     """Everybody whom these roles and persons are, each once, in this order."""
-    found = (person for name in names for person in resolve(name, books, owner, at))
+    found = (person for name in names for person in resolve(name, configuration, owner, at))
     return tuple({person.person: person for person in found}.values())
 
 
@@ -66,11 +77,11 @@ class Audience:
     missing_roles: tuple[str, ...] = ()
 
 
-def audience(rung: Rung, ladder: Ladder, books: Books, owner: str, at: float) -> Audience:
+def audience(rung: Rung, ladder: Ladder, configuration: Configuration, owner: str, at: float) -> Audience:
     """Work out a rung's audience for a device (or agent) of this owner. Never empty with books that were cross-checked."""
-    missing = tuple(name for name in rung.tell if not resolve(name, books, owner, at))
+    missing = tuple(name for name in rung.tell if not resolve(name, configuration, owner, at))
     names = (*rung.tell, *ladder.fallback) if missing else rung.tell
-    return Audience(people_of(names, books, owner, at), missing)
+    return Audience(people_of(names, configuration, owner, at), missing)
 
 
 _Start = tuple[float, datetime.datetime, Shift]
@@ -101,12 +112,12 @@ def _local(moment: float, zone: ZoneInfo) -> datetime.datetime:
     return datetime.datetime.fromtimestamp(moment, zone).replace(tzinfo=None)
 
 
-def _watch(contacts: Contacts, start: _Start) -> Watch:
+def _duty_shift(contacts: Contacts, start: _Start) -> DutyShift:
     begins, reads, shift = start
     day = reads.date()
     name = _whose(contacts, shift, day)
     person = next(person for person in contacts.people if person.person == name)
-    return Watch(begins, day, shift.shift, person)
+    return DutyShift(begins, day, shift.shift, person)
 
 
 def _whose(contacts: Contacts, shift: Shift, day: datetime.date) -> str:

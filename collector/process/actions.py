@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import sqlalchemy as sa
 
-from watchkeeper.collector.notify.enqueue import Desk
+from watchkeeper.collector.notify.enqueue import Notifier
 from watchkeeper.collector.policy import incidents, ladder
 from watchkeeper.collector.policy.incidents import Change, Incident
 from watchkeeper.collector.policy.ladder import Step
@@ -19,48 +19,50 @@ class NoSuch(WatchkeeperError):
     """There is no incident or device of that name."""
 
 
-def acknowledge(desk: Desk, number: int, person: str, now: float, note: str = "") -> Incident:
+def acknowledge(notifier: Notifier, number: int, person: str, now: float, note: str = "") -> Incident:
     """Say that `person` is working on it. Raises NoSuch or Conflict."""
-    with desk.store.write() as connection:
+    with notifier.store.write() as connection:
         change = incidents.acknowledge(_open(connection, number), person, now, note)
-        return _done(connection, desk, change, now)
+        return _done(connection, notifier, change, now)
 
 
-def resolve(desk: Desk, number: int, person: str, now: float, note: str = "") -> Incident:
+def resolve(notifier: Notifier, number: int, person: str, now: float, note: str = "") -> Incident:
     """Close an incident that no verdict can close any more. Raises NoSuch, or Conflict while its verdict is bad."""
-    with desk.store.write() as connection:
+    with notifier.store.write() as connection:
         change = incidents.resolve_by_hand(_open(connection, number), person, now, note)
-        return _done(connection, desk, change, now)
+        return _done(connection, notifier, change, now)
 
 
-def escalate(desk: Desk, number: int, person: str, now: float, note: str = "") -> Incident:
+def escalate(notifier: Notifier, number: int, person: str, now: float, note: str = "") -> Incident:
     """Climb one rung at once; later rungs keep their own times. Raises NoSuch, or Conflict on the last rung."""
-    with desk.store.write() as connection:
+    with notifier.store.write() as connection:
         known = _open(connection, number)
         held = rows.steps_of(connection, [number], lock=True).get((number, known.round), [])
-        step = ladder.upcoming(held) or _dropped(connection, desk, known, held)
+        step = ladder.upcoming(held) or _dropped(connection, notifier, known, held)
         if step is None:
             raise Conflict(f"incident {number} stands on its last rung already")
         change = incidents.escalate(known, person, step.rung, now, note)
         saved = rows.save(connection, change, now)
         if rows.claim_step(connection, saved, step, now, f"person:{person}"):
-            desk.page(connection, saved, step, now)
+            notifier.page(connection, saved, step, now)
         return saved
 
 
-def poll_now(desk: Desk, device: str, person: str, now: float) -> None:
+def poll_now(notifier: Notifier, device: str, person: str, now: float) -> None:
     """Ask the device's agent to read it at once; the agent hears of it with its next push. Raises NoSuch."""
-    known = desk.orders.devices.get(device)
+    known = notifier.snapshot.devices.get(device)
     if known is None:
         raise NoSuch(f"no device is called `{device}`")
     row = {"agent": known.agent, "kind": "poll-now", "device": device, "by": person, "asked_at": now}
-    with desk.store.write() as connection:
+    with notifier.store.write() as connection:
         connection.execute(sa.insert(request), row)
 
 
-def _dropped(connection: sa.Connection, desk: Desk, known: Incident, held: Sequence[Step]) -> Step | None:
+def _dropped(connection: sa.Connection, notifier: Notifier, known: Incident, held: Sequence[Step]) -> Step | None:
     """The next rung where an acknowledgement has stopped the clock: by hand it can be climbed all the same."""
-    whole = ladder.climb(ladder.ladder_for(known.level, desk.orders.books.ladders), known.began_at, held)
+    whole = ladder.schedule_rungs(
+        ladder.ladder_for(known.level, notifier.snapshot.configuration.ladders), known.began_at, held
+    )
     step = ladder.upcoming(whole)
     if known.open and step:
         rows.replace_undecided(connection, known, [step])
@@ -74,7 +76,7 @@ def _open(connection: sa.Connection, number: int) -> Incident:
     return known
 
 
-def _done(connection: sa.Connection, desk: Desk, change: Change, now: float) -> Incident:
+def _done(connection: sa.Connection, notifier: Notifier, change: Change, now: float) -> Incident:
     saved = rows.save(connection, change, now)
-    follow_up(connection, desk, saved, [replace(change, incident=saved)], now)
+    follow_up(connection, notifier, saved, [replace(change, incident=saved)], now)
     return saved

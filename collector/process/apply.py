@@ -8,12 +8,12 @@ import sqlalchemy as sa
 from pydantic_core import to_json
 
 from watchkeeper.collector.notify.compose import Kind
-from watchkeeper.collector.notify.enqueue import Desk
+from watchkeeper.collector.notify.enqueue import Notifier
 from watchkeeper.collector.policy import incidents, ladder
 from watchkeeper.collector.policy.incidents import Change, Incident, Transition
 from watchkeeper.collector.policy.ladder import Step
 from watchkeeper.collector.site.inventory import COLLECTOR
-from watchkeeper.collector.site.snapshot import Orders
+from watchkeeper.collector.site.snapshot import Snapshot
 from watchkeeper.collector.store import rows
 from watchkeeper.collector.store.schema import agent, history, latest
 from watchkeeper.model.batch import Block, Frame, Lane, Push
@@ -35,16 +35,18 @@ class Arrival:
     after_seq: int
 
 
-def apply(connection: sa.Connection, desk: Desk, arrivals: Sequence[Arrival], blocks: Blocks, now: float) -> set[int]:
+def apply(
+    connection: sa.Connection, notifier: Notifier, arrivals: Sequence[Arrival], blocks: Blocks, now: float
+) -> set[int]:
     """Apply pushes in their order, whole, in the caller's transaction. Returns the numbers of the incidents touched."""
-    _apply_readings(connection, desk, arrivals, blocks)
-    return _apply_events(connection, desk, arrivals, now)
+    _apply_readings(connection, notifier, arrivals, blocks)
+    return _apply_events(connection, notifier, arrivals, now)
 
 
 # ---- readings ----
 
 
-def _apply_readings(connection: sa.Connection, desk: Desk, arrivals: Iterable[Arrival], blocks: Blocks) -> None:
+def _apply_readings(connection: sa.Connection, notifier: Notifier, arrivals: Iterable[Arrival], blocks: Blocks) -> None:
     past: list[dict[str, Any]] = []
     newest: dict[tuple[str, str], dict[str, Any]] = {}
     for arrival in arrivals:
@@ -55,7 +57,7 @@ def _apply_readings(connection: sa.Connection, desk: Desk, arrivals: Iterable[Ar
             if seq <= arrival.after_seq or not isinstance(frame, Frame):
                 continue
             block = blocks[push.agent, push.epoch, frame.block]
-            if not _owns(push.agent, block.device, desk.orders):
+            if not _owns(push.agent, block.device, notifier.snapshot):
                 continue
             row = {
                 "device": block.device, "agent": push.agent, "epoch": push.epoch, "block": frame.block, "seq": seq,
@@ -63,15 +65,17 @@ def _apply_readings(connection: sa.Connection, desk: Desk, arrivals: Iterable[Ar
             }  # fmt: skip
             past.append(row)
             newest[block.device, block.probe] = {**row, "probe": block.probe}
-    desk.store.write_many(connection, history, past)
+    notifier.store.write_many(connection, history, past)
     for row in newest.values():
         del row["seq"]
-    desk.store.write_many(connection, latest, list(newest.values()), keep=())  # lanes keep the order, clocks need not
+    notifier.store.write_many(
+        connection, latest, list(newest.values()), keep=()
+    )  # lanes keep the order, clocks need not
 
 
-def _owns(who: str, device: str, orders: Orders) -> bool:
+def _owns(who: str, device: str, snapshot: Snapshot) -> bool:
     """Whether the agent may still speak of the device: the inventory may have changed since the push was taken."""
-    known = orders.devices.get(device)
+    known = snapshot.devices.get(device)
     return known is not None and known.agent == who
 
 
@@ -97,34 +101,36 @@ class _Touched:
         self.changes.setdefault(saved.incident, []).append(Change(saved, change.transitions))
 
 
-def _apply_events(connection: sa.Connection, desk: Desk, arrivals: Sequence[Arrival], now: float) -> set[int]:
-    events = [said for arrival in arrivals for said in _said(arrival, desk.orders)]
-    touched = apply_events(connection, desk, events, now) if events else set()
+def _apply_events(connection: sa.Connection, notifier: Notifier, arrivals: Sequence[Arrival], now: float) -> set[int]:
+    events = [said for arrival in arrivals for said in _said(arrival, notifier.snapshot)]
+    touched = apply_events(connection, notifier, events, now) if events else set()
     _note_behind(connection, arrivals, now)
     return touched
 
 
-def _said(arrival: Arrival, orders: Orders) -> Iterator[tuple[str, Event]]:
+def _said(arrival: Arrival, snapshot: Snapshot) -> Iterator[tuple[str, Event]]:
     """The new events of a push, each with who says it; what it says of others' devices is left out."""
     who = arrival.push.agent
     for seq, event in arrival.push.items:
         if seq <= arrival.after_seq:
             continue
         if isinstance(event, Standing):
-            own = tuple(verdict for verdict in event.verdicts if _owns(who, verdict.device, orders))
+            own = tuple(verdict for verdict in event.verdicts if _owns(who, verdict.device, snapshot))
             yield who, replace(event, verdicts=own)
-        elif isinstance(event, Verdict | Withdrawal) and _owns(who, event.device, orders):
+        elif isinstance(event, Verdict | Withdrawal) and _owns(who, event.device, snapshot):
             yield who, event
 
 
-def apply_events(connection: sa.Connection, desk: Desk, events: Sequence[tuple[str, Event]], now: float) -> set[int]:
+def apply_events(
+    connection: sa.Connection, notifier: Notifier, events: Sequence[tuple[str, Event]], now: float
+) -> set[int]:
     """Apply (who judged it, event) in order, and only then set rungs and notices: half a story pages nobody."""
     touched = _Touched(connection, now, rows.latest_of(connection, _keys(event for _, event in events)))
     for who, event in events:
         _apply_event(touched, who, event)
     for changes in touched.changes.values():
-        follow_up(connection, desk, changes[-1].incident, changes, now)
-    desk.store.count_up(connection, {"reconciled": touched.reconciled})
+        follow_up(connection, notifier, changes[-1].incident, changes, now)
+    notifier.store.count_up(connection, {"reconciled": touched.reconciled})
     return set(touched.changes)
 
 
@@ -174,26 +180,28 @@ def _note_behind(connection: sa.Connection, arrivals: Iterable[Arrival], now: fl
 # ---- what follows ----
 
 
-def follow_up(connection: sa.Connection, desk: Desk, now_is: Incident, changes: Sequence[Change], now: float) -> None:
+def follow_up(
+    connection: sa.Connection, notifier: Notifier, now_is: Incident, changes: Sequence[Change], now: float
+) -> None:
     """Set the rungs of an incident right after a group of changes to it, and tell those who must hear of the change."""
     if now_is.open:
         steps = [step for change in changes for step in change.transitions]
-        _climb(connection, desk, now_is, steps)
+        _climb(connection, notifier, now_is, steps)
         if now_is.level is Level.CRITICAL and any(step.kind is incidents.Kind.RISEN for step in steps):
-            desk.tell(connection, Kind.RISEN, now_is, desk.told(connection, now_is), now)
+            notifier.tell(connection, Kind.RISEN, now_is, notifier.told(connection, now_is), now)
         return
     rows.drop_undecided(connection, now_is)
-    told = desk.told(connection, now_is)
+    told = notifier.told(connection, now_is)
     if now_is.state is incidents.State.WITHDRAWN:
-        desk.tell(connection, Kind.WITHDRAWN, now_is, told, now, changes[-1].transitions[-1].note)
+        notifier.tell(connection, Kind.WITHDRAWN, now_is, told, now, changes[-1].transitions[-1].note)
     elif told:
-        desk.tell(connection, Kind.RECOVERED, now_is, told, now)
+        notifier.tell(connection, Kind.RECOVERED, now_is, told, now)
     else:
-        desk.tell_duty(connection, Kind.PASSED, now_is, now)
+        notifier.tell_duty(connection, Kind.PASSED, now_is, now)
 
 
-def _climb(connection: sa.Connection, desk: Desk, now_is: Incident, happened: Iterable[Transition]) -> None:
-    ladders = desk.orders.books.ladders
+def _climb(connection: sa.Connection, notifier: Notifier, now_is: Incident, happened: Iterable[Transition]) -> None:
+    ladders = notifier.snapshot.configuration.ladders
     if ladder.stopped(now_is, ladders):
         rows.drop_undecided(connection, now_is)
         return
@@ -201,26 +209,26 @@ def _climb(connection: sa.Connection, desk: Desk, now_is: Incident, happened: It
     steps: Sequence[Step] = held
     for one in happened:
         if one.kind in (incidents.Kind.OPENED, incidents.Kind.REOPENED):
-            steps = ladder.climb(ladder.ladder_for(one.level, ladders), one.at)
+            steps = ladder.schedule_rungs(ladder.ladder_for(one.level, ladders), one.at)
         elif one.kind is incidents.Kind.RISEN:
-            steps = ladder.climb(ladder.ladder_for(one.level, ladders), one.at, steps)
+            steps = ladder.schedule_rungs(ladder.ladder_for(one.level, ladders), one.at, steps)
     if steps is not held:
         rows.replace_undecided(connection, now_is, steps)
 
 
-def withdraw_gone(connection: sa.Connection, desk: Desk, now: float) -> None:
+def withdraw_gone(connection: sa.Connection, notifier: Notifier, now: float) -> None:
     """After new orders: incidents of which nobody who judged them speaks any more have nobody to say ok."""
     for known in rows.open_of(connection):
-        if why := _gone(known, desk.orders):
+        if why := _gone(known, notifier.snapshot):
             change = incidents.withdraw(known, now, COLLECTOR, why)
-            follow_up(connection, desk, rows.save(connection, change, now), [change], now)
+            follow_up(connection, notifier, rows.save(connection, change, now), [change], now)
 
 
-def _gone(known: Incident, orders: Orders) -> str:
+def _gone(known: Incident, snapshot: Snapshot) -> str:
     """Why its verdict will never be renewed; empty where it will."""
-    device = orders.device(known.device)
+    device = snapshot.device(known.device)
     if device is None and known.device != COLLECTOR:
         return "the device is no longer in the inventory"
     if device is not None and known.agent not in (COLLECTOR, device.agent):
         return f"the device is read by {device.agent} now, which judges it anew"
-    return "" if orders.rules.named(known.rule) else "the rule is gone"
+    return "" if snapshot.rules.named(known.rule) else "the rule is gone"

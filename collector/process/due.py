@@ -2,7 +2,7 @@
 
 import sqlalchemy as sa
 
-from watchkeeper.collector.notify.enqueue import Desk
+from watchkeeper.collector.notify.enqueue import Notifier
 from watchkeeper.collector.policy.ladder import Step
 from watchkeeper.collector.process.apply import BEHIND_MOST_S, BEHIND_S
 from watchkeeper.collector.store import rows
@@ -14,10 +14,10 @@ _SLACK_S = 3600.0
 """By how much collectors that share a store may differ in time."""
 
 
-def decide_due(desk: Desk, now: float) -> int:
+def decide_due(notifier: Notifier, now: float) -> int:
     """Decide up to 200 rungs that are due at `now`, oldest first. Returns how many were found; call again while there
     are any. Incidents of an agent in the middle of a story wait for its end."""
-    store = desk.store
+    store = notifier.store
     with store.read() as connection:
         if connection.execute(_ANY_DUE, {"now": now}).first() is None:
             return 0
@@ -27,23 +27,23 @@ def decide_due(desk: Desk, now: float) -> int:
             step = Step(row.rung, row.number, row.ladder, row.due_at)
             known = rows.incident_of(row)
             if rows.claim_step(connection, known, step, now, "clock"):
-                desk.page(connection, known, step, now)
+                notifier.page(connection, known, step, now)
         failpoint("collector.rung.before-commit")
     failpoint("collector.rung.committed")
     return len(found)
 
 
-def catch_up(desk: Desk, now: float) -> int:
+def catch_up(notifier: Notifier, now: float) -> int:
     """A fault that begins in the future was heard of before our clock was set back. Those of its rungs that are due later
     than its ladder is long would wait for as long as the clock had been wrong: they are due now. Returns how many were."""
-    longest = max(one.after_s for ladder in desk.orders.books.ladders.ladders for one in ladder.rungs)
+    longest = max(one.after_s for ladder in notifier.snapshot.configuration.ladders.ladders for one in ladder.rungs)
     ahead = sa.exists().where(incident.c.incident == rung.c.incident, incident.c.began_at > now + _SLACK_S)
     late = rung.c.due_at > now + longest + _SLACK_S
     lost = sa.and_(rung.c.decided_at.is_(None), late, ahead)
-    with desk.store.read() as connection:
+    with notifier.store.read() as connection:
         if connection.execute(sa.select(rung.c.rung).where(lost).limit(1)).first() is None:
             return 0
-    with desk.store.write() as connection:
+    with notifier.store.write() as connection:
         return connection.execute(sa.update(rung).where(lost), {"due_at": now}).rowcount
 
 

@@ -14,9 +14,9 @@ from pydantic_core import from_json
 
 from watchkeeper.collector.intake.endpoint import Ingest
 from watchkeeper.collector.intake.journal import Journal
-from watchkeeper.collector.process.runtime import Office
+from watchkeeper.collector.process.runtime import Runtime
 from watchkeeper.collector.read.self_metrics import Tallies
-from watchkeeper.collector.site.snapshot import Orders
+from watchkeeper.collector.site.snapshot import Snapshot
 from watchkeeper.collector.store.schema import block, latest
 from watchkeeper.model.device import Device
 from watchkeeper.model.quantity import PERCENT, QUANTITIES, Quantity, Sort, Unit
@@ -89,14 +89,14 @@ class _Columns:
 class Metrics:
     """Renders everything. Safe to call from any thread; one rendering at a time."""
 
-    def __init__(self, office: Office, journal: Journal, ingest: Ingest) -> None:
-        self._office = office
+    def __init__(self, runtime: Runtime, journal: Journal, ingest: Ingest) -> None:
+        self._runtime = runtime
         self._registry = CollectorRegistry(auto_describe=False)
         ProcessCollector(registry=self._registry)
-        own: Collector = Tallies(office, journal, ingest)
+        own: Collector = Tallies(runtime, journal, ingest)
         self._registry.register(own)
         self._lock = threading.Lock()
-        self._orders: Orders | None = None
+        self._snapshot: Snapshot | None = None
         self._columns: dict[Key, _Columns] = {}
         self._lines: dict[str, list[str]] = {}
 
@@ -107,19 +107,19 @@ class Metrics:
         return readings.encode() + generate_latest(self._registry)
 
     def _readings(self) -> str:
-        orders = self._office.orders
-        if orders is not self._orders:  # categories and places may be others now
-            self._orders, self._columns = orders, {}
+        snapshot = self._runtime.snapshot
+        if snapshot is not self._snapshot:  # categories and places may be others now
+            self._snapshot, self._columns = snapshot, {}
             self._lines = {name: [] for name in FAMILIES}
-        now = self._office.clock.wall()
+        now = self._runtime.clock.wall()
         fresh = sa.and_(latest.c.at > now - SHOWN_FOR * block.c.every_s)
         same = sa.and_(
             latest.c.agent == block.c.agent, latest.c.epoch == block.c.epoch, latest.c.block == block.c.block
         )
         columns = (latest.c.device, latest.c.agent, latest.c.epoch, latest.c.block, latest.c.column)
-        with self._office.store.read() as connection:
+        with self._runtime.store.read() as connection:
             found = connection.execute(sa.select(*columns).join(block, same).where(fresh)).all()
-            self._know(connection, orders, found)
+            self._know(connection, snapshot, found)
         for lines in self._lines.values():
             lines.clear()
         for row in found:
@@ -127,7 +127,7 @@ class Metrics:
                 _write(self._columns[key], from_json(row.column)["values"])
         return "".join(FAMILIES[name].head + "".join(lines) for name, lines in self._lines.items() if lines)
 
-    def _know(self, connection: sa.Connection, orders: Orders, found: Sequence[Any]) -> None:
+    def _know(self, connection: sa.Connection, snapshot: Snapshot, found: Sequence[Any]) -> None:
         """Keep the columns of exactly the blocks in use."""
         used = {(row.agent, row.epoch, row.block) for row in found}
         self._columns = {key: columns for key, columns in self._columns.items() if key in used}
@@ -135,7 +135,7 @@ class Metrics:
         for start in range(0, len(unknown), _AT_ONCE):
             keys = sa.tuple_(block.c.agent, block.c.epoch, block.c.block).in_(unknown[start : start + _AT_ONCE])
             for row in connection.execute(sa.select(block).where(keys)):
-                device = orders.devices.get(row.device)
+                device = snapshot.devices.get(row.device)
                 if device and device.probe == row.probe:  # what another probe read before is history
                     self._columns[row.agent, row.epoch, row.block] = self._prepare(device, json.loads(row.series))
 

@@ -10,7 +10,7 @@ from prometheus_client.registry import Collector
 from watchkeeper.collector.intake.endpoint import Ingest
 from watchkeeper.collector.intake.journal import Journal
 from watchkeeper.collector.policy.incidents import State
-from watchkeeper.collector.process.runtime import Office
+from watchkeeper.collector.process.runtime import Runtime
 from watchkeeper.collector.read import views
 from watchkeeper.collector.store.schema import incident, outbox, receipt, rung, tally
 
@@ -20,16 +20,16 @@ OUTBOX_STATES = ("pending", "delivered", "given-up")
 class Tallies(Collector):
     """Counts what the store holds at the moment it is asked. Raises StoreError where the store cannot be read."""
 
-    def __init__(self, office: Office, journal: Journal, ingest: Ingest) -> None:
-        self._office = office
+    def __init__(self, runtime: Runtime, journal: Journal, ingest: Ingest) -> None:
+        self._runtime = runtime
         self._journal = journal
         self._ingest = ingest
 
     def collect(self) -> Iterator[Metric]:
         """Every metric of our own, also those that have no sample now."""
-        office = self._office
-        with office.store.read() as connection:
-            heard = views.agents(connection, office.orders, office.clock.wall(), office.started_at)
+        runtime = self._runtime
+        with runtime.store.read() as connection:
+            heard = views.agents(connection, runtime.snapshot, runtime.clock.wall(), runtime.started_at)
             yield from _incidents(connection)
             yield from _messages(connection)
             yield _count(
@@ -41,7 +41,7 @@ class Tallies(Collector):
         yield from self._ourselves()
 
     def _ourselves(self) -> Iterator[Metric]:
-        office = self._office
+        runtime = self._runtime
         yield _gauge("journal_waiting", "Pushes waiting for the next commit.", self._journal.waiting)
         yield _count(
             "journal_faults", "Pushes that could not be applied; they stay in the journal.", self._journal.faults
@@ -54,9 +54,9 @@ class Tallies(Collector):
         yield refused
         yield _gauge(
             "orders_problem", "1 while the books have a mistake and the orders of before stay in force.",
-            1.0 if office.problem else 0.0,
+            1.0 if runtime.problem else 0.0,
         )  # fmt: skip
-        yield _gauge("started_seconds", "When this collector began to work, in Unix time.", office.started_at)
+        yield _gauge("started_seconds", "When this collector began to work, in Unix time.", runtime.started_at)
         build = GaugeMetricFamily("watchkeeper_build_info", "The version that runs; always 1.", labels=["version"])
         build.add_metric([release()], 1.0)
         yield build

@@ -12,7 +12,7 @@ from watchkeeper.collector.policy import ladder
 from watchkeeper.collector.policy.incidents import Incident, State, Transition
 from watchkeeper.collector.policy.ladder import Step
 from watchkeeper.collector.process.own_rules import SILENT_AFTER
-from watchkeeper.collector.site.snapshot import Orders
+from watchkeeper.collector.site.snapshot import Snapshot
 from watchkeeper.collector.store import rows
 from watchkeeper.collector.store.schema import (
     agent,
@@ -198,19 +198,19 @@ class Watched:
 
 
 def watched(
-    connection: sa.Connection, orders: Orders, now: float, started_at: float, device: str | None = None
+    connection: sa.Connection, snapshot: Snapshot, now: float, started_at: float, device: str | None = None
 ) -> list[Watched]:
     """The devices of the inventory, in its order, or only the one of that name."""
-    silent = {one.agent for one in agents(connection, orders, now, started_at) if one.silent}
+    silent = {one.agent for one in agents(connection, snapshot, now, started_at) if one.silent}
     columns: dict[str, list[Column]] = {}
     query = sa.select(latest, block.c.every_s, block.c.series).join(block, _same_block(latest))
     if device is not None:
         query = query.where(latest.c.device == device)
     for row in connection.execute(query):
-        known = orders.devices.get(row.device)
+        known = snapshot.devices.get(row.device)
         if known and known.probe == row.probe:  # what another probe read before is history
             columns.setdefault(row.device, []).append(_column(row, now, row.agent in silent))
-    wanted = orders.devices.values() if device is None else filter(None, [orders.devices.get(device)])
+    wanted = snapshot.devices.values() if device is None else filter(None, [snapshot.devices.get(device)])
     return [Watched(one, tuple(columns.get(one.device, ())), one.agent in silent) for one in wanted]
 
 
@@ -288,19 +288,19 @@ class Heard:
     lanes: tuple[Traffic, ...]
 
 
-def agents(connection: sa.Connection, orders: Orders, now: float, started_at: float) -> list[Heard]:
+def agents(connection: sa.Connection, snapshot: Snapshot, now: float, started_at: float) -> list[Heard]:
     """The agents of the inventory. Nobody is silent for the time before we ourselves started."""
     known = {row.agent: row for row in connection.execute(sa.select(agent))}
     epochs = {name: row.epoch for name, row in known.items()}
     traffic = _traffic(connection, epochs)
     found = []
-    for name, ordered in orders.agents.items():
+    for name, ordered in snapshot.agents.items():
         row = known.get(name)
         heard_at = row.heard_at if row else None
         silent = now - max(heard_at or 0.0, started_at) > SILENT_AFTER * ordered.interval_s
         bundle, skew = (row.bundle, row.skew_s) if row else ("", 0.0)
         age = max(0.0, now - (started_at if heard_at is None else heard_at))
-        current = bundle == orders.bundles[name].version
+        current = bundle == snapshot.bundles[name].version
         found.append(Heard(name, heard_at, age, silent, skew, bundle, current, tuple(traffic.get(name, ()))))
     return found
 

@@ -171,7 +171,7 @@ class Ladders:
 
 
 @dataclass(frozen=True, slots=True)
-class Books:
+class Configuration:
     """All of them, cross-checked: every name used in one stands in another."""
 
     inventory: Inventory

@@ -8,7 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from watchkeeper.collector.site.inventory import COLLECTOR, DUTY, OWNER, Books, Contacts, Inventory, Ladder, Ladders
+from watchkeeper.collector.site.inventory import (
+    COLLECTOR,
+    DUTY,
+    OWNER,
+    Configuration,
+    Contacts,
+    Inventory,
+    Ladder,
+    Ladders,
+)
 from watchkeeper.documents.bind import Bound, try_load
 from watchkeeper.documents.scalars import ClockTime
 from watchkeeper.model.device import Device
@@ -28,13 +37,13 @@ _BAD = [level for level in Level if level.bad]
 T = TypeVar("T")
 
 
-def read_books(directory: Path) -> Books:
+def read_configuration(directory: Path) -> Configuration:
     """Read and cross-check the three files of a directory. Raises ConfigError with every problem of all of them."""
     inventory, contacts, ladders = (directory / name for name in FILES)
     return _together(_read(inventory, Inventory), _read(contacts, Contacts), _read(ladders, Ladders))
 
 
-def read_texts(inventory: str, contacts: str, ladders: str) -> Books:
+def read_texts(inventory: str, contacts: str, ladders: str) -> Configuration:
     """The same of three texts, called by the names of the files. Raises ConfigError."""
     stock, people, climbs = FILES
     return _together(
@@ -52,7 +61,7 @@ def _read(file: Path, cls: type[T]) -> Bound[T]:
     return Bound(None, [problem], {}, str(file))
 
 
-def _together(inventory: Bound[Inventory], contacts: Bound[Contacts], ladders: Bound[Ladders]) -> Books:
+def _together(inventory: Bound[Inventory], contacts: Bound[Contacts], ladders: Bound[Ladders]) -> Configuration:
     stock, people, climbs = inventory.value, contacts.value, ladders.value
     problems = [*inventory.problems, *contacts.problems, *ladders.problems]
     # A file that makes no sense is not blamed in the others: they are only not checked against it.
@@ -64,7 +73,7 @@ def _together(inventory: Bound[Inventory], contacts: Bound[Contacts], ladders: B
         problems += _in_ladders(_Checked(ladders), climbs, people)
     if problems or not (stock and people and climbs):
         raise ConfigError(problems)
-    return Books(stock, people, climbs)
+    return Configuration(stock, people, climbs)
 
 
 @dataclass(frozen=True, slots=True)

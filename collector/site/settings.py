@@ -1,11 +1,12 @@
 """collector.yml: where the collector listens, keeps its store and finds the operator's books."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from watchkeeper.documents.bind import load
+from watchkeeper.documents.bind import renamed, try_load
 from watchkeeper.documents.scalars import is_loopback
+from watchkeeper.model.errors import ConfigError, Problem
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +18,7 @@ class Tls:
 
 
 @dataclass(frozen=True, slots=True)
-class Config:
+class CollectorConfig:
     """The collector's own settings. Paths are relative to the file's folder.
 
     `store` is a path (SQLite) or the *name* of the secret that holds a PostgreSQL URL, written `secret:NAME`.
@@ -28,7 +29,7 @@ class Config:
     host: str = "127.0.0.1"
     port: int = 8760
     store: str = "collector.db"
-    books: str = "."
+    site: str = field(default=".", metadata=renamed("books"))
     secrets: str | None = None
     hosts: tuple[str, ...] = ()
     tls: Tls | None = None
@@ -71,17 +72,21 @@ class Config:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """A configuration and the folder its paths start from."""
+class ConfigFile:
+    """A configuration, the folder its paths start from, and the old keys that it still uses."""
 
-    config: Config
+    config: CollectorConfig
     folder: Path
+    deprecated: tuple[Problem, ...] = ()
 
     def path(self, written: str) -> Path:
         """A path of the file, made absolute."""
         return (self.folder / written).absolute()
 
 
-def read_config(file: Path) -> Place:
+def read_config(file: Path) -> ConfigFile:
     """Read collector.yml. Raises ConfigError with every problem in it, OSError where it cannot be read."""
-    return Place(load(file.read_text(encoding="utf-8"), str(file), Config), file.absolute().parent)
+    bound = try_load(file.read_text(encoding="utf-8"), str(file), CollectorConfig)
+    if bound.problems or bound.value is None:
+        raise ConfigError(bound.problems)
+    return ConfigFile(bound.value, file.absolute().parent, tuple(bound.deprecated))

@@ -10,8 +10,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from watchkeeper.collector.site.inventory import Agent, Books
-from watchkeeper.collector.site.load import read_books
+from watchkeeper.collector.site.inventory import Agent, Configuration
+from watchkeeper.collector.site.load import read_configuration
 from watchkeeper.documents.files import read_documents
 from watchkeeper.model.batch import Bundle, Document
 from watchkeeper.model.device import Category, Device
@@ -20,10 +20,10 @@ from watchkeeper.rules.load import RuleSet, load_rules, shipped
 
 
 @dataclass(frozen=True, slots=True)
-class Orders:
+class Snapshot:
     """Books and rules in force. `bundles` is what each agent is handed, ready to send."""
 
-    books: Books
+    configuration: Configuration
     rules: RuleSet
     devices: Mapping[str, Device]
     agents: Mapping[str, Agent]
@@ -43,22 +43,24 @@ class Orders:
         return Device(name, name, Category.WATCHKEEPER, "", owner=agent.owner, location=agent.location)
 
 
-def read_orders(folder: Path) -> Orders:
+def read_snapshot(folder: Path) -> Snapshot:
     """Read inventory, contacts, ladders and rules/*.yml, profiles/*.yml. Raises ConfigError with every problem."""
-    return make_orders(read_books(folder), documents(folder / "rules"), documents(folder / "profiles"))
+    return make_snapshot(read_configuration(folder), documents(folder / "rules"), documents(folder / "profiles"))
 
 
-def make_orders(books: Books, own_rules: tuple[Document, ...] = (), profiles: tuple[Document, ...] = ()) -> Orders:
+def make_snapshot(
+    configuration: Configuration, own_rules: tuple[Document, ...] = (), profiles: tuple[Document, ...] = ()
+) -> Snapshot:
     """Put books and the operator's own rules together with the shipped ones. Raises ConfigError, also where an agent would
     have to refuse a profile."""
     load_profiles(profiles)
     rules = (*shipped(), *own_rules)
-    return Orders(
-        books,
+    return Snapshot(
+        configuration,
         load_rules(rules),
-        {device.device: device for device in books.inventory.devices},
-        {agent.agent: agent for agent in books.inventory.agents},
-        {agent.agent: _bundle(agent, books, rules, profiles) for agent in books.inventory.agents},
+        {device.device: device for device in configuration.inventory.devices},
+        {agent.agent: agent for agent in configuration.inventory.agents},
+        {agent.agent: _bundle(agent, configuration, rules, profiles) for agent in configuration.inventory.agents},
     )
 
 
@@ -68,9 +70,13 @@ def documents(folder: Path) -> tuple[Document, ...]:
     return read_documents(sorted(folder.glob("[!.]*.yml")))
 
 
-def _bundle(agent: Agent, books: Books, rules: tuple[Document, ...], profiles: tuple[Document, ...]) -> Bundle:
+def _bundle(
+    agent: Agent, configuration: Configuration, rules: tuple[Document, ...], profiles: tuple[Document, ...]
+) -> Bundle:
     share = tuple(
-        replace(device, owner="", vendor="") for device in books.inventory.devices if device.agent == agent.agent
+        replace(device, owner="", vendor="")
+        for device in configuration.inventory.devices
+        if device.agent == agent.agent
     )
     bundle = Bundle("", agent.agent, agent.interval_s, share, _bare(rules), _bare(profiles), agent.traps)
     text = json.dumps(to_json(bundle), sort_keys=True, ensure_ascii=False)

@@ -6,14 +6,14 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Depends, Query
 from fastapi.security import HTTPBearer
 
-from watchkeeper.collector.policy import roster as duty
+from watchkeeper.collector.policy import roster
 from watchkeeper.collector.policy.incidents import State
 from watchkeeper.collector.process import actions
 from watchkeeper.collector.process.actions import NoSuch
-from watchkeeper.collector.process.runtime import Office
+from watchkeeper.collector.process.runtime import Runtime
 from watchkeeper.collector.read import views
-from watchkeeper.collector.web import schemas as answers
-from watchkeeper.collector.web.edge.auth import OfficeHere, Person, may_read
+from watchkeeper.collector.web import schemas
+from watchkeeper.collector.web.edge.auth import Person, RuntimeHere, may_read
 
 _SAYS = {
     401: "nobody we know",
@@ -26,7 +26,7 @@ _SAYS = {
 
 
 def _errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    return {status: {"model": answers.Error, "description": _SAYS[status]} for status in (*statuses, 422, 503)}
+    return {status: {"model": schemas.Error, "description": _SAYS[status]} for status in (*statuses, 422, 503)}
 
 
 _BEARER = HTTPBearer(auto_error=False, description="a person's token: `watchkeeper collector token person NAME`")
@@ -35,96 +35,96 @@ router = APIRouter(prefix="/api/v1", dependencies=[Depends(may_read), Depends(_B
 
 @router.get("/incidents", responses=_errors(401))
 def incidents(
-    office: OfficeHere,
+    runtime: RuntimeHere,
     state: Literal["open", "resolved", "withdrawn", "all"] = "open",
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
-    cursor: Annotated[int | None, Query(ge=1, le=answers.LARGEST, description="as the last answer gave it")] = None,
-) -> answers.IncidentsOut:
+    cursor: Annotated[int | None, Query(ge=1, le=schemas.LARGEST, description="as the last answer gave it")] = None,
+) -> schemas.IncidentsOut:
     """Incidents, newest first."""
     states = tuple(State) if state == "all" else (State(state),)
-    now = office.clock.wall()
-    with office.store.read() as connection:
+    now = runtime.clock.wall()
+    with runtime.store.read() as connection:
         found = views.climbs_before(connection, cursor, limit + 1, states)
     following = found[limit - 1].incident.incident if len(found) > limit else None
-    shown = [answers.incident_out(climb, office.orders, now) for climb in found[:limit]]
-    return answers.IncidentsOut(incidents=shown, cursor=following)
+    shown = [schemas.incident_out(climb, runtime.snapshot, now) for climb in found[:limit]]
+    return schemas.IncidentsOut(incidents=shown, cursor=following)
 
 
 @router.get("/incidents/{number}", responses=_errors(401, 404))
-def incident(office: OfficeHere, number: answers.Number) -> answers.StoryOut:
+def incident(runtime: RuntimeHere, number: schemas.Number) -> schemas.StoryOut:
     """One incident with its timeline, its rungs, who was told and what came back."""
-    return _story(office, number)
+    return _story(runtime, number)
 
 
 @router.post("/incidents/{number}/acknowledge", responses=_errors(401, 403, 404, 409))
-def acknowledge(office: OfficeHere, person: Person, number: answers.Number, body: answers.NoteIn) -> answers.StoryOut:
+def acknowledge(runtime: RuntimeHere, person: Person, number: schemas.Number, body: schemas.NoteIn) -> schemas.StoryOut:
     """Say that you are working on it. The ladder goes on, unless it `stops_at: acknowledged`."""
-    actions.acknowledge(office.desk(), number, person, office.clock.wall(), body.note)
-    return _story(office, number)
+    actions.acknowledge(runtime.notifier(), number, person, runtime.clock.wall(), body.note)
+    return _story(runtime, number)
 
 
 @router.post("/incidents/{number}/resolve", responses=_errors(401, 403, 404, 409))
-def resolve(office: OfficeHere, person: Person, number: answers.Number, body: answers.NoteIn) -> answers.StoryOut:
+def resolve(runtime: RuntimeHere, person: Person, number: schemas.Number, body: schemas.NoteIn) -> schemas.StoryOut:
     """Close an incident that no verdict can close any more; refused (409) while its latest verdict is bad."""
-    actions.resolve(office.desk(), number, person, office.clock.wall(), body.note)
-    return _story(office, number)
+    actions.resolve(runtime.notifier(), number, person, runtime.clock.wall(), body.note)
+    return _story(runtime, number)
 
 
 @router.post("/incidents/{number}/escalate", responses=_errors(401, 403, 404, 409))
-def escalate(office: OfficeHere, person: Person, number: answers.Number, body: answers.NoteIn) -> answers.StoryOut:
+def escalate(runtime: RuntimeHere, person: Person, number: schemas.Number, body: schemas.NoteIn) -> schemas.StoryOut:
     """It cannot be resolved: climb one rung at once. Later rungs keep their own times."""
-    actions.escalate(office.desk(), number, person, office.clock.wall(), body.note)
-    return _story(office, number)
+    actions.escalate(runtime.notifier(), number, person, runtime.clock.wall(), body.note)
+    return _story(runtime, number)
 
 
-def _story(office: Office, number: int) -> answers.StoryOut:
-    with office.store.read(steady=True) as connection:
+def _story(runtime: Runtime, number: int) -> schemas.StoryOut:
+    with runtime.store.read(steady=True) as connection:
         found = views.story(connection, number)
     if found is None:
         raise NoSuch(f"there is no incident {number}")
-    return answers.story_out(found, office.orders, office.clock.wall())
+    return schemas.story_out(found, runtime.snapshot, runtime.clock.wall())
 
 
 @router.get("/devices", responses=_errors(401))
-def devices(office: OfficeHere) -> list[answers.DeviceOut]:
+def devices(runtime: RuntimeHere) -> list[schemas.DeviceOut]:
     """The devices of the inventory."""
-    with office.store.read(steady=True) as connection:
-        found = views.watched(connection, office.orders, office.clock.wall(), office.started_at)
-    return [answers.device_out(one) for one in found]
+    with runtime.store.read(steady=True) as connection:
+        found = views.watched(connection, runtime.snapshot, runtime.clock.wall(), runtime.started_at)
+    return [schemas.device_out(one) for one in found]
 
 
 @router.get("/devices/{name}", responses=_errors(401, 404))
-def device(office: OfficeHere, name: str) -> answers.DeviceDetailOut:
+def device(runtime: RuntimeHere, name: str) -> schemas.DeviceDetailOut:
     """One device with its latest readings, their age, and why one is missing."""
-    with office.store.read(steady=True) as connection:
-        found = views.watched(connection, office.orders, office.clock.wall(), office.started_at, name)
+    with runtime.store.read(steady=True) as connection:
+        found = views.watched(connection, runtime.snapshot, runtime.clock.wall(), runtime.started_at, name)
     if not found:
         raise NoSuch(f"no device is called `{name}`")
-    return answers.device_detail_out(found[0])
+    return schemas.device_detail_out(found[0])
 
 
 @router.get("/devices/{name}/history", responses=_errors(401, 404))
 def history(
     *,
-    office: OfficeHere,
+    runtime: RuntimeHere,
     name: str,
     quantity: str,
     instance: str | None = None,
     since: Annotated[float | None, Query(description="UTC seconds; an hour ago where it is not said")] = None,
     limit: Annotated[int, Query(ge=1, le=20_000, description="the newest so many")] = 2000,
-) -> list[answers.HistoryOut]:
+) -> list[schemas.HistoryOut]:
     """What a quantity was, one entry an instance (or only the instance asked for)."""
-    if name not in office.orders.devices:
+    if name not in runtime.snapshot.devices:
         raise NoSuch(f"no device is called `{name}`")
-    start = office.clock.wall() - 3600 if since is None else since
-    with office.store.read() as connection:
+    start = runtime.clock.wall() - 3600 if since is None else since
+    with runtime.store.read() as connection:
         found = views.past(connection, name, start, limit, quantity)
     return [
-        answers.HistoryOut(
+        schemas.HistoryOut(
             quantity=quantity,
             instance=part,
-            unit=answers.unit_of(quantity),
-            points=[answers.point_out(p) for p in points],
+            unit=schemas.unit_of(quantity),
+            points=[schemas.point_out(p) for p in points],
         )
         for (_, part), points in found.items()
         if instance in (None, part)
@@ -132,23 +132,27 @@ def history(
 
 
 @router.post("/devices/{name}/poll", status_code=202, responses=_errors(401, 403, 404))
-def poll(office: OfficeHere, person: Person, name: str) -> dict[str, str]:
+def poll(runtime: RuntimeHere, person: Person, name: str) -> dict[str, str]:
     """Ask for a device to be read at once; its agent hears of it with its next push."""
-    actions.poll_now(office.desk(), name, person, office.clock.wall())
+    actions.poll_now(runtime.notifier(), name, person, runtime.clock.wall())
     return {"asked": name}
 
 
 @router.get("/agents", responses=_errors(401))
-def agents(office: OfficeHere) -> list[answers.AgentOut]:
+def agents(runtime: RuntimeHere) -> list[schemas.AgentOut]:
     """The agents, when they were last heard, and what came over their lanes."""
-    with office.store.read(steady=True) as connection:
-        found = views.agents(connection, office.orders, office.clock.wall(), office.started_at)
-    return [answers.agent_out(one) for one in found]
+    with runtime.store.read(steady=True) as connection:
+        found = views.agents(connection, runtime.snapshot, runtime.clock.wall(), runtime.started_at)
+    return [schemas.agent_out(one) for one in found]
 
 
 @router.get("/duty", responses=_errors(401))
-def on_duty(office: OfficeHere) -> answers.DutyOut:
+def on_duty(runtime: RuntimeHere) -> schemas.DutyOut:
     """Who is on duty, and who takes over when."""
-    contacts, site, now = office.orders.books.contacts, office.orders.books.inventory.site, office.clock.wall()
-    watch, following = duty.watch(contacts, site, now), duty.next_handover(contacts, site, now)
-    return answers.DutyOut(now=answers.watch_out(watch), next=answers.watch_out(following))
+    contacts, site, now = (
+        runtime.snapshot.configuration.contacts,
+        runtime.snapshot.configuration.inventory.site,
+        runtime.clock.wall(),
+    )
+    shift, following = roster.shift_at(contacts, site, now), roster.next_handover(contacts, site, now)
+    return schemas.DutyOut(now=schemas.shift_out(shift), next=schemas.shift_out(following))

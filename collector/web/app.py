@@ -13,14 +13,14 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from watchkeeper.collector.intake.endpoint import Ingest
 from watchkeeper.collector.process.actions import NoSuch
-from watchkeeper.collector.process.runtime import Office
+from watchkeeper.collector.process.runtime import Runtime
 from watchkeeper.collector.read.exposition import CONTENT_TYPE, Metrics
 from watchkeeper.collector.read.self_metrics import release
 from watchkeeper.collector.web import api, forms, pages
 from watchkeeper.collector.web.edge.auth import NOBODY, ComeAgain, Nobody, is_open, may_read, visitor
 from watchkeeper.collector.web.edge.guard import Guard
 from watchkeeper.collector.web.events import Ticker
-from watchkeeper.collector.web.page import Here, Sheet
+from watchkeeper.collector.web.page import Here, PageContext
 from watchkeeper.model.errors import Conflict, NotAllowed, StoreError, WatchkeeperError
 
 _AGENTS = ("/v1/push", "/v1/bundle")
@@ -50,7 +50,7 @@ class Front:
 
 
 def build_app(
-    office: Office, ingest: Ingest, metrics: Metrics, hosts: Iterable[str], *, open_reading: bool = True
+    runtime: Runtime, ingest: Ingest, metrics: Metrics, hosts: Iterable[str], *, open_reading: bool = True
 ) -> Front:
     """Put it together. `hosts` are the names we may be asked under, besides the loopback's; without `open_reading` even
     reading needs a person's token."""
@@ -58,8 +58,8 @@ def build_app(
         title="Watchkeeper", version=release() or "0", docs_url=None, redoc_url=None, openapi_url=None,
         description=api.__doc__ or "",
     )  # fmt: skip
-    web.state.office, web.state.open_reading, web.state.closing = office, open_reading, False
-    web.state.metrics, web.state.ticker = metrics, Ticker(office)
+    web.state.runtime, web.state.open_reading, web.state.closing = runtime, open_reading, False
+    web.state.metrics, web.state.ticker = metrics, Ticker(runtime)
     web.include_router(api.router)
     web.include_router(pages.router)
     web.include_router(forms.router)
@@ -102,8 +102,8 @@ def _healthz() -> Response:
 
 def _sorry(request: Request, error: Exception) -> Response:
     """Say what went wrong: to a program as JSON, to a person as a page in their language."""
-    office: Office = request.app.state.office
-    who = NOBODY if isinstance(error, StoreError) else visitor(request, office)
+    runtime: Runtime = request.app.state.runtime
+    who = NOBODY if isinstance(error, StoreError) else visitor(request, runtime)
     if request.method == "POST" and not who.person and _told(error)[0] in (400, 422):
         error = Nobody("nobody we know; whatever it is that was sent")
     status, sentence = _told(error)
@@ -113,7 +113,7 @@ def _sorry(request: Request, error: Exception) -> Response:
     if request.url.path.startswith("/api/") or request.url.path in ("/metrics", "/events", "/openapi.json"):
         return JSONResponse({"error": sentence}, status, headers)
     template = "again.html" if isinstance(error, ComeAgain) else "error.html"
-    response = Sheet(request, office, who).show(template, status, status=status, sentence=sentence)
+    response = PageContext(request, runtime, who).show(template, status, status=status, sentence=sentence)
     response.headers.update(headers)
     return response
 

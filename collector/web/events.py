@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 
-from watchkeeper.collector.process.runtime import Office
+from watchkeeper.collector.process.runtime import Runtime
 from watchkeeper.collector.read import views
 from watchkeeper.collector.read.views import Signature
 
@@ -15,8 +15,8 @@ RETRY_MS = 3000
 class Ticker:
     """Looks at the store once a second at most, however many pages are open, and only while one is."""
 
-    def __init__(self, office: Office) -> None:
-        self._office = office
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
         self._seen: Signature | None = None
         self._seen_at = float("-inf")
         self._lock = asyncio.Lock()
@@ -40,12 +40,12 @@ class Ticker:
 
     async def _look(self) -> Signature:
         async with self._lock:
-            now = self._office.clock.boot()
+            now = self._runtime.clock.boot()
             if self._seen is None or now - self._seen_at >= LOOK_S / 2:
                 self._seen = await asyncio.to_thread(self._read)
                 self._seen_at = now
             return self._seen
 
     def _read(self) -> Signature:
-        with self._office.store.read() as connection:
+        with self._runtime.store.read() as connection:
             return views.signature(connection)

@@ -13,7 +13,7 @@ from watchkeeper.collector.policy.ladder import Step
 from watchkeeper.collector.policy.roster import audience
 from watchkeeper.collector.read.views import Column
 from watchkeeper.collector.site.inventory import Language, Person
-from watchkeeper.collector.site.snapshot import Orders
+from watchkeeper.collector.site.snapshot import Snapshot
 from watchkeeper.model.quantity import BYTE, QUANTITIES, SECOND
 from watchkeeper.model.reading import Missing, Series, Value
 
@@ -78,11 +78,11 @@ _DAY_S = 86_400
 
 
 @dataclass(frozen=True, slots=True)
-class Words:
+class Formatter:
     """The words of one page at one moment: `now` is UTC seconds."""
 
     language: Language
-    orders: Orders
+    snapshot: Snapshot
     now: float
 
     def say(self, text: str) -> str:
@@ -98,8 +98,8 @@ class Words:
     def moment(self, at: float) -> Markup:
         """A time of day on the site's clock; with the date where it is not today's, with the offset where it is not
         the present one."""
-        text = clock_time(at, self.orders)
-        if text[:10] == clock_time(self.now, self.orders)[:10]:
+        text = clock_time(at, self.snapshot)
+        if text[:10] == clock_time(self.now, self.snapshot)[:10]:
             text = text[11:]
         if self.offset(at) != self.offset(self.now):
             text += f" {self.offset(at)}"
@@ -107,7 +107,7 @@ class Words:
 
     def clock(self) -> str:
         """The date, the time and the offset that hold for the page."""
-        return f"{clock_time(self.now, self.orders)} {self.offset(self.now)}"
+        return f"{clock_time(self.now, self.snapshot)} {self.offset(self.now)}"
 
     def offset(self, at: float) -> str:
         """`UTC+08:00`."""
@@ -115,7 +115,7 @@ class Words:
         return f"UTC{offset[:3]}:{offset[3:5]}"
 
     def _local(self, at: float) -> datetime.datetime:
-        return datetime.datetime.fromtimestamp(at, self.orders.books.inventory.site.timezone)
+        return datetime.datetime.fromtimestamp(at, self.snapshot.configuration.inventory.site.timezone)
 
     def span(self, seconds: float) -> str:
         """How long, in words."""
@@ -133,7 +133,7 @@ class Words:
 
     def title(self, one: Incident) -> str:
         """The incident in words."""
-        return title_of(one, self.orders, translator(self.language))
+        return title_of(one, self.snapshot, translator(self.language))
 
     def quantity(self, name: str) -> str:
         """What is measured, in words."""
@@ -172,7 +172,7 @@ class Words:
 
     def person(self, name: str) -> Person | None:
         """Somebody of contacts.yml."""
-        return next((one for one in self.orders.books.contacts.people if one.person == name), None)
+        return next((one for one in self.snapshot.configuration.contacts.people if one.person == name), None)
 
     def name(self, name: str) -> str:
         """What somebody is called; the bare name of somebody who left."""
@@ -190,13 +190,13 @@ class Words:
 
     def told(self, step: Step, device: str) -> tuple[str, ...]:
         """Who would be told if this step were decided at its time."""
-        ladders = (one for one in self.orders.books.ladders.ladders if one.ladder == step.ladder)
+        ladders = (one for one in self.snapshot.configuration.ladders.ladders if one.ladder == step.ladder)
         ladder = next(ladders, None)
         rung = next((one for one in ladder.rungs if one.rung == step.rung), None) if ladder else None
         if ladder is None or rung is None:
             return ()
         at = max(step.due_at, self.now)
-        people = audience(rung, ladder, self.orders.books, self.orders.owner(device), at).people
+        people = audience(rung, ladder, self.snapshot.configuration, self.snapshot.owner(device), at).people
         return tuple(person.name for person in people)
 
 

@@ -11,8 +11,8 @@ from watchkeeper.collector.policy.incidents import Incident
 from watchkeeper.collector.process import actions
 from watchkeeper.collector.process.actions import NoSuch
 from watchkeeper.collector.web.edge import auth
-from watchkeeper.collector.web.edge.auth import Asking, OfficeHere
-from watchkeeper.collector.web.page import Sheet
+from watchkeeper.collector.web.edge.auth import Asking, RuntimeHere
+from watchkeeper.collector.web.page import PageContext
 from watchkeeper.collector.web.schemas import NO_NUL, Number
 
 router = APIRouter(include_in_schema=False)
@@ -30,24 +30,24 @@ ACTIONS: Mapping[str, Act] = {
 
 
 @router.get("/enter")
-def enter(request: Request, office: OfficeHere, ticket: str = "") -> Response:
+def enter(request: Request, runtime: RuntimeHere, ticket: str = "") -> Response:
     """Spend a one-time link: a session's cookie, and on to a page whose address is no secret. A browser that only fetches
     ahead does not spend it (Fetch Metadata, `Sec-Purpose`)."""
     if "prefetch" in request.headers.get("sec-purpose", "") + request.headers.get("purpose", ""):
         return Response(status_code=503)
-    session = auth.enter(office, ticket) if ticket else None
+    session = auth.enter(runtime, ticket) if ticket else None
     if session is None:
-        return Sheet(request, office, auth.NOBODY).show("spent.html", 410)
+        return PageContext(request, runtime, auth.NOBODY).show("spent.html", 410)
     response = RedirectResponse("/", 303, {"referrer-policy": "no-referrer"})
     auth.keep_session(request, response, session)
     return response
 
 
 @router.post("/leave")
-def leave(request: Request, office: OfficeHere, who: Asking, csrf: Csrf = "") -> Response:
+def leave(request: Request, runtime: RuntimeHere, who: Asking, csrf: Csrf = "") -> Response:
     """End the session. Raises NotAllowed."""
     auth.must_act(request, who, csrf)
-    auth.leave(office, who.session)
+    auth.leave(runtime, who.session)
     response = RedirectResponse("/", 303)
     auth.keep_session(request, response, "")
     return response
@@ -55,19 +55,26 @@ def leave(request: Request, office: OfficeHere, who: Asking, csrf: Csrf = "") ->
 
 @router.post("/incidents/{number}/{action}")
 def act(
-    *, request: Request, office: OfficeHere, who: Asking, number: Number, action: str, csrf: Csrf = "", note: Note = ""
+    *,
+    request: Request,
+    runtime: RuntimeHere,
+    who: Asking,
+    number: Number,
+    action: str,
+    csrf: Csrf = "",
+    note: Note = "",
 ) -> Response:
     """Acknowledge, resolve or escalate. Raises NotAllowed, NoSuch or Conflict, and then nothing has changed."""
     person = auth.must_act(request, who, csrf)
     if action not in ACTIONS:
         raise NoSuch(f"nothing that can be done to an incident is called `{action}`")
-    ACTIONS[action](office.desk(), number, person, office.clock.wall(), note.strip())
+    ACTIONS[action](runtime.notifier(), number, person, runtime.clock.wall(), note.strip())
     return RedirectResponse(f"/incidents/{number}", 303)
 
 
 @router.post("/devices/{name}/poll")
-def poll(request: Request, office: OfficeHere, who: Asking, name: str, csrf: Csrf = "") -> Response:
+def poll(request: Request, runtime: RuntimeHere, who: Asking, name: str, csrf: Csrf = "") -> Response:
     """Ask for a device to be read at once. Raises NotAllowed or NoSuch."""
     person = auth.must_act(request, who, csrf)
-    actions.poll_now(office.desk(), name, person, office.clock.wall())
+    actions.poll_now(runtime.notifier(), name, person, runtime.clock.wall())
     return RedirectResponse(f"/devices/{quote(name)}?asked=yes", 303)

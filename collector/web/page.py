@@ -9,11 +9,11 @@ from fastapi.responses import HTMLResponse, Response
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from watchkeeper.collector.notify.i18n import translations
-from watchkeeper.collector.process.runtime import Office
+from watchkeeper.collector.process.runtime import Runtime
 from watchkeeper.collector.read.self_metrics import release
 from watchkeeper.collector.site.inventory import Language
-from watchkeeper.collector.web.edge.auth import OfficeHere, Reader, Visitor, is_open
-from watchkeeper.collector.web.formatting import Words
+from watchkeeper.collector.web.edge.auth import Reader, RuntimeHere, Visitor, is_open
+from watchkeeper.collector.web.formatting import Formatter
 
 LANGUAGE_COOKIE = "language"
 _YEAR_S = 366 * 86_400
@@ -53,21 +53,21 @@ def language_of(request: Request) -> Language:
 
 
 @dataclass(frozen=True, slots=True)
-class Sheet:
+class PageContext:
     """What a page needs besides its own matter."""
 
     request: Request
-    office: Office
+    runtime: Runtime
     who: Visitor
 
     def show(self, template: str, code: int = 200, **matter: Any) -> Response:
         """Render a template."""
         language = language_of(self.request)
-        now = self.office.clock.wall()
+        now = self.runtime.clock.wall()
         query = self.request.query_params
         text = _environment(language).get_template(template).render(
-            w=Words(language, self.office.orders, now), who=self.who, now=now, problem=self._problem(),
-            site=self.office.orders.books.inventory.site, path=self.request.url.path, version=release(),
+            w=Formatter(language, self.runtime.snapshot, now), who=self.who, now=now, problem=self._problem(),
+            site=self.runtime.snapshot.configuration.inventory.site, path=self.request.url.path, version=release(),
             others=[(one.value, _NAMES[one]) for one in Language if one is not language], **matter,
         )  # fmt: skip
         response = HTMLResponse(text, code)
@@ -78,12 +78,12 @@ class Sheet:
 
     def _problem(self) -> str:
         """What is wrong with the books. It quotes them, so a stranger who may not read does not see it."""
-        return self.office.problem if self.who.person or is_open(self.request) else ""
+        return self.runtime.problem if self.who.person or is_open(self.request) else ""
 
 
-def sheet(request: Request, office: OfficeHere, who: Reader) -> Sheet:
+def page_context(request: Request, runtime: RuntimeHere, who: Reader) -> PageContext:
     """The sheet of somebody who may read."""
-    return Sheet(request, office, who)
+    return PageContext(request, runtime, who)
 
 
-Here = Annotated[Sheet, Depends(sheet)]
+Here = Annotated[PageContext, Depends(page_context)]

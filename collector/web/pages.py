@@ -5,12 +5,12 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query
 from fastapi.responses import HTMLResponse, Response
 
-from watchkeeper.collector.policy import roster as duty
+from watchkeeper.collector.policy import roster
 from watchkeeper.collector.policy.incidents import Incident, State
 from watchkeeper.collector.process.actions import NoSuch
 from watchkeeper.collector.read import views
 from watchkeeper.collector.read.views import Column, Point
-from watchkeeper.collector.web.page import Here, Sheet
+from watchkeeper.collector.web.page import Here, PageContext
 from watchkeeper.collector.web.schemas import LARGEST, Number
 from watchkeeper.collector.web.sparkline import BLANK, Spark, sparkline
 from watchkeeper.model.quantity import QUANTITIES
@@ -41,26 +41,26 @@ HEADLINES = (
 @router.get("/")
 def overview(here: Here) -> Response:
     """What is wrong now, who is on duty, whether anybody still watches, and what a small room reads."""
-    office, orders = here.office, here.office.orders
-    now = office.clock.wall()
-    with office.store.read(steady=True) as connection:
+    runtime, snapshot = here.runtime, here.runtime.snapshot
+    now = runtime.clock.wall()
+    with runtime.store.read(steady=True) as connection:
         climbs = views.open_climbs(connection, MOST)
         total = views.count_open(connection)
-        heard = views.agents(connection, orders, now, office.started_at)
+        heard = views.agents(connection, snapshot, now, runtime.started_at)
         recent = views.climbs_before(connection, None, 5, (State.RESOLVED, State.WITHDRAWN))
-        few = len(orders.devices) <= FEW
-        devices = views.watched(connection, orders, now, office.started_at) if few else []
-    site, contacts = orders.books.inventory.site, orders.books.contacts
+        few = len(snapshot.devices) <= FEW
+        devices = views.watched(connection, snapshot, now, runtime.started_at) if few else []
+    site, contacts = snapshot.configuration.inventory.site, snapshot.configuration.contacts
     return here.show(
         "overview.html", climbs=climbs, total=total, agents=heard, recent=recent, devices=devices, foremost=foremost,
-        watch=duty.watch(contacts, site, now), handover=duty.next_handover(contacts, site, now),
+        shift=roster.shift_at(contacts, site, now), handover=roster.next_handover(contacts, site, now),
     )  # fmt: skip
 
 
 @router.get("/incidents")
 def past(here: Here, before: Annotated[int | None, Query(ge=1, le=LARGEST)] = None) -> Response:
     """Incidents that are over, and those that are not, newest first."""
-    with here.office.store.read() as connection:
+    with here.runtime.store.read() as connection:
         found = views.climbs_before(connection, before, MOST + 1)
     more = found[MOST - 1].incident.incident if len(found) > MOST else None
     return here.show("incidents.html", climbs=found[:MOST], more=more)
@@ -69,26 +69,26 @@ def past(here: Here, before: Annotated[int | None, Query(ge=1, le=LARGEST)] = No
 @router.get("/incidents/{number}")
 def incident(here: Here, number: Number) -> Response:
     """Everything about one incident. Raises NoSuch."""
-    with here.office.store.read(steady=True) as connection:
+    with here.runtime.store.read(steady=True) as connection:
         found = views.story(connection, number)
     if found is None:
         raise NoSuch(f"there is no incident {number}")
-    orders = here.office.orders
+    snapshot = here.runtime.snapshot
     present, drawn = _present(here, found.climb.incident)
-    device = orders.device(found.climb.incident.device)
-    vendors = (one for one in orders.books.contacts.vendors if device and one.vendor == device.vendor)
+    device = snapshot.device(found.climb.incident.device)
+    vendors = (one for one in snapshot.configuration.contacts.vendors if device and one.vendor == device.vendor)
     return here.show(
         "incident.html", story=found, climb=found.climb, timeline=timeline(found), device=device,
-        rule=orders.rules.named(found.climb.incident.rule), vendor=next(vendors, None), present=present, drawn=drawn,
+        rule=snapshot.rules.named(found.climb.incident.rule), vendor=next(vendors, None), present=present, drawn=drawn,
     )  # fmt: skip
 
 
-def _present(here: Sheet, one: Incident) -> tuple[Reading | None, Spark]:
+def _present(here: PageContext, one: Incident) -> tuple[Reading | None, Spark]:
     """What the incident's series reads now, and its last hours."""
-    office, now = here.office, here.office.clock.wall()
+    runtime, now = here.runtime, here.runtime.clock.wall()
     key = (one.evidence.quantity, one.instance)
-    with office.store.read(steady=True) as connection:
-        devices = views.watched(connection, office.orders, now, office.started_at, one.device)
+    with runtime.store.read(steady=True) as connection:
+        devices = views.watched(connection, runtime.snapshot, now, runtime.started_at, one.device)
         found = (
             (column, series, value)
             for device in devices
@@ -112,9 +112,9 @@ def _drawn(series: Series, column: Column, history: History, now: float) -> Spar
 @router.get("/devices")
 def devices(here: Here) -> Response:
     """Every device with its latest readings and their age."""
-    office = here.office
-    with office.store.read(steady=True) as connection:
-        found = views.watched(connection, office.orders, office.clock.wall(), office.started_at)
+    runtime = here.runtime
+    with runtime.store.read(steady=True) as connection:
+        found = views.watched(connection, runtime.snapshot, runtime.clock.wall(), runtime.started_at)
         climbs = views.open_climbs(connection, 1000)
     troubles: dict[str, list[views.Climb]] = {}
     for climb in climbs:
@@ -125,10 +125,10 @@ def devices(here: Here) -> Response:
 @router.get("/devices/{name}")
 def device(here: Here, name: str) -> Response:
     """One device: each reading, its age and its last hours. Raises NoSuch."""
-    office = here.office
-    now = office.clock.wall()
-    with office.store.read(steady=True) as connection:
-        found = views.watched(connection, office.orders, now, office.started_at, name)
+    runtime = here.runtime
+    now = runtime.clock.wall()
+    with runtime.store.read(steady=True) as connection:
+        found = views.watched(connection, runtime.snapshot, now, runtime.started_at, name)
         if not found:
             raise NoSuch(f"no device is called `{name}`")
         history = views.past(connection, name, now - SPARK_S)

@@ -6,11 +6,11 @@ from fastapi import Path
 from pydantic import BaseModel, Field
 
 from watchkeeper.collector.policy.ladder import Step
-from watchkeeper.collector.policy.roster import Watch
+from watchkeeper.collector.policy.roster import DutyShift
 from watchkeeper.collector.read.views import Climb, Column, Heard, Notice, Point, Story, Watched
 from watchkeeper.collector.site.inventory import Language, Person
-from watchkeeper.collector.site.snapshot import Orders
-from watchkeeper.collector.web.formatting import Words
+from watchkeeper.collector.site.snapshot import Snapshot
+from watchkeeper.collector.web.formatting import Formatter
 from watchkeeper.model.quantity import QUANTITIES
 from watchkeeper.model.reading import Missing, Series, Value
 
@@ -196,7 +196,7 @@ class AgentOut(BaseModel):
     lanes: list[LaneOut]
 
 
-class WatchOut(BaseModel):
+class ShiftOut(BaseModel):
     """Who holds a watch, and since (or from) when."""
 
     shift: str
@@ -209,50 +209,50 @@ class WatchOut(BaseModel):
 class DutyOut(BaseModel):
     """The watch that is on, and the one that takes over next."""
 
-    now: WatchOut
-    next: WatchOut
+    now: ShiftOut
+    next: ShiftOut
 
 
 # ---- how they are made ----
 
 
-def incident_out(climb: Climb, orders: Orders, now: float) -> IncidentOut:
+def incident_out(climb: Climb, snapshot: Snapshot, now: float) -> IncidentOut:
     """An incident in short."""
-    return IncidentOut.model_validate(_incident(climb, orders, now))
+    return IncidentOut.model_validate(_incident(climb, snapshot, now))
 
 
-def story_out(story: Story, orders: Orders, now: float) -> StoryOut:
+def story_out(story: Story, snapshot: Snapshot, now: float) -> StoryOut:
     """An incident whole."""
     device = story.climb.incident.device
     happened = [
         HappeningOut(kind=one.kind, at=one.at, recorded_at=at, by=one.by, level=one.level, note=one.note)
         for one, at in story.transitions
     ]
-    rungs = [_rung(step, turn, device, orders, now) for turn, step in story.steps]
-    matter = _incident(story.climb, orders, now) | {"told": [_notice(one) for one in story.notices]}
+    rungs = [_rung(step, turn, device, snapshot, now) for turn, step in story.steps]
+    matter = _incident(story.climb, snapshot, now) | {"told": [_notice(one) for one in story.notices]}
     return StoryOut.model_validate(matter | {"timeline": happened, "rungs": rungs})
 
 
-def _incident(climb: Climb, orders: Orders, now: float) -> dict[str, object]:
+def _incident(climb: Climb, snapshot: Snapshot, now: float) -> dict[str, object]:
     one, reached, upcoming = climb.incident, climb.reached, climb.upcoming
-    rule = orders.rules.named(one.rule)
+    rule = snapshot.rules.named(one.rule)
     value = one.evidence.value
     return {
         "incident": one.incident, "round": one.round, "device": one.device, "rule": one.rule, "instance": one.instance,
-        "title": Words(Language.ENGLISH, orders, now).title(one), "clause": rule.clause if rule else "",
+        "title": Formatter(Language.ENGLISH, snapshot, now).title(one), "clause": rule.clause if rule else "",
         "state": one.state.value, "level": one.level.value, "verdict": one.verdict.value, "began_at": one.began_at,
         "ended_at": one.ended_at, "unresolved_s": max(0.0, (one.ended_at or now) - one.began_at),
         "acknowledged_at": one.acknowledged_at, "acknowledged_by": one.acknowledged_by,
         "reached": reached.rung if reached else None,
-        "next": _rung(upcoming, one.round, one.device, orders, now) if upcoming else None,
+        "next": _rung(upcoming, one.round, one.device, snapshot, now) if upcoming else None,
         "next_in_s": max(0.0, upcoming.due_at - now) if upcoming else None,
         "quantity": one.evidence.quantity, "value": None if isinstance(value, Missing) else value,
         "expects": one.evidence.expects, "says": one.evidence.says, "told": [_notice(notice) for notice in climb.notices],
     }  # fmt: skip
 
 
-def _rung(step: Step, turn: int, device: str, orders: Orders, now: float) -> RungOut:
-    people = list(Words(Language.ENGLISH, orders, now).told(step, device)) if step.decided_at is None else []
+def _rung(step: Step, turn: int, device: str, snapshot: Snapshot, now: float) -> RungOut:
+    people = list(Formatter(Language.ENGLISH, snapshot, now).told(step, device)) if step.decided_at is None else []
     return RungOut(
         rung=step.rung, round=turn, due_at=step.due_at, decided_at=step.decided_at, decided_by=step.decided_by,
         people=people,
@@ -316,9 +316,9 @@ def agent_out(one: Heard) -> AgentOut:
     )  # fmt: skip
 
 
-def watch_out(watch: Watch) -> WatchOut:
+def shift_out(shift: DutyShift) -> ShiftOut:
     """A watch and its person."""
-    person: Person = watch.person
-    return WatchOut(
-        shift=watch.shift, person=person.person, name=person.name, phone=person.phone, begins_at=watch.begins
+    person: Person = shift.person
+    return ShiftOut(
+        shift=shift.shift, person=person.person, name=person.name, phone=person.phone, begins_at=shift.begins
     )

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from watchkeeper.agent.poll import kinds
-from watchkeeper.agent.ports import Means
+from watchkeeper.agent.ports import ProbeContext
 from watchkeeper.documents.secrets import Secrets
 from watchkeeper.model.clock import SystemClock
 from watchkeeper.model.device import KINDS, Category, Database, Device, Http, Ipmi, Modbus, Nut, Process, Snmp, Systemd
@@ -37,7 +37,7 @@ def device(kind: str, address: str) -> Device:
 
 def swept(kind: str, address: str) -> tuple[Sweep, Sweep]:
     async def story() -> tuple[Sweep, Sweep]:
-        probe = kinds.build(kind, Means(SystemClock(), Secrets(None, {"WATCHKEEPER_SECRET_IT": SECRET})))
+        probe = kinds.build(kind, ProbeContext(SystemClock(), Secrets(None, {"WATCHKEEPER_SECRET_IT": SECRET})))
         try:
             return await probe.sweep(device(kind, address)), await probe.sweep(device(kind, address))
         finally:

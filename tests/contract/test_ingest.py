@@ -33,7 +33,7 @@ class Door:
         self.full = False
         self.token = mint(world.store, Kind.AGENT, "room-1", world.clock.wall())
         self.requests = Requests(world.store)
-        self.ingest = Ingest(world.office, world.journal, self.requests, lambda: self.full)
+        self.ingest = Ingest(world.runtime, world.journal, self.requests, lambda: self.full)
         world.journal.start()
 
     def ask(self, method: str, path: str, content: bytes | None = None, **headers: str) -> httpx.Response:
@@ -85,7 +85,7 @@ def test_a_push_is_on_disk_when_it_is_answered(door: Door) -> None:
     answer = door.push()
     assert answer.status_code == 200
     assert answer.json() == {"lane": "readings", "through": 1, "requests": [],
-                             "bundle": door.world.office.orders.bundles["room-1"].version}  # fmt: skip
+                             "bundle": door.world.runtime.snapshot.bundles["room-1"].version}  # fmt: skip
     door.world.journal.stop()  # whatever is still to be applied is applied
     kept = door.rows()
     assert [row[-1] for row in kept["latest"]] == ['{"values":[22.5,null],"missing":{"1":["timeout","no answer"]}}']
@@ -253,7 +253,7 @@ def test_the_bundle_is_served_by_etag_and_has_no_owner_in_it(door: Door) -> None
 
 
 def test_what_a_person_asks_of_an_agent_comes_with_its_next_answer_once(door: Door) -> None:
-    poll_now(door.world.office.desk(), "sensor-1", "day", 0.0)
+    poll_now(door.world.runtime.notifier(), "sensor-1", "day", 0.0)
     door.requests.refresh()
     assert door.push().json()["requests"] == [{"kind": "poll-now", "device": "sensor-1"}]
     assert door.push().json()["requests"] == []
@@ -286,10 +286,10 @@ def test_a_push_that_cannot_be_applied_stays_in_the_journal_and_the_others_go_on
 ) -> None:
     genuine = journal_module.apply
 
-    def apply(connection: Any, desk: Any, arrivals: Any, *rest: Any) -> Any:
+    def apply(connection: Any, notifier: Any, arrivals: Any, *rest: Any) -> Any:
         if any(arrival.push.epoch == "poison" for arrival in arrivals):
             raise RuntimeError("a bug")
-        return genuine(connection, desk, arrivals, *rest)
+        return genuine(connection, notifier, arrivals, *rest)
 
     monkeypatch.setattr(journal_module, "apply", apply)
     assert door.push(event() | {"epoch": "poison"}).status_code == 200

@@ -253,10 +253,10 @@ def test_poison_of_another_collector_is_set_aside_and_not_ours_with_it(
         patched.setattr(module, "apply", failing(StoreError("dies here")))
         first.push(first.verdict(Level.CRITICAL, rule="poison"))
 
-    def apply(connection: Any, desk: Any, arrivals: Any, *rest: Any) -> Any:
+    def apply(connection: Any, notifier: Any, arrivals: Any, *rest: Any) -> Any:
         if any("poison" in str(arrival.push) for arrival in arrivals):
             raise ValueError("a bug")
-        return genuine(connection, desk, arrivals, *rest)
+        return genuine(connection, notifier, arrivals, *rest)
 
     monkeypatch.setattr(module, "apply", apply)
     second.push(second.verdict(Level.CRITICAL))

@@ -26,7 +26,7 @@ WORDS = ("Kommunity-1f0e", "Authpass-2e1d", "Privpass-3d2c", "Hookkey-4c3b", "Ap
 V3 = "version: 3, user: watch, auth: SHA-256, auth_secret: auth, priv: AES, priv_secret: priv"
 
 
-def furnish(folder: Path, port: int, dead: int, far: int) -> None:
+def write_deployment(folder: Path, port: int, dead: int, far: int) -> None:
     devices = "\n".join(
         f"  - {{device: {name}, agent: room-1, category: ups, probe: snmp, address: '127.0.0.1:{dead}', every: 1 s,"
         f" timeout: 200 ms, retries: 0, owner: olga, snmp: {{{snmp}}}}}"
@@ -78,7 +78,7 @@ def test_after_a_whole_run_no_secret_lies_about(tmp_path: Path) -> None:
     port = free_port()
     with socket.socket() as held, listening({}, 404) as (far, _):  # one bound, but nobody listens
         held.bind(("127.0.0.1", 0))
-        furnish(tmp_path, port, held.getsockname()[1], far)
+        write_deployment(tmp_path, port, held.getsockname()[1], far)
         said = _whole_run(run, port)
     tokens = [run.folder.joinpath("own").read_text().strip(), said.pop("token"), said.pop("ticket")]
     own = {"secrets.yml", "own"}

@@ -12,8 +12,8 @@ import pytest
 import uvicorn
 
 from watchkeeper.collector import main
-from watchkeeper.collector.site.settings import Config, read_config
-from watchkeeper.collector.web.edge.limits import Patient
+from watchkeeper.collector.site.settings import CollectorConfig, read_config
+from watchkeeper.collector.web.edge.limits import ConnectionLimits
 from watchkeeper.model.errors import ConfigError
 
 HEAD = b"POST /v1/push HTTP/1.1\r\nHost: here\r\n"
@@ -34,8 +34,8 @@ async def _app(scope: Any, receive: Any, send: Any) -> None:
 @contextlib.contextmanager
 def serving(**limits: float) -> Iterator[int]:
     """A server with these limits instead of ours; its port."""
-    protocol = type("Hasty", (Patient,), limits)
-    server = uvicorn.Server(uvicorn.Config(_app, http=protocol, ws="none", lifespan="off", log_level="error"))
+    protocol = type("Hasty", (ConnectionLimits,), limits)
+    server = uvicorn.Server(uvicorn.CollectorConfig(_app, http=protocol, ws="none", lifespan="off", log_level="error"))
     listener = socket.create_server(("127.0.0.1", 0))
     thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
     thread.start()
@@ -110,8 +110,10 @@ def test_one_too_many_is_turned_away_and_the_others_stay() -> None:
 
 
 def test_half_of_the_files_at_most_are_connections() -> None:
-    assert 0 < Patient.most <= 30_000
-    assert Patient.request_limit > 8_000_000  # what docs/protocol.md allows a body gets through to its own answer
+    assert 0 < ConnectionLimits.most <= 30_000
+    assert (
+        ConnectionLimits.request_limit > 8_000_000
+    )  # what docs/protocol.md allows a body gets through to its own answer
 
 
 # ---- listening beyond this machine ----
@@ -134,11 +136,11 @@ def test_a_careless_configuration_is_refused_without_repeating_a_password(text: 
 
 
 def test_it_answers_to_the_address_it_listens_on_and_its_links_have_a_name() -> None:
-    assert Config("192.0.2.5", hosts=("watch.example",)).names == ("watch.example", "192.0.2.5")
-    assert Config("0.0.0.0", hosts=("watch.example",)).names == ("watch.example",)
-    assert Config("127.0.0.1", hosts=("watch.example",)).names == ("127.0.0.1", "watch.example")
-    assert Config("::1").url == "http://[::1]:8760"
-    assert Config("192.0.2.5").names == ("192.0.2.5",)
+    assert CollectorConfig("192.0.2.5", hosts=("watch.example",)).names == ("watch.example", "192.0.2.5")
+    assert CollectorConfig("0.0.0.0", hosts=("watch.example",)).names == ("watch.example",)
+    assert CollectorConfig("127.0.0.1", hosts=("watch.example",)).names == ("127.0.0.1", "watch.example")
+    assert CollectorConfig("::1").url == "http://[::1]:8760"
+    assert CollectorConfig("192.0.2.5").names == ("192.0.2.5",)
 
 
 def test_tls_1_2_has_forward_secrecy_and_authenticated_encryption() -> None:

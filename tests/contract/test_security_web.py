@@ -48,7 +48,7 @@ def link(room: Room, person: str = "zhang.wei") -> str:
 
 def bearer(room: Room, name: str = "zhang.wei") -> dict[str, str]:
     text = tokens.mint(room.store, Kind.PERSON, name, room.clock.wall())
-    room.office.tokens.forget()
+    room.runtime.tokens.forget()
     return {"authorization": f"Bearer {text}"}
 
 
@@ -197,11 +197,11 @@ def test_who_leaves_the_books_may_nothing_any_more(room: Room, web: httpx.Client
     api = bearer(room, "li.na")
     web.get(link(room, "li.na"))
     form = csrf(web)
-    orders = room.office.orders
-    contacts = orders.books.contacts
+    snapshot = room.runtime.snapshot
+    contacts = snapshot.configuration.contacts
     people = tuple(one for one in contacts.people if one.person != "li.na")
-    gone = replace(orders.books, contacts=replace(contacts, people=people, shifts=contacts.shifts[1:]))
-    room.office.adopt(replace(orders, books=gone))
+    gone = replace(snapshot.configuration, contacts=replace(contacts, people=people, shifts=contacts.shifts[1:]))
+    room.runtime.adopt(replace(snapshot, configuration=gone))
     assert web.post("/incidents/1/acknowledge", data={"csrf": form}).status_code == 401
     assert web.post("/api/v1/incidents/1/acknowledge", json={}, headers=api).status_code == 401
     assert acknowledged(room) == 0
@@ -259,8 +259,8 @@ def test_numbers_and_texts_that_no_database_takes_are_refused(room: Room, web: h
 
 
 def test_a_stranger_reads_neither_books_nor_the_databases_words(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
-    room.office.problem = "inventory.yml:3:4: something of the books"
-    closed = build_app(room.office, room.ingest, room.metrics, ["watch.example"], open_reading=False)
+    room.runtime.problem = "inventory.yml:3:4: something of the books"
+    closed = build_app(room.runtime, room.ingest, room.metrics, ["watch.example"], open_reading=False)
     person = bearer(room)
     with browser(closed, "https://watch.example") as web:
         for path in ("/", "/nowhere", "/enter", "/devices/ups-1", "/api/v1/incidents"):
@@ -271,7 +271,7 @@ def test_a_stranger_reads_neither_books_nor_the_databases_words(room: Room, monk
             raise StoreError("the store refused: db.internal said no to user watchkeeper")
 
         monkeypatch.setattr(room.store, "read", broken)
-        room.office.tokens.forget()
+        room.runtime.tokens.forget()
         for path in ("/", "/api/v1/incidents", "/v1/bundle"):
             said = web.get(path, headers={"authorization": "Bearer x"})
             assert (said.status_code, "db.internal" in said.text) == (503, False), path
@@ -305,7 +305,7 @@ def test_words_of_devices_rules_persons_and_receivers_are_never_markup(room: Roo
     room.say("sensor-cold-aisle", EVIL, Level.CRITICAL, evidence, EVIL[:60])
     room.say("ups-1", "device.alarm", Level.WARNING, Evidence("device.alarm", EVIL, f"is {EVIL}", EVIL))
     room.climb()
-    outbox = Outbox(room.office, lambda _: _Refusing())
+    outbox = Outbox(room.runtime, lambda _: _Refusing())
     outbox.deliver()
     outbox.stop()
     person = bearer(room)

@@ -86,15 +86,15 @@ def _postgresql(home: Path, port: int, tls_port: int) -> tuple[list[str], str, d
 
 
 def _mysql(home: Path, port: int, tls_port: int) -> tuple[list[str], str, dict[str, Any]]:
-    orders = home / "orders.sql"
-    orders.write_text(f"CREATE USER '{USER}'@'%' IDENTIFIED BY '{PASSWORD}';\n")
-    user = _user("mysql", home, orders, home / "localhost.pem")
+    snapshot = home / "orders.sql"
+    snapshot.write_text(f"CREATE USER '{USER}'@'%' IDENTIFIED BY '{PASSWORD}';\n")
+    user = _user("mysql", home, snapshot, home / "localhost.pem")
     subprocess.run(
         ["mariadb-install-db", "--no-defaults", f"--datadir={home}/data", "--skip-test-db",
          "--auth-root-authentication-method=normal"], cwd="/", check=True, capture_output=True, **user,
     )  # fmt: skip
     options = {
-        "datadir": home / "data", "port": port, "bind-address": "127.0.0.1", "socket": home / "s", "init-file": orders,
+        "datadir": home / "data", "port": port, "bind-address": "127.0.0.1", "socket": home / "s", "init-file": snapshot,
         "ssl-cert": home / "localhost.pem", "ssl-key": home / "localhost.pem", "pid-file": home / "pid",
         "max-connections": 20,
     }  # fmt: skip

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from watchkeeper.agent.poll import kinds
-from watchkeeper.agent.ports import Means
+from watchkeeper.agent.ports import ProbeContext
 from watchkeeper.agent.traps.message import ber
 from watchkeeper.agent.traps.message.decode import Secured, open_message, open_scoped
 from watchkeeper.agent.traps.message.engine import UNKNOWN_ENGINE, report
@@ -52,7 +52,9 @@ def test_an_answer_without_authentication_is_not_believed_of_a_user_who_has_it(e
         port = line.get_extra_info("sockname")[1]
         snmp = Snmp(SnmpVersion.V3, user="ops", auth=SnmpAuth.SHA, auth_secret="ops", engine=engine)
         device = Device("ups", "room", Category.UPS, "snmp", f"127.0.0.1:{port}", timeout_s=1.0, retries=0, snmp=snmp)
-        probe = kinds.build("snmp", Means(SystemClock(), Secrets(None, {"WATCHKEEPER_SECRET_OPS": "long-enough"})))
+        probe = kinds.build(
+            "snmp", ProbeContext(SystemClock(), Secrets(None, {"WATCHKEEPER_SECRET_OPS": "long-enough"}))
+        )
         try:
             return str((await probe.sweep(device)).values[0])
         finally:

@@ -25,7 +25,7 @@ from tests.snmp_liar import (
     tlv,
     told,
 )
-from watchkeeper.agent.probes.snmp.engine import ROWS, Told, ask
+from watchkeeper.agent.probes.snmp.engine import ROWS, Reply, ask
 from watchkeeper.agent.probes.snmp.plan import LONGEST_LABEL, MOST_READINGS
 from watchkeeper.agent.probes.snmp.probe import SnmpProbe
 from watchkeeper.model.batch import Document
@@ -97,7 +97,7 @@ def test_of_a_value_of_any_kind_both_engines_say_the_same_or_that_it_is_spoilt()
     names = [UPS + "2.4.0", UPS + "2.5.0", f"{COLUMN}.1"]
     objects = dict(OBJECTS)
 
-    async def told_of(engine: SnmpEngine) -> dict[str, Told]:
+    async def told_of(engine: SnmpEngine) -> dict[str, Reply]:
         async with responding(agent(objects)) as address:
             session = await opened(address, engine, V2C, 5.0)
             found = {}

@@ -15,7 +15,7 @@ from alembic.migration import MigrationContext
 
 from tests.story.world import World
 from watchkeeper.collector.access.tokens import Kind, fingerprint, mint
-from watchkeeper.collector.notify.enqueue import Desk
+from watchkeeper.collector.notify.enqueue import Notifier
 from watchkeeper.collector.process.due import decide_due
 from watchkeeper.collector.store import rows
 from watchkeeper.collector.store.backup import BadBackup, backup, restore
@@ -141,7 +141,7 @@ def test_collectors_that_decide_at_once_decide_each_rung_once(world: World) -> N
     stores = [Store(world.url) for _ in range(4)]
 
     def decide(store: Store) -> None:
-        while decide_due(Desk(store, world.office.orders), world.clock.wall()):
+        while decide_due(Notifier(store, world.runtime.snapshot), world.clock.wall()):
             pass
 
     _at_once(*(lambda store=store: decide(store) for store in stores))
@@ -173,7 +173,7 @@ def test_collectors_that_deliver_at_once_send_each_message_once(world: World) ->
     world.push(*(world.verdict(Level.CRITICAL, rule=f"rule-{number}") for number in range(20)), more=True)
     with world.store.write() as connection:
         connection.execute(sa.update(agent), {"behind_until": 0.0})
-    while decide_due(world.office.desk(), world.clock.wall()):
+    while decide_due(world.runtime.notifier(), world.clock.wall()):
         pass
     _at_once(*([world.outbox.deliver] * 4))
     assert len(world.told) == 20

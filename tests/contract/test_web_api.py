@@ -253,7 +253,7 @@ def test_a_page_hears_when_something_changed(room: Room, monkeypatch: pytest.Mon
 
 async def _events(room: Room) -> list[bytes]:
     closing = False
-    stream = Ticker(room.office).stream(lambda: closing)
+    stream = Ticker(room.runtime).stream(lambda: closing)
     found = [await anext(stream)]
     change = asyncio.create_task(_first(stream))
     await asyncio.sleep(0.05)

@@ -44,7 +44,7 @@ def ticket(room: Room, person: str = "zhang.wei") -> str:
 
 def bearer(room: Room, kind: Kind = Kind.PERSON, name: str = "zhang.wei") -> dict[str, str]:
     text = tokens.mint(room.store, kind, name, room.clock.wall())
-    room.office.tokens.forget()
+    room.runtime.tokens.forget()
     return {"authorization": f"Bearer {text}"}
 
 
@@ -232,7 +232,7 @@ READS = [
 
 
 def test_reading_is_open_on_the_loopback_only(room: Room, web: httpx.Client) -> None:
-    closed = build_app(room.office, room.ingest, room.metrics, ["watch.example"], open_reading=False)
+    closed = build_app(room.runtime, room.ingest, room.metrics, ["watch.example"], open_reading=False)
     person = bearer(room)
     with browser(closed, "https://watch.example") as stranger:
         for path in READS:

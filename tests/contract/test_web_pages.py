@@ -151,7 +151,7 @@ def test_a_rung_that_is_due_says_so(room: Room, web: httpx.Client) -> None:
 
 
 def test_books_with_mistakes_are_told_on_every_page(room: Room, web: httpx.Client) -> None:
-    room.office.problem = "inventory.yml:3:5: no such <person>"
+    room.runtime.problem = "inventory.yml:3:5: no such <person>"
     for path in ("/", "/devices", "/incidents"):
         page = web.get(path).text
         assert "inventory.yml:3:5: no such &lt;person&gt;" in page
@@ -166,7 +166,7 @@ def test_what_agents_and_people_write_is_never_markup(room: Room, web: httpx.Cli
     evidence = Evidence("disk.usage", 99.0, f"above {evil}", label=evil)
     room.say("app-server-1", "server.disk-full", Level.CRITICAL, evidence, instance=evil)
     room.read("app-server-1", {("disk.usage", evil, evil): Missing(Reason.FAULT, evil)})
-    actions.acknowledge(room.office.desk(), 1, "sun.tao", room.clock.wall(), evil)
+    actions.acknowledge(room.runtime.notifier(), 1, "sun.tao", room.clock.wall(), evil)
     for path in ("/", "/incidents/1", "/incidents", "/devices", "/devices/app-server-1", "/?lang=zh"):
         text = web.get(path).text
         assert "<script>alert" not in text, path
@@ -182,7 +182,7 @@ def test_the_timeline_tells_the_whole_story(room: Room, web: httpx.Client) -> No
     room.deliver()
     room.clock.advance(minutes=3)
     room.heat(Level.CRITICAL)
-    actions.acknowledge(room.office.desk(), 1, "sun.tao", room.clock.wall(), "on my way")
+    actions.acknowledge(room.runtime.notifier(), 1, "sun.tao", room.clock.wall(), "on my way")
     room.clock.advance(minutes=2)
     room.heat(Level.OK, 22.0)
     room.deliver()
@@ -354,7 +354,7 @@ def test_every_link_leads_somewhere(room: Room, web: httpx.Client) -> None:
     for device, rule in (("room-1", "watchkeeper.agent-silent"), ("collector", "watchkeeper.disk-full")):
         verdict = Verdict(rule, device, rule, "", Level.CRITICAL, room.clock.wall(), Evidence("agent.heard", "no"))
         with room.store.write() as connection:
-            apply_events(connection, room.office.desk(), [("collector", verdict)], room.clock.wall())
+            apply_events(connection, room.runtime.notifier(), [("collector", verdict)], room.clock.wall())
     assert "Agent is silent" in words(web.get("/").text)
     assert "Collector's disk is full" in words(web.get("/").text)
     waiting, seen = ["/"], set[str]()

@@ -25,7 +25,7 @@ from typing import Any, TextIO
 import requests
 
 from watchkeeper.demo import Receiver
-from watchkeeper.deployment import AGENT, furnish, random_secret
+from watchkeeper.deployment import AGENT, random_secret, write_deployment
 from watchkeeper.simulator.running import RunningRoom, running_room
 
 POINTS = {
@@ -82,7 +82,7 @@ class Chaos:
         self.on: set[str] = set()
         self.port = free_port()
         key = {"webhook": receiver.key, "room": room.community}
-        self.home = furnish(folder, self.port, _books(room, receiver.port), key)
+        self.home = write_deployment(folder, self.port, _configuration(room, receiver.port), key)
 
     # ---- killing ----
 
@@ -284,7 +284,7 @@ def free_port() -> int:
         return int(one.getsockname()[1])
 
 
-def _books(room: RunningRoom, port: int) -> Mapping[str, str]:
+def _configuration(room: RunningRoom, port: int) -> Mapping[str, str]:
     kinds = {"ups": "ups", "pac": "cooling", "sensor-1": "env", "sensor-2": "env"}
     devices = "\n".join(
         f"  - {{device: {name}, agent: {AGENT}, category: {kinds[name]}, probe: snmp, address: '{address}', every: 500 ms,\n"

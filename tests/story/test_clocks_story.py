@@ -20,8 +20,8 @@ def test_a_wall_clock_set_back_by_years_delays_no_rung_by_years(world: World) ->
     world.clock.now += 86_400 * 3650
     world.push(world.verdict(Level.CRITICAL))
     world.clock.now -= 86_400 * 3650
-    assert catch_up(world.office.desk(), world.clock.wall()) == 3
-    assert catch_up(world.office.desk(), world.clock.wall()) == 0
+    assert catch_up(world.runtime.notifier(), world.clock.wall()) == 3
+    assert catch_up(world.runtime.notifier(), world.clock.wall()) == 0
     world.beat()
     assert sorted(one.rung for one in world.told) == ["duty", "on-site", "on-site", "owner", "vendor"]
 
@@ -32,7 +32,7 @@ def test_a_shorter_ladder_pages_nobody_before_the_time_of_the_old_one(world: Wor
     world.push(world.verdict(Level.CRITICAL))
     world.ladders = world.ladders.replace("2 days", "1 h")
     world.start()
-    assert catch_up(world.office.desk(), world.clock.wall()) == 0
+    assert catch_up(world.runtime.notifier(), world.clock.wall()) == 0
 
 
 def test_a_wall_clock_set_back_holds_no_message_and_no_story(world: World) -> None:

@@ -8,7 +8,7 @@ import pytest
 from tests.story.world import CONTACTS, LADDERS, World, older
 from watchkeeper.collector.process import actions
 from watchkeeper.collector.site.load import read_texts
-from watchkeeper.collector.site.snapshot import make_orders
+from watchkeeper.collector.site.snapshot import make_snapshot
 from watchkeeper.collector.store import rows
 from watchkeeper.model.errors import Conflict
 from watchkeeper.model.verdict import Level
@@ -244,10 +244,13 @@ def test_a_role_that_is_nobody_pages_the_fallback_and_says_so(store_url: str) ->
     ladders = LADDERS.replace("tell: [assistant]", "tell: [assistant, owner]")
     world = World(store_url, ladders=ladders)
     world.push(world.verdict(Level.CRITICAL))
-    orders = world.office.orders
-    contacts = orders.books.contacts
-    world.office.adopt(
-        replace(orders, books=replace(orders.books, contacts=replace(contacts, roles={"head": ("hao",)})))
+    snapshot = world.runtime.snapshot
+    contacts = snapshot.configuration.contacts
+    world.runtime.adopt(
+        replace(
+            snapshot,
+            configuration=replace(snapshot.configuration, contacts=replace(contacts, roles={"head": ("hao",)})),
+        )
     )
     world.advance(61)
     assert world.pages()[-2:] == [(60.0, "olga", "vendor"), (60.0, "hao", "vendor")]
@@ -325,7 +328,7 @@ def test_an_incident_whose_device_is_gone_is_withdrawn_and_told(world: World) ->
     inventory = "\n".join(
         line for line in world.inventory.splitlines() if "sensor-1" not in line and "Row A" not in line
     )
-    world.office.adopt(make_orders(read_texts(inventory, world.contacts, world.ladders)))
+    world.runtime.adopt(make_snapshot(read_texts(inventory, world.contacts, world.ladders)))
     world.beat()
     assert world.happened() == ["opened", "withdrawn"]
     assert world.pages("withdrawn") == [(0.0, "day", "withdrawn")]

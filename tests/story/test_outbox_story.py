@@ -70,7 +70,7 @@ def test_a_channel_that_hangs_delays_nobody_else(world: World) -> None:
         for number in range(101):
             connection.execute(sa.insert(outbox), _message(number, "day" if number < 100 else "hao"))
     channels = Hanging("day")
-    running = Outbox(world.office, channels)
+    running = Outbox(world.runtime, channels)
     running.start()
     channels.wait(1)
     assert channels.sent[0][0] == "hao"
@@ -91,7 +91,7 @@ def _message(number: int, person: str) -> dict[str, object]:
 
 def test_a_channel_that_never_comes_back_has_failed_and_the_next_one_is_tried(world: World) -> None:
     channels = Hanging("olga")
-    held = Outbox(world.office, channels)
+    held = Outbox(world.runtime, channels)
     world.push(world.verdict(Level.CRITICAL))
     world.advance(9.9)
     world.clock.advance(20)
@@ -118,7 +118,7 @@ def test_a_channel_that_never_comes_back_has_failed_and_the_next_one_is_tried(wo
 def _decided(world: World) -> int:
     from watchkeeper.collector.process.due import decide_due  # noqa: PLC0415 -- only here
 
-    return decide_due(world.office.desk(), world.clock.wall())
+    return decide_due(world.runtime.notifier(), world.clock.wall())
 
 
 def test_a_lease_that_ran_out_is_not_sent_twice_by_the_one_who_still_sends(world: World) -> None:
@@ -136,7 +136,7 @@ def test_what_is_claimed_is_not_claimed_again_by_another_collector_before_its_le
     world.push(world.verdict(Level.CRITICAL), more=True)
     world.clock.advance(61)
     _decided(world)
-    other = Outbox(world.office, world._open)
+    other = Outbox(world.runtime, world._open)
     (first,) = world.outbox.claim()
     world.clock.advance(LEASE_S - 1)
     assert other.claim() == ()
@@ -267,7 +267,7 @@ def test_a_channel_that_cannot_be_made_is_a_failed_one(world: World, error: Exce
             raise error
         return genuine(address)
 
-    world.outbox = Outbox(world.office, broken)  # type: ignore[arg-type]
+    world.outbox = Outbox(world.runtime, broken)  # type: ignore[arg-type]
     world.push(world.verdict(Level.CRITICAL))
     world.advance(11)
     assert [(one.person, one.via) for one in world.told] == [("day", "console"), ("olga", "console")]
@@ -281,7 +281,7 @@ def test_stopping_waits_for_what_is_being_sent(world: World) -> None:
     channels = Hanging("day")
     with world.store.write() as connection:
         connection.execute(sa.insert(outbox), _message(1, "day"))
-    running = Outbox(world.office, channels)
+    running = Outbox(world.runtime, channels)
     running.start()
     with channels.arrived:
         assert channels.arrived.wait_for(lambda: channels.inside == 1, timeout=10)

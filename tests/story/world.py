@@ -15,9 +15,9 @@ from watchkeeper.collector.notify.outbox import Outbox
 from watchkeeper.collector.policy.incidents import Incident
 from watchkeeper.collector.process.due import decide_due
 from watchkeeper.collector.process.own_rules import Judge
-from watchkeeper.collector.process.runtime import Office
+from watchkeeper.collector.process.runtime import Runtime
 from watchkeeper.collector.site.load import read_texts
-from watchkeeper.collector.site.snapshot import Orders, make_orders
+from watchkeeper.collector.site.snapshot import Snapshot, make_snapshot
 from watchkeeper.collector.store import rows
 from watchkeeper.collector.store.engine import Store
 from watchkeeper.collector.store.migrate import migrate
@@ -63,12 +63,12 @@ NOON = 1_799_985_600.0  # 2027-01-15 12:00 in Shanghai: the day shift
 
 
 @functools.cache
-def _orders(inventory: str, contacts: str, ladders: str, rules: str = "") -> Orders:
-    return make_orders(read_texts(inventory, contacts, ladders), (Document("own.yml", rules),) if rules else ())
+def _snapshot(inventory: str, contacts: str, ladders: str, rules: str = "") -> Snapshot:
+    return make_snapshot(read_texts(inventory, contacts, ladders), (Document("own.yml", rules),) if rules else ())
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class Reply:
     """One message as its channel received it."""
 
     minute: float
@@ -88,7 +88,7 @@ class World:
     contacts: str = CONTACTS
     ladders: str = LADDERS
     clock: FakeClock = field(default_factory=lambda: FakeClock(now=NOON))
-    told: list[Told] = field(default_factory=list)
+    told: list[Reply] = field(default_factory=list)
     broken: set[str] = field(default_factory=set)
     seqs: dict[tuple[str, str], int] = field(default_factory=dict)
     epoch: str = "epoch-1"
@@ -101,11 +101,11 @@ class World:
 
     def start(self) -> None:
         """Start the collector over what is in the store: also what a restart does."""
-        orders = _orders(self.inventory, self.contacts, self.ladders)
-        self.office = Office(self.store, self.clock, orders, "http://room")
-        self.outbox = Outbox(self.office, self._open)
-        self.journal = Journal(self.store, self.office, self.clock, lambda: None)
-        self.judge = Judge(self.office, reserve_bytes=0)
+        snapshot = _snapshot(self.inventory, self.contacts, self.ladders)
+        self.runtime = Runtime(self.store, self.clock, snapshot, "http://room")
+        self.outbox = Outbox(self.runtime, self._open)
+        self.journal = Journal(self.store, self.runtime, self.clock, lambda: None)
+        self.judge = Judge(self.runtime, reserve_bytes=0)
         self.journal.recover()
 
     def close(self) -> None:
@@ -122,7 +122,7 @@ class World:
         minute = round((self.clock.wall() - self.began) / 60, 2)
         facts = message.facts
         self.told.append(
-            Told(minute, message.person, str(facts["kind"]), str(facts["rung"]), message, address.via.value)
+            Reply(minute, message.person, str(facts["kind"]), str(facts["rung"]), message, address.via.value)
         )
         return Receipt(delivered=True, detail="ok")
 
@@ -164,7 +164,7 @@ class World:
 
     def beat(self) -> None:
         """One turn of the collector's watch and outbox."""
-        while decide_due(self.office.desk(), self.clock.wall()):
+        while decide_due(self.runtime.notifier(), self.clock.wall()):
             pass
         self.outbox.deliver()
 
@@ -185,12 +185,12 @@ class World:
 
     def adopt(self, inventory: str | None = None, contacts: str | None = None, rules: str = "") -> None:
         """The operator changes the books."""
-        self.office.adopt(_orders(inventory or self.inventory, contacts or self.contacts, self.ladders, rules))
+        self.runtime.adopt(_snapshot(inventory or self.inventory, contacts or self.contacts, self.ladders, rules))
         self.beat()
 
     def act(self, action: Callable[..., Incident], number: int, person: str = "day", note: str = "") -> Incident:
         """A person acts on an incident."""
-        done = action(self.office.desk(), number, person, self.clock.wall(), note)
+        done = action(self.runtime.notifier(), number, person, self.clock.wall(), note)
         self.beat()
         return done
 

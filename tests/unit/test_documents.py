@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from watchkeeper.documents.bind import LONE, load, try_load
+from watchkeeper.documents.bind import LONE, load, renamed, try_load
 from watchkeeper.documents.nodes import ALIASED_LIMIT, DEPTH_LIMIT, Scalar, Table, parse
 from watchkeeper.documents.scalars import ClockTime, duration_s, number_and_unit, size_bytes
 from watchkeeper.model.errors import ConfigError
@@ -217,3 +217,29 @@ def test_zero_needs_no_unit() -> None:
     assert duration_s("0") == 0.0
     assert duration_s("1.5 h") == 5400.0
     assert size_bytes("1.5KiB") == 1536
+
+
+# ---- a key that has another name now ----
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    folder: str = field(metadata=renamed("books"))
+
+
+def test_an_old_key_is_still_read_and_announced() -> None:
+    bound = try_load("books: here", "f.yml", Moved)
+    assert bound.value == Moved("here")
+    assert not bound.problems
+    assert [str(one) for one in bound.deprecated] == ["f.yml:1:1: `books` is called `folder` now; rename it"]
+
+
+def test_an_old_key_beside_the_new_one_is_a_mistake() -> None:
+    bound = try_load("folder: here\nbooks: there", "f.yml", Moved)
+    assert bound.value is None
+    assert [str(one) for one in bound.problems] == ["f.yml:2:1: unknown key `books`; known keys: folder"]
+    assert not tuple(bound.deprecated)
+
+
+def test_the_new_key_is_what_an_absent_one_is_called() -> None:
+    assert [str(one) for one in try_load("{}", "f.yml", Moved).problems] == ["f.yml:1:1: the file needs `folder`"]

@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from watchkeeper.agent.poll import kinds
-from watchkeeper.agent.ports import Means
+from watchkeeper.agent.ports import ProbeContext
 from watchkeeper.agent.tools import probe_cli
 from watchkeeper.agent.tools.probe_cli import lines, read, table
 from watchkeeper.agent.tools.target import mask, parse_target, parse_targets
@@ -185,7 +185,7 @@ def test_the_table_is_for_people() -> None:
 def test_a_device_that_does_not_answer_is_exit_code_1(
     answering: str, code: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def scripted(kind: str, _: Means) -> Scripted:
+    def scripted(kind: str, _: ProbeContext) -> Scripted:
         return Scripted((answering if kind == "snmp" else "yes", 1.0, 1.0))
 
     monkeypatch.setattr(kinds, "build", scripted)

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from watchkeeper.collector.policy.incidents import Change, Incident, Kind, State, judge, reconcile
-from watchkeeper.collector.policy.ladder import Step, climb, upcoming
+from watchkeeper.collector.policy.ladder import Step, schedule_rungs, upcoming
 from watchkeeper.collector.site.inventory import Ladder, Rung
 from watchkeeper.model.verdict import Evidence, Level, Standing, Verdict
 
@@ -63,8 +63,8 @@ def test_a_worse_ladder_repeats_no_rung_delays_none_and_drops_what_only_the_old_
 
     soft = Ladder("soft", (rung("duty", 0), rung("mail", 60), rung("owner", 600)), ("head",))
     hard = Ladder("hard", (rung("duty", 0), rung("owner", 300), rung("head", 900)), ("head",))
-    held = [replace(step, decided_at=0.0) if step.rung == "duty" else step for step in climb(soft, 0.0)]
-    steps = climb(hard, 500.0, held)
+    held = [replace(step, decided_at=0.0) if step.rung == "duty" else step for step in schedule_rungs(soft, 0.0)]
+    steps = schedule_rungs(hard, 500.0, held)
     assert [(step.rung, step.due_at, step.ladder) for step in steps] == [
         ("duty", 0.0, "soft"), ("owner", 600.0, "hard"), ("head", 1400.0, "hard"),
     ]  # fmt: skip

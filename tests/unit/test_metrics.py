@@ -115,7 +115,7 @@ def test_incidents_rungs_and_messages_are_counted(room: Room) -> None:
     room.say("ups-1", "device.alarm", Level.WARNING, Evidence("device.alarm", "warning"))
     room.climb()
     room.deliver("nobody.special")
-    actions.escalate(room.office.desk(), 1, "sun.tao", room.clock.wall())
+    actions.escalate(room.runtime.notifier(), 1, "sun.tao", room.clock.wall())
     room.deliver("wang.lei")
     samples = scrape(room)
     incident = {"level": "critical", "rule": "environment.temperature", "device": "sensor-cold-aisle"}
@@ -154,7 +154,7 @@ def test_agents_and_lanes_are_counted(room: Room) -> None:
 
 def test_the_collector_speaks_of_itself(room: Room) -> None:
     room.ingest.refused[401] = 3
-    room.office.problem = "books"
+    room.runtime.problem = "books"
     samples = scrape(room)
     assert of(samples, "watchkeeper_pushes_refused_total", status="401") == [3.0]
     assert of(samples, "watchkeeper_orders_problem") == [1.0]

@@ -27,7 +27,7 @@ def own(folder: Path) -> Iterator[str]:
     yield "| metric | type | labels | what |"
     yield "|---|---|---|---|"
     with Room(folder) as room:
-        for one in Tallies(room.office, room.journal, room.ingest).collect():
+        for one in Tallies(room.runtime, room.journal, room.ingest).collect():
             labels = ", ".join(f"`{name}`" for name in getattr(one, "_labelnames", ()))
             name = one.name + ("_total" if one.type == "counter" else "")
             yield f"| `{name}` | {one.type} | {labels} | {one.documentation} |"

@@ -22,7 +22,7 @@ from tests.ipmi_room import (
     temperature,
     values,
 )
-from watchkeeper.agent.ports import Means
+from watchkeeper.agent.ports import ProbeContext
 from watchkeeper.agent.probes.ipmi.bmc import RENEW_S
 from watchkeeper.agent.probes.ipmi.probe import IpmiProbe, build
 from watchkeeper.documents.secrets import Secrets
@@ -389,6 +389,6 @@ def test_short_answers_are_malformed_and_cost_only_their_own_reading() -> None:
 
 
 def test_it_is_built_by_what_every_probe_gets() -> None:
-    probe = build(Means(FakeClock(), Secrets(environ={})))
+    probe = build(ProbeContext(FakeClock(), Secrets(environ={})))
     assert isinstance(probe, IpmiProbe)
     asyncio.run(probe.close())

@@ -11,7 +11,7 @@ import pytest
 from tests.service_room import listening, look, mute, probe_of, reason, service, swept, why
 from watchkeeper.agent.probes.services import check as service_module
 from watchkeeper.agent.probes.services import postgresql
-from watchkeeper.agent.probes.services.check import ServiceProbe, Unwell, Visit, endpoint, look_up
+from watchkeeper.agent.probes.services.check import Attempt, ServiceProbe, Unwell, endpoint, look_up
 from watchkeeper.model.clock import FakeClock
 from watchkeeper.model.device import KINDS, Category, Database, Device, Http, Process, Systemd
 from watchkeeper.model.quantity import QUANTITIES
@@ -24,7 +24,7 @@ TOKEN = bytes(range(48))
 # ---- one visit ----
 
 
-def visited(errand: Callable[[Visit], Any], clock: FakeClock | None = None) -> dict[str, Value]:
+def visited(errand: Callable[[Attempt], Any], clock: FakeClock | None = None) -> dict[str, Value]:
     probe = ServiceProbe(clock or FakeClock(), "test", errand, lambda _: ("certificate.remaining",))
     return asyncio.run(look(service("http", "x", timeout_s=0.2), probe))
 
@@ -32,7 +32,7 @@ def visited(errand: Callable[[Visit], Any], clock: FakeClock | None = None) -> d
 def test_all_well_is_up_and_timed() -> None:
     clock = FakeClock()
 
-    async def errand(visit: Visit) -> None:
+    async def errand(visit: Attempt) -> None:
         clock.advance(0.25)
         visit.found["certificate.remaining"] = 60.0
 
@@ -59,7 +59,7 @@ def test_all_well_is_up_and_timed() -> None:
 def test_down_is_said_of_a_service_only_where_something_answered(
     error: Exception, told: Missing, *, reached: bool
 ) -> None:
-    async def errand(visit: Visit) -> None:
+    async def errand(visit: Attempt) -> None:
         visit.reached = reached
         raise error
 
@@ -70,7 +70,7 @@ def test_down_is_said_of_a_service_only_where_something_answered(
 
 
 def test_what_was_found_before_it_broke_off_is_kept() -> None:
-    async def errand(visit: Visit) -> None:
+    async def errand(visit: Attempt) -> None:
         visit.reached, visit.found["certificate.remaining"] = True, 60.0
         await asyncio.Event().wait()
 

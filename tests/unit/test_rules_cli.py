@@ -38,7 +38,7 @@ def test_the_page_has_its_examples() -> None:
     assert [command.split()[0] for command, _ in RUNS] == ["check", "check", "test", "list"]
 
 
-@pytest.mark.parametrize("cls", [written.RuleFile, written.Rule, written.Change, written.Threshold, written.Clear,
+@pytest.mark.parametrize("cls", [written.RuleFile, written.WrittenRule, written.Change, written.Threshold, written.Clear,
                                  written.Unread, written.Applies])  # fmt: skip
 def test_the_page_names_every_key(cls: Any) -> None:
     page = PAGE.read_text(encoding="utf-8")

@@ -8,9 +8,9 @@ from tests.agent_room import columns, device, sweep
 from tests.traps_room import COLD_START, LINK_DOWN, MEMORY, MEMORY_OK
 from watchkeeper.agent.event import EVENT_S, MOST_EVENTS, OVER
 from watchkeeper.agent.judge.judge import Change, Judge
-from watchkeeper.agent.traps.events import CRITICAL, NONE, NOTICE, WARNING, Events, Told
+from watchkeeper.agent.traps.events import CRITICAL, NONE, NOTICE, WARNING, Events, Reply
 from watchkeeper.agent.traps.message.decode import Trap
-from watchkeeper.agent.traps.table import Known, Means, meaning, shipped
+from watchkeeper.agent.traps.table import Known, Meaning, events_of, shipped
 from watchkeeper.model.device import Category
 from watchkeeper.model.quantity import QUANTITIES
 from watchkeeper.model.reading import Series, Sweep, Value
@@ -21,7 +21,7 @@ from watchkeeper.rules.load import load_rules
 from watchkeeper.rules.load import shipped as shipped_rules
 
 COLUMNS = columns("box", "temperature.ambient")
-TOLD = Told("1.2.3", "Memory", CRITICAL)
+TOLD = Reply("1.2.3", "Memory", CRITICAL)
 
 
 def swept(events: Events, at: float, answering: str = "yes") -> Sweep:
@@ -100,7 +100,7 @@ def test_of_too_many_events_the_mildest_goes_and_of_these_the_oldest() -> None:
     events.note("box", replace(TOLD, instance="worst"), 0.0)
     events.note("box", replace(TOLD, instance="bad", level=WARNING), 1.0)
     for number in range(MOST_EVENTS + 10):
-        events.note("box", Told(f"{number}", "", NOTICE), 2.0 + number)
+        events.note("box", Reply(f"{number}", "", NOTICE), 2.0 + number)
     found = shown(events, 100.0)
     assert len(found) == MOST_EVENTS
     assert {"worst", "bad", f"{MOST_EVENTS + 9}"} <= found.keys()
@@ -173,7 +173,7 @@ def test_of_more_than_so_many_such_events_the_rest_is_withdrawn() -> None:
     judge = fresh()
     for number in range(MOST_EVENTS + 5):
         events = Events()
-        events.note("box", Told(f"{number}", "", CRITICAL), 0.0)
+        events.note("box", Reply(f"{number}", "", CRITICAL), 0.0)
         judged(judge, swept(events, float(number)))
     for number in range(5):
         judged(judge, swept(Events(), 100.0 + number))
@@ -194,30 +194,30 @@ def test_a_fault_that_is_no_event_is_withdrawn_as_ever() -> None:
 def test_the_shipped_table_is_sound() -> None:
     table = shipped()
     states = set(QUANTITIES["device.event"].states)
-    assert {known.means.value for known in table.values()} <= states | {"poll"}
+    assert {known.meaning.value for known in table.values()} <= states | {"poll"}
     for known in table.values():
-        told = meaning(Trap(known.trap), table)
+        told = events_of(Trap(known.trap), table)
         assert all(one.label and one.level in states for one in told)
-        assert bool(told) is (known.means is not Means.POLL)
+        assert bool(told) is (known.meaning is not Meaning.POLL)
 
 
 def test_what_a_poll_shows_is_no_event() -> None:
-    assert meaning(Trap(LINK_DOWN), shipped()) == []
+    assert events_of(Trap(LINK_DOWN), shipped()) == []
 
 
 def test_an_unknown_trap_is_a_notice_by_its_number() -> None:
-    assert meaning(Trap("1.3.6.1.4.1.99999.0.1"), shipped()) == [
-        Told("1.3.6.1.4.1.99999.0.1", "1.3.6.1.4.1.99999.0.1", NOTICE)
+    assert events_of(Trap("1.3.6.1.4.1.99999.0.1"), shipped()) == [
+        Reply("1.3.6.1.4.1.99999.0.1", "1.3.6.1.4.1.99999.0.1", NOTICE)
     ]
-    (told,) = meaning(Trap(".".join(["4294967295"] * 128)), shipped())
+    (told,) = events_of(Trap(".".join(["4294967295"] * 128)), shipped())
     assert len(told.instance) <= 200
 
 
 def test_a_trap_ends_the_events_of_others() -> None:
     table = shipped()
-    assert meaning(Trap(COLD_START), table) == [Told(COLD_START, "Device started", NOTICE)]
-    (bad,) = meaning(Trap(MEMORY), table)
-    ended = meaning(Trap(MEMORY_OK), table)
+    assert events_of(Trap(COLD_START), table) == [Reply(COLD_START, "Device started", NOTICE)]
+    (bad,) = events_of(Trap(MEMORY), table)
+    ended = events_of(Trap(MEMORY_OK), table)
     assert bad.level == CRITICAL
     assert replace(bad, level=NONE) in ended
     assert {one.level for one in ended} == {NONE}
@@ -226,22 +226,22 @@ def test_a_trap_ends_the_events_of_others() -> None:
 def test_a_variable_tells_events_of_one_trap_apart() -> None:
     column = Oid("1.3.6.1.2.1.2.2.1.1")
     table = {
-        "1.2.0.1": Known(Oid("1.2.0.1"), Means.WARNING, "Port", column),
-        "1.2.0.2": Known(Oid("1.2.0.2"), Means.NONE, key=column, ends=(Oid("1.2.0.1"),)),
+        "1.2.0.1": Known(Oid("1.2.0.1"), Meaning.WARNING, "Port", column),
+        "1.2.0.2": Known(Oid("1.2.0.2"), Meaning.NONE, key=column, ends=(Oid("1.2.0.1"),)),
     }
     said = ((f"{column}1.9", 8), (f"{column}.3", b"eth\x1b3"))
-    assert meaning(Trap("1.2.0.1", said), table) == [Told("1.2.0.1 eth\ufffd3", "Port eth\ufffd3", WARNING)]
-    assert meaning(Trap("1.2.0.2", said), table) == [Told("1.2.0.1 eth\ufffd3", "Port eth\ufffd3", NONE)]
-    assert meaning(Trap("1.2.0.1"), table) == [Told("1.2.0.1", "Port", WARNING)]
+    assert events_of(Trap("1.2.0.1", said), table) == [Reply("1.2.0.1 eth\ufffd3", "Port eth\ufffd3", WARNING)]
+    assert events_of(Trap("1.2.0.2", said), table) == [Reply("1.2.0.1 eth\ufffd3", "Port eth\ufffd3", NONE)]
+    assert events_of(Trap("1.2.0.1"), table) == [Reply("1.2.0.1", "Port", WARNING)]
 
 
 @pytest.mark.parametrize(
     ("known", "field"),
     [
-        (Known(Oid("1.2"), Means.NONE), "ends"),
-        (Known(Oid("1.2"), Means.WARNING, "Title", ends=(Oid("1.3"),)), "ends"),
-        (Known(Oid("1.2"), Means.WARNING), "title"),
-        (Known(Oid("1.2"), Means.POLL, "Title"), "title"),
+        (Known(Oid("1.2"), Meaning.NONE), "ends"),
+        (Known(Oid("1.2"), Meaning.WARNING, "Title", ends=(Oid("1.3"),)), "ends"),
+        (Known(Oid("1.2"), Meaning.WARNING), "title"),
+        (Known(Oid("1.2"), Meaning.POLL, "Title"), "title"),
     ],
 )
 def test_a_line_of_the_table_that_contradicts_itself_is_found(known: Known, field: str) -> None:

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 
 import psutil
 
-from watchkeeper.agent.ports import Means
-from watchkeeper.agent.probes.bounded import Patience
+from watchkeeper.agent.ports import ProbeContext
+from watchkeeper.agent.probes.bounded import BoundedCalls
 from watchkeeper.agent.probes.host.mounts import Partition, Space, StatVfs, listed, measure, real
 from watchkeeper.agent.probes.host.sensors import Sensor, read, scan
 from watchkeeper.model.clock import Clock
@@ -63,7 +63,7 @@ class HostProbe:
     def __init__(self, clock: Clock, machine: Machine | None = None) -> None:
         self._clock = clock
         self._machine = machine or Machine()
-        self._patience: Patience[Found] = Patience()
+        self._patience: BoundedCalls[Found] = BoundedCalls()
         self._cpu: Any = None
         self._sensors: list[Sensor] = []
         self._scan_at = 0.0
@@ -171,6 +171,6 @@ def _busy_and_all(times: Any) -> tuple[float, float]:
     return total - times.idle - getattr(times, "iowait", 0.0), total
 
 
-def build(means: Means) -> HostProbe:
-    """See `agent.ports.Means`."""
-    return HostProbe(means.clock)
+def build(context: ProbeContext) -> HostProbe:
+    """See `agent.ports.ProbeContext`."""
+    return HostProbe(context.clock)

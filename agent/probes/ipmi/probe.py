@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeVar
 
-from watchkeeper.agent.ports import Means, NoAnswer
+from watchkeeper.agent.ports import NoAnswer, ProbeContext
 from watchkeeper.agent.probes.ipmi.bmc import Bmc, Opener
 from watchkeeper.agent.probes.ipmi.commands import Session
 from watchkeeper.agent.probes.ipmi.decode import Row
@@ -38,9 +38,9 @@ class _Held:
     alarm: asyncio.TimerHandle | None = None
 
 
-def build(means: Means) -> "IpmiProbe":
-    """See `agent.ports.Means`."""
-    return IpmiProbe(means.secrets, means.clock)
+def build(context: ProbeContext) -> "IpmiProbe":
+    """See `agent.ports.ProbeContext`."""
+    return IpmiProbe(context.secrets, context.clock)
 
 
 class IpmiProbe:

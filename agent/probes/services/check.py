@@ -35,7 +35,7 @@ class Unwell(Exception):
 
 
 @dataclass(slots=True)
-class Visit:
+class Attempt:
     """One look at a service: what became of it, even where it breaks off. `deadline` is in the loop's time; `reached`
     once anything came back; `found` are readings beside the three common ones, by quantity."""
 
@@ -45,7 +45,7 @@ class Visit:
     found: dict[str, Value] = field(default_factory=dict)
 
 
-Errand = Callable[[Visit], Awaitable[None]]
+Check = Callable[[Attempt], Awaitable[None]]
 """Does what a client of the service would do. Returns where all is well; raises Unwell, OSError (with TLS's own errors) or
 SecretError. What takes until the deadline is broken off from outside."""
 
@@ -73,12 +73,12 @@ class ServiceProbe:
     """See `agent.ports.Probe`. Keeps no session: to begin one is what is looked at."""
 
     def __init__(
-        self, clock: Clock, source: str, errand: Errand, also: Callable[[Device], tuple[str, ...]] = lambda _: ()
+        self, clock: Clock, source: str, check: Check, also: Callable[[Device], tuple[str, ...]] = lambda _: ()
     ) -> None:
         """`source` is what is asked, in a word; `also` names the quantities that the errand finds for a device."""
         self._clock = clock
         self._source = source
-        self._errand = errand
+        self._check = check
         self._also = also
         self._columns = Columns()
         self._told: dict[str, str] = {}  # why a service is down, once
@@ -89,15 +89,15 @@ class ServiceProbe:
         series = self._columns.of(
             device, *((quantity, "", self._source) for quantity in ("service.state", "response.time", *also))
         )
-        visit = Visit(device, asyncio.get_running_loop().time() + device.timeout_s)
+        attempt = Attempt(device, asyncio.get_running_loop().time() + device.timeout_s)
         begun = self._clock.boot()
-        trouble = await _paid(visit, self._errand)
+        trouble = await _paid(attempt, self._check)
         at = self._clock.boot()
-        state: Value = "up" if trouble is None else "down" if visit.reached else trouble
-        if visit.reached:
+        state: Value = "up" if trouble is None else "down" if attempt.reached else trouble
+        if attempt.reached:
             self._tell(device.device, trouble.detail if trouble else "")
-        rest = (visit.found.get(quantity, trouble or _NOTHING) for quantity in also)
-        answering = "yes" if visit.reached else "no"
+        rest = (attempt.found.get(quantity, trouble or _NOTHING) for quantity in also)
+        answering = "yes" if attempt.reached else "no"
         return Sweep(device.device, at, series, (answering, state, trouble or at - begun, *rest))
 
     async def forget(self, device: str) -> None:
@@ -121,24 +121,24 @@ class ServiceProbe:
 _NOTHING = Missing(Reason.ABSENT, "the service says nothing of it")
 
 
-async def _paid(visit: Visit, errand: Errand) -> Missing | None:
+async def _paid(attempt: Attempt, check: Check) -> Missing | None:
     """What is wrong, or None."""
-    device = visit.device
+    device = attempt.device
     try:
-        async with asyncio.timeout_at(visit.deadline):
-            await errand(visit)
+        async with asyncio.timeout_at(attempt.deadline):
+            await check(attempt)
     except Unwell as trouble:
         return trouble.missing
     except SecretError as error:
         return Missing(Reason.REFUSED, word(str(error)))
     except TimeoutError:
-        what = "connected, but no whole answer" if visit.reached else "no answer"
+        what = "connected, but no whole answer" if attempt.reached else "no answer"
         return Missing(Reason.TIMEOUT, f"{what} within {device.timeout_s:g} s")
     except ssl.SSLError as error:
         return _not_trusted(error)
     except OSError as error:
         return Missing(Reason.MALFORMED, f"the connection broke off: {_named(error)}")
-    visit.reached = True
+    attempt.reached = True
     return None
 
 
@@ -177,15 +177,15 @@ def _literal(host: str, port: int, kind: socket.SocketKind) -> list[tuple[Any, .
         return []
 
 
-async def dial(visit: Visit, port: int) -> socket.socket:
+async def dial(attempt: Attempt, port: int) -> socket.socket:
     """A socket connected to the device, which does not block; whoever gets it closes it. Raises Unwell."""
-    host, port = endpoint(visit.device, port)
+    host, port = endpoint(attempt.device, port)
     loop = asyncio.get_running_loop()
     places = await look_up(host, port, socket.SOCK_STREAM)
     error: OSError | None = None
     for left, (family, place) in zip(range(len(places) - 1, -1, -1), places, strict=True):
         now = loop.time()
-        until = now + (visit.deadline - now) / (left + 1) if left else None  # the last one has all that is left
+        until = now + (attempt.deadline - now) / (left + 1) if left else None  # the last one has all that is left
         line: socket.socket | None = None
         try:
             line = socket.socket(family, socket.SOCK_STREAM)
@@ -199,9 +199,9 @@ async def dial(visit: Visit, port: int) -> socket.socket:
                 raise
             error = error if isinstance(error, ConnectionRefusedError) else why
         else:
-            visit.reached = True
+            attempt.reached = True
             return line
-    visit.reached = isinstance(error, ConnectionRefusedError)
+    attempt.reached = isinstance(error, ConnectionRefusedError)
     raise _no_way(error, port)
 
 

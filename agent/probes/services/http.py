@@ -14,8 +14,8 @@ from urllib.parse import quote
 
 from cryptography import x509
 
-from watchkeeper.agent.ports import Means
-from watchkeeper.agent.probes.services.check import ServiceProbe, Unwell, Visit, dial, endpoint, tls_context
+from watchkeeper.agent.ports import ProbeContext
+from watchkeeper.agent.probes.services.check import Attempt, ServiceProbe, Unwell, dial, endpoint, tls_context
 from watchkeeper.model.clock import Clock
 from watchkeeper.model.device import Device, Http
 from watchkeeper.model.reading import Missing, Reason, Value
@@ -30,30 +30,30 @@ Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
 class Page:
-    """See `agent.probes.services.check.Errand`."""
+    """See `check.Check`."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
 
-    async def __call__(self, visit: Visit) -> None:
+    async def __call__(self, attempt: Attempt) -> None:
         """Fetch the page."""
-        http = visit.device.http or Http()
+        http = attempt.device.http or Http()
         try:
-            await self._fetch(visit, http)
+            await self._fetch(attempt, http)
         except ssl.SSLCertVerificationError:  # a ValueError, too
-            await self._look(visit)
+            await self._look(attempt)
             raise
         except asyncio.IncompleteReadError:
             raise Unwell(Reason.MALFORMED, "the answer is cut short") from None
         except (ValueError, HTTPException):  # a line too long, a length that is no number
             raise Unwell(Reason.MALFORMED, "what answers is not HTTP") from None
 
-    async def _fetch(self, visit: Visit, http: Http) -> None:
-        reader, writer = await _open(visit, tls_context(verify=http.verify) if http.tls else None)
+    async def _fetch(self, attempt: Attempt, http: Http) -> None:
+        reader, writer = await _open(attempt, tls_context(verify=http.verify) if http.tls else None)
         try:
             if http.tls:
-                visit.found["certificate.remaining"] = self._remaining(writer)
-            writer.write(_request(visit.device, http))
+                attempt.found["certificate.remaining"] = self._remaining(writer)
+            writer.write(_request(attempt.device, http))
             status, headers = await _head(reader)
             _judge_status(status, http)
             if http.contains:
@@ -61,10 +61,10 @@ class Page:
         finally:
             writer.transport.abort()  # politely closed, a connection could hold us beyond the deadline
 
-    async def _look(self, visit: Visit) -> None:
+    async def _look(self, attempt: Attempt) -> None:
         """Read the certificate without asking who vouches for it."""
-        _, writer = await _open(visit, tls_context(verify=False))
-        visit.found["certificate.remaining"] = self._remaining(writer)
+        _, writer = await _open(attempt, tls_context(verify=False))
+        attempt.found["certificate.remaining"] = self._remaining(writer)
         writer.transport.abort()
 
     def _remaining(self, writer: asyncio.StreamWriter) -> Value:
@@ -76,9 +76,9 @@ class Page:
             return Missing(Reason.MALFORMED, "the certificate cannot be read")
 
 
-async def _open(visit: Visit, context: ssl.SSLContext | None) -> Streams:
-    line = await dial(visit, 443 if context else 80)
-    host, _ = endpoint(visit.device, 443)
+async def _open(attempt: Attempt, context: ssl.SSLContext | None) -> Streams:
+    line = await dial(attempt, 443 if context else 80)
+    host, _ = endpoint(attempt.device, 443)
     return await asyncio.open_connection(sock=line, ssl=context, server_hostname=host if context else None)
 
 
@@ -172,6 +172,6 @@ def _also(device: Device) -> tuple[str, ...]:
     return ("certificate.remaining",) if (device.http or Http()).tls else ()
 
 
-def build(means: Means) -> ServiceProbe:
-    """See `agent.ports.Means`."""
-    return ServiceProbe(means.clock, "http", Page(means.clock), _also)
+def build(context: ProbeContext) -> ServiceProbe:
+    """See `agent.ports.ProbeContext`."""
+    return ServiceProbe(context.clock, "http", Page(context.clock), _also)

@@ -13,7 +13,7 @@ import struct
 from collections.abc import Callable, Iterator
 from statistics import fmean
 
-from watchkeeper.agent.ports import Means
+from watchkeeper.agent.ports import ProbeContext
 from watchkeeper.agent.probes.services.check import Columns, Place, Unwell, endpoint, look_up
 from watchkeeper.model.clock import Clock
 from watchkeeper.model.device import Device
@@ -172,6 +172,6 @@ def _bare(host: str) -> str:
     return host.partition("%")[0]
 
 
-def build(means: Means) -> IcmpProbe:
-    """See `agent.ports.Means`."""
-    return IcmpProbe(means.clock)
+def build(context: ProbeContext) -> IcmpProbe:
+    """See `agent.ports.ProbeContext`."""
+    return IcmpProbe(context.clock)

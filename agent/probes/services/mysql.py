@@ -11,12 +11,12 @@ import ssl
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NoReturn
 
-from watchkeeper.agent.ports import Means
+from watchkeeper.agent.ports import ProbeContext
 from watchkeeper.agent.probes.services.check import (
     IN_CLEAR,
+    Attempt,
     ServiceProbe,
     Unwell,
-    Visit,
     dial,
     endpoint,
     no_driver,
@@ -51,24 +51,24 @@ _OF_THE_CLIENT = (0, *range(2000, 3000))
 
 
 class Login:
-    """See `agent.probes.services.check.Errand`."""
+    """See `check.Check`."""
 
     def __init__(self, secrets: Secrets) -> None:
         self._secrets = secrets
         self._threads = ThreadPoolExecutor(THREADS, "mysql")
 
-    async def __call__(self, visit: Visit) -> None:
+    async def __call__(self, attempt: Attempt) -> None:
         """Log in and ask for 1."""
         try:
             import pymysql  # noqa: F401, PLC0415 -- an extra
         except ImportError:
             raise no_driver("MySQL", "mysql") from None
-        told = _told(visit, password_of(visit.device, self._secrets))
-        line = await dial(visit, PORT)
+        told = _told(attempt, password_of(attempt.device, self._secrets))
+        line = await dial(attempt, PORT)
         with line.dup() as handle:  # TLS takes the first one apart
             work = self._threads.submit(_session, line, told)
             try:
-                visit.found["connections.usage"] = await asyncio.wrap_future(work)
+                attempt.found["connections.usage"] = await asyncio.wrap_future(work)
             finally:
                 with contextlib.suppress(OSError):
                     handle.shutdown(socket.SHUT_RDWR)  # a thread that waits for it wakes up and ends
@@ -76,18 +76,18 @@ class Login:
                     line.close()
 
 
-def _told(visit: Visit, password: str) -> dict[str, Any]:
+def _told(attempt: Attempt, password: str) -> dict[str, Any]:
     """What the driver is told. Raises Unwell."""
-    database = visit.device.database or Database()
-    host, port = endpoint(visit.device, PORT)
+    database = attempt.device.database or Database()
+    host, port = endpoint(attempt.device, PORT)
     told: dict[str, Any] = {
         "host": host,
         "port": port,
         "user": database.user,
         "password": password.encode(),  # of a text the driver makes Latin-1, and quotes what is none
         "database": database.database or None,
-        "read_timeout": visit.device.timeout_s,
-        "write_timeout": visit.device.timeout_s,
+        "read_timeout": attempt.device.timeout_s,
+        "write_timeout": attempt.device.timeout_s,
         "program_name": "watchkeeper",
         "defer_connect": True,
     }
@@ -160,6 +160,6 @@ def _sentence(error: Exception) -> Unwell:
     return Unwell(Reason.REFUSED, f"login or SELECT 1 refused (error {number})")
 
 
-def build(means: Means) -> ServiceProbe:
-    """See `agent.ports.Means`."""
-    return ServiceProbe(means.clock, "SELECT 1", Login(means.secrets), lambda _: ("connections.usage",))
+def build(context: ProbeContext) -> ServiceProbe:
+    """See `agent.ports.ProbeContext`."""
+    return ServiceProbe(context.clock, "SELECT 1", Login(context.secrets), lambda _: ("connections.usage",))

@@ -9,12 +9,12 @@ import contextlib
 import re
 from typing import TYPE_CHECKING
 
-from watchkeeper.agent.ports import Means
+from watchkeeper.agent.ports import ProbeContext
 from watchkeeper.agent.probes.services.check import (
     IN_CLEAR,
+    Attempt,
     ServiceProbe,
     Unwell,
-    Visit,
     dial,
     endpoint,
     no_driver,
@@ -52,36 +52,36 @@ _UNKNOWN = "login refused; the server's own log says why"
 
 
 class Login:
-    """See `agent.probes.services.check.Errand`."""
+    """See `check.Check`."""
 
     def __init__(self, secrets: Secrets) -> None:
         self._secrets = secrets
 
-    async def __call__(self, visit: Visit) -> None:
+    async def __call__(self, attempt: Attempt) -> None:
         """Log in and ask for 1."""
         try:
             import psycopg  # noqa: PLC0415 -- an extra
         except ImportError:
             raise no_driver("PostgreSQL", "postgresql") from None
-        told = _told(visit, password_of(visit.device, self._secrets))
-        with await dial(visit, PORT) as line:  # which tells in our words what is wrong with the way there
+        told = _told(attempt, password_of(attempt.device, self._secrets))
+        with await dial(attempt, PORT) as line:  # which tells in our words what is wrong with the way there
             told["hostaddr"] = line.getpeername()[0]
         connection = psycopg.pq.PGconn.connect_start(psycopg.conninfo.make_conninfo(**told).encode())
         try:
             await _log_in(connection)
             await _ask(connection, b"SELECT 1")
             with contextlib.suppress(Unwell, ValueError):  # what stands between (a pooler) may not know of it
-                visit.found["connections.usage"] = float(await _ask(connection, _USAGE))
+                attempt.found["connections.usage"] = float(await _ask(connection, _USAGE))
         except psycopg.OperationalError:
             raise Unwell(Reason.MALFORMED, "the connection broke off") from None
         finally:
             connection.finish()
 
 
-def _told(visit: Visit, password: str) -> dict[str, str]:
+def _told(attempt: Attempt, password: str) -> dict[str, str]:
     """What libpq is told. Raises Unwell."""
-    database = visit.device.database or Database()
-    host, port = endpoint(visit.device, PORT)
+    database = attempt.device.database or Database()
+    host, port = endpoint(attempt.device, PORT)
     told = {
         "host": host,
         "port": str(port),
@@ -148,6 +148,6 @@ async def _ready(handle: int, *, writing: bool) -> None:
         (loop.remove_writer if writing else loop.remove_reader)(handle)
 
 
-def build(means: Means) -> ServiceProbe:
-    """See `agent.ports.Means`."""
-    return ServiceProbe(means.clock, "SELECT 1", Login(means.secrets), lambda _: ("connections.usage",))
+def build(context: ProbeContext) -> ServiceProbe:
+    """See `agent.ports.ProbeContext`."""
+    return ServiceProbe(context.clock, "SELECT 1", Login(context.secrets), lambda _: ("connections.usage",))

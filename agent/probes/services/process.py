@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable
 
 import psutil
 
-from watchkeeper.agent.ports import Means
-from watchkeeper.agent.probes.bounded import Patience
+from watchkeeper.agent.ports import ProbeContext
+from watchkeeper.agent.probes.bounded import BoundedCalls
 from watchkeeper.agent.probes.services.check import Columns
 from watchkeeper.model.clock import Clock
 from watchkeeper.model.device import Device
@@ -32,7 +32,7 @@ class ProcessProbe:
     def __init__(self, clock: Clock, listed: Listed = running) -> None:
         self._clock = clock
         self._listed = listed
-        self._patience: Patience[float] = Patience()
+        self._patience: BoundedCalls[float] = BoundedCalls()
         self._columns = Columns()
 
     async def sweep(self, device: Device) -> Sweep:
@@ -63,6 +63,6 @@ class ProcessProbe:
         return float(sum(1 for line in self._listed() if sought.search(line)))
 
 
-def build(means: Means) -> ProcessProbe:
-    """See `agent.ports.Means`."""
-    return ProcessProbe(means.clock)
+def build(context: ProbeContext) -> ProcessProbe:
+    """See `agent.ports.ProbeContext`."""
+    return ProcessProbe(context.clock)

@@ -3,8 +3,16 @@
 import contextlib
 import ssl
 
-from watchkeeper.agent.ports import Means
-from watchkeeper.agent.probes.services.check import ServiceProbe, Unwell, Visit, dial, endpoint, no_driver, password_of
+from watchkeeper.agent.ports import ProbeContext
+from watchkeeper.agent.probes.services.check import (
+    Attempt,
+    ServiceProbe,
+    Unwell,
+    dial,
+    endpoint,
+    no_driver,
+    password_of,
+)
 from watchkeeper.documents.secrets import Secrets
 from watchkeeper.model.device import Database
 from watchkeeper.model.reading import Reason
@@ -13,21 +21,21 @@ PORT = 6379
 
 
 class Ping:
-    """See `agent.probes.services.check.Errand`."""
+    """See `check.Check`."""
 
     def __init__(self, secrets: Secrets) -> None:
         self._secrets = secrets
 
-    async def __call__(self, visit: Visit) -> None:
+    async def __call__(self, attempt: Attempt) -> None:
         """Log in and ask whether it is there."""
         try:
             from redis import exceptions  # noqa: PLC0415 -- an extra
         except ImportError:
             raise no_driver("Redis", "redis") from None
-        password = password_of(visit.device, self._secrets)
-        (await dial(visit, PORT)).close()  # which tells in our words what is wrong with the way there
+        password = password_of(attempt.device, self._secrets)
+        (await dial(attempt, PORT)).close()  # which tells in our words what is wrong with the way there
         try:
-            await _ping(visit, password)
+            await _ping(attempt, password)
         except exceptions.AuthenticationError:
             raise Unwell(Reason.REFUSED, "login refused: user or password wrong, or none given") from None
         except exceptions.BusyLoadingError:
@@ -46,14 +54,14 @@ class Ping:
             raise Unwell(Reason.MALFORMED, "what answers there is not Redis, or refuses to PING") from None
 
 
-async def _ping(visit: Visit, password: str) -> None:
+async def _ping(attempt: Attempt, password: str) -> None:
     from redis.asyncio import Redis  # noqa: PLC0415 -- an extra
     from redis.asyncio.retry import Retry  # noqa: PLC0415 -- an extra
     from redis.backoff import NoBackoff  # noqa: PLC0415 -- an extra
     from redis.exceptions import ResponseError  # noqa: PLC0415 -- an extra
 
-    database = visit.device.database or Database()
-    host, port = endpoint(visit.device, PORT)
+    database = attempt.device.database or Database()
+    host, port = endpoint(attempt.device, PORT)
     async with Redis(
         host=host,
         port=port,
@@ -71,9 +79,9 @@ async def _ping(visit: Visit, password: str) -> None:
             raise ValueError("no PONG")
         with contextlib.suppress(KeyError, ResponseError):  # before Redis 7, or where the user may not ask
             told = await client.info("clients")
-            visit.found["connections.usage"] = 100.0 * told["connected_clients"] / told["maxclients"]
+            attempt.found["connections.usage"] = 100.0 * told["connected_clients"] / told["maxclients"]
 
 
-def build(means: Means) -> ServiceProbe:
-    """See `agent.ports.Means`."""
-    return ServiceProbe(means.clock, "PING", Ping(means.secrets), lambda _: ("connections.usage",))
+def build(context: ProbeContext) -> ServiceProbe:
+    """See `agent.ports.ProbeContext`."""
+    return ServiceProbe(context.clock, "PING", Ping(context.secrets), lambda _: ("connections.usage",))

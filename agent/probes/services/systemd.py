@@ -5,7 +5,7 @@ import contextlib
 import os
 from collections.abc import Mapping
 
-from watchkeeper.agent.ports import Means
+from watchkeeper.agent.ports import ProbeContext
 from watchkeeper.agent.probes.services.check import Columns, Unwell
 from watchkeeper.model.clock import Clock
 from watchkeeper.model.device import Device, Systemd
@@ -98,6 +98,6 @@ class SystemdProbe:
         """See `Probe.close`."""
 
 
-def build(means: Means) -> SystemdProbe:
-    """See `agent.ports.Means`."""
-    return SystemdProbe(means.clock)
+def build(context: ProbeContext) -> SystemdProbe:
+    """See `agent.ports.ProbeContext`."""
+    return SystemdProbe(context.clock)

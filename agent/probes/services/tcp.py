@@ -1,16 +1,16 @@
 """The TCP probe: does anything take a connection on that port?"""
 
-from watchkeeper.agent.ports import Means
-from watchkeeper.agent.probes.services.check import ServiceProbe, Visit, dial
+from watchkeeper.agent.ports import ProbeContext
+from watchkeeper.agent.probes.services.check import Attempt, ServiceProbe, dial
 
 _UNNAMED = 0
 
 
-async def connect(visit: Visit) -> None:
-    """See `agent.probes.services.check.Errand`."""
-    (await dial(visit, _UNNAMED)).close()
+async def connect(attempt: Attempt) -> None:
+    """See `check.Check`."""
+    (await dial(attempt, _UNNAMED)).close()
 
 
-def build(means: Means) -> ServiceProbe:
-    """See `agent.ports.Means`."""
-    return ServiceProbe(means.clock, "tcp", connect)
+def build(context: ProbeContext) -> ServiceProbe:
+    """See `agent.ports.ProbeContext`."""
+    return ServiceProbe(context.clock, "tcp", connect)

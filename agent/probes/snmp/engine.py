@@ -51,7 +51,7 @@ class Rows(list[tuple[str, T]]):
         return made
 
 
-class Told(NamedTuple):
+class Reply(NamedTuple):
     """What a device told: its `answer`, the `requests` that it took to get it, and the objects that it cannot be asked for
     without an answer that makes no sense."""
 
@@ -86,7 +86,7 @@ class Session(Protocol):
         """Let go of the socket."""
 
 
-async def ask(session: Session, oids: Sequence[str], version: SnmpVersion, retries: int) -> Told:
+async def ask(session: Session, oids: Sequence[str], version: SnmpVersion, retries: int) -> Reply:
     """Get the objects, asking again where nothing came, and in halves where one of them spoils the answer: in SNMPv1 a
     missing one (RFC 1157, 4.1.2), in the others an answer too big or refused as a whole, in all of them one that is not
     SNMP. Whoever asks in the `requests` of the answer next time need not find that out again."""
@@ -99,7 +99,7 @@ async def ask(session: Session, oids: Sequence[str], version: SnmpVersion, retri
         if not _is_spoilt(nothing):
             raise
         if len(oids) == 1:
-            return Told({}, (request,), {oids[0]: nothing.missing})
+            return Reply({}, (request,), {oids[0]: nothing.missing})
         spoilt = True
     if len(answer) != len(request):
         answer = {oid: answer[oid] for oid in request if oid in answer}
@@ -107,10 +107,10 @@ async def ask(session: Session, oids: Sequence[str], version: SnmpVersion, retri
             middle = len(request) // 2
             first = await ask(session, request[:middle], version, retries)
             second = await ask(session, request[middle:], version, retries)
-            return Told(
+            return Reply(
                 first.answer | second.answer, first.requests + second.requests, {**first.spoilt, **second.spoilt}
             )
-    return Told(answer, (request,))
+    return Reply(answer, (request,))
 
 
 def _is_spoilt(nothing: NoAnswer) -> bool:

@@ -5,7 +5,7 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 
-from watchkeeper.agent.ports import Means, NoAnswer
+from watchkeeper.agent.ports import NoAnswer, ProbeContext
 from watchkeeper.agent.probes.snmp.engine import PORT, EngineBroken, Login, Session, ask, resolve
 from watchkeeper.agent.probes.snmp.plan import Known, Plan, Reach, bare_plan, recognise, replan
 from watchkeeper.documents.secrets import Secrets
@@ -55,9 +55,9 @@ class _Held:
             self.session = None
 
 
-def build(means: Means) -> "SnmpProbe":
-    """See `agent.ports.Means`. Raises ConfigError."""
-    return SnmpProbe(load_profiles(means.profiles), means.secrets, means.clock)
+def build(context: ProbeContext) -> "SnmpProbe":
+    """See `agent.ports.ProbeContext`. Raises ConfigError."""
+    return SnmpProbe(load_profiles(context.profiles), context.secrets, context.clock)
 
 
 class SnmpProbe:

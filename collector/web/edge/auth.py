@@ -12,7 +12,7 @@ from fastapi import Depends, Request
 from fastapi.responses import Response
 
 from watchkeeper.collector.access.tokens import SESSION_S, Kind, fingerprint, spend_ticket
-from watchkeeper.collector.process.runtime import Office
+from watchkeeper.collector.process.runtime import Runtime
 from watchkeeper.collector.store.schema import token
 from watchkeeper.documents.scalars import is_loopback
 from watchkeeper.model.errors import NotAllowed
@@ -45,25 +45,25 @@ class Visitor:
 NOBODY = Visitor()
 
 
-def office_of(request: Request) -> Office:
+def office_of(request: Request) -> Runtime:
     """The office this application works in."""
-    office: Office = request.app.state.office
-    return office
+    runtime: Runtime = request.app.state.runtime
+    return runtime
 
 
-OfficeHere = Annotated[Office, Depends(office_of)]
+RuntimeHere = Annotated[Runtime, Depends(office_of)]
 
 
-def visitor(request: Request, office: OfficeHere) -> Visitor:
+def visitor(request: Request, runtime: RuntimeHere) -> Visitor:
     """Recognise who asks. A bearer token that is wrong is nobody, whatever the cookie says; and so is who has left the
     books, token or not."""
     header = request.headers.get("authorization")
     session = request.cookies.get(cookie_of(request), "") if header is None else ""
     scheme, _, text = header.partition(" ") if header is not None else ("bearer", "", session)
-    bearer = office.tokens.bearer(text.strip()) if text and scheme.lower() == "bearer" else None
+    bearer = runtime.tokens.bearer(text.strip()) if text and scheme.lower() == "bearer" else None
     if bearer is None or bearer.kind is not (Kind.SESSION if session else Kind.PERSON):
         return NOBODY
-    known = any(one.person == bearer.name for one in office.orders.books.contacts.people)
+    known = any(one.person == bearer.name for one in runtime.snapshot.configuration.contacts.people)
     return Visitor(bearer.name, session) if known else NOBODY
 
 
@@ -121,10 +121,10 @@ def api_person(request: Request, who: Asking) -> str:
 Person = Annotated[str, Depends(api_person)]
 
 
-def enter(office: Office, ticket: str) -> str | None:
+def enter(runtime: Runtime, ticket: str) -> str | None:
     """Spend a one-time ticket; returns the session's secret, None if the ticket was used or has run out."""
-    session = spend_ticket(office.store, ticket, office.clock.wall())
-    office.tokens.forget()
+    session = spend_ticket(runtime.store, ticket, runtime.clock.wall())
+    runtime.tokens.forget()
     return session
 
 
@@ -136,9 +136,9 @@ def keep_session(request: Request, response: Response, session: str) -> None:
     )  # fmt: skip
 
 
-def leave(office: Office, session: str) -> None:
+def leave(runtime: Runtime, session: str) -> None:
     """End a session, here and for whoever else holds its secret."""
     mine = sa.delete(token).where(token.c.sha256 == fingerprint(session), token.c.kind == Kind.SESSION.value)
-    with office.store.write() as connection:
+    with runtime.store.write() as connection:
         connection.execute(mine)
-    office.tokens.forget()
+    runtime.tokens.forget()

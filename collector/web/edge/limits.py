@@ -18,7 +18,7 @@ def _half_of_the_files() -> int:
     return _MANY if most == resource.RLIM_INFINITY else min(_MANY, most // 2)
 
 
-class Patient(HttpToolsProtocol):
+class ConnectionLimits(HttpToolsProtocol):
     """One connection of an HTTP client. It is cut off, without a word, where it asks too much."""
 
     whole_within_s = 60.0

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from watchkeeper.collector.site.load import read_books, read_texts
+from watchkeeper.collector.site.load import read_configuration, read_texts
 from watchkeeper.model.errors import ConfigError
 
 INVENTORY = """\
@@ -64,10 +64,10 @@ def changed(text: str, old: str, new: str) -> str:
 
 def test_the_books_of_these_tests_are_right() -> None:
     assert problems() == []
-    books = read_texts(INVENTORY, CONTACTS, LADDERS)
-    assert [device.owner for device in books.inventory.devices] == ["ann"]
-    assert books.contacts.roles == {"head": ("bob",)}
-    assert books.ladders.ladders[0].rungs[1].after_s == 600
+    configuration = read_texts(INVENTORY, CONTACTS, LADDERS)
+    assert [device.owner for device in configuration.inventory.devices] == ["ann"]
+    assert configuration.contacts.roles == {"head": ("bob",)}
+    assert configuration.ladders.ladders[0].rungs[1].after_s == 600
 
 
 @pytest.mark.parametrize(
@@ -213,7 +213,7 @@ def test_files_that_cannot_be_read_are_named_and_the_others_still_checked(tmp_pa
     (tmp_path / "contacts.yml").write_bytes(b"people: \xff\n")
     (tmp_path / "ladders.yml").write_text(changed(LADDERS, "after: 0 min", "after: soon"), encoding="utf-8")
     with pytest.raises(ConfigError) as raised:
-        read_books(tmp_path)
+        read_configuration(tmp_path)
     assert [str(problem).removeprefix(f"{tmp_path}/") for problem in raised.value.problems] == [
         "contacts.yml:0:0: is not UTF-8: invalid start byte, byte 8",
         "inventory.yml:0:0: cannot be read: No such file or directory",

@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from watchkeeper.channels.ports import Address, Via
-from watchkeeper.collector.policy.roster import audience, next_handover, on_duty, people_of, resolve, watch
+from watchkeeper.collector.policy.roster import audience, next_handover, on_duty, people_of, resolve, shift_at
 from watchkeeper.collector.site.inventory import (
     Agent,
-    Books,
+    Configuration,
     Contacts,
     Inventory,
     Ladder,
@@ -47,7 +47,7 @@ def at(site: Site, text: str, fold: int = 0) -> float:
 
 
 def who(site: Site, text: str, contacts: Contacts = CONTACTS, fold: int = 0) -> tuple[str, str]:
-    on = watch(contacts, site, at(site, text, fold))
+    on = shift_at(contacts, site, at(site, text, fold))
     return on.shift, on.person.person
 
 
@@ -177,12 +177,12 @@ MOMENTS = st.one_of(
 @given(rosters(), st.sampled_from(ZONES), MOMENTS)
 def test_at_every_moment_one_watch_is_on_and_lasts_until_the_next(contacts: Contacts, zone: str, moment: float) -> None:
     site = Site("anywhere", ZoneInfo(zone))
-    now, then = watch(contacts, site, moment), next_handover(contacts, site, moment)
+    now, then = shift_at(contacts, site, moment), next_handover(contacts, site, moment)
     assert len(on_duty(contacts, site, moment)) == 1
     assert now.begins <= moment < then.begins
-    assert watch(contacts, site, now.begins) == now
-    assert watch(contacts, site, then.begins) == then
-    assert watch(contacts, site, (moment + then.begins) / 2) in (now, then)
+    assert shift_at(contacts, site, now.begins) == now
+    assert shift_at(contacts, site, then.begins) == then
+    assert shift_at(contacts, site, (moment + then.begins) / 2) in (now, then)
     assert (now.begins, now.day) <= (then.begins, then.day)
     assert then.begins - now.begins <= 49 * 3600  # no zone ever jumped by more than a day
 
@@ -203,13 +203,13 @@ def test_on_an_ordinary_day_the_shift_is_the_one_that_holds_the_clocks_time(
         for shift in contacts.shifts
         if (shift.start <= now < shift.end if shift.start < shift.end else now >= shift.start or now < shift.end)
     ]
-    assert [watch(contacts, site, moment).shift] == holding
+    assert [shift_at(contacts, site, moment).shift] == holding
 
 
 # ---- roles and rungs ----
 
 LADDER = Ladder("fault", (), fallback=("head", "duty"))
-BOOKS = Books(Inventory(SHANGHAI, (Agent("room-1"),), ()), CONTACTS, Ladders((LADDER,)))
+CONFIGURATION = Configuration(Inventory(SHANGHAI, (Agent("room-1"),), ()), CONTACTS, Ladders((LADDER,)))
 NOON = at(SHANGHAI, "2026-01-05 12:00")  # ann is on
 
 
@@ -235,30 +235,30 @@ def names(people: tuple[Person, ...]) -> list[str]:
     ],
 )
 def test_a_role_is_somebody_or_nobody(name: str, owner: str, expected: list[str]) -> None:
-    assert names(resolve(name, BOOKS, owner, NOON)) == expected
+    assert names(resolve(name, CONFIGURATION, owner, NOON)) == expected
 
 
 def test_a_rung_reaches_everybody_once_in_the_order_written() -> None:
-    told = audience(rung("pair", "owner", "duty", "eve"), LADDER, BOOKS, "bob", NOON)
+    told = audience(rung("pair", "owner", "duty", "eve"), LADDER, CONFIGURATION, "bob", NOON)
     assert names(told.people) == ["ann", "bob", "eve"]
     assert not told.missing_roles
 
 
 def test_a_role_that_is_nobody_pages_the_fallback_and_says_so() -> None:
-    told = audience(rung("owner"), LADDER, BOOKS, "", NOON)
+    told = audience(rung("owner"), LADDER, CONFIGURATION, "", NOON)
     assert names(told.people) == ["head", "ann"]
     assert told.missing_roles == ("owner",)
 
 
 def test_the_fallback_joins_those_who_are_somebody() -> None:
-    told = audience(rung("owner", "head"), LADDER, BOOKS, "gone", NOON)
+    told = audience(rung("owner", "head"), LADDER, CONFIGURATION, "gone", NOON)
     assert names(told.people) == ["head", "ann"]
     assert told.missing_roles == ("owner",)
 
 
 def test_duty_is_whoever_is_on_at_that_moment() -> None:
-    assert names(people_of(("duty",), BOOKS, "", at(SHANGHAI, "2026-01-05 16:59:59"))) == ["ann"]
-    assert names(people_of(("duty",), BOOKS, "", at(SHANGHAI, "2026-01-05 17:00:00"))) == ["cy"]
+    assert names(people_of(("duty",), CONFIGURATION, "", at(SHANGHAI, "2026-01-05 16:59:59"))) == ["ann"]
+    assert names(people_of(("duty",), CONFIGURATION, "", at(SHANGHAI, "2026-01-05 17:00:00"))) == ["cy"]
 
 
 @settings(deadline=None)
@@ -268,6 +268,6 @@ def test_duty_is_whoever_is_on_at_that_moment() -> None:
     st.floats(0, 4e9),
 )
 def test_nobody_is_never_an_answer(tell: tuple[str, ...], owner: str, moment: float) -> None:
-    told = audience(rung(*tell), LADDER, BOOKS, owner, moment)
+    told = audience(rung(*tell), LADDER, CONFIGURATION, owner, moment)
     assert told.people
     assert len(set(names(told.people))) == len(told.people)

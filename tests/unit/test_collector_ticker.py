@@ -13,12 +13,12 @@ from tests.story.world import World
 from watchkeeper.collector import ticker as module
 from watchkeeper.collector.intake.requests import Requests
 from watchkeeper.collector.process.actions import poll_now
-from watchkeeper.collector.process.runtime import Books, Office
+from watchkeeper.collector.process.runtime import ConfigReloader, Runtime
 from watchkeeper.collector.store.engine import Store
 from watchkeeper.collector.store.migrate import migrate
 from watchkeeper.collector.store.retention import forget_old
 from watchkeeper.collector.store.schema import history
-from watchkeeper.collector.ticker import Watch
+from watchkeeper.collector.ticker import Ticker
 from watchkeeper.model.clock import FakeClock, SystemClock
 from watchkeeper.model.errors import ConfigError, StoreError
 
@@ -57,9 +57,9 @@ def wait(there: Callable[[], bool]) -> None:
 def test_however_often_it_is_woken_everything_has_its_turn(tmp_path: Path) -> None:
     """A busy collector is woken many times a second, for good; agents fall silent all the same."""
     world = World(f"sqlite:///{tmp_path}/watch.db")
-    world.office.clock = SystemClock()
-    books, judge, requests = Part(), Part(), Part()
-    watch = Watch(world.office, books, judge, requests, Part())  # type: ignore[arg-type]
+    world.runtime.clock = SystemClock()
+    reloader, judge, requests = Part(), Part(), Part()
+    watch = Ticker(world.runtime, reloader, judge, requests, Part())  # type: ignore[arg-type]
     watch.start()
     ended = threading.Event()
 
@@ -70,7 +70,7 @@ def test_however_often_it_is_woken_everything_has_its_turn(tmp_path: Path) -> No
     waking = threading.Thread(target=wake)
     waking.start()
     try:
-        wait(lambda: min(books.done, judge.done, requests.done) >= 2)
+        wait(lambda: min(reloader.done, judge.done, requests.done) >= 2)
     finally:
         ended.set()
         waking.join()
@@ -84,9 +84,9 @@ def test_a_part_that_fails_does_not_stop_the_others(
     world = World(f"sqlite:///{tmp_path}/watch.db")
     decided = Part()
     monkeypatch.setattr(module, "decide_due", decided)
-    books, judge, requests, outbox = Part(StoreError("away")), Part(ValueError("a bug")), Part(), Part()
-    Watch(world.office, books, judge, requests, outbox).turn()  # type: ignore[arg-type]
-    assert [part.done for part in (books, judge, requests, decided, outbox)] == [1] * 5
+    reloader, judge, requests, outbox = Part(StoreError("away")), Part(ValueError("a bug")), Part(), Part()
+    Ticker(world.runtime, reloader, judge, requests, outbox).turn()  # type: ignore[arg-type]
+    assert [part.done for part in (reloader, judge, requests, decided, outbox)] == [1] * 5
     assert "the watch waits for the store: away" in caplog.text
     world.close()
 
@@ -95,33 +95,33 @@ def test_a_part_that_fails_does_not_stop_the_others(
 
 
 @pytest.fixture
-def office(tmp_path: Path) -> Iterator[Office]:
+def runtime(tmp_path: Path) -> Iterator[Runtime]:
     shutil.copytree(CONFIGS, tmp_path / "books")
     store = Store(f"sqlite:///{tmp_path}/books.db")
     migrate(store)
-    yield Office(store, FakeClock(), Books(tmp_path / "books").read())
+    yield Runtime(store, FakeClock(), ConfigReloader(tmp_path / "books").read())
     store.close()
 
 
 @pytest.fixture
-def books(office: Office, tmp_path: Path) -> Books:
-    return Books(tmp_path / "books")
+def reloader(runtime: Runtime, tmp_path: Path) -> ConfigReloader:
+    return ConfigReloader(tmp_path / "books")
 
 
-def agents(office: Office) -> list[str]:
-    return list(office.orders.agents)
+def agents(runtime: Runtime) -> list[str]:
+    return list(runtime.snapshot.agents)
 
 
-def test_a_change_is_taken_once_it_stands_still(office: Office, books: Books, tmp_path: Path) -> None:
+def test_a_change_is_taken_once_it_stands_still(runtime: Runtime, reloader: ConfigReloader, tmp_path: Path) -> None:
     file = tmp_path / "books" / "inventory.yml"
     whole = file.read_text().replace("room-1", "room-9")
     file.write_text(whole[: len(whole) // 2])
-    books.refresh(office)
+    reloader.refresh(runtime)
     file.write_text(whole)
-    books.refresh(office)
-    assert (agents(office), office.problem) == (["room-1"], "")
-    books.refresh(office)
-    assert agents(office) == ["room-9"]
+    reloader.refresh(runtime)
+    assert (agents(runtime), runtime.problem) == (["room-1"], "")
+    reloader.refresh(runtime)
+    assert agents(runtime) == ["room-9"]
 
 
 def _vanish(file: Path) -> None:
@@ -139,69 +139,71 @@ def _other_letters(file: Path) -> None:
 @pytest.mark.parametrize("spoil", [_vanish, _break, _other_letters])
 @pytest.mark.parametrize("name", ["inventory.yml", "rules/site.yml"])
 def test_a_mistake_leaves_the_old_orders_in_force_and_is_said(
-    office: Office, books: Books, tmp_path: Path, spoil: Callable[[Path], None], name: str
+    runtime: Runtime, reloader: ConfigReloader, tmp_path: Path, spoil: Callable[[Path], None], name: str
 ) -> None:
-    before = office.orders
+    before = runtime.snapshot
     file = tmp_path / "books" / name
     good = file.read_bytes()
     spoil(file)
     for _ in range(3):
-        books.refresh(office)
+        reloader.refresh(runtime)
     if (spoil, name) == (_vanish, "rules/site.yml"):  # no mistake: there are fewer rules
-        assert len(office.orders.rules.rules) < len(before.rules.rules)
+        assert len(runtime.snapshot.rules.rules) < len(before.rules.rules)
         return
-    assert office.orders is before
-    assert name in office.problem
+    assert runtime.snapshot is before
+    assert name in runtime.problem
     file.write_bytes(good)
     for _ in range(2):
-        books.refresh(office)
-    assert office.problem == ""
+        reloader.refresh(runtime)
+    assert runtime.problem == ""
 
 
-def test_a_file_that_vanishes_while_it_is_looked_at_is_not_there(office: Office, books: Books, tmp_path: Path) -> None:
-    before = office.orders
+def test_a_file_that_vanishes_while_it_is_looked_at_is_not_there(
+    runtime: Runtime, reloader: ConfigReloader, tmp_path: Path
+) -> None:
+    before = runtime.snapshot
     (tmp_path / "books" / "rules" / "vanished.yml").symlink_to(tmp_path / "nowhere")
     for _ in range(3):
-        books.refresh(office)
-    assert office.orders is before
+        reloader.refresh(runtime)
+    assert runtime.snapshot is before
 
 
-def test_an_editor_s_lock_is_no_rule_file(office: Office, books: Books, tmp_path: Path) -> None:
+def test_an_editor_s_lock_is_no_rule_file(runtime: Runtime, reloader: ConfigReloader, tmp_path: Path) -> None:
     (tmp_path / "books" / "rules" / ".#site.yml").symlink_to("somebody@somewhere:1")
-    books.again()
-    books.refresh(office)
-    assert office.problem == ""
+    reloader.again()
+    reloader.refresh(runtime)
+    assert runtime.problem == ""
 
 
 def test_orders_that_the_store_could_not_take_are_tried_again(
-    office: Office, books: Books, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    runtime: Runtime, reloader: ConfigReloader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = tmp_path / "books" / "inventory.yml"
     file.write_text(file.read_text().replace("room-1", "room-9"))
-    books.refresh(office)
+    reloader.refresh(runtime)
     with monkeypatch.context() as patched:
         patched.setattr("watchkeeper.collector.process.runtime.withdraw_gone", Part(StoreError("full")))
         with pytest.raises(StoreError):
-            books.refresh(office)
-    assert agents(office) == ["room-1"]
-    books.refresh(office)
-    assert agents(office) == ["room-9"]
+            reloader.refresh(runtime)
+    assert agents(runtime) == ["room-1"]
+    reloader.refresh(runtime)
+    assert agents(runtime) == ["room-9"]
 
 
-def test_a_signal_reads_everything_again(office: Office, books: Books) -> None:
-    before = office.orders
-    books.refresh(office)
-    assert office.orders is before
-    books.again()
-    books.refresh(office)
-    assert office.orders is not before
+def test_a_signal_reads_everything_again(runtime: Runtime, reloader: ConfigReloader) -> None:
+    before = runtime.snapshot
+    reloader.refresh(runtime)
+    assert runtime.snapshot is before
+    reloader.again()
+    reloader.refresh(runtime)
+    assert runtime.snapshot is not before
 
 
-def test_a_rule_file_in_other_letters_is_a_sentence_at_the_start_as_well(office: Office, tmp_path: Path) -> None:
+def test_a_rule_file_in_other_letters_is_a_sentence_at_the_start_as_well(runtime: Runtime, tmp_path: Path) -> None:
     _other_letters(tmp_path / "books" / "rules" / "own.yml")
     with pytest.raises(ConfigError, match=r"own\.yml:0:0: is not UTF-8"):
-        Books(tmp_path / "books").read()
-    assert agents(office) == ["room-1"]
+        ConfigReloader(tmp_path / "books").read()
+    assert agents(runtime) == ["room-1"]
 
 
 # ---- requests, and what is kept ----
@@ -210,7 +212,7 @@ def test_a_rule_file_in_other_letters_is_a_sentence_at_the_start_as_well(office:
 def test_whichever_collector_an_agent_speaks_to_hands_it_what_was_asked_once(tmp_path: Path) -> None:
     world = World(f"sqlite:///{tmp_path}/requests.db")
     collectors = [Requests(world.store), Requests(world.store)]
-    poll_now(world.office.desk(), "sensor-1", "day", 0.0)
+    poll_now(world.runtime.notifier(), "sensor-1", "day", 0.0)
     for one in collectors:
         one.refresh()
     asked = {"kind": "poll-now", "device": "sensor-1"}

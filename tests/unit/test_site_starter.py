@@ -10,8 +10,8 @@ import pytest
 from watchkeeper.agent.config import AgentConfig, SpoolConfig
 from watchkeeper.agent.config import read_config as read_agent
 from watchkeeper.channels.ports import Via
-from watchkeeper.collector.site.load import FILES, read_books, read_texts
-from watchkeeper.collector.site.settings import Config
+from watchkeeper.collector.site.load import FILES, read_configuration, read_texts
+from watchkeeper.collector.site.settings import CollectorConfig
 from watchkeeper.collector.site.settings import read_config as read_collector
 from watchkeeper.documents.bind import load
 from watchkeeper.model.batch import Document
@@ -21,7 +21,7 @@ from watchkeeper.rules.load import load_rules, shipped
 ROOT = Path(__file__).resolve().parents[2]
 CONFIGS = ROOT / "configs"
 PAGE = ROOT / "docs" / "operators.md"
-SETTINGS = [("collector.yml", Config, []), ("agent.yml", AgentConfig, [SpoolConfig])]
+SETTINGS = [("collector.yml", CollectorConfig, []), ("agent.yml", AgentConfig, [SpoolConfig])]
 
 
 def problems(*texts: str) -> list[str]:
@@ -33,8 +33,8 @@ def problems(*texts: str) -> list[str]:
 
 
 def test_the_starter_files_are_right_and_climb_as_the_regulation_says() -> None:
-    books = read_books(CONFIGS)
-    [ladder] = books.ladders.ladders
+    configuration = read_configuration(CONFIGS)
+    [ladder] = configuration.ladders.ladders
     assert [(rung.after_s / 60, rung.tell) for rung in ladder.rungs] == [
         (0, ("duty",)),
         (10, ("owner",)),
@@ -42,10 +42,10 @@ def test_the_starter_files_are_right_and_climb_as_the_regulation_says() -> None:
         (60, ("assistant",)),
     ]
     assert [rung.vendor_contact for rung in ladder.rungs] == [False, False, False, True]
-    assert all(device.vendor for device in books.inventory.devices)
-    categories = sorted(device.category for device in books.inventory.devices)
+    assert all(device.vendor for device in configuration.inventory.devices)
+    categories = sorted(device.category for device in configuration.inventory.devices)
     assert categories == ["cooling", "env", "env", "server", "ups"]
-    handovers = {f"{shift.start:%H:%M}-{shift.end:%H:%M}" for shift in books.contacts.shifts}
+    handovers = {f"{shift.start:%H:%M}-{shift.end:%H:%M}" for shift in configuration.contacts.shifts}
     assert handovers == {"08:30-17:00", "17:00-08:30"}
 
 
@@ -79,9 +79,9 @@ def test_every_key_of_a_starter_file_is_explained_once(name: str) -> None:
 def test_the_settings_of_collector_and_agent_meet() -> None:
     place = read_collector(CONFIGS / "collector.yml")
     config, _ = read_agent(CONFIGS / "agent.yml")
-    assert place.path(place.config.books) == CONFIGS
+    assert place.path(place.config.site) == CONFIGS
     assert config.collector == place.config.url
-    assert config.agent in {agent.agent for agent in read_books(CONFIGS).inventory.agents}
+    assert config.agent in {agent.agent for agent in read_configuration(CONFIGS).inventory.agents}
 
 
 @pytest.mark.parametrize(("name", "cls", "parts"), SETTINGS)
@@ -107,7 +107,7 @@ def test_every_setting_stands_in_its_file_if_only_in_a_comment(
 def test_the_rules_of_the_site_go_with_the_shipped_ones() -> None:
     text = (CONFIGS / "rules" / "site.yml").read_text(encoding="utf-8")
     rules = load_rules((*shipped(), Document("site.yml", text)))
-    devices = {device.device for device in read_books(CONFIGS).inventory.devices}
+    devices = {device.device for device in read_configuration(CONFIGS).inventory.devices}
     for name in ("site.hot-aisle", "environment.temperature"):
         rule = rules.named(name)
         assert rule
@@ -140,3 +140,12 @@ def test_the_page_for_operators_shows_what_the_starter_files_say() -> None:
     plain = re.sub(r" +#.*", "", contacts)
     for block in re.findall(r"```yaml\n(.*?)```", page, re.DOTALL):
         assert block in plain
+
+
+def test_the_old_key_of_the_sites_folder_is_still_read(tmp_path: Path) -> None:
+    (tmp_path / "collector.yml").write_text("books: site", encoding="utf-8")
+    read = read_collector(tmp_path / "collector.yml")
+    assert read.config.site == "site"
+    assert [str(one).removeprefix(f"{tmp_path}/") for one in read.deprecated] == [
+        "collector.yml:1:1: `books` is called `site` now; rename it"
+    ]

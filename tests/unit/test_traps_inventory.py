@@ -9,7 +9,7 @@ import yaml
 from tests.story.world import CONTACTS, INVENTORY, LADDERS
 from watchkeeper.agent.push.bundle import decode_bundle
 from watchkeeper.collector.site.load import read_texts
-from watchkeeper.collector.site.snapshot import make_orders, to_json
+from watchkeeper.collector.site.snapshot import make_snapshot, to_json
 from watchkeeper.model.batch import Bundle, Document, Traps
 from watchkeeper.model.errors import ConfigError, WireError
 from watchkeeper.rules.load import load_rules, shipped
@@ -20,7 +20,7 @@ AGENT = "{agent: room-1, interval: 15 s, owner: olga}"
 def handed(traps: str) -> Bundle:
     """The bundle as the agent gets it."""
     inventory = INVENTORY.replace(AGENT, f"{{agent: room-1, owner: olga{traps}}}")
-    made = make_orders(read_texts(inventory, CONTACTS, LADDERS)).bundles["room-1"]
+    made = make_snapshot(read_texts(inventory, CONTACTS, LADDERS)).bundles["room-1"]
     again = decode_bundle(json.loads(json.dumps(to_json(made))), "room-1")
     assert again == made
     return again

@@ -79,15 +79,15 @@ def test_devices_with_every_probe_and_age(room: Room) -> None:
     room.read("ups-1", {("battery.charge", "", ""): 97.0}, every_s=30.0, age_s=5.0)
     room.read("ups-1", {("battery.charge", "", ""): Missing(Reason.TIMEOUT, "2 s")}, every_s=30.0)
     with room.store.read() as connection:
-        devices = views.watched(connection, room.office.orders, NIGHT + 80, NIGHT)
-        assert [one.device.device for one in devices] == list(room.office.orders.devices)
-        (ups,) = views.watched(connection, room.office.orders, NIGHT + 80, NIGHT + 79, "ups-1")
+        devices = views.watched(connection, room.runtime.snapshot, NIGHT + 80, NIGHT)
+        assert [one.device.device for one in devices] == list(room.runtime.snapshot.devices)
+        (ups,) = views.watched(connection, room.runtime.snapshot, NIGHT + 80, NIGHT + 79, "ups-1")
         (column,) = ups.columns
         assert (column.age_s, column.every_s, column.stale, ups.silent) == (80.0, 30.0, False, False)
         assert list(column.values) == [Missing(Reason.TIMEOUT, "2 s")]
-        (later,) = views.watched(connection, room.office.orders, NIGHT + 91, NIGHT + 90, "ups-1")
+        (later,) = views.watched(connection, room.runtime.snapshot, NIGHT + 91, NIGHT + 90, "ups-1")
         assert later.stale
-        assert views.watched(connection, room.office.orders, NIGHT, NIGHT, "nothing") == []
+        assert views.watched(connection, room.runtime.snapshot, NIGHT, NIGHT, "nothing") == []
 
 
 def test_the_past_is_the_newest_frames_oldest_first(room: Room) -> None:
@@ -104,8 +104,8 @@ def test_the_past_is_the_newest_frames_oldest_first(room: Room) -> None:
 def test_nobody_is_silent_for_the_time_before_we_started(room: Room) -> None:
     room.read("ups-1", {("battery.charge", "", ""): 97.0})
     with room.store.read() as connection:
-        (missed,) = views.agents(connection, room.office.orders, NIGHT + 3600, NIGHT + 3590)
-        (silent,) = views.agents(connection, room.office.orders, NIGHT + 3600, NIGHT)
+        (missed,) = views.agents(connection, room.runtime.snapshot, NIGHT + 3600, NIGHT + 3590)
+        (silent,) = views.agents(connection, room.runtime.snapshot, NIGHT + 3600, NIGHT)
     assert (missed.silent, silent.silent) == (False, True)
     assert (missed.age_s, missed.heard_at) == (3600.0, NIGHT)
 
@@ -154,5 +154,5 @@ def test_what_another_probe_read_before_is_no_reading_of_now(room: Room) -> None
     room.read_otherwise("ups-1", "ipmi")
     room.read("ups-1", {("battery.charge", "", ""): 96.0})
     with room.store.read() as connection:
-        (ups,) = views.watched(connection, room.office.orders, NIGHT, NIGHT, "ups-1")
+        (ups,) = views.watched(connection, room.runtime.snapshot, NIGHT, NIGHT, "ups-1")
     assert [(column.probe, column.values) for column in ups.columns] == [("ipmi", (96.0,))]
