@@ -113,7 +113,7 @@ class Collector:
 
     def alive(self) -> bool:
         """Whether every thread has turned lately."""
-        beats = (self.journal.beat, self.ticker.beat, self.outbox.beat)
+        beats = [part.worker.beat_at for part in (self.journal, self.ticker, self.outbox)]
         return self.clock.boot() - min(beats) < _STUCK_S
 
     def _tidy(self, history_s: float) -> None:

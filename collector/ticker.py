@@ -5,7 +5,6 @@ it comes, everything else has its turn twice a second.
 """
 
 import logging
-import threading
 from collections.abc import Callable
 
 from watchkeeper.collector.intake.requests import Requests
@@ -14,6 +13,7 @@ from watchkeeper.collector.process.due import catch_up, decide_due
 from watchkeeper.collector.process.own_rules import Judge
 from watchkeeper.collector.process.runtime import ConfigReloader, Runtime
 from watchkeeper.model.errors import StoreError
+from watchkeeper.model.worker import Worker
 
 log = logging.getLogger(__name__)
 _BEAT_S = 0.5
@@ -34,31 +34,27 @@ class Ticker:
             lambda: catch_up(runtime.notifier(), runtime.clock.wall()),
             self.decide,
         )
-        self._wake = threading.Event()
-        self._stopped = False
-        self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
-        self.beat = runtime.clock.boot()
+        self._turn_at = runtime.clock.boot()
+        self.worker = Worker("ticker", self._next, runtime.clock)
 
     def start(self) -> None:
         """Begin."""
-        self._thread.start()
+        self.worker.start()
 
     def stop(self) -> None:
         """End after the present turn."""
-        self._stopped = True
-        self._wake.set()
-        self._thread.join(timeout=5)
+        self.worker.stop(5)
 
     def wake(self) -> None:
         """Something was applied: rungs may be due."""
-        self._wake.set()
+        self.worker.wake()
 
     def decide(self) -> None:
         """Decide every rung that is due, and let the outbox know."""
         decided = 0
         while found := decide_due(self._runtime.notifier(), self._runtime.clock.wall()):
             decided += found
-            self.beat = self._runtime.clock.boot()  # a room full of faults takes its time
+            self.worker.beat()  # many faults at once take their time
         if decided:
             self._outbox.wake()
 
@@ -68,19 +64,16 @@ class Ticker:
             _guarded(part)
         self._outbox.wake()
 
-    def _run(self) -> None:
+    def _next(self) -> float:
+        """A whole turn when one is due; woken before that, only the rungs."""
         clock = self._runtime.clock
-        turn_at = clock.boot()
-        while not self._stopped:
-            self._wake.wait(timeout=max(0.0, turn_at - clock.boot()))
-            self._wake.clear()
-            if clock.boot() < turn_at:
-                _guarded(self.decide)
-                self._outbox.wake()
-            else:
-                self.turn()
-                turn_at = clock.boot() + _BEAT_S
-            self.beat = clock.boot()
+        if clock.boot() < self._turn_at:
+            _guarded(self.decide)
+            self._outbox.wake()
+        else:
+            self.turn()
+            self._turn_at = clock.boot() + _BEAT_S
+        return max(0.0, self._turn_at - clock.boot())
 
 
 def _guarded(part: Callable[[], object]) -> None:

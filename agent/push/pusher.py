@@ -7,7 +7,6 @@ but by a 2xx, or, where the collector will never take it, aside with the reason.
 import json
 import logging
 import random
-import threading
 from collections.abc import Callable
 
 from watchkeeper.agent.ports import Collector
@@ -16,6 +15,7 @@ from watchkeeper.model.batch import Answer, Bundle, Lane, Push, Request
 from watchkeeper.model.clock import Clock
 from watchkeeper.model.errors import PushError, PushLater, PushLocked, PushRefused, PushUndeclared, WatchkeeperError
 from watchkeeper.model.failpoint import failpoint
+from watchkeeper.model.worker import Worker
 
 log = logging.getLogger("agent.push")
 
@@ -53,9 +53,7 @@ class Pusher:
         self._failures = self._refusals = self._bundle_failures = 0
         self._away_since: float | None = None
         self._not_before = self._readings_from = self._fetch_from = self._heard_at = clock.boot() - LONGEST_WAIT_S
-        self.beat_at = clock.boot()
-        self._wake, self._stopping = threading.Event(), False
-        self._thread = threading.Thread(target=self._run, name="push", daemon=True)
+        self._worker = Worker("push", self._next, clock, retry_s=LONGEST_WAIT_S)
 
     def holds(self, bundle: Bundle) -> None:
         """Begin with the bundle kept on disk."""
@@ -65,43 +63,31 @@ class Pusher:
 
     def start(self) -> None:
         """Push from a thread of its own until `stop`."""
-        self._thread.start()
+        self._worker.start()
 
     def wake(self) -> None:
         """Something waits in the spool."""
-        self._wake.set()
+        self._worker.wake()
 
     def fetch(self) -> None:
         """Fetch the bundle again, even one that was refused."""
         self._refused, self._wants_bundle, self._fetch_from = "", True, self._clock.boot()
-        self._wake.set()
+        self._worker.wake()
 
     def stop(self, timeout_s: float) -> None:
         """Finish the push under way, if the collector answers in time; what it does not answer is sent next time."""
-        self._stopping = True
-        self._wake.set()
-        self._thread.join(timeout_s)
+        self._worker.stop(timeout_s)
 
     @property
     def alive(self) -> bool:
         """Whether the thread still does its rounds."""
-        return self._thread.is_alive() and self._clock.boot() - self.beat_at < 3 * LONGEST_WAIT_S
-
-    def _run(self) -> None:
-        while not self._stopping:
-            try:
-                wait = self.step()
-            except Exception:
-                log.exception("push: a fault of our own; trying again")
-                wait = LONGEST_WAIT_S
-            self._wake.wait(min(wait, LONGEST_WAIT_S))
-            self._wake.clear()
+        return self._worker.alive and self._clock.boot() - self._worker.beat_at < 3 * LONGEST_WAIT_S
 
     # ---- one round ----
 
     def step(self) -> float:
         """Push what is due; return after how many seconds to come again, unless woken."""
-        if self._not_before <= self._beat():
+        if self._not_before <= self._worker.beat():
             try:
                 self._round()
             except PushLocked as error:
@@ -112,7 +98,7 @@ class Pusher:
                 self._away(error, self._wait_s(error), "the collector takes nothing now")
             except PushError as error:
                 self._away(error, self._wait_s(PushLater("")), "the collector takes nothing of us")
-        now = self._beat()
+        now = self._worker.beat()
         due = self._heard_at + self._interval_s
         if self._held_back:
             due = min(due, self._readings_from)
@@ -120,9 +106,8 @@ class Pusher:
             due = min(due, self._fetch_from)
         return max(0.0, self._not_before - now, due - now)
 
-    def _beat(self) -> float:
-        self.beat_at = self._clock.boot()
-        return self.beat_at
+    def _next(self) -> float:
+        return min(self.step(), LONGEST_WAIT_S)
 
     def _round(self) -> None:
         for lane in Lane:
@@ -132,14 +117,14 @@ class Pusher:
                     lane not in self._greeted
                 ):  # nothing is sent before: of an answer lost we would not know whose seqs it tells
                     raise PushLater(f"it did not say what it has of {lane}")
-        while not self._stopping:
+        while not self._worker.stopping:
             if self._deliver(Lane.EVENTS):
                 continue
             self._fetch_if_due()
-            self._held_back = self._beat() < self._readings_from
+            self._held_back = self._worker.beat() < self._readings_from
             if self._held_back or not self._deliver(Lane.READINGS):
                 break
-        if self._beat() - self._heard_at >= self._interval_s and not self._stopping:
+        if self._worker.beat() - self._heard_at >= self._interval_s and not self._worker.stopping:
             self._push(self._spool.batch(Lane.EVENTS, 0, 0))
             self._fetch_if_due()
 
@@ -154,7 +139,7 @@ class Pusher:
         return True
 
     def _push(self, batch: Batch) -> None:
-        self._beat()
+        self._worker.beat()
         push = Push(self._agent, batch.epoch, batch.lane, self._clock.wall(), self._held, batch.more, batch.blocks)
         try:
             answer = self._collector.push(push, batch.bodies)
@@ -240,7 +225,7 @@ class Pusher:
     # ---- the bundle ----
 
     def _fetch_if_due(self) -> None:
-        if self._wants_bundle and self._beat() >= self._fetch_from:
+        if self._wants_bundle and self._worker.beat() >= self._fetch_from:
             self._fetch()
 
     def _fetch(self) -> None:
@@ -267,7 +252,7 @@ class Pusher:
     def _no_bundle(self, error: PushError) -> None:
         if not self._bundle_failures:
             log.error("push: no bundle (%s); the old one, if any, stays in force; trying again", error)
-        self._fetch_from = self._beat() + min(
+        self._fetch_from = self._worker.beat() + min(
             BUNDLE_AGAIN_S * 2.0 ** min(self._bundle_failures, 6), LONGEST_WAIT_S * 10
         )
         self._bundle_failures += 1

@@ -5,10 +5,10 @@ the journal in a second transaction. A push that cannot be applied stays in the 
 While the store takes nothing, what was committed waits, in its order.
 """
 
+import contextlib
 import logging
 import math
 import queue
-import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeGuard
@@ -26,9 +26,12 @@ from watchkeeper.model.clock import Clock
 from watchkeeper.model.errors import StoreError, StoreRefused, WatchkeeperError, WireError
 from watchkeeper.model.failpoint import failpoint
 from watchkeeper.model.wire import decode_push
+from watchkeeper.model.worker import Worker
 
 log = logging.getLogger(__name__)
-_GROUP = 500
+GROUP_PUSHES = 500
+LOOK_S = 1.0
+STOP_S = 10.0
 _SWEEP_S = 10.0
 _FAULT_LIMIT = 1_000
 
@@ -61,32 +64,33 @@ class Journal:
         self._notifiers = notifiers
         self._clock = clock
         self._woke = woke
-        self._queue: queue.SimpleQueue[Waiting | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[Waiting] = queue.SimpleQueue()
         self._sequences = Sequences(store)
-        self._owed: list[_Written] = []  # committed, answered, not applied yet
-        self._thread = threading.Thread(target=self._run, name="journal", daemon=True)
+        self._pending: list[_Written] = []  # committed, answered, not applied yet
         self._swept = clock.boot()
         self.faults = 0
-        self.beat = clock.boot()
+        self.worker = Worker("journal", self._next, clock)
 
     def start(self) -> None:
         """Apply what an earlier life left in the journal, then take pushes."""
         self.recover()
-        self._thread.start()
+        self.worker.start()
 
     def stop(self) -> None:
         """Finish what is waiting, then end."""
-        self._queue.put(None)
-        self._thread.join(timeout=10)
+        self.worker.stop(STOP_S)
+        while not self.worker.alive and (group := self._collect()):
+            self.turn(group)
 
     def submit(self, waiting: Waiting) -> None:
         """Queue a push; its `answer` is called once it is on disk, or refused."""
         self._queue.put(waiting)
+        self.worker.wake()
 
     @property
     def waiting(self) -> int:
         """How many pushes wait to be committed, or to be applied."""
-        return self._queue.qsize() + len(self._owed)
+        return self._queue.qsize() + len(self._pending)
 
     def recover(self, until: float = math.inf) -> None:
         """Apply every row from before `until` that an earlier life of ours, or a collector that is no more, left behind."""
@@ -95,40 +99,23 @@ class Journal:
 
     # ---- one turn ----
 
-    def _run(self) -> None:
-        while (group := self._collect()) is not None:
-            try:
-                self.turn(group)
-            except Exception:
-                log.exception("the journal's turn failed; what it has committed is applied with the next")
-            self.beat = self._clock.boot()
+    def _next(self) -> float:
+        self.turn(self._collect())
+        return LOOK_S if self._queue.empty() else 0.0
 
-    def _collect(self) -> list[Waiting] | None:
-        try:
-            first = self._queue.get(timeout=1.0)
-        except queue.Empty:
-            return []
+    def _collect(self) -> list[Waiting]:
         group: list[Waiting] = []
-        while first is not None:
-            group.append(first)
-            if len(group) >= _GROUP:
-                break
-            try:
-                first = self._queue.get_nowait()
-            except queue.Empty:
-                return group
-        if first is None:
-            if not group:
-                return None
-            self._queue.put(None)
+        with contextlib.suppress(queue.Empty):
+            while len(group) < GROUP_PUSHES:
+                group.append(self._queue.get_nowait())
         return group
 
     def turn(self, group: Sequence[Waiting]) -> None:
-        """Commit the group, answer it, apply it and whatever is still owed."""
+        """Commit the group, answer it, apply it and whatever still waits."""
         if group:
             self._take(group)
-        if self._owed:
-            self._pay()
+        if self._pending:
+            self._apply_pending()
         if not self._store.embedded and self._clock.boot() - self._swept >= _SWEEP_S:
             self._swept = self._clock.boot()
             self.recover(self._clock.wall() - _SWEEP_S)
@@ -141,7 +128,7 @@ class Journal:
             self._refuse(group, error)
             return
         failpoint("collector.journal.committed")
-        self._owed += written
+        self._pending += written
         for waiting, answer in zip(group, answers, strict=True):
             waiting.answer(answer)
         failpoint("collector.push.answered")
@@ -193,13 +180,13 @@ class Journal:
 
     # ---- applying ----
 
-    def _pay(self) -> None:
+    def _apply_pending(self) -> None:
         try:
-            while self._owed:
-                self._apply(self._owed[:_GROUP])
-                del self._owed[:_GROUP]
+            while self._pending:
+                self._apply(self._pending[:GROUP_PUSHES])
+                del self._pending[:GROUP_PUSHES]
         except StoreError as error:
-            log.warning("%d journalled pushes wait to be applied: %s", len(self._owed), error)
+            log.warning("%d journalled pushes wait to be applied: %s", len(self._pending), error)
 
     def _apply(self, group: Sequence[_Written]) -> None:
         try:
@@ -275,7 +262,7 @@ class Journal:
             if connection.execute(query.limit(1)).first() is None:
                 return False
         with self._store.write() as connection:
-            found = self._read(connection, query.order_by(journal.c.id).limit(_GROUP))
+            found = self._read(connection, query.order_by(journal.c.id).limit(GROUP_PUSHES))
         log.info("applying %d pushes that an earlier life, or another collector, left in the journal", len(found))
         if found:
             self._apply(found)

@@ -23,6 +23,7 @@ from watchkeeper.collector.store import rows
 from watchkeeper.collector.store.schema import outbox, receipt
 from watchkeeper.model.errors import WatchkeeperError
 from watchkeeper.model.failpoint import failpoint
+from watchkeeper.model.worker import Worker
 
 log = logging.getLogger(__name__)
 
@@ -34,10 +35,14 @@ AGAIN_S = 300.0
 OVER_S = 86_400.0
 """For how long somebody is told of an incident that is over."""
 
-EACH, WORKERS = 4, 64
+MAX_PER_PERSON, MAX_UNDER_WAY = 4, 64
 """How many messages may be under way: to one person, and in all."""
 
-_AT_ONCE = 200
+CLAIMED_AT_ONCE = 200
+LOOK_S = 1.0
+"""How often the outbox looks by itself whether something is due."""
+
+STOP_S = 5.0
 
 Opener = Callable[[Address], Channel]
 
@@ -79,38 +84,32 @@ class Outbox:
         self._opener = opener
         self._under_way: dict[int, Claim] = {}
         self._lock = threading.Lock()  # of `_under_way`
-        self._wake = threading.Event()
-        self._stopped = False
-        self._thread = threading.Thread(target=self._run, name="outbox", daemon=True)
-        self.beat = runtime.clock.boot()
+        self._attempts: set[threading.Thread] = set()
+        self.worker = Worker("outbox", self._turn, runtime.clock)
 
     def start(self) -> None:
         """Begin to deliver."""
-        self._thread.start()
+        self.worker.start()
 
     def stop(self) -> None:
         """Take nothing new; what is being sent ends within seconds or comes back after its lease."""
-        self._stopped = True
-        self._wake.set()
-        if self._thread.is_alive():
-            self._thread.join(timeout=5)
+        until = self._runtime.clock.boot() + STOP_S
+        self.worker.stop(STOP_S)
+        for thread in tuple(self._attempts):
+            thread.join(max(0.0, until - self._runtime.clock.boot()))
 
     def wake(self) -> None:
         """There may be something to send."""
-        self._wake.set()
+        self.worker.wake()
 
-    def _run(self) -> None:
-        while not self._stopped or self._under_way:
-            self._wake.wait(timeout=1.0)
-            self._wake.clear()
-            self.beat = self._runtime.clock.boot()
-            try:
-                self.abandon()
-                while not self._stopped and (claimed := self.claim()):
-                    for claim in claimed:
-                        threading.Thread(target=self._attempt, args=(claim,), name="outbox try", daemon=True).start()
-            except Exception:
-                log.exception("the outbox could not be read; it is tried again within a second")
+    def _turn(self) -> float:
+        self.abandon()
+        while not self.worker.stopping and (claimed := self.claim()):
+            for claim in claimed:
+                thread = threading.Thread(target=self._attempt, args=(claim,), name="outbox attempt", daemon=True)
+                self._attempts.add(thread)
+                thread.start()
+        return LOOK_S
 
     def _attempt(self, claim: Claim) -> None:
         try:
@@ -118,6 +117,7 @@ class Outbox:
         except Exception:
             log.exception("message %s could not be tried; it comes back after its lease", claim.row.key)
         finally:
+            self._attempts.discard(threading.current_thread())
             self.wake()
 
     def deliver(self) -> int:
@@ -138,7 +138,7 @@ class Outbox:
             busy = Counter(claim.row.person for claim in self._under_way.values())
             asked = {
                 "now": now,
-                "busy": [person for person, count in busy.items() if count >= EACH],
+                "busy": [person for person, count in busy.items() if count >= MAX_PER_PERSON],
                 "under_way": list(self._under_way),
             }
             with store.read() as connection:
@@ -254,7 +254,7 @@ class Outbox:
 def _fair_share(found: Sequence["sa.Row[Any]"], busy: Counter[str]) -> Iterator["sa.Row[Any]"]:
     """Those that may go now; `busy` counts who has how many under way, these included."""
     for row in found:
-        if busy[row.person] < EACH and busy.total() < WORKERS:
+        if busy[row.person] < MAX_PER_PERSON and busy.total() < MAX_UNDER_WAY:
             busy[row.person] += 1
             yield row
 
@@ -289,7 +289,7 @@ def _due() -> "sa.Select[Any]":
 
 # Built once: that takes longer than asking, and is asked after every message.
 _ANY_DUE = _due().limit(1)
-_DUE = _due().limit(_AT_ONCE).with_for_update(skip_locked=True)
+_DUE = _due().limit(CLAIMED_AT_ONCE).with_for_update(skip_locked=True)
 
 
 def _write_receipt(

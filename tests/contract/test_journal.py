@@ -102,7 +102,7 @@ def test_a_store_that_takes_nothing_for_a_while_loses_no_push_nor_their_order(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "apply", failing(StoreError("away"), 3))
-    monkeypatch.setattr(module, "_GROUP", 2)
+    monkeypatch.setattr(module, "GROUP_PUSHES", 2)
     assert world.push(world.verdict(Level.CRITICAL)) == 1
     assert take(world, frames(20.0, 21.0)) == [2]
     assert world.journal.waiting == 2
@@ -204,7 +204,7 @@ def test_readings_that_wait_in_the_spool_hold_no_ladder(world: World) -> None:
 
 
 def test_recovery_takes_more_than_one_group(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_GROUP", 2)
+    monkeypatch.setattr(module, "GROUP_PUSHES", 2)
     with world.store.write() as connection:
         for number in range(5):
             body = world.body(world.verdict(Level.CRITICAL, rule=f"rule-{number}"))

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from tests.story.world import CONTACTS, World
 from watchkeeper.channels.ports import Address, Channel, Message, Receipt
 from watchkeeper.collector.notify.enqueue import LEASE_S
-from watchkeeper.collector.notify.outbox import EACH, OVER_S, Outbox
+from watchkeeper.collector.notify.outbox import MAX_PER_PERSON, OVER_S, Outbox
 from watchkeeper.collector.store.schema import outbox, receipt
 from watchkeeper.model.verdict import Level
 
@@ -75,10 +75,10 @@ def test_a_channel_that_hangs_delays_nobody_else(world: World) -> None:
     channels.wait(1)
     assert channels.sent[0][0] == "hao"
     with channels.arrived:
-        assert channels.arrived.wait_for(lambda: channels.inside == EACH, timeout=10)
+        assert channels.arrived.wait_for(lambda: channels.inside == MAX_PER_PERSON, timeout=10)
     channels.let_go.set()
     running.stop()
-    assert channels.inside == EACH  # nothing more was begun
+    assert channels.inside == MAX_PER_PERSON  # nothing more was begun
 
 
 def _message(number: int, person: str) -> dict[str, object]:
