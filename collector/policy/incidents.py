@@ -48,7 +48,7 @@ class Incident:
     began_at: float
     evidence: Evidence
     state: State = State.OPEN
-    round: int = 1
+    recurrence: int = 1
     incident: int = 0  # its number; 0 until the store gives it one
     ended_at: float | None = None
     acknowledged_at: float | None = None
@@ -109,7 +109,7 @@ def _open(known: Incident | None, verdict: Verdict, agent: str, note: str) -> Ch
     )  # fmt: skip
     if known is None or not _soon(known, verdict.since):
         return Change(fresh, (began,))
-    again = replace(fresh, incident=known.incident, round=known.round + 1)
+    again = replace(fresh, incident=known.incident, recurrence=known.recurrence + 1)
     return Change(again, (replace(began, kind=Kind.REOPENED),))
 
 

@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from watchkeeper.collector.policy.incidents import Incident
 from watchkeeper.collector.site.inventory import Ladder, Ladders, StopsAt
 from watchkeeper.model.verdict import Level
 
@@ -42,10 +41,11 @@ def schedule_rungs(ladder: Ladder, start: float, steps: Sequence[Step] = ()) -> 
     return tuple(merged)
 
 
-def stopped(incident: Incident, ladders: Ladders) -> bool:
-    """Whether the clock decides no more rungs: it was acknowledged, and its ladder stops at that."""
-    acknowledged = incident.acknowledged_at is not None
-    return acknowledged and ladder_for(incident.level, ladders).stops_at is StopsAt.ACKNOWLEDGED
+def stopping_levels(ladders: Ladders) -> frozenset[Level]:
+    """The levels whose ladder stops at an acknowledgement."""
+    return frozenset(
+        level for level in Level if level.bad and ladder_for(level, ladders).stops_at is StopsAt.ACKNOWLEDGED
+    )
 
 
 def upcoming(steps: Iterable[Step]) -> Step | None:
@@ -53,8 +53,8 @@ def upcoming(steps: Iterable[Step]) -> Step | None:
     return min((step for step in steps if step.decided_at is None), key=_order, default=None)
 
 
-def reached(steps: Iterable[Step]) -> Step | None:
-    """The highest rung decided so far."""
+def current(steps: Iterable[Step]) -> Step | None:
+    """The current level: the highest rung decided so far."""
     return max((step for step in steps if step.decided_at is not None), key=_order, default=None)
 
 

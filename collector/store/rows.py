@@ -36,7 +36,7 @@ def incident_of(row: Row) -> Incident:
     return Incident(
         incident=row.incident, device=row.device, rule=row.rule, instance=row.instance, agent=row.agent,
         state=State(row.state), level=Level(row.level), verdict=Level(row.verdict), verdict_id=row.verdict_id,
-        round=row.round, began_at=row.began_at, ended_at=row.ended_at, acknowledged_at=row.acknowledged_at,
+        recurrence=row.recurrence, began_at=row.began_at, ended_at=row.ended_at, acknowledged_at=row.acknowledged_at,
         acknowledged_by=row.acknowledged_by, evidence=from_text(row.evidence),
     )  # fmt: skip
 
@@ -44,7 +44,7 @@ def incident_of(row: Row) -> Incident:
 def _values(one: Incident) -> dict[str, Any]:
     return {
         "device": one.device, "rule": one.rule, "instance": one.instance, "agent": one.agent, "state": one.state.value,
-        "level": one.level.value, "verdict": one.verdict.value, "verdict_id": one.verdict_id, "round": one.round,
+        "level": one.level.value, "verdict": one.verdict.value, "verdict_id": one.verdict_id, "recurrence": one.recurrence,
         "began_at": one.began_at, "ended_at": one.ended_at, "acknowledged_at": one.acknowledged_at,
         "acknowledged_by": one.acknowledged_by, "evidence": to_text(one.evidence),
     }  # fmt: skip
@@ -95,7 +95,7 @@ def save(connection: sa.Connection, change: Change, recorded_at: float) -> Incid
         number = int(connection.execute(added, _values(now)).scalar_one())
     rows = [
         {
-            "incident": number, "round": now.round, "kind": step.kind.value, "at": step.at, "recorded_at": recorded_at,
+            "incident": number, "recurrence": now.recurrence, "kind": step.kind.value, "at": step.at, "recorded_at": recorded_at,
             "by": step.by, "level": step.level.value, "note": step.note, "evidence": to_text(now.evidence),
         }
         for step in change.transitions
@@ -124,7 +124,7 @@ def steps_of(
     found: dict[tuple[int, int], list[Step]] = {}
     for row in connection.execute(query):
         step = Step(row.rung, row.number, row.ladder, row.due_at, row.decided_at, row.decided_by)
-        found.setdefault((row.incident, row.round), []).append(step)
+        found.setdefault((row.incident, row.recurrence), []).append(step)
     return found
 
 
@@ -133,7 +133,7 @@ def replace_undecided(connection: sa.Connection, now: Incident, steps: Iterable[
     drop_undecided(connection, now)
     rows = [
         {
-            "incident": now.incident, "round": now.round, "rung": step.rung, "number": step.number,
+            "incident": now.incident, "recurrence": now.recurrence, "rung": step.rung, "number": step.number,
             "ladder": step.ladder, "due_at": step.due_at, "decided_at": None, "decided_by": None,
         }
         for step in steps
@@ -152,7 +152,7 @@ def claim_step(connection: sa.Connection, now: Incident, step: Step, at: float, 
     """Decide a rung, once: false if somebody did before us."""
     query = sa.update(rung).where(
         rung.c.incident == now.incident,
-        rung.c.round == now.round,
+        rung.c.recurrence == now.recurrence,
         rung.c.rung == step.rung,
         rung.c.decided_at.is_(None),
     )

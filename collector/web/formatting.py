@@ -11,7 +11,7 @@ from watchkeeper.collector.notify.i18n import marked, translator
 from watchkeeper.collector.policy.incidents import Incident
 from watchkeeper.collector.policy.ladder import Step
 from watchkeeper.collector.policy.roster import audience
-from watchkeeper.collector.read.views import Column
+from watchkeeper.collector.read.devices import ProbeReadings
 from watchkeeper.collector.site.inventory import Language, Person
 from watchkeeper.collector.site.snapshot import Snapshot
 from watchkeeper.model.quantity import BYTE, QUANTITIES, SECOND
@@ -164,7 +164,7 @@ class Formatter:
         """Which disk, phase or probe."""
         return series.label or series.instance
 
-    def age(self, column: Column) -> str:
+    def age(self, column: ProbeReadings) -> str:
         """How old a column is."""
         return self.long(column.age_s)
 

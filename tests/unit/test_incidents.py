@@ -47,7 +47,7 @@ def test_a_fault_that_is_back_within_ten_minutes_is_the_same(at: float, number: 
     ended = opened(state=State.RESOLVED, ended_at=150.0, acknowledged_at=120.0, acknowledged_by="olga")
     change = judge(ended, replace(BAD, id="v2", since=at), "room-1")
     assert change
-    assert (change.incident.incident, change.incident.round, change.incident.began_at) == (number, round_, at)
+    assert (change.incident.incident, change.incident.recurrence, change.incident.began_at) == (number, round_, at)
     assert (change.incident.acknowledged_at, change.incident.ended_at) == (None, None)
 
 
