@@ -1,11 +1,13 @@
 """What pages, API and metrics read, on both stores."""
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from tests.collector_room import NIGHT, Room, browser
+from watchkeeper.collector.policy.hold import Hold, Reason
 from watchkeeper.collector.policy.incidents import State
 from watchkeeper.collector.read import agents as read_agents
 from watchkeeper.collector.read import changes as read_changes
@@ -26,7 +28,8 @@ def alarm(room: Room, device: str, level: Level = Level.WARNING) -> None:
     room.say(device, "device.alarm", level, Evidence("device.alarm", str(level)))
 
 
-def test_incidents_climbs_and_stories(room: Room) -> None:
+def _three_incidents(room: Room) -> None:
+    """1 on ups-1 (owner paged, not delivered), 2 on crac-1 (resolved), 3 on sensor-cold-aisle (critical)."""
     alarm(room, "ups-1")
     room.clock.advance(60)
     alarm(room, "crac-1")
@@ -37,42 +40,45 @@ def test_incidents_climbs_and_stories(room: Room) -> None:
     room.climb()
     room.deliver("chen.jing")
     alarm(room, "crac-1", Level.OK)
+
+
+def test_incidents_in_their_order(room: Room) -> None:
+    _three_incidents(room)
+    snapshot = room.runtime.snapshot
     with room.store.read() as connection:
-        climbs = read_incidents.open_incidents(connection, room.runtime.snapshot, NIGHT)
-        assert [climb.incident.device for climb in climbs] == ["sensor-cold-aisle", "ups-1"]
+        ask = partial(read_incidents.open_incidents, connection, snapshot, NIGHT)
+        assert [one.incident.device for one in ask()] == ["sensor-cold-aisle", "ups-1"]
+        assert [one.incident.incident for one in ask(device="ups-1")] == [1]
+        assert [one.incident.incident for one in ask(1)] == [3]
         assert read_incidents.count_open(connection) == 2
-        assert [
-            climb.incident.incident
-            for climb in read_incidents.open_incidents(connection, room.runtime.snapshot, NIGHT, device="ups-1")
-        ] == [1]
-        assert [
-            climb.incident.incident
-            for climb in read_incidents.open_incidents(connection, room.runtime.snapshot, NIGHT, 1)
-        ] == [3]
-        assert [
-            climb.incident.incident
-            for climb in read_incidents.incidents_before(connection, room.runtime.snapshot, NIGHT, None, 2)
-        ] == [3, 2]
-        assert [
-            climb.incident.incident
-            for climb in read_incidents.incidents_before(connection, room.runtime.snapshot, NIGHT, 2, 9)
-        ] == [1]
-        over = read_incidents.incidents_before(connection, room.runtime.snapshot, NIGHT, None, 9, [State.RESOLVED])
-        assert [climb.incident.incident for climb in over] == [2]
-        assert over[0].upcoming is None
-        ups = climbs[1]
-        assert ups.current
-        assert ups.upcoming
-        assert (ups.current.rung, ups.upcoming.rung, ups.upcoming.due_at) == ("owner", "on-site", NIGHT + 1200)
-        duty, owner = ups.notices
-        assert (duty.person, duty.state, owner.person, owner.state) == ("sun.tao", "delivered", "chen.jing", "pending")
-        assert owner.last
-        assert (owner.last.delivered, owner.last.detail, owner.last.at) == (False, "HTTP 503", NIGHT + 660)
-        story = read_incidents.incident_detail(connection, room.runtime.snapshot, NIGHT, 2)
-        assert story
-        assert [one.kind for one, _ in story.transitions] == ["opened", "resolved"]
-        assert {notice.kind for notice in story.notices} >= {"page", "recovered"}
-        assert read_incidents.incident_detail(connection, room.runtime.snapshot, NIGHT, 99) is None
+        before = partial(read_incidents.incidents_before, connection, snapshot, NIGHT)
+        assert [one.incident.incident for one in before(None, 2)] == [3, 2]
+        assert [one.incident.incident for one in before(2, 9)] == [1]
+        (over,) = before(None, 9, [State.RESOLVED])
+    assert over.incident.incident == 2
+    assert over.upcoming is None
+    assert over.hold == Hold(Reason.ENDED)
+
+
+def test_an_incident_with_its_rungs_notices_and_history(room: Room) -> None:
+    _three_incidents(room)
+    with room.store.read() as connection:
+        detail = partial(read_incidents.incident_detail, connection, room.runtime.snapshot, NIGHT)
+        ups, over = detail(1), detail(2)
+        assert detail(99) is None
+    assert ups
+    assert ups.progress.hold is None
+    assert ups.progress.current
+    assert ups.progress.upcoming
+    next_one = ups.progress.upcoming
+    assert (ups.progress.current.rung, next_one.rung, next_one.due_at) == ("owner", "on-site", NIGHT + 1200)
+    duty, owner = ups.progress.notices
+    assert (duty.person, duty.state, owner.person, owner.state) == ("sun.tao", "delivered", "chen.jing", "pending")
+    assert owner.last
+    assert (owner.last.delivered, owner.last.detail, owner.last.at) == (False, "HTTP 503", NIGHT + 660)
+    assert over
+    assert [one.kind for one, _ in over.transitions] == ["opened", "resolved"]
+    assert {notice.kind for notice in over.notices} >= {"page", "recovered"}
 
 
 def test_a_climb_is_of_the_present_round(room: Room) -> None:
