@@ -12,7 +12,7 @@ from watchkeeper.collector.notify.compose import Kind, Telling, compose, plain
 from watchkeeper.collector.notify.i18n import translator
 from watchkeeper.collector.notify.notice import About, Notice, write
 from watchkeeper.collector.policy.incidents import Incident
-from watchkeeper.collector.policy.ladder import Step, ladder_for
+from watchkeeper.collector.policy.ladder import ScheduledRung, ladder_for
 from watchkeeper.collector.policy.roster import audience
 from watchkeeper.collector.site.inventory import OWNER, Ladder, Person, Rung
 from watchkeeper.collector.site.snapshot import Snapshot
@@ -35,7 +35,7 @@ class Notifier:
     snapshot: Snapshot
     url: str = ""
 
-    def page(self, connection: sa.Connection, incident: Incident, step: Step, now: float) -> None:
+    def page(self, connection: sa.Connection, incident: Incident, step: ScheduledRung, now: float) -> None:
         """A rung was decided: notify everybody it names, or the ladder's fallback where a role is nobody."""
         ladder = self._ladder(incident, step)
         rung = next((rung for rung in ladder.rungs if rung.rung == step.rung), None)
@@ -95,7 +95,7 @@ class Notifier:
                 paged.add(row.person)
         return paged
 
-    def _ladder(self, incident: Incident, step: Step) -> Ladder:
+    def _ladder(self, incident: Incident, step: ScheduledRung) -> Ladder:
         ladders = self.snapshot.configuration.ladders
         named = (ladder for ladder in ladders.ladders if ladder.ladder == step.ladder)
         return next(named, None) or ladder_for(incident.level, ladders)

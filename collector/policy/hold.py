@@ -19,7 +19,7 @@ BACKLOG_S, BACKLOG_LONGEST_S = 60.0, 300.0
 all."""
 
 
-class Reason(StrEnum):
+class HoldReason(StrEnum):
     """What holds the rungs."""
 
     ENDED = "ended"  # the incident is resolved or withdrawn
@@ -50,7 +50,7 @@ class Backlog:
 class Hold:
     """The rungs of an incident are held for this reason; `until` is when it ends by itself, if it does."""
 
-    reason: Reason
+    reason: HoldReason
     until: float | None = None
 
 
@@ -68,8 +68,8 @@ def _backlog(facts: Facts, now: Any) -> Any:
     return soon & (facts.backlog_since > now - BACKLOG_LONGEST_S)
 
 
-CONDITIONS: Mapping[Reason, Callable[[Facts, Any], Any]] = MappingProxyType(
-    {Reason.ENDED: _ended, Reason.ACKNOWLEDGED: _acknowledged, Reason.BACKLOG: _backlog}
+CONDITIONS: Mapping[HoldReason, Callable[[Facts, Any], Any]] = MappingProxyType(
+    {HoldReason.ENDED: _ended, HoldReason.ACKNOWLEDGED: _acknowledged, HoldReason.BACKLOG: _backlog}
 )
 
 
@@ -84,7 +84,7 @@ def hold(incident: Incident, ladders: Ladders, backlog: Backlog, now: float) -> 
     )
     for reason, holds in CONDITIONS.items():
         if holds(facts, now):
-            return Hold(reason, backlog.until if reason is Reason.BACKLOG else None)
+            return Hold(reason, backlog.until if reason is HoldReason.BACKLOG else None)
     return None
 
 

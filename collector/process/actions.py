@@ -6,7 +6,7 @@ import sqlalchemy as sa
 
 from watchkeeper.collector.notify.enqueue import Notifier
 from watchkeeper.collector.policy import incidents, ladder
-from watchkeeper.collector.policy.incidents import Change, Incident
+from watchkeeper.collector.policy.incidents import Incident, IncidentChange
 from watchkeeper.collector.process.apply import follow_up
 from watchkeeper.collector.store import rows
 from watchkeeper.collector.store.schema import request
@@ -63,7 +63,7 @@ def _open(connection: sa.Connection, number: int) -> Incident:
     return known
 
 
-def _done(connection: sa.Connection, notifier: Notifier, change: Change, now: float) -> Incident:
+def _done(connection: sa.Connection, notifier: Notifier, change: IncidentChange, now: float) -> Incident:
     saved = rows.save(connection, change, now)
     follow_up(connection, notifier, saved, [replace(change, incident=saved)], now)
     return saved

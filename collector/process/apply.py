@@ -12,8 +12,8 @@ from watchkeeper.collector.notify.enqueue import Notifier
 from watchkeeper.collector.notify.notice import About, expire
 from watchkeeper.collector.policy import incidents, ladder
 from watchkeeper.collector.policy.hold import BACKLOG_S
-from watchkeeper.collector.policy.incidents import Change, Incident, Transition
-from watchkeeper.collector.policy.ladder import Step
+from watchkeeper.collector.policy.incidents import Incident, IncidentChange, Transition
+from watchkeeper.collector.policy.ladder import ScheduledRung
 from watchkeeper.collector.site.inventory import COLLECTOR, Ladders
 from watchkeeper.collector.site.snapshot import Snapshot
 from watchkeeper.collector.store import rows
@@ -87,15 +87,15 @@ class _Touched:
     connection: sa.Connection
     now: float
     known: dict[Key, Incident]
-    changes: dict[int, list[Change]] = field(default_factory=dict)
+    changes: dict[int, list[IncidentChange]] = field(default_factory=dict)
     reconciled: int = 0
 
-    def keep(self, change: Change | None) -> None:
+    def keep(self, change: IncidentChange | None) -> None:
         if change is None:
             return
         saved = rows.save(self.connection, change, self.now)
         self.known[saved.key] = saved
-        self.changes.setdefault(saved.incident, []).append(Change(saved, change.transitions))
+        self.changes.setdefault(saved.incident, []).append(IncidentChange(saved, change.transitions))
 
 
 def _apply_events(connection: sa.Connection, notifier: Notifier, arrivals: Sequence[Arrival], now: float) -> set[int]:
@@ -178,19 +178,19 @@ def _note_backlog(connection: sa.Connection, arrivals: Iterable[Arrival], now: f
 
 
 def follow_up(
-    connection: sa.Connection, notifier: Notifier, now_is: Incident, changes: Sequence[Change], now: float
+    connection: sa.Connection, notifier: Notifier, now_is: Incident, changes: Sequence[IncidentChange], now: float
 ) -> None:
     """Set the rungs of an incident right after a group of changes to it, and tell those who must hear of the change."""
     if now_is.open:
         steps = [step for change in changes for step in change.transitions]
         _schedule(connection, notifier, now_is, steps)
-        if now_is.level is Level.CRITICAL and any(step.kind is incidents.Kind.RISEN for step in steps):
+        if now_is.level is Level.CRITICAL and any(step.kind is incidents.TransitionKind.RISEN for step in steps):
             notifier.tell(connection, Kind.RISEN, now_is, notifier.told(connection, now_is), now)
         return
     rows.drop_undecided(connection, now_is)
     expire(connection, About.INCIDENT, now_is.incident, now)
     told = notifier.told(connection, now_is)
-    if now_is.state is incidents.State.WITHDRAWN:
+    if now_is.state is incidents.IncidentState.WITHDRAWN:
         notifier.tell(connection, Kind.WITHDRAWN, now_is, told, now, changes[-1].transitions[-1].note)
     elif told:
         notifier.tell(connection, Kind.RECOVERED, now_is, told, now)
@@ -201,11 +201,11 @@ def follow_up(
 def _schedule(connection: sa.Connection, notifier: Notifier, now_is: Incident, happened: Iterable[Transition]) -> None:
     ladders = notifier.snapshot.configuration.ladders
     before = rows.steps_of(connection, [now_is.incident], lock=True).get((now_is.incident, now_is.recurrence), [])
-    steps: Sequence[Step] = before
+    steps: Sequence[ScheduledRung] = before
     for one in happened:
-        if one.kind in (incidents.Kind.OPENED, incidents.Kind.REOPENED):
+        if one.kind in (incidents.TransitionKind.OPENED, incidents.TransitionKind.REOPENED):
             steps = ladder.schedule_rungs(ladder.ladder_for(one.level, ladders), one.at)
-        elif one.kind is incidents.Kind.RISEN:
+        elif one.kind is incidents.TransitionKind.RISEN:
             steps = ladder.schedule_rungs(
                 ladder.ladder_for(one.level, ladders), one.at, _carried_over(now_is, steps, ladders)
             )
@@ -213,7 +213,7 @@ def _schedule(connection: sa.Connection, notifier: Notifier, now_is: Incident, h
         rows.replace_undecided(connection, now_is, steps)
 
 
-def _carried_over(now_is: Incident, steps: Sequence[Step], ladders: Ladders) -> Sequence[Step]:
+def _carried_over(now_is: Incident, steps: Sequence[ScheduledRung], ladders: Ladders) -> Sequence[ScheduledRung]:
     """The steps that still count when a warning becomes critical: an acknowledgement that held the warning's rungs did not
     ask for them to be decided all at once."""
     if now_is.acknowledged_at is not None and Level.WARNING in ladder.stopping_levels(ladders):

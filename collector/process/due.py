@@ -7,8 +7,8 @@ import sqlalchemy as sa
 
 from watchkeeper.collector.notify.enqueue import Notifier
 from watchkeeper.collector.policy.hold import Facts, held
-from watchkeeper.collector.policy.incidents import State
-from watchkeeper.collector.policy.ladder import Step, stopping_levels
+from watchkeeper.collector.policy.incidents import IncidentState
+from watchkeeper.collector.policy.ladder import ScheduledRung, stopping_levels
 from watchkeeper.collector.site.inventory import Ladders
 from watchkeeper.collector.store import rows
 from watchkeeper.collector.store.schema import agent, incident, rung
@@ -29,7 +29,7 @@ def decide_due(notifier: Notifier, now: float) -> int:
     with store.write() as connection:
         found = due_rungs(connection, ladders, now, lock=True)
         for row in found:
-            step = Step(row.rung, row.number, row.ladder, row.due_at)
+            step = ScheduledRung(row.rung, row.number, row.ladder, row.due_at)
             known = rows.incident_of(row)
             if rows.claim_step(connection, known, step, now, "clock"):
                 notifier.page(connection, known, step, now)
@@ -62,7 +62,7 @@ def catch_up(notifier: Notifier, now: float) -> int:
 
 
 _COLUMNS = Facts(
-    ended=incident.c.state != State.OPEN.value,
+    ended=incident.c.state != IncidentState.OPEN.value,
     acknowledged_at=sa.func.coalesce(incident.c.acknowledged_at, 0.0),
     stops_at_acknowledged=incident.c.level.in_(sa.bindparam("stopping_levels", expanding=True)),
     backlog_since=sa.func.coalesce(agent.c.backlog_since, 0.0),

@@ -8,8 +8,8 @@ import sqlalchemy as sa
 from watchkeeper.collector.notify.notice import About
 from watchkeeper.collector.policy import ladder
 from watchkeeper.collector.policy.hold import Backlog, Hold, hold
-from watchkeeper.collector.policy.incidents import Incident, State, Transition
-from watchkeeper.collector.policy.ladder import Step
+from watchkeeper.collector.policy.incidents import Incident, IncidentState, Transition
+from watchkeeper.collector.policy.ladder import ScheduledRung
 from watchkeeper.collector.site.snapshot import Snapshot
 from watchkeeper.collector.store import rows
 from watchkeeper.collector.store.schema import agent, incident, outbox, receipt
@@ -49,17 +49,17 @@ class Progress:
     """An incident, its rungs and notices in the present recurrence, and why no rung is decided now (`hold`)."""
 
     incident: Incident
-    steps: tuple[Step, ...]
+    steps: tuple[ScheduledRung, ...]
     notices: tuple[NoticeStatus, ...]
     hold: Hold | None
 
     @property
-    def current(self) -> Step | None:
+    def current(self) -> ScheduledRung | None:
         """The current level: the highest rung decided."""
         return ladder.current(self.steps)
 
     @property
-    def upcoming(self) -> Step | None:
+    def upcoming(self) -> ScheduledRung | None:
         """The rung that is decided next. None where no rung is left, or where the rungs are held for good."""
         return None if self.hold and self.hold.until is None else ladder.upcoming(self.steps)
 
@@ -70,7 +70,7 @@ class IncidentDetail:
 
     progress: Progress
     transitions: tuple[tuple[Transition, float], ...]
-    steps: tuple[tuple[int, Step], ...]
+    steps: tuple[tuple[int, ScheduledRung], ...]
     notices: tuple[NoticeStatus, ...]
 
 
@@ -79,7 +79,7 @@ def open_incidents(
 ) -> list[Progress]:
     """The open incidents: critical before warning, then those that have stood longest."""
     critical_first = sa.case((incident.c.level == "critical", 0), else_=1)
-    query = sa.select(incident).where(incident.c.state == State.OPEN.value)
+    query = sa.select(incident).where(incident.c.state == IncidentState.OPEN.value)
     if device is not None:
         query = query.where(incident.c.device == device)
     found = connection.execute(query.order_by(critical_first, incident.c.began_at).limit(most))
@@ -88,7 +88,7 @@ def open_incidents(
 
 def count_open(connection: sa.Connection) -> int:
     """How many incidents are open."""
-    query = sa.select(sa.func.count()).select_from(incident).where(incident.c.state == State.OPEN.value)
+    query = sa.select(sa.func.count()).select_from(incident).where(incident.c.state == IncidentState.OPEN.value)
     return int(connection.execute(query).scalar_one())
 
 
@@ -98,7 +98,7 @@ def incidents_before(  # noqa: PLR0917 -- connection, snapshot and now come firs
     now: float,
     before: int | None,
     most: int,
-    states: Iterable[State] = tuple(State),
+    states: Iterable[IncidentState] = tuple(IncidentState),
 ) -> list[Progress]:
     """Incidents with a number below `before` (None: all), newest first."""
     query = sa.select(incident).where(incident.c.state.in_([state.value for state in states]))

@@ -9,7 +9,7 @@ from prometheus_client.registry import Collector
 
 from watchkeeper.collector.intake.endpoint import Ingest
 from watchkeeper.collector.intake.journal import Journal
-from watchkeeper.collector.policy.incidents import State
+from watchkeeper.collector.policy.incidents import IncidentState
 from watchkeeper.collector.process.runtime import Runtime
 from watchkeeper.collector.read.agents import AgentStatus, agent_statuses
 from watchkeeper.collector.store.schema import incident, outbox, receipt, rung, tally
@@ -83,7 +83,9 @@ def _incidents(connection: sa.Connection) -> Iterator[Metric]:
         "watchkeeper_incidents_open", "Incidents that are open.", labels=["level", "rule", "device"]
     )
     columns = (incident.c.level, incident.c.rule, incident.c.device)
-    standing = sa.select(*columns, sa.func.count()).where(incident.c.state == State.OPEN.value).group_by(*columns)
+    standing = (
+        sa.select(*columns, sa.func.count()).where(incident.c.state == IncidentState.OPEN.value).group_by(*columns)
+    )
     for level, rule, device, count in connection.execute(standing):
         opened.add_metric([level, rule, device], count)
     yield opened

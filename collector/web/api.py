@@ -7,7 +7,7 @@ from fastapi import APIRouter, Depends, Query
 from fastapi.security import HTTPBearer
 
 from watchkeeper.collector.policy import roster
-from watchkeeper.collector.policy.incidents import State
+from watchkeeper.collector.policy.incidents import IncidentState
 from watchkeeper.collector.process import actions
 from watchkeeper.collector.process.actions import NoSuch
 from watchkeeper.collector.process.runtime import Runtime
@@ -44,7 +44,7 @@ def incidents(
     cursor: Annotated[int | None, Query(ge=1, le=schemas.LARGEST, description="as the last answer gave it")] = None,
 ) -> schemas.IncidentsOut:
     """Incidents, newest first."""
-    states = tuple(State) if state == "all" else (State(state),)
+    states = tuple(IncidentState) if state == "all" else (IncidentState(state),)
     now = runtime.clock.wall()
     with runtime.store.read() as connection:
         found = read_incidents.incidents_before(

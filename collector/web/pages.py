@@ -6,7 +6,7 @@ from fastapi import APIRouter, Query
 from fastapi.responses import HTMLResponse, Response
 
 from watchkeeper.collector.policy import roster
-from watchkeeper.collector.policy.incidents import Incident, State
+from watchkeeper.collector.policy.incidents import Incident, IncidentState
 from watchkeeper.collector.process.actions import NoSuch
 from watchkeeper.collector.read import agents as read_agents
 from watchkeeper.collector.read import devices as read_devices
@@ -51,7 +51,9 @@ def overview(here: Here) -> Response:
         climbs = read_incidents.open_incidents(connection, snapshot, now, MOST)
         total = read_incidents.count_open(connection)
         heard = read_agents.agent_statuses(connection, snapshot, now, runtime.started_at)
-        recent = read_incidents.incidents_before(connection, snapshot, now, None, 5, (State.RESOLVED, State.WITHDRAWN))
+        recent = read_incidents.incidents_before(
+            connection, snapshot, now, None, 5, (IncidentState.RESOLVED, IncidentState.WITHDRAWN)
+        )
         few = len(snapshot.devices) <= FEW
         devices = read_devices.device_readings(connection, snapshot, now, runtime.started_at) if few else []
     site, contacts = snapshot.configuration.inventory.site, snapshot.configuration.contacts

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from fastapi import Path
 from pydantic import BaseModel, Field
 
-from watchkeeper.collector.policy.ladder import Step
+from watchkeeper.collector.policy.ladder import ScheduledRung
 from watchkeeper.collector.policy.roster import DutyShift
 from watchkeeper.collector.read.agents import AgentStatus
 from watchkeeper.collector.read.devices import DeviceReadings, ProbeReadings
@@ -254,7 +254,7 @@ def _incident(climb: Progress, snapshot: Snapshot, now: float) -> dict[str, obje
     }  # fmt: skip
 
 
-def _rung(step: Step, turn: int, device: str, snapshot: Snapshot, now: float) -> RungOut:
+def _rung(step: ScheduledRung, turn: int, device: str, snapshot: Snapshot, now: float) -> RungOut:
     people = list(Formatter(Language.ENGLISH, snapshot, now).told(step, device)) if step.decided_at is None else []
     return RungOut(
         rung=step.rung, recurrence=turn, due_at=step.due_at, decided_at=step.decided_at, decided_by=step.decided_by,

@@ -14,7 +14,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
 from tests.story.world import World
-from watchkeeper.collector.access.tokens import Kind, fingerprint, mint
+from watchkeeper.collector.access.tokens import TokenKind, fingerprint, mint
 from watchkeeper.collector.notify.enqueue import Notifier
 from watchkeeper.collector.process.due import decide_due
 from watchkeeper.collector.store import rows
@@ -204,7 +204,7 @@ def test_a_backup_restores_everything_also_into_the_other_kind_of_store(
 
 
 def test_a_backup_is_its_owner_s_alone_and_holds_no_token(world: World, tmp_path: Path) -> None:
-    secret = mint(world.store, Kind.PERSON, "day", 0.0)
+    secret = mint(world.store, TokenKind.PERSON, "day", 0.0)
     (tmp_path / "kept.zip.part").write_text("of a backup that was killed")
     (tmp_path / "kept.zip.part").chmod(0o644)
     backup(world.store, tmp_path / "kept.zip", 0.0)

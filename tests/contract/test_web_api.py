@@ -10,7 +10,7 @@ import pytest
 
 from tests.collector_room import NIGHT, Room, browser
 from watchkeeper.collector.access import tokens
-from watchkeeper.collector.access.tokens import Kind
+from watchkeeper.collector.access.tokens import TokenKind
 from watchkeeper.collector.web.events import Ticker
 from watchkeeper.model.batch import Lane, Tombstone
 from watchkeeper.model.reading import Missing, Reason
@@ -25,7 +25,7 @@ def room(tmp_path: Path) -> Iterator[Room]:
 
 @pytest.fixture
 def web(room: Room) -> Iterator[httpx.Client]:
-    text = tokens.mint(room.store, Kind.PERSON, "wang.lei", room.clock.wall())
+    text = tokens.mint(room.store, TokenKind.PERSON, "wang.lei", room.clock.wall())
     with browser(room.front) as client:
         client.headers["authorization"] = f"Bearer {text}"
         yield client

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from tests.story.world import CONTACTS, LADDERS, World, older
-from watchkeeper.collector.policy.hold import Hold, Reason
+from watchkeeper.collector.policy.hold import Hold, HoldReason
 from watchkeeper.collector.process import actions
 from watchkeeper.collector.read import incidents as read_incidents
 from watchkeeper.collector.site.load import read_texts
@@ -344,7 +344,7 @@ def test_a_ladder_may_stop_at_an_acknowledgement_if_its_owner_wants_that(store_u
     assert world.pages("page") == WHOLE_LADDER[:1]
     with world.store.read() as connection:
         (held,) = read_incidents.open_incidents(connection, world.runtime.snapshot, world.clock.wall())
-    assert held.hold == Hold(Reason.ACKNOWLEDGED)
+    assert held.hold == Hold(HoldReason.ACKNOWLEDGED)
     assert held.upcoming is None
     world.act(actions.escalate, 1)  # what cannot be resolved is climbed all the same, one rung
     world.advance(90)

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from watchkeeper.collector.policy.hold import BACKLOG_LONGEST_S, BACKLOG_S, Backlog, Hold, Reason, hold
-from watchkeeper.collector.policy.incidents import Change, Incident, State
-from watchkeeper.collector.policy.ladder import Step
+from watchkeeper.collector.policy.hold import BACKLOG_LONGEST_S, BACKLOG_S, Backlog, Hold, HoldReason, hold
+from watchkeeper.collector.policy.incidents import Incident, IncidentChange, IncidentState
+from watchkeeper.collector.policy.ladder import ScheduledRung
 from watchkeeper.collector.process.due import due_rungs
 from watchkeeper.collector.site.inventory import Ladder, Ladders, Rung, StopsAt
 from watchkeeper.collector.store import rows
@@ -41,21 +41,21 @@ def test_an_open_fault_is_not_held() -> None:
     assert hold(ACKNOWLEDGED, CLIMBS, Backlog(), NOW) is None, "an acknowledgement stops nothing by itself"
 
 
-@pytest.mark.parametrize("state", [State.RESOLVED, State.WITHDRAWN])
-def test_what_has_ended_is_held_for_good(state: State) -> None:
-    assert hold(replace(FAULT, state=state, ended_at=NOW), CLIMBS, Backlog(), NOW) == Hold(Reason.ENDED)
+@pytest.mark.parametrize("state", [IncidentState.RESOLVED, IncidentState.WITHDRAWN])
+def test_what_has_ended_is_held_for_good(state: IncidentState) -> None:
+    assert hold(replace(FAULT, state=state, ended_at=NOW), CLIMBS, Backlog(), NOW) == Hold(HoldReason.ENDED)
 
 
 def test_an_acknowledgement_holds_where_the_ladder_of_that_level_says_so() -> None:
-    assert hold(ACKNOWLEDGED, STOPS, Backlog(), NOW) == Hold(Reason.ACKNOWLEDGED)
+    assert hold(ACKNOWLEDGED, STOPS, Backlog(), NOW) == Hold(HoldReason.ACKNOWLEDGED)
     assert hold(FAULT, STOPS, Backlog(), NOW) is None
-    assert hold(replace(ACKNOWLEDGED, level=Level.WARNING), MIXED, Backlog(), NOW) == Hold(Reason.ACKNOWLEDGED)
+    assert hold(replace(ACKNOWLEDGED, level=Level.WARNING), MIXED, Backlog(), NOW) == Hold(HoldReason.ACKNOWLEDGED)
     assert hold(ACKNOWLEDGED, MIXED, Backlog(), NOW) is None
 
 
 def test_a_backlog_holds_for_a_minute_after_the_last_push_and_five_in_all() -> None:
     fresh = Backlog(NOW - 10.0, NOW + BACKLOG_S)
-    assert hold(FAULT, CLIMBS, fresh, NOW) == Hold(Reason.BACKLOG, until=NOW + BACKLOG_S)
+    assert hold(FAULT, CLIMBS, fresh, NOW) == Hold(HoldReason.BACKLOG, until=NOW + BACKLOG_S)
     assert hold(FAULT, CLIMBS, fresh, NOW + BACKLOG_S) is None, "its end is not part of it"
     assert hold(FAULT, CLIMBS, Backlog(NOW - BACKLOG_LONGEST_S, NOW + BACKLOG_S), NOW) is None
     assert hold(FAULT, CLIMBS, Backlog(NOW - BACKLOG_LONGEST_S + 0.5, NOW + 1.0), NOW) is not None
@@ -78,7 +78,7 @@ BACKLOGS = (
     None, Backlog(), Backlog(NOW - 10.0, NOW + 1.0), Backlog(NOW - 10.0, NOW), Backlog(NOW - BACKLOG_LONGEST_S, NOW + 1.0),
     Backlog(NOW - BACKLOG_LONGEST_S + 0.5, NOW + BACKLOG_S), Backlog(NOW, NOW + BACKLOG_S + 0.5),
 )  # fmt: skip
-CASES = tuple(itertools.product(tuple(State), (None, NOW - 30.0), (Level.WARNING, Level.CRITICAL), BACKLOGS))
+CASES = tuple(itertools.product(tuple(IncidentState), (None, NOW - 30.0), (Level.WARNING, Level.CRITICAL), BACKLOGS))
 
 
 def test_the_query_and_the_function_agree(store: Store) -> None:
@@ -87,13 +87,13 @@ def test_the_query_and_the_function_agree(store: Store) -> None:
     with store.write() as connection:
         for number, (state, acknowledged_at, level, backlog) in enumerate(CASES):
             name = f"agent-{number}"
-            ended_at = None if state is State.OPEN else NOW - 1.0
+            ended_at = None if state is IncidentState.OPEN else NOW - 1.0
             one = replace(
                 FAULT, device=name, agent=name, state=state, ended_at=ended_at, level=level,
                 acknowledged_at=acknowledged_at,
             )  # fmt: skip
-            saved = rows.save(connection, Change(one), NOW)
-            rows.replace_undecided(connection, saved, [Step("duty", 0, "all", NOW - 60.0)])
+            saved = rows.save(connection, IncidentChange(one), NOW)
+            rows.replace_undecided(connection, saved, [ScheduledRung("duty", 0, "all", NOW - 60.0)])
             expected[saved.incident] = (saved, backlog or Backlog())
             if backlog:
                 connection.execute(sa.insert(agent), {

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests.collector_room import NIGHT, Room, browser
-from watchkeeper.collector.policy.hold import Hold, Reason
-from watchkeeper.collector.policy.incidents import State
+from watchkeeper.collector.policy.hold import Hold, HoldReason
+from watchkeeper.collector.policy.incidents import IncidentState
 from watchkeeper.collector.read import agents as read_agents
 from watchkeeper.collector.read import changes as read_changes
 from watchkeeper.collector.read import devices as read_devices
@@ -54,10 +54,10 @@ def test_incidents_in_their_order(room: Room) -> None:
         before = partial(read_incidents.incidents_before, connection, snapshot, NIGHT)
         assert [one.incident.incident for one in before(None, 2)] == [3, 2]
         assert [one.incident.incident for one in before(2, 9)] == [1]
-        (over,) = before(None, 9, [State.RESOLVED])
+        (over,) = before(None, 9, [IncidentState.RESOLVED])
     assert over.incident.incident == 2
     assert over.upcoming is None
-    assert over.hold == Hold(Reason.ENDED)
+    assert over.hold == Hold(HoldReason.ENDED)
 
 
 def test_an_incident_with_its_rungs_notices_and_history(room: Room) -> None:
