@@ -17,7 +17,7 @@ from watchkeeper.collector.site.snapshot import Snapshot
 from watchkeeper.collector.store import rows
 from watchkeeper.collector.store.schema import agent, history, latest
 from watchkeeper.model.batch import Block, Frame, Lane, Push
-from watchkeeper.model.verdict import Event, Key, Level, Standing, Verdict, Withdrawal
+from watchkeeper.model.verdict import ActiveVerdicts, Event, Key, Level, Verdict, Withdrawal
 from watchkeeper.model.wire import encode_values
 
 BEHIND_S, BEHIND_MOST_S = 60.0, 300.0
@@ -114,7 +114,7 @@ def _said(arrival: Arrival, snapshot: Snapshot) -> Iterator[tuple[str, Event]]:
     for seq, event in arrival.push.items:
         if seq <= arrival.after_seq:
             continue
-        if isinstance(event, Standing):
+        if isinstance(event, ActiveVerdicts):
             own = tuple(verdict for verdict in event.verdicts if _owns(who, verdict.device, snapshot))
             yield who, replace(event, verdicts=own)
         elif isinstance(event, Verdict | Withdrawal) and _owns(who, event.device, snapshot):
@@ -137,14 +137,14 @@ def apply_events(
 def _keys(events: Iterable[Event]) -> set[Key]:
     found: set[Key] = set()
     for event in events:
-        found |= {verdict.key for verdict in event.verdicts} if isinstance(event, Standing) else {event.key}
+        found |= {verdict.key for verdict in event.verdicts} if isinstance(event, ActiveVerdicts) else {event.key}
     return found
 
 
 def _apply_event(touched: _Touched, who: str, event: Event) -> None:
     if isinstance(event, Verdict):
         touched.keep(incidents.judge(touched.known.get(event.key), event, who))
-    elif isinstance(event, Standing):
+    elif isinstance(event, ActiveVerdicts):
         _reconcile(touched, who, event)
     else:
         known = touched.known.get(event.key)
@@ -152,7 +152,7 @@ def _apply_event(touched: _Touched, who: str, event: Event) -> None:
             touched.keep(incidents.withdraw(known, event.at, f"agent:{who}", event.reason))
 
 
-def _reconcile(touched: _Touched, who: str, standing: Standing) -> None:
+def _reconcile(touched: _Touched, who: str, standing: ActiveVerdicts) -> None:
     for incident in rows.open_of(touched.connection, who):
         touched.known.setdefault(incident.key, incident)
     missed, vanished = incidents.reconcile(standing, touched.known.values(), who)
