@@ -35,7 +35,7 @@ async def _app(scope: Any, receive: Any, send: Any) -> None:
 def serving(**limits: float) -> Iterator[int]:
     """A server with these limits instead of ours; its port."""
     protocol = type("Hasty", (ConnectionLimits,), limits)
-    server = uvicorn.Server(uvicorn.CollectorConfig(_app, http=protocol, ws="none", lifespan="off", log_level="error"))
+    server = uvicorn.Server(uvicorn.Config(_app, http=protocol, ws="none", lifespan="off", log_level="error"))
     listener = socket.create_server(("127.0.0.1", 0))
     thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
     thread.start()
@@ -67,13 +67,13 @@ def ends(one: socket.socket) -> bytes:
     [b"", HEAD, HEAD + b"Content-Length: 9\r\n\r\nhalf", HEAD + b"Transfer-Encoding: chunked\r\n\r\n1\r\nx\r\n"],
 )
 def test_who_does_not_end_a_request_is_cut_off(begun: bytes) -> None:
-    with serving(whole_within_s=0.1) as port, client(port) as slow:
+    with serving(request_timeout_s=0.1) as port, client(port) as slow:
         slow.sendall(begun)
         assert ends(slow) == b""
 
 
 def test_who_ends_it_in_time_is_served_again_and_again() -> None:
-    with serving(whole_within_s=5.0) as port, client(port) as one:
+    with serving(request_timeout_s=5.0) as port, client(port) as one:
         for _ in range(3):
             for part in (HEAD[:20], HEAD[20:] + b"Content-Length: 4\r\n\r\nha", b"lf"):
                 one.sendall(part)
@@ -99,7 +99,7 @@ def test_a_head_of_usual_size_and_a_large_body_pass() -> None:
 
 
 def test_one_too_many_is_turned_away_and_the_others_stay() -> None:
-    with serving(most=2) as port, client(port) as first, client(port) as second:
+    with serving(connection_limit=2) as port, client(port) as first, client(port) as second:
         for one in (first, second):
             one.sendall(HEAD + b"Content-Length: 0\r\n\r\n")
             assert b"200 OK" in one.recv(1000)
@@ -110,7 +110,7 @@ def test_one_too_many_is_turned_away_and_the_others_stay() -> None:
 
 
 def test_half_of_the_files_at_most_are_connections() -> None:
-    assert 0 < ConnectionLimits.most <= 30_000
+    assert 0 < ConnectionLimits.connection_limit <= 30_000
     assert (
         ConnectionLimits.request_limit > 8_000_000
     )  # what docs/protocol.md allows a body gets through to its own answer
