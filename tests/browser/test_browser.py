@@ -78,12 +78,12 @@ def test_woken_at_three(room: Room, url: str, browser: Chromium, scripts: bool) 
     browser.ask("Emulation.setScriptExecutionDisabled", value=not scripts)
     secret = ticket(room)
     browser.open(f"{url}/enter?ticket={secret}")
-    browser.until_reads("孙涛 Leave")
+    browser.until_reads("孙涛 Sign out")
     assert secret not in browser.run("location.href")
     assert "Unresolved for 4:0" in browser.text()
-    assert "Next rung 5:5" in browser.text()
+    assert "Next level 5:5" in browser.text()
     browser.click("I am working on it")
-    browser.until_reads("Acknowledged 孙涛 03:04:05")
+    browser.until_reads("Acknowledgement 孙涛 03:04:05")
     browser.click("Cannot be resolved …")
     browser.click("Escalate now")
     browser.until_reads("Escalated by hand: owner")
@@ -91,10 +91,10 @@ def test_woken_at_three(room: Room, url: str, browser: Chromium, scripts: bool) 
     browser.open(f"{url}/incidents/1")
     assert "owner ✓ 03:04:05 · 孙涛 王磊 ✓ delivered" in browser.text()
     browser.open(f"{url}/enter?ticket={secret}")
-    assert "This link was used already" in browser.text()
+    assert "This sign-in link was used already, or has expired" in browser.text()
     browser.open(url)
-    browser.click("Leave")
-    browser.until_reads("You are only reading")
+    browser.click("Sign out")
+    browser.until_reads("You are not signed in and can only read.")
     browser.ask("Emulation.setScriptExecutionDisabled", value=False)
 
 
@@ -104,7 +104,7 @@ def test_a_link_in_a_chat_opens_the_page_as_oneself(room: Room, url: str, browse
     with elsewhere(f'<a href="{url}/incidents/1">incident 1</a>') as chat:
         browser.open(chat)
         browser.click("incident 1")
-        browser.until_reads("孙涛 Leave")
+        browser.until_reads("孙涛 Sign out")
         assert "Room temperature out of range" in browser.text()
 
 
@@ -113,9 +113,9 @@ def test_a_form_of_another_site_does_nothing(room: Room, url: str, browser: Chro
     with elsewhere(f'<form method="post" action="{url}/incidents/1/acknowledge"><button>Win</button></form>') as evil:
         browser.open(evil)
         browser.click("Win")
-        browser.until_reads("Who are you?")
+        browser.until_reads("Sign in")
     browser.open(f"{url}/incidents/1")
-    assert "Acknowledged –" in browser.text()
+    assert "Acknowledgement –" in browser.text()
 
 
 def test_the_clocks_run_and_a_change_comes_by_itself(room: Room, url: str, browser: Chromium) -> None:
@@ -124,7 +124,7 @@ def test_the_clocks_run_and_a_change_comes_by_itself(room: Room, url: str, brows
     browser.until("document.querySelector('[data-since]').textContent >= '4:06'")
     room.say("crac-1", "device.alarm", Level.WARNING, Evidence("device.alarm", "warning", "is warning"))
     room.clock.advance(2)
-    browser.until_reads("Device reports an alarm of its own")
+    browser.until_reads("Device reports an alarm")
     browser.until_reads("Open incidents: 2")
 
 
@@ -133,7 +133,7 @@ def test_an_opened_form_is_not_taken_away(room: Room, url: str, browser: Chromiu
     browser.click("Cannot be resolved …")
     room.say("crac-1", "device.alarm", Level.WARNING, Evidence("device.alarm", "warning", "is warning"))
     room.clock.advance(2)
-    browser.until_reads("Something has changed since.")
+    browser.until_reads("There is new information.")
     assert "Escalate now" in browser.text()
 
 

@@ -20,7 +20,7 @@ from watchkeeper.collector.notify.outbox import Outbox
 from watchkeeper.collector.store.engine import Store
 from watchkeeper.collector.store.migrate import migrate
 from watchkeeper.collector.store.schema import token, transition
-from watchkeeper.collector.web.app import Front, build_app
+from watchkeeper.collector.web.app import CollectorApp, build_app
 from watchkeeper.model.errors import StoreError
 from watchkeeper.model.reading import Missing, Reason
 from watchkeeper.model.verdict import Evidence, Level
@@ -62,7 +62,9 @@ def acknowledged(room: Room) -> int:
         return int(connection.execute(query).scalar_one())
 
 
-def raw(front: Front, messages: list[dict[str, Any]], headers: list[tuple[bytes, bytes]], path: str = "/") -> list[Any]:
+def raw(
+    front: CollectorApp, messages: list[dict[str, Any]], headers: list[tuple[bytes, bytes]], path: str = "/"
+) -> list[Any]:
     """One POST as a server would hand it over, byte by byte; what came back."""
     came: list[Any] = []
 

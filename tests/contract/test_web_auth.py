@@ -8,7 +8,7 @@ import httpx
 import pytest
 import sqlalchemy as sa
 
-from tests.collector_room import Room, browser
+from tests.collector_room import Room, browser, words
 from watchkeeper.collector.access import tokens
 from watchkeeper.collector.access.tokens import Kind
 from watchkeeper.collector.store.retention import forget_old
@@ -67,7 +67,7 @@ def written(room: Room) -> tuple[object, ...]:
     return (*counts, decided)
 
 
-# ---- nobody ----
+# ---- anonymous ----
 
 
 def test_nobody_writes_without_a_token(room: Room, web: httpx.Client) -> None:
@@ -100,7 +100,7 @@ def test_tokens_of_agents_and_tickets_are_no_persons(room: Room, web: httpx.Clie
     assert said.status_code == 401
 
 
-def test_a_wrong_bearer_is_nobody_even_with_a_good_cookie(room: Room, web: httpx.Client) -> None:
+def test_a_wrong_bearer_is_anonymous_even_with_a_good_cookie(room: Room, web: httpx.Client) -> None:
     csrf = enter(room, web)
     headers = {"authorization": "Bearer wrong", "x-csrf-token": csrf}
     assert web.post("/api/v1/incidents/1/acknowledge", json={}, headers=headers).status_code == 401
@@ -243,6 +243,24 @@ def test_reading_is_open_on_the_loopback_only(room: Room, web: httpx.Client) -> 
         assert stranger.get("/static/watch.css").status_code == 200
         assert stranger.get(f"/enter?ticket={ticket(room)}").status_code == 303
         assert stranger.get("/devices").status_code == 200
+
+
+def test_a_page_that_needs_a_person_says_how_to_sign_in(room: Room) -> None:
+    closed = build_app(room.runtime, room.ingest, room.metrics, ["watch.example"], open_reading=False)
+    with browser(closed, "https://watch.example") as stranger:
+        page = words(stranger.get("/incidents/1").text)
+        assert "Sign in This page is only for persons in contacts.yml. Open a sign-in link" in page
+        assert "run on the collector's machine: watchkeeper collector link PERSON" in page
+        assert "登录 本页面仅供 contacts.yml 中的人员查看。" in words(stranger.get("/?lang=zh").text)
+
+
+def test_a_form_that_is_refused_says_what_to_do(room: Room, web: httpx.Client) -> None:
+    enter(room, web)
+    page = words(web.post("/incidents/1/acknowledge", data={"csrf": "0" * 64}).text)
+    assert "Forbidden the CSRF token is missing or belongs to another session; load the page again" in page
+    assert "Nothing was changed." in page
+    refused = web.post("/api/v1/incidents/1/acknowledge", json={}).json()
+    assert refused["error"].startswith("forbidden: the CSRF token is missing")
 
 
 def test_we_answer_to_our_own_names_only(web: httpx.Client) -> None:
