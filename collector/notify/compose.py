@@ -55,6 +55,9 @@ STATE_LABELS = {
     ("agent.heard", "no"): marked("no data"),
 }
 """(quantity, state) -> label, where the name of the state alone is not clear, or has another word in Chinese."""
+BECAUSE_ROLE_EMPTY = marked("You are notified because nobody has the role: {roles}")
+BECAUSE_NOT_REACHED = marked("You are notified because {person} could not be reached")
+"""Why a message goes to this person (`Telling.because`), where that is not clear."""
 _OVER = (Kind.PASSED, Kind.RECOVERED, Kind.WITHDRAWN)
 _HOUR_S = 3600
 
@@ -211,7 +214,7 @@ def _facts(telling: Telling, snapshot: Snapshot, title: str) -> Mapping[str, Any
 def _bare_facts(telling: Telling, title: str) -> dict[str, Any]:
     incident = telling.incident
     return {
-        "kind": telling.kind.value, "incident": incident.incident, "round": incident.round,
+        "kind": telling.kind.value, "incident": incident.incident, "recurrence": incident.recurrence,
         "device": incident.device, "rule": incident.rule, "instance": incident.instance, "title": title,
         "level": incident.level.value, "rung": telling.rung.rung if telling.rung else "",
         "person": telling.person.person, "began_at": incident.began_at, "ended_at": incident.ended_at,

@@ -7,11 +7,14 @@ from fastapi import APIRouter, Depends, Query
 from fastapi.security import HTTPBearer
 
 from watchkeeper.collector.policy import roster
-from watchkeeper.collector.policy.incidents import State
+from watchkeeper.collector.policy.incidents import IncidentState
 from watchkeeper.collector.process import actions
 from watchkeeper.collector.process.actions import NoSuch
 from watchkeeper.collector.process.runtime import Runtime
-from watchkeeper.collector.read import views
+from watchkeeper.collector.read import agents as read_agents
+from watchkeeper.collector.read import devices as read_devices
+from watchkeeper.collector.read import history as read_history
+from watchkeeper.collector.read import incidents as read_incidents
 from watchkeeper.collector.web import schemas
 from watchkeeper.collector.web.edge.auth import ActingPerson, CurrentRuntime, may_read
 
@@ -43,10 +46,12 @@ def incidents(
     ] = None,
 ) -> schemas.IncidentsOut:
     """Incidents, newest first."""
-    states = tuple(State) if state == "all" else (State(state),)
+    states = tuple(IncidentState) if state == "all" else (IncidentState(state),)
     now = runtime.clock.wall()
     with runtime.store.read() as connection:
-        found = views.climbs_before(connection, cursor, limit + 1, states)
+        found = read_incidents.incidents_before(
+            connection, runtime.snapshot, runtime.clock.wall(), cursor, limit + 1, states
+        )
     following = found[limit - 1].incident.incident if len(found) > limit else None
     shown = [schemas.incident_out(climb, runtime.snapshot, now) for climb in found[:limit]]
     return schemas.IncidentsOut(incidents=shown, cursor=following)
@@ -87,7 +92,7 @@ def escalate(
 
 def _incident(runtime: Runtime, number: int) -> schemas.IncidentDetailOut:
     with runtime.store.read(steady=True) as connection:
-        found = views.story(connection, number)
+        found = read_incidents.incident_detail(connection, runtime.snapshot, runtime.clock.wall(), number)
     if found is None:
         raise NoSuch(f"there is no incident {number}")
     return schemas.incident_detail_out(found, runtime.snapshot, runtime.clock.wall())
@@ -97,7 +102,7 @@ def _incident(runtime: Runtime, number: int) -> schemas.IncidentDetailOut:
 def devices(runtime: CurrentRuntime) -> list[schemas.DeviceOut]:
     """The devices of the inventory."""
     with runtime.store.read(steady=True) as connection:
-        found = views.watched(connection, runtime.snapshot, runtime.clock.wall(), runtime.started_at)
+        found = read_devices.device_readings(connection, runtime.snapshot, runtime.clock.wall(), runtime.started_at)
     return [schemas.device_out(one) for one in found]
 
 
@@ -105,7 +110,9 @@ def devices(runtime: CurrentRuntime) -> list[schemas.DeviceOut]:
 def device(runtime: CurrentRuntime, name: str) -> schemas.DeviceDetailOut:
     """One device with its latest readings, their age, and why one is missing."""
     with runtime.store.read(steady=True) as connection:
-        found = views.watched(connection, runtime.snapshot, runtime.clock.wall(), runtime.started_at, name)
+        found = read_devices.device_readings(
+            connection, runtime.snapshot, runtime.clock.wall(), runtime.started_at, name
+        )
     if not found:
         raise NoSuch(f"no device is called `{name}`")
     return schemas.device_detail_out(found[0])
@@ -126,7 +133,7 @@ def history(
         raise NoSuch(f"no device is called `{name}`")
     start = runtime.clock.wall() - 3600 if since is None else since
     with runtime.store.read() as connection:
-        found = views.past(connection, name, start, limit, quantity)
+        found = read_history.readings_since(connection, name, start, limit, quantity)
     return [
         schemas.HistoryOut(
             quantity=quantity,
@@ -150,7 +157,7 @@ def poll(runtime: CurrentRuntime, person: ActingPerson, name: str) -> dict[str, 
 def agents(runtime: CurrentRuntime) -> list[schemas.AgentOut]:
     """The agents: when data last came from each, and what came over its lanes."""
     with runtime.store.read(steady=True) as connection:
-        found = views.agents(connection, runtime.snapshot, runtime.clock.wall(), runtime.started_at)
+        found = read_agents.agent_statuses(connection, runtime.snapshot, runtime.clock.wall(), runtime.started_at)
     return [schemas.agent_out(one) for one in found]
 
 

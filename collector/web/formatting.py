@@ -9,9 +9,9 @@ from markupsafe import Markup
 from watchkeeper.collector.notify.compose import LEVELS, clock_time, format_limit, format_value, span, title_of
 from watchkeeper.collector.notify.i18n import marked, translator
 from watchkeeper.collector.policy.incidents import Incident
-from watchkeeper.collector.policy.ladder import Step
+from watchkeeper.collector.policy.ladder import ScheduledRung
 from watchkeeper.collector.policy.roster import audience
-from watchkeeper.collector.read.views import Column
+from watchkeeper.collector.read.devices import ProbeReadings
 from watchkeeper.collector.site.inventory import Language
 from watchkeeper.collector.site.snapshot import Snapshot
 from watchkeeper.model.quantity import BYTE, QUANTITIES, SECOND
@@ -164,8 +164,8 @@ class Formatter:
         """Which disk, phase or sensor."""
         return series.label or series.instance
 
-    def age(self, column: Column) -> str:
-        """How old a column is."""
+    def age(self, column: ProbeReadings) -> str:
+        """How old the readings of a probe are."""
         return self.long(column.age_s)
 
     # ---- people ----
@@ -184,7 +184,7 @@ class Formatter:
             return self.say("agent {agent}").format(agent=name)
         return self.say("automatic") if by == "clock" else self.say("the collector")
 
-    def audience(self, step: Step, device: str) -> tuple[str, ...]:
+    def audience(self, step: ScheduledRung, device: str) -> tuple[str, ...]:
         """The display names of the people whom this step will notify at its time."""
         ladders = (one for one in self.snapshot.configuration.ladders.ladders if one.ladder == step.ladder)
         ladder = next(ladders, None)

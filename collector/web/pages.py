@@ -6,17 +6,21 @@ from fastapi import APIRouter, Query
 from fastapi.responses import HTMLResponse, Response
 
 from watchkeeper.collector.policy import roster
-from watchkeeper.collector.policy.incidents import Incident, State
+from watchkeeper.collector.policy.incidents import Incident, IncidentState
 from watchkeeper.collector.process.actions import NoSuch
-from watchkeeper.collector.read import views
-from watchkeeper.collector.read.views import Column, Point
+from watchkeeper.collector.read import agents as read_agents
+from watchkeeper.collector.read import devices as read_devices
+from watchkeeper.collector.read import history as read_history
+from watchkeeper.collector.read import incidents as read_incidents
+from watchkeeper.collector.read.devices import ProbeReadings
+from watchkeeper.collector.read.history import Point
 from watchkeeper.collector.web.page import CurrentPage, PageContext
 from watchkeeper.collector.web.schemas import MAX_INCIDENT_NUMBER, IncidentNumber
 from watchkeeper.collector.web.sparkline import BLANK, Sparkline, sparkline
 from watchkeeper.model.quantity import QUANTITIES
 from watchkeeper.model.reading import Series, Value
 
-Reading = tuple[Column, Series, Value]
+Reading = tuple[ProbeReadings, Series, Value]
 History = dict[tuple[str, str], list[Point]]
 
 router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
@@ -43,15 +47,18 @@ def overview(page: CurrentPage) -> Response:
     runtime, snapshot = page.runtime, page.runtime.snapshot
     now = runtime.clock.wall()
     with runtime.store.read(steady=True) as connection:
-        climbs = views.open_climbs(connection, INCIDENTS_PER_PAGE)
-        total = views.count_open(connection)
-        heard = views.agents(connection, snapshot, now, runtime.started_at)
-        recent = views.climbs_before(connection, None, 5, (State.RESOLVED, State.WITHDRAWN))
+        incidents = read_incidents.open_incidents(connection, snapshot, now, INCIDENTS_PER_PAGE)
+        total = read_incidents.count_open(connection)
+        agents = read_agents.agent_statuses(connection, snapshot, now, runtime.started_at)
+        recent = read_incidents.incidents_before(
+            connection, snapshot, now, None, 5, (IncidentState.RESOLVED, IncidentState.WITHDRAWN)
+        )
         small = len(snapshot.devices) <= OVERVIEW_DEVICES
-        devices = views.watched(connection, snapshot, now, runtime.started_at) if small else []
+        devices = read_devices.device_readings(connection, snapshot, now, runtime.started_at) if small else []
     site, contacts = snapshot.configuration.inventory.site, snapshot.configuration.contacts
     return page.show(
-        "overview.html", climbs=climbs, total=total, agents=heard, recent=recent, devices=devices, headlines=headlines,
+        "overview.html", incidents=incidents, total=total, agents=agents, recent=recent, devices=devices,
+        headlines=headlines,
         shift=roster.shift_at(contacts, site, now), handover=roster.next_handover(contacts, site, now),
     )  # fmt: skip
 
@@ -59,26 +66,28 @@ def overview(page: CurrentPage) -> Response:
 @router.get("/incidents")
 def incidents(page: CurrentPage, before: Annotated[int | None, Query(ge=1, le=MAX_INCIDENT_NUMBER)] = None) -> Response:
     """All incidents, open and closed, newest first."""
-    with page.runtime.store.read() as connection:
-        found = views.climbs_before(connection, before, INCIDENTS_PER_PAGE + 1)
-    more = found[INCIDENTS_PER_PAGE - 1].incident.incident if len(found) > INCIDENTS_PER_PAGE else None
-    return page.show("incidents.html", climbs=found[:INCIDENTS_PER_PAGE], more=more)
+    limit, runtime = INCIDENTS_PER_PAGE, page.runtime
+    with runtime.store.read() as connection:
+        found = read_incidents.incidents_before(connection, runtime.snapshot, runtime.clock.wall(), before, limit + 1)
+    more = found[limit - 1].incident.incident if len(found) > limit else None
+    return page.show("incidents.html", incidents=found[:limit], more=more)
 
 
 @router.get("/incidents/{number}")
 def incident(page: CurrentPage, number: IncidentNumber) -> Response:
     """Everything about one incident. Raises NoSuch."""
-    with page.runtime.store.read(steady=True) as connection:
-        found = views.story(connection, number)
-    if found is None:
+    runtime, snapshot = page.runtime, page.runtime.snapshot
+    with runtime.store.read(steady=True) as connection:
+        detail = read_incidents.incident_detail(connection, snapshot, runtime.clock.wall(), number)
+    if detail is None:
         raise NoSuch(f"there is no incident {number}")
-    snapshot = page.runtime.snapshot
-    present, line = _present(page, found.climb.incident)
-    device = snapshot.device(found.climb.incident.device)
+    one = detail.progress.incident
+    present, line = _present(page, one)
+    device = snapshot.device(one.device)
     vendors = (one for one in snapshot.configuration.contacts.vendors if device and one.vendor == device.vendor)
     return page.show(
-        "incident.html", story=found, climb=found.climb, timeline=timeline(found), device=device,
-        rule=snapshot.rules.named(found.climb.incident.rule), vendor=next(vendors, None), present=present, sparkline=line,
+        "incident.html", progress=detail.progress, timeline=timeline(detail), device=device,
+        rule=snapshot.rules.named(one.rule), vendor=next(vendors, None), present=present, sparkline=line,
     )  # fmt: skip
 
 
@@ -87,7 +96,7 @@ def _present(page: PageContext, one: Incident) -> tuple[Reading | None, Sparklin
     runtime, now = page.runtime, page.runtime.clock.wall()
     key = (one.evidence.quantity, one.instance)
     with runtime.store.read(steady=True) as connection:
-        devices = views.watched(connection, runtime.snapshot, now, runtime.started_at, one.device)
+        devices = read_devices.device_readings(connection, runtime.snapshot, now, runtime.started_at, one.device)
         found = (
             (column, series, value)
             for device in devices
@@ -98,11 +107,11 @@ def _present(page: PageContext, one: Incident) -> tuple[Reading | None, Sparklin
         reading = next(found, None)
         if reading is None:
             return None, BLANK
-        history = views.past(connection, one.device, now - SPARKLINE_S, quantity=one.evidence.quantity)
+        history = read_history.readings_since(connection, one.device, now - SPARKLINE_S, quantity=one.evidence.quantity)
     return reading, _sparkline(reading[1], reading[0], history, now)
 
 
-def _sparkline(series: Series, column: Column, history: History, now: float) -> Sparkline:
+def _sparkline(series: Series, column: ProbeReadings, history: History, now: float) -> Sparkline:
     quantity = QUANTITIES.get(series.quantity)
     points = history.get((series.quantity, series.instance), [])
     return sparkline(points, quantity, now - SPARKLINE_S, now, column.every_s) if quantity else BLANK
@@ -111,14 +120,14 @@ def _sparkline(series: Series, column: Column, history: History, now: float) -> 
 @router.get("/devices")
 def devices(page: CurrentPage) -> Response:
     """Every device with its latest readings and their age."""
-    runtime = page.runtime
+    runtime, now = page.runtime, page.runtime.clock.wall()
     with runtime.store.read(steady=True) as connection:
-        found = views.watched(connection, runtime.snapshot, runtime.clock.wall(), runtime.started_at)
-        climbs = views.open_climbs(connection, 1000)
-    open_climbs: dict[str, list[views.Climb]] = {}
-    for climb in climbs:
-        open_climbs.setdefault(climb.incident.device, []).append(climb)
-    return page.show("devices.html", devices=found, open_climbs=open_climbs, headlines=headlines)
+        found = read_devices.device_readings(connection, runtime.snapshot, now, runtime.started_at)
+        open_now = read_incidents.open_incidents(connection, runtime.snapshot, now, 1000)
+    by_device: dict[str, list[read_incidents.Progress]] = {}
+    for progress in open_now:
+        by_device.setdefault(progress.incident.device, []).append(progress)
+    return page.show("devices.html", devices=found, open_incidents=by_device, headlines=headlines)
 
 
 @router.get("/devices/{name}")
@@ -127,22 +136,22 @@ def device(page: CurrentPage, name: str) -> Response:
     runtime = page.runtime
     now = runtime.clock.wall()
     with runtime.store.read(steady=True) as connection:
-        found = views.watched(connection, runtime.snapshot, now, runtime.started_at, name)
+        found = read_devices.device_readings(connection, runtime.snapshot, now, runtime.started_at, name)
         if not found:
             raise NoSuch(f"no device is called `{name}`")
-        history = views.past(connection, name, now - SPARKLINE_S)
-        climbs = views.open_climbs(connection, INCIDENTS_PER_PAGE, name)
+        history = read_history.readings_since(connection, name, now - SPARKLINE_S)
+        incidents = read_incidents.open_incidents(connection, runtime.snapshot, now, INCIDENTS_PER_PAGE, name)
 
-    def line(series: Series, column: Column) -> Sparkline:
+    def line(series: Series, column: ProbeReadings) -> Sparkline:
         return _sparkline(series, column, history, now)
 
     return page.show(
-        "device.html", one=found[0], sparkline=line, climbs=climbs, hours=int(SPARKLINE_S // 3600),
+        "device.html", one=found[0], sparkline=line, incidents=incidents, hours=int(SPARKLINE_S // 3600),
         poll_requested="asked" in page.request.query_params,
     )  # fmt: skip
 
 
-def headlines(one: views.Watched, limit: int = 8) -> tuple[list[Reading], int]:
+def headlines(one: read_devices.DeviceReadings, limit: int = 8) -> tuple[list[Reading], int]:
     """The readings of a device to show first, as (column, series, value), and how many more there are."""
     found = [(column, series, value) for column in one.columns for series, value in column.readings()]
     ranked = sorted(
@@ -152,11 +161,11 @@ def headlines(one: views.Watched, limit: int = 8) -> tuple[list[Reading], int]:
     return ranked[:limit], len(found) - len(ranked[:limit])
 
 
-def timeline(found: views.Story) -> list[tuple[float, str, Any]]:
+def timeline(detail: read_incidents.IncidentDetail) -> list[tuple[float, str, Any]]:
     """Everything that happened to an incident, in order, as (time, sort, event)."""
-    happened: list[tuple[float, str, Any]] = [(one.at, "transition", one) for one, _ in found.transitions]
-    happened += [(step.decided_at, "rung", step) for _, step in found.steps if step.decided_at is not None]
-    for notice in found.notices:
+    happened: list[tuple[float, str, Any]] = [(one.at, "transition", one) for one, _ in detail.transitions]
+    happened += [(step.decided_at, "rung", step) for _, step in detail.steps if step.decided_at is not None]
+    for notice in detail.notices:
         happened.append((notice.at, "notice", notice))
         happened += [(one.at, "try", (notice, one)) for one in notice.tries]
     order = ("transition", "rung", "notice", "try")

@@ -5,9 +5,12 @@ from typing import Annotated, Literal
 from fastapi import Path
 from pydantic import BaseModel, ConfigDict, Field
 
-from watchkeeper.collector.policy.ladder import Step
+from watchkeeper.collector.policy.ladder import ScheduledRung
 from watchkeeper.collector.policy.roster import DutyShift
-from watchkeeper.collector.read.views import Climb, Column, Heard, Notice, Point, Story, Watched
+from watchkeeper.collector.read.agents import AgentStatus
+from watchkeeper.collector.read.devices import DeviceReadings, ProbeReadings
+from watchkeeper.collector.read.history import Point
+from watchkeeper.collector.read.incidents import IncidentDetail, NoticeStatus, Progress
 from watchkeeper.collector.site.inventory import Language, Person
 from watchkeeper.collector.site.snapshot import Snapshot
 from watchkeeper.collector.web.formatting import Formatter
@@ -51,7 +54,7 @@ class RungOut(Schema):
     people it will notify."""
 
     rung: str
-    round: int
+    recurrence: int
     due_at: float
     decided_at: float | None
     decided_by: str | None
@@ -73,7 +76,7 @@ class NoticeOut(Schema):
     person: str
     kind: str
     rung: str
-    round: int
+    recurrence: int
     at: float
     state: Literal["pending", "delivered", "given-up"]
     handed_on: bool
@@ -81,11 +84,11 @@ class NoticeOut(Schema):
 
 
 class IncidentOut(Schema):
-    """A fault. `round` is 1, and one more each time the fault comes back; `began_at` is the beginning of the present round.
-    `reached` is the current escalation level, `next` the next one."""
+    """A fault. `recurrence` is 1, and one more each time the fault comes back; `began_at` is when the present recurrence began.
+    `current` is the current escalation level, `next` the next one."""
 
     incident: int
-    round: int
+    recurrence: int
     device: str
     rule: str
     instance: str
@@ -99,7 +102,7 @@ class IncidentOut(Schema):
     unresolved_s: float = Field(description="how long it has been, or was, unresolved")
     acknowledged_at: float | None
     acknowledged_by: str | None
-    reached: str | None
+    current: str | None
     next: RungOut | None
     next_in_s: float | None = Field(description="until the next escalation level; 0 if it is due")
     quantity: str
@@ -121,7 +124,7 @@ class TransitionOut(Schema):
 
 
 class IncidentDetailOut(IncidentOut):
-    """An incident with everything that happened to it, over all its rounds."""
+    """An incident with everything that happened to it, over all its recurrences."""
 
     timeline: list[TransitionOut]
     rungs: list[RungOut]
@@ -229,65 +232,65 @@ class DutyOut(Schema):
 # ---- how they are made ----
 
 
-def incident_out(climb: Climb, snapshot: Snapshot, now: float) -> IncidentOut:
+def incident_out(progress: Progress, snapshot: Snapshot, now: float) -> IncidentOut:
     """An incident without its details."""
-    return IncidentOut.model_validate(_incident(climb, snapshot, now))
+    return IncidentOut.model_validate(_incident(progress, snapshot, now))
 
 
-def incident_detail_out(detail: Story, snapshot: Snapshot, now: float) -> IncidentDetailOut:
+def incident_detail_out(detail: IncidentDetail, snapshot: Snapshot, now: float) -> IncidentDetailOut:
     """An incident with its details."""
-    device = detail.climb.incident.device
+    device = detail.progress.incident.device
     timeline = [
         TransitionOut(kind=one.kind, at=one.at, recorded_at=at, by=one.by, level=one.level, note=one.note)
         for one, at in detail.transitions
     ]
-    rungs = [_rung(step, round_, device, snapshot, now) for round_, step in detail.steps]
-    fields = _incident(detail.climb, snapshot, now) | {"told": [_notice(one) for one in detail.notices]}
+    rungs = [_rung(step, recurrence, device, snapshot, now) for recurrence, step in detail.steps]
+    fields = _incident(detail.progress, snapshot, now) | {"told": [_notice(one) for one in detail.notices]}
     return IncidentDetailOut.model_validate(fields | {"timeline": timeline, "rungs": rungs})
 
 
-def _incident(climb: Climb, snapshot: Snapshot, now: float) -> dict[str, object]:
-    one, reached, upcoming = climb.incident, climb.reached, climb.upcoming
+def _incident(progress: Progress, snapshot: Snapshot, now: float) -> dict[str, object]:
+    one, current, upcoming = progress.incident, progress.current, progress.upcoming
     rule = snapshot.rules.named(one.rule)
     value = one.evidence.value
     return {
-        "incident": one.incident, "round": one.round, "device": one.device, "rule": one.rule, "instance": one.instance,
+        "incident": one.incident, "recurrence": one.recurrence, "device": one.device, "rule": one.rule, "instance": one.instance,
         "title": Formatter(Language.ENGLISH, snapshot, now).title(one), "clause": rule.clause if rule else "",
         "state": one.state.value, "level": one.level.value, "verdict": one.verdict.value, "began_at": one.began_at,
         "ended_at": one.ended_at, "unresolved_s": max(0.0, (one.ended_at or now) - one.began_at),
         "acknowledged_at": one.acknowledged_at, "acknowledged_by": one.acknowledged_by,
-        "reached": reached.rung if reached else None,
-        "next": _rung(upcoming, one.round, one.device, snapshot, now) if upcoming else None,
+        "current": current.rung if current else None,
+        "next": _rung(upcoming, one.recurrence, one.device, snapshot, now) if upcoming else None,
         "next_in_s": max(0.0, upcoming.due_at - now) if upcoming else None,
         "quantity": one.evidence.quantity, "value": None if isinstance(value, Missing) else value,
-        "expects": one.evidence.expects, "says": one.evidence.says, "told": [_notice(notice) for notice in climb.notices],
+        "expects": one.evidence.expects, "says": one.evidence.says, "told": [_notice(notice) for notice in progress.notices],
     }  # fmt: skip
 
 
-def _rung(step: Step, round_: int, device: str, snapshot: Snapshot, now: float) -> RungOut:
+def _rung(step: ScheduledRung, recurrence: int, device: str, snapshot: Snapshot, now: float) -> RungOut:
     people = list(Formatter(Language.ENGLISH, snapshot, now).audience(step, device)) if step.decided_at is None else []
     return RungOut(
-        rung=step.rung, round=round_, due_at=step.due_at, decided_at=step.decided_at, decided_by=step.decided_by,
+        rung=step.rung, recurrence=recurrence, due_at=step.due_at, decided_at=step.decided_at, decided_by=step.decided_by,
         people=people,
     )  # fmt: skip
 
 
-def _notice(one: Notice) -> NoticeOut:
+def _notice(one: NoticeStatus) -> NoticeOut:
     return NoticeOut.model_validate(one, from_attributes=True)
 
 
-def device_out(one: Watched) -> DeviceOut:
+def device_out(one: DeviceReadings) -> DeviceOut:
     """A device without its readings."""
     return DeviceOut.model_validate(_device(one))
 
 
-def device_detail_out(one: Watched) -> DeviceDetailOut:
+def device_detail_out(one: DeviceReadings) -> DeviceDetailOut:
     """A device with its latest readings."""
     readings = [_reading(column, series, value) for column in one.columns for series, value in column.readings()]
     return DeviceDetailOut.model_validate(_device(one) | {"readings": readings})
 
 
-def _device(one: Watched) -> dict[str, object]:
+def _device(one: DeviceReadings) -> dict[str, object]:
     device = one.device
     return {
         "device": device.device, "category": device.category.value, "agent": device.agent, "owner": device.owner,
@@ -296,7 +299,7 @@ def _device(one: Watched) -> dict[str, object]:
     }  # fmt: skip
 
 
-def _reading(column: Column, series: Series, value: Value) -> ReadingOut:
+def _reading(column: ProbeReadings, series: Series, value: Value) -> ReadingOut:
     missing = value if isinstance(value, Missing) else None
     return ReadingOut(
         quantity=series.quantity, instance=series.instance, label=series.label, unit=unit_of(series.quantity),
@@ -320,7 +323,7 @@ def point_out(point: Point) -> PointOut:
     return PointOut(at=point.at, value=_present(point.value), missing=missing)
 
 
-def agent_out(one: Heard) -> AgentOut:
+def agent_out(one: AgentStatus) -> AgentOut:
     """An agent and its lanes."""
     lanes = [LaneOut.model_validate(lane, from_attributes=True) for lane in one.lanes]
     return AgentOut(

@@ -5,7 +5,8 @@ from typing import NamedTuple
 
 from markupsafe import Markup
 
-from watchkeeper.collector.read.views import STALE_AFTER, Point
+from watchkeeper.collector.policy.freshness import STALE_AFTER_INTERVALS
+from watchkeeper.collector.read.history import Point
 from watchkeeper.model.quantity import Quantity, Sort
 from watchkeeper.model.reading import Missing
 
@@ -28,7 +29,7 @@ BLANK = Sparkline(Markup())
 def sparkline(points: Sequence[Point], quantity: Quantity, since: float, until: float, every_s: float) -> Sparkline:
     """Draw the values of a gauge or a state, or the rate of a counter, between `since` and `until` (UTC seconds). The line has
     a gap where nothing was read for longer than it takes to be stale."""
-    samples = list(_samples(points, quantity, STALE_AFTER * every_s))
+    samples = list(_samples(points, quantity, STALE_AFTER_INTERVALS * every_s))
     known = [value for _, value in samples if value is not None]
     if len(known) < 2:  # noqa: PLR2004 -- a line has two ends
         return BLANK

@@ -3,6 +3,7 @@
 import html
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -10,9 +11,10 @@ import pytest
 
 from tests.collector_room import Room, browser, words
 from watchkeeper.collector.access import tokens
-from watchkeeper.collector.access.tokens import Kind
+from watchkeeper.collector.access.tokens import TokenKind
 from watchkeeper.collector.process import actions
 from watchkeeper.collector.process.apply import apply_events
+from watchkeeper.collector.site.inventory import Ladders, StopsAt
 from watchkeeper.model.reading import Missing, Reason
 from watchkeeper.model.verdict import Evidence, Level, Verdict
 
@@ -36,7 +38,7 @@ def web(room: Room) -> Iterator[httpx.Client]:
 
 
 def enter(room: Room, web: httpx.Client, person: str = "sun.tao") -> None:
-    ticket = tokens.mint(room.store, Kind.TICKET, person, room.clock.wall(), 60.0)
+    ticket = tokens.mint(room.store, TokenKind.TICKET, person, room.clock.wall(), 60.0)
     assert web.get(f"/enter?ticket={ticket}").status_code == 303
 
 
@@ -142,6 +144,19 @@ def test_the_last_level_is_said_to_be_the_last(room: Room, web: httpx.Client) ->
     page = words(web.get("/").text)
     assert "Next level – this is the last level" in page
     assert "Current level vendor" in page
+
+
+def test_an_acknowledgement_that_stops_the_escalation_says_so(room: Room, web: httpx.Client) -> None:
+    snapshot = room.runtime.snapshot
+    ladders = tuple(replace(one, stops_at=StopsAt.ACKNOWLEDGED) for one in snapshot.configuration.ladders.ladders)
+    changed = replace(snapshot.configuration, ladders=Ladders(ladders))
+    room.runtime.adopt(replace(snapshot, configuration=changed))
+    room.heat()
+    room.climb()
+    actions.acknowledge(room.runtime.notifier(), 1, "sun.tao", room.clock.wall())
+    page = words(web.get("/").text)
+    assert "Current level duty Next level – stopped by the acknowledgement" in page
+    assert "03:10:00" not in page, "the time of a level that will not come"
 
 
 def test_a_rung_that_is_due_says_so(room: Room, web: httpx.Client) -> None:

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from fastapi import Depends, Request
 from fastapi.responses import Response
 
-from watchkeeper.collector.access.tokens import SESSION_S, Kind, fingerprint, spend_ticket
+from watchkeeper.collector.access.tokens import SESSION_S, TokenKind, fingerprint, spend_ticket
 from watchkeeper.collector.process.runtime import Runtime
 from watchkeeper.collector.site.inventory import Person
 from watchkeeper.collector.store.schema import token
@@ -70,7 +70,7 @@ def identify(request: Request, runtime: CurrentRuntime) -> Identity:
     session = request.cookies.get(cookie_name(request), "") if header is None else ""
     scheme, _, text = header.partition(" ") if header is not None else ("bearer", "", session)
     bearer = runtime.tokens.bearer(text.strip()) if text and scheme.lower() == "bearer" else None
-    if bearer is None or bearer.kind is not (Kind.SESSION if session else Kind.PERSON):
+    if bearer is None or bearer.kind is not (TokenKind.SESSION if session else TokenKind.PERSON):
         return ANONYMOUS
     people = runtime.snapshot.configuration.contacts.people
     person = next((one for one in people if one.person == bearer.name), None)
@@ -149,7 +149,7 @@ def set_session_cookie(request: Request, response: Response, session: str) -> No
 
 def end_session(runtime: Runtime, session: str) -> None:
     """End a session in every browser that holds its secret."""
-    same = sa.delete(token).where(token.c.sha256 == fingerprint(session), token.c.kind == Kind.SESSION.value)
+    same = sa.delete(token).where(token.c.sha256 == fingerprint(session), token.c.kind == TokenKind.SESSION.value)
     with runtime.store.write() as connection:
         connection.execute(same)
     runtime.tokens.forget()
