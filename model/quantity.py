@@ -100,7 +100,7 @@ _CATALOGUE: tuple[Quantity, ...] = (
     Quantity("device.percent", PERCENT, "Percentage reported by the device"),
     Quantity("uptime", SECOND, "Uptime"),
     Quantity("running.time", SECOND, "Total running time"),
-    Quantity("alarms.present", NUMBER, "Alarms standing on the device"),
+    Quantity("alarms.present", NUMBER, "Active alarms"),
     _health("device", "Device health"),
     _health("sensor", "Sensor health"),
     _health("communication", "Component communication"),

@@ -368,7 +368,7 @@ def test_one_state_has_the_right_word_for_each_quantity(room: Room, web: httpx.C
         "ups-1", {("breaker.state", "", ""): "open", ("door", "", ""): "open", ("contact.state", "", ""): "closed"}
     )
     assert "断路器状态 断开 门状态 打开 干接点状态 闭合" in words(web.get("/devices/ups-1?lang=zh").text)
-    assert "Breaker state breaker open Door open" in words(web.get("/devices/ups-1?lang=en").text)
+    assert "Breaker state open (off) Door open" in words(web.get("/devices/ups-1?lang=en").text)
 
 
 # ---- links ----

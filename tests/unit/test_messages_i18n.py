@@ -83,7 +83,7 @@ def test_the_extraction_finds_all_sorts_of_texts() -> None:
         "bypass",  # a state
         "on-site",  # a rung
         "timeout",  # a reason
-        "breaker open",  # a state with a label of its own
+        "open (off)",  # a state with a label of its own
     ):
         assert text in found
 
