@@ -73,7 +73,7 @@ def test_incidents_by_state_and_page(room: Room, web: httpx.Client) -> None:
     assert ([one["incident"] for one in second["incidents"]], second["cursor"]) == ([1], None)
 
 
-def test_the_probes_reason_is_told(room: Room, web: httpx.Client) -> None:
+def test_an_incident_has_the_probes_reason(room: Room, web: httpx.Client) -> None:
     reason = "no answer from 192.0.2.11:161 in 2 s"
     room.say("ups-1", "device.not-answering", Level.CRITICAL, Evidence("device.answering", "no", "is no", says=reason))
     assert get(web, "incidents")["incidents"][0]["says"] == reason
@@ -126,7 +126,7 @@ def test_a_person_acts(room: Room, web: httpx.Client) -> None:
     )
 
 
-def test_a_conflict_is_told_and_changes_nothing(room: Room, web: httpx.Client) -> None:
+def test_a_conflict_changes_nothing(room: Room, web: httpx.Client) -> None:
     room.heat()
     before = get(web, "incidents/1")
     refused = web.post("/api/v1/incidents/1/resolve", json={"note": "done"})
@@ -157,7 +157,7 @@ def test_a_conflict_is_told_and_changes_nothing(room: Room, web: httpx.Client) -
         ("DELETE", "incidents/7", 405, "method not allowed"),
     ],
 )
-def test_errors_are_sentences(web: httpx.Client, method: str, path: str, status: int, error: str) -> None:
+def test_errors_say_what_is_wrong(web: httpx.Client, method: str, path: str, status: int, error: str) -> None:
     """HTTP's own words first, then what is wrong."""
     response = web.request(method, f"/api/v1/{path}", json={} if method == "POST" else None)
     assert response.status_code == status
@@ -166,7 +166,7 @@ def test_errors_are_sentences(web: httpx.Client, method: str, path: str, status:
     assert ("allow" in response.headers) == (status == 405), "RFC 9110: a 405 names the methods that there are"
 
 
-def test_without_a_token_the_answer_says_how_to_get_one(web: httpx.Client) -> None:
+def test_a_401_says_how_to_authenticate(web: httpx.Client) -> None:
     del web.headers["authorization"]
     response = web.post("/api/v1/incidents/1/acknowledge", json={})
     assert response.status_code == 401
@@ -185,7 +185,7 @@ def test_without_a_token_the_answer_says_how_to_get_one(web: httpx.Client) -> No
         (b'{"notes": "on my way"}', "notes: unknown key"),
     ],
 )  # fmt: skip
-def test_a_body_that_does_not_fit(room: Room, web: httpx.Client, body: bytes, error: str) -> None:
+def test_an_invalid_body_is_refused(room: Room, web: httpx.Client, body: bytes, error: str) -> None:
     room.heat()
     response = web.post("/api/v1/incidents/1/acknowledge", content=body, headers={"content-type": "application/json"})
     assert response.status_code == 422
@@ -244,7 +244,7 @@ def test_agents_and_their_lanes(room: Room, web: httpx.Client) -> None:
     room.skip(Lane.READINGS, 2)
     room.read("ups-1", {("battery.charge", "", ""): 96.0})
     assert get(web, "agents")[0]["lanes"] == [{"lane": "readings", "seq": 8, "items": 2, "gaps": 2, "dropped": 40}]
-    room.epoch = "epoch-2"  # a new spool: `seq` is its own, the counts are of both
+    room.epoch = "epoch-2"  # a new spool: `seq` starts anew, the counts include both
     room.push(Lane.READINGS, [Tombstone(9, 1)])
     assert get(web, "agents")[0]["lanes"] == [{"lane": "readings", "seq": 9, "items": 2, "gaps": 2, "dropped": 41}]
     room.clock.advance(46)
@@ -257,7 +257,7 @@ def test_duty(web: httpx.Client) -> None:
     assert (on["next"]["person"], on["next"]["shift"], on["next"]["begins_at"]) == ("li.na", "day", NIGHT + 5.5 * 3600)
 
 
-def test_reading_at_once(room: Room, web: httpx.Client) -> None:
+def test_poll_now(room: Room, web: httpx.Client) -> None:
     assert web.post("/api/v1/devices/ups-1/poll").status_code == 202
     room.requests.refresh()
     assert room.requests.take("room-1") == [{"kind": "poll-now", "device": "ups-1"}]
@@ -283,7 +283,7 @@ def test_the_docs_page_lists_them(web: httpx.Client) -> None:
         assert path in page
 
 
-def test_a_store_that_is_away_is_503(room: Room, web: httpx.Client) -> None:
+def test_an_unusable_store_is_503(room: Room, web: httpx.Client) -> None:
     with room.store.write() as connection:
         connection.exec_driver_sql("DROP TABLE incident")
     response = web.get("/api/v1/incidents")
@@ -296,7 +296,7 @@ def test_a_store_that_is_away_is_503(room: Room, web: httpx.Client) -> None:
 # ---- /events ----
 
 
-def test_a_page_hears_when_something_changed(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_open_page_gets_an_event_after_a_change(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("watchkeeper.collector.web.events.CHECK_S", 0.001)
     events = asyncio.run(_events(room))
     assert events[0].startswith(b"retry:")
@@ -311,7 +311,7 @@ async def _events(room: Room) -> list[bytes]:
     await asyncio.sleep(0.05)
     assert not change.done(), "nothing has changed yet"
     room.read("ups-1", {("battery.charge", "", ""): 97.0})
-    room.clock.advance(1)  # the store is looked at once a second at most
+    room.clock.advance(1)  # the store is read at most once a second
     found.append(await change)
     room.heat()
     room.clock.advance(1)

@@ -48,10 +48,10 @@ def csrf(page: str) -> str:
     return found[1]
 
 
-# ---- the first page ----
+# ---- the overview ----
 
 
-def test_a_calm_room(room: Room, web: httpx.Client) -> None:
+def test_a_room_without_incidents(room: Room, web: httpx.Client) -> None:
     page = words(web.get("/").text)
     assert "No open incidents" in page
     assert "2026-11-21 03:00:00 UTC+08:00" in page  # the site's time and its offset
@@ -61,7 +61,7 @@ def test_a_calm_room(room: Room, web: httpx.Client) -> None:
     assert "You are not signed in and can only read." in page
 
 
-def test_an_open_incident_says_everything(room: Room, web: httpx.Client) -> None:
+def test_an_open_incident_with_its_escalation(room: Room, web: httpx.Client) -> None:
     room.heat()
     room.climb()
     room.deliver()
@@ -83,7 +83,7 @@ def test_an_open_incident_says_everything(room: Room, web: httpx.Client) -> None
     assert "Acknowledgement – not acknowledged" in page
 
 
-def test_buttons_are_for_persons(room: Room, web: httpx.Client) -> None:
+def test_only_a_signed_in_person_has_buttons(room: Room, web: httpx.Client) -> None:
     room.heat()
     assert "I am working on it" not in words(web.get("/").text)
     enter(room, web)
@@ -108,7 +108,7 @@ def test_acknowledge_and_escalate_by_form(room: Room, web: httpx.Client) -> None
     assert "Next level 20:00 on-site" in page, "later levels keep their own times"
 
 
-def test_what_no_verdict_can_close_a_person_can(room: Room, web: httpx.Client) -> None:
+def test_an_incident_that_cannot_be_judged_is_resolved_by_hand(room: Room, web: httpx.Client) -> None:
     room.heat()
     enter(room, web)
     token = csrf(web.get("/").text)
@@ -137,7 +137,7 @@ def test_critical_comes_before_warning_and_old_before_new(room: Room, web: httpx
     assert places == sorted(places)
 
 
-def test_the_last_level_is_said_to_be_the_last(room: Room, web: httpx.Client) -> None:
+def test_the_last_level(room: Room, web: httpx.Client) -> None:
     room.heat()
     room.clock.advance(minutes=61)
     room.climb()
@@ -146,7 +146,7 @@ def test_the_last_level_is_said_to_be_the_last(room: Room, web: httpx.Client) ->
     assert "Current level vendor" in page
 
 
-def test_an_acknowledgement_that_stops_the_escalation_says_so(room: Room, web: httpx.Client) -> None:
+def test_an_acknowledgement_that_stops_the_escalation(room: Room, web: httpx.Client) -> None:
     snapshot = room.runtime.snapshot
     ladders = tuple(replace(one, stops_at=StopsAt.ACKNOWLEDGED) for one in snapshot.configuration.ladders.ladders)
     changed = replace(snapshot.configuration, ladders=Ladders(ladders))
@@ -159,7 +159,7 @@ def test_an_acknowledgement_that_stops_the_escalation_says_so(room: Room, web: h
     assert "03:10:00" not in page, "the time of a level that will not come"
 
 
-def test_a_rung_that_is_due_says_so(room: Room, web: httpx.Client) -> None:
+def test_a_level_that_is_due(room: Room, web: httpx.Client) -> None:
     room.heat()
     page = words(web.get("/").text)
     assert "duty due now · 03:00:00" in page
@@ -173,7 +173,7 @@ def test_errors_in_the_configuration_are_shown_on_every_page(room: Room, web: ht
         assert "The configuration has errors; the previous configuration stays active." in page
 
 
-# ---- what is written by others stays text ----
+# ---- foreign texts are no markup ----
 
 
 def test_what_agents_and_people_write_is_never_markup(room: Room, web: httpx.Client) -> None:
@@ -188,7 +188,7 @@ def test_what_agents_and_people_write_is_never_markup(room: Room, web: httpx.Cli
         assert "alert(1)" in text, path
 
 
-# ---- one incident, and past ones ----
+# ---- one incident, and past incidents ----
 
 
 def test_the_timeline_has_everything_in_order(room: Room, web: httpx.Client) -> None:
@@ -216,7 +216,7 @@ def test_the_timeline_has_everything_in_order(room: Room, web: httpx.Client) -> 
     assert "Maintenance vendor: 精密空调维保服务商" in page
 
 
-def test_the_page_of_an_incident_shows_what_is_read_now(room: Room, web: httpx.Client) -> None:
+def test_an_incident_has_its_latest_reading(room: Room, web: httpx.Client) -> None:
     for value in (23.0, 27.5, 31.5, 33.0):
         room.read("sensor-cold-aisle", {**SENSOR, ("temperature.ambient", "", ""): value}, every_s=15.0)
         room.clock.advance(15)
@@ -248,7 +248,7 @@ def test_past_incidents_newest_first_page_by_page(
 
 
 @pytest.mark.parametrize("path", ["/incidents/99", "/devices/nothing", "/nowhere", "/incidents/99/acknowledge"])
-def test_what_is_not_there(web: httpx.Client, path: str) -> None:
+def test_an_address_that_does_not_exist(web: httpx.Client, path: str) -> None:
     response = web.get(path)
     assert "<html" in response.text
     if path.endswith("acknowledge"):
@@ -277,7 +277,7 @@ def test_devices_show_values_ages_and_why_one_is_missing(room: Room, web: httpx.
     assert "STALE" not in page
 
 
-def test_a_small_room_reads_on_the_first_page_too_and_a_large_one_on_its_own(
+def test_the_overview_of_a_small_room_has_its_devices(
     room: Room, web: httpx.Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     room.read("ups-1", {("battery.charge", "", ""): 97.0})
@@ -306,7 +306,7 @@ def test_everything_of_a_silent_agent_is_stale(room: Room, web: httpx.Client) ->
     assert "room-1 ✗ NO DATA for 46 s" in words(web.get("/").text)
 
 
-def test_a_device_draws_its_past(room: Room, web: httpx.Client) -> None:
+def test_a_device_has_sparklines(room: Room, web: httpx.Client) -> None:
     for value in (22.0, 24.0, 23.0):
         room.read("sensor-cold-aisle", {**SENSOR, ("temperature.ambient", "", ""): value}, every_s=15.0)
         room.clock.advance(15)
@@ -315,12 +315,12 @@ def test_a_device_draws_its_past(room: Room, web: httpx.Client) -> None:
     assert "Room temperature 23 °C 22 °C – 24 °C" in words(text)
 
 
-def test_reading_at_once_is_asked_for(room: Room, web: httpx.Client) -> None:
+def test_poll_now(room: Room, web: httpx.Client) -> None:
     room.read("ups-1", {("battery.charge", "", ""): 97.0})
     enter(room, web)
     page = web.get("/devices/ups-1").text
-    said = web.post("/devices/ups-1/poll", data={"csrf": csrf(page)})
-    assert (said.status_code, said.headers["location"]) == (303, "/devices/ups-1?asked=yes")
+    response = web.post("/devices/ups-1/poll", data={"csrf": csrf(page)})
+    assert (response.status_code, response.headers["location"]) == (303, "/devices/ups-1?asked=yes")
     room.requests.refresh()
     assert room.requests.take("room-1") == [{"kind": "poll-now", "device": "ups-1"}]
     assert "Requested. The agent polls the device after its next push." in words(
@@ -331,7 +331,7 @@ def test_reading_at_once_is_asked_for(room: Room, web: httpx.Client) -> None:
 # ---- languages ----
 
 
-def test_the_language_is_asked_for_kept_and_guessed(room: Room, web: httpx.Client) -> None:
+def test_the_language_is_chosen_kept_and_negotiated(room: Room, web: httpx.Client) -> None:
     room.heat()
     chinese, english = "未解决故障：1", "Open incidents: 1"
     assert english in words(web.get("/").text)
@@ -362,8 +362,8 @@ def test_an_engineer_reads_chinese(room: Room, web: httpx.Client) -> None:
     assert "未找到" in words(web.get("/incidents/99").text)
 
 
-def test_one_state_has_the_right_word_for_each_quantity(room: Room, web: httpx.Client) -> None:
-    """`open` is no fault that is unresolved, and a breaker opens otherwise than a door."""
+def test_a_state_has_the_right_word_for_each_quantity(room: Room, web: httpx.Client) -> None:
+    """Chinese has one word for an open door and another for an open breaker."""
     room.read(
         "ups-1", {("breaker.state", "", ""): "open", ("door", "", ""): "open", ("contact.state", "", ""): "closed"}
     )
@@ -375,7 +375,7 @@ def test_one_state_has_the_right_word_for_each_quantity(room: Room, web: httpx.C
 
 
 def test_every_link_leads_somewhere(room: Room, web: httpx.Client) -> None:
-    """Also from incidents of what is no device: an agent, the collector itself."""
+    """Also from incidents of an agent or of the collector, which are not devices."""
     room.read_everything()
     room.heat()
     for device, rule in (("room-1", "watchkeeper.agent-silent"), ("collector", "watchkeeper.disk-full")):
@@ -388,9 +388,9 @@ def test_every_link_leads_somewhere(room: Room, web: httpx.Client) -> None:
     while waiting:
         path = waiting.pop()
         seen.add(path)
-        said = web.get(path)
-        assert said.status_code == 200, path
-        if said.headers["content-type"].startswith("text/html"):
-            found = {html.unescape(link) for link in re.findall(r'(?:href|src)="([^"#]+)"', said.text)}
+        response = web.get(path)
+        assert response.status_code == 200, path
+        if response.headers["content-type"].startswith("text/html"):
+            found = {html.unescape(link) for link in re.findall(r'(?:href|src)="([^"#]+)"', response.text)}
             waiting += [link for link in found - seen - set(waiting) if link.startswith("/")]
     assert {"/devices/ups-1", "/incidents/1", "/static/watch.css", "/openapi.json"} <= seen
