@@ -61,7 +61,7 @@ def test_recovery_reaches_only_who_was_paged(world: World) -> None:
     world.advance(12)
     world.push(world.verdict(Level.OK))
     assert sorted(world.pages("recovered")) == [(12.0, "day", "recovered"), (12.0, "olga", "recovered")]
-    assert "It was: Room temperature: 24.5 °C" in world.told[-1].message.text, "and not that it is"
+    assert "Last bad reading: Room temperature: 24.5 °C" in world.told[-1].message.text, "and not that it is"
 
 
 def test_a_restart_changes_nothing_that_a_person_sees(world: World) -> None:
