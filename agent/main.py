@@ -22,7 +22,7 @@ from watchkeeper.agent.push.bundle import keep_bundle, load_bundle
 from watchkeeper.agent.push.pusher import Pusher
 from watchkeeper.agent.push.uplink import Uplink
 from watchkeeper.agent.spool.spool import Limits, Spool
-from watchkeeper.agent.traps.events import Events
+from watchkeeper.agent.traps.events import TrapEvents
 from watchkeeper.documents.secrets import Secrets
 from watchkeeper.model.batch import Bundle, Document, Request
 from watchkeeper.model.clock import Clock, SystemClock
@@ -91,7 +91,7 @@ class Agent:
         self._pusher = Pusher(spool, uplink, clock, config.agent, take=self._take, heed=self._heed)
         self._flow = Flow(spool, judge, clock, self._pusher.wake)
         self._schedule = Schedule(clock, self._swept, judge.settled)
-        self._events = Events()
+        self._events = TrapEvents()
         self._ear: TrapListener | None = None
 
     async def run(self) -> None:

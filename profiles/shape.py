@@ -148,7 +148,7 @@ class Each:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted(Way):
+class ProfileReading(Way):
     """One quantity: the object to read, or `any_of` several, the best first.
 
     With `each` the objects are columns of a table, and every row that has one gives a series, or every row of which the
@@ -228,7 +228,7 @@ class Quirk:
 
     when: Where
     because: str
-    readings: tuple[Wanted, ...] = ()
+    readings: tuple[ProfileReading, ...] = ()
     without: tuple[str, ...] = field(default=(), metadata=LONE)
 
     def check(self) -> Iterator[tuple[str, str]]:
@@ -268,7 +268,7 @@ class Head:
 class Profile(Head):
     """A family of devices, and what is read of it."""
 
-    readings: tuple[Wanted, ...] = ()
+    readings: tuple[ProfileReading, ...] = ()
     quirks: tuple[Quirk, ...] = ()
 
     def check(self) -> Iterator[tuple[str, str]]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from watchkeeper.agent.ports import NoAnswer
-from watchkeeper.agent.probes.ipmi.commands import AT_BMC, Command, Declined, Place
+from watchkeeper.agent.probes.ipmi.commands import AT_BMC, BusAddress, Command, Declined
 from watchkeeper.agent.probes.ipmi.probe import IpmiProbe
 from watchkeeper.documents.secrets import Secrets
 from watchkeeper.model.clock import FakeClock
@@ -48,7 +48,7 @@ class MemoryBmc:
     broken: int | None = None  # a record that it cannot read itself
     dead: NoAnswer | None = None
     declined: dict[Command, int] = field(default_factory=dict)
-    asked: list[tuple[Command, bytes, Place, int]] = field(default_factory=list)
+    asked: list[tuple[Command, bytes, BusAddress, int]] = field(default_factory=list)
     sessions: list["MemorySession"] = field(default_factory=list)
     gate: threading.Event | None = None
     spoil: Callable[[bytes], bytes] = bytes
@@ -61,7 +61,7 @@ class MemoryBmc:
         self.sessions.append(MemorySession(self, attempts))
         return self.sessions[-1]
 
-    def answer(self, command: Command, data: bytes, place: Place) -> bytes:
+    def answer(self, command: Command, data: bytes, place: BusAddress) -> bytes:
         plain = Command(*command[:2])
         if plain in self.declined:
             raise Declined(self.declined[plain])
@@ -91,7 +91,7 @@ class MemoryBmc:
         following = at + 1 if at + 1 < len(self.records) else 0xFFFF
         return struct.pack("<H", following) + self.records[at][offset : offset + count]
 
-    def reading(self, number: int, place: Place) -> bytes:
+    def reading(self, number: int, place: BusAddress) -> bytes:
         if place.owner == 0x2C:
             raise SILENCE
         if number not in self.readings:
@@ -124,7 +124,7 @@ class MemorySession:
     lost: bool = False
     closed: bool | None = None  # how
 
-    def ask(self, command: Command, data: bytes = b"", place: Place = AT_BMC) -> bytes:
+    def ask(self, command: Command, data: bytes = b"", place: BusAddress = AT_BMC) -> bytes:
         self.bmc.asked.append((command, data, place, self.attempts))
         if self.lost or self.bmc.dead:
             raise self.bmc.dead or SILENCE

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from functools import cache
 from typing import Any, NamedTuple
 
-from watchkeeper.agent.probes.snmp.engine import Session
+from watchkeeper.agent.probes.snmp.engine import SnmpSession
 from watchkeeper.agent.probes.snmp.gufo_engine import GufoSession
 from watchkeeper.agent.probes.snmp.probe import SnmpProbe, login_to
 from watchkeeper.agent.probes.snmp.pysnmp_engine import PysnmpSession
@@ -227,7 +227,7 @@ def told(sweep: Sweep) -> dict[tuple[str, str, str], Value]:
     return {(one.series.quantity, one.series.instance, one.series.label): one.value for one in sweep.readings()}
 
 
-async def opened(address: str, engine: SnmpEngine, version: SnmpVersion, timeout_s: float) -> Session:
+async def opened(address: str, engine: SnmpEngine, version: SnmpVersion, timeout_s: float) -> SnmpSession:
     """A session to that address, of that engine."""
     login = await login_to(liar(address, engine, version, timeout_s), SECRETS)
     return GufoSession(login) if engine is SnmpEngine.GUFO else PysnmpSession(login)

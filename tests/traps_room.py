@@ -5,7 +5,7 @@ import socket
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
-from watchkeeper.agent.traps.events import Events
+from watchkeeper.agent.traps.events import TrapEvents
 from watchkeeper.agent.traps.listener import TrapListener
 from watchkeeper.agent.traps.message import ber
 from watchkeeper.agent.traps.message.decode import INFORM, V1_TRAP, V2_TRAP
@@ -62,7 +62,7 @@ class Room:
 
     def __init__(self, *devices: Device, clock: Clock | None = None, agent: str = "room-1") -> None:
         self.clock = clock or FakeClock()
-        self.events = Events()
+        self.events = TrapEvents()
         self.woken: list[str] = []
         self.news = asyncio.Event()
         self.ear = TrapListener(agent, self.clock, secrets(), self.events, self._wake)

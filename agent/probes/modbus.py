@@ -18,14 +18,14 @@ from watchkeeper.model.device import Device, Modbus
 from watchkeeper.model.reading import Reason, Sweep, Value
 from watchkeeper.profiles import Profile, Profiles, load_profiles
 from watchkeeper.profiles.decode import Raw, decode
-from watchkeeper.profiles.flat import Layout, joined, lay
+from watchkeeper.profiles.flat import Layout, lay_out, merge_layouts
 from watchkeeper.profiles.scalars import Register
 from watchkeeper.profiles.shape import Speaks, Way
 
-PORT = 502
+MODBUS_PORT = 502
 RENEW_S = 600.0  # how often a device is asked again for registers that it did not have
-AT_ONCE = 60  # registers a request; 125 are allowed (6.3), but not every device takes them
-BITS_AT_ONCE = 1000  # 2,000 are allowed (6.1)
+REGISTERS_PER_REQUEST = 60  # registers a request; 125 are allowed (6.3), but not every device takes them
+BITS_PER_REQUEST = 1000  # 2,000 are allowed (6.1)
 _FORMATS: Mapping[str, str] = MappingProxyType(
     {
         "uint16": ">H", "int16": ">h", "uint32": ">I", "int32": ">i", "uint64": ">Q", "int64": ">q",
@@ -37,7 +37,7 @@ _WORDS = MappingProxyType({1: "illegal function", 2: "illegal data address", 3: 
                            6: "device busy", 10: "gateway path unavailable", 11: "gateway target does not respond"})  # fmt: skip
 
 
-class Block(NamedTuple):
+class RegisterBlock(NamedTuple):
     """One request: so many registers (or bits) of a table from an address on."""
 
     table: str
@@ -46,14 +46,14 @@ class Block(NamedTuple):
 
 
 @dataclass(slots=True)
-class _Held:
+class _ModbusDevice:
     """What is kept of a device between sweeps. `laid` is None until it was first read. `blocks` are without what the device
     does not have, until `renew_at` (boot time): it may have been starting, or be another one by then."""
 
     device: Device
     profile: Profile | None
     client: Any = None
-    blocks: list[Block] = field(default_factory=list)
+    blocks: list[RegisterBlock] = field(default_factory=list)
     renew_at: float = 0.0
     laid: Layout | None = None
 
@@ -70,7 +70,7 @@ class ModbusProbe:
     def __init__(self, profiles: Profiles, clock: Clock) -> None:
         self._profiles = profiles
         self._clock = clock
-        self._held: dict[str, _Held] = {}
+        self._held: dict[str, _ModbusDevice] = {}
         self._bare = Columns()  # of those never heard of: a place for the reason
 
     async def sweep(self, device: Device) -> Sweep:
@@ -82,7 +82,7 @@ class ModbusProbe:
             renewed = self._renew(held, profile)
             answer = await _read(held, profile)
             if renewed or held.laid is None:
-                held.laid = joined(held.laid, lay(device.device, profile, answer, _key, "modbus"))
+                held.laid = merge_layouts(held.laid, lay_out(device.device, profile, answer, _key, "modbus"))
             series, values = held.laid.series, ["yes", *decode(held.laid.steps, answer)]
         except NoAnswer as nothing:
             _drop(held)
@@ -107,7 +107,7 @@ class ModbusProbe:
         held = self._held.get(device)
         return held.profile if held else None
 
-    def _hold(self, device: Device) -> _Held:
+    def _hold(self, device: Device) -> _ModbusDevice:
         held = self._held.get(device.device)
         if held is None or held.device != device:
             if held is not None:
@@ -115,10 +115,10 @@ class ModbusProbe:
             profile = self._profiles.get(device.profile)
             if profile is not None and profile.speaks is not Speaks.MODBUS:
                 profile = None
-            held = self._held[device.device] = _Held(device, profile)
+            held = self._held[device.device] = _ModbusDevice(device, profile)
         return held
 
-    def _renew(self, held: _Held, profile: Profile) -> bool:
+    def _renew(self, held: _ModbusDevice, profile: Profile) -> bool:
         """Whether it is asked for everything again: also where nothing is left, as by asking nothing none hears that it died."""
         now = self._clock.boot()
         if held.blocks and now < held.renew_at:
@@ -127,7 +127,7 @@ class ModbusProbe:
         return True
 
 
-def _profile(held: _Held) -> Profile:
+def _profile(held: _ModbusDevice) -> Profile:
     if held.profile is None:
         raise NoAnswer(
             Reason.ABSENT,
@@ -136,17 +136,17 @@ def _profile(held: _Held) -> Profile:
     return held.profile
 
 
-async def _read(held: _Held, profile: Profile) -> dict[str, Raw]:
+async def _read(held: _ModbusDevice, profile: Profile) -> dict[str, Raw]:
     if held.client is None:
         held.client = await _connect(held.device)
     words: dict[tuple[str, int], int] = {}
     for block in list(held.blocks):
         words |= await _fetch(held, block)
-    answer = ((_name(one), value_of(one, words)) for one in _registers(profile))
+    answer = ((_name(one), register_value(one, words)) for one in _registers(profile))
     return {name: value for name, value in answer if value is not None}
 
 
-def _drop(held: _Held) -> None:
+def _drop(held: _ModbusDevice) -> None:
     held.renew_at = 0.0
     if held.client is not None:
         held.client.close()
@@ -155,7 +155,7 @@ def _drop(held: _Held) -> None:
 
 async def _connect(device: Device) -> AsyncModbusTcpClient:
     try:
-        host, port = device.endpoint(PORT)
+        host, port = device.endpoint(MODBUS_PORT)
     except ValueError as error:
         raise NoAnswer(Reason.UNREACHABLE, str(error)) from None
     client = AsyncModbusTcpClient(host, port=port, timeout=device.timeout_s, retries=device.retries, reconnect_delay=0)
@@ -169,7 +169,7 @@ async def _connect(device: Device) -> AsyncModbusTcpClient:
     raise NoAnswer(Reason.UNREACHABLE, f"no connection to port {port}: nothing listens there, or the device is down")
 
 
-async def _fetch(held: _Held, block: Block) -> dict[tuple[str, int], int]:
+async def _fetch(held: _ModbusDevice, block: RegisterBlock) -> dict[tuple[str, int], int]:
     """Read a block. Where the device does not have all of it, it is asked register by register from then on."""
     reply = await _request(held, block)
     if not reply.isError():
@@ -186,15 +186,15 @@ async def _fetch(held: _Held, block: Block) -> dict[tuple[str, int], int]:
     return found
 
 
-def _halved(block: Block, profile: Profile | None) -> list[Block]:
+def _halved(block: RegisterBlock, profile: Profile | None) -> list[RegisterBlock]:
     """The block register by register, as far as those are smaller (they may overlap); the device does not have what is none."""
     registers = [one for one in _registers(profile) if one.table == block.table] if profile else []
-    parts = [Block(block.table, one.address, size(one)) for one in registers]
+    parts = [RegisterBlock(block.table, one.address, register_count(one)) for one in registers]
     end = block.address + block.length
     return sorted({one for one in parts if block.address <= one.address < one.address + one.length <= end} - {block})
 
 
-async def _request(held: _Held, block: Block) -> Any:
+async def _request(held: _ModbusDevice, block: RegisterBlock) -> Any:
     options = held.device.modbus or Modbus()
     client = held.client
     ask = {
@@ -216,29 +216,29 @@ async def _request(held: _Held, block: Block) -> Any:
 # ---- registers: pure ----
 
 
-def size(register: Register) -> int:
+def register_count(register: Register) -> int:
     """How many registers (or bits) it takes."""
     return 1 if register.kind == "bit" else int(register.kind.lstrip("uintfloa")) // 16
 
 
-def blocks_of(registers: Iterable[Register]) -> Sequence[Block]:
+def blocks_of(registers: Iterable[Register]) -> Sequence[RegisterBlock]:
     """The fewest requests for these registers that ask for nothing else: a device may have holes."""
-    wanted = sorted({Block(one.table, one.address, size(one)) for one in registers})
-    groups: list[Block] = wanted[:1]
+    wanted = sorted({RegisterBlock(one.table, one.address, register_count(one)) for one in registers})
+    groups: list[RegisterBlock] = wanted[:1]
     for one in wanted[1:]:
         last = groups[-1]
-        most = BITS_AT_ONCE if one.table in ("coil", "discrete") else AT_ONCE
+        most = BITS_PER_REQUEST if one.table in ("coil", "discrete") else REGISTERS_PER_REQUEST
         end = max(last.address + last.length, one.address + one.length)
         if one.table == last.table and one.address <= last.address + last.length and end - last.address <= most:
-            groups[-1] = Block(last.table, last.address, end - last.address)
+            groups[-1] = RegisterBlock(last.table, last.address, end - last.address)
         else:
             groups.append(one)
     return groups
 
 
-def value_of(register: Register, words: Mapping[tuple[str, int], int]) -> Raw | None:
+def register_value(register: Register, words: Mapping[tuple[str, int], int]) -> Raw | None:
     """The register's value, the highest word first unless it is `swapped`; None where a part of it was not read."""
-    cells = [words.get((register.table, register.address + offset)) for offset in range(size(register))]
+    cells = [words.get((register.table, register.address + offset)) for offset in range(register_count(register))]
     there = [cell for cell in cells if cell is not None]
     if len(there) < len(cells):
         return None

@@ -17,12 +17,12 @@ from watchkeeper.model.plain import word
 from watchkeeper.model.reading import Reason, Sweep, Value
 from watchkeeper.profiles import Profile, Profiles, load_profiles
 from watchkeeper.profiles.decode import Raw, decode
-from watchkeeper.profiles.flat import Layout, joined, lay
+from watchkeeper.profiles.flat import Layout, lay_out, merge_layouts
 from watchkeeper.profiles.shape import Speaks
 
-PORT = 3493
-PROFILE = "nut"
-LINES = 2000  # variables of one UPS
+NUT_PORT = 3493
+DEFAULT_PROFILE = "nut"
+MAX_VARIABLES = 2000  # variables of one UPS
 _VARIABLE = re.compile(r'VAR \S+ (\S+) "((?:[^"\\]|\\.)*)"')
 _ERRORS = MappingProxyType(
     {
@@ -81,8 +81,8 @@ class NutProbe:
         values: list[Value]
         try:
             answer = await self._variables(device)
-            fresh = lay(device.device, self._profile(device), answer, lambda way: way.variable or "", "nut")
-            laid = self._laid[device.device] = joined(laid, fresh)
+            fresh = lay_out(device.device, self._profile(device), answer, lambda way: way.variable or "", "nut")
+            laid = self._laid[device.device] = merge_layouts(laid, fresh)
             series, values = laid.series, ["yes", *decode(laid.steps, answer)]
         except NoAnswer as nothing:
             series = laid.series if laid else self._bare.of(device, ("uptime", "", "nut"))
@@ -99,10 +99,10 @@ class NutProbe:
 
     def profile_of(self, device: str) -> Profile | None:
         """See `ByProfile.profile_of`."""
-        return self._profiles.get(PROFILE) if device in self._laid else None
+        return self._profiles.get(DEFAULT_PROFILE) if device in self._laid else None
 
     def _profile(self, device: Device) -> Profile:
-        name = PROFILE if device.profile == "auto" else device.profile
+        name = DEFAULT_PROFILE if device.profile == "auto" else device.profile
         profile = self._profiles.get(name)
         if profile is None or profile.speaks is not Speaks.NUT:
             raise NoAnswer(Reason.ABSENT, f"there is no profile `{name}` that speaks nut")
@@ -116,7 +116,7 @@ class NutProbe:
             async with asyncio.timeout(device.timeout_s), _connected(device) as line:
                 await self._log_in(line, options)
                 await line.say(f"LIST VAR {_quoted(options.ups)}")
-                for _ in range(LINES):
+                for _ in range(MAX_VARIABLES):
                     text = await line.hear()
                     if text.startswith("END LIST"):
                         return found
@@ -126,7 +126,7 @@ class NutProbe:
             raise NoAnswer(Reason.TIMEOUT, f"no answer of upsd within {device.timeout_s:g} s") from None
         except (OSError, ValueError) as error:  # a line without an end is a ValueError
             raise NoAnswer(Reason.UNREACHABLE, f"no connection to upsd: {word(str(error))}") from None
-        raise NoAnswer(Reason.MALFORMED, f"upsd lists more than {LINES} variables")
+        raise NoAnswer(Reason.MALFORMED, f"upsd lists more than {MAX_VARIABLES} variables")
 
     async def _log_in(self, line: _Line, options: Nut) -> None:
         if not options.user:
@@ -146,7 +146,7 @@ def _quoted(text: str) -> str:
 
 @asynccontextmanager
 async def _connected(device: Device) -> AsyncIterator[_Line]:
-    host, port = device.endpoint(PORT)
+    host, port = device.endpoint(NUT_PORT)
     reader, writer = await asyncio.open_connection(host, port)
     try:
         yield _Line(reader, writer)

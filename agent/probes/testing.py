@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from watchkeeper.agent.ports import NoAnswer
-from watchkeeper.agent.probes.snmp.engine import ROWS, Rows
+from watchkeeper.agent.probes.snmp.engine import MAX_TABLE_ROWS, WalkRows
 from watchkeeper.documents.secrets import Secrets
 from watchkeeper.model.device import Device, SnmpVersion
 from watchkeeper.profiles.decode import Raw
@@ -11,7 +11,7 @@ from watchkeeper.profiles.decode import Raw
 _STRING, _NULL, _OBJECT, _ADDRESS, _OPAQUE = 4, 5, 6, 64, 68  # BER tags
 
 
-def recorded(lines: Iterable[str]) -> dict[str, Raw]:
+def read_snmprec(lines: Iterable[str]) -> dict[str, Raw]:
     """Read a recording in snmpsim's .snmprec form (`OID|TAG|VALUE`; a tag ending in `x` has its value in hex)."""
     objects: dict[str, Raw] = {}
     for line in lines:
@@ -45,12 +45,12 @@ class MemorySession:
         there = {oid: self.objects[oid] for oid in oids if oid in self.objects}
         return {} if self.version is SnmpVersion.V1 and len(there) < len(oids) else there
 
-    async def walk(self, base: str, rows: int = ROWS) -> Rows[Raw]:
+    async def walk(self, base: str, rows: int = MAX_TABLE_ROWS) -> WalkRows[Raw]:
         """See `Session.walk`."""
         self._note(base)
         below = (oid for oid in self.objects if oid.startswith(base + "."))
         found = [(oid, self.objects[oid]) for oid in sorted(below, key=lambda oid: [*map(int, oid.split("."))])]
-        return Rows(found[:rows])
+        return WalkRows(found[:rows])
 
     def close(self) -> None:
         """See `Session.close`."""

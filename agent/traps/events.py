@@ -16,7 +16,7 @@ _WEIGHT = {NONE: 0, NOTICE: 1, WARNING: 2, CRITICAL: 3}
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
+class TrapEvent:
     """What a trap says: the event `instance`, called `label` by people, has that `level` (a state of device.event)."""
 
     instance: str
@@ -25,7 +25,7 @@ class Reply:
 
 
 @dataclass(frozen=True, slots=True)
-class _Event:
+class _HeldEvent:
     level: str
     at: float
     shown: bool = False
@@ -36,22 +36,22 @@ class _Event:
         return OVER if self.level in (WARNING, CRITICAL) else NONE
 
 
-class _Events:
+class _DeviceEvents:
     """Those of one device, by instance, with the columns they stand in."""
 
     def __init__(self) -> None:
-        self.held: dict[str, _Event] = {}
+        self.held: dict[str, _HeldEvent] = {}
         self.labels: dict[str, str] = {}
         self.beside: tuple[Series, ...] = ()
         self.series: tuple[Series, ...] = ()
 
-    def note(self, told: Reply, at: float) -> None:
+    def note(self, told: TrapEvent, at: float) -> None:
         if told.instance not in self.held:
             self.series = ()
             if len(self.held) >= MOST_EVENTS:  # the mildest goes, and of these the oldest
                 oldest = min(self.held, key=lambda name: (_WEIGHT[self.held[name].level], self.held[name].at))
                 del self.held[oldest], self.labels[oldest]
-        self.held[told.instance] = _Event(told.level, at)
+        self.held[told.instance] = _HeldEvent(told.level, at)
         self.labels.setdefault(told.instance, told.label)
 
     def join(self, sweep: Sweep) -> Sweep:
@@ -64,15 +64,15 @@ class _Events:
         return Sweep(sweep.device, sweep.at, self.series, (*sweep.values, *values))
 
 
-class Events:
+class TrapEvents:
     """See the module."""
 
     def __init__(self) -> None:
-        self._of: dict[str, _Events] = {}
+        self._of: dict[str, _DeviceEvents] = {}
 
-    def note(self, device: str, told: Reply, at: float) -> None:
+    def note(self, device: str, told: TrapEvent, at: float) -> None:
         """A device told of an event at boot time `at`; told again, it begins anew."""
-        self._of.setdefault(device, _Events()).note(told, at)
+        self._of.setdefault(device, _DeviceEvents()).note(told, at)
 
     def keep(self, devices: Collection[str]) -> None:
         """Forget those of all other devices."""

@@ -4,14 +4,14 @@ from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 from enum import Enum, StrEnum
 
-BURST = 100.0
+BUCKET_SIZE = 100.0
 """So many traps of one source are taken at once: a large PDU tells of each of its outlets."""
 
-A_SECOND = 2.0
+REFILL_PER_S = 2.0
 """And so many a second from then on."""
 
 
-class Pass(Enum):
+class Admission(Enum):
     """What becomes of a datagram, by its source alone."""
 
     TAKEN = "taken"
@@ -25,7 +25,7 @@ class _Bucket:
     at: float
 
 
-class Gate:
+class SourceLimiter:
     """One bucket of tokens a known source; of unknown ones nothing is kept. Costs the same for every datagram."""
 
     def __init__(self) -> None:
@@ -33,22 +33,22 @@ class Gate:
 
     def know(self, sources: Iterable[str]) -> None:
         """From now on these addresses, and no others, are heard."""
-        self._buckets = {source: self._buckets.get(source) or _Bucket(BURST, 0.0) for source in sources}
+        self._buckets = {source: self._buckets.get(source) or _Bucket(BUCKET_SIZE, 0.0) for source in sources}
 
-    def admit(self, source: str, now: float) -> Pass:
+    def admit(self, source: str, now: float) -> Admission:
         """Take a token of the source at boot time `now`."""
         bucket = self._buckets.get(source)
         if bucket is None:
-            return Pass.STRANGER
-        bucket.left = min(BURST, bucket.left + (now - bucket.at) * A_SECOND)
+            return Admission.STRANGER
+        bucket.left = min(BUCKET_SIZE, bucket.left + (now - bucket.at) * REFILL_PER_S)
         bucket.at = now
         if bucket.left < 1:
-            return Pass.FLOOD
+            return Admission.FLOOD
         bucket.left -= 1
-        return Pass.TAKEN
+        return Admission.TAKEN
 
 
-class Trouble(StrEnum):
+class DropReason(StrEnum):
     """Why datagrams are dropped, as the log says it."""
 
     FLOOD = "flood"
@@ -58,12 +58,12 @@ class Trouble(StrEnum):
     FAULT = "a fault of our own"
 
 
-QUIET_S = 60.0
-STRANGERS_QUIET_S = 3600.0  # somebody's forgotten box sends for ever
+BURST_OVER_S = 60.0
+UNKNOWN_BURST_OVER_S = 3600.0  # somebody's forgotten box sends for ever
 
 
 @dataclass(slots=True)
-class _Spell:
+class _Burst:
     count: int
     last: float
 
@@ -73,24 +73,24 @@ class Bursts:
     few: sources that the gate knows, and one for all strangers."""
 
     def __init__(self) -> None:
-        self._running: dict[tuple[Trouble, Hashable], _Spell] = {}
+        self._running: dict[tuple[DropReason, Hashable], _Burst] = {}
 
-    def begins(self, trouble: Trouble, who: Hashable, now: float) -> bool:
+    def begins(self, trouble: DropReason, who: Hashable, now: float) -> bool:
         """Count one more; whether it is the first of its spell."""
         spell = self._running.get((trouble, who))
         if spell is None:
-            self._running[trouble, who] = _Spell(1, now)
+            self._running[trouble, who] = _Burst(1, now)
             return True
         spell.count += 1
         spell.last = now
         return False
 
-    def over(self, now: float) -> list[tuple[Trouble, Hashable, int]]:
+    def over(self, now: float) -> list[tuple[DropReason, Hashable, int]]:
         """The spells that ended, with how many were dropped in each."""
         ended = [
             (trouble, who, spell.count)
             for (trouble, who), spell in self._running.items()
-            if now - spell.last >= (STRANGERS_QUIET_S if trouble is Trouble.STRANGER else QUIET_S)
+            if now - spell.last >= (UNKNOWN_BURST_OVER_S if trouble is DropReason.STRANGER else BURST_OVER_S)
         ]
         for trouble, who, _ in ended:
             del self._running[trouble, who]

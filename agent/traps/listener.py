@@ -9,16 +9,16 @@ from collections.abc import Callable, Coroutine, Iterable, Sequence
 from ipaddress import ip_address
 from typing import Any
 
-from watchkeeper.agent.probes.snmp.engine import PORT
-from watchkeeper.agent.traps.events import Events
-from watchkeeper.agent.traps.limits import Bursts, Gate, Pass, Trouble
+from watchkeeper.agent.probes.snmp.engine import SNMP_PORT
+from watchkeeper.agent.traps.events import TrapEvents
+from watchkeeper.agent.traps.limits import Admission, Bursts, DropReason, SourceLimiter
 from watchkeeper.agent.traps.message.ber import Undecodable
 from watchkeeper.agent.traps.message.engine import engine_of
-from watchkeeper.agent.traps.message.peers import HELD_BACK, LEARN_EVERY_S, NotLearnt, Peer
-from watchkeeper.agent.traps.message.understand import Heard, Understanding
-from watchkeeper.agent.traps.message.usm import Refused, Window
-from watchkeeper.agent.traps.socket import Receiver, why
-from watchkeeper.agent.traps.table import Table, events_of, shipped
+from watchkeeper.agent.traps.message.peers import LEARN_EVERY_S, MAX_WAITING, Peer, UnknownEngine
+from watchkeeper.agent.traps.message.understand import ReceivedTrap, TrapReader
+from watchkeeper.agent.traps.message.usm import TimeWindow, TrapRefused
+from watchkeeper.agent.traps.socket import TrapSocket, bind_problem
+from watchkeeper.agent.traps.table import TrapTable, events_of, shipped_traps
 from watchkeeper.documents.secrets import Secrets
 from watchkeeper.model.batch import Traps
 from watchkeeper.model.clock import Clock
@@ -34,12 +34,14 @@ SUMMARY_S = 3600.0
 class TrapListener:
     """See the module. `wake` reads a device at once; `events` take what no poll can show. Lives on the event loop."""
 
-    def __init__(self, agent: str, clock: Clock, secrets: Secrets, events: Events, wake: Callable[[str], None]) -> None:
+    def __init__(
+        self, agent: str, clock: Clock, secrets: Secrets, events: TrapEvents, wake: Callable[[str], None]
+    ) -> None:
         self._clock, self._events, self._wake = clock, events, wake
-        self._understanding = Understanding(agent, clock, secrets)
-        self._receiver = Receiver(self._admit, self._take)
-        self._table: Table = shipped()
-        self._gate, self._spells = Gate(), Bursts()
+        self._understanding = TrapReader(agent, clock, secrets)
+        self._receiver = TrapSocket(self._admit, self._take)
+        self._table: TrapTable = shipped_traps()
+        self._gate, self._spells = SourceLimiter(), Bursts()
         self._where: Traps | None = None
         self._tried_at = self._resolved_at = self._summed_at = clock.boot()
         self._peers: list[Peer] = []
@@ -101,7 +103,7 @@ class TrapListener:
             self._receiver.listen(self._where.host, self._where.port)
         except OSError as error:
             if first:
-                said = why(error, self._where.port)
+                said = bind_problem(error, self._where.port)
                 log.error("traps: not heard at %s: %s. Going on without, and trying again", self._where.listen, said)  # noqa: TRY400 -- for the operator
         else:
             log.info("traps: heard at %s", self._where.listen)
@@ -143,15 +145,15 @@ class TrapListener:
     def _admit(self, source: str) -> bool:
         now = self._clock.boot()
         found = self._gate.admit(source, now)
-        if found is Pass.TAKEN:
+        if found is Admission.TAKEN:
             return True
-        if found is Pass.FLOOD:
-            self._drop(Trouble.FLOOD, source, "more traps than one device may send")
+        if found is Admission.FLOOD:
+            self._drop(DropReason.FLOOD, source, "more traps than one device may send")
         else:
-            self._drop(Trouble.STRANGER, "", f"{source} is the address of no SNMP device of this agent")
+            self._drop(DropReason.STRANGER, "", f"{source} is the address of no SNMP device of this agent")
         return False
 
-    def _drop(self, trouble: Trouble, source: str, said: str) -> None:
+    def _drop(self, trouble: DropReason, source: str, said: str) -> None:
         self.counts[f"dropped ({trouble})"] += 1
         if self._spells.begins(trouble, source, self._clock.boot()):
             log.warning("traps: %s, %s: %s; dropped, and counted until over", source or "strangers", trouble, said)
@@ -161,20 +163,20 @@ class TrapListener:
         try:
             heard = self._understanding.read(datagram, peers)
             self._heed(heard)
-        except NotLearnt:
+        except UnknownEngine:
             self._learn(datagram, source, peers)
         except Undecodable as error:
-            self._drop(Trouble.BROKEN, source, str(error))
-        except Refused as error:
-            self._drop(Trouble.REFUSED, source, str(error))
+            self._drop(DropReason.BROKEN, source, str(error))
+        except TrapRefused as error:
+            self._drop(DropReason.REFUSED, source, str(error))
         except Exception as error:  # noqa: BLE001 -- a bug costs one datagram; the exception's own text may quote it
             where = "".join(traceback.format_tb(error.__traceback__)[-3:])
-            self._drop(Trouble.FAULT, source, f"{type(error).__name__} at\n{where}")
+            self._drop(DropReason.FAULT, source, f"{type(error).__name__} at\n{where}")
         else:
             return heard.answer
         return b""
 
-    def _heed(self, heard: Heard) -> None:
+    def _heed(self, heard: ReceivedTrap) -> None:
         if heard.peer is None or heard.trap is None:
             return
         self.counts["taken"] += 1
@@ -196,18 +198,20 @@ class TrapListener:
             self._begin(self._ask(peer, source))
         asked = next((peer for peer in secured if peer.asked), None)
         if asked is None:
-            self._drop(Trouble.REFUSED, source, "its SNMPv3 engine is not the one that answers at the device's address")
-        elif len(asked.waiting) < HELD_BACK:
+            self._drop(
+                DropReason.REFUSED, source, "its SNMPv3 engine is not the one that answers at the device's address"
+            )
+        elif len(asked.waiting) < MAX_WAITING:
             asked.waiting.append(datagram)
 
     async def _ask(self, peer: Peer, source: str) -> None:
         device = peer.device
         try:
-            engine = await engine_of(source, device.endpoint(PORT)[1], device.timeout_s, device.retries)
+            engine = await engine_of(source, device.endpoint(SNMP_PORT)[1], device.timeout_s, device.retries)
         finally:
             peer.asked, peer.learnt_at = False, self._clock.boot()
         if engine and engine != peer.engine:
-            peer.engine, peer.window = engine, Window()
+            peer.engine, peer.window = engine, TimeWindow()
         waiting, peer.waiting = peer.waiting, []
         for datagram in waiting:
             self._take(datagram, source)
@@ -215,7 +219,7 @@ class TrapListener:
 
 def _host(device: Device) -> str:
     try:
-        return device.endpoint(PORT)[0]
+        return device.endpoint(SNMP_PORT)[0]
     except ValueError:
         return ""
 

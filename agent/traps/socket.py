@@ -6,7 +6,7 @@ import errno
 import socket
 from collections.abc import Callable
 
-AT_ONCE = 64
+DATAGRAMS_PER_TURN = 64
 """Datagrams read in one turn of the event loop: enough to empty the kernel's buffer faster than a device can fill it, few
 enough that everything else has its turn."""
 
@@ -15,7 +15,7 @@ _KERNEL_BYTES = 4 * 2**20  # the kernel gives as much of it as net.core.rmem_max
 _MAPPED = "::ffff:"  # an IPv4 address on an IPv6 socket
 
 
-class Receiver:
+class TrapSocket:
     """See the module. `admit` says of each source whether it is heard; `take` gets what it sent, and may answer."""
 
     def __init__(self, admit: Callable[[str], bool], take: Callable[[bytes, str], bytes]) -> None:
@@ -51,7 +51,7 @@ class Receiver:
             self._socket = None
 
     def _read(self, heard: socket.socket) -> None:
-        for _ in range(AT_ONCE):
+        for _ in range(DATAGRAMS_PER_TURN):
             try:
                 size, sender = heard.recvfrom_into(self._buffer)
             except BlockingIOError:
@@ -64,7 +64,7 @@ class Receiver:
                     heard.sendto(answer, sender)
 
 
-def why(error: OSError, port: int) -> str:
+def bind_problem(error: OSError, port: int) -> str:
     """What keeps an address from being heard at, and what to do."""
     if error.errno == errno.EADDRINUSE:
         return f"another program has port {port} (`ss -ulnp 'sport = :{port}'` names it): stop it, or choose another"

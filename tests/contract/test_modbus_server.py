@@ -10,7 +10,14 @@ from pymodbus.datastore import ModbusDeviceContext, ModbusServerContext, ModbusS
 from pymodbus.server import ModbusTcpServer
 
 from tests.service_room import listening
-from watchkeeper.agent.probes.modbus import AT_ONCE, RENEW_S, Block, ModbusProbe, blocks_of, value_of
+from watchkeeper.agent.probes.modbus import (
+    REGISTERS_PER_REQUEST,
+    RENEW_S,
+    ModbusProbe,
+    RegisterBlock,
+    blocks_of,
+    register_value,
+)
 from watchkeeper.model.batch import Document
 from watchkeeper.model.clock import FakeClock
 from watchkeeper.model.device import Category, Device, Modbus
@@ -225,10 +232,10 @@ def test_registers_side_by_side_are_one_request_and_holes_are_not_asked_for() ->
         for text in ("holding 10 int16", "holding 11 float32", "holding 20 uint16", "coil 3", "input 13 int16")
     ]
     assert list(blocks_of(wanted)) == [
-        Block("coil", 3, 1), Block("holding", 10, 3), Block("holding", 20, 1), Block("input", 13, 1),
+        RegisterBlock("coil", 3, 1), RegisterBlock("holding", 10, 3), RegisterBlock("holding", 20, 1), RegisterBlock("input", 13, 1),
     ]  # fmt: skip
     many = [register(f"holding {address} uint16") for address in range(200)]
-    assert max(block.length for block in blocks_of(many)) == AT_ONCE
+    assert max(block.length for block in blocks_of(many)) == REGISTERS_PER_REQUEST
     assert sum(block.length for block in blocks_of(many)) == 200
 
 
@@ -241,4 +248,4 @@ def test_registers_side_by_side_are_one_request_and_holes_are_not_asked_for() ->
     ],
 )  # fmt: skip
 def test_how_a_value_is_coded(text: str, cells: list[int], value: float | None) -> None:
-    assert value_of(register(text), {("holding", at): cell for at, cell in enumerate(cells)}) == value
+    assert register_value(register(text), {("holding", at): cell for at, cell in enumerate(cells)}) == value

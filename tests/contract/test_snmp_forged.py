@@ -8,14 +8,14 @@ import pytest
 from watchkeeper.agent.poll import kinds
 from watchkeeper.agent.ports import ProbeContext
 from watchkeeper.agent.traps.message import ber
-from watchkeeper.agent.traps.message.decode import Secured, open_message, open_scoped
-from watchkeeper.agent.traps.message.engine import UNKNOWN_ENGINE, report
-from watchkeeper.agent.traps.message.usm import Here, Keys, sealed
+from watchkeeper.agent.traps.message.decode import UsmMessage, open_message, open_scoped
+from watchkeeper.agent.traps.message.engine import UNKNOWN_ENGINE, build_report
+from watchkeeper.agent.traps.message.usm import Keys, LocalEngine, build_message
 from watchkeeper.documents.secrets import Secrets
 from watchkeeper.model.clock import SystemClock
 from watchkeeper.model.device import Category, Device, Snmp, SnmpAuth, SnmpEngine, SnmpVersion
 
-HERE = Here(b"\x80\x00\x7e\xd9\x05a-stranger", 5, 1000)
+HERE = LocalEngine(b"\x80\x00\x7e\xd9\x05a-stranger", 5, 1000)
 RESPONSE, SEQUENCE = 0xA2, 0x30
 
 
@@ -29,9 +29,9 @@ class Stranger(asyncio.DatagramProtocol):
 
     def datagram_received(self, data: bytes, source: Any) -> None:
         message = open_message(data)
-        assert isinstance(message, Secured)
+        assert isinstance(message, UsmMessage)
         if not message.engine:  # discovery needs no key (RFC 3414, 4)
-            self.line.sendto(report(HERE, message, Keys(), UNKNOWN_ENGINE, 1), source)
+            self.line.sendto(build_report(HERE, message, Keys(), UNKNOWN_ENGINE, 1), source)
             return
         _, pdu = open_scoped(message.body).next()
         request = pdu.integer()
@@ -42,7 +42,7 @@ class Stranger(asyncio.DatagramProtocol):
             told.append(ber.tlv(SEQUENCE, ber.oid(asked.inside(SEQUENCE).oid()), ber.integer(4711)))
         body = ber.tlv(RESPONSE, ber.integer(request), ber.integer(0), ber.integer(0), ber.tlv(SEQUENCE, *told))
         scoped = ber.tlv(SEQUENCE, ber.octets(HERE.engine), ber.octets(b""), body)
-        self.line.sendto(sealed(HERE, message.msg_id, message.user, Keys(), scoped), source)
+        self.line.sendto(build_message(HERE, message.msg_id, message.user, Keys(), scoped), source)
 
 
 @pytest.mark.parametrize("engine", [SnmpEngine.AUTO, SnmpEngine.PYSNMP])

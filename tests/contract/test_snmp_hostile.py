@@ -32,7 +32,7 @@ from tests.snmp_liar import (
 )
 from watchkeeper.agent.poll.schedule import Schedule
 from watchkeeper.agent.ports import NoAnswer
-from watchkeeper.agent.probes.snmp.plan import MOST_READINGS
+from watchkeeper.agent.probes.snmp.plan import MAX_READINGS
 from watchkeeper.agent.probes.snmp.probe import SnmpProbe
 from watchkeeper.model.clock import FakeClock, SystemClock
 from watchkeeper.model.device import Device, SnmpEngine, SnmpVersion
@@ -138,7 +138,7 @@ def test_what_is_an_answer_but_odd_ends_and_gives_no_wrong_number(
 ) -> None:
     (sweep,) = swept(ODD[what], engine, version, 0.05 if what == "an endless table" else 0.1)
     assert len(sweep.series) == len(sweep.values)
-    assert len(sweep.series) <= MOST_READINGS + 1
+    assert len(sweep.series) <= MAX_READINGS + 1
     voltages = [value for (quantity, _, _), value in told(sweep).items() if quantity == "input.voltage"]
     assert {value for value in voltages if isinstance(value, float)} <= {7.0, 230.0, 231.0, 229.0}
 

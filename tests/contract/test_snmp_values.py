@@ -25,8 +25,8 @@ from tests.snmp_liar import (
     tlv,
     told,
 )
-from watchkeeper.agent.probes.snmp.engine import ROWS, Reply, ask
-from watchkeeper.agent.probes.snmp.plan import LONGEST_LABEL, MOST_READINGS
+from watchkeeper.agent.probes.snmp.engine import MAX_TABLE_ROWS, Reply, get_objects
+from watchkeeper.agent.probes.snmp.plan import LONGEST_LABEL, MAX_READINGS
 from watchkeeper.agent.probes.snmp.probe import SnmpProbe
 from watchkeeper.model.batch import Document
 from watchkeeper.model.clock import FakeClock
@@ -103,7 +103,7 @@ def test_of_a_value_of_any_kind_both_engines_say_the_same_or_that_it_is_spoilt()
             found = {}
             for what, (value, _) in VALUES.items():
                 objects[UPS + "2.5.0"] = value
-                found[what] = await ask(session, names, V2C, 0)
+                found[what] = await get_objects(session, names, V2C, 0)
             session.close()
         return found
 
@@ -259,7 +259,7 @@ def test_a_device_with_more_rows_than_any_has_is_read_in_part_and_told_about(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     objects = {"1.3.6.1.2.1.1.3.0": integer(5, 0x43)}
-    objects |= {f"{PDU}.1.{column}.{row}": integer(row) for column in (2, 3) for row in range(ROWS + 50)}
+    objects |= {f"{PDU}.1.{column}.{row}": integer(row) for column in (2, 3) for row in range(MAX_TABLE_ROWS + 50)}
     (sweep,) = swept(agent(objects), SnmpEngine.GUFO, timeout_s=5.0, profile="pdu", own=[LABELLED])
-    assert len(sweep.series) <= MOST_READINGS + 1
-    assert f"{PDU}.1.3: the table has more than {ROWS} rows" in caplog.text
+    assert len(sweep.series) <= MAX_READINGS + 1
+    assert f"{PDU}.1.3: the table has more than {MAX_TABLE_ROWS} rows" in caplog.text

@@ -19,7 +19,7 @@ from watchkeeper.agent.judge.judge import Judge
 from watchkeeper.agent.pipeline import Flow
 from watchkeeper.agent.poll.schedule import Schedule
 from watchkeeper.agent.spool.spool import Limits, Spool
-from watchkeeper.agent.traps.events import Events
+from watchkeeper.agent.traps.events import TrapEvents
 from watchkeeper.collector.process import actions
 from watchkeeper.model.batch import Lane
 from watchkeeper.model.device import Device
@@ -63,7 +63,7 @@ class Agent:
         self.spool = Spool(file, Limits(), self.clock, "boot-1")
         judge = Judge(self.spool.states())
         self.flow = Flow(self.spool, judge, self.clock, lambda: None)
-        self.events = Events()
+        self.events = TrapEvents()
         self.taken = 0
         self.news = asyncio.Event()
         self.schedule = Schedule(self.clock, self._swept, judge.settled)

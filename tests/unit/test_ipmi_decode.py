@@ -5,11 +5,11 @@ import random
 
 import pytest
 
-from watchkeeper.agent.probes.ipmi.commands import Place
-from watchkeeper.agent.probes.ipmi.decode import Row, rows, seats
+from watchkeeper.agent.probes.ipmi.commands import BusAddress
+from watchkeeper.agent.probes.ipmi.decode import Row, readable_sensors, rows
 from watchkeeper.agent.probes.ipmi.sdr import Factors, Sensor, labels, sensors_of
-from watchkeeper.agent.probes.ipmi.sel import Entry
-from watchkeeper.agent.probes.ipmi.states import _GENERIC, _TYPES, quantity_of, value_of
+from watchkeeper.agent.probes.ipmi.sel import LogEntry
+from watchkeeper.agent.probes.ipmi.states import _GENERIC, _TYPES, discrete_value, quantity_of
 from watchkeeper.model.quantity import QUANTITIES
 from watchkeeper.model.reading import Missing, Reason, Value
 
@@ -43,7 +43,7 @@ def compact(name: str, kind: int, event_type: int, *, share: int = 1, naming: in
 
 
 def read(record: bytes, answer: bytes | Missing, factors: Factors | None = None) -> list[Row]:
-    (seat,) = seats(sensors_of(record))
+    (seat,) = readable_sensors(sensors_of(record))
     return list(rows(seat, answer, factors))
 
 
@@ -245,13 +245,13 @@ def test_discrete_states(kind: int, event_type: int, states: int, quantity: str,
     ("kind", "event_type", "states"), [(0x08, 0x6F, 0), (0x0D, 0x6F, 0), (0x08, 0x08, 1), (0x25, 0x6F, 2)]
 )
 def test_a_part_that_is_not_fitted_has_no_health(kind: int, event_type: int, states: int) -> None:
-    value = value_of(kind, event_type, states, known=0x7FFF)
+    value = discrete_value(kind, event_type, states, known=0x7FFF)
     assert isinstance(value, Missing)
     assert value.reason is Reason.ABSENT
 
 
 def test_a_part_that_cannot_tell_whether_it_is_fitted_is_well() -> None:
-    assert value_of(0x08, 0x6F, 0, known=0x0002) == "ok"
+    assert discrete_value(0x08, 0x6F, 0, known=0x0002) == "ok"
 
 
 def test_every_state_quantity_knows_every_value() -> None:
@@ -259,7 +259,7 @@ def test_every_state_quantity_knows_every_value() -> None:
         for event_type in (*_GENERIC, 0x6F, 0x71):
             states = QUANTITIES[quantity_of(kind, event_type)].states
             for bit in range(16):
-                value = value_of(kind, event_type, 1 << bit, 0)
+                value = discrete_value(kind, event_type, 1 << bit, 0)
                 assert isinstance(value, Missing) or value in states
 
 
@@ -330,13 +330,13 @@ def test_no_bytes_at_all_bring_it_down() -> None:
             found = sensors_of(bytes(raw[: chance.randrange(20, len(raw) + 1)]))
         except ValueError:
             continue
-        for seat in seats(found):
+        for seat in readable_sensors(found):
             for row in rows(seat, chance.randbytes(chance.randrange(2, 6)), Factors.of(chance.randbytes(6))):
                 quantity = QUANTITIES[row.quantity]
                 assert isinstance(row.value, Missing | float) or row.value in quantity.states
-        Entry.of(chance.randbytes(16))
+        LogEntry.of(chance.randbytes(16))
 
 
 def test_a_sensor_tells_which_it_is() -> None:
-    assert Sensor(Place(), 5, "", 1, 1, 0, 0).instance == "0x05"
-    assert Sensor(Place(0x2C, 6, 0), 5, "", 1, 1, 0, 0).instance == "0x2c/0/0x05"
+    assert Sensor(BusAddress(), 5, "", 1, 1, 0, 0).instance == "0x05"
+    assert Sensor(BusAddress(0x2C, 6, 0), 5, "", 1, 1, 0, 0).instance == "0x2c/0/0x05"

@@ -1,28 +1,28 @@
 """Entries of a BMC's event log, and how long each is shown."""
 
 from watchkeeper.agent.event import EVENT_S, MOST_EVENTS, OVER
-from watchkeeper.agent.probes.ipmi.commands import Place
-from watchkeeper.agent.probes.ipmi.sel import Entry, Events
-from watchkeeper.agent.probes.ipmi.states import state_of
+from watchkeeper.agent.probes.ipmi.commands import BusAddress
+from watchkeeper.agent.probes.ipmi.sel import LogEntry, LogEvents
+from watchkeeper.agent.probes.ipmi.states import sensor_state
 from watchkeeper.model.reading import Value
 from watchkeeper.model.verdict import Level
 
 
 def event(
     *, number: int = 0x1F, kind: int = 1, event_type: int = 1, offset: int = 9, over: bool = False, record_type: int = 2
-) -> Entry:
+) -> LogEntry:
     raw = [7, 0, record_type, 1, 2, 3, 0x60, 0x20, 0, 4, kind, number, event_type | over << 7, 0x50 | offset, 95, 90]
-    entry = Entry.of(bytes(raw))
+    entry = LogEntry.of(bytes(raw))
     assert entry is not None
     return entry
 
 
-def told(events: Events, at: float) -> dict[str, Value]:
+def told(events: LogEvents, at: float) -> dict[str, Value]:
     return {row.label: row.value for row in events.rows(at)}
 
 
 def test_an_event_shows_its_level_for_a_while_and_then_nobody_knows() -> None:
-    events = Events()
+    events = LogEvents()
     events.take([event()], {"0x1f": "CPU1 Temp"}, 100.0)
     assert told(events, 100.0) == {"CPU1 Temp: upper critical going high": "critical"}
     assert told(events, 99.9 + EVENT_S) == {"CPU1 Temp: upper critical going high": "critical"}
@@ -31,7 +31,7 @@ def test_an_event_shows_its_level_for_a_while_and_then_nobody_knows() -> None:
 
 
 def test_a_state_that_ends_closes_its_event_and_no_other() -> None:
-    events = Events()
+    events = LogEvents()
     events.take([event(offset=7), event(offset=9), event(offset=9, over=True)], {}, 0.0)
     assert list(told(events, 1.0).values()) == ["warning", "none"]
     assert list(told(events, 1e6).values()) == [OVER, "none"]
@@ -40,7 +40,7 @@ def test_a_state_that_ends_closes_its_event_and_no_other() -> None:
 
 
 def test_a_sensor_that_is_well_again_has_left_its_other_states() -> None:
-    events = Events()
+    events = LogEvents()
     lost, regained = (event(kind=8, event_type=0x0B, offset=offset) for offset in (1, 0))
     events.take([lost], {}, 0.0)
     events.take([regained], {}, 5.0)
@@ -48,7 +48,7 @@ def test_a_sensor_that_is_well_again_has_left_its_other_states() -> None:
 
 
 def test_the_newest_events_are_kept() -> None:
-    events = Events()
+    events = LogEvents()
     events.take([event(number=number) for number in range(MOST_EVENTS + 20)], {}, 0.0)
     events.take([event(number=20)], {}, 1.0)
     kept = [row.instance for row in events.rows(1.0)]
@@ -58,27 +58,27 @@ def test_the_newest_events_are_kept() -> None:
 
 
 def test_who_is_not_among_the_sensors_is_called_by_its_kind() -> None:
-    bios = Entry(Place(0x33), 0, 0x0C, 0x6F, 1)
+    bios = LogEntry(BusAddress(0x33), 0, 0x0C, 0x6F, 1)
     assert (bios.text({}), bios.level) == ("Memory: uncorrectable ECC error", "critical")
     assert bios.about == "sel 0x33/0/0x00 0c.6f.1"
 
 
 def test_what_only_the_maker_understands_is_unknown() -> None:
-    oem = Entry.of(bytes([1, 0, 0xC1, 0, 0, 0, 0, *range(1, 10)]))
+    oem = LogEntry.of(bytes([1, 0, 0xC1, 0, 0, 0, 0, *range(1, 10)]))
     assert oem is not None
     assert (oem.level, oem.text({})) == ("unknown", "OEM record c1 01 02 03 04 05 06 07 08 09")
-    assert Entry.of(bytes([1, 0, 0x55, *[0] * 13])) is None
+    assert LogEntry.of(bytes([1, 0, 0x55, *[0] * 13])) is None
 
 
 def test_an_entry_as_a_real_board_sends_it() -> None:
     """The example that openUBMC's documentation of Get SEL Entry prints."""
-    entry = Entry.of(bytes.fromhex("0100025b0bef6120000410 4e6f02ffff"))
+    entry = LogEntry.of(bytes.fromhex("0100025b0bef6120000410 4e6f02ffff"))
     assert entry is not None
     assert (entry.about, entry.level, entry.text({"0x4e": "SEL"})) == ("sel 0x4e 10.6f.2", "notice", "SEL: log cleared")
 
 
 def test_levels_of_thresholds_are_those_of_the_direction_that_hurts() -> None:
-    levels = [state_of(1, 1, offset).level for offset in range(12)]
+    levels = [sensor_state(1, 1, offset).level for offset in range(12)]
     bad = {
         0: Level.WARNING,
         2: Level.CRITICAL,

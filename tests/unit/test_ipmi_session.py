@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from watchkeeper.agent.ports import NoAnswer
-from watchkeeper.agent.probes.ipmi.probe import open_session
-from watchkeeper.agent.probes.ipmi.session import Login, PyIpmiSession
+from watchkeeper.agent.probes.ipmi.probe import open_ipmi_session
+from watchkeeper.agent.probes.ipmi.session import IpmiLogin, PyIpmiSession
 from watchkeeper.documents.secrets import Secrets
 from watchkeeper.model.device import Category, Device, Ipmi
 from watchkeeper.model.reading import Missing, Reason
@@ -21,7 +21,7 @@ OPEN_SESSION = 0x10
 def opened(address: str = "127.0.0.1", **environ: str) -> Missing:
     device = Device("b", "a", Category.BMC, "ipmi", address, timeout_s=0.2, ipmi=Ipmi("ops", "bmc"))
     with pytest.raises(NoAnswer) as caught:
-        open_session(device, Secrets(environ=environ), 1)
+        open_ipmi_session(device, Secrets(environ=environ), 1)
     return caught.value.missing
 
 
@@ -31,7 +31,7 @@ def test_what_is_wrong_before_anything_is_sent() -> None:
     assert "HOST:PORT" in opened("127.0.0.1:ipmi", **named).detail
     assert opened("127.0.0.1:70000", **named).reason is Reason.UNREACHABLE
     with pytest.raises(NoAnswer, match="no `ipmi`"):
-        open_session(Device("b", "a", Category.BMC, "ipmi", "h"), Secrets(environ={}), 1)
+        open_ipmi_session(Device("b", "a", Category.BMC, "ipmi", "h"), Secrets(environ={}), 1)
 
 
 def capabilities(request: bytes) -> bytes:
@@ -91,9 +91,9 @@ def late() -> bytes:
 def test_rubbish_without_end_is_borne_no_longer_than_silence(rubbish: Callable[[], bytes], reason: Reason) -> None:
     patience_s = 10.0 if reason is Reason.MALFORMED else 0.3
     with stranger(rubbish) as port, pytest.raises(NoAnswer) as caught:
-        PyIpmiSession(Login("127.0.0.1", port, "ops", "hunter2", 3, patience_s, 1))
+        PyIpmiSession(IpmiLogin("127.0.0.1", port, "ops", "hunter2", 3, patience_s, 1))
     assert caught.value.missing.reason is reason
 
 
 def test_a_login_does_not_show_its_password() -> None:
-    assert "hunter2" not in repr(Login("127.0.0.1", 1, "ops", "hunter2", 3, 0.3, 1))
+    assert "hunter2" not in repr(IpmiLogin("127.0.0.1", 1, "ops", "hunter2", 3, 0.3, 1))

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.service_room import look
-from watchkeeper.agent.probes.services.check import Unwell
+from watchkeeper.agent.probes.services.check import CheckFailed
 from watchkeeper.agent.probes.services.icmp import ECHOS, HEADER, IcmpProbe, checksum, open_socket, reply_to, request
 from watchkeeper.model.clock import FakeClock
 from watchkeeper.model.device import Category, Device
@@ -138,7 +138,7 @@ def test_a_kernel_that_gives_no_socket_is_told_how_to(monkeypatch: pytest.Monkey
         raise PermissionError(1, "Operation not permitted")
 
     monkeypatch.setattr(socket, "socket", no_socket)
-    with pytest.raises(Unwell, match=r"net\.ipv4\.ping_group_range") as refused:
+    with pytest.raises(CheckFailed, match=r"net\.ipv4\.ping_group_range") as refused:
         open_socket(V4)
     assert refused.value.missing.reason is Reason.REFUSED
     assert tried == [socket.SOCK_DGRAM, socket.SOCK_RAW]

@@ -2,7 +2,7 @@
 
 from tests.ipmi_room import ENTRY, LOG, Bench, story, values
 from watchkeeper.agent.event import EVENT_S, OVER
-from watchkeeper.agent.probes.ipmi.sel import NEWS
+from watchkeeper.agent.probes.ipmi.sel import ENTRIES_PER_SWEEP
 from watchkeeper.model.reading import Missing, Sweep, Value
 
 
@@ -67,11 +67,11 @@ def test_a_flood_of_entries_is_read_over_several_sweeps() -> None:
 
     async def told() -> None:
         await bench.sweep()
-        for number in range(1, NEWS + 10):
+        for number in range(1, ENTRIES_PER_SWEEP + 10):
             bench.bmc.log(number, offset=9)
-        bench.bmc.log(NEWS + 10, offset=7)
+        bench.bmc.log(ENTRIES_PER_SWEEP + 10, offset=7)
         assert list(events(await bench.sweep()).values()) == ["critical"]
-        assert bench.count(ENTRY) == NEWS
+        assert bench.count(ENTRY) == ENTRIES_PER_SWEEP
         assert list(events(await bench.sweep()).values()) == ["critical", "warning"]
 
     story(bench.probe, told)

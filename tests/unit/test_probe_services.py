@@ -11,7 +11,7 @@ import pytest
 from tests.service_room import listening, look, mute, probe_of, reason, service, swept, why
 from watchkeeper.agent.probes.services import check as service_module
 from watchkeeper.agent.probes.services import postgresql
-from watchkeeper.agent.probes.services.check import Attempt, ServiceProbe, Unwell, endpoint, look_up
+from watchkeeper.agent.probes.services.check import Attempt, CheckFailed, ServiceProbe, endpoint, look_up
 from watchkeeper.model.clock import FakeClock
 from watchkeeper.model.device import KINDS, Category, Database, Device, Http, Process, Systemd
 from watchkeeper.model.quantity import QUANTITIES
@@ -48,7 +48,7 @@ def test_all_well_is_up_and_timed() -> None:
 @pytest.mark.parametrize(
     ("error", "told"),
     [
-        (Unwell(Reason.ABSENT, "not there"), Missing(Reason.ABSENT, "not there")),
+        (CheckFailed(Reason.ABSENT, "not there"), Missing(Reason.ABSENT, "not there")),
         (
             ConnectionResetError(104, "x"),
             Missing(Reason.MALFORMED, "the connection broke off: Connection reset by peer"),
@@ -81,7 +81,7 @@ def test_what_was_found_before_it_broke_off_is_kept() -> None:
 
 
 def test_what_others_say_fits_on_a_line() -> None:
-    missing = Unwell(Reason.MALFORMED, "a\nb" + "x" * 500).missing
+    missing = CheckFailed(Reason.MALFORMED, "a\nb" + "x" * 500).missing
     assert "\n" not in missing.detail
     assert len(missing.detail) <= 200
 
@@ -103,7 +103,7 @@ def test_addresses(address: str, found: tuple[str, int]) -> None:
 
 @pytest.mark.parametrize("address", ["a:", "a:b", "a:0", "a:65536", "a:-1", "a:٣"])
 def test_addresses_that_are_none(address: str) -> None:
-    with pytest.raises(Unwell, match="is not HOST or HOST:PORT"):
+    with pytest.raises(CheckFailed, match="is not HOST or HOST:PORT"):
         endpoint(Device("d", "a", Category.SERVICE, "tcp", address), 80)
 
 

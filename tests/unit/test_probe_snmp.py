@@ -7,8 +7,8 @@ import tracemalloc
 import pytest
 
 from watchkeeper.agent.ports import NoAnswer
-from watchkeeper.agent.probes.snmp.plan import Plan, Reach, bare_plan, replan
-from watchkeeper.agent.probes.snmp.probe import RENEW_S, SnmpProbe, open_session
+from watchkeeper.agent.probes.snmp.plan import DeviceReader, SweepPlan, bare_plan, replan
+from watchkeeper.agent.probes.snmp.probe import RENEW_S, SnmpProbe, open_snmp_session
 from watchkeeper.agent.probes.testing import MemoryDevice
 from watchkeeper.documents.secrets import Secrets
 from watchkeeper.model.batch import Document
@@ -293,11 +293,11 @@ readings:
 
 
 def test_equal_devices_hold_what_to_ask_for_once() -> None:
-    async def planned(name: str, objects: dict[str, Raw]) -> Plan:
+    async def planned(name: str, objects: dict[str, Raw]) -> SweepPlan:
         device = Device(name, "room", Category.UPS, "snmp", "10.0.0.7", snmp=Snmp(community="c"))
         session = await MemoryDevice(objects).open(device, Secrets(environ={}))
         profile = load_profiles().get("ups-mib")
-        return await replan(Reach(session, device, SnmpVersion.V2C), profile, bare_plan(device), 0.0)
+        return await replan(DeviceReader(session, device, SnmpVersion.V2C), profile, bare_plan(device), 0.0)
 
     one = asyncio.run(planned("ups-1", OBJECTS))
     same = asyncio.run(planned("ups-2", {**OBJECTS, UPS + "2.4.0": 12}))
@@ -369,7 +369,7 @@ def test_a_table_of_endless_texts_is_not_kept() -> None:
 def test_a_session_that_cannot_be_opened_says_why(snmp: Snmp | None, reason: Reason, says: str) -> None:
     device = Device("ups-1", "room", Category.UPS, "snmp", "127.0.0.1", snmp=snmp)
     with pytest.raises(NoAnswer) as caught:
-        asyncio.run(open_session(device, Secrets(environ={})))
+        asyncio.run(open_snmp_session(device, Secrets(environ={})))
     assert caught.value.missing.reason is reason
     assert says in caught.value.missing.detail
 

@@ -9,17 +9,24 @@ from hypothesis import strategies as st
 
 from tests.traps_room import COLD_START, LINK_DOWN, v1, v2
 from watchkeeper.agent.traps.message import ber
-from watchkeeper.agent.traps.message.ber import Reader, Undecodable
-from watchkeeper.agent.traps.message.decode import Plain, Secured, answer_to, open_message, open_scoped, trap_of
-from watchkeeper.agent.traps.message.usm import Here, Keys, sealed
+from watchkeeper.agent.traps.message.ber import BerReader, Undecodable
+from watchkeeper.agent.traps.message.decode import (
+    CommunityMessage,
+    UsmMessage,
+    answer_to,
+    open_message,
+    open_scoped,
+    trap_of,
+)
+from watchkeeper.agent.traps.message.usm import Keys, LocalEngine, build_message
 
 WHOLE = [v2(), v2(inform=True), v1("1.3.6.1.4.1.318", 6, 46, ("1.3.6.1.4.1.318.2.3.3.0", ber.octets(b"who")))]
-SECURED = sealed(Here(b"\x80\x00\x00\x00\x01", 3, 4), 9, b"ops", Keys(), ber.tlv(ber.SEQUENCE))
+SECURED = build_message(LocalEngine(b"\x80\x00\x00\x00\x01", 3, 4), 9, b"ops", Keys(), ber.tlv(ber.SEQUENCE))
 
 
-def plain(datagram: bytes) -> Plain:
+def plain(datagram: bytes) -> CommunityMessage:
     message = open_message(datagram)
-    assert isinstance(message, Plain)
+    assert isinstance(message, CommunityMessage)
     return message
 
 
@@ -29,20 +36,20 @@ def plain(datagram: bytes) -> Plain:
 @given(st.integers(-(2**63), 2**63 - 1))
 def test_a_number_comes_back(number: int) -> None:
     raw = ber.integer(number)
-    assert Reader(raw, 0, len(raw)).integer() == number
+    assert BerReader(raw, 0, len(raw)).integer() == number
 
 
 @given(st.integers(0, 2), st.integers(0, 39), st.lists(st.integers(0, 2**32 - 1), max_size=120))
 def test_an_object_identifier_comes_back(first: int, second: int, others: list[int]) -> None:
     dotted = ".".join(map(str, (first, second, *others)))
     raw = ber.oid(dotted)
-    assert Reader(raw, 0, len(raw)).oid() == dotted
+    assert BerReader(raw, 0, len(raw)).oid() == dotted
 
 
 @pytest.mark.parametrize("size", [0, 127, 128, 255, 256, 65_000])
 def test_a_string_of_any_length_comes_back(size: int) -> None:
     raw = ber.octets(bytes(size))
-    assert Reader(raw, 0, len(raw)).octets() == bytes(size)
+    assert BerReader(raw, 0, len(raw)).octets() == bytes(size)
 
 
 @pytest.mark.parametrize(
@@ -62,7 +69,7 @@ def test_a_string_of_any_length_comes_back(size: int) -> None:
     ],
 )
 def test_what_breaks_the_rules_is_undecodable(raw: bytes) -> None:
-    reader = Reader(raw, 0, len(raw))
+    reader = BerReader(raw, 0, len(raw))
     read: dict[bytes, Callable[[], object]] = {b"": reader.integer, b"\x02": reader.integer, b"\x04": reader.octets}
     with pytest.raises(Undecodable):
         read.get(raw[:1], reader.oid)()
@@ -133,13 +140,13 @@ def test_an_informs_answer_is_the_same_but_for_the_tag() -> None:
 def test_a_get_is_no_trap() -> None:
     get = ber.tlv(0xA0, ber.integer(1), ber.integer(0), ber.integer(0), ber.tlv(ber.SEQUENCE))
     with pytest.raises(Undecodable, match="neither"):
-        trap_of(Reader(get, 0, len(get)))
+        trap_of(BerReader(get, 0, len(get)))
 
 
 def test_a_trap_that_does_not_say_which_it_is_undecodable() -> None:
     pdu = ber.tlv(0xA7, ber.integer(1), ber.integer(0), ber.integer(0), ber.tlv(ber.SEQUENCE))
     with pytest.raises(Undecodable, match="which trap"):
-        trap_of(Reader(pdu, 0, len(pdu)))
+        trap_of(BerReader(pdu, 0, len(pdu)))
 
 
 @pytest.mark.parametrize("version", [2, 4, -1])
@@ -153,7 +160,7 @@ def test_a_version_that_does_not_exist_is_undecodable(version: int) -> None:
 
 def read_all(datagram: bytes) -> None:
     message = open_message(datagram)
-    if isinstance(message, Plain):
+    if isinstance(message, CommunityMessage):
         trap_of(message.pdu())
     else:
         trap_of(open_scoped(message.body))
@@ -163,7 +170,7 @@ def test_these_messages_are_read() -> None:
     """Or what follows would prove nothing."""
     for datagram in WHOLE:
         read_all(datagram)
-    assert isinstance(open_message(SECURED), Secured)
+    assert isinstance(open_message(SECURED), UsmMessage)
 
 
 @given(st.binary(max_size=200))

@@ -10,8 +10,8 @@ import pytest
 
 from tests.traps_room import MEMORY, Room, advance, run, ups, v2
 from watchkeeper.agent.traps import listener as hear
-from watchkeeper.agent.traps.limits import A_SECOND, BURST, QUIET_S, STRANGERS_QUIET_S
-from watchkeeper.agent.traps.socket import why
+from watchkeeper.agent.traps.limits import BUCKET_SIZE, BURST_OVER_S, REFILL_PER_S, UNKNOWN_BURST_OVER_S
+from watchkeeper.agent.traps.socket import bind_problem
 from watchkeeper.documents.secrets import Secrets
 from watchkeeper.model.batch import Traps
 from watchkeeper.model.device import Device, Snmp
@@ -45,14 +45,14 @@ def test_a_flood_is_cut_off_before_it_is_decoded_and_starves_nobody(
         decoded = counting(room, monkeypatch)
         for _ in range(10_000):
             room.hear(v2())
-        assert len(decoded) == BURST
+        assert len(decoded) == BUCKET_SIZE
         room.hear(v2(), OTHER)
-        assert len(decoded) == BURST + 1
+        assert len(decoded) == BUCKET_SIZE + 1
         advance(room, 1)
         for _ in range(100):
             room.hear(v2())
-        assert len(decoded) == BURST + 1 + A_SECOND
-        advance(room, QUIET_S)
+        assert len(decoded) == BUCKET_SIZE + 1 + REFILL_PER_S
+        advance(room, BURST_OVER_S)
         room.ear.beat()
 
     room = run(story, *TWO)
@@ -78,7 +78,7 @@ def test_a_flood_over_the_wire_lets_another_sources_trap_through(monkeypatch: py
             mad.sendto(v2(), ("127.0.0.1", room.port))
             await room.until_woken(once=lambda: "ups-2" in room.woken)
         assert decoded.count(v2(MEMORY)) == 1
-        assert decoded.count(v2()) <= BURST
+        assert decoded.count(v2()) <= BUCKET_SIZE
 
     run(story, ups(address="127.0.0.1"), ups("ups-2", "127.0.0.2"))
 
@@ -98,7 +98,7 @@ def test_strangers_are_not_decoded_and_told_of_once(
             room.hear(v2(), f"192.0.2.{host}")
         assert decoded == []
         assert len(room.ear._gate._buckets) == 2, "nothing is kept of them"
-        advance(room, STRANGERS_QUIET_S - 1)
+        advance(room, UNKNOWN_BURST_OVER_S - 1)
         room.ear.beat()
         room.hear(v2(), "192.0.2.1")
 
@@ -113,10 +113,10 @@ def test_a_new_bundle_gives_nobody_a_full_bucket() -> None:
             room.hear(v2())
         room.ear.adopt(None, [ups(), ups("new", "10.0.0.9")])
         room.hear(v2())
-        assert len(room.woken) == BURST
+        assert len(room.woken) == BUCKET_SIZE
         room.hear(v2(), OTHER)
         room.hear(v2(), "10.0.0.9")
-        assert room.woken[int(BURST) :] == ["new"]
+        assert room.woken[int(BUCKET_SIZE) :] == ["new"]
 
     run(story, *TWO)
 
@@ -254,7 +254,7 @@ def test_a_port_that_is_taken_is_said_once_and_tried_again(caplog: pytest.LogCap
     ],
 )
 def test_what_keeps_it_from_hearing_is_a_sentence(number: int, said: str) -> None:
-    assert said in why(OSError(number, "Network is down"), 162)
+    assert said in bind_problem(OSError(number, "Network is down"), 162)
 
 
 def test_a_device_without_snmp_is_not_heard() -> None:

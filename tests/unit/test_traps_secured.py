@@ -13,9 +13,9 @@ from watchkeeper.agent.traps import listener as hear
 from watchkeeper.agent.traps.message import ber
 from watchkeeper.agent.traps.message.ber import Undecodable
 from watchkeeper.agent.traps.message.decode import V2_TRAP, open_message
-from watchkeeper.agent.traps.message.peers import LEARN_EVERY_S, NotLearnt, Peer
-from watchkeeper.agent.traps.message.understand import Understanding
-from watchkeeper.agent.traps.message.usm import Here, Keys, Refused, User, engine_id, sealed
+from watchkeeper.agent.traps.message.peers import LEARN_EVERY_S, Peer, UnknownEngine
+from watchkeeper.agent.traps.message.understand import TrapReader
+from watchkeeper.agent.traps.message.usm import Keys, LocalEngine, TrapRefused, User, build_message, engine_id
 from watchkeeper.model.clock import FakeClock
 from watchkeeper.model.device import Snmp, SnmpAuth, SnmpPriv, SnmpVersion
 
@@ -25,11 +25,11 @@ USER = User(b"ops", SnmpAuth.SHA256, b"authpass12", SnmpPriv.AES, b"privpass12")
 ENGINE = b"\x80\x00\x00\x00\x01device"
 
 
-def secured(here: Here, *, user: User = USER, engine: bytes = ENGINE) -> bytes:
+def secured(here: LocalEngine, *, user: User = USER, engine: bytes = ENGINE) -> bytes:
     listed = bindings([("1.3.6.1.6.3.1.1.4.1.0", ber.oid(LINK_DOWN))])
     pdu = ber.tlv(V2_TRAP, ber.integer(7), ber.integer(0), ber.integer(0), listed)
     scoped = ber.tlv(ber.SEQUENCE, ber.octets(engine), ber.octets(b""), pdu)
-    return sealed(here, 1, b"ops", user.keys(engine), scoped, salt=b"saltsalt")
+    return build_message(here, 1, b"ops", user.keys(engine), scoped, salt=b"saltsalt")
 
 
 def asked(monkeypatch: pytest.MonkeyPatch, *engines: bytes) -> SimpleNamespace:
@@ -49,14 +49,14 @@ def test_traps_wait_while_the_device_is_asked_for_its_engine(monkeypatch: pytest
     async def story(room: Room) -> None:
         device = asked(monkeypatch, ENGINE)
         for time in range(30):
-            room.hear(secured(Here(ENGINE, 1, time)))
+            room.hear(secured(LocalEngine(ENGINE, 1, time)))
         await asyncio.sleep(0)
         assert device.questions == [(OURS, 1161)], "asked once"
         assert room.woken == []
         device.free.set()
         await room.settled()
         assert room.woken == ["ups-1"] * 20, "and no more are held back"
-        room.hear(secured(Here(ENGINE, 1, 50)))
+        room.hear(secured(LocalEngine(ENGINE, 1, 50)))
         assert len(room.woken) == 21
         assert len(device.questions) == 1
 
@@ -74,7 +74,7 @@ def test_a_device_that_was_replaced_is_asked_again_but_not_for_every_trap(
         for engine in (ENGINE, new):
             for seconds in (0, LEARN_EVERY_S - 1, 1):
                 advance(room, seconds)
-                room.hear(secured(Here(engine, 1, int(room.clock.boot())), engine=engine))
+                room.hear(secured(LocalEngine(engine, 1, int(room.clock.boot())), engine=engine))
                 await room.settled()
             assert len(room.woken) == (1 if engine == ENGINE else 2)
             advance(room, LEARN_EVERY_S)
@@ -87,14 +87,14 @@ def test_a_device_that_was_replaced_is_asked_again_but_not_for_every_trap(
 def test_an_old_trap_sent_again_is_refused(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     async def story(room: Room) -> None:
         asked(monkeypatch, ENGINE).free.set()
-        old = secured(Here(ENGINE, 5, 100))
+        old = secured(LocalEngine(ENGINE, 5, 100))
         room.hear(old)
         await room.settled()
         advance(room, 200)
         room.hear(old)
         assert room.woken == ["ups-1"]
-        room.hear(secured(Here(ENGINE, 5, 300)))
-        room.hear(secured(Here(ENGINE, 4, 9_999)))
+        room.hear(secured(LocalEngine(ENGINE, 5, 300)))
+        room.hear(secured(LocalEngine(ENGINE, 4, 9_999)))
         assert room.woken == ["ups-1"] * 2
 
     run(story, ups(snmp=SECURE))
@@ -103,11 +103,11 @@ def test_an_old_trap_sent_again_is_refused(monkeypatch: pytest.MonkeyPatch, capl
 
 def test_an_informs_sender_is_told_our_engine_and_our_time_and_nothing_else() -> None:
     async def story(room: Room) -> None:
-        here = Here.at(engine_id("room-1"), room.clock.wall())
-        looking = sealed(Here(b"", 0, 0), 5, b"", Keys(), ber.tlv(ber.SEQUENCE), reportable=True)
+        here = LocalEngine.at(engine_id("room-1"), room.clock.wall())
+        looking = build_message(LocalEngine(b"", 0, 0), 5, b"", Keys(), ber.tlv(ber.SEQUENCE), reportable=True)
         report = open_message(room.hear(looking))
         assert (report.engine, report.boots, report.time, report.msg_id) == (here.engine, here.boots, here.time, 5)  # type: ignore[union-attr]
-        late = secured(Here(here.engine, here.boots, here.time - 151), engine=here.engine)
+        late = secured(LocalEngine(here.engine, here.boots, here.time - 151), engine=here.engine)
         told = open_message(room.hear(late))
         assert told.authenticated  # type: ignore[union-attr]
         assert not told.private  # type: ignore[union-attr]
@@ -122,7 +122,7 @@ def test_an_informs_sender_is_told_our_engine_and_our_time_and_nothing_else() ->
 def test_versions_do_not_stand_in_for_each_other() -> None:
     async def story(room: Room) -> None:
         room.hear(v2())  # of a device of v3
-        room.hear(secured(Here(ENGINE, 1, 1)), OTHER)  # of one of v2c
+        room.hear(secured(LocalEngine(ENGINE, 1, 1)), OTHER)  # of one of v2c
         room.hear(v2(version=0), "10.0.0.9")  # v1 and v2c share their community
         assert room.ear.counts["dropped (refused)"] == 2
 
@@ -133,17 +133,17 @@ def test_versions_do_not_stand_in_for_each_other() -> None:
 def test_whatever_a_device_sends_is_understood_or_refused(data: st.DataObject) -> None:
     """Also where nothing is authenticated, so that what was tampered with is read to its end."""
     bare = Peer(ups(), Snmp(SnmpVersion.V3, user="ops"), engine=ENGINE)
-    understanding = Understanding("room-1", FakeClock(), secrets())
+    understanding = TrapReader("room-1", FakeClock(), secrets())
     ours = engine_id("room-1")
     nobody = User(b"ops")
     whole = [
-        secured(Here(ENGINE, 1, 1), user=nobody),
-        secured(Here(ours, 1, 1), user=nobody, engine=ours),
-        secured(Here(ENGINE, 1, 1)),
+        secured(LocalEngine(ENGINE, 1, 1), user=nobody),
+        secured(LocalEngine(ours, 1, 1), user=nobody, engine=ours),
+        secured(LocalEngine(ENGINE, 1, 1)),
     ]
     assert understanding.read(whole[0], [bare]).trap
     broken = bytearray(data.draw(st.sampled_from(whole)))
     for _ in range(data.draw(st.integers(1, 4))):
         broken[data.draw(st.integers(0, len(broken) - 1))] = data.draw(st.integers(0, 255))
-    with contextlib.suppress(Undecodable, Refused, NotLearnt):
+    with contextlib.suppress(Undecodable, TrapRefused, UnknownEngine):
         understanding.read(bytes(broken), [bare, Peer(ups(), SECURE, engine=ENGINE)])

@@ -12,7 +12,7 @@ import psutil
 from watchkeeper.agent.ports import ProbeContext
 from watchkeeper.agent.probes.bounded import BoundedCalls
 from watchkeeper.agent.probes.host.mounts import Partition, Space, StatVfs, listed, measure, real
-from watchkeeper.agent.probes.host.sensors import Sensor, read, scan
+from watchkeeper.agent.probes.host.sensors import HwmonSensor, read, scan
 from watchkeeper.model.clock import Clock
 from watchkeeper.model.device import Device
 from watchkeeper.model.plain import word
@@ -65,7 +65,7 @@ class HostProbe:
         self._machine = machine or Machine()
         self._patience: BoundedCalls[Found] = BoundedCalls()
         self._cpu: Any = None
-        self._sensors: list[Sensor] = []
+        self._sensors: list[HwmonSensor] = []
         self._scan_at = 0.0
         self._uncounted: set[str] = set()  # mounts without inodes
         self._blockless: set[str] = set()  # mounts that turned out to be no disks

@@ -12,7 +12,7 @@ from watchkeeper.model.reading import Missing, Reason, Value
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class HwmonKind:
     """A kind of input file: the quantity it gives, its step, and what can be true (in the quantity's unit)."""
 
     prefix: str
@@ -22,43 +22,43 @@ class Kind:
     high: float
 
 
-KINDS = (
-    Kind("temp", "temperature.component", 1000.0, -60.0, 200.0),  # millidegrees
-    Kind("fan", "fan.speed", 1.0, 0.0, 100_000.0),
+HWMON_KINDS = (
+    HwmonKind("temp", "temperature.component", 1000.0, -60.0, 200.0),  # millidegrees
+    HwmonKind("fan", "fan.speed", 1.0, 0.0, 100_000.0),
 )
 
 
 @dataclass(frozen=True, slots=True)
-class Sensor:
+class HwmonSensor:
     """One input file. `instance` survives a reboot, in which hwmon numbers are dealt anew."""
 
-    kind: Kind
+    kind: HwmonKind
     instance: str
     label: str
     path: Path
 
 
-def scan(root: Path) -> list[Sensor]:
+def scan(root: Path) -> list[HwmonSensor]:
     """Every temperature and fan the kernel shows."""
-    found: list[Sensor] = []
+    found: list[HwmonSensor] = []
     for chip in sorted(root.glob("hwmon*")):
         name = _text(chip / "name") or chip.name
         home = (chip / "device").resolve().name if (chip / "device").exists() else ""
-        for kind in KINDS:
+        for kind in HWMON_KINDS:
             for path in sorted(chip.glob(f"{kind.prefix}*_input")):
                 place = path.name.removesuffix("_input")
                 label = _text(chip / f"{place}_label") or place
                 instance = "/".join(filter(None, (name, home, place)))
-                found.append(Sensor(kind, instance, f"{name} {label}", path))
+                found.append(HwmonSensor(kind, instance, f"{name} {label}", path))
     return found
 
 
-def read(sensors: Iterable[Sensor]) -> list[Value]:
+def read(sensors: Iterable[HwmonSensor]) -> list[Value]:
     """Their values, in order. May take long: some chips hang behind a slow bus."""
     return [_value(sensor) for sensor in sensors]
 
 
-def _value(sensor: Sensor) -> Value:
+def _value(sensor: HwmonSensor) -> Value:
     try:
         value = int(sensor.path.read_bytes()) / sensor.kind.divide
     except OSError as error:

@@ -6,31 +6,31 @@ from collections.abc import Callable, Iterator
 
 from watchkeeper.agent.ports import NoAnswer
 from watchkeeper.agent.probes.ipmi.commands import (
-    BMC,
+    BMC_ADDRESS,
     GET_CHASSIS_STATUS,
     GET_DEVICE_ID,
     GET_SENSOR_READING,
     GET_SENSOR_READING_FACTORS,
-    GONE,
+    SENSOR_GONE,
     Ask,
     Declined,
-    Session,
+    IpmiSession,
     asking,
 )
-from watchkeeper.agent.probes.ipmi.decode import Row, Seat, rows, seats
-from watchkeeper.agent.probes.ipmi.repository import Repository
+from watchkeeper.agent.probes.ipmi.decode import ReadableSensor, Row, readable_sensors, rows
+from watchkeeper.agent.probes.ipmi.repository import SdrRepository
 from watchkeeper.agent.probes.ipmi.sdr import Factors, Sensor, labels
-from watchkeeper.agent.probes.ipmi.sel import Events, Log
+from watchkeeper.agent.probes.ipmi.sel import EventLog, LogEvents
 from watchkeeper.model.clock import Clock
 from watchkeeper.model.device import Device
 from watchkeeper.model.reading import Missing, Reason, Value
 
 RENEW_S = 600.0  # how often a BMC is asked whether its sensors are still the same
 RENEW_SOON_S = 60.0  # and how soon where that went wrong
-PART = 0.8  # of its interval that reading a BMC may take, before the next poll is due
-LEARN_PART = 0.4  # and of that, finding out what sensors it has
+SWEEP_SHARE = 0.8  # of its interval that reading a BMC may take, before the next poll is due
+LEARN_SHARE = 0.4  # and of that, finding out what sensors it has
 
-Opener = Callable[[Device, int], Session]
+BmcOpener = Callable[[Device, int], IpmiSession]
 """Opens a session in which every request is sent so many times before it is given up. Raises NoAnswer."""
 
 _NO_TIME = Missing(Reason.TIMEOUT, "the BMC is slow: it was not this sensor's turn before the next poll")
@@ -40,17 +40,17 @@ _log = logging.getLogger(__name__)
 class Bmc:
     """What is kept of one BMC between sweeps."""
 
-    def __init__(self, device: Device, clock: Clock, opener: Opener) -> None:
+    def __init__(self, device: Device, clock: Clock, opener: BmcOpener) -> None:
         self._device = device
         self._clock = clock
         self._opener = opener
-        self._session: Session | None = None
-        self._repository = Repository()
+        self._session: IpmiSession | None = None
+        self._repository = SdrRepository()
         self._listed: tuple[Sensor, ...] = ()
         self._names: dict[str, str] = {}
-        self._seats: tuple[Seat, ...] = ()
-        self._log = Log()
-        self._events = Events()
+        self._seats: tuple[ReadableSensor, ...] = ()
+        self._log = EventLog()
+        self._events = LogEvents()
         self._look_at = 0.0  # when to look for other sensors, boot time
         self._gone: frozenset[str] = frozenset()  # sensors that are listed and not there
         self._mute: dict[int, float] = {}  # silent controllers behind it, and until when they are left alone
@@ -62,8 +62,8 @@ class Bmc:
         try:
             session, chassis = self._reach()
             ask = asking(session)
-            self._learn(ask, begun + LEARN_PART * every_s)
-            found = [*_chassis(chassis), *self._sensors(session, begun + PART * every_s), *self._history(ask)]
+            self._learn(ask, begun + LEARN_SHARE * every_s)
+            found = [*_chassis(chassis), *self._sensors(session, begun + SWEEP_SHARE * every_s), *self._history(ask)]
         except NoAnswer:
             self.drop()
             raise
@@ -87,7 +87,7 @@ class Bmc:
         if session is not None:
             session.close(politely=politely)
 
-    def _reach(self) -> tuple[Session, bytes | Missing]:
+    def _reach(self) -> tuple[IpmiSession, bytes | Missing]:
         """The session and the chassis status, whose answer tells that the session lives. A kept one may have died in
         silence, as when the BMC started anew: the device's last try goes to a new one."""
         tries = self._device.retries + 1
@@ -121,9 +121,9 @@ class Bmc:
         if self._repository.sensors is not self._listed:
             self._listed = self._repository.sensors
             self._names = {one.instance: label for one, label in labels(self._listed).items()}
-            self._seats = seats(self._listed)
+            self._seats = readable_sensors(self._listed)
 
-    def _sensors(self, session: Session, until: float) -> Iterator[Row]:
+    def _sensors(self, session: IpmiSession, until: float) -> Iterator[Row]:
         ask, gone = asking(session), set()
         for seat in self._seats:
             answer: bytes | Missing
@@ -133,26 +133,26 @@ class Bmc:
                 factors = _factors(ask, seat, answer)
             except Declined as no:
                 answer = no.missing
-                if no.code == GONE:
+                if no.code == SENSOR_GONE:
                     gone.add(seat.sensor.instance)
             yield from rows(seat, answer, factors)
         if gone - self._gone:
             self._look_at = 0.0
         self._gone = frozenset(gone)
 
-    def _answer(self, session: Session, seat: Seat, until: float) -> bytes | Missing:
+    def _answer(self, session: IpmiSession, seat: ReadableSensor, until: float) -> bytes | Missing:
         """What a sensor says. A controller behind the BMC that is silent is nobody else's fault, and is asked once only."""
         place, now, attempts = seat.sensor.place, self._clock.boot(), session.attempts
         if now >= until:
             return _NO_TIME
         if now < self._mute.get(place.owner, now):
             return _mute(place.owner)
-        if place.owner != BMC:
+        if place.owner != BMC_ADDRESS:
             session.attempts = 1
         try:
             return asking(session)(GET_SENSOR_READING, bytes([seat.sensor.number]), place)
         except NoAnswer as nothing:
-            if place.owner == BMC or nothing.missing.reason is not Reason.TIMEOUT:
+            if place.owner == BMC_ADDRESS or nothing.missing.reason is not Reason.TIMEOUT:
                 raise
             self._mute[place.owner] = now + RENEW_SOON_S
             return _mute(place.owner)
@@ -179,14 +179,14 @@ class Bmc:
         self._troubled = trouble
 
 
-def _asked(session: Session) -> bytes | Missing:
+def _asked(session: IpmiSession) -> bytes | Missing:
     try:
         return asking(session)(GET_CHASSIS_STATUS)
     except Declined as no:
         return no.missing
 
 
-def _factors(ask: Ask, seat: Seat, answer: bytes | Missing) -> Factors | None:
+def _factors(ask: Ask, seat: ReadableSensor, answer: bytes | Missing) -> Factors | None:
     """What a reading of a sensor without one formula for all is to be multiplied by (35.5)."""
     analog = seat.sensor.analog
     if isinstance(answer, Missing) or seat.gauge is None or analog is None or not analog.by_reading:

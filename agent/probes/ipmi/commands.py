@@ -5,12 +5,12 @@ from typing import NamedTuple, Protocol
 
 from watchkeeper.model.reading import Missing, Reason
 
-BMC = 0x20
+BMC_ADDRESS = 0x20
 """The slave address that every BMC has."""
 
-GONE = 0xCB
+SENSOR_GONE = 0xCB
 """Completion code: the sensor, record or data is not there."""
-LOST = 0xC5
+RESERVATION_LOST = 0xC5
 """Completion code: the reservation is cancelled."""
 _BUSY = (0xC0, 0xC3, 0xCE, 0xD0, 0xD1, 0xD2, 0xD3)
 _FORBIDDEN = 0xD4
@@ -55,23 +55,23 @@ GET_SEL_INFO = Command(0x0A, 0x40, 13)
 GET_SEL_ENTRY = Command(0x0A, 0x43, 18)
 
 
-class Place(NamedTuple):
+class BusAddress(NamedTuple):
     """Where a command is carried out: at which controller, on which channel behind the BMC, at which of its units."""
 
-    owner: int = BMC
+    owner: int = BMC_ADDRESS
     channel: int = 0
     lun: int = 0
 
 
-AT_BMC = Place()
+AT_BMC = BusAddress()
 
 
-class Session(Protocol):
+class IpmiSession(Protocol):
     """An open session. `attempts` is how often a request is sent before its answer is given up."""
 
     attempts: int
 
-    def ask(self, command: Command, data: bytes = b"", place: Place = AT_BMC) -> bytes:
+    def ask(self, command: Command, data: bytes = b"", place: BusAddress = AT_BMC) -> bytes:
         """What the answer says behind its completion code. Raises Declined and NoAnswer."""
 
     def close(self, *, politely: bool) -> None:
@@ -82,10 +82,10 @@ Ask = Callable[..., bytes]
 """(command, data, place): as `Session.ask`, and the answer is as long as the command says."""
 
 
-def asking(session: Session) -> Ask:
+def asking(session: IpmiSession) -> Ask:
     """The session's `ask`, with answers that are too short as Declined."""
 
-    def ask(command: Command, data: bytes = b"", place: Place = AT_BMC) -> bytes:
+    def ask(command: Command, data: bytes = b"", place: BusAddress = AT_BMC) -> bytes:
         answer = session.ask(command, data, place)
         if len(answer) < command.least:
             raise Declined(_SHORT)

@@ -4,9 +4,9 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
-from watchkeeper.agent.probes.ipmi.commands import BMC
+from watchkeeper.agent.probes.ipmi.commands import BMC_ADDRESS
 from watchkeeper.agent.probes.ipmi.sdr import Analog, Factors, Sensor, labels
-from watchkeeper.agent.probes.ipmi.states import THRESHOLD, quantity_of, value_of
+from watchkeeper.agent.probes.ipmi.states import THRESHOLD, discrete_value, quantity_of
 from watchkeeper.model.reading import Missing, Reason, Value
 
 
@@ -20,7 +20,7 @@ class Row(NamedTuple):
     value: Value
 
 
-class Gauge(NamedTuple):
+class Conversion(NamedTuple):
     """What a number is of, and how it comes into the catalogue's unit."""
 
     quantity: str
@@ -28,12 +28,12 @@ class Gauge(NamedTuple):
     shift: float = 0.0
 
 
-class Seat(NamedTuple):
+class ReadableSensor(NamedTuple):
     """A sensor with what is read of it: its number, its state, or both."""
 
     sensor: Sensor
     label: str
-    gauge: Gauge | None
+    gauge: Conversion | None
     state: str
 
 
@@ -45,21 +45,21 @@ _NO_NUMBER = Missing(Reason.IMPLAUSIBLE, "the sensor's own formula has no value 
 _NO_FACTORS = Missing(Reason.ABSENT, "the BMC does not tell how this sensor's readings are meant")
 
 # Units of table 43-15: what is measured, factor and shift into the catalogue's unit
-_UNITS: Mapping[int, Gauge] = {
-    1: Gauge("temperature"),
-    2: Gauge("temperature", 5 / 9, -160 / 9),
-    3: Gauge("temperature", 1.0, -273.15),
-    4: Gauge("voltage"),
-    5: Gauge("current"),
-    6: Gauge("power"),
-    9: Gauge("apparent"),
-    12: Gauge("light"),
-    14: Gauge("pressure", 1000.0),
-    15: Gauge("pressure", 6894.757),
-    17: Gauge("flow", 1.699011),  # cubic feet a minute
-    18: Gauge("speed"),
-    60: Gauge("sound"),
-    61: Gauge("sound"),
+_UNITS: Mapping[int, Conversion] = {
+    1: Conversion("temperature"),
+    2: Conversion("temperature", 5 / 9, -160 / 9),
+    3: Conversion("temperature", 1.0, -273.15),
+    4: Conversion("voltage"),
+    5: Conversion("current"),
+    6: Conversion("power"),
+    9: Conversion("apparent"),
+    12: Conversion("light"),
+    14: Conversion("pressure", 1000.0),
+    15: Conversion("pressure", 6894.757),
+    17: Conversion("flow", 1.699011),  # cubic feet a minute
+    18: Conversion("speed"),
+    60: Conversion("sound"),
+    61: Conversion("sound"),
 }
 _UNSPECIFIED, _RPM, _REVOLUTIONS, _A_MINUTE = 0, 18, 41, 4
 _HEALTH = {
@@ -88,16 +88,21 @@ _named_humidity = re.compile(r"humid", re.IGNORECASE).search
 _named_distance = re.compile(r"margin|dts", re.IGNORECASE).search  # degrees below a limit are no temperature
 
 
-def seats(sensors: Iterable[Sensor]) -> tuple[Seat, ...]:
+def readable_sensors(sensors: Iterable[Sensor]) -> tuple[ReadableSensor, ...]:
     """What is read of these sensors: those of the BMC first, as those behind it may be silent."""
     named = labels(sensors)
-    found = (Seat(one, label, _gauge(one, one.analog), _state(one)) for one, label in named.items() if one.readable)
+    found = (
+        ReadableSensor(one, label, _gauge(one, one.analog), _state(one)) for one, label in named.items() if one.readable
+    )
     return tuple(
-        sorted((seat for seat in found if seat.gauge or seat.state), key=lambda seat: seat.sensor.place.owner != BMC)
+        sorted(
+            (seat for seat in found if seat.gauge or seat.state),
+            key=lambda seat: seat.sensor.place.owner != BMC_ADDRESS,
+        )
     )
 
 
-def rows(seat: Seat, answer: bytes | Missing, factors: Factors | None = None) -> Iterator[Row]:
+def rows(seat: ReadableSensor, answer: bytes | Missing, factors: Factors | None = None) -> Iterator[Row]:
     """The readings in an answer to Get Sensor Reading (35.14), or none of them for a reason."""
     sensor = seat.sensor
     missing = answer if isinstance(answer, Missing) else _unread(answer)
@@ -108,7 +113,7 @@ def rows(seat: Seat, answer: bytes | Missing, factors: Factors | None = None) ->
         yield _row(seat, seat.state, missing or _condition(sensor, raw))
 
 
-def _row(seat: Seat, quantity: str, value: Value) -> Row:
+def _row(seat: ReadableSensor, quantity: str, value: Value) -> Row:
     return Row(quantity, seat.sensor.instance, seat.label, f"ipmi {seat.sensor.instance}", value)
 
 
@@ -118,7 +123,7 @@ def _unread(answer: bytes) -> Missing | None:
     return None if answer[1] & 0x40 else _NOT_SCANNED
 
 
-def _number(sensor: Sensor, gauge: Gauge, raw: int, factors: Factors | None) -> Value:
+def _number(sensor: Sensor, gauge: Conversion, raw: int, factors: Factors | None) -> Value:
     if sensor.analog is None or (sensor.analog.by_reading and factors is None):
         return _NO_FACTORS
     number = sensor.analog.value(raw, factors)
@@ -131,7 +136,7 @@ def _condition(sensor: Sensor, answer: bytes) -> Value:
     """What the sensor's own limits, or the bits it has set, say."""
     if sensor.event_type != THRESHOLD:
         states = int.from_bytes(answer[2:4], "little")
-        return value_of(sensor.sensor_type, sensor.event_type, states, sensor.known) if answer[2:] else _NO_STATES
+        return discrete_value(sensor.sensor_type, sensor.event_type, states, sensor.known) if answer[2:] else _NO_STATES
     if not answer[2:]:
         return _NOT_COMPARED
     if answer[2] & 0b110110:  # lower and upper critical and non-recoverable
@@ -151,7 +156,7 @@ def _state(sensor: Sensor) -> str:
     return _HEALTH.get(unit.quantity, "sensor.health") if unit else "sensor.health"
 
 
-def _unit(analog: Analog) -> Gauge | None:
+def _unit(analog: Analog) -> Conversion | None:
     """The unit of its numbers; None where they are of no unit known here."""
     if analog.composed:
         return None
@@ -160,14 +165,14 @@ def _unit(analog: Analog) -> Gauge | None:
     return None if analog.rate else _UNITS.get(analog.base)
 
 
-def _gauge(sensor: Sensor, analog: Analog | None) -> Gauge | None:
+def _gauge(sensor: Sensor, analog: Analog | None) -> Conversion | None:
     """What its numbers are of, by unit, part and name; None where that is not known."""
     if analog is None:
         return None
     if analog.percent:
-        return Gauge(_percentage(sensor))
+        return Conversion(_percentage(sensor))
     if analog.base == _UNSPECIFIED:
-        return Gauge("device.number")
+        return Conversion("device.number")
     unit = _unit(analog)
     if unit is None or (unit.quantity == "temperature" and _named_distance(sensor.name)):
         return None

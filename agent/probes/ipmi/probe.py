@@ -7,17 +7,17 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from watchkeeper.agent.ports import NoAnswer, ProbeContext
-from watchkeeper.agent.probes.ipmi.bmc import Bmc, Opener
-from watchkeeper.agent.probes.ipmi.commands import Session
+from watchkeeper.agent.probes.ipmi.bmc import Bmc, BmcOpener
+from watchkeeper.agent.probes.ipmi.commands import IpmiSession
 from watchkeeper.agent.probes.ipmi.decode import Row
-from watchkeeper.agent.probes.ipmi.session import PORT, Login, PyIpmiSession
+from watchkeeper.agent.probes.ipmi.session import IPMI_PORT, IpmiLogin, PyIpmiSession
 from watchkeeper.documents.secrets import Secrets
 from watchkeeper.model.clock import Clock
 from watchkeeper.model.device import Device
 from watchkeeper.model.errors import SecretError
 from watchkeeper.model.reading import Missing, Reason, Series, Sweep
 
-THREADS = 96
+IPMI_THREADS = 96
 """More than the schedule reads of devices that were silent last time (64), so that those leave room for the others."""
 
 IDLE_S = 45.0
@@ -27,7 +27,7 @@ T = TypeVar("T")
 
 
 @dataclass(slots=True)
-class _Held:
+class _IpmiDevice:
     """What is kept of a BMC between sweeps. `reading` and `tending` are threads at work on it."""
 
     device: Device
@@ -46,12 +46,12 @@ def build(context: ProbeContext) -> "IpmiProbe":
 class IpmiProbe:
     """See `agent.ports.Probe`. All calls come from one event loop."""
 
-    def __init__(self, secrets: Secrets, clock: Clock, opener: Opener | None = None, idle_s: float = IDLE_S) -> None:
+    def __init__(self, secrets: Secrets, clock: Clock, opener: BmcOpener | None = None, idle_s: float = IDLE_S) -> None:
         self._clock = clock
-        self._opener = opener or (lambda device, attempts: open_session(device, secrets, attempts))
+        self._opener = opener or (lambda device, attempts: open_ipmi_session(device, secrets, attempts))
         self._idle_s = idle_s
-        self._pool = ThreadPoolExecutor(THREADS, "ipmi")
-        self._held: dict[str, _Held] = {}
+        self._pool = ThreadPoolExecutor(IPMI_THREADS, "ipmi")
+        self._held: dict[str, _IpmiDevice] = {}
         self._leaving: set[asyncio.Task[None]] = set()
 
     async def sweep(self, device: Device) -> Sweep:
@@ -86,37 +86,39 @@ class IpmiProbe:
         await asyncio.gather(*self._leaving)
         self._pool.shutdown(wait=False)
 
-    def _hold(self, device: Device) -> _Held:
+    def _hold(self, device: Device) -> _IpmiDevice:
         held = self._held.get(device.device)
         if held is None or (held.device is not device and held.device != device):
             if held is not None:
                 self._let_go(held)
-            held = self._held[device.device] = _Held(device, Bmc(device, self._clock, self._opener), _bare(device))
+            held = self._held[device.device] = _IpmiDevice(
+                device, Bmc(device, self._clock, self._opener), _bare(device)
+            )
         return held
 
     def _work(self, job: Callable[[], T]) -> asyncio.Future[T]:
         return asyncio.get_running_loop().run_in_executor(self._pool, job)
 
-    def _read(self, held: _Held, done: asyncio.Future[list[Row]]) -> None:
+    def _read(self, held: _IpmiDevice, done: asyncio.Future[list[Row]]) -> None:
         """A thread has come back: from now on the session waits for the next sweep."""
         held.reading = None
         done.exception()  # nobody may be waiting for it any more
         self._wait(held)
 
-    def _wait(self, held: _Held) -> None:
+    def _wait(self, held: _IpmiDevice) -> None:
         if held.device.every_s > self._idle_s and self._held.get(held.device.device) is held:
             held.alarm = asyncio.get_running_loop().call_later(self._idle_s, self._tend, held)
 
-    def _tend(self, held: _Held) -> None:
+    def _tend(self, held: _IpmiDevice) -> None:
         held.tending = self._work(held.bmc.tend)
         held.tending.add_done_callback(lambda done: self._tended(held, done))
 
-    def _tended(self, held: _Held, done: asyncio.Future[None]) -> None:
+    def _tended(self, held: _IpmiDevice, done: asyncio.Future[None]) -> None:
         held.tending = None
         done.exception()
         self._wait(held)
 
-    def _let_go(self, held: _Held) -> "asyncio.Task[None]":
+    def _let_go(self, held: _IpmiDevice) -> "asyncio.Task[None]":
         """Close its session, once its thread is back."""
         if held.alarm is not None:
             held.alarm.cancel()
@@ -125,17 +127,17 @@ class IpmiProbe:
         leaving.add_done_callback(self._leaving.discard)
         return leaving
 
-    async def _take_leave(self, held: _Held) -> None:
+    async def _take_leave(self, held: _IpmiDevice) -> None:
         busy = [thread for thread in (held.reading, held.tending) if thread is not None]
         if busy:
             await asyncio.wait(busy)
         await self._work(lambda: held.bmc.drop(politely=True))
 
-    def _failed(self, held: _Held, missing: Missing) -> Sweep:
+    def _failed(self, held: _IpmiDevice, missing: Missing) -> Sweep:
         rest = [missing] * (len(held.series) - 1)
         return Sweep(held.device.device, self._clock.boot(), held.series, ("no", *rest))
 
-    def _named(self, held: _Held, rows: list[Row]) -> tuple[Series, ...]:
+    def _named(self, held: _IpmiDevice, rows: list[Row]) -> tuple[Series, ...]:
         """The same tuple as before as long as nothing but values changed."""
         series = held.series
         same = len(series) == len(rows) + 1 and all(
@@ -154,7 +156,7 @@ def _bare(device: Device) -> tuple[Series, ...]:
     )
 
 
-def open_session(device: Device, secrets: Secrets, attempts: int) -> Session:
+def open_ipmi_session(device: Device, secrets: Secrets, attempts: int) -> IpmiSession:
     """Open a session with the device's secrets. Blocks. Raises NoAnswer."""
     ipmi = device.ipmi
     if ipmi is None:
@@ -164,7 +166,7 @@ def open_session(device: Device, secrets: Secrets, attempts: int) -> Session:
     except SecretError as error:
         raise NoAnswer(Reason.REFUSED, str(error)) from None
     try:
-        host, port = device.endpoint(PORT)
+        host, port = device.endpoint(IPMI_PORT)
     except ValueError as error:
         raise NoAnswer(Reason.UNREACHABLE, str(error)) from None
-    return PyIpmiSession(Login(host, port, ipmi.user, password, ipmi.cipher, device.timeout_s, attempts))
+    return PyIpmiSession(IpmiLogin(host, port, ipmi.user, password, ipmi.cipher, device.timeout_s, attempts))

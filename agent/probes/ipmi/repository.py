@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from watchkeeper.agent.probes.ipmi.commands import (
     GET_SDR,
     GET_SDR_REPOSITORY_INFO,
-    LOST,
+    RESERVATION_LOST,
     RESERVE_SDR_REPOSITORY,
     Ask,
     Declined,
 )
-from watchkeeper.agent.probes.ipmi.sdr import HEAD, Sensor, sensors_of
+from watchkeeper.agent.probes.ipmi.sdr import HEADER_BYTES, Sensor, sensors_of
 
 RECORDS = 1024  # a repository longer than that is a BMC gone wrong
 _START, _END = 0x0000, 0xFFFF
@@ -22,7 +22,7 @@ _LOSSES = 8  # reservations that somebody else may take away in one reading
 
 
 @dataclass(slots=True)
-class Repository:
+class SdrRepository:
     """`sensors` are those of the last list that was read to its end, and before that as many as the BMC would tell."""
 
     sensors: tuple[Sensor, ...] = ()
@@ -60,7 +60,7 @@ class Repository:
                 following, record = self._record(ask)
             except Declined as no:
                 losses += 1
-                if no.code != LOST or losses > _LOSSES:
+                if no.code != RESERVATION_LOST or losses > _LOSSES:
                     raise
                 self._reservation = ask(RESERVE_SDR_REPOSITORY)[:2]
                 continue
@@ -71,9 +71,9 @@ class Repository:
     def _record(self, ask: Ask) -> tuple[int, bytes]:
         """The next record's successor and bytes. Its header comes first, as BMCs dislike being asked beyond the end; then
         all of it, for which nothing need be reserved (33.12), and the rest in pieces only where that is too much."""
-        answer = self._piece(ask, 0, HEAD)
-        following, record = int.from_bytes(answer[:2], "little"), answer[2 : 2 + HEAD]
-        whole = HEAD + record[-1] if len(record) == HEAD else 0
+        answer = self._piece(ask, 0, HEADER_BYTES)
+        following, record = int.from_bytes(answer[:2], "little"), answer[2 : 2 + HEADER_BYTES]
+        whole = HEADER_BYTES + record[-1] if len(record) == HEADER_BYTES else 0
         while len(record) < whole:
             start = 0 if self._chunk >= whole else len(record)
             wanted = min(self._chunk, whole - start)

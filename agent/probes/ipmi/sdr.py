@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from watchkeeper.agent.probes.ipmi.commands import BMC, Place
+from watchkeeper.agent.probes.ipmi.commands import BMC_ADDRESS, BusAddress
 from watchkeeper.agent.probes.ipmi.states import THRESHOLD
 from watchkeeper.model.plain import word
 
-HEAD = 5
+HEADER_BYTES = 5
 """Bytes of a record's header; the last one is the length of the rest."""
 
 _FULL, _COMPACT, _EVENT_ONLY = 0x01, 0x02, 0x03
@@ -130,7 +130,7 @@ class Sensor:
     """One sensor. `known` are the bits that a discrete one can set; `readable` is false where it only makes events, or
     belongs to software, which has no address."""
 
-    place: Place
+    place: BusAddress
     number: int
     name: str
     sensor_type: int
@@ -148,14 +148,18 @@ class Sensor:
         return instance_of(self.place, self.number)
 
 
-def instance_of(place: Place, number: int) -> str:
+def instance_of(place: BusAddress, number: int) -> str:
     """See `Sensor.instance`."""
-    return f"{number:#04x}" if place.owner == BMC and not place.lun else f"{place.owner:#04x}/{place.lun}/{number:#04x}"
+    return (
+        f"{number:#04x}"
+        if place.owner == BMC_ADDRESS and not place.lun
+        else f"{place.owner:#04x}/{place.lun}/{number:#04x}"
+    )
 
 
 def sensors_of(record: bytes) -> tuple[Sensor, ...]:
     """The sensors that a record describes; none where it describes something else. Raises ValueError where it is short."""
-    if len(record) < HEAD:
+    if len(record) < HEADER_BYTES:
         raise ValueError("shorter than a header")
     kind = record[3]
     name_at = _NAME_AT.get(kind)
@@ -163,7 +167,7 @@ def sensors_of(record: bytes) -> tuple[Sensor, ...]:
         return ()
     if len(record) <= name_at:
         raise ValueError(f"type {kind:#04x}, but only {len(record)} bytes")
-    place = Place(record[5], record[6] >> 4, record[6] & 0x03)
+    place = BusAddress(record[5], record[6] >> 4, record[6] & 0x03)
     name = _name(record[name_at:])
     if kind == _EVENT_ONLY:
         one = Sensor(place, record[7], name, record[10], record[11], record[8], record[9], readable=False)

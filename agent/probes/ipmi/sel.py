@@ -6,16 +6,16 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from watchkeeper.agent.event import EVENT, EVENT_S, MOST_EVENTS, OVER
-from watchkeeper.agent.probes.ipmi.commands import GET_SEL_ENTRY, GET_SEL_INFO, Ask, Declined, Place
+from watchkeeper.agent.probes.ipmi.commands import GET_SEL_ENTRY, GET_SEL_INFO, Ask, BusAddress, Declined
 from watchkeeper.agent.probes.ipmi.decode import Row
 from watchkeeper.agent.probes.ipmi.sdr import instance_of
-from watchkeeper.agent.probes.ipmi.states import SPECIFIC, quantity_of, state_of
+from watchkeeper.agent.probes.ipmi.states import SPECIFIC, quantity_of, sensor_state
 from watchkeeper.model.plain import word
 from watchkeeper.model.quantity import QUANTITIES
 from watchkeeper.model.reading import Missing, Reason, Value
 from watchkeeper.model.verdict import Level
 
-NEWS = 64
+ENTRIES_PER_SWEEP = 64
 """So many entries at most are read in one sweep; the next one goes on."""
 
 _AFTER: Mapping[str, Value] = {"none": "none", "notice": "none", "warning": OVER, "critical": OVER, "unknown": OVER}
@@ -30,11 +30,11 @@ _SINCE_START_S = 0x2000_0000  # timestamps below count from the BMC's start (37.
 _EXCLUSIVE = range(0x02, 0x0C)  # event types of which one state ends the others
 
 
-class Entry(NamedTuple):
+class LogEntry(NamedTuple):
     """One record: what happened at which sensor; `over` where it tells that a state has ended. Of an OEM's record only
     its bytes are known."""
 
-    place: Place
+    place: BusAddress
     number: int
     sensor_type: int
     event_type: int
@@ -43,13 +43,13 @@ class Entry(NamedTuple):
     oem: bytes = b""
 
     @classmethod
-    def of(cls, record: bytes) -> "Entry | None":
+    def of(cls, record: bytes) -> "LogEntry | None":
         """From 16 bytes (table 32-1 to 32-3); None for a type of record that does not exist."""
         if record[2] >= _OEM:
-            return cls(Place(), 0, 0, 0, 0, oem=record[2:3] + record[7:16])
+            return cls(BusAddress(), 0, 0, 0, 0, oem=record[2:3] + record[7:16])
         if record[2] != _SYSTEM_EVENT:
             return None
-        place = Place(record[7], record[8] >> 4, record[8] & 0x03)
+        place = BusAddress(record[7], record[8] >> 4, record[8] & 0x03)
         return cls(place, record[11], record[10], record[12] & 0x7F, record[13] & 0x0F, bool(record[12] & 0x80))
 
     @property
@@ -66,24 +66,24 @@ class Entry(NamedTuple):
             return f"OEM record {self.oem.hex(' ')}"
         kind = QUANTITIES[quantity_of(self.sensor_type, SPECIFIC)].title
         name = names.get(instance_of(self.place, self.number)) or kind
-        return word(f"{name}: {state_of(self.sensor_type, self.event_type, self.offset).text}")
+        return word(f"{name}: {sensor_state(self.sensor_type, self.event_type, self.offset).text}")
 
     @property
     def level(self) -> str:
         """The state of `device.event` that it stands for."""
-        level = Level.UNKNOWN if self.oem else state_of(self.sensor_type, self.event_type, self.offset).level
+        level = Level.UNKNOWN if self.oem else sensor_state(self.sensor_type, self.event_type, self.offset).level
         return "notice" if level is Level.OK else level.value
 
 
 @dataclass(slots=True)
-class Log:
+class EventLog:
     """Where the log ended when it was last read. What stood in it before that is history, and never told."""
 
     used: Value = _NOT_LOOKED
     _told: bytes = b""
     _last: bytes | None = None  # the last record's bytes; empty: no record; None: never looked
 
-    def follow(self, ask: Ask) -> list[Entry]:
+    def follow(self, ask: Ask) -> list[LogEntry]:
         """What has been logged since the last call. Raises Declined and NoAnswer."""
         info = ask(GET_SEL_INFO)
         count, free = struct.unpack("<HH", info[1:5])
@@ -97,14 +97,14 @@ class Log:
         records, ended = self._since(ask, self._last)
         if ended:
             self._told = told
-        return [entry for entry in map(Entry.of, records) if entry]
+        return [entry for entry in map(LogEntry.of, records) if entry]
 
     def _since(self, ask: Ask, last: bytes) -> tuple[list[bytes], bool]:
         """The records behind the last one, and whether that is all. Where it is gone, or another has its number, the log
         was cleared or has run over: those that are no older."""
         following, since = self._behind(ask, last) if last else (_FIRST, 0)
         records: list[bytes] = []
-        for _ in range(NEWS):
+        for _ in range(ENTRIES_PER_SWEEP):
             if following == _LAST:
                 break
             following, record = _entry(ask, following)
@@ -139,22 +139,22 @@ def _used(count: int, free: int) -> Value:
     return round(100 * count * _ENTRY_BYTES / whole, 1) if whole else 0.0
 
 
-class _Shown(NamedTuple):
+class _ShownEvent(NamedTuple):
     """An event's series: the entry it came from, what people read, its level, and until when (boot time) it shows it."""
 
-    entry: Entry
+    entry: LogEntry
     label: str
     level: str
     until: float
 
 
 @dataclass(slots=True)
-class Events:
+class LogEvents:
     """What a log told of late: a series for each thing that happened, the newest `MOST_EVENTS` of them."""
 
-    _shown: dict[str, _Shown] = field(default_factory=dict)
+    _shown: dict[str, _ShownEvent] = field(default_factory=dict)
 
-    def take(self, entries: Iterable[Entry], names: Mapping[str, str], at: float) -> None:
+    def take(self, entries: Iterable[LogEntry], names: Mapping[str, str], at: float) -> None:
         """Note what happened, at boot time `at`."""
         for entry in entries:
             if entry.over:
@@ -162,7 +162,7 @@ class Events:
             else:
                 self._end_others(entry)
                 self._shown.pop(entry.about, None)
-                self._shown[entry.about] = _Shown(entry, entry.text(names), entry.level, at + EVENT_S)
+                self._shown[entry.about] = _ShownEvent(entry, entry.text(names), entry.level, at + EVENT_S)
         for about in list(self._shown)[:-MOST_EVENTS]:
             del self._shown[about]
 
@@ -177,7 +177,7 @@ class Events:
         if shown:
             self._shown[about] = shown._replace(level="none")
 
-    def _end_others(self, entry: Entry) -> None:
+    def _end_others(self, entry: LogEntry) -> None:
         """A sensor that says it is well in one of its states has left the others."""
         if entry.level != "notice" or entry.event_type not in _EXCLUSIVE or entry.oem:
             return

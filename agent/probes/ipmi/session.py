@@ -12,10 +12,10 @@ from pyipmi import errors
 from pyipmi.interfaces.rmcpplus import RmcpPlus
 
 from watchkeeper.agent.ports import NoAnswer
-from watchkeeper.agent.probes.ipmi.commands import AT_BMC, BMC, Command, Declined, Place
+from watchkeeper.agent.probes.ipmi.commands import AT_BMC, BMC_ADDRESS, BusAddress, Command, Declined
 from watchkeeper.model.reading import Reason
 
-PORT = 623
+IPMI_PORT = 623
 
 SILENT = "no answer; BMC down, IPMI over LAN switched off there, or a firewall between"
 DEAD_PORT = "nothing listens there (ICMP port unreachable)"
@@ -43,7 +43,7 @@ _NOTHING = (errors.RetryError, errors.DecodingError, OSError, struct.error, Valu
 
 
 @dataclass(frozen=True, slots=True)
-class Login:
+class IpmiLogin:
     """Whom to ask, and as whom. Lives only while a session is opened, and never shows its password."""
 
     host: str
@@ -55,11 +55,11 @@ class Login:
     attempts: int
 
 
-class _Wire(RmcpPlus):  # type: ignore[misc]  # python-ipmi ships no types
+class _RmcpInterface(RmcpPlus):  # type: ignore[misc]  # python-ipmi ships no types
     """The library's interface, with IPv6, without the presence ping (which it sends once only, and which BMCs that log in
     well do not all answer), and with an end to its patience where rubbish comes instead of an answer."""
 
-    def __init__(self, login: Login) -> None:
+    def __init__(self, login: IpmiLogin) -> None:
         super().__init__(keep_alive_interval=0, max_retries=login.attempts - 1, cipher_suite=login.cipher)
         self._place = login.host, login.port
         self._timeout_s = login.timeout_s
@@ -89,12 +89,12 @@ class _Wire(RmcpPlus):  # type: ignore[misc]  # python-ipmi ships no types
 class PyIpmiSession:
     """See `ipmi_commands.Session`. Raises NoAnswer where none can be opened."""
 
-    def __init__(self, login: Login) -> None:
-        self._wire = _Wire(login)
+    def __init__(self, login: IpmiLogin) -> None:
+        self._wire = _RmcpInterface(login)
         self._ipmi = pyipmi.create_connection(self._wire)
         self._ipmi.session.set_session_type_rmcp(login.host, login.port)
         self._ipmi.session.set_priv_level("user")  # enough to read everything
-        self._ipmi.target = pyipmi.Target(ipmb_address=BMC)
+        self._ipmi.target = pyipmi.Target(ipmb_address=BMC_ADDRESS)
         try:
             self._log_in(login)
         except _REFUSED as error:
@@ -104,7 +104,7 @@ class PyIpmiSession:
             self.close(politely=False)
             raise _no_answer(error) from None
 
-    def _log_in(self, login: Login) -> None:
+    def _log_in(self, login: IpmiLogin) -> None:
         """The library's debug log shows a session with its password, so that it must not keep it."""
         self._ipmi.session.set_auth_type_user(login.user, login.password)
         try:
@@ -121,9 +121,9 @@ class PyIpmiSession:
     def attempts(self, attempts: int) -> None:
         self._wire.max_retries = attempts - 1
 
-    def ask(self, command: Command, data: bytes = b"", place: Place = AT_BMC) -> bytes:
+    def ask(self, command: Command, data: bytes = b"", place: BusAddress = AT_BMC) -> bytes:
         """See `Session.ask`."""
-        target = self._ipmi.target if place.owner == BMC else _bridged(place)
+        target = self._ipmi.target if place.owner == BMC_ADDRESS else _bridged(place)
         try:
             answer = self._wire.send_and_receive_raw(target, place.lun, command.netfn, bytes([command.number]) + data)
             code = answer[0]
@@ -149,9 +149,11 @@ class PyIpmiSession:
             self._wire.close()
 
 
-def _bridged(place: Place) -> Any:
+def _bridged(place: BusAddress) -> Any:
     """A controller behind the BMC, by Send Message (IPMI 2.0, 6.13)."""
-    return pyipmi.Target(ipmb_address=place.owner, routing=[(0x81, BMC, place.channel), (BMC, place.owner, None)])
+    return pyipmi.Target(
+        ipmb_address=place.owner, routing=[(0x81, BMC_ADDRESS, place.channel), (BMC_ADDRESS, place.owner, None)]
+    )
 
 
 def _refusal(error: Exception) -> str:

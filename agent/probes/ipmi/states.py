@@ -18,7 +18,7 @@ _WORST = (Level.CRITICAL, Level.WARNING, Level.UNKNOWN, Level.OK)
 _MARKS = {"!!": Level.CRITICAL, "!": Level.WARNING, "?": Level.UNKNOWN}
 
 
-class State(NamedTuple):
+class SensorState(NamedTuple):
     """One offset of a sensor: what people call it, what it says of the device, and whether it says that nothing is there."""
 
     text: str
@@ -26,20 +26,20 @@ class State(NamedTuple):
     absent: bool = False
 
 
-_STRANGE = State("a state this sensor type does not have", Level.UNKNOWN)
+_STRANGE = SensorState("a state this sensor type does not have", Level.UNKNOWN)
 
 
-def _parsed(table: str) -> dict[int, tuple[str, tuple[State, ...]]]:
+def _parsed(table: str) -> dict[int, tuple[str, tuple[SensorState, ...]]]:
     """A row is `TYPE QUANTITY | state | state`, the states in the order of their offsets; an indented line goes on."""
     rows = (row.split("|") for row in table.replace("\n    ", " ").split("\n") if row)
     return {int(head[:2], 16): (head[2:].strip(), tuple(map(_state, texts))) for head, *texts in rows}
 
 
-def _state(marked: str) -> State:
+def _state(marked: str) -> SensorState:
     marked = marked.strip()
     text = marked.lstrip("!?-")
     mark = marked.removesuffix(text)
-    return State(text or _STRANGE.text, _MARKS.get(mark, Level.OK), mark == "-")
+    return SensorState(text or _STRANGE.text, _MARKS.get(mark, Level.OK), mark == "-")
 
 
 _GENERIC = _parsed("""
@@ -134,7 +134,7 @@ _TYPES = _parsed("""
 2c board.health | -not installed | ?inactive | activation requested | activation in progress | active |
     ?deactivation requested | ?deactivation in progress | !!communication lost
 """)
-_OEM: tuple[str, tuple[State, ...]] = ("device.alarm", ())
+_OEM: tuple[str, tuple[SensorState, ...]] = ("device.alarm", ())
 # Sensor type: the offset that says that something is fitted
 _PRESENCE: Mapping[int, int] = {0x07: 7, 0x08: 0, 0x0C: 6, 0x0D: 0, 0x29: 2}
 _NAMED_ALWAYS = frozenset({0x1B, 0x22, 0x25, 0x27, 0x2C})  # types of which one offset is always set
@@ -157,14 +157,14 @@ def quantity_of(sensor_type: int, event_type: int) -> str:
     return "device.alarm" if quantity == "power.state" and event_type != SPECIFIC else quantity
 
 
-def state_of(sensor_type: int, event_type: int, offset: int) -> State:
+def sensor_state(sensor_type: int, event_type: int, offset: int) -> SensorState:
     """What one offset says."""
     table, row = (_TYPES, sensor_type) if event_type == SPECIFIC else (_GENERIC, event_type)
     states = table.get(row, _OEM)[1]
     return states[offset] if offset < len(states) else _STRANGE
 
 
-def value_of(sensor_type: int, event_type: int, states: int, known: int) -> Value:
+def discrete_value(sensor_type: int, event_type: int, states: int, known: int) -> Value:
     """The value that a discrete sensor's set bits amount to: the worst of them. `known` are the bits it can set."""
     offsets = tuple(_bits(states))
     quantity = quantity_of(sensor_type, event_type)
@@ -172,7 +172,7 @@ def value_of(sensor_type: int, event_type: int, states: int, known: int) -> Valu
         return next((word for offset in offsets if (word := _POWER.get(offset))), "unknown")
     if not offsets:
         return _none_set(quantity, sensor_type, event_type, known)
-    said = [state_of(sensor_type, event_type, offset) for offset in offsets]
+    said = [sensor_state(sensor_type, event_type, offset) for offset in offsets]
     present = [state.level for state in said if not state.absent]
     return _word(quantity, _worst(present)) if present else _ABSENT
 

@@ -26,7 +26,7 @@ from watchkeeper.model.reading import Missing, Reason, Series, Sweep, Value
 _log = logging.getLogger(__name__)
 
 
-class Unwell(Exception):
+class CheckFailed(Exception):
     """The service does not do what it should; `missing` says why, and never carries a secret."""
 
     def __init__(self, reason: Reason, detail: str) -> None:
@@ -91,7 +91,7 @@ class ServiceProbe:
         )
         attempt = Attempt(device, asyncio.get_running_loop().time() + device.timeout_s)
         begun = self._clock.boot()
-        trouble = await _paid(attempt, self._check)
+        trouble = await run_check(attempt, self._check)
         at = self._clock.boot()
         state: Value = "up" if trouble is None else "down" if attempt.reached else trouble
         if attempt.reached:
@@ -121,13 +121,13 @@ class ServiceProbe:
 _NOTHING = Missing(Reason.ABSENT, "the service says nothing of it")
 
 
-async def _paid(attempt: Attempt, check: Check) -> Missing | None:
+async def run_check(attempt: Attempt, check: Check) -> Missing | None:
     """What is wrong, or None."""
     device = attempt.device
     try:
         async with asyncio.timeout_at(attempt.deadline):
             await check(attempt)
-    except Unwell as trouble:
+    except CheckFailed as trouble:
         return trouble.missing
     except SecretError as error:
         return Missing(Reason.REFUSED, word(str(error)))
@@ -153,20 +153,20 @@ def endpoint(device: Device, port: int) -> tuple[str, int]:
     try:
         return device.endpoint(port)
     except ValueError as error:
-        raise Unwell(Reason.UNREACHABLE, str(error)) from None
+        raise CheckFailed(Reason.UNREACHABLE, str(error)) from None
 
 
-Place = tuple[Any, ...]
+SocketAddress = tuple[Any, ...]
 """A socket's address as the kernel wants it: host and port, and of IPv6 two numbers more."""
 
 
-async def look_up(host: str, port: int, kind: socket.SocketKind) -> list[tuple[socket.AddressFamily, Place]]:
+async def look_up(host: str, port: int, kind: socket.SocketKind) -> list[tuple[socket.AddressFamily, SocketAddress]]:
     """The addresses of a host, in the order in which to try them. Raises Unwell."""
     try:
         # A literal is not looked up by a thread: there are few, and names that nobody answers for may hold them all
         found = _literal(host, port, kind) or await asyncio.get_running_loop().getaddrinfo(host, port, type=kind)
     except (socket.gaierror, UnicodeError):
-        raise Unwell(Reason.UNREACHABLE, f"the name {host} is not known to the resolver") from None
+        raise CheckFailed(Reason.UNREACHABLE, f"the name {host} is not known to the resolver") from None
     return [(family, place) for family, _, _, _, place in found]
 
 
@@ -205,12 +205,12 @@ async def dial(attempt: Attempt, port: int) -> socket.socket:
     raise _no_way(error, port)
 
 
-def _no_way(error: OSError | None, port: int) -> Unwell:
+def _no_way(error: OSError | None, port: int) -> CheckFailed:
     if isinstance(error, ConnectionRefusedError):
-        return Unwell(Reason.REFUSED, f"connection refused: nothing listens on port {port}, or a firewall says so")
+        return CheckFailed(Reason.REFUSED, f"connection refused: nothing listens on port {port}, or a firewall says so")
     if isinstance(error, TimeoutError):
-        return Unwell(Reason.TIMEOUT, "no answer from any of its addresses")
-    return Unwell(Reason.UNREACHABLE, f"no way there: {_named(error or OSError(errno.EADDRNOTAVAIL, ''))}")
+        return CheckFailed(Reason.TIMEOUT, "no answer from any of its addresses")
+    return CheckFailed(Reason.UNREACHABLE, f"no way there: {_named(error or OSError(errno.EADDRNOTAVAIL, ''))}")
 
 
 def _named(error: OSError) -> str:
@@ -238,8 +238,8 @@ def password_of(device: Device, secrets: Secrets) -> str:
 IN_CLEAR = "the server wants the password in the clear, and gets it with `tls: true` only"
 
 
-def no_driver(database: str, extra: str) -> Unwell:
+def no_driver(database: str, extra: str) -> CheckFailed:
     """That the library which speaks to a database is not there."""
-    return Unwell(
+    return CheckFailed(
         Reason.FAULT, f"the driver for {database} is not installed: pip install 'watchkeeper[{extra}]' and restart"
     )

@@ -15,7 +15,7 @@ from urllib.parse import quote
 from cryptography import x509
 
 from watchkeeper.agent.ports import ProbeContext
-from watchkeeper.agent.probes.services.check import Attempt, ServiceProbe, Unwell, dial, endpoint, tls_context
+from watchkeeper.agent.probes.services.check import Attempt, CheckFailed, ServiceProbe, dial, endpoint, tls_context
 from watchkeeper.model.clock import Clock
 from watchkeeper.model.device import Device, Http
 from watchkeeper.model.reading import Missing, Reason, Value
@@ -29,7 +29,7 @@ _AS_WRITTEN = "/?:@!$&'()*+,;=%-._~"  # RFC 3986, 2.2 and 2.3; the rest is perce
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
-class Page:
+class HttpCheck:
     """See `check.Check`."""
 
     def __init__(self, clock: Clock) -> None:
@@ -44,9 +44,9 @@ class Page:
             await self._look(attempt)
             raise
         except asyncio.IncompleteReadError:
-            raise Unwell(Reason.MALFORMED, "the answer is cut short") from None
+            raise CheckFailed(Reason.MALFORMED, "the answer is cut short") from None
         except (ValueError, HTTPException):  # a line too long, a length that is no number
-            raise Unwell(Reason.MALFORMED, "what answers is not HTTP") from None
+            raise CheckFailed(Reason.MALFORMED, "what answers is not HTTP") from None
 
     async def _fetch(self, attempt: Attempt, http: Http) -> None:
         reader, writer = await _open(attempt, tls_context(verify=http.verify) if http.tls else None)
@@ -122,7 +122,7 @@ def _judge_status(status: int, http: Http) -> None:
         return
     wanted = " or ".join(map(str, http.status)) or "200 to 399"
     sent_on = " (a redirect, which is not followed)" if 300 <= status <= 399 else ""  # noqa: PLR2004 -- said above
-    raise Unwell(Reason.REFUSED, f"answers {status}{sent_on}, not {wanted}")
+    raise CheckFailed(Reason.REFUSED, f"answers {status}{sent_on}, not {wanted}")
 
 
 async def _judge_text(reader: asyncio.StreamReader, headers: HTTPMessage, text: str) -> None:
@@ -138,8 +138,10 @@ async def _judge_text(reader: asyncio.StreamReader, headers: HTTPMessage, text: 
         if body.find(sought, begin) >= 0:
             return
         if len(body) > BODY_BYTES:
-            raise Unwell(Reason.ABSENT, f"the text wanted is not in the first {BODY_BYTES // 1024} kB of the answer")
-    raise Unwell(Reason.ABSENT, "the answer is without the text wanted")
+            raise CheckFailed(
+                Reason.ABSENT, f"the text wanted is not in the first {BODY_BYTES // 1024} kB of the answer"
+            )
+    raise CheckFailed(Reason.ABSENT, "the answer is without the text wanted")
 
 
 async def _body(reader: asyncio.StreamReader, headers: HTTPMessage) -> AsyncIterator[bytes]:
@@ -174,4 +176,4 @@ def _also(device: Device) -> tuple[str, ...]:
 
 def build(context: ProbeContext) -> ServiceProbe:
     """See `agent.ports.ProbeContext`."""
-    return ServiceProbe(context.clock, "http", Page(context.clock), _also)
+    return ServiceProbe(context.clock, "http", HttpCheck(context.clock), _also)

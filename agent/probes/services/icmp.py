@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from statistics import fmean
 
 from watchkeeper.agent.ports import ProbeContext
-from watchkeeper.agent.probes.services.check import Columns, Place, Unwell, endpoint, look_up
+from watchkeeper.agent.probes.services.check import CheckFailed, Columns, SocketAddress, endpoint, look_up
 from watchkeeper.model.clock import Clock
 from watchkeeper.model.device import Device
 from watchkeeper.model.reading import Missing, Reason, Sweep, Value
@@ -26,7 +26,7 @@ HEADER = struct.Struct("!BBHHH")  # type, code, checksum, identifier, sequence n
 NOT_ALLOWED = "the kernel lets this agent send no echo: set net.ipv4.ping_group_range to include its group, or give it CAP_NET_RAW"
 _BUFFER_BYTES = 1 << 20  # the replies of all devices, should they come at once
 
-Opener = Callable[[socket.AddressFamily], socket.socket]
+SocketOpener = Callable[[socket.AddressFamily], socket.socket]
 
 
 def checksum(packet: bytes) -> int:
@@ -63,17 +63,17 @@ def open_socket(family: socket.AddressFamily) -> socket.socket:
         except PermissionError:
             continue
         except OSError as error:
-            raise Unwell(Reason.UNREACHABLE, f"no way there: {error.strerror}") from None
+            raise CheckFailed(Reason.UNREACHABLE, f"no way there: {error.strerror}") from None
         line.settimeout(0)
         line.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER_BYTES)
         return line
-    raise Unwell(Reason.REFUSED, NOT_ALLOWED)
+    raise CheckFailed(Reason.REFUSED, NOT_ALLOWED)
 
 
 class IcmpProbe:
     """See `agent.ports.Probe`. All calls come from one event loop."""
 
-    def __init__(self, clock: Clock, opener: Opener = open_socket) -> None:
+    def __init__(self, clock: Clock, opener: SocketOpener = open_socket) -> None:
         self._clock = clock
         self._opener = opener
         self._columns = Columns()
@@ -88,7 +88,7 @@ class IcmpProbe:
         values: tuple[Value, Value]
         try:
             times = await self._echos(device)
-        except Unwell as trouble:
+        except CheckFailed as trouble:
             times, values = [], (trouble.missing, trouble.missing)
         else:
             silence = Missing(Reason.TIMEOUT, f"none of {ECHOS} echos came back within {device.timeout_s:g} s")
@@ -116,7 +116,9 @@ class IcmpProbe:
             async with asyncio.timeout_at(deadline):
                 family, place = (await look_up(host, 0, socket.SOCK_DGRAM))[0]
         except TimeoutError:
-            raise Unwell(Reason.TIMEOUT, f"the resolver does not tell {host} within {device.timeout_s:g} s") from None
+            raise CheckFailed(
+                Reason.TIMEOUT, f"the resolver does not tell {host} within {device.timeout_s:g} s"
+            ) from None
         line = self._line(family)
         sent: dict[tuple[int, str], tuple[float, asyncio.Future[float]]] = {}
         try:
@@ -133,14 +135,14 @@ class IcmpProbe:
                 del self._awaited[key]
         return [future.result() - at for at, future in sent.values() if future.done()]
 
-    def _send(self, line: socket.socket, number: int, place: Place) -> None:
+    def _send(self, line: socket.socket, number: int, place: SocketAddress) -> None:
         try:
             line.sendto(request(socket.AddressFamily(line.family), number, self._token), place)
         except BlockingIOError:
             pass  # the kernel's queue is full: an echo lost as any other
         except OSError as error:
             why = os.strerror(error.errno or errno.EHOSTUNREACH)
-            raise Unwell(Reason.UNREACHABLE, f"no way there: {why}") from None
+            raise CheckFailed(Reason.UNREACHABLE, f"no way there: {why}") from None
 
     def _line(self, family: socket.AddressFamily) -> socket.socket:
         line = self._lines.get(family)

@@ -15,8 +15,8 @@ from watchkeeper.agent.ports import ProbeContext
 from watchkeeper.agent.probes.services.check import (
     IN_CLEAR,
     Attempt,
+    CheckFailed,
     ServiceProbe,
-    Unwell,
     dial,
     endpoint,
     no_driver,
@@ -27,8 +27,8 @@ from watchkeeper.documents.secrets import Secrets
 from watchkeeper.model.device import Database
 from watchkeeper.model.reading import Missing, Reason, Value
 
-PORT = 3306
-THREADS = 96  # the schedule lets 64 hang at once (SICK_AT_ONCE); those that are well find room beside them
+MYSQL_PORT = 3306
+MYSQL_THREADS = 96  # the schedule lets 64 hang at once (SICK_AT_ONCE); those that are well find room beside them
 
 _SENTENCES = {  # by the numbers of MySQL's and MariaDB's error reference
     1040: "login refused: no connection left (max_connections)",
@@ -50,12 +50,12 @@ _SENTENCES = {  # by the numbers of MySQL's and MariaDB's error reference
 _OF_THE_CLIENT = (0, *range(2000, 3000))
 
 
-class Login:
+class MysqlCheck:
     """See `check.Check`."""
 
     def __init__(self, secrets: Secrets) -> None:
         self._secrets = secrets
-        self._threads = ThreadPoolExecutor(THREADS, "mysql")
+        self._threads = ThreadPoolExecutor(MYSQL_THREADS, "mysql")
 
     async def __call__(self, attempt: Attempt) -> None:
         """Log in and ask for 1."""
@@ -64,7 +64,7 @@ class Login:
         except ImportError:
             raise no_driver("MySQL", "mysql") from None
         told = _told(attempt, password_of(attempt.device, self._secrets))
-        line = await dial(attempt, PORT)
+        line = await dial(attempt, MYSQL_PORT)
         with line.dup() as handle:  # TLS takes the first one apart
             work = self._threads.submit(_session, line, told)
             try:
@@ -79,7 +79,7 @@ class Login:
 def _told(attempt: Attempt, password: str) -> dict[str, Any]:
     """What the driver is told. Raises Unwell."""
     database = attempt.device.database or Database()
-    host, port = endpoint(attempt.device, PORT)
+    host, port = endpoint(attempt.device, MYSQL_PORT)
     told: dict[str, Any] = {
         "host": host,
         "port": port,
@@ -102,7 +102,7 @@ class _InClear:
     def __init__(self, _: object) -> None: ...
 
     def authenticate(self, _: object) -> NoReturn:
-        raise Unwell(Reason.REFUSED, IN_CLEAR)
+        raise CheckFailed(Reason.REFUSED, IN_CLEAR)
 
 
 def _session(line: socket.socket, told: dict[str, Any]) -> Value:
@@ -115,14 +115,14 @@ def _session(line: socket.socket, told: dict[str, Any]) -> Value:
             with connection.cursor() as cursor:
                 cursor.execute("SELECT 1")
                 return _usage(cursor)
-    except Unwell:
+    except CheckFailed:
         raise
     except pymysql.err.MySQLError as error:
         if isinstance(cause := getattr(error, "original_exception", None), ssl.SSLError):
             raise cause from None
         raise _sentence(error) from None
     except Exception:  # noqa: BLE001 -- on bytes that are no MySQL the driver raises whatever it stumbles over
-        raise Unwell(Reason.MALFORMED, "what answers there is not MySQL") from None
+        raise CheckFailed(Reason.MALFORMED, "what answers there is not MySQL") from None
     finally:
         line.close()
 
@@ -150,16 +150,16 @@ def _number(error: Exception) -> int:
     return error.args[0] if error.args and isinstance(error.args[0], int) else 0
 
 
-def _sentence(error: Exception) -> Unwell:
+def _sentence(error: Exception) -> CheckFailed:
     """The driver's own text may quote user and address."""
     number = _number(error)
     if number in _SENTENCES:
-        return Unwell(Reason.REFUSED, _SENTENCES[number])
+        return CheckFailed(Reason.REFUSED, _SENTENCES[number])
     if number in _OF_THE_CLIENT and number:  # nothing more came
-        return Unwell(Reason.MALFORMED, "the connection broke off")
-    return Unwell(Reason.REFUSED, f"login or SELECT 1 refused (error {number})")
+        return CheckFailed(Reason.MALFORMED, "the connection broke off")
+    return CheckFailed(Reason.REFUSED, f"login or SELECT 1 refused (error {number})")
 
 
 def build(context: ProbeContext) -> ServiceProbe:
     """See `agent.ports.ProbeContext`."""
-    return ServiceProbe(context.clock, "SELECT 1", Login(context.secrets), lambda _: ("connections.usage",))
+    return ServiceProbe(context.clock, "SELECT 1", MysqlCheck(context.secrets), lambda _: ("connections.usage",))

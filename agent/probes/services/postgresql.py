@@ -13,8 +13,8 @@ from watchkeeper.agent.ports import ProbeContext
 from watchkeeper.agent.probes.services.check import (
     IN_CLEAR,
     Attempt,
+    CheckFailed,
     ServiceProbe,
-    Unwell,
     dial,
     endpoint,
     no_driver,
@@ -27,7 +27,7 @@ from watchkeeper.model.reading import Reason
 if TYPE_CHECKING:
     from psycopg.pq.abc import PGconn, PGresult
 
-PORT = 5432
+POSTGRESQL_PORT = 5432
 
 # libpq hands out no SQLSTATE for a login that failed, only the server's sentence, which may be in any language and names
 # the user. What is recognised becomes a sentence of ours, the rest the last one.
@@ -51,7 +51,7 @@ _USAGE = b"""
 _UNKNOWN = "login refused; the server's own log says why"
 
 
-class Login:
+class PostgresqlCheck:
     """See `check.Check`."""
 
     def __init__(self, secrets: Secrets) -> None:
@@ -64,16 +64,16 @@ class Login:
         except ImportError:
             raise no_driver("PostgreSQL", "postgresql") from None
         told = _told(attempt, password_of(attempt.device, self._secrets))
-        with await dial(attempt, PORT) as line:  # which tells in our words what is wrong with the way there
+        with await dial(attempt, POSTGRESQL_PORT) as line:  # which tells in our words what is wrong with the way there
             told["hostaddr"] = line.getpeername()[0]
         connection = psycopg.pq.PGconn.connect_start(psycopg.conninfo.make_conninfo(**told).encode())
         try:
             await _log_in(connection)
             await _ask(connection, b"SELECT 1")
-            with contextlib.suppress(Unwell, ValueError):  # what stands between (a pooler) may not know of it
+            with contextlib.suppress(CheckFailed, ValueError):  # what stands between (a pooler) may not know of it
                 attempt.found["connections.usage"] = float(await _ask(connection, _USAGE))
         except psycopg.OperationalError:
-            raise Unwell(Reason.MALFORMED, "the connection broke off") from None
+            raise CheckFailed(Reason.MALFORMED, "the connection broke off") from None
         finally:
             connection.finish()
 
@@ -81,7 +81,7 @@ class Login:
 def _told(attempt: Attempt, password: str) -> dict[str, str]:
     """What libpq is told. Raises Unwell."""
     database = attempt.device.database or Database()
-    host, port = endpoint(attempt.device, PORT)
+    host, port = endpoint(attempt.device, POSTGRESQL_PORT)
     told = {
         "host": host,
         "port": str(port),
@@ -110,10 +110,10 @@ async def _log_in(connection: "PGconn") -> None:
         poll = connection.connect_poll()
 
 
-def refused(message: str) -> Unwell:
+def refused(message: str) -> CheckFailed:
     """What the server said, in a sentence of ours: its own may name the user."""
     found = next((ours for pattern, ours in _SENTENCES if re.search(pattern, message)), _UNKNOWN)
-    return Unwell(Reason.REFUSED, found)
+    return CheckFailed(Reason.REFUSED, found)
 
 
 async def _ask(connection: "PGconn", query: bytes) -> bytes:
@@ -124,9 +124,11 @@ async def _ask(connection: "PGconn", query: bytes) -> bytes:
     answer = await _result(connection)
     if answer is None or answer.status != ExecStatus.TUPLES_OK:
         state = (answer.error_field(DiagnosticField.SQLSTATE) if answer else None) or b"none"
-        raise Unwell(Reason.REFUSED, f"login taken, but SELECT 1 fails (SQLSTATE {state.decode(errors='replace')})")
+        raise CheckFailed(
+            Reason.REFUSED, f"login taken, but SELECT 1 fails (SQLSTATE {state.decode(errors='replace')})"
+        )
     if await _result(connection) is not None:  # libpq takes the next query only when this one's answers are all fetched
-        raise Unwell(Reason.MALFORMED, "login taken, but SELECT 1 has more than one answer")
+        raise CheckFailed(Reason.MALFORMED, "login taken, but SELECT 1 has more than one answer")
     return answer.get_value(0, 0) or b""
 
 
@@ -150,4 +152,4 @@ async def _ready(handle: int, *, writing: bool) -> None:
 
 def build(context: ProbeContext) -> ServiceProbe:
     """See `agent.ports.ProbeContext`."""
-    return ServiceProbe(context.clock, "SELECT 1", Login(context.secrets), lambda _: ("connections.usage",))
+    return ServiceProbe(context.clock, "SELECT 1", PostgresqlCheck(context.secrets), lambda _: ("connections.usage",))

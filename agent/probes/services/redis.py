@@ -6,8 +6,8 @@ import ssl
 from watchkeeper.agent.ports import ProbeContext
 from watchkeeper.agent.probes.services.check import (
     Attempt,
+    CheckFailed,
     ServiceProbe,
-    Unwell,
     dial,
     endpoint,
     no_driver,
@@ -17,10 +17,10 @@ from watchkeeper.documents.secrets import Secrets
 from watchkeeper.model.device import Database
 from watchkeeper.model.reading import Reason
 
-PORT = 6379
+REDIS_PORT = 6379
 
 
-class Ping:
+class RedisCheck:
     """See `check.Check`."""
 
     def __init__(self, secrets: Secrets) -> None:
@@ -33,25 +33,25 @@ class Ping:
         except ImportError:
             raise no_driver("Redis", "redis") from None
         password = password_of(attempt.device, self._secrets)
-        (await dial(attempt, PORT)).close()  # which tells in our words what is wrong with the way there
+        (await dial(attempt, REDIS_PORT)).close()  # which tells in our words what is wrong with the way there
         try:
             await _ping(attempt, password)
         except exceptions.AuthenticationError:
-            raise Unwell(Reason.REFUSED, "login refused: user or password wrong, or none given") from None
+            raise CheckFailed(Reason.REFUSED, "login refused: user or password wrong, or none given") from None
         except exceptions.BusyLoadingError:
-            raise Unwell(Reason.REFUSED, "it is loading its data and takes no orders yet") from None
+            raise CheckFailed(Reason.REFUSED, "it is loading its data and takes no orders yet") from None
         except exceptions.NoPermissionError:
-            raise Unwell(Reason.REFUSED, "the user has no right to PING") from None
+            raise CheckFailed(Reason.REFUSED, "the user has no right to PING") from None
         except exceptions.ConnectionError as error:
             if isinstance(error.__context__, ssl.SSLError):
                 raise error.__context__ from None
             if "max number of clients" in str(error):
-                raise Unwell(Reason.REFUSED, "login refused: no connection left (maxclients)") from None
-            raise Unwell(Reason.MALFORMED, "the connection broke off") from None
+                raise CheckFailed(Reason.REFUSED, "login refused: no connection left (maxclients)") from None
+            raise CheckFailed(Reason.MALFORMED, "the connection broke off") from None
         except OSError:
             raise
         except Exception:  # noqa: BLE001 -- on what is no Redis the driver raises whatever it stumbles over, quoting it
-            raise Unwell(Reason.MALFORMED, "what answers there is not Redis, or refuses to PING") from None
+            raise CheckFailed(Reason.MALFORMED, "what answers there is not Redis, or refuses to PING") from None
 
 
 async def _ping(attempt: Attempt, password: str) -> None:
@@ -61,7 +61,7 @@ async def _ping(attempt: Attempt, password: str) -> None:
     from redis.exceptions import ResponseError  # noqa: PLC0415 -- an extra
 
     database = attempt.device.database or Database()
-    host, port = endpoint(attempt.device, PORT)
+    host, port = endpoint(attempt.device, REDIS_PORT)
     async with Redis(
         host=host,
         port=port,
@@ -84,4 +84,4 @@ async def _ping(attempt: Attempt, password: str) -> None:
 
 def build(context: ProbeContext) -> ServiceProbe:
     """See `agent.ports.ProbeContext`."""
-    return ServiceProbe(context.clock, "PING", Ping(context.secrets), lambda _: ("connections.usage",))
+    return ServiceProbe(context.clock, "PING", RedisCheck(context.secrets), lambda _: ("connections.usage",))

@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 
 from watchkeeper.agent.ports import ProbeContext
-from watchkeeper.agent.probes.services.check import Columns, Unwell
+from watchkeeper.agent.probes.services.check import CheckFailed, Columns
 from watchkeeper.model.clock import Clock
 from watchkeeper.model.device import Device, Systemd
 from watchkeeper.model.plain import word
@@ -53,12 +53,12 @@ async def show(units: tuple[str, ...], timeout_s: float) -> str:
             env={**os.environ, "LC_ALL": "C", "SYSTEMD_COLORS": "0"},
         )  # fmt: skip
     except OSError:
-        raise Unwell(Reason.ABSENT, "this machine has no systemctl: was it started by systemd?") from None
+        raise CheckFailed(Reason.ABSENT, "this machine has no systemctl: was it started by systemd?") from None
     try:
         async with asyncio.timeout(timeout_s):
             out, complaint = await process.communicate()
     except TimeoutError:
-        raise Unwell(Reason.HUNG, f"systemctl does not come back in {timeout_s:g} s") from None
+        raise CheckFailed(Reason.HUNG, f"systemctl does not come back in {timeout_s:g} s") from None
     finally:
         if process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
@@ -66,7 +66,7 @@ async def show(units: tuple[str, ...], timeout_s: float) -> str:
             await process.wait()
     if process.returncode and not out:
         lines = complaint.decode(errors="replace").strip().splitlines() or ["it does not say why"]
-        raise Unwell(Reason.ABSENT, f"systemctl: {lines[0]}")
+        raise CheckFailed(Reason.ABSENT, f"systemctl: {lines[0]}")
     return out.decode(errors="replace")
 
 
@@ -86,7 +86,7 @@ class SystemdProbe:
         try:
             shown = parse(await show(units, device.timeout_s))
             values = [state_of(unit, shown) for unit in units]
-        except Unwell as trouble:
+        except CheckFailed as trouble:
             answering, values = "no", [trouble.missing] * len(units)
         return Sweep(device.device, self._clock.boot(), series, (answering, *values))
 

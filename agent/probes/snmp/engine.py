@@ -20,13 +20,13 @@ from watchkeeper.profiles.decode import Raw
 T = TypeVar("T")
 U = TypeVar("U")
 
-PORT = 161
-ROWS = 4096  # a table longer than that is a device gone wrong
+SNMP_PORT = 161
+MAX_TABLE_ROWS = 4096  # a table longer than that is a device gone wrong
 WALK_TIMEOUTS = 10  # a walk may take so many times the timeout of one request
 LONGEST_STRING = 4096  # bytes; what is longer is cut (gufo takes no datagram longer than that)
 LONGEST_PLACE = 40
-MOST_ARCS = 128  # of an object identifier (RFC 2578, 3.5); to ask for one of thousands takes pysnmp seconds
-NULLS = 3  # a walk ends where so many answers in a row hold no value
+MAX_ARCS = 128  # of an object identifier (RFC 2578, 3.5); to ask for one of thousands takes pysnmp seconds
+MAX_NULL_ANSWERS = 3  # a walk ends where so many answers in a row hold no value
 
 BAD_LOGIN = "authentication refused: user, password, protocol or security level wrong"
 BAD_COMMUNITY = "no answer; community wrong, or device down"
@@ -39,14 +39,14 @@ class EngineBroken(NoAnswer):
     """The answer broke the engine itself; the other engine may take it."""
 
 
-class Rows(list[tuple[str, T]]):
+class WalkRows(list[tuple[str, T]]):
     """What a walk found, in order. `cut` says why that may not be all."""
 
     cut: Missing | None = None
 
-    def each(self, change: Callable[[T], U]) -> "Rows[U]":
+    def each(self, change: Callable[[T], U]) -> "WalkRows[U]":
         """The same rows with other values."""
-        made = Rows((name, change(value)) for name, value in self)
+        made = WalkRows((name, change(value)) for name, value in self)
         made.cut = self.cut
         return made
 
@@ -61,7 +61,7 @@ class Reply(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Login:
+class SnmpLogin:
     """Where to ask, and with which secrets in the clear. Lives only while a session is opened; never shows itself."""
 
     host: str
@@ -73,20 +73,20 @@ class Login:
     priv_password: str = field(default="", repr=False)
 
 
-class Session(Protocol):
+class SnmpSession(Protocol):
     """One device's session. Every call is one attempt within the login's timeout, and raises NoAnswer."""
 
     async def get_many(self, oids: Sequence[str]) -> dict[str, Raw]:
         """Ask for the objects; those the device does not have are left out (with SNMPv1, one of them empties all)."""
 
-    async def walk(self, base: str, rows: int = ROWS) -> Rows[Raw]:
+    async def walk(self, base: str, rows: int = MAX_TABLE_ROWS) -> WalkRows[Raw]:
         """Return the objects below `base`, in order, at most so many."""
 
     def close(self) -> None:
         """Let go of the socket."""
 
 
-async def ask(session: Session, oids: Sequence[str], version: SnmpVersion, retries: int) -> Reply:
+async def get_objects(session: SnmpSession, oids: Sequence[str], version: SnmpVersion, retries: int) -> Reply:
     """Get the objects, asking again where nothing came, and in halves where one of them spoils the answer: in SNMPv1 a
     missing one (RFC 1157, 4.1.2), in the others an answer too big or refused as a whole, in all of them one that is not
     SNMP. Whoever asks in the `requests` of the answer next time need not find that out again."""
@@ -94,7 +94,7 @@ async def ask(session: Session, oids: Sequence[str], version: SnmpVersion, retri
     spoilt = False
     answer: dict[str, Raw] = {}
     try:
-        answer = await patiently(session, oids, retries)
+        answer = await get_with_retries(session, oids, retries)
     except NoAnswer as nothing:
         if not _is_spoilt(nothing):
             raise
@@ -105,8 +105,8 @@ async def ask(session: Session, oids: Sequence[str], version: SnmpVersion, retri
         answer = {oid: answer[oid] for oid in request if oid in answer}
         if len(request) > 1 and (version is SnmpVersion.V1 or spoilt or not answer):
             middle = len(request) // 2
-            first = await ask(session, request[:middle], version, retries)
-            second = await ask(session, request[middle:], version, retries)
+            first = await get_objects(session, request[:middle], version, retries)
+            second = await get_objects(session, request[middle:], version, retries)
             return Reply(
                 first.answer | second.answer, first.requests + second.requests, {**first.spoilt, **second.spoilt}
             )
@@ -118,7 +118,7 @@ def _is_spoilt(nothing: NoAnswer) -> bool:
     return nothing.missing.reason is Reason.MALFORMED and not isinstance(nothing, EngineBroken)
 
 
-async def patiently(session: Session, oids: Sequence[str], retries: int) -> dict[str, Raw]:
+async def get_with_retries(session: SnmpSession, oids: Sequence[str], retries: int) -> dict[str, Raw]:
     """One request, repeated `retries` times where nothing comes. A refusal is worth one more try: by it a device that
     restarted tells the engine its new time (RFC 3414, 3.2.7). An answer that makes no sense is worth none."""
     refused = False
@@ -134,7 +134,7 @@ async def patiently(session: Session, oids: Sequence[str], retries: int) -> dict
                 raise
 
 
-async def table(session: Session, base: str, retries: int, rows: int = ROWS) -> Rows[Raw]:
+async def walk_table(session: SnmpSession, base: str, retries: int, rows: int = MAX_TABLE_ROWS) -> WalkRows[Raw]:
     """Walk a table, from the start again where something did not come. One that makes no sense comes out empty and `cut`."""
     while True:
         try:
@@ -143,7 +143,7 @@ async def table(session: Session, base: str, retries: int, rows: int = ROWS) -> 
                 return found
         except NoAnswer as nothing:
             if _is_spoilt(nothing):
-                empty: Rows[Raw] = Rows()
+                empty: WalkRows[Raw] = WalkRows()
                 empty.cut = nothing.missing
                 return empty
             if retries <= 0 or isinstance(nothing, EngineBroken):
@@ -151,13 +151,15 @@ async def table(session: Session, base: str, retries: int, rows: int = ROWS) -> 
         retries -= 1
 
 
-async def guarded(rows: AsyncIterator[tuple[str, T]], base: str, timeout_s: float, most: int = ROWS) -> Rows[T]:
+async def collect_walk(
+    rows: AsyncIterator[tuple[str, T]], base: str, timeout_s: float, most: int = MAX_TABLE_ROWS
+) -> WalkRows[T]:
     """Collect the rows below `base`, each within the timeout, and stop where a device counts without end, goes
     backwards, or takes its time. Raises TimeoutError where nothing comes at all."""
-    found: Rows[T] = Rows()
+    found: WalkRows[T] = WalkRows()
     last: tuple[int, ...] = ()
     clock = asyncio.get_running_loop().time
-    limit_s = WALK_TIMEOUTS * timeout_s * max(1, most / ROWS)
+    limit_s = WALK_TIMEOUTS * timeout_s * max(1, most / MAX_TABLE_ROWS)
     deadline = clock() + limit_s
     while len(found) < most:
         try:
@@ -171,7 +173,7 @@ async def guarded(rows: AsyncIterator[tuple[str, T]], base: str, timeout_s: floa
         if row is None or not row[0].startswith(base + "."):
             return found
         place = tuple(map(int, row[0].split(".")))
-        if len(place) > MOST_ARCS:
+        if len(place) > MAX_ARCS:
             found.cut = Missing(Reason.MALFORMED, f"{_shown(place)} is no object identifier")
             return found
         if place <= last:
@@ -182,7 +184,7 @@ async def guarded(rows: AsyncIterator[tuple[str, T]], base: str, timeout_s: floa
         if clock() > deadline:
             found.cut = Missing(Reason.MALFORMED, f"the table is not through after {limit_s:g} s")
             return found
-    if most >= ROWS:
+    if most >= MAX_TABLE_ROWS:
         found.cut = Missing(Reason.MALFORMED, f"the table has more than {most} rows")
     return found
 
@@ -192,14 +194,14 @@ def _shown(place: Sequence[int]) -> str:
     return ".".join(map(str, place[:LONGEST_PLACE])) + (" ..." if len(place) > LONGEST_PLACE else "")
 
 
-def silence(login: Login) -> NoAnswer:
+def no_answer(login: SnmpLogin) -> NoAnswer:
     """What it means that nothing came: a device does not say that it was asked in the wrong way."""
     if login.snmp.version is not SnmpVersion.V3:
         return NoAnswer(Reason.TIMEOUT, BAD_COMMUNITY)
     return NoAnswer(Reason.TIMEOUT, NO_V3_PRIVACY if login.snmp.priv else NO_V3)
 
 
-async def resolve(host: str, port: int, timeout_s: float) -> str:
+async def resolve_host(host: str, port: int, timeout_s: float) -> str:
     """The address of a host, as text. Raises NoAnswer where the name is not known in time."""
     try:
         return str(ipaddress.ip_address(host))

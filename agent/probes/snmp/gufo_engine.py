@@ -28,13 +28,13 @@ from watchkeeper.agent.ports import NoAnswer
 from watchkeeper.agent.probes.snmp.engine import (
     BAD_LOGIN,
     DEAD_PORT,
-    NULLS,
-    ROWS,
+    MAX_NULL_ANSWERS,
+    MAX_TABLE_ROWS,
     EngineBroken,
-    Login,
-    Rows,
-    guarded,
-    silence,
+    SnmpLogin,
+    WalkRows,
+    collect_walk,
+    no_answer,
 )
 from watchkeeper.model import device
 from watchkeeper.model.device import SnmpAuth, SnmpPriv
@@ -44,7 +44,7 @@ from watchkeeper.profiles.decode import Raw
 T = TypeVar("T")
 _Row = tuple[str, ValueType]
 
-ROWS_AT_ONCE = (20, 4, 1)
+BULK_SIZES = (20, 4, 1)
 """The library reads no datagram beyond 4,080 bytes, so a table of long texts is asked for in smaller bites."""
 LONGEST_ERROR = 80
 
@@ -73,7 +73,7 @@ _VERSION: Mapping[device.SnmpVersion, SnmpVersion] = MappingProxyType(
 class GufoSession:
     """See `agent.probes.snmp.probe.engine.Session`."""
 
-    def __init__(self, login: Login) -> None:
+    def __init__(self, login: SnmpLogin) -> None:
         self._login = login
         self._session: SnmpSession | None = _open(login)
         # SNMPv3 begins by asking the device for its engine id, boots and time (RFC 3414, 4)
@@ -88,11 +88,11 @@ class GufoSession:
 
         return await self._try(request)
 
-    async def walk(self, base: str, rows: int = ROWS) -> Rows[Raw]:
+    async def walk(self, base: str, rows: int = MAX_TABLE_ROWS) -> WalkRows[Raw]:
         """See `Session.walk`."""
         if self._login.snmp.version is device.SnmpVersion.V1:
             return await self._walk(base, rows, lambda session: _past_nulls(session.getnext(base)))
-        for size in ROWS_AT_ONCE:
+        for size in BULK_SIZES:
             try:
                 return await self._walk(base, rows, lambda session, size=size: session.getbulk(base, size))  # type: ignore[misc]  # the default binds the loop's variable
             except NoAnswer as nothing:
@@ -101,9 +101,9 @@ class GufoSession:
                 spoilt = nothing
         raise spoilt
 
-    async def _walk(self, base: str, rows: int, start: Callable[[SnmpSession], AsyncIterator[_Row]]) -> Rows[Raw]:
-        async def request(session: SnmpSession) -> Rows[Raw]:
-            return await guarded(start(session), base, self._login.timeout_s, rows)  # type: ignore[arg-type]  # None never comes
+    async def _walk(self, base: str, rows: int, start: Callable[[SnmpSession], AsyncIterator[_Row]]) -> WalkRows[Raw]:
+        async def request(session: SnmpSession) -> WalkRows[Raw]:
+            return await collect_walk(start(session), base, self._login.timeout_s, rows)  # type: ignore[arg-type]  # None never comes
 
         return await self._try(request)
 
@@ -141,14 +141,14 @@ class GufoSession:
     def _nothing(self, error: TimeoutError) -> NoAnswer:
         if error.__cause__ is not None and error.__cause__.args == ("connection refused",):
             return NoAnswer(Reason.UNREACHABLE, DEAD_PORT)
-        return silence(self._login)
+        return no_answer(self._login)
 
 
 async def _past_nulls(rows: AsyncIterator[_Row]) -> AsyncIterator[_Row]:
     """The rows of an SNMPv1 walk. The library ends at a cell that is NULL as it ends at the table's end; asked once more, it
     goes on behind the cell."""
     nulls = 0
-    while nulls < NULLS:
+    while nulls < MAX_NULL_ANSWERS:
         try:
             row = await anext(rows)
         except StopAsyncIteration:
@@ -158,7 +158,7 @@ async def _past_nulls(rows: AsyncIterator[_Row]) -> AsyncIterator[_Row]:
         yield row
 
 
-def _open(login: Login) -> SnmpSession:
+def _open(login: SnmpLogin) -> SnmpSession:
     snmp = login.snmp
     user = None
     if snmp.version is device.SnmpVersion.V3:

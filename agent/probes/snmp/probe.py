@@ -6,37 +6,44 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 
 from watchkeeper.agent.ports import NoAnswer, ProbeContext
-from watchkeeper.agent.probes.snmp.engine import PORT, EngineBroken, Login, Session, ask, resolve
-from watchkeeper.agent.probes.snmp.plan import Known, Plan, Reach, bare_plan, recognise, replan
+from watchkeeper.agent.probes.snmp.engine import (
+    SNMP_PORT,
+    EngineBroken,
+    SnmpLogin,
+    SnmpSession,
+    get_objects,
+    resolve_host,
+)
+from watchkeeper.agent.probes.snmp.plan import DeviceReader, Recognised, SweepPlan, bare_plan, recognise, replan
 from watchkeeper.documents.secrets import Secrets
 from watchkeeper.model.clock import Clock
 from watchkeeper.model.device import Device, Snmp, SnmpEngine, SnmpVersion
 from watchkeeper.model.errors import SecretError
 from watchkeeper.model.reading import Missing, Reason, Sweep, Value
 from watchkeeper.profiles import Profile, Profiles, load_profiles
-from watchkeeper.profiles.decode import Raw, decode, idle
+from watchkeeper.profiles.decode import Raw, decode, inactive_reason
 
 RENEW_S = 600.0  # how often a device's tables are walked again
 RENEW_SOON_S = 60.0  # and how soon where that went wrong
 OIDS_TOLD = 3  # how many of the objects that cannot be read are named in the log
 
-Opener = Callable[[Device, Secrets], Awaitable[Session]]
+SnmpOpener = Callable[[Device, Secrets], Awaitable[SnmpSession]]
 """Opens a session to a device with secrets found by name; raises NoAnswer."""
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
-class _Held:
+class _SnmpDevice:
     """What is kept of a device between sweeps. `requests` are those of the plan, in the sizes that the device takes;
     `renew_at` is on the boot clock, and None means it was never heard of; `patient` tells that it has to be asked by the
     patient engine, whatever the inventory says."""
 
     device: Device
-    plan: Plan
+    plan: SweepPlan
     requests: tuple[tuple[str, ...], ...]
-    session: Session | None = None
-    known: Known = (None, "")
+    session: SnmpSession | None = None
+    known: Recognised = (None, "")
     renew_at: float | None = None
     holes: frozenset[str] = frozenset()
     spoilt: frozenset[str] = frozenset()
@@ -63,12 +70,12 @@ def build(context: ProbeContext) -> "SnmpProbe":
 class SnmpProbe:
     """See `agent.ports.Probe`. All calls come from one event loop."""
 
-    def __init__(self, profiles: Profiles, secrets: Secrets, clock: Clock, opener: Opener | None = None) -> None:
+    def __init__(self, profiles: Profiles, secrets: Secrets, clock: Clock, opener: SnmpOpener | None = None) -> None:
         self._profiles = profiles
         self._secrets = secrets
         self._clock = clock
-        self._opener = opener or open_session
-        self._held: dict[str, _Held] = {}
+        self._opener = opener or open_snmp_session
+        self._held: dict[str, _SnmpDevice] = {}
 
     async def sweep(self, device: Device) -> Sweep:
         """See `Probe.sweep`."""
@@ -105,16 +112,16 @@ class SnmpProbe:
             held.drop()
         self._held.clear()
 
-    def _hold(self, device: Device) -> _Held:
+    def _hold(self, device: Device) -> _SnmpDevice:
         held = self._held.get(device.device)
         if held is None or (held.device is not device and held.device != device):
             if held is not None:
                 held.drop()
             plan = bare_plan(device)
-            held = self._held[device.device] = _Held(device, plan, plan.layout.chunks)
+            held = self._held[device.device] = _SnmpDevice(device, plan, plan.layout.chunks)
         return held
 
-    async def _read(self, held: _Held) -> list[Value]:
+    async def _read(self, held: _SnmpDevice) -> list[Value]:
         if held.session is None:
             held.session = await self._opener(_asked_as(held), self._secrets)
         if held.renew_at is None:
@@ -124,7 +131,7 @@ class SnmpProbe:
         taken: list[tuple[str, ...]] = []
         for number, request in enumerate(held.requests):
             try:
-                told = await ask(held.session, request, held.version, held.device.retries)
+                told = await get_objects(held.session, request, held.version, held.device.retries)
             except NoAnswer as nothing:
                 if not answer:
                     raise
@@ -146,20 +153,20 @@ class SnmpProbe:
             values = [without.get(one.oid, value) for one, value in zip(steps, values, strict=True)]
         return ["yes", *values]
 
-    def _note_holes(self, held: _Held, answer: Mapping[str, Raw]) -> None:
+    def _note_holes(self, held: _SnmpDevice, answer: Mapping[str, Raw]) -> None:
         """A device that no longer answers for something, or in another unit, may have changed: look soon, but not at each sweep."""
         layout = held.plan.layout
         if len(answer) == layout.size and not held.holes and not layout.guarded:
             return
         holes = frozenset(one.oid for one in layout.steps if one.oid not in answer)
-        holes |= {one.oid for one in layout.guarded if idle(one.special, answer)}
+        holes |= {one.oid for one in layout.guarded if inactive_reason(one.special, answer)}
         if holes - held.holes and held.renew_at is not None:
             held.renew_at -= RENEW_S - RENEW_SOON_S
         held.holes = holes
 
-    async def _learn(self, held: _Held, session: Session) -> None:
+    async def _learn(self, held: _SnmpDevice, session: SnmpSession) -> None:
         """Find the device's profile and what it has of it. Raises NoAnswer."""
-        reach = Reach(session, held.device, held.version)
+        reach = DeviceReader(session, held.device, held.version)
         held.known = profile, described = await recognise(reach, self._profiles, held.known)
         if profile is None and not held.puzzled:
             held.puzzled = True
@@ -170,7 +177,7 @@ class SnmpProbe:
         held.renew_at = now + (RENEW_SOON_S if reach.spoilt.keys() - held.spoilt else RENEW_S)
         _note_spoilt(held, reach.spoilt)
 
-    async def _renew(self, held: _Held, session: Session) -> None:
+    async def _renew(self, held: _SnmpDevice, session: SnmpSession) -> None:
         """Learn again, after the values are safe; a device that does not manage it keeps its plan."""
         try:
             await self._learn(held, session)
@@ -182,7 +189,7 @@ class SnmpProbe:
             _log.info("%s at %s: tables not read: %s", held.device.device, _shown(held.device), nothing)
 
 
-def _turn_patient(held: _Held, broken: EngineBroken) -> None:
+def _turn_patient(held: _SnmpDevice, broken: EngineBroken) -> None:
     """Ask the device by the other engine from now on: Rust writes each panic to stderr, and once is enough."""
     held.drop()
     held.patient = True
@@ -191,7 +198,7 @@ def _turn_patient(held: _Held, broken: EngineBroken) -> None:
     )
 
 
-def _asked_as(held: _Held) -> Device:
+def _asked_as(held: _SnmpDevice) -> Device:
     """The device as its session is opened."""
     device = held.device
     if not held.patient or device.snmp is None:
@@ -199,7 +206,7 @@ def _asked_as(held: _Held) -> Device:
     return replace(device, snmp=replace(device.snmp, engine=SnmpEngine.PYSNMP))
 
 
-def _note_spoilt(held: _Held, spoilt: Mapping[str, Missing]) -> None:
+def _note_spoilt(held: _SnmpDevice, spoilt: Mapping[str, Missing]) -> None:
     """Say what of a device cannot be read, when that changes."""
     if spoilt and spoilt.keys() != held.spoilt:
         told = "; ".join(f"{oid}: {missing.detail}" for oid, missing in list(spoilt.items())[:OIDS_TOLD])
@@ -214,7 +221,7 @@ def _first(without: Mapping[str, Missing]) -> tuple[Reason, str]:
     return missing.reason, missing.detail
 
 
-async def open_session(device: Device, secrets: Secrets) -> Session:
+async def open_snmp_session(device: Device, secrets: Secrets) -> SnmpSession:
     """Open a session with the device's secrets. Raises NoAnswer."""
     login = await login_to(device, secrets)
     try:
@@ -225,7 +232,7 @@ async def open_session(device: Device, secrets: Secrets) -> Session:
         raise NoAnswer(Reason.UNREACHABLE, f"no session: {error}") from None
 
 
-async def login_to(device: Device, secrets: Secrets) -> Login:
+async def login_to(device: Device, secrets: Secrets) -> SnmpLogin:
     """Where to ask, and with which secrets. Raises NoAnswer."""
     snmp = device.snmp
     if snmp is None:
@@ -234,15 +241,17 @@ async def login_to(device: Device, secrets: Secrets) -> Login:
         community, auth, priv = (
             secrets.get(name).reveal() if name else "" for name in (snmp.community, snmp.auth_secret, snmp.priv_secret)
         )
-        host, port = device.endpoint(PORT)
+        host, port = device.endpoint(SNMP_PORT)
     except SecretError as error:
         raise NoAnswer(Reason.REFUSED, str(error)) from None
     except ValueError:
         raise NoAnswer(Reason.UNREACHABLE, f"`{device.address}` is not HOST or HOST:PORT") from None
-    return Login(await resolve(host, port, device.timeout_s), port, device.timeout_s, snmp, community, auth, priv)
+    return SnmpLogin(
+        await resolve_host(host, port, device.timeout_s), port, device.timeout_s, snmp, community, auth, priv
+    )
 
 
-def _fast_session(login: Login) -> Session:
+def _fast_session(login: SnmpLogin) -> SnmpSession:
     from watchkeeper.agent.probes.snmp.gufo_engine import GufoSession  # noqa: PLC0415 -- an agent that watches only its host does not need it
 
     return GufoSession(login)
@@ -253,7 +262,7 @@ def _needs_patience(snmp: Snmp) -> bool:
     return snmp.engine is SnmpEngine.PYSNMP or (snmp.engine is SnmpEngine.AUTO and authentic)
 
 
-def _patient_session(login: Login) -> Session:
+def _patient_session(login: SnmpLogin) -> SnmpSession:
     """Takes 75 ms, and the first time 13 MB, which an agent without odd devices must not pay."""
     from watchkeeper.agent.probes.snmp.pysnmp_engine import PysnmpSession  # noqa: PLC0415 -- said above
 

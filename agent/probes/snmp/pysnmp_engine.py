@@ -20,18 +20,18 @@ from watchkeeper.agent.probes.snmp.engine import (
     BAD_LOGIN,
     DEAD_PORT,
     LONGEST_STRING,
-    NULLS,
-    ROWS,
-    Login,
-    Rows,
-    guarded,
-    silence,
+    MAX_NULL_ANSWERS,
+    MAX_TABLE_ROWS,
+    SnmpLogin,
+    WalkRows,
+    collect_walk,
+    no_answer,
 )
 from watchkeeper.model.device import SnmpAuth, SnmpPriv, SnmpVersion
 from watchkeeper.model.reading import Reason
 from watchkeeper.profiles.decode import Raw
 
-ROWS_AT_ONCE = 20
+BULK_SIZE = 20
 ECHO_S = 0.05  # an ICMP answer from the same network takes less
 
 _AUTH = MappingProxyType(
@@ -77,9 +77,9 @@ class PysnmpSession:
     """See `agent.probes.snmp.probe.engine.Session`. Each has an SNMP engine of its own (75 ms and 1 MB to make), so that the
     same user name may have another password on another device."""
 
-    def __init__(self, login: Login) -> None:
+    def __init__(self, login: SnmpLogin) -> None:
         self._login = login
-        self._post = _Post(login.host, login.port)
+        self._post = _Dispatcher(login.host, login.port)
         self._engine = hlapi.SnmpEngine(msgAndPduDsp=self._post)
         self._who = _who(login)
         self._target: Any = None
@@ -89,7 +89,7 @@ class PysnmpSession:
         bindings = await self._request(hlapi.get_cmd, *map(_asked, oids))
         return {str(name): _raw(value) for name, value in bindings if not isinstance(value, _NOTHING)}
 
-    async def walk(self, base: str, rows: int = ROWS) -> Rows[Raw]:
+    async def walk(self, base: str, rows: int = MAX_TABLE_ROWS) -> WalkRows[Raw]:
         """See `Session.walk`."""
         return (await self._walk(base, rows)).each(_raw)
 
@@ -97,10 +97,10 @@ class PysnmpSession:
         """The same with the BER tag of each value: what a recording needs."""
         return [(name, _tag(value), _raw(value)) for name, value in await self._walk(base, rows)]
 
-    async def _walk(self, base: str, rows: int) -> Rows[Any]:
+    async def _walk(self, base: str, rows: int) -> WalkRows[Any]:
         limit_s = 2 * self._login.timeout_s  # `_request` has its own, shorter
         try:
-            return await guarded(self._rows(base), base, limit_s, rows)
+            return await collect_walk(self._rows(base), base, limit_s, rows)
         except TimeoutError:
             raise await self._nothing() from None
 
@@ -111,11 +111,11 @@ class PysnmpSession:
     async def _rows(self, base: str) -> AsyncIterator[tuple[str, Any]]:
         after = base
         nulls = 0
-        while nulls < NULLS:
+        while nulls < MAX_NULL_ANSWERS:
             if self._login.snmp.version is SnmpVersion.V1:
                 bindings = await self._request(hlapi.next_cmd, _asked(after))
             else:
-                bindings = await self._request(hlapi.bulk_cmd, 0, ROWS_AT_ONCE, _asked(after))
+                bindings = await self._request(hlapi.bulk_cmd, 0, BULK_SIZE, _asked(after))
             if not bindings:
                 return
             nulls += 1
@@ -158,10 +158,10 @@ class PysnmpSession:
             return NoAnswer(Reason.TIMEOUT, f"no answer from there, but one from {self._post.stranger}")
         if await _port_is_dead(self._login.host, self._login.port):
             return NoAnswer(Reason.UNREACHABLE, DEAD_PORT)
-        return silence(self._login)
+        return no_answer(self._login)
 
 
-class _Post(MsgAndPduDispatcher):  # type: ignore[misc]  # the library ships no types
+class _Dispatcher(MsgAndPduDispatcher):  # type: ignore[misc]  # the library ships no types
     """Takes the device's datagrams into the library, and only its: the socket hears everybody. Of one that cannot be read the
     library says nothing and waits on; this ends the wait."""
 
@@ -211,7 +211,7 @@ def _bare(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
     return ipaddress.ip_address(host.partition("%")[0])
 
 
-def _who(login: Login) -> Any:
+def _who(login: SnmpLogin) -> Any:
     snmp = login.snmp
     if snmp.version is not SnmpVersion.V3:
         return hlapi.CommunityData(login.community, mpModel=0 if snmp.version is SnmpVersion.V1 else 1)
@@ -224,7 +224,7 @@ def _who(login: Login) -> Any:
     )
 
 
-async def _target(login: Login) -> Any:
+async def _target(login: SnmpLogin) -> Any:
     kind = hlapi.Udp6TransportTarget if ":" in login.host else hlapi.UdpTransportTarget
     # its own timeout is only a backstop: it counts in half seconds
     return await kind.create((login.host, login.port), timeout=2 * login.timeout_s + 1, retries=0)

@@ -2,14 +2,14 @@
 
 from dataclasses import dataclass
 
-from watchkeeper.agent.probes.snmp.plan import Reach, bare_plan, replan
+from watchkeeper.agent.probes.snmp.plan import DeviceReader, bare_plan, replan
 from watchkeeper.model.reading import Series, Value
 from watchkeeper.profiles import Profile
 from watchkeeper.profiles.decode import Raw, decode
 
 
 @dataclass(frozen=True, slots=True)
-class Tried:
+class TrialReading:
     """One reading: where it comes from, what the device answered (None: nothing), and the value made of it."""
 
     series: Series
@@ -17,12 +17,12 @@ class Tried:
     value: Value
 
 
-async def try_profile(reach: Reach, profile: Profile) -> list[Tried]:
+async def try_profile(reach: DeviceReader, profile: Profile) -> list[TrialReading]:
     """Lay the profile over the device and read it once. Raises NoAnswer."""
     plan = await replan(reach, profile, bare_plan(reach.device), 0.0)
     answer = await reach.get(name for chunk in plan.layout.chunks for name in chunk)
     values = decode(plan.layout.steps, answer)
     return [
-        Tried(series, answer.get(one.oid), value)
+        TrialReading(series, answer.get(one.oid), value)
         for series, one, value in zip(plan.series[1:], plan.layout.steps, values, strict=True)
     ]

@@ -16,7 +16,7 @@ class Undecodable(Exception):
 
 
 @dataclass(slots=True)
-class Reader:
+class BerReader:
     """Reads one value after the other from `at` up to `end`."""
 
     data: bytes
@@ -34,16 +34,16 @@ class Reader:
             raise Undecodable("a value is missing")
         return self.data[self.at]
 
-    def next(self) -> tuple[int, "Reader"]:
+    def next(self) -> tuple[int, "BerReader"]:
         """The next value, whatever it is: its tag and its inside."""
         tag = self.peek()
         length, start = self._length(self.at + 1)
         if length > self.end - start:
             raise Undecodable("a value is longer than what holds it")
         self.at = start + length
-        return tag, Reader(self.data, start, self.at)
+        return tag, BerReader(self.data, start, self.at)
 
-    def inside(self, tag: int) -> "Reader":
+    def inside(self, tag: int) -> "BerReader":
         """The inside of the next value, which must have that tag."""
         found, inner = self.next()
         if found != tag:

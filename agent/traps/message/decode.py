@@ -4,7 +4,16 @@ with `trap_of`, what is said. Pure; raises nothing but Undecodable."""
 import ipaddress
 from dataclasses import dataclass
 
-from watchkeeper.agent.traps.message.ber import INTEGER, OCTETS, OID, SEQUENCE, Reader, Undecodable, to_integer, to_oid
+from watchkeeper.agent.traps.message.ber import (
+    INTEGER,
+    OCTETS,
+    OID,
+    SEQUENCE,
+    BerReader,
+    Undecodable,
+    to_integer,
+    to_oid,
+)
 from watchkeeper.model.plain import word
 
 V1, V2C, V3 = 0, 1, 3  # RFC 3584, 4.2; RFC 3412, 6
@@ -24,7 +33,7 @@ _NUMBERS = frozenset({INTEGER, 0x41, 0x42, 0x43, 0x46})  # Counter32, Gauge32, T
 _FOUR = 4
 _WORD = 2**31  # snmpEngineBoots, snmpEngineTime (RFC 3414, 2.3)
 
-Said = int | str | bytes | None
+VariableValue = int | str | bytes | None
 """What a variable holds: numbers, object identifiers and addresses as text, strings, and None for everything else."""
 
 
@@ -34,7 +43,7 @@ class Trap:
     waits for an answer."""
 
     trap: str
-    said: tuple[tuple[str, Said], ...] = ()
+    said: tuple[tuple[str, VariableValue], ...] = ()
     inform: bool = False
 
     def __str__(self) -> str:
@@ -42,7 +51,7 @@ class Trap:
 
 
 @dataclass(frozen=True, slots=True)
-class Plain:
+class CommunityMessage:
     """A message of v1 or v2c. `at` is where its PDU begins in `whole`."""
 
     whole: bytes
@@ -50,13 +59,13 @@ class Plain:
     community: bytes
     at: int
 
-    def pdu(self) -> Reader:
+    def pdu(self) -> BerReader:
         """What it says, still to be read."""
-        return Reader(self.whole, self.at, len(self.whole))
+        return BerReader(self.whole, self.at, len(self.whole))
 
 
 @dataclass(frozen=True, slots=True)
-class Secured:
+class UsmMessage:
     """A message of v3 under the User-based Security Model (RFC 3412, 6; RFC 3414, 2.4). `digest` stands at `digest_at` in
     `whole`; `body` is the scoped PDU, as its own bytes or encrypted."""
 
@@ -77,28 +86,28 @@ class Secured:
     @property
     def authenticated(self) -> bool:
         """Whether it says that it carries a digest."""
-        return bool(self.flags & Secured.AUTH)
+        return bool(self.flags & UsmMessage.AUTH)
 
     @property
     def private(self) -> bool:
         """Whether it says that it is encrypted."""
-        return bool(self.flags & Secured.PRIV)
+        return bool(self.flags & UsmMessage.PRIV)
 
 
-def open_message(datagram: bytes) -> Plain | Secured:
+def open_message(datagram: bytes) -> CommunityMessage | UsmMessage:
     """What says who speaks. What follows the message is cut off."""
-    around = Reader(datagram, 0, len(datagram))
+    around = BerReader(datagram, 0, len(datagram))
     message = around.inside(SEQUENCE)
     whole = datagram[: around.at]
     version = message.integer()
     if version in (V1, V2C):
-        return Plain(whole, version, message.octets(), message.at)
+        return CommunityMessage(whole, version, message.octets(), message.at)
     if version != V3:
         raise Undecodable("its version of SNMP does not exist")
     return _secured(whole, message)
 
 
-def _secured(whole: bytes, message: Reader) -> Secured:
+def _secured(whole: bytes, message: BerReader) -> UsmMessage:
     header = message.inside(SEQUENCE)
     msg_id, _max_size, flags, model = header.integer(), header.integer(), header.octets(), header.integer()
     if len(flags) != 1 or model != USM:
@@ -110,25 +119,25 @@ def _secured(whole: bytes, message: Reader) -> Secured:
     user, digest = security.octets(), security.octets()
     digest_at = security.at - len(digest)
     salt = security.octets()
-    body = message.octets() if flags[0] & Secured.PRIV else message.rest()
-    return Secured(whole, msg_id, flags[0], engine, boots, time, user, digest, digest_at, salt, body)
+    body = message.octets() if flags[0] & UsmMessage.PRIV else message.rest()
+    return UsmMessage(whole, msg_id, flags[0], engine, boots, time, user, digest, digest_at, salt, body)
 
 
-def open_scoped(body: bytes) -> Reader:
+def open_scoped(body: bytes) -> BerReader:
     """The PDU of a scoped PDU in the clear (RFC 3412, 6), still to be read. What pads it is cut off."""
-    scoped = Reader(body, 0, len(body)).inside(SEQUENCE)
+    scoped = BerReader(body, 0, len(body)).inside(SEQUENCE)
     scoped.octets()  # contextEngineID
     scoped.octets()  # contextName
     return scoped
 
 
-def answer_to(pdu: Reader) -> bytes:
+def answer_to(pdu: BerReader) -> bytes:
     """Everything around an inform's PDU up to its end, with the PDU turned into its answer: the same but for the tag
     (RFC 3416, 4.2.7)."""
     return pdu.data[: pdu.at] + bytes((RESPONSE,)) + pdu.data[pdu.at + 1 : pdu.end]
 
 
-def trap_of(pdu: Reader) -> Trap:
+def trap_of(pdu: BerReader) -> Trap:
     """The notification of a PDU; the oldest kind is told in the words of SNMPv2 (RFC 3584, 3.1)."""
     tag, inner = pdu.next()
     if tag == V1_TRAP:
@@ -145,7 +154,7 @@ def trap_of(pdu: Reader) -> Trap:
     return Trap(trap, others, inform=tag == INFORM)
 
 
-def _from_v1(pdu: Reader) -> Trap:
+def _from_v1(pdu: BerReader) -> Trap:
     enterprise, address = pdu.oid(), pdu.octets(_IP_ADDRESS)
     generic, specific = pdu.integer(), pdu.integer()
     pdu.next()  # time-stamp
@@ -159,16 +168,16 @@ def _from_v1(pdu: Reader) -> Trap:
     return Trap(trap, (*said, (_TRAP_ADDRESS, _address(address)), (_TRAP_ENTERPRISE, enterprise)))
 
 
-def _bindings(pdu: Reader) -> tuple[tuple[str, Said], ...]:
+def _bindings(pdu: BerReader) -> tuple[tuple[str, VariableValue], ...]:
     listed = pdu.inside(SEQUENCE)
-    found: list[tuple[str, Said]] = []
+    found: list[tuple[str, VariableValue]] = []
     while listed.more:
         pair = listed.inside(SEQUENCE)
         found.append((pair.oid(), _said(*pair.next())))
     return tuple(one for one in found if one[0] != _TRAP_COMMUNITY)  # a secret, and of no use to anybody here
 
 
-def _said(tag: int, inner: Reader) -> Said:
+def _said(tag: int, inner: BerReader) -> VariableValue:
     raw = inner.rest()
     if tag in _NUMBERS:
         return to_integer(raw)
@@ -185,10 +194,10 @@ def _address(raw: bytes) -> str:
     return str(ipaddress.IPv4Address(raw))
 
 
-def text_of(said: Said) -> str:
+def text_of(said: VariableValue) -> str:
     """It as people read it."""
     return said.decode(errors="replace") if isinstance(said, bytes) else "" if said is None else str(said)
 
 
-def _shown(said: Said) -> str:
+def _shown(said: VariableValue) -> str:
     return repr(text_of(said)) if isinstance(said, bytes) else text_of(said)

@@ -4,17 +4,17 @@ import hmac
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from watchkeeper.agent.traps.message.decode import Plain, Secured
-from watchkeeper.agent.traps.message.usm import Keys, Refused, User, Window, verify
+from watchkeeper.agent.traps.message.decode import CommunityMessage, UsmMessage
+from watchkeeper.agent.traps.message.usm import Keys, TimeWindow, TrapRefused, User, verify_digest
 from watchkeeper.documents.secrets import Secrets
 from watchkeeper.model.device import Device, Snmp, SnmpVersion
 from watchkeeper.model.errors import SecretError
 
 LEARN_EVERY_S = 60.0
-HELD_BACK = 20
+MAX_WAITING = 20
 
 
-class NotLearnt(Exception):
+class UnknownEngine(Exception):
     """The message speaks of an engine that is not known to be the device's."""
 
 
@@ -28,7 +28,7 @@ class Peer:
     engine: bytes = b""
     learnt_at: float = float("-inf")
     asked: bool = False
-    window: Window = field(default_factory=Window)
+    window: TimeWindow = field(default_factory=TimeWindow)
     waiting: list[bytes] = field(default_factory=list)
 
     @property
@@ -48,42 +48,42 @@ class Peer:
         )
 
 
-def by_community(message: Plain, peers: Iterable[Peer], secrets: Secrets) -> Peer:
+def by_community(message: CommunityMessage, peers: Iterable[Peer], secrets: Secrets) -> Peer:
     """The first whose community it is. Raises Refused."""
     plain = [peer for peer in peers if not peer.secured]
     if not plain:
-        raise Refused("it speaks SNMPv1 or v2c, and the inventory says version 3")
-    wrong = Refused("community wrong: it must be the one the device is asked with")
+        raise TrapRefused("it speaks SNMPv1 or v2c, and the inventory says version 3")
+    wrong = TrapRefused("community wrong: it must be the one the device is asked with")
     for peer in plain:
         try:
             if hmac.compare_digest(_secret(peer.snmp.community, secrets), message.community):
                 return peer
-        except Refused as refused:
+        except TrapRefused as refused:
             wrong = refused
     raise wrong
 
 
-def by_user(message: Secured, engine: bytes, peers: Iterable[Peer], secrets: Secrets) -> tuple[Peer, Keys]:
+def by_user(message: UsmMessage, engine: bytes, peers: Iterable[Peer], secrets: Secrets) -> tuple[Peer, Keys]:
     """The first whose user it is and whose keys at that engine fit. Raises Refused."""
-    wrong = Refused("user unknown: it must be the one the device is asked with")
+    wrong = TrapRefused("user unknown: it must be the one the device is asked with")
     for peer in peers:
         if not peer.secured or peer.snmp.user.encode() != message.user:
             continue
         try:
             keys = peer.user(secrets).keys(engine)
-            verify(message, keys)
-        except Refused as refused:
+            verify_digest(message, keys)
+        except TrapRefused as refused:
             wrong = refused
         else:
             return peer, keys
     raise wrong
 
 
-def at_engine(message: Secured, peers: Sequence[Peer], secrets: Secrets) -> tuple[Peer, Keys]:
+def at_engine(message: UsmMessage, peers: Sequence[Peer], secrets: Secrets) -> tuple[Peer, Keys]:
     """Who sent a trap as the engine it speaks of. Raises Refused, or NotLearnt where somebody's must be asked for."""
     known = [peer for peer in peers if peer.engine and peer.engine == message.engine]
     if not known:
-        raise NotLearnt
+        raise UnknownEngine
     return by_user(message, message.engine, known, secrets)
 
 
@@ -91,4 +91,4 @@ def _secret(name: str, secrets: Secrets) -> bytes:
     try:
         return secrets.get(name).reveal().encode() if name else b""
     except SecretError as error:
-        raise Refused(str(error)) from None
+        raise TrapRefused(str(error)) from None

@@ -9,7 +9,7 @@ from functools import lru_cache
 from types import MappingProxyType
 
 from watchkeeper.agent.traps.message import ber
-from watchkeeper.agent.traps.message.decode import USM, V3, Secured
+from watchkeeper.agent.traps.message.decode import USM, V3, UsmMessage
 from watchkeeper.model.device import SnmpAuth, SnmpPriv
 
 WINDOW_S = 150  # RFC 3414, 2.2.3
@@ -37,7 +37,7 @@ _PRIV_KEY: Mapping[SnmpPriv, int] = MappingProxyType(
 """Bytes of key each protocol takes; DES's second half is its pre-IV (RFC 3414, 8.1.1.1)."""
 
 
-class Refused(Exception):
+class TrapRefused(Exception):
     """Whoever sent it has not shown who they are; says what to look at, without any secret."""
 
 
@@ -76,7 +76,7 @@ class Keys:
     @property
     def flags(self) -> int:
         """The security level, as a message says it."""
-        return Secured.AUTH * (self.auth is not None) | Secured.PRIV * (self.priv is not None)
+        return UsmMessage.AUTH * (self.auth is not None) | UsmMessage.PRIV * (self.priv is not None)
 
 
 def localized(auth: SnmpAuth, password: bytes, engine: bytes) -> bytes:
@@ -89,7 +89,7 @@ def localized(auth: SnmpAuth, password: bytes, engine: bytes) -> bytes:
 def _stretched(auth: SnmpAuth, password: bytes) -> bytes:
     """Costs milliseconds, on purpose."""
     if not password:
-        raise Refused("the inventory's password for it is empty")
+        raise TrapRefused("the inventory's password for it is empty")
     return _hashed(auth, (password * (_MEGABYTE // len(password) + 1))[:_MEGABYTE])
 
 
@@ -100,24 +100,24 @@ def _hashed(auth: SnmpAuth, text: bytes) -> bytes:
 # ---- in ----
 
 
-def verify(message: Secured, keys: Keys) -> None:
+def verify_digest(message: UsmMessage, keys: Keys) -> None:
     """Whoever sent the message holds the keys, and used all of them. Raises Refused."""
-    if message.flags & (Secured.AUTH | Secured.PRIV) != keys.flags:
-        raise Refused("its security level is not that of the inventory (`auth`, `priv`)")
+    if message.flags & (UsmMessage.AUTH | UsmMessage.PRIV) != keys.flags:
+        raise TrapRefused("its security level is not that of the inventory (`auth`, `priv`)")
     if keys.auth is None:
         return
     name, length = _AUTH[keys.auth]
     blank = message.whole[: message.digest_at] + bytes(length) + message.whole[message.digest_at + length :]
     if not hmac.compare_digest(hmac.digest(keys.auth_key, blank, name)[:length], message.digest):
-        raise Refused("authentication password or protocol wrong")
+        raise TrapRefused("authentication password or protocol wrong")
 
 
-def clear(message: Secured, keys: Keys) -> bytes:
+def decrypt(message: UsmMessage, keys: Keys) -> bytes:
     """The scoped PDU of a verified message. Raises Refused."""
     if keys.priv is None:
         return message.body
     if len(message.salt) != _BLOCK or (keys.priv is SnmpPriv.DES and len(message.body) % _BLOCK):
-        raise Refused("privacy protocol wrong")
+        raise TrapRefused("privacy protocol wrong")
     return _cipher(keys, message.boots, message.time, message.salt, message.body, encrypt=False)
 
 
@@ -141,7 +141,7 @@ def _cipher(keys: Keys, boots: int, time: int, salt: bytes, text: bytes, *, encr
 
 
 @dataclass(slots=True)
-class Window:
+class TimeWindow:
     """What is known of another engine's clock: its last boots and time, heard `at` (seconds, boot clock)."""
 
     boots: int = 0
@@ -160,7 +160,7 @@ class Window:
 
 
 @dataclass(frozen=True, slots=True)
-class Here:
+class LocalEngine:
     """Our own engine at one moment: what informs are authenticated against.
 
     Its time is the wall clock's, counted in boots of 2**31 seconds: so it goes on over restarts without being kept, and a
@@ -171,12 +171,12 @@ class Here:
     time: int
 
     @staticmethod
-    def at(engine: bytes, wall: float) -> "Here":
+    def at(engine: bytes, wall: float) -> "LocalEngine":
         """At that UTC time."""
         boots, time = divmod(int(wall), BOOT_S)
-        return Here(engine, boots + 1, time)
+        return LocalEngine(engine, boots + 1, time)
 
-    def admits(self, message: Secured) -> bool:
+    def admits(self, message: UsmMessage) -> bool:
         """Whether a verified message is of this moment (RFC 3414, 3.2, 7a)."""
         return message.boots == self.boots and abs(message.time - self.time) <= WINDOW_S
 
@@ -189,8 +189,15 @@ def engine_id(agent: str) -> bytes:
 _EXAMPLE = (0x80000000 | 32473).to_bytes(4, "big")  # RFC 5612: an enterprise number that belongs to nobody
 
 
-def sealed(
-    here: Here, msg_id: int, user: bytes, keys: Keys, scoped: bytes, *, salt: bytes = b"", reportable: bool = False
+def build_message(
+    here: LocalEngine,
+    msg_id: int,
+    user: bytes,
+    keys: Keys,
+    scoped: bytes,
+    *,
+    salt: bytes = b"",
+    reportable: bool = False,
 ) -> bytes:
     """A whole message of ours around a scoped PDU. `salt` are eight bytes never used before, where the keys encrypt."""
     body = scoped
@@ -198,7 +205,7 @@ def sealed(
         padded = scoped + bytes(-len(scoped) % _BLOCK) if keys.priv is SnmpPriv.DES else scoped
         body = ber.octets(_cipher(keys, here.boots, here.time, salt, padded, encrypt=True))
     length = _AUTH[keys.auth][1] if keys.auth else 0
-    flags = bytes((keys.flags | Secured.REPORTABLE * reportable,))
+    flags = bytes((keys.flags | UsmMessage.REPORTABLE * reportable,))
     header = ber.tlv(ber.SEQUENCE, ber.integer(msg_id), ber.integer(_LARGEST), ber.octets(flags), ber.integer(USM))
     salted = ber.octets(salt)
     security = ber.tlv(
