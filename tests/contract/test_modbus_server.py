@@ -11,8 +11,8 @@ from pymodbus.server import ModbusTcpServer
 
 from tests.service_room import listening
 from watchkeeper.agent.probes.modbus import (
+    MODBUS_RENEW_S,
     REGISTERS_PER_REQUEST,
-    RENEW_S,
     ModbusProbe,
     RegisterBlock,
     blocks_of,
@@ -188,10 +188,10 @@ def test_a_device_that_was_starting_gets_its_registers_back() -> None:
             assert values(first) == {"device.answering": "yes", "temperature.supply": 18.5}
             there.update(HOLDING)
             assert (await reader.sweep(asked)).series is first.series  # not asked for again at once
-            clock.advance(RENEW_S)
+            clock.advance(MODBUS_RENEW_S)
             whole = await reader.sweep(asked)
             assert values(whole)["water.flow"] == 42.5
-            clock.advance(RENEW_S)
+            clock.advance(MODBUS_RENEW_S)
             assert (await reader.sweep(asked)).series is whole.series
             await reader.close()
 

@@ -23,7 +23,7 @@ from tests.ipmi_room import (
     values,
 )
 from watchkeeper.agent.ports import ProbeContext
-from watchkeeper.agent.probes.ipmi.bmc import RENEW_S
+from watchkeeper.agent.probes.ipmi.bmc import IPMI_RENEW_S
 from watchkeeper.agent.probes.ipmi.probe import IpmiProbe, build
 from watchkeeper.documents.secrets import Secrets
 from watchkeeper.model.clock import FakeClock
@@ -85,12 +85,12 @@ def test_sensors_are_listed_once_and_again_when_they_change() -> None:
         assert bench.count(RECORD) == 4
         await bench.sweep()
         assert bench.count(REPOSITORY) == 0
-        bench.clock.advance(RENEW_S)
+        bench.clock.advance(IPMI_RENEW_S)
         await bench.sweep()
         assert (bench.count(REPOSITORY), bench.count(RECORD)) == (1, 0)
         bench.bmc.records.append(temperature(3, "CPU2 Temp"))
         bench.bmc.readings[3] = bytes([44, FINE, 0])
-        bench.clock.advance(RENEW_S)
+        bench.clock.advance(IPMI_RENEW_S)
         after = await bench.sweep()
         assert values(after)["temperature.component", "0x03"] == 44.0
         assert after.series is not before.series
@@ -181,11 +181,11 @@ def test_a_record_that_cannot_be_had_costs_what_stands_behind_it() -> None:
             found = values(await bench.sweep())
             assert found["temperature.ambient", "0x01"] == 23.0
             assert ("temperature.component", "0x02") not in found
-            bench.clock.advance(RENEW_S)
+            bench.clock.advance(IPMI_RENEW_S)
         bench.bmc.broken = None
         assert values(await bench.sweep())["temperature.component", "0x02"] == 61.0
         bench.bmc.stamp, bench.bmc.broken = 99, 0
-        bench.clock.advance(RENEW_S)
+        bench.clock.advance(IPMI_RENEW_S)
         assert values(await bench.sweep())["temperature.component", "0x02"] == 61.0
 
     story(bench.probe, told)
@@ -197,7 +197,7 @@ def test_a_bmc_without_a_list_of_sensors_still_tells_its_power(caplog: pytest.Lo
 
     async def told() -> None:
         assert values(await bench.sweep())["power.state", ""] == "on"
-        bench.clock.advance(RENEW_S)
+        bench.clock.advance(IPMI_RENEW_S)
         await bench.sweep()
 
     story(bench.probe, told)
@@ -367,7 +367,7 @@ def test_rubbish_in_every_answer_brings_nothing_down() -> None:
         for _ in range(5):
             sweep = await bench.sweep()
             assert len(sweep.values) == len(sweep.series)
-            bench.clock.advance(RENEW_S)
+            bench.clock.advance(IPMI_RENEW_S)
             bench.bmc.log(chance.randrange(65535))
 
     for bench in (room() for _ in range(60)):

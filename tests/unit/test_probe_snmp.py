@@ -8,7 +8,7 @@ import pytest
 
 from watchkeeper.agent.ports import NoAnswer
 from watchkeeper.agent.probes.snmp.plan import DeviceReader, SweepPlan, bare_plan, replan
-from watchkeeper.agent.probes.snmp.probe import RENEW_S, SnmpProbe, open_snmp_session
+from watchkeeper.agent.probes.snmp.probe import SNMP_RENEW_S, SnmpProbe, open_snmp_session
 from watchkeeper.agent.probes.testing import MemoryDevice
 from watchkeeper.documents.secrets import Secrets
 from watchkeeper.model.batch import Document
@@ -107,7 +107,7 @@ def test_a_new_row_is_found_at_the_next_renewal() -> None:
     bench = Bench()
     first = bench.sweep()
     bench.memory.objects[ROW + "3.3"] = 230
-    bench.clock.advance(RENEW_S - 1)
+    bench.clock.advance(SNMP_RENEW_S - 1)
     assert bench.sweep().series is first.series
     bench.clock.advance(1)
     assert bench.sweep().series is first.series  # it read first, and looked afterwards
@@ -124,7 +124,7 @@ def test_a_row_that_is_gone_stays_missing_for_a_while_before_its_columns_go() ->
         assert sweep.series is first.series
         assert isinstance(values(sweep)["input.voltage", "2"], Missing)
     for _ in range(3):
-        bench.clock.advance(RENEW_S)
+        bench.clock.advance(SNMP_RENEW_S)
         bench.sweep()
     gone = bench.sweep()
     assert ("input.voltage", "2") not in values(gone)
@@ -186,16 +186,16 @@ def test_a_device_never_heard_of_still_says_why() -> None:
 def test_a_lost_datagram_is_asked_for_again_as_often_as_the_inventory_says(retries: int, answering: str) -> None:
     bench = Bench(retries=retries)
     bench.sweep()
-    bench.memory.troubles = [SILENCE]
+    bench.memory.failures = [SILENCE]
     assert bench.sweep().values[0] == answering
 
 
 def test_a_refusal_is_asked_once_more_because_a_restarted_device_tells_its_time_by_it() -> None:
     bench = Bench(retries=0)
     bench.sweep()
-    bench.memory.troubles = [REFUSAL]
+    bench.memory.failures = [REFUSAL]
     assert bench.sweep().values[0] == "yes"
-    bench.memory.troubles = [REFUSAL, REFUSAL]
+    bench.memory.failures = [REFUSAL, REFUSAL]
     assert values(bench.sweep())["battery.charge", ""] == REFUSAL.missing
 
 
@@ -204,7 +204,7 @@ def test_where_only_the_first_request_is_answered_the_rest_is_missing() -> None:
     bench = Bench(many, retries=0)
     first = bench.sweep()
     good = [None] * 1
-    bench.memory.troubles = [*good, SILENCE]  # type: ignore[list-item]  # None spoils nothing
+    bench.memory.failures = [*good, SILENCE]  # type: ignore[list-item]  # None spoils nothing
     found = values(bench.sweep())
     assert found["device.answering", ""] == "yes"
     assert found["battery.charge", ""] == 97.0
@@ -313,7 +313,7 @@ def test_a_device_no_profile_fits_is_read_for_its_uptime_and_the_log_says_so_onc
     caplog.set_level(logging.WARNING)
     bench = Bench({"1.3.6.1.2.1.1.2.0": "1.3.6.1.4.1.4242", "1.3.6.1.2.1.1.3.0": 100})
     for _ in range(3):
-        bench.clock.advance(RENEW_S)
+        bench.clock.advance(SNMP_RENEW_S)
         assert values(bench.sweep()) == {("device.answering", ""): "yes", ("uptime", ""): 1.0}
     (record,) = caplog.records
     assert "1.3.6.1.4.1.4242" in record.message
@@ -381,7 +381,7 @@ def test_a_device_that_is_known_is_not_asked_again_what_it_is() -> None:
     question = "1.3.6.1.2.1.33.1.2.1.0"
     asked = sum(question in request and len(request) > 10 for request in bench.requests)
     assert asked >= 1
-    bench.clock.advance(RENEW_S)
+    bench.clock.advance(SNMP_RENEW_S)
     before = len(bench.requests)
     bench.sweep()
     makers = [request for request in bench.requests[before:] if any(oid.startswith("1.3.6.1.4.1.") for oid in request)]

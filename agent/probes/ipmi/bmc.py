@@ -25,8 +25,8 @@ from watchkeeper.model.clock import Clock
 from watchkeeper.model.device import Device
 from watchkeeper.model.reading import Missing, Reason, Value
 
-RENEW_S = 600.0  # how often a BMC is asked whether its sensors are still the same
-RENEW_SOON_S = 60.0  # and how soon where that went wrong
+IPMI_RENEW_S = 600.0  # how often a BMC is asked whether its sensors are still the same
+IPMI_RENEW_SOON_S = 60.0  # and how soon where that went wrong
 SWEEP_SHARE = 0.8  # of its interval that reading a BMC may take, before the next poll is due
 LEARN_SHARE = 0.4  # and of that, finding out what sensors it has
 
@@ -111,9 +111,9 @@ class Bmc:
         trouble = ""
         try:
             whole = self._repository.refresh(ask, self._clock.boot, until)
-            self._look_at = now + RENEW_S if whole else now
+            self._look_at = now + IPMI_RENEW_S if whole else now
         except Declined as no:
-            self._look_at = now + RENEW_SOON_S
+            self._look_at = now + IPMI_RENEW_SOON_S
             trouble = f"its sensors are not all listed: {no}"
         if self._repository.odd:
             trouble = trouble or f"{self._repository.odd} of its sensor records cannot be understood"
@@ -154,7 +154,7 @@ class Bmc:
         except NoAnswer as nothing:
             if place.owner == BMC_ADDRESS or nothing.missing.reason is not Reason.TIMEOUT:
                 raise
-            self._mute[place.owner] = now + RENEW_SOON_S
+            self._mute[place.owner] = now + IPMI_RENEW_SOON_S
             return _mute(place.owner)
         finally:
             session.attempts = attempts

@@ -23,8 +23,8 @@ from watchkeeper.model.reading import Missing, Reason, Sweep, Value
 from watchkeeper.profiles import Profile, Profiles, load_profiles
 from watchkeeper.profiles.decode import Raw, decode, inactive_reason
 
-RENEW_S = 600.0  # how often a device's tables are walked again
-RENEW_SOON_S = 60.0  # and how soon where that went wrong
+SNMP_RENEW_S = 600.0  # how often a device's tables are walked again
+SNMP_RENEW_SOON_S = 60.0  # and how soon where that went wrong
 OIDS_TOLD = 3  # how many of the objects that cannot be read are named in the log
 
 SnmpOpener = Callable[[Device, Secrets], Awaitable[SnmpSession]]
@@ -161,7 +161,7 @@ class SnmpProbe:
         holes = frozenset(one.oid for one in layout.steps if one.oid not in answer)
         holes |= {one.oid for one in layout.guarded if inactive_reason(one.special, answer)}
         if holes - held.holes and held.renew_at is not None:
-            held.renew_at -= RENEW_S - RENEW_SOON_S
+            held.renew_at -= SNMP_RENEW_S - SNMP_RENEW_SOON_S
         held.holes = holes
 
     async def _learn(self, held: _SnmpDevice, session: SnmpSession) -> None:
@@ -174,7 +174,7 @@ class SnmpProbe:
         now = self._clock.boot()
         held.plan = await replan(reach, profile, held.plan, now)
         held.requests = held.plan.layout.chunks
-        held.renew_at = now + (RENEW_SOON_S if reach.spoilt.keys() - held.spoilt else RENEW_S)
+        held.renew_at = now + (SNMP_RENEW_SOON_S if reach.spoilt.keys() - held.spoilt else SNMP_RENEW_S)
         _note_spoilt(held, reach.spoilt)
 
     async def _renew(self, held: _SnmpDevice, session: SnmpSession) -> None:
@@ -182,10 +182,10 @@ class SnmpProbe:
         try:
             await self._learn(held, session)
         except EngineBroken as broken:
-            held.renew_at = self._clock.boot() + RENEW_SOON_S
+            held.renew_at = self._clock.boot() + SNMP_RENEW_SOON_S
             _turn_patient(held, broken)
         except NoAnswer as nothing:
-            held.renew_at = self._clock.boot() + RENEW_SOON_S
+            held.renew_at = self._clock.boot() + SNMP_RENEW_SOON_S
             _log.info("%s at %s: tables not read: %s", held.device.device, _shown(held.device), nothing)
 
 
