@@ -1,4 +1,4 @@
-"""A profile tried on a device or a recording: every object with its raw value and what became of it."""
+"""Tries a profile on a device or a recording: shows every object with its raw value and the reading made of it."""
 
 from dataclasses import dataclass
 
@@ -10,17 +10,17 @@ from watchkeeper.profiles.decode import Raw, decode
 
 @dataclass(frozen=True, slots=True)
 class TrialReading:
-    """One reading: where it comes from, what the device answered (None: nothing), and the value made of it."""
+    """One reading: its series, the device's raw answer (None: no answer), and the value made of it."""
 
     series: Series
     raw: Raw | None
     value: Value
 
 
-async def try_profile(reach: DeviceReader, profile: Profile) -> list[TrialReading]:
+async def try_profile(reader: DeviceReader, profile: Profile) -> list[TrialReading]:
     """Lay the profile over the device and read it once. Raises NoAnswer."""
-    plan = await replan(reach, profile, bare_plan(reach.device), 0.0)
-    answer = await reach.get(name for chunk in plan.layout.chunks for name in chunk)
+    plan = await replan(reader, profile, bare_plan(reader.device), 0.0)
+    answer = await reader.get(name for request in plan.layout.requests for name in request)
     values = decode(plan.layout.steps, answer)
     return [
         TrialReading(series, answer.get(one.oid), value)
