@@ -92,7 +92,7 @@ class Agent:
         self._flow = Flow(spool, judge, clock, self._pusher.wake)
         self._schedule = Schedule(clock, self._swept, judge.settled)
         self._events = TrapEvents()
-        self._ear: TrapListener | None = None
+        self._trap_listener: TrapListener | None = None
 
     async def run(self) -> None:
         """Work until told to stop, then put everything away."""
@@ -128,8 +128,8 @@ class Agent:
         well = True
         while not self._stopping.is_set():
             self._flow.beat()
-            if self._ear:
-                self._ear.beat()
+            if self._trap_listener:
+                self._trap_listener.beat()
             self._schedule.check_clock()
             if self._pusher.alive:
                 notify("WATCHDOG=1")
@@ -140,8 +140,8 @@ class Agent:
                 await asyncio.wait_for(self._stopping.wait(), every_s)
 
     async def _end(self) -> None:
-        if self._ear:
-            await self._ear.close()
+        if self._trap_listener:
+            await self._trap_listener.close()
         await self._schedule.stop()
         await self._flow.close()
         await asyncio.to_thread(self._pusher.stop, STOP_S)
@@ -195,14 +195,14 @@ class Agent:
     def _hear(self, bundle: Bundle) -> None:
         """Hear traps where the bundle says so."""
         self._events.keep({device.device for device in bundle.devices})
-        if bundle.traps and self._ear is None:
+        if bundle.traps and self._trap_listener is None:
             from watchkeeper.agent.traps.listener import TrapListener  # noqa: PLC0415 -- only where somebody wants it
 
-            self._ear = TrapListener(
+            self._trap_listener = TrapListener(
                 self._config.agent, self._clock, self._secrets, self._events, self._schedule.poll_now
             )
-        if self._ear:
-            self._ear.adopt(bundle.traps, bundle.devices)
+        if self._trap_listener:
+            self._trap_listener.adopt(bundle.traps, bundle.devices)
 
     def _build(self, bundle: Bundle) -> dict[str, Probe]:
         """The probes its devices need, those we have already kept."""

@@ -68,7 +68,7 @@ class Agent:
         self.news = asyncio.Event()
         self.schedule = Schedule(self.clock, self._swept, judge.settled)
         self.room = Room(BOARD, clock=self.clock)
-        self.room.ear._events, self.room.ear._wake = self.events, self.schedule.poll_now
+        self.room.listener._events, self.room.listener._wake = self.events, self.schedule.poll_now
 
     def _swept(self, device: Device, sweep: Sweep) -> None:
         self.flow.take(device, self.events.join(sweep))
