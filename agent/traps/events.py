@@ -1,8 +1,8 @@
-"""What devices say by traps alone, as columns beside what their polls read. Pure: times are those of traps and sweeps.
+"""Events that devices report only by traps, as series beside those of their polls. Pure: times are those of traps and sweeps.
 
-A trap tells of a moment, and no poll can tell when its cause is over. So an event shows its level for a minute, at least
-once, and after that is missing: an incident it opened stays until a person resolves it, or another trap says that it is
-over. A notice opens none; after its minute there is nothing."""
+A trap reports one moment, and no poll can tell when its cause is over. So an event shows its level for a minute, in at least
+one sweep; afterwards it is missing. An incident that it opened stays open until a person resolves it, or another trap says
+that it is over. A notice opens no incident, and disappears after its minute."""
 
 from collections.abc import Collection
 from dataclasses import dataclass, replace
@@ -12,12 +12,12 @@ from watchkeeper.model.reading import Series, Sweep, Value
 
 NONE, NOTICE, WARNING, CRITICAL = "none", "notice", "warning", "critical"
 
-_WEIGHT = {NONE: 0, NOTICE: 1, WARNING: 2, CRITICAL: 3}
+_SEVERITY = {NONE: 0, NOTICE: 1, WARNING: 2, CRITICAL: 3}
 
 
 @dataclass(frozen=True, slots=True)
 class TrapEvent:
-    """What a trap says: the event `instance`, called `label` by people, has that `level` (a state of device.event)."""
+    """An event reported by a trap: its `instance` and `label`, and its `level` (a state of device.event)."""
 
     instance: str
     label: str
@@ -37,7 +37,7 @@ class _HeldEvent:
 
 
 class _DeviceEvents:
-    """Those of one device, by instance, with the columns they stand in."""
+    """The events of one device by instance, and their series."""
 
     def __init__(self) -> None:
         self.held: dict[str, _HeldEvent] = {}
@@ -45,14 +45,14 @@ class _DeviceEvents:
         self.beside: tuple[Series, ...] = ()
         self.series: tuple[Series, ...] = ()
 
-    def note(self, told: TrapEvent, at: float) -> None:
-        if told.instance not in self.held:
+    def note(self, event: TrapEvent, at: float) -> None:
+        if event.instance not in self.held:
             self.series = ()
-            if len(self.held) >= MOST_EVENTS:  # the mildest goes, and of these the oldest
-                oldest = min(self.held, key=lambda name: (_WEIGHT[self.held[name].level], self.held[name].at))
-                del self.held[oldest], self.labels[oldest]
-        self.held[told.instance] = _HeldEvent(told.level, at)
-        self.labels.setdefault(told.instance, told.label)
+            if len(self.held) >= MOST_EVENTS:  # drop the mildest; among equals, the oldest
+                dropped = min(self.held, key=lambda name: (_SEVERITY[self.held[name].level], self.held[name].at))
+                del self.held[dropped], self.labels[dropped]
+        self.held[event.instance] = _HeldEvent(event.level, at)
+        self.labels.setdefault(event.instance, event.label)
 
     def join(self, sweep: Sweep) -> Sweep:
         if not self.series or self.beside is not sweep.series:
@@ -65,20 +65,20 @@ class _DeviceEvents:
 
 
 class TrapEvents:
-    """See the module."""
+    """The events of all devices."""
 
     def __init__(self) -> None:
         self._of: dict[str, _DeviceEvents] = {}
 
-    def note(self, device: str, told: TrapEvent, at: float) -> None:
-        """A device told of an event at boot time `at`; told again, it begins anew."""
-        self._of.setdefault(device, _DeviceEvents()).note(told, at)
+    def note(self, device: str, event: TrapEvent, at: float) -> None:
+        """Add an event at boot time `at`. The same event again starts anew."""
+        self._of.setdefault(device, _DeviceEvents()).note(event, at)
 
     def keep(self, devices: Collection[str]) -> None:
-        """Forget those of all other devices."""
+        """Forget the events of all other devices."""
         self._of = {name: events for name, events in self._of.items() if name in devices}
 
     def join(self, sweep: Sweep) -> Sweep:
-        """The sweep with its device's events beside it: in the same columns as long as no event is new."""
+        """The sweep with the device's events added. The series stay the same tuple until an event is new."""
         events = self._of.get(sweep.device)
         return events.join(sweep) if events else sweep

@@ -1,4 +1,4 @@
-"""The User-based Security Model: keys as the RFC computes them, and what a digest, a cipher and a clock let through."""
+"""The User-based Security Model: keys, digests, encryption and time windows."""
 
 from dataclasses import replace
 
@@ -24,14 +24,14 @@ from watchkeeper.agent.traps.message.usm import (
 from watchkeeper.model.device import SnmpAuth, SnmpPriv
 
 ENGINE = bytes.fromhex("000000000000000000000002")
-HERE = LocalEngine(ENGINE, 3, 4711)
+LOCAL = LocalEngine(ENGINE, 3, 4711)
 SCOPED = ber.tlv(ber.SEQUENCE, ber.octets(ENGINE), ber.octets(b""), ber.tlv(0xA7, ber.integer(42)))
 USER = User(b"ops", SnmpAuth.SHA256, b"authpass12", SnmpPriv.AES, b"privpass12")
 CIPHERS = [(auth, priv) for auth in SnmpAuth for priv in SnmpPriv]
 
 
-def message(keys: Keys, here: LocalEngine = HERE) -> UsmMessage:
-    made = open_message(build_message(here, 1, b"ops", keys, SCOPED, salt=b"saltsalt" if keys.priv else b""))
+def message(keys: Keys, engine: LocalEngine = LOCAL) -> UsmMessage:
+    made = open_message(build_message(engine, 1, b"ops", keys, SCOPED, salt=b"saltsalt" if keys.priv else b""))
     assert isinstance(made, UsmMessage)
     return made
 
@@ -43,13 +43,13 @@ def message(keys: Keys, here: LocalEngine = HERE) -> UsmMessage:
         (SnmpAuth.SHA, "6695febc9288e36282235fc7151f128497b38f3f"),
     ],
 )
-def test_a_key_is_that_of_the_rfc(auth: SnmpAuth, key: str) -> None:
-    """RFC 3414, A.3.1 and A.3.2."""
+def test_a_key_is_computed_as_in_the_rfc(auth: SnmpAuth, key: str) -> None:
+    """The examples of RFC 3414, A.3.1 and A.3.2."""
     assert localized(auth, b"maplesyrup", ENGINE).hex() == key
 
 
 @pytest.mark.parametrize(("auth", "priv"), CIPHERS)
-def test_what_is_sealed_is_understood_by_the_same_user_alone(auth: SnmpAuth, priv: SnmpPriv) -> None:
+def test_a_message_is_accepted_only_with_the_keys_of_its_user(auth: SnmpAuth, priv: SnmpPriv) -> None:
     user = replace(USER, auth=auth, priv=priv)
     keys = user.keys(ENGINE)
     made = message(keys)
@@ -62,7 +62,7 @@ def test_what_is_sealed_is_understood_by_the_same_user_alone(auth: SnmpAuth, pri
 
 
 @given(st.data())
-def test_a_message_that_was_tampered_with_is_refused(data: st.DataObject) -> None:
+def test_an_altered_message_is_refused(data: st.DataObject) -> None:
     keys = USER.keys(ENGINE)
     whole = bytearray(message(keys).whole)
     whole[data.draw(st.integers(0, len(whole) - 1))] ^= data.draw(st.integers(1, 255))
@@ -75,7 +75,7 @@ def test_a_message_that_was_tampered_with_is_refused(data: st.DataObject) -> Non
         verify_digest(made, keys)
 
 
-def test_every_security_level_but_its_own_is_refused() -> None:
+def test_another_security_level_is_refused() -> None:
     levels = [USER.keys(ENGINE), replace(USER.keys(ENGINE), priv=None), Keys()]
     for made in levels:
         for wanted in levels:
@@ -100,7 +100,7 @@ def test_an_empty_password_is_refused() -> None:
         replace(USER, auth_password=b"").keys(ENGINE)
 
 
-def test_no_secret_shows_itself() -> None:
+def test_no_secret_is_in_a_repr() -> None:
     assert "authpass12" not in repr(USER)
     assert "privpass12" not in repr(USER)
     assert USER.keys(ENGINE).auth_key.hex() not in repr(USER.keys(ENGINE)).replace("\\x", "")
@@ -109,20 +109,20 @@ def test_no_secret_shows_itself() -> None:
 # ---- clocks ----
 
 
-def test_of_another_engine_only_what_is_of_this_moment_is_taken() -> None:
-    """RFC 3414, 3.2, 7b."""
+def test_only_recent_messages_of_another_engine_are_accepted() -> None:
+    """By RFC 3414, 3.2, 7b."""
     window = TimeWindow()
     assert window.admits(7, 1000, now=50.0)
     assert window.admits(7, 1000 - WINDOW_S, now=50.0)
     assert not window.admits(7, 1000 - WINDOW_S - 1, now=50.0)
     assert not window.admits(7, 1000, now=50.0 + WINDOW_S + 1), "sent again, later"
     assert window.admits(7, 1200, now=51.0), "its clock is fast"
-    assert window.admits(8, 1, now=52.0), "it started again"
+    assert window.admits(8, 1, now=52.0), "it restarted"
     assert not window.admits(7, 99_999, now=53.0)
-    assert not window.admits(2**31 - 1, 1, now=54.0), "it counts no further"
+    assert not window.admits(2**31 - 1, 1, now=54.0), "its boot counter is at its maximum"
 
 
-def test_our_own_time_goes_on_over_restarts_and_wraps() -> None:
+def test_our_own_time_continues_over_restarts_and_wraps() -> None:
     before, after = LocalEngine.at(ENGINE, 1_800_000_000.5), LocalEngine.at(ENGINE, 1_800_000_010.0)
     assert (before.boots, after.boots, after.time - before.time) == (1, 1, 10)
     assert LocalEngine.at(ENGINE, 2.0**31) == LocalEngine(ENGINE, 2, 0)
@@ -133,7 +133,7 @@ def test_our_own_time_goes_on_over_restarts_and_wraps() -> None:
     assert not replace(before, boots=2).admits(old)
 
 
-def test_an_agents_engine_is_its_own_for_ever() -> None:
+def test_an_agents_engine_id_never_changes_and_is_unique() -> None:
     assert engine_id("room-1") == engine_id("room-1") != engine_id("room-2")
     assert (
         engine_id("room-1").hex().startswith("80007ed905")
