@@ -141,7 +141,7 @@ def levels(change: Judgement) -> list[Level | str]:
 
 
 def bad_events(judge: Judge) -> list[tuple[Level, str]]:
-    return [(one.level, one.instance) for one in judge.standing(200).verdicts if one.rule == "device.event"]
+    return [(one.level, one.instance) for one in judge.active_verdicts(200).verdicts if one.rule == "device.event"]
 
 
 def test_after_a_restart_a_bad_event_is_unknown_and_never_withdrawn() -> None:
