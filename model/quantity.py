@@ -11,7 +11,7 @@ from enum import StrEnum
 from watchkeeper.model.verdict import Level
 
 
-class Sort(StrEnum):
+class QuantityType(StrEnum):
     """How a quantity behaves: a gauge goes up and down, a counter only up (wraps and resets apart), a state has names."""
 
     GAUGE = "gauge"
@@ -59,7 +59,7 @@ class Quantity:
     name: str
     unit: Unit
     title: str
-    sort: Sort = Sort.GAUGE
+    type: QuantityType = QuantityType.GAUGE
     states: tuple[str, ...] = ()
     levels: Mapping[str, Level] = field(default_factory=dict)
 
@@ -68,7 +68,7 @@ def _state(name: str, title: str, *words: str) -> Quantity:
     """A state quantity; a word is ok unless its level stands behind it: `wet critical`."""
     split = [word.split() for word in words]
     levels = {word: Level(level[0]) if level else Level.OK for word, *level in split}
-    return Quantity(name, NUMBER, title, Sort.STATE, tuple(levels), levels)
+    return Quantity(name, NUMBER, title, QuantityType.STATE, tuple(levels), levels)
 
 
 def _health(subject: str, title: str) -> Quantity:
@@ -82,7 +82,7 @@ def _electrical(subject: str, title: str) -> Iterator[Quantity]:
     yield Quantity(f"{subject}.power", WATT, f"{title} power")
     yield Quantity(f"{subject}.apparent", VOLT_AMPERE, f"{title} apparent power")
     yield Quantity(f"{subject}.reactive", REACTIVE, f"{title} reactive power")
-    yield Quantity(f"{subject}.energy", KILOWATT_HOUR, f"{title} energy", Sort.COUNTER)
+    yield Quantity(f"{subject}.energy", KILOWATT_HOUR, f"{title} energy", QuantityType.COUNTER)
     yield Quantity(f"{subject}.factor", NUMBER, f"{title} power factor")
     yield Quantity(f"{subject}.frequency", HERTZ, f"{title} frequency")
     yield Quantity(f"{subject}.load", PERCENT, f"{title} load")
@@ -116,9 +116,9 @@ _CATALOGUE: tuple[Quantity, ...] = (
     Quantity("load.1m", NUMBER, "Load average, 1 minute"),
     Quantity("load.5m", NUMBER, "Load average, 5 minutes"),
     Quantity("load.15m", NUMBER, "Load average, 15 minutes"),
-    Quantity("network.errors", NUMBER, "Interface errors and drops", Sort.COUNTER),
-    Quantity("network.received", BYTE, "Bytes received", Sort.COUNTER),
-    Quantity("network.sent", BYTE, "Bytes sent", Sort.COUNTER),
+    Quantity("network.errors", NUMBER, "Interface errors and drops", QuantityType.COUNTER),
+    Quantity("network.received", BYTE, "Bytes received", QuantityType.COUNTER),
+    Quantity("network.sent", BYTE, "Bytes sent", QuantityType.COUNTER),
     _state("link.state", "Network link", "up", "down warning", "off", "unknown unknown"),
     _state("power.state", "Power state", "on", "off critical", "sleeping warning", "unknown unknown"),
     _health("board", "System board"),
@@ -224,7 +224,7 @@ _CATALOGUE: tuple[Quantity, ...] = (
             "generator": "Generator health", "load": "Load status (device's limits)", "surge": "Surge protection health",
         }.items()
     ),
-    Quantity("input.lost", NUMBER, "Input power losses", Sort.COUNTER),
+    Quantity("input.lost", NUMBER, "Input power losses", QuantityType.COUNTER),
     Quantity("input.unbalance", PERCENT, "Phase imbalance"),
     Quantity("input.distortion", PERCENT, "Harmonic distortion"),
     Quantity("input.crest", NUMBER, "Crest factor"),
@@ -249,7 +249,7 @@ _CATALOGUE: tuple[Quantity, ...] = (
     Quantity("battery.capacity", AMPERE_HOUR, "Battery capacity"),
     Quantity("battery.resistance", OHM, "Battery resistance"),
     Quantity("battery.wellness", PERCENT, "Battery state of health"),
-    Quantity("battery.cycles", NUMBER, "Battery cycles", Sort.COUNTER),
+    Quantity("battery.cycles", NUMBER, "Battery cycles", QuantityType.COUNTER),
     Quantity("fuel.level", PERCENT, "Fuel level"),
     _state(
         "battery.state", "Battery state",

@@ -9,7 +9,7 @@ from math import inf
 from watchkeeper.documents.nodes import Mark
 from watchkeeper.documents.scalars import duration_s, size_bytes
 from watchkeeper.model.errors import Problem
-from watchkeeper.model.quantity import BYTE, NUMBER, PERCENT, SECOND, Quantity, Sort
+from watchkeeper.model.quantity import BYTE, NUMBER, PERCENT, SECOND, Quantity, QuantityType
 from watchkeeper.model.verdict import Level
 from watchkeeper.rules.language import Band, Limit, MissingLimit, Rule, Scope
 from watchkeeper.rules.written import Amount, Clear, Span, Threshold, Unread, WrittenRule, did_you_mean
@@ -21,7 +21,7 @@ Place = Callable[[object], Mark]
 def understand(written: WrittenRule, place: Place, file: str) -> tuple[Rule | None, list[Problem]]:
     """Make the rule, or tell everything that is wrong with it."""
     meaning = _Meaning(written, place, file)
-    if written.quantity.sort is Sort.COUNTER:
+    if written.quantity.type is QuantityType.COUNTER:
         meaning.wrong(written, "quantity", f"{written.quantity.name} is a counter, which only grows; no limit fits it")
         return None, meaning.problems
     margin = meaning.margin(written.clear)
@@ -99,7 +99,7 @@ class _Meaning:
     def margin(self, clear: Clear) -> float:
         if clear.margin is None:
             return 0.0
-        if self.quantity.sort is Sort.STATE:
+        if self.quantity.type is QuantityType.STATE:
             self.wrong(clear, "margin", f"{self.quantity.name} is a state, which has no margin; `for` alone clears it")
             return 0.0
         margin = self.number(clear, "margin", clear.margin)
@@ -108,7 +108,7 @@ class _Meaning:
         return max(0.0, margin)
 
     def limit(self, level: Level, written: Threshold, margin: float) -> Limit | None:
-        if (self.quantity.sort is Sort.STATE) != bool(written.is_):
+        if (self.quantity.type is QuantityType.STATE) != bool(written.is_):
             self.wrong_kind(written)
             return None
         if written.is_:
@@ -166,7 +166,7 @@ class _Meaning:
     def milder(self, warning: Limit, critical: Limit, written: Threshold) -> Limit:
         """The warning, which a critical value always breaks as well; so a warning state names the critical ones too."""
         longer = critical.for_s > warning.for_s
-        if self.quantity.sort is Sort.STATE:
+        if self.quantity.type is QuantityType.STATE:
             twice = sorted(warning.states & critical.states)
             if twice and not longer:
                 self.wrong(written, "is", f"`{twice[0]}` is a warning as well; critical needs a longer `for` then")

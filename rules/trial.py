@@ -13,11 +13,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from watchkeeper.documents.bind import LONE, try_load
+from watchkeeper.documents.bind import ITEM_OR_LIST, try_load
 from watchkeeper.documents.files import read_documents
 from watchkeeper.documents.nodes import Mark
 from watchkeeper.model.errors import ConfigError, Problem
-from watchkeeper.model.quantity import QUANTITIES, Sort
+from watchkeeper.model.quantity import QUANTITIES, QuantityType
 from watchkeeper.model.reading import Missing, Reason, Value
 from watchkeeper.model.verdict import Level
 from watchkeeper.rules.check import duration, load_with_shipped, said
@@ -65,7 +65,7 @@ class TrialFile:
     """A file of tests. `rules` are rule files beside it; the shipped library always stands below them."""
 
     tests: tuple[Trial, ...]
-    rules: tuple[str, ...] = field(default=(), metadata=LONE)
+    rules: tuple[str, ...] = field(default=(), metadata=ITEM_OR_LIST)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +120,7 @@ def _value(rule: Rule, step: Step) -> Value:
     if step.missing:
         return Missing(step.missing)
     quantity = QUANTITIES[rule.quantity]
-    if quantity.sort is not Sort.STATE:
+    if quantity.type is not QuantityType.STATE:
         return in_unit_of(quantity, amount(step.value))
     if step.value not in quantity.states:
         raise ValueError(f"{quantity.name} has no state `{step.value}`; {did_you_mean(step.value, quantity.states)}")

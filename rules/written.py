@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, ClassVar, NewType
 
-from watchkeeper.documents.bind import LONE
+from watchkeeper.documents.bind import ITEM_OR_LIST
 from watchkeeper.documents.scalars import number_and_unit
 from watchkeeper.model.device import Category
 from watchkeeper.model.quantity import QUANTITIES, Quantity
@@ -44,7 +44,7 @@ class Threshold:
     above: Amount | None = None
     below: Amount | None = None
     outside: Span | None = None
-    is_: tuple[str, ...] = field(default=(), metadata=LONE)
+    is_: tuple[str, ...] = field(default=(), metadata=ITEM_OR_LIST)
     for_s: float = 0.0
 
     def check(self) -> Iterator[tuple[str, str]]:
@@ -72,7 +72,8 @@ class Unread:
     level: Level
     for_s: float = 0.0
     reasons: tuple[Reason, ...] = field(
-        default=tuple(reason for reason in Reason if reason not in (Reason.ABSENT, Reason.WARMING_UP)), metadata=LONE
+        default=tuple(reason for reason in Reason if reason not in (Reason.ABSENT, Reason.WARMING_UP)),
+        metadata=ITEM_OR_LIST,
     )
 
     def check(self) -> Iterator[tuple[str, str]]:
@@ -86,18 +87,18 @@ class Applies:
     """Where a rule applies; nothing written means everywhere. `devices` are patterns of device names, `instances` of an
     instance or its label (`/var`, `phase *`); the `except_` patterns win."""
 
-    categories: tuple[Category, ...] = field(default=(), metadata=LONE)
-    devices: tuple[str, ...] = field(default=(), metadata=LONE)
-    instances: tuple[str, ...] = field(default=(), metadata=LONE)
-    except_devices: tuple[str, ...] = field(default=(), metadata=LONE)
-    except_instances: tuple[str, ...] = field(default=(), metadata=LONE)
+    categories: tuple[Category, ...] = field(default=(), metadata=ITEM_OR_LIST)
+    devices: tuple[str, ...] = field(default=(), metadata=ITEM_OR_LIST)
+    instances: tuple[str, ...] = field(default=(), metadata=ITEM_OR_LIST)
+    except_devices: tuple[str, ...] = field(default=(), metadata=ITEM_OR_LIST)
+    except_instances: tuple[str, ...] = field(default=(), metadata=ITEM_OR_LIST)
 
 
 @dataclass(frozen=True, slots=True)
 class WrittenRule:
     """A new rule. `title` and `advice` are English and translated where a person reads them."""
 
-    WORD: ClassVar = "rule"
+    MESSAGE_NAME: ClassVar = "rule"
 
     rule: RuleName
     clause: str

@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry, ProcessCollector, generate_late
 from prometheus_client.registry import Collector
 from pydantic_core import from_json
 
-from watchkeeper.collector.intake.endpoint import Ingest
+from watchkeeper.collector.intake.endpoint import AgentEndpoint
 from watchkeeper.collector.intake.journal import Journal
 from watchkeeper.collector.policy.freshness import EXPORTED_FOR_INTERVALS
 from watchkeeper.collector.process.runtime import Runtime
@@ -20,7 +20,7 @@ from watchkeeper.collector.read.self_metrics import SelfMetrics
 from watchkeeper.collector.site.snapshot import Snapshot
 from watchkeeper.collector.store.schema import block, latest
 from watchkeeper.model.device import Device
-from watchkeeper.model.quantity import PERCENT, QUANTITIES, Quantity, Sort, Unit
+from watchkeeper.model.quantity import PERCENT, QUANTITIES, Quantity, QuantityType, Unit
 
 Key = tuple[str, str, int]
 """(agent, epoch, block)."""
@@ -49,13 +49,13 @@ class Family:
 def family(quantity: Quantity) -> Family:
     """Name and meaning by Prometheus' conventions: base units, `_total` for what only grows."""
     name = "watchkeeper_" + quantity.name.replace(".", "_")
-    if quantity.sort is Sort.STATE:
+    if quantity.type is QuantityType.STATE:
         says = f"{quantity.title}: 1 for the state that holds, 0 for the others."
         return Family(name.removesuffix("_state") + "_state", "gauge", says, states=quantity.states)
     unit = quantity.unit
     name += f"_{unit.base}" if unit.base else ""
     says = f"{quantity.title}{_measure(unit)}."
-    if quantity.sort is Sort.COUNTER:
+    if quantity.type is QuantityType.COUNTER:
         return Family(name + "_total", "counter", says, unit.to_base)
     return Family(name, "gauge", says, unit.to_base)
 
@@ -87,7 +87,7 @@ class _Columns:
 class Metrics:
     """Renders everything. Safe to call from any thread; one rendering at a time."""
 
-    def __init__(self, runtime: Runtime, journal: Journal, ingest: Ingest) -> None:
+    def __init__(self, runtime: Runtime, journal: Journal, ingest: AgentEndpoint) -> None:
         self._runtime = runtime
         self._registry = CollectorRegistry(auto_describe=False)
         ProcessCollector(registry=self._registry)

@@ -9,7 +9,7 @@ from fastapi.security import HTTPBearer
 from watchkeeper.collector.policy import roster
 from watchkeeper.collector.policy.incidents import IncidentState
 from watchkeeper.collector.process import actions
-from watchkeeper.collector.process.actions import NoSuch
+from watchkeeper.collector.process.actions import NotFound
 from watchkeeper.collector.process.runtime import Runtime
 from watchkeeper.collector.read import agents as read_agents
 from watchkeeper.collector.read import devices as read_devices
@@ -94,7 +94,7 @@ def _incident(runtime: Runtime, number: int) -> schemas.IncidentDetailOut:
     with runtime.store.read(steady=True) as connection:
         found = read_incidents.incident_detail(connection, runtime.snapshot, runtime.clock.wall(), number)
     if found is None:
-        raise NoSuch(f"there is no incident {number}")
+        raise NotFound(f"there is no incident {number}")
     return schemas.incident_detail_out(found, runtime.snapshot, runtime.clock.wall())
 
 
@@ -114,7 +114,7 @@ def device(runtime: CurrentRuntime, name: str) -> schemas.DeviceDetailOut:
             connection, runtime.snapshot, runtime.clock.wall(), runtime.started_at, name
         )
     if not found:
-        raise NoSuch(f"no device is called `{name}`")
+        raise NotFound(f"no device is called `{name}`")
     return schemas.device_detail_out(found[0])
 
 
@@ -130,7 +130,7 @@ def history(
 ) -> list[schemas.HistoryOut]:
     """The past of a quantity: one entry for each instance, or only the requested instance."""
     if name not in runtime.snapshot.devices:
-        raise NoSuch(f"no device is called `{name}`")
+        raise NotFound(f"no device is called `{name}`")
     start = runtime.clock.wall() - 3600 if since is None else since
     with runtime.store.read() as connection:
         found = read_history.readings_since(connection, name, start, limit, quantity)

@@ -13,8 +13,8 @@ from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from watchkeeper.collector.intake.endpoint import Ingest
-from watchkeeper.collector.process.actions import NoSuch
+from watchkeeper.collector.intake.endpoint import AgentEndpoint
+from watchkeeper.collector.process.actions import NotFound
 from watchkeeper.collector.process.runtime import Runtime
 from watchkeeper.collector.read.exposition import CONTENT_TYPE, Metrics
 from watchkeeper.collector.read.self_metrics import release
@@ -34,7 +34,7 @@ from watchkeeper.model.errors import Conflict, NotAllowed, StoreError, Watchkeep
 
 _AGENT_PATHS = ("/v1/push", "/v1/bundle")
 _STATUSES: tuple[tuple[type[WatchkeeperError], int], ...] = (
-    (AuthenticationRequired, 401), (NotAllowed, 403), (NoSuch, 404), (Conflict, 409), (StoreError, 503),
+    (AuthenticationRequired, 401), (NotAllowed, 403), (NotFound, 404), (Conflict, 409), (StoreError, 503),
 )  # fmt: skip
 _PHRASES = {401: "authentication required", 422: "unprocessable content"}
 """RFC 9110's phrases where HTTPStatus has an older or less clear one."""
@@ -43,7 +43,7 @@ _PHRASES = {401: "authentication required", 422: "unprocessable content"}
 class CollectorApp:
     """The application. `close` ends the event streams of open pages, which would keep a server from stopping."""
 
-    def __init__(self, web: FastAPI, guarded: ASGIApp, ingest: Ingest) -> None:
+    def __init__(self, web: FastAPI, guarded: ASGIApp, ingest: AgentEndpoint) -> None:
         self.web = web
         self._guarded = guarded
         self._ingest = ingest
@@ -61,7 +61,7 @@ class CollectorApp:
 
 
 def build_app(
-    runtime: Runtime, ingest: Ingest, metrics: Metrics, hosts: Iterable[str], *, open_reading: bool = True
+    runtime: Runtime, ingest: AgentEndpoint, metrics: Metrics, hosts: Iterable[str], *, open_reading: bool = True
 ) -> CollectorApp:
     """Build the application. `hosts` are the host names it answers to, besides the loopback's; without `open_reading` even
     reading needs a person's token or session."""

@@ -9,7 +9,7 @@ from fastapi.responses import RedirectResponse, Response
 
 from watchkeeper.collector.policy.incidents import Incident
 from watchkeeper.collector.process import actions
-from watchkeeper.collector.process.actions import NoSuch
+from watchkeeper.collector.process.actions import NotFound
 from watchkeeper.collector.web.edge import auth
 from watchkeeper.collector.web.edge.auth import CurrentIdentity, CurrentRuntime
 from watchkeeper.collector.web.page import PageContext
@@ -63,17 +63,17 @@ def act(
     csrf: Csrf = "",
     note: Note = "",
 ) -> Response:
-    """Acknowledge, resolve or escalate. Raises NotAllowed, NoSuch or Conflict, and then nothing has changed."""
+    """Acknowledge, resolve or escalate. Raises NotAllowed, NotFound or Conflict, and then nothing has changed."""
     person = auth.must_act(request, identity, csrf)
     if action not in ACTIONS:
-        raise NoSuch(f"there is no action `{action}`; an incident has: {', '.join(ACTIONS)}")
+        raise NotFound(f"there is no action `{action}`; an incident has: {', '.join(ACTIONS)}")
     ACTIONS[action](runtime.notifier(), number, person.person, runtime.clock.wall(), note.strip())
     return RedirectResponse(f"/incidents/{number}", 303)
 
 
 @router.post("/devices/{name}/poll")
 def poll(request: Request, runtime: CurrentRuntime, identity: CurrentIdentity, name: str, csrf: Csrf = "") -> Response:
-    """Request that a device is polled now. Raises NotAllowed or NoSuch."""
+    """Request that a device is polled now. Raises NotAllowed or NotFound."""
     person = auth.must_act(request, identity, csrf)
     actions.poll_now(runtime.notifier(), name, person.person, runtime.clock.wall())
     return RedirectResponse(f"/devices/{quote(name)}?asked=yes", 303)

@@ -7,7 +7,7 @@ from fastapi.responses import HTMLResponse, Response
 
 from watchkeeper.collector.policy import roster
 from watchkeeper.collector.policy.incidents import Incident, IncidentState
-from watchkeeper.collector.process.actions import NoSuch
+from watchkeeper.collector.process.actions import NotFound
 from watchkeeper.collector.read import agents as read_agents
 from watchkeeper.collector.read import devices as read_devices
 from watchkeeper.collector.read import history as read_history
@@ -75,12 +75,12 @@ def incidents(page: CurrentPage, before: Annotated[int | None, Query(ge=1, le=MA
 
 @router.get("/incidents/{number}")
 def incident(page: CurrentPage, number: IncidentNumber) -> Response:
-    """Everything about one incident. Raises NoSuch."""
+    """Everything about one incident. Raises NotFound."""
     runtime, snapshot = page.runtime, page.runtime.snapshot
     with runtime.store.read(steady=True) as connection:
         detail = read_incidents.incident_detail(connection, snapshot, runtime.clock.wall(), number)
     if detail is None:
-        raise NoSuch(f"there is no incident {number}")
+        raise NotFound(f"there is no incident {number}")
     one = detail.progress.incident
     present, line = _present(page, one)
     device = snapshot.device(one.device)
@@ -132,13 +132,13 @@ def devices(page: CurrentPage) -> Response:
 
 @router.get("/devices/{name}")
 def device(page: CurrentPage, name: str) -> Response:
-    """One device: each reading with its age and its last hours. Raises NoSuch."""
+    """One device: each reading with its age and its last hours. Raises NotFound."""
     runtime = page.runtime
     now = runtime.clock.wall()
     with runtime.store.read(steady=True) as connection:
         found = read_devices.device_readings(connection, runtime.snapshot, now, runtime.started_at, name)
         if not found:
-            raise NoSuch(f"no device is called `{name}`")
+            raise NotFound(f"no device is called `{name}`")
         history = read_history.readings_since(connection, name, now - SPARKLINE_S)
         incidents = read_incidents.open_incidents(connection, runtime.snapshot, now, INCIDENTS_PER_PAGE, name)
 

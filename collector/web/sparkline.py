@@ -7,7 +7,7 @@ from markupsafe import Markup
 
 from watchkeeper.collector.policy.freshness import STALE_AFTER_INTERVALS
 from watchkeeper.collector.read.history import Point
-from watchkeeper.model.quantity import Quantity, Sort
+from watchkeeper.model.quantity import Quantity, QuantityType
 from watchkeeper.model.reading import Missing
 
 WIDTH, HEIGHT, BUCKETS = 160.0, 28.0, 80
@@ -48,7 +48,7 @@ def sparkline(points: Sequence[Point], quantity: Quantity, since: float, until: 
         WIDTH, HEIGHT
     )
     svg = head + Markup().join(paths) + Markup("</svg>")
-    return Sparkline(svg, low, high) if quantity.sort is Sort.GAUGE else Sparkline(svg)
+    return Sparkline(svg, low, high) if quantity.type is QuantityType.GAUGE else Sparkline(svg)
 
 
 def _samples(points: Sequence[Point], quantity: Quantity, gap_s: float) -> Iterator[_Sample]:
@@ -60,7 +60,7 @@ def _samples(points: Sequence[Point], quantity: Quantity, gap_s: float) -> Itera
         number = None if isinstance(value, Missing | str) else float(value)
         if isinstance(value, str) and value in quantity.states:
             number = -float(quantity.states.index(value))  # the first named on top
-        yield point.at, _rate(before, (point.at, number)) if quantity.sort is Sort.COUNTER else number
+        yield point.at, _rate(before, (point.at, number)) if quantity.type is QuantityType.COUNTER else number
         before = (point.at, number)
 
 

@@ -137,7 +137,7 @@ def test_a_conflict_changes_nothing(room: Room, web: httpx.Client) -> None:
     over = web.post("/api/v1/incidents/1/acknowledge", json={})
     assert (over.status_code, over.json()["error"]) == (
         409,
-        "conflict: incident 1 is resolved already; it cannot be acknowledged",
+        "conflict: incident 1 is resolved already and cannot be acknowledged",
     )
 
 
