@@ -35,7 +35,7 @@ async def _app(scope: Any, receive: Any, send: Any) -> None:
 def serving(**limits: float) -> Iterator[int]:
     """A server with these limits instead of ours; its port."""
     protocol = type("Hasty", (ConnectionLimits,), limits)
-    server = uvicorn.Server(uvicorn.CollectorConfig(_app, http=protocol, ws="none", lifespan="off", log_level="error"))
+    server = uvicorn.Server(uvicorn.Config(_app, http=protocol, ws="none", lifespan="off", log_level="error"))
     listener = socket.create_server(("127.0.0.1", 0))
     thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
     thread.start()
