@@ -26,7 +26,7 @@ from watchkeeper.collector.read.exposition import Metrics
 from watchkeeper.collector.site.settings import ConfigFile
 from watchkeeper.collector.store.engine import Store
 from watchkeeper.collector.store.migrate import migrate
-from watchkeeper.collector.store.retention import forget_old
+from watchkeeper.collector.store.retention import delete_expired
 from watchkeeper.collector.ticker import Ticker
 from watchkeeper.collector.web.app import build_app
 from watchkeeper.collector.web.edge.limits import ConnectionLimits
@@ -64,7 +64,7 @@ def open_channels(secrets: Secrets, clock: Clock) -> Opener:
     return partial(open_channel, secrets=secrets, clock=clock, console=sys.stderr)
 
 
-class Collector:
+class RunningCollector:
     """Everything that runs, wired up once."""
 
     def __init__(self, place: ConfigFile) -> None:
@@ -78,7 +78,7 @@ class Collector:
         secrets = open_secrets(place)
         self.store = open_store(place, secrets)
         self.runtime = Runtime(self.store, self.clock, snapshot, config.url)
-        self.runtime.adopt(snapshot)
+        self.runtime.activate(snapshot)
         opener = open_channels(secrets, self.clock)
         for sentence in unreachable(snapshot.configuration.contacts.people, opener):
             log.warning("contacts.yml: %s", sentence)
@@ -118,14 +118,14 @@ class Collector:
 
     def _tidy(self, history_s: float) -> None:
         try:
-            forget_old(self.store, self.clock.wall(), history_s)
+            delete_expired(self.store, self.clock.wall(), history_s)
         except Exception:
             log.exception("old readings could not be deleted; tried again within the hour")
 
 
 def run(place: ConfigFile) -> None:
     """Run until SIGTERM or SIGINT. Raises WatchkeeperError where it cannot start."""
-    collector = Collector(place)
+    collector = RunningCollector(place)
     config = place.config
     server = _Server(
         uvicorn.Config(
@@ -141,7 +141,7 @@ def run(place: ConfigFile) -> None:
     )  # fmt: skip
 
     def reload(_signal: int, _frame: FrameType | None) -> None:
-        collector.reloader.again()
+        collector.reloader.reload()
 
     signal.signal(signal.SIGHUP, reload)
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -177,7 +177,7 @@ def _end(_signal: int, _frame: FrameType | None) -> None:
     """Leave the ending to uvicorn, which has stopped serving when this is called."""
 
 
-def _beat(collector: Collector, server: uvicorn.Server, done: threading.Event) -> None:
+def _beat(collector: RunningCollector, server: uvicorn.Server, done: threading.Event) -> None:
     """Tell systemd that we serve, and go on saying so while every thread turns."""
     while not server.started and not done.wait(0.05):
         pass

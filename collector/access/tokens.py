@@ -67,7 +67,7 @@ def revoke(store: Store, kind: TokenKind, name: str) -> int:
         return connection.execute(sa.delete(token).where(token.c.kind.in_(kinds), token.c.name == name)).rowcount
 
 
-def spend_ticket(store: Store, text: str, now: float) -> str | None:
+def redeem_ticket(store: Store, text: str, now: float) -> str | None:
     """Turn a one-time ticket into a session's token; None if it was spent, has run out or never was."""
     spent = sa.delete(token).where(
         token.c.sha256 == fingerprint(text), token.c.kind == TokenKind.TICKET.value, token.c.expires_at > now
@@ -96,7 +96,7 @@ class Tokens:
             return None
         return found[0]
 
-    def forget(self) -> None:
+    def invalidate(self) -> None:
         """Read anew at the next question."""
         self._read_at = float("-inf")
 

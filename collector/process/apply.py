@@ -122,12 +122,12 @@ def apply_events(
     connection: sa.Connection, notifier: Notifier, events: Sequence[tuple[str, Event]], now: float
 ) -> set[int]:
     """Apply (who judged it, event) in order, and only then set rungs and notices: half a story pages nobody."""
-    touched = _Touched(connection, now, rows.latest_of(connection, _keys(event for _, event in events)))
+    touched = _Touched(connection, now, rows.lock_latest_incidents(connection, _keys(event for _, event in events)))
     for who, event in events:
         _apply_event(touched, who, event)
     for changes in touched.changes.values():
         follow_up(connection, notifier, changes[-1].incident, changes, now)
-    notifier.store.count_up(connection, {"reconciled": touched.reconciled})
+    notifier.store.add_to_counters(connection, {"reconciled": touched.reconciled})
     return set(touched.changes)
 
 
@@ -150,7 +150,7 @@ def _apply_event(touched: _Touched, who: str, event: Event) -> None:
 
 
 def _reconcile(touched: _Touched, who: str, standing: Standing) -> None:
-    for incident in rows.open_of(touched.connection, who):
+    for incident in rows.lock_open_incidents(touched.connection, who):
         touched.known.setdefault(incident.key, incident)
     missed, vanished = incidents.reconcile(standing, touched.known.values(), who)
     for verdict in missed:
@@ -200,7 +200,7 @@ def follow_up(
 
 def _schedule(connection: sa.Connection, notifier: Notifier, now_is: Incident, happened: Iterable[Transition]) -> None:
     ladders = notifier.snapshot.configuration.ladders
-    before = rows.steps_of(connection, [now_is.incident], lock=True).get((now_is.incident, now_is.recurrence), [])
+    before = rows.rungs_of(connection, [now_is.incident], lock=True).get((now_is.incident, now_is.recurrence), [])
     steps: Sequence[ScheduledRung] = before
     for one in happened:
         if one.kind in (incidents.TransitionKind.OPENED, incidents.TransitionKind.REOPENED):
@@ -223,7 +223,7 @@ def _carried_over(now_is: Incident, steps: Sequence[ScheduledRung], ladders: Lad
 
 def withdraw_gone(connection: sa.Connection, notifier: Notifier, now: float) -> None:
     """After new orders: incidents of which nobody who judged them speaks any more have nobody to say ok."""
-    for known in rows.open_of(connection):
+    for known in rows.lock_open_incidents(connection):
         if why := _gone(known, notifier.snapshot):
             change = incidents.withdraw(known, now, COLLECTOR, why)
             follow_up(connection, notifier, rows.save(connection, change, now), [change], now)

@@ -38,7 +38,7 @@ class Runtime:
         """The orders in force."""
         return self._notifier.snapshot
 
-    def adopt(self, snapshot: Snapshot) -> None:
+    def activate(self, snapshot: Snapshot) -> None:
         """Let these be the orders; incidents of what they no longer name are withdrawn."""
         notifier = Notifier(self.store, snapshot, self._notifier.url)
         with self.store.write() as connection:
@@ -59,7 +59,7 @@ class ConfigReloader:
         """Read the orders. Raises ConfigError."""
         return read_snapshot(self._folder)
 
-    def again(self) -> None:
+    def reload(self) -> None:
         """Let the next look read everything, changed or not."""
         self._seen = None
 
@@ -78,7 +78,7 @@ class ConfigReloader:
 
     def _adopt(self, runtime: Runtime) -> None:
         try:
-            runtime.adopt(self.read())
+            runtime.activate(self.read())
             log.info("new orders are in force from %s", self._folder)
         except ConfigError as error:
             runtime.problem = str(error)

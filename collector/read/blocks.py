@@ -15,6 +15,6 @@ def same_block(table: sa.Table) -> "sa.ColumnElement[bool]":
 
 
 @functools.lru_cache(maxsize=4096)
-def declared(device: str, series: str) -> tuple[Series, ...]:
+def block_series(device: str, series: str) -> tuple[Series, ...]:
     """The series of a block, of the JSON that the table `block` keeps."""
     return tuple(Series(device, *words) for words in json.loads(series))

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from watchkeeper.collector.policy import freshness
 from watchkeeper.collector.read.agents import agent_statuses
-from watchkeeper.collector.read.blocks import declared, same_block
+from watchkeeper.collector.read.blocks import block_series, same_block
 from watchkeeper.collector.site.snapshot import Snapshot
 from watchkeeper.collector.store.schema import block, latest
 from watchkeeper.model.device import Device
@@ -69,4 +69,4 @@ def _column(row: "sa.Row[Any]", now: float, silent: bool) -> ProbeReadings:
     age = max(0.0, now - row.at)
     stale = silent or freshness.stale(age, row.every_s)
     values = decode_values(json.loads(row.column))
-    return ProbeReadings(row.at, age, row.every_s, stale, row.probe, declared(row.device, row.series), values)
+    return ProbeReadings(row.at, age, row.every_s, stale, row.probe, block_series(row.device, row.series), values)

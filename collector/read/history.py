@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from watchkeeper.collector.read.blocks import declared, same_block
+from watchkeeper.collector.read.blocks import block_series, same_block
 from watchkeeper.collector.store.schema import block, history
 from watchkeeper.model.reading import Value
 from watchkeeper.model.wire import decode_values
@@ -33,7 +33,7 @@ def readings_since(
     found: dict[tuple[str, str], list[Point]] = {}
     for row in reversed(connection.execute(query).all()):
         values = decode_values(json.loads(row.column))
-        for series, value in zip(declared(device, row.series), values, strict=True):
+        for series, value in zip(block_series(device, row.series), values, strict=True):
             if quantity in (None, series.quantity):
                 found.setdefault((series.quantity, series.instance), []).append(Point(row.at, value))
     return found

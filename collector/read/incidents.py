@@ -83,7 +83,7 @@ def open_incidents(
     if device is not None:
         query = query.where(incident.c.device == device)
     found = connection.execute(query.order_by(critical_first, incident.c.began_at).limit(most))
-    return _progress_of(connection, snapshot, now, [rows.incident_of(row) for row in found])
+    return _progress_of(connection, snapshot, now, [rows.incident_from_row(row) for row in found])
 
 
 def count_open(connection: sa.Connection) -> int:
@@ -105,16 +105,16 @@ def incidents_before(  # noqa: PLR0917 -- connection, snapshot and now come firs
     if before is not None:
         query = query.where(incident.c.incident < before)
     found = connection.execute(query.order_by(incident.c.incident.desc()).limit(most))
-    return _progress_of(connection, snapshot, now, [rows.incident_of(row) for row in found])
+    return _progress_of(connection, snapshot, now, [rows.incident_from_row(row) for row in found])
 
 
 def incident_detail(connection: sa.Connection, snapshot: Snapshot, now: float, number: int) -> IncidentDetail | None:
     """One incident with everything that is known of it; None if there is none of that number."""
-    known = rows.one(connection, number)
+    known = rows.incident_by_number(connection, number)
     if known is None:
         return None
     (progress,) = _progress_of(connection, snapshot, now, [known])
-    steps = rows.steps_of(connection, [number])
+    steps = rows.rungs_of(connection, [number])
     return IncidentDetail(
         progress,
         tuple(rows.transitions_of(connection, number)),
@@ -127,7 +127,7 @@ def _progress_of(
     connection: sa.Connection, snapshot: Snapshot, now: float, found: Sequence[Incident]
 ) -> list[Progress]:
     numbers = [one.incident for one in found]
-    steps, notices = rows.steps_of(connection, numbers), _notices(connection, numbers)
+    steps, notices = rows.rungs_of(connection, numbers), _notices(connection, numbers)
     backlogs = _backlogs(connection)
     ladders = snapshot.configuration.ladders
     return [

@@ -53,16 +53,16 @@ class SelfMetrics(Collector):
             refused.add_metric([str(status)], count)
         yield refused
         yield _gauge(
-            "orders_problem", "1 while the books have a mistake and the orders of before stay in force.",
+            "configuration_problem", "1 while the books have a mistake and the orders of before stay in force.",
             1.0 if runtime.problem else 0.0,
         )  # fmt: skip
         yield _gauge("started_seconds", "When this collector began to work, in Unix time.", runtime.started_at)
         build = GaugeMetricFamily("watchkeeper_build_info", "The version that runs; always 1.", labels=["version"])
-        build.add_metric([release()], 1.0)
+        build.add_metric([installed_version()], 1.0)
         yield build
 
 
-def release() -> str:
+def installed_version() -> str:
     """The version installed; empty in a tree that never was."""
     try:
         return version("watchkeeper")

@@ -43,7 +43,7 @@ def read_configuration(directory: Path) -> Configuration:
     return _together(_read(inventory, Inventory), _read(contacts, Contacts), _read(ladders, Ladders))
 
 
-def read_texts(inventory: str, contacts: str, ladders: str) -> Configuration:
+def parse_configuration(inventory: str, contacts: str, ladders: str) -> Configuration:
     """The same of three texts, called by the names of the files. Raises ConfigError."""
     stock, people, climbs = FILES
     return _together(

@@ -79,7 +79,7 @@ def _bundle(
         if device.agent == agent.agent
     )
     bundle = Bundle("", agent.agent, agent.interval_s, share, _bare(rules), _bare(profiles), agent.traps)
-    text = json.dumps(to_json(bundle), sort_keys=True, ensure_ascii=False)
+    text = json.dumps(bundle_to_json(bundle), sort_keys=True, ensure_ascii=False)
     return replace(bundle, version=hashlib.sha256(text.encode()).hexdigest()[:16])
 
 
@@ -88,6 +88,6 @@ def _bare(documents: tuple[Document, ...]) -> tuple[Document, ...]:
     return tuple(Document(Path(one.name).name, one.text) for one in documents)
 
 
-def to_json(bundle: Bundle) -> dict[str, Any]:
+def bundle_to_json(bundle: Bundle) -> dict[str, Any]:
     """The bundle as docs/protocol.md has it."""
     return asdict(bundle)

@@ -20,7 +20,7 @@ from sqlalchemy.exc import (
     ProgrammingError,
 )
 
-from watchkeeper.collector.store.many import Many
+from watchkeeper.collector.store.many import BulkInsert
 from watchkeeper.collector.store.schema import metadata, tally
 from watchkeeper.model.errors import StoreError, StoreFull, StoreRefused
 
@@ -48,7 +48,7 @@ class Store:
         self._writer: contextlib.AbstractContextManager[Any] = (
             threading.RLock() if self.embedded else contextlib.nullcontext()
         )
-        self._many: dict[tuple[Any, ...], Many] = {}
+        self._many: dict[tuple[Any, ...], BulkInsert] = {}
 
     @property
     def folder(self) -> Path | None:
@@ -72,7 +72,7 @@ class Store:
     def _connect(self, **options: Any) -> sa.Connection:
         return self.engine.connect().execution_options(**options)
 
-    def hold(self, connection: sa.Connection, names: Iterable[str]) -> None:
+    def lock_names(self, connection: sa.Connection, names: Iterable[str]) -> None:
         """Wait for whoever holds one of these names, and hold them until our transaction ends: for what has no row to lock
         yet. Embedded, a transaction that writes is alone anyway."""
         for name in () if self.embedded else sorted(names):
@@ -111,7 +111,7 @@ class Store:
         key = (table.name, keep, *rows[0])
         if key not in self._many:
             statement = sa.insert(table) if keep is None else self.upsert(table, keep=keep)
-            self._many[key] = Many(statement, rows[0], self.engine.dialect)
+            self._many[key] = BulkInsert(statement, rows[0], self.engine.dialect)
         self._many[key].run(connection, rows)
 
     def insert_new(self, table: sa.Table) -> sa.Insert:
@@ -121,7 +121,7 @@ class Store:
     def _insert(self, table: sa.Table) -> "sqlite.Insert | postgresql.Insert":
         return sqlite.insert(table) if self.embedded else postgresql.insert(table)
 
-    def count_up(self, connection: sa.Connection, tallies: Mapping[str, int]) -> None:
+    def add_to_counters(self, connection: sa.Connection, tallies: Mapping[str, int]) -> None:
         """Add to counters that must survive restarts."""
         rows = [{"name": name, "count": count} for name, count in tallies.items() if count]
         if rows:

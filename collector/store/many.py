@@ -12,7 +12,7 @@ _ROWS = 100
 """In one call; times eight columns it stays below the 999 parameters every SQLite takes (sqlite.org/limits.html)."""
 
 
-class Many:
+class BulkInsert:
     """An insert of rows that all have these columns."""
 
     def __init__(self, statement: sa.Insert, columns: Iterable[str], dialect: sa.Dialect) -> None:

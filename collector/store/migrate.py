@@ -15,7 +15,7 @@ def migrate(store: Store) -> None:
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
     with store.write() as connection:
-        store.hold(connection, ["the schema"])
+        store.lock_names(connection, ["the schema"])
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
 

@@ -10,7 +10,7 @@ _AT_ONCE = 5_000
 _FUTURE_S = 86_400.0
 
 
-def forget_old(store: Store, now: float, history_s: float) -> None:
+def delete_expired(store: Store, now: float, history_s: float) -> None:
     """Delete what is older than it is kept for. Incidents, transitions and receipts are kept for good."""
     while _forget_readings(store, now, history_s):
         pass

@@ -16,7 +16,7 @@ from watchkeeper.model.wire import decode_evidence, encode_evidence
 Row = sa.Row[Any]
 
 
-def to_text(evidence: Evidence) -> str:
+def evidence_to_json(evidence: Evidence) -> str:
     """Evidence as JSON: the wire form, with the time of the first bad value instead of its age."""
     body = encode_evidence(evidence, 0.0)
     if "first_age_s" in body:
@@ -24,20 +24,20 @@ def to_text(evidence: Evidence) -> str:
     return json.dumps(body, ensure_ascii=False, separators=(",", ":"))
 
 
-def from_text(text: str) -> Evidence:
-    """The inverse of `to_text`."""
+def evidence_from_json(text: str) -> Evidence:
+    """The inverse of `evidence_to_json`."""
     body = json.loads(text)
     body["first_age_s"] = 0.0
     return decode_evidence(body, body.get("first_at", 0.0))
 
 
-def incident_of(row: Row) -> Incident:
+def incident_from_row(row: Row) -> Incident:
     """One row of `incident`."""
     return Incident(
         incident=row.incident, device=row.device, rule=row.rule, instance=row.instance, agent=row.agent,
         state=IncidentState(row.state), level=Level(row.level), verdict=Level(row.verdict), verdict_id=row.verdict_id,
         recurrence=row.recurrence, began_at=row.began_at, ended_at=row.ended_at, acknowledged_at=row.acknowledged_at,
-        acknowledged_by=row.acknowledged_by, evidence=from_text(row.evidence),
+        acknowledged_by=row.acknowledged_by, evidence=evidence_from_json(row.evidence),
     )  # fmt: skip
 
 
@@ -46,11 +46,11 @@ def _values(one: Incident) -> dict[str, Any]:
         "device": one.device, "rule": one.rule, "instance": one.instance, "agent": one.agent, "state": one.state.value,
         "level": one.level.value, "verdict": one.verdict.value, "verdict_id": one.verdict_id, "recurrence": one.recurrence,
         "began_at": one.began_at, "ended_at": one.ended_at, "acknowledged_at": one.acknowledged_at,
-        "acknowledged_by": one.acknowledged_by, "evidence": to_text(one.evidence),
+        "acknowledged_by": one.acknowledged_by, "evidence": evidence_to_json(one.evidence),
     }  # fmt: skip
 
 
-def latest_of(connection: sa.Connection, keys: Iterable[Key]) -> dict[Key, Incident]:
+def lock_latest_incidents(connection: sa.Connection, keys: Iterable[Key]) -> dict[Key, Incident]:
     """The newest incident of each key, open or not; absent where there never was one. Nobody else changes them before our
     transaction ends."""
     found: dict[Key, Incident] = {}
@@ -64,24 +64,24 @@ def latest_of(connection: sa.Connection, keys: Iterable[Key]) -> dict[Key, Incid
         )
         query = sa.select(incident).where(incident.c.incident.in_(newest)).order_by(incident.c.incident)
         for row in connection.execute(query.with_for_update()):
-            one = incident_of(row)
+            one = incident_from_row(row)
             found[one.key] = one
     return found
 
 
-def open_of(connection: sa.Connection, agent: str | None = None) -> list[Incident]:
+def lock_open_incidents(connection: sa.Connection, agent: str | None = None) -> list[Incident]:
     """The open incidents, of one agent or all, oldest first. Nobody else changes them before our transaction ends."""
     query = sa.select(incident).where(incident.c.state == IncidentState.OPEN.value).order_by(incident.c.incident)
     if agent is not None:
         query = query.where(incident.c.agent == agent)
-    return [incident_of(row) for row in connection.execute(query.with_for_update())]
+    return [incident_from_row(row) for row in connection.execute(query.with_for_update())]
 
 
-def one(connection: sa.Connection, number: int, *, lock: bool = False) -> Incident | None:
+def incident_by_number(connection: sa.Connection, number: int, *, lock: bool = False) -> Incident | None:
     """The incident of that number. With `lock`, nobody else changes it before our transaction ends."""
     query = sa.select(incident).where(incident.c.incident == number)
     row = connection.execute(query.with_for_update() if lock else query).first()
-    return incident_of(row) if row else None
+    return incident_from_row(row) if row else None
 
 
 def save(connection: sa.Connection, change: IncidentChange, recorded_at: float) -> Incident:
@@ -96,7 +96,7 @@ def save(connection: sa.Connection, change: IncidentChange, recorded_at: float) 
     rows = [
         {
             "incident": number, "recurrence": now.recurrence, "kind": step.kind.value, "at": step.at, "recorded_at": recorded_at,
-            "by": step.by, "level": step.level.value, "note": step.note, "evidence": to_text(now.evidence),
+            "by": step.by, "level": step.level.value, "note": step.note, "evidence": evidence_to_json(now.evidence),
         }
         for step in change.transitions
     ]  # fmt: skip
@@ -114,7 +114,7 @@ def transitions_of(connection: sa.Connection, number: int) -> list[tuple[Transit
     ]
 
 
-def steps_of(
+def rungs_of(
     connection: sa.Connection, numbers: Sequence[int], *, lock: bool = False
 ) -> dict[tuple[int, int], list[ScheduledRung]]:
     """The rungs of these incidents by (incident, round), in the order of their numbers. With `lock`, nobody else decides
@@ -148,7 +148,7 @@ def drop_undecided(connection: sa.Connection, now: Incident) -> None:
     connection.execute(sa.delete(rung).where(rung.c.incident == now.incident, rung.c.decided_at.is_(None)))
 
 
-def claim_step(connection: sa.Connection, now: Incident, step: ScheduledRung, at: float, by: str) -> bool:
+def claim_rung(connection: sa.Connection, now: Incident, step: ScheduledRung, at: float, by: str) -> bool:
     """Decide a rung, once: false if somebody did before us."""
     query = sa.update(rung).where(
         rung.c.incident == now.incident,

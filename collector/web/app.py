@@ -15,7 +15,7 @@ from watchkeeper.collector.intake.endpoint import Ingest
 from watchkeeper.collector.process.actions import NoSuch
 from watchkeeper.collector.process.runtime import Runtime
 from watchkeeper.collector.read.exposition import CONTENT_TYPE, Metrics
-from watchkeeper.collector.read.self_metrics import release
+from watchkeeper.collector.read.self_metrics import installed_version
 from watchkeeper.collector.web import api, forms, pages
 from watchkeeper.collector.web.edge.auth import NOBODY, ComeAgain, Nobody, is_open, may_read, visitor
 from watchkeeper.collector.web.edge.guard import Guard
@@ -55,7 +55,7 @@ def build_app(
     """Put it together. `hosts` are the names we may be asked under, besides the loopback's; without `open_reading` even
     reading needs a person's token."""
     web = FastAPI(
-        title="Watchkeeper", version=release() or "0", docs_url=None, redoc_url=None, openapi_url=None,
+        title="Watchkeeper", version=installed_version() or "0", docs_url=None, redoc_url=None, openapi_url=None,
         description=api.__doc__ or "",
     )  # fmt: skip
     web.state.runtime, web.state.open_reading, web.state.closing = runtime, open_reading, False

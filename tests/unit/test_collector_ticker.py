@@ -16,7 +16,7 @@ from watchkeeper.collector.process.actions import poll_now
 from watchkeeper.collector.process.runtime import ConfigReloader, Runtime
 from watchkeeper.collector.store.engine import Store
 from watchkeeper.collector.store.migrate import migrate
-from watchkeeper.collector.store.retention import forget_old
+from watchkeeper.collector.store.retention import delete_expired
 from watchkeeper.collector.store.schema import history
 from watchkeeper.collector.ticker import Ticker
 from watchkeeper.model.clock import FakeClock, SystemClock
@@ -170,7 +170,7 @@ def test_a_file_that_vanishes_while_it_is_looked_at_is_not_there(
 
 def test_an_editor_s_lock_is_no_rule_file(runtime: Runtime, reloader: ConfigReloader, tmp_path: Path) -> None:
     (tmp_path / "books" / "rules" / ".#site.yml").symlink_to("somebody@somewhere:1")
-    reloader.again()
+    reloader.reload()
     reloader.refresh(runtime)
     assert runtime.problem == ""
 
@@ -194,7 +194,7 @@ def test_a_signal_reads_everything_again(runtime: Runtime, reloader: ConfigReloa
     before = runtime.snapshot
     reloader.refresh(runtime)
     assert runtime.snapshot is before
-    reloader.again()
+    reloader.reload()
     reloader.refresh(runtime)
     assert runtime.snapshot is not before
 
@@ -238,7 +238,7 @@ def test_readings_are_forgotten_in_small_steps_and_those_of_a_wrong_clock_as_wel
     ]
     with world.store.write() as connection:
         connection.execute(sa.insert(history), rows)
-    forget_old(world.store, now, 100.0)
+    delete_expired(world.store, now, 100.0)
     with world.store.read() as connection:
         assert list(connection.execute(sa.select(history.c.seq)).scalars()) == [12, 13]
     world.close()

@@ -157,7 +157,7 @@ def test_the_collector_speaks_of_itself(room: Room) -> None:
     room.runtime.problem = "books"
     samples = scrape(room)
     assert of(samples, "watchkeeper_pushes_refused_total", status="401") == [3.0]
-    assert of(samples, "watchkeeper_orders_problem") == [1.0]
+    assert of(samples, "watchkeeper_configuration_problem") == [1.0]
     assert of(samples, "watchkeeper_reconciled_total") == [0.0]
     assert of(samples, "watchkeeper_journal_waiting") == [0.0]
     assert of(samples, "watchkeeper_journal_faults_total") == [0.0]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from watchkeeper.collector.site.load import read_configuration, read_texts
+from watchkeeper.collector.site.load import parse_configuration, read_configuration
 from watchkeeper.model.errors import ConfigError
 
 INVENTORY = """\
@@ -51,7 +51,7 @@ ladders:
 
 def problems(inventory: str = INVENTORY, contacts: str = CONTACTS, ladders: str = LADDERS) -> list[str]:
     try:
-        read_texts(inventory, contacts, ladders)
+        parse_configuration(inventory, contacts, ladders)
     except ConfigError as error:
         return [str(problem) for problem in error.problems]
     return []
@@ -64,7 +64,7 @@ def changed(text: str, old: str, new: str) -> str:
 
 def test_the_books_of_these_tests_are_right() -> None:
     assert problems() == []
-    configuration = read_texts(INVENTORY, CONTACTS, LADDERS)
+    configuration = parse_configuration(INVENTORY, CONTACTS, LADDERS)
     assert [device.owner for device in configuration.inventory.devices] == ["ann"]
     assert configuration.contacts.roles == {"head": ("bob",)}
     assert configuration.ladders.ladders[0].rungs[1].after_s == 600

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from fastapi import Depends, Request
 from fastapi.responses import Response
 
-from watchkeeper.collector.access.tokens import SESSION_S, TokenKind, fingerprint, spend_ticket
+from watchkeeper.collector.access.tokens import SESSION_S, TokenKind, fingerprint, redeem_ticket
 from watchkeeper.collector.process.runtime import Runtime
 from watchkeeper.collector.store.schema import token
 from watchkeeper.documents.scalars import is_loopback
@@ -123,8 +123,8 @@ Person = Annotated[str, Depends(api_person)]
 
 def enter(runtime: Runtime, ticket: str) -> str | None:
     """Spend a one-time ticket; returns the session's secret, None if the ticket was used or has run out."""
-    session = spend_ticket(runtime.store, ticket, runtime.clock.wall())
-    runtime.tokens.forget()
+    session = redeem_ticket(runtime.store, ticket, runtime.clock.wall())
+    runtime.tokens.invalidate()
     return session
 
 
@@ -141,4 +141,4 @@ def leave(runtime: Runtime, session: str) -> None:
     mine = sa.delete(token).where(token.c.sha256 == fingerprint(session), token.c.kind == TokenKind.SESSION.value)
     with runtime.store.write() as connection:
         connection.execute(mine)
-    runtime.tokens.forget()
+    runtime.tokens.invalidate()
