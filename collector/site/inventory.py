@@ -89,8 +89,8 @@ class Turn(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Shift:
-    """A duty shift from `start` to `end` in site time (over midnight if end <= start). `rotation` moves on by one person
-    every `turn`. The first person has the shift that begins on `since`."""
+    """A duty shift from `start` to `end` in site time (over midnight if end <= start). `rotation` moves on by one
+    person every `turn`. The first person has the shift that begins on `since`."""
 
     shift: str
     start: ClockTime
@@ -129,8 +129,8 @@ class StopsAt(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Rung:
-    """One escalation level: after `after_s` of unresolved time, everybody in `tell` (roles or persons) is paged with the
-    instruction `say`. With `vendor_contact`, the page names the device's vendor."""
+    """One escalation level: after `after_s` of unresolved time, everybody in `tell` (roles or persons) is paged with
+    the instruction `say`. With `vendor_contact`, the page names the device's vendor."""
 
     rung: str
     after_s: float
@@ -141,8 +141,8 @@ class Rung:
 
 @dataclass(frozen=True, slots=True)
 class Ladder:
-    """An escalation policy: who is paged while a fault is unresolved. `fallback` (roles or persons) is paged where a role
-    has no person."""
+    """An escalation policy: who is paged while a fault is unresolved. `fallback` (roles or persons) is paged where a
+    role has no person."""
 
     ladder: str
     rungs: tuple[Rung, ...]

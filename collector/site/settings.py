@@ -21,10 +21,10 @@ class Tls:
 class CollectorConfig:
     """The collector's own settings. Paths are relative to the file's folder.
 
-    `store` is a path (SQLite) or the *name* of the secret that holds a PostgreSQL URL, written `secret:NAME`.
-    `site` is the folder of inventory, contacts, ladders, rules and profiles. `hosts` are the host names that browsers may
-    use for the pages, besides the address it listens on. `reserve` must stay free on the store's disk. `history` is how
-    long readings are kept.
+    `store` is a path (SQLite) or the *name* of the secret that holds a PostgreSQL URL, written `secret:NAME`. `site` is
+    the folder of inventory, contacts, ladders, rules and profiles. `hosts` are the host names that browsers may use for
+    the pages, besides the address it listens on. `reserve` must stay free on the store's disk. `history` is how long
+    readings are kept.
     """
 
     host: str = "127.0.0.1"
@@ -74,7 +74,8 @@ class CollectorConfig:
 
 @dataclass(frozen=True, slots=True)
 class ConfigFile:
-    """collector.yml as read: its settings, the folder that its paths are relative to, and the deprecated keys it uses."""
+    """collector.yml as read: its settings, the folder that its paths are relative to, and the deprecated keys it
+    uses."""
 
     config: CollectorConfig
     folder: Path

@@ -51,8 +51,8 @@ def read_snapshot(folder: Path) -> Snapshot:
 def make_snapshot(
     configuration: Configuration, own_rules: tuple[Document, ...] = (), profiles: tuple[Document, ...] = ()
 ) -> Snapshot:
-    """Combine the configuration, the shipped rules and the operator's own rules and profiles. Raises ConfigError, also for
-    a profile that an agent would refuse."""
+    """Combine the configuration, the shipped rules and the operator's own rules and profiles. Raises ConfigError, also
+    for a profile that an agent would refuse."""
     load_profiles(profiles)
     rules = (*shipped(), *own_rules)
     return Snapshot(
@@ -65,8 +65,8 @@ def make_snapshot(
 
 
 def _read_folder(folder: Path) -> tuple[Document, ...]:
-    """Read the YAML files of a folder in the order of their names, without hidden files. Raises ConfigError if one cannot
-    be read."""
+    """Read the YAML files of a folder in the order of their names, without hidden files. Raises ConfigError if one
+    cannot be read."""
     return read_documents(sorted(folder.glob("[!.]*.yml")))
 
 

@@ -228,7 +228,7 @@ def test_whichever_collector_an_agent_speaks_to_hands_it_what_was_asked_once(tmp
 def test_readings_are_forgotten_in_small_steps_and_those_of_a_wrong_clock_as_well(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("watchkeeper.collector.store.retention._AT_ONCE", 3)
+    monkeypatch.setattr("watchkeeper.collector.store.retention._DELETE_BATCH_ROWS", 3)
     world = World(f"sqlite:///{tmp_path}/old.db")
     now = world.clock.wall()
     ages = [*([-1e8] * 4), *([200.0] * 8), 50.0, 20.0, 200.0]

@@ -1,4 +1,4 @@
-"""Notices that can be about anything, and the field's words for columns."""
+"""The outbox holds notices about anything, not only incidents; columns have the usual terms."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -27,7 +27,7 @@ def upgrade() -> None:
 
 
 def _comment() -> None:
-    """What the columns mean, where the database keeps it."""
+    """Set the comments of the changed columns. Only PostgreSQL stores comments."""
     if op.get_bind().dialect.name != "postgresql":
         return
     for table, column, comment in (
@@ -43,8 +43,8 @@ def _comment() -> None:
 
 
 def _fill() -> None:
-    """A page matters while its incident is open, the end of a fault for a day. Pages that are under way have the people on
-    duty as their fallback, because what their ladder says is not in the store."""
+    """Fill the new columns of existing messages. A page expires when its incident ends, a notice of the end after a
+    day. Pending pages get `duty` as their fallback, because the fallback of their ladder is not in the store."""
     op.execute(
         f"UPDATE outbox SET expires_at = created_at + {DAY_S} WHERE kind IN ('passed', 'recovered', 'withdrawn')"  # noqa: S608 -- a number
     )
@@ -56,4 +56,4 @@ def _fill() -> None:
 
 
 def downgrade() -> None:
-    raise RuntimeError("the columns of before are gone; restore a backup of the earlier version instead")
+    raise RuntimeError("the earlier columns no longer exist; restore a backup made by the earlier version")
