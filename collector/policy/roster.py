@@ -53,7 +53,7 @@ def on_duty(contacts: Contacts, site: Site, at: float) -> tuple[Person, ...]:
 
 
 def people_in_role(name: str, configuration: Configuration, owner: str, at: float) -> tuple[Person, ...]:
-    """The people of a role, or the person of that name, for a device (or agent) of this owner. Empty if there are none."""
+    """The people of a role, or the person of that name, for a device (or agent) of this owner. May be empty."""
     contacts = configuration.contacts
     if name == DUTY:
         return on_duty(contacts, configuration.inventory.site, at)

@@ -1,4 +1,4 @@
-"""Readings of the past. Read only; times are UTC seconds."""
+"""Past readings. Read only; times are UTC seconds."""
 
 import json
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from watchkeeper.model.wire import decode_values
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """One value of one series in the past."""
+    """One past value of a series."""
 
     at: float
     value: Value
@@ -22,7 +22,8 @@ class Point:
 def readings_since(
     connection: sa.Connection, device: str, since: float, most: int = 2000, quantity: str | None = None
 ) -> dict[tuple[str, str], list[Point]]:
-    """What was read of a device since then, by (quantity, instance), oldest first: the newest `most` frames of it."""
+    """The readings of a device since then, by (quantity, instance), oldest first; of at most the newest `most`
+    frames."""
     query = (
         sa.select(history.c.at, history.c.column, block.c.series)
         .join(block, same_block(history))

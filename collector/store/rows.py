@@ -46,8 +46,9 @@ def _values(one: Incident) -> dict[str, Any]:
     return {
         "device": one.device, "rule": one.rule, "instance": one.instance, "agent": one.agent, "state": one.state.value,
         "level": one.level.value, "verdict": one.verdict.value, "verdict_id": one.verdict_id,
-        "recurrence": one.recurrence, "began_at": one.began_at, "ended_at": one.ended_at, "acknowledged_at": one.acknowledged_at,
-        "acknowledged_by": one.acknowledged_by, "evidence": evidence_to_json(one.evidence),
+        "recurrence": one.recurrence, "began_at": one.began_at, "ended_at": one.ended_at,
+        "acknowledged_at": one.acknowledged_at, "acknowledged_by": one.acknowledged_by,
+        "evidence": evidence_to_json(one.evidence),
     }  # fmt: skip
 
 
@@ -97,7 +98,8 @@ def save(connection: sa.Connection, change: IncidentChange, recorded_at: float) 
     rows = [
         {
             "incident": number, "recurrence": now.recurrence, "kind": step.kind.value, "at": step.at,
-            "recorded_at": recorded_at, "by": step.by, "level": step.level.value, "note": step.note, "evidence": evidence_to_json(now.evidence),
+            "recorded_at": recorded_at, "by": step.by, "level": step.level.value, "note": step.note,
+            "evidence": evidence_to_json(now.evidence),
         }
         for step in change.transitions
     ]  # fmt: skip
