@@ -33,7 +33,7 @@ NOTE = click.option("--note", default="", help="A comment, shown in the timeline
 
 @click.group()
 def collector() -> None:
-    """Keep incidents, climb the ladder, page people."""
+    """Run the collector, which keeps incidents, escalates them and pages people."""
 
 
 @collector.command()

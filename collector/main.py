@@ -161,7 +161,7 @@ def run(config_file: ConfigFile) -> None:
 
 
 class _Server(uvicorn.Server):
-    """Ends the connections of waiting pages (`ending`) at once when it is told to stop."""
+    """Calls `ending` when it must stop, which ends the connections of waiting pages at once."""
 
     def __init__(self, config: uvicorn.Config, ending: Callable[[], None]) -> None:
         super().__init__(config)

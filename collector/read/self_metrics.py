@@ -33,7 +33,7 @@ class SelfMetrics(Collector):
             yield from _incidents(connection)
             yield from _messages(connection)
             yield _counter(
-                "reconciled", "Differences between the verdicts of an agent and its incidents that were found and corrected.",
+                "reconciled", "Differences between an agent's verdicts and its incidents, found and corrected.",
                 connection.execute(sa.select(tally.c.count).where(tally.c.name == "reconciled")).scalar() or 0,
             )  # fmt: skip
         yield from _agents(statuses)

@@ -41,10 +41,8 @@ agent = Table(
     Column("heard_at", Double, nullable=False),
     Column("skew_s", Double, nullable=False, comment="its wall clock minus the collector's; for information only"),
     Column("bundle", _NAME_TYPE, nullable=False, comment="the version active at the agent"),
-    Column("backlog_since", Double, nullable=False, comment="since when it announces further events"),
-    Column(
-        "backlog_until", Double, nullable=False, comment="its incidents wait for them until then: no rung is decided"
-    ),
+    Column("backlog_since", Double, nullable=False, comment="since when it has announced further events"),
+    Column("backlog_until", Double, nullable=False, comment="no rung of its incidents is decided before this time"),
 )
 
 lane = Table(
@@ -182,10 +180,8 @@ outbox = Table(
     Column("rung", _NAME_TYPE, nullable=False),
     Column("person", _NAME_TYPE, nullable=False),
     Column("created_at", Double, nullable=False),
-    Column("expires_at", Double, comment="not retried after this; unknown while the incident of a page is open"),
-    Column(
-        "fallback", Text, nullable=False, comment="JSON: roles and persons told where this person cannot be reached"
-    ),
+    Column("expires_at", Double, comment="no retry after this time; NULL while the incident of a page is open"),
+    Column("fallback", Text, nullable=False, comment="JSON: roles and persons paged if this person cannot be reached"),
     Column("subject", Text, nullable=False),
     Column("text", Text, nullable=False),
     Column("facts", Text, nullable=False),

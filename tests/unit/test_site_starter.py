@@ -93,9 +93,7 @@ def test_what_is_written_in_the_settings_is_the_default(name: str, cls: type[Any
 
 
 @pytest.mark.parametrize(("name", "cls", "parts"), SETTINGS)
-def test_every_setting_stands_in_its_file_if_only_in_a_comment(
-    name: str, cls: type[Any], parts: list[type[Any]]
-) -> None:
+def test_every_setting_is_in_its_file_if_only_in_a_comment(name: str, cls: type[Any], parts: list[type[Any]]) -> None:
     text = (CONFIGS / name).read_text(encoding="utf-8")
     shown = re.sub(r"^# (?=[a-z]+: )", "", text, flags=re.MULTILINE)
     written = set(re.findall(r"^ *([a-z]+):", shown, re.MULTILINE))

@@ -54,12 +54,12 @@ def _agent() -> None:
             "skew_s", sa.Double(), nullable=False, comment="its wall clock minus the collector's; for information only"
         ),
         sa.Column("bundle", sa.String(length=200), nullable=False, comment="the version active at the agent"),
-        sa.Column("behind_since", sa.Double(), nullable=False, comment="since when it announces further events"),
+        sa.Column("behind_since", sa.Double(), nullable=False, comment="since when it has announced further events"),
         sa.Column(
             "behind_until",
             sa.Double(),
             nullable=False,
-            comment="its incidents wait for them until then: no rung is decided",
+            comment="no rung of its incidents is decided before this time",
         ),
         sa.PrimaryKeyConstraint("agent"),
     )

@@ -31,13 +31,13 @@ def _comment() -> None:
     if op.get_bind().dialect.name != "postgresql":
         return
     for table, column, comment in (
-        ("agent", "backlog_since", "since when it announces further events"),
-        ("agent", "backlog_until", "its incidents wait for them until then: no rung is decided"),
+        ("agent", "backlog_since", "since when it has announced further events"),
+        ("agent", "backlog_until", "no rung of its incidents is decided before this time"),
         ("incident", "began_at", "when the fault of this recurrence began: the ladder's clock"),
         ("outbox", "about", "incident"),
         ("outbox", "about_id", "the number of the incident"),
-        ("outbox", "expires_at", "not retried after this; unknown while the incident of a page is open"),
-        ("outbox", "fallback", "JSON: roles and persons told where this person cannot be reached"),
+        ("outbox", "expires_at", "no retry after this time; NULL while the incident of a page is open"),
+        ("outbox", "fallback", "JSON: roles and persons paged if this person cannot be reached"),
     ):
         op.alter_column(table, column, comment=comment)
 
