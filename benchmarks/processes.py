@@ -48,11 +48,11 @@ class Home:
 
     def give_bundle(self, name: str) -> None:
         """Put an agent's bundle where it keeps it, for one that never reaches a collector."""
-        from watchkeeper.collector.site.snapshot import read_snapshot, to_json  # noqa: PLC0415 -- a benchmark pays for what it uses
+        from watchkeeper.collector.site.snapshot import bundle_to_json, read_snapshot  # noqa: PLC0415 -- a benchmark pays for what it uses
 
         folder = self.folder / name
         folder.mkdir(exist_ok=True)
-        text = json.dumps(to_json(read_snapshot(self.folder).bundles[name]))
+        text = json.dumps(bundle_to_json(read_snapshot(self.folder).bundles[name]))
         (folder / "spool.db.bundle.json").write_text(text, encoding="utf-8")
 
 

@@ -125,20 +125,20 @@ class Room:
         """New orders: a device stands elsewhere."""
         snapshot = self.runtime.snapshot
         moved = replace(snapshot.devices[device], location=location)
-        self.runtime.adopt(replace(snapshot, devices={**snapshot.devices, device: moved}))
+        self.runtime.activate(replace(snapshot, devices={**snapshot.devices, device: moved}))
 
     def read_otherwise(self, device: str, probe: str) -> None:
         """New orders: another probe reads a device."""
         snapshot = self.runtime.snapshot
         changed = replace(snapshot.devices[device], probe=probe)
         self._blocks.clear()
-        self.runtime.adopt(replace(snapshot, devices={**snapshot.devices, device: changed}))
+        self.runtime.activate(replace(snapshot, devices={**snapshot.devices, device: changed}))
 
     def remove(self, device: str) -> None:
         """New orders: a device is gone."""
         snapshot = self.runtime.snapshot
         left = {name: one for name, one in snapshot.devices.items() if name != device}
-        self.runtime.adopt(replace(snapshot, devices=left))
+        self.runtime.activate(replace(snapshot, devices=left))
 
     def skip(self, lane: Lane, items: int) -> None:
         """Items that never come."""

@@ -9,7 +9,7 @@ from tests.story.world import CONTACTS, LADDERS, World, older
 from watchkeeper.collector.policy.hold import Hold, HoldReason
 from watchkeeper.collector.process import actions
 from watchkeeper.collector.read import incidents as read_incidents
-from watchkeeper.collector.site.load import read_texts
+from watchkeeper.collector.site.load import parse_configuration
 from watchkeeper.collector.site.snapshot import make_snapshot
 from watchkeeper.model.errors import Conflict
 from watchkeeper.model.verdict import Level
@@ -247,7 +247,7 @@ def test_a_role_that_is_nobody_pages_the_fallback_and_says_so(store_url: str) ->
     world.push(world.verdict(Level.CRITICAL))
     snapshot = world.runtime.snapshot
     contacts = snapshot.configuration.contacts
-    world.runtime.adopt(
+    world.runtime.activate(
         replace(
             snapshot,
             configuration=replace(snapshot.configuration, contacts=replace(contacts, roles={"head": ("hao",)})),
@@ -329,7 +329,7 @@ def test_an_incident_whose_device_is_gone_is_withdrawn_and_told(world: World) ->
     inventory = "\n".join(
         line for line in world.inventory.splitlines() if "sensor-1" not in line and "Row A" not in line
     )
-    world.runtime.adopt(make_snapshot(read_texts(inventory, world.contacts, world.ladders)))
+    world.runtime.activate(make_snapshot(parse_configuration(inventory, world.contacts, world.ladders)))
     world.beat()
     assert world.happened() == ["opened", "withdrawn"]
     assert world.pages("withdrawn") == [(0.0, "day", "withdrawn")]
