@@ -1,5 +1,5 @@
-"""docs/profiles.md and docs/devices.md are kept true: every key and reason stands there, and the examples load. The list of
-devices, docs/known-devices.md, is written anew by `python -m tests.unit.test_profiles_documented`."""
+"""Keeps docs/profiles.md and docs/devices.md true: they contain every key and reason, and the examples load. The list of
+devices, docs/known-devices.md, is rewritten by `python -m tests.unit.test_profiles_documented`."""
 
 import dataclasses
 import re
@@ -27,7 +27,7 @@ def listed() -> Iterator[str]:
     yield "|---|---|---|---|---|"
     for profile in sorted(load_profiles(), key=lambda one: (one.vendor.lower(), one.category, one.profile)):
         seen = ", ".join(f"{one.model} {one.firmware}".strip() for one in profile.verified) or "none (from the MIB)"
-        reads = ", ".join(f"`{name}`" for name in sorted({wanted.quantity for wanted in profile.readings}))
+        reads = ", ".join(f"`{name}`" for name in sorted({reading.quantity for reading in profile.readings}))
         yield f"| {profile.vendor} | {profile.category} | `{profile.profile}` | {seen.replace('|', '/')} | {reads} |"
 
 
@@ -46,7 +46,11 @@ def test_the_example_is_a_profile() -> None:
     (example,) = (text for text in EXAMPLES if text.startswith("profile:"))
     box = load_profiles([Document("acme-box.yml", example)]).get("acme-box")
     assert box is not None
-    assert [wanted.quantity for wanted in box.readings] == ["temperature.ambient", "battery.state", "humidity.relative"]
+    assert [reading.quantity for reading in box.readings] == [
+        "temperature.ambient",
+        "battery.state",
+        "humidity.relative",
+    ]
 
 
 def test_every_reason_a_device_can_have_is_explained() -> None:
