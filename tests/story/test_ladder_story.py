@@ -255,7 +255,7 @@ def test_a_role_that_is_nobody_pages_the_fallback_and_says_so(store_url: str) ->
     )
     world.advance(61)
     assert world.pages()[-2:] == [(60.0, "olga", "vendor"), (60.0, "hao", "vendor")]
-    assert "nobody is: assistant" in world.told[-1].message.text
+    assert "nobody has the role: assistant" in world.told[-1].message.text
     world.close()
 
 
