@@ -100,7 +100,7 @@ _CATALOGUE: tuple[Quantity, ...] = (
     Quantity("device.percent", PERCENT, "Percentage the device gives"),
     Quantity("uptime", SECOND, "Time since start"),
     Quantity("running.time", SECOND, "Running time"),
-    Quantity("alarms.present", NUMBER, "Alarms standing on the device"),
+    Quantity("alarms.present", NUMBER, "Active alarms on the device"),
     _health("device", "Device's overall health"),
     _health("sensor", "Sensor's health"),
     _health("communication", "Connection to a part"),
