@@ -196,7 +196,7 @@ def test_the_timeline_tells_the_whole_story(room: Room, web: httpx.Client) -> No
     assert places == sorted(places)
     assert "resolved Room temperature out of range" in page
     assert "Lasted 5 min 0 s since 03:00:00" in page
-    assert "See whether the air conditioners run" in page
+    assert "Check whether the air conditioners run" in page
     assert "Regulation: 3.6, 4.2.5.1" in page
     assert "Maintenance vendor: 精密空调维保服务商" in page
 
