@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from tests.security_room import keyring, listening
 from tests.story.chaos import free_port
 from tests.story.world import LADDERS
-from watchkeeper.cli import door
+from watchkeeper.cli import command_line
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -65,7 +65,7 @@ class Run:
             return subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log)
 
     def ask(self, *words: str) -> str:
-        done = CliRunner().invoke(door, self._words(*words))
+        done = CliRunner().invoke(command_line, self._words(*words))
         assert done.exit_code == 0, done.output
         return done.output.strip()
 

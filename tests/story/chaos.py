@@ -24,7 +24,7 @@ from typing import Any, TextIO
 
 import requests
 
-from watchkeeper.demo import Receiver
+from watchkeeper.demo import WebhookReceiver
 from watchkeeper.deployment import AGENT, random_secret, write_deployment
 from watchkeeper.simulator.running import RunningRoom, running_room
 
@@ -74,7 +74,7 @@ class Tally:
 class Chaos:
     """One run in a folder of its own."""
 
-    def __init__(self, folder: Path, room: RunningRoom, receiver: Receiver, seed: int, log: TextIO) -> None:
+    def __init__(self, folder: Path, room: RunningRoom, receiver: WebhookReceiver, seed: int, log: TextIO) -> None:
         self.folder, self.room, self.receiver, self.log = folder, room, receiver, log
         self.chance = random.Random(seed)  # noqa: S311 -- repeatable, and no secret
         self.tally = Tally()
@@ -261,7 +261,7 @@ class Chaos:
     def _compare_pages(self) -> None:
         """Every message in the outbox reached the receiver, under its key."""
         keys = {row["key"] for row in self._rows("SELECT key FROM outbox")}
-        received = {page.key for page in self.receiver.pages}
+        received = {page.key for page in self.receiver.messages}
         self.tally.pages = len(keys)
         self.tally.pages_lost = len(keys - received)
         tries = self._rows("SELECT count(*) AS n FROM receipt WHERE delivered")[0]["n"]
@@ -332,7 +332,7 @@ def chaos(folder: Path, seed: int) -> Iterator[Chaos]:
     folder.mkdir(parents=True, exist_ok=True)
     with ExitStack() as held:
         log = held.enter_context((folder / "log").open("w", encoding="utf-8"))
-        receiver = held.enter_context(Receiver.listening(random_secret(), 1.0, quiet=True))
+        receiver = held.enter_context(WebhookReceiver.listening(random_secret(), 1.0, quiet=True))
         room = held.enter_context(running_room(folder / "room", pace=60, seed=seed))
         made = Chaos(folder, room, receiver, seed, log)
         try:
