@@ -135,8 +135,8 @@ def _deploy(folder: Path, rooms: Sequence[RunningRoom], port: int) -> BenchmarkD
         f"  - {{rule: {name}, {because}, clear: {{for: 0 s}}}}\n" for name in (ON_BATTERY, COOLING_FAULT)
     )
     rules += "off:\n" + "".join(f"  - {{rule: {name}, {because}}}\n" for name in OTHER_RULES)
-    channel = f"{{via: webhook, url: 'http://{HOST}:{port}/', secret: post}}"
-    return deploy(folder, [AGENT], devices, rules=rules, channel=channel, secrets=f"post: {WEBHOOK_SECRET}\n")
+    channel = f"{{via: webhook, url: 'http://{HOST}:{port}/', secret: signing-key}}"
+    return deploy(folder, [AGENT], devices, rules=rules, channel=channel, secrets=f"signing-key: {WEBHOOK_SECRET}\n")
 
 
 def _break_ours(rooms: Sequence[RunningRoom]) -> None:
