@@ -77,7 +77,7 @@ def evaluate(  # noqa: PLR0917 -- positional, because this is the hot path
 
 
 def _finite(value: Value) -> Value:
-    """A number as float; NaN and infinity as Missing, because no device means them and JSON cannot carry them."""
+    """A number as float; NaN and infinity as Missing, because they are no measured values and JSON cannot carry them."""
     if isinstance(value, str | Missing):
         return value
     return float(value) if math.isfinite(value) else Missing(Reason.IMPLAUSIBLE, f"the number is {value}")

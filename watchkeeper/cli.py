@@ -48,7 +48,9 @@ COMMANDS = {
     "simulate": LazyCommand("watchkeeper.simulator.cli:simulate", "Simulate a machine room without hardware."),
     "up": LazyCommand("watchkeeper.up:up", "Run a collector and an agent for this host.", "collector"),
     "demo": LazyCommand(
-        "watchkeeper.demo:demo", "A simulated room overheats, and the ladder is climbed in seconds.", "collector"
+        "watchkeeper.demo:demo",
+        "A simulated room overheats, and all ladder levels are reached in minutes.",
+        "collector",
     ),
 }
 
