@@ -1,4 +1,4 @@
-"""What the benchmarks share: temporary folders, free ports on 127.0.0.1, child processes, and their CPU time and memory."""
+"""Shared by the benchmarks: temporary folders, free ports on 127.0.0.1, child processes, their CPU time and memory."""
 
 import contextlib
 import os
@@ -33,7 +33,7 @@ class MeasuredProcess:
         return self.process.pid
 
     def cpu_s(self) -> float:
-        """CPU seconds of all its threads since it started, from the kernel's CPU clock of the process (clock_getcpuclockid(3))."""
+        """CPU seconds of all its threads since it started, from its CPU clock in the kernel (clock_getcpuclockid(3))."""
         return time.clock_gettime((~self.pid << 3) | 2)
 
     def rss_mb(self) -> float:

@@ -65,7 +65,7 @@ def _column(variant: int, start: int, stop: int) -> str:
 
 
 def ours(plan: LoadPlan, devices: int) -> Iterator[list[bytes]]:
-    """Pushes of docs/protocol.md with 200 readings of one device, or of ten devices with 20 each; some have a verdict change."""
+    """Pushes (docs/protocol.md) with 200 readings of one device, or 20 of each of ten devices; some have a verdict change."""
     width = READINGS_PER_PUSH // devices
     columns = [
         [f'["yes",{_column(variant, at * width + 1, at * width + width)}]' for at in range(devices)]

@@ -1,4 +1,4 @@
-"""/metrics with 100,000 series: CPU for rendering, compared with prometheus-client, and how long the event loop is blocked."""
+"""/metrics with 100,000 series: CPU compared with prometheus-client, and how long rendering blocks the event loop."""
 
 import asyncio
 import contextlib

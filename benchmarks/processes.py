@@ -92,14 +92,14 @@ def deploy(
 
 def _tokens(folder: Path, agents: Sequence[str]) -> dict[str, str]:
     """Create the store and a token for each agent."""
-    from watchkeeper.collector.access.tokens import Kind, mint  # noqa: PLC0415 -- only the benchmarks that use it import it
+    from watchkeeper.collector.access.tokens import TokenKind, mint  # noqa: PLC0415 -- only the benchmarks that use it import it
     from watchkeeper.collector.main import open_secrets, open_store  # noqa: PLC0415 -- only the benchmarks that use it import it
     from watchkeeper.collector.site.settings import read_config  # noqa: PLC0415 -- only the benchmarks that use it import it
 
     config = read_config(folder / "collector.yml")
     store = open_store(config, open_secrets(config))
     try:
-        return {name: mint(store, Kind.AGENT, name, time.time()) for name in agents}
+        return {name: mint(store, TokenKind.AGENT, name, time.time()) for name in agents}
     finally:
         store.close()
 

@@ -1,1 +1,1 @@
-"""The rules that judge readings: entries as an operator writes them, compiled rules, and their evaluation. Everything is pure."""
+"""The rules that judge readings: entries as written in YAML, compiled rules, and their evaluation. Everything is pure."""

@@ -1,4 +1,4 @@
-"""What `watchkeeper rules list` and `check` print: the active rules as a table, with their limits in the operator's words."""
+"""What `watchkeeper rules list` and `check` print: a table of the active rules with their limits as written."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -27,7 +27,7 @@ def table(rules: Sequence[Rule]) -> list[str]:
 
 
 def limit_text(limit: Limit | MissingLimit | None) -> str:
-    """A limit in the operator's words: `above 85 % for 10 min`."""
+    """A limit as the operator wrote it: `above 85 % for 10 min`."""
     if limit is None:
         return "-"
     return f"{limit.text} for {duration_text(limit.for_s)}" if limit.for_s else limit.text

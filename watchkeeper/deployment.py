@@ -16,7 +16,7 @@ from typing import TextIO
 
 import requests
 
-from watchkeeper.collector.access.tokens import TICKET_S, Kind, mint
+from watchkeeper.collector.access.tokens import TICKET_S, TokenKind, mint
 from watchkeeper.collector.main import open_secrets, open_store
 from watchkeeper.collector.site.settings import read_config
 from watchkeeper.model.errors import WatchkeeperError
@@ -35,13 +35,13 @@ class Deployment:
 
     def link(self, person: str) -> str:
         """A URL that signs this person in, once."""
-        return f"{self.url}/enter?ticket={self.mint(Kind.TICKET, person, TICKET_S)}"
+        return f"{self.url}/enter?ticket={self.mint(TokenKind.TICKET, person, TICKET_S)}"
 
     def token(self, person: str) -> str:
         """A token for the API, as this person."""
-        return self.mint(Kind.PERSON, person, None)
+        return self.mint(TokenKind.PERSON, person, None)
 
-    def mint(self, kind: Kind, name: str, lasts_s: float | None) -> str:
+    def mint(self, kind: TokenKind, name: str, lasts_s: float | None) -> str:
         """Make a token in the collector's store. It is valid for `lasts_s` seconds, or for ever if None."""
         config = read_config(self.folder / "collector.yml")
         store = open_store(config, open_secrets(config))
@@ -71,7 +71,7 @@ def write_deployment(
         with os.fdopen(os.open(secrets_file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
             file.writelines(f"{name}: {secret}\n" for name, secret in (extra_secrets or {}).items())
         with secrets_file.open("a", encoding="utf-8") as file:
-            file.write(f"agent-token: {deployment.mint(Kind.AGENT, AGENT, None)}\n")
+            file.write(f"agent-token: {deployment.mint(TokenKind.AGENT, AGENT, None)}\n")
     return deployment
 
 

@@ -12,17 +12,15 @@ from prometheus_client import CollectorRegistry, ProcessCollector, generate_late
 from prometheus_client.registry import Collector
 from pydantic_core import from_json
 
-from watchkeeper.collector.intake.endpoint import Ingest
+from watchkeeper.collector.intake.endpoint import AgentEndpoint
 from watchkeeper.collector.intake.journal import Journal
+from watchkeeper.collector.policy.freshness import EXPORTED_FOR_INTERVALS
 from watchkeeper.collector.process.runtime import Runtime
-from watchkeeper.collector.read.self_metrics import Tallies
+from watchkeeper.collector.read.self_metrics import SelfMetrics
 from watchkeeper.collector.site.snapshot import Snapshot
 from watchkeeper.collector.store.schema import block, latest
 from watchkeeper.model.device import Device
 from watchkeeper.model.quantity import PERCENT, QUANTITIES, Quantity, Sort, Unit
-
-SHOWN_FOR = 2
-"""A reading is exported until its frame is this many intervals old: what is silent disappears instead of lying on."""
 
 Key = tuple[str, str, int]
 """(agent, epoch, block)."""
@@ -89,11 +87,11 @@ class _Columns:
 class Metrics:
     """Renders everything. Safe to call from any thread; one rendering at a time."""
 
-    def __init__(self, runtime: Runtime, journal: Journal, ingest: Ingest) -> None:
+    def __init__(self, runtime: Runtime, journal: Journal, ingest: AgentEndpoint) -> None:
         self._runtime = runtime
         self._registry = CollectorRegistry(auto_describe=False)
         ProcessCollector(registry=self._registry)
-        own: Collector = Tallies(runtime, journal, ingest)
+        own: Collector = SelfMetrics(runtime, journal, ingest)
         self._registry.register(own)
         self._lock = threading.Lock()
         self._snapshot: Snapshot | None = None
@@ -112,7 +110,7 @@ class Metrics:
             self._snapshot, self._columns = snapshot, {}
             self._lines = {name: [] for name in FAMILIES}
         now = self._runtime.clock.wall()
-        fresh = sa.and_(latest.c.at > now - SHOWN_FOR * block.c.every_s)
+        fresh = sa.and_(latest.c.at > now - EXPORTED_FOR_INTERVALS * block.c.every_s)
         same = sa.and_(
             latest.c.agent == block.c.agent, latest.c.epoch == block.c.epoch, latest.c.block == block.c.block
         )

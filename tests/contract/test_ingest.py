@@ -10,9 +10,9 @@ import httpx
 import pytest
 
 from tests.story.world import INVENTORY, World
-from watchkeeper.collector.access.tokens import Kind, mint, revoke
+from watchkeeper.collector.access.tokens import TokenKind, mint, revoke
 from watchkeeper.collector.intake import journal as journal_module
-from watchkeeper.collector.intake.endpoint import BODY_LIMIT, Ingest
+from watchkeeper.collector.intake.endpoint import BODY_LIMIT, AgentEndpoint
 from watchkeeper.collector.intake.requests import Requests
 from watchkeeper.collector.process.actions import poll_now
 from watchkeeper.collector.store import engine
@@ -31,9 +31,9 @@ class AgentApi:
     def __init__(self, world: World) -> None:
         self.world = world
         self.full = False
-        self.token = mint(world.store, Kind.AGENT, "room-1", world.clock.wall())
+        self.token = mint(world.store, TokenKind.AGENT, "room-1", world.clock.wall())
         self.requests = Requests(world.store)
-        self.ingest = Ingest(world.runtime, world.journal, self.requests, lambda: self.full)
+        self.ingest = AgentEndpoint(world.runtime, world.journal, self.requests, lambda: self.full)
         world.journal.start()
 
     def ask(self, method: str, path: str, content: bytes | None = None, **headers: str) -> httpx.Response:
@@ -152,7 +152,7 @@ def test_a_bad_request_gets_its_status_and_changes_nothing(
 
 
 def test_an_agent_removed_from_the_inventory_is_refused_with_any_token(agent_api: AgentApi) -> None:
-    agent_api.token = mint(agent_api.world.store, Kind.AGENT, "room-0", agent_api.world.clock.wall())
+    agent_api.token = mint(agent_api.world.store, TokenKind.AGENT, "room-0", agent_api.world.clock.wall())
     before = agent_api.rows()
     answer = agent_api.push({"agent": "room-0", "blocks": [], "items": []})
     assert answer.status_code == 403
@@ -236,13 +236,13 @@ def test_an_agent_s_clock_that_is_an_hour_wrong_changes_no_time(agent_api: Agent
 
 def test_a_revoked_token_is_refused_within_a_second(agent_api: AgentApi) -> None:
     assert agent_api.push().status_code == 200
-    revoke(agent_api.world.store, Kind.AGENT, "room-1")
+    revoke(agent_api.world.store, TokenKind.AGENT, "room-1")
     agent_api.world.clock.advance(1.5)
     assert agent_api.push().status_code == 401
 
 
 def test_a_person_s_token_is_refused(agent_api: AgentApi) -> None:
-    agent_api.token = mint(agent_api.world.store, Kind.PERSON, "day", 0.0)
+    agent_api.token = mint(agent_api.world.store, TokenKind.PERSON, "day", 0.0)
     assert agent_api.push().status_code == 401
 
 

@@ -136,7 +136,7 @@ def test_only_a_push_that_the_store_can_never_accept_is_refused_permanently(
     good, bad, also_good = take(world, frames(20.0), poison, frames(21.0, first=2, declared=False))
     assert (good, also_good) == (1, 2)
     assert isinstance(bad, BadPush)
-    assert "cannot be kept" in caplog.text
+    assert "cannot be journalled" in caplog.text
     assert count(world, history) == 2
     assert count(world, lane) == 1
 

@@ -1,4 +1,4 @@
-"""Collector and agent run with secrets of every kind; there are faults, and pages fail. No secret may be in any output or file."""
+"""Collector and agent run with secrets of every kind, faults and failing pages. No secret is in any output or file."""
 
 import contextlib
 import socket

@@ -1,4 +1,4 @@
-"""The collector's wall clock is set back or forward. No rung, message or backlog waits for as long as the clock was wrong."""
+"""The collector's wall clock is set back or forward. No rung, message or backlog is delayed by that time."""
 
 from collections.abc import Iterator
 

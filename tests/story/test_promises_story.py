@@ -10,8 +10,8 @@ import sqlalchemy as sa
 from tests.story.world import INVENTORY, World
 from watchkeeper.channels.ports import Receipt
 from watchkeeper.collector.intake.journal import Waiting
+from watchkeeper.collector.policy.hold import BACKLOG_LONGEST_S, BACKLOG_S
 from watchkeeper.collector.process import actions
-from watchkeeper.collector.process.apply import BEHIND_MOST_S, BEHIND_S
 from watchkeeper.collector.store.schema import metadata, rung
 from watchkeeper.model.errors import Conflict, StoreError, StoreFull
 from watchkeeper.model.verdict import Evidence, Level, Withdrawal
@@ -38,7 +38,7 @@ def pair(store_url: str) -> Iterator[World]:
 def undecided(world: World) -> list[tuple[int, int, str]]:
     with world.store.read() as connection:
         found = connection.execute(sa.select(rung).where(rung.c.decided_at.is_(None)).order_by(rung.c.due_at))
-        return [(row.incident, row.round, row.rung) for row in found]
+        return [(row.incident, row.recurrence, row.rung) for row in found]
 
 
 # ---- several changes in one push ----
@@ -67,7 +67,7 @@ def test_a_fault_that_ends_and_comes_back_in_one_push_starts_its_ladder_again(wo
     world.advance(5)
     world.push(world.verdict(Level.OK, age_s=60), world.verdict(Level.WARNING))
     assert world.happened() == ["opened", "resolved", "reopened"]
-    assert undecided(world) == [(1, 2, "owner"), (1, 2, "on-site"), (1, 2, "vendor")]  # none of the first round
+    assert undecided(world) == [(1, 2, "owner"), (1, 2, "on-site"), (1, 2, "vendor")]  # none of the first occurrence
     world.advance(11)
     assert world.pages("page") == [(0.0, "day", "duty"), (5.0, "day", "duty"), (15.0, "olga", "owner")]
 
@@ -90,7 +90,7 @@ def test_an_acknowledgement_does_not_outlive_the_fault(store_url: str) -> None:
     world.push(world.verdict(Level.CRITICAL))
     world.act(actions.acknowledge, 1)
     world.push(world.verdict(Level.OK))
-    world.push(world.verdict(Level.CRITICAL))  # the second round
+    world.push(world.verdict(Level.CRITICAL))  # the fault recurs
     assert world.incidents()[0].acknowledged_by is None
     world.advance(11)
     assert world.pages("page")[-1] == (10.0, "olga", "owner")
@@ -216,14 +216,14 @@ def test_a_journalled_verdict_of_a_device_removed_meanwhile_opens_nothing(world:
 
 def test_an_agent_that_always_announces_more_cannot_hold_its_ladder_for_ever(world: World) -> None:
     world.push(world.verdict(Level.CRITICAL), more=True)
-    while world.clock.wall() - world.began < BEHIND_MOST_S - 20:
+    while world.clock.wall() - world.began < BACKLOG_LONGEST_S - 20:
         world.clock.advance(10)
         world.push(world.verdict(Level.WARNING, rule="environment.humidity"), more=True)
     assert world.told == []
     for _ in range(6):
         world.clock.advance(10)
         world.push(world.verdict(Level.WARNING, rule="environment.humidity"), more=True)
-    assert world.pages()[0] == (BEHIND_MOST_S / 60, "day", "duty")
+    assert world.pages()[0] == (BACKLOG_LONGEST_S / 60, "day", "duty")
 
 
 def test_a_second_long_backlog_holds_the_ladder_like_the_first(world: World) -> None:
@@ -231,7 +231,7 @@ def test_a_second_long_backlog_holds_the_ladder_like_the_first(world: World) -> 
     world.advance(30)  # it ended in the middle of the backlog, and starts again
     world.push(world.verdict(Level.CRITICAL, age_s=900), more=True)
     assert world.told == []
-    world.advance(BEHIND_S / 60 + 0.1)
+    world.advance(BACKLOG_S / 60 + 0.1)
     assert len(world.told) == 2
 
 
@@ -354,7 +354,7 @@ def test_an_error_of_the_store_while_a_rung_is_decided_decides_nothing(
 ) -> None:
     world.push(world.verdict(Level.CRITICAL), more=True)
 
-    def broken(*_: object) -> Receipt:
+    def broken(*_: object, **__: object) -> Receipt:
         raise StoreError("gone")
 
     world.clock.advance(61)

@@ -1,4 +1,4 @@
-"""Rule files: every problem of all files is reported with its place; changes, rules switched off, and where a rule applies."""
+"""Rule files: problems of all files with their places, changes, rules that are switched off, and where a rule applies."""
 
 import sys
 from subprocess import run
