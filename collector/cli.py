@@ -39,10 +39,10 @@ def run(file: Path) -> None:
     import logging
 
     from watchkeeper.collector.main import run as run_collector
-    from watchkeeper.model.plain import LogLines
+    from watchkeeper.model.plain import LogFormatter
 
     told = logging.StreamHandler(sys.stderr)
-    told.setFormatter(LogLines("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    told.setFormatter(LogFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logging.basicConfig(level=logging.INFO, handlers=[told])
     logging.getLogger("apscheduler").setLevel(logging.WARNING)
     logging.getLogger("alembic").setLevel(logging.WARNING)

@@ -9,7 +9,7 @@ from math import inf
 from watchkeeper.documents.nodes import Mark
 from watchkeeper.documents.scalars import duration_s, size_bytes
 from watchkeeper.model.errors import Problem
-from watchkeeper.model.quantity import BYTE, NUMBER, PERCENT, SECOND, Quantity, Sort
+from watchkeeper.model.quantity import BYTE, NUMBER, PERCENT, SECOND, Quantity, QuantityType
 from watchkeeper.model.verdict import Level
 from watchkeeper.rules.entries import (
     Amount,
@@ -29,7 +29,7 @@ MarkOf = Callable[[object], Mark]
 def compile_rule(entry: RuleEntry, mark_of: MarkOf, file: str) -> tuple[Rule | None, list[Problem]]:
     """Compile one entry. The rule is None if there are problems. `file` is the file that wrote or changed it last."""
     compiler = _Compiler(entry, mark_of, file)
-    if entry.quantity.sort is Sort.COUNTER:
+    if entry.quantity.type is QuantityType.COUNTER:
         compiler.report(
             entry, "quantity", f"{entry.quantity.name} is a counter, which only grows; it cannot have a limit"
         )
@@ -110,7 +110,7 @@ class _Compiler:
     def margin(self, clear: ClearEntry) -> float:
         if clear.margin is None:
             return 0.0
-        if self.quantity.sort is Sort.STATE:
+        if self.quantity.type is QuantityType.STATE:
             self.report(clear, "margin", f"{self.quantity.name} is a state and has no margin; write only `for`")
             return 0.0
         margin = self.number(clear, "margin", clear.margin)
@@ -119,7 +119,7 @@ class _Compiler:
         return max(0.0, margin)
 
     def limit(self, level: Level, threshold: ThresholdEntry, margin: float) -> Limit | None:
-        if (self.quantity.sort is Sort.STATE) != bool(threshold.is_):
+        if (self.quantity.type is QuantityType.STATE) != bool(threshold.is_):
             self.report_wrong_sort(threshold)
             return None
         if threshold.is_:
@@ -178,7 +178,7 @@ class _Compiler:
         """The warning limit that every critical value breaks too: a warning on states also gets the critical states.
         Reports a critical limit (`threshold`) that is not worse than the warning."""
         longer = critical.for_s > warning.for_s
-        if self.quantity.sort is Sort.STATE:
+        if self.quantity.type is QuantityType.STATE:
             twice = sorted(warning.states & critical.states)
             if twice and not longer:
                 self.report(threshold, "is", f"`{twice[0]}` is a warning as well; critical needs a longer `for` then")

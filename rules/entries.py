@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, ClassVar, NewType
 
-from watchkeeper.documents.bind import LONE
+from watchkeeper.documents.bind import ITEM_OR_LIST
 from watchkeeper.documents.scalars import number_and_unit
 from watchkeeper.model.device import Category
 from watchkeeper.model.quantity import QUANTITIES, Quantity
@@ -31,7 +31,7 @@ class Amount:
 class AmountRange:
     """Two numbers with their unit: `21 .. 23 °C`."""
 
-    WORD: ClassVar = "range"
+    MESSAGE_NAME: ClassVar = "range"
 
     low: float
     high: float
@@ -43,12 +43,12 @@ class AmountRange:
 class ThresholdEntry:
     """When a level begins: exactly one limit, broken for `for_s` seconds."""
 
-    WORD: ClassVar = "threshold"
+    MESSAGE_NAME: ClassVar = "threshold"
 
     above: Amount | None = None
     below: Amount | None = None
     outside: AmountRange | None = None
-    is_: tuple[str, ...] = field(default=(), metadata=LONE)
+    is_: tuple[str, ...] = field(default=(), metadata=ITEM_OR_LIST)
     for_s: float = 0.0
 
     def check(self) -> Iterator[tuple[str, str]]:
@@ -65,7 +65,7 @@ class ThresholdEntry:
 class ClearEntry:
     """When a level ends: the value is back inside by `margin`, for `for_s` seconds without interruption."""
 
-    WORD: ClassVar = "clear entry"
+    MESSAGE_NAME: ClassVar = "clear entry"
 
     margin: Amount | None = None
     for_s: float = 0.0
@@ -75,12 +75,13 @@ class ClearEntry:
 class MissingEntry:
     """The level of a reading that stays missing for one of `reasons`. For any other reason it is only unknown."""
 
-    WORD: ClassVar = "missing entry"
+    MESSAGE_NAME: ClassVar = "missing entry"
 
     level: Level
     for_s: float = 0.0
     reasons: tuple[Reason, ...] = field(
-        default=tuple(reason for reason in Reason if reason not in (Reason.ABSENT, Reason.WARMING_UP)), metadata=LONE
+        default=tuple(reason for reason in Reason if reason not in (Reason.ABSENT, Reason.WARMING_UP)),
+        metadata=ITEM_OR_LIST,
     )
 
     def check(self) -> Iterator[tuple[str, str]]:
@@ -94,20 +95,20 @@ class AppliesEntry:
     """Where a rule applies; an empty entry means everywhere. `devices` are patterns of device names, `instances` are
     patterns of an instance or its label (`/var`, `phase *`). The `except_` patterns take precedence."""
 
-    WORD: ClassVar = "applies entry"
+    MESSAGE_NAME: ClassVar = "applies entry"
 
-    categories: tuple[Category, ...] = field(default=(), metadata=LONE)
-    devices: tuple[str, ...] = field(default=(), metadata=LONE)
-    instances: tuple[str, ...] = field(default=(), metadata=LONE)
-    except_devices: tuple[str, ...] = field(default=(), metadata=LONE)
-    except_instances: tuple[str, ...] = field(default=(), metadata=LONE)
+    categories: tuple[Category, ...] = field(default=(), metadata=ITEM_OR_LIST)
+    devices: tuple[str, ...] = field(default=(), metadata=ITEM_OR_LIST)
+    instances: tuple[str, ...] = field(default=(), metadata=ITEM_OR_LIST)
+    except_devices: tuple[str, ...] = field(default=(), metadata=ITEM_OR_LIST)
+    except_instances: tuple[str, ...] = field(default=(), metadata=ITEM_OR_LIST)
 
 
 @dataclass(frozen=True, slots=True)
 class RuleEntry:
     """A new rule. `title` and `advice` are English; they are translated when they are shown."""
 
-    WORD: ClassVar = "rule"
+    MESSAGE_NAME: ClassVar = "rule"
 
     rule: RuleName
     clause: str
@@ -133,7 +134,7 @@ class RuleEntry:
 class ChangeEntry:
     """A change of a rule from an earlier file. A key in this entry replaces that key of the rule completely."""
 
-    WORD: ClassVar = "change"
+    MESSAGE_NAME: ClassVar = "change"
 
     rule: RuleName
     because: str
@@ -165,7 +166,7 @@ class ChangeEntry:
 class OffEntry:
     """A rule of an earlier file that is switched off."""
 
-    WORD: ClassVar = "off entry"
+    MESSAGE_NAME: ClassVar = "off entry"
 
     rule: RuleName
     because: str

@@ -14,11 +14,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
-from watchkeeper.documents.bind import LONE, try_load
+from watchkeeper.documents.bind import ITEM_OR_LIST, try_load
 from watchkeeper.documents.files import read_documents
 from watchkeeper.documents.nodes import Mark
 from watchkeeper.model.errors import ConfigError, Problem
-from watchkeeper.model.quantity import QUANTITIES, Sort
+from watchkeeper.model.quantity import QUANTITIES, QuantityType
 from watchkeeper.model.reading import Missing, Reason, Value
 from watchkeeper.model.verdict import Level
 from watchkeeper.rules.compile import in_unit_of
@@ -33,7 +33,7 @@ from watchkeeper.rules.rule import Rule
 class RuleTestStep:
     """One reading `at_s` seconds after the start. `level` is the level that the rule should give, or None for any."""
 
-    WORD: ClassVar = "step"
+    MESSAGE_NAME: ClassVar = "step"
 
     at_s: float
     value: str = ""
@@ -50,7 +50,7 @@ class RuleTestStep:
 class RuleTest:
     """One test of one rule on one series."""
 
-    WORD: ClassVar = "test"
+    MESSAGE_NAME: ClassVar = "test"
 
     test: str
     rule: RuleName
@@ -70,7 +70,7 @@ class RuleTestFile:
     """A file of tests. `rules` are rule files in the same folder, read after the shipped library."""
 
     tests: tuple[RuleTest, ...]
-    rules: tuple[str, ...] = field(default=(), metadata=LONE)
+    rules: tuple[str, ...] = field(default=(), metadata=ITEM_OR_LIST)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +127,7 @@ def _value(rule: Rule, step: RuleTestStep) -> Value:
     if step.missing:
         return Missing(step.missing)
     quantity = QUANTITIES[rule.quantity]
-    if quantity.sort is not Sort.STATE:
+    if quantity.type is not QuantityType.STATE:
         return in_unit_of(quantity, amount(step.value))
     if step.value not in quantity.states:
         raise ValueError(f"{quantity.name} has no state `{step.value}`; {did_you_mean(step.value, quantity.states)}")

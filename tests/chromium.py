@@ -1,4 +1,4 @@
-"""Controls Chromium over a pipe (DevTools protocol), for tests that click as a person does."""
+"""Chromium, driven by the DevTools protocol over a pipe, for tests that click as a person does."""
 
 import itertools
 import json
@@ -11,11 +11,11 @@ from types import TracebackType
 from typing import Any, Self
 
 PROGRAM = shutil.which("chromium")
-QUIET = (
+FLAGS = (
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage", "--hide-scrollbars",
 )  # fmt: skip
-WAIT_TIMEOUT_S = 30.0
+TIMEOUT_S = 30.0
 
 
 class Chromium:
@@ -25,8 +25,8 @@ class Chromium:
         assert PROGRAM
         theirs_in, self._out = os.pipe()
         self._in, theirs_out = os.pipe()
-        command = [PROGRAM, *QUIET, f"--user-data-dir={folder / 'profile'}", "--remote-debugging-pipe", "about:blank"]
-        shell = f'exec "$@" 3<&{theirs_in} 4>&{theirs_out}'  # the file descriptors that the browser uses
+        command = [PROGRAM, *FLAGS, f"--user-data-dir={folder / 'profile'}", "--remote-debugging-pipe", "about:blank"]
+        shell = f'exec "$@" 3<&{theirs_in} 4>&{theirs_out}'  # the file descriptors that Chromium uses
         self._log = (folder / "chromium.log").open("wb")
         self._process = subprocess.Popen(
             ["bash", "-c", shell, "chromium", *command],
@@ -48,20 +48,20 @@ class Chromium:
     ) -> None:
         self._session = {}
         self.ask("Browser.close")
-        self._process.wait(timeout=WAIT_TIMEOUT_S)
+        self._process.wait(timeout=TIMEOUT_S)
         os.close(self._out)
         os.close(self._in)
         self._log.close()
 
     def ask(self, method: str, **parameters: Any) -> Any:
-        """Send one command of the protocol, and return its result."""
+        """Send one command of the protocol; returns its result."""
         number = next(self._numbers)
         message = {"id": number, "method": method, "params": parameters, **self._session}
         os.write(self._out, json.dumps(message).encode() + b"\0")
-        while (answer := self._next()).get("id") != number:
-            pass  # events are ignored
-        assert "error" not in answer, f"{method}: {answer['error']}"
-        return answer["result"]
+        while (said := self._next()).get("id") != number:
+            pass  # skip events
+        assert "error" not in said, f"{method}: {said['error']}"
+        return said["result"]
 
     def _next(self) -> dict[str, Any]:
         while b"\0" not in self._rest:
@@ -73,7 +73,7 @@ class Chromium:
         return found
 
     def open(self, url: str) -> None:
-        """Open the URL, and wait until the page is loaded."""
+        """Open a page and wait until it is complete."""
         self.ask("Page.navigate", url=url)
         self.until("document.readyState === 'complete' && location.href !== 'about:blank'")
 
@@ -84,8 +84,8 @@ class Chromium:
         return answer["result"].get("value")
 
     def until(self, condition: str) -> None:
-        """Wait until a JavaScript condition is true. It is never true while a page is being replaced."""
-        end = time.monotonic() + WAIT_TIMEOUT_S
+        """Wait until a JavaScript condition is true. While a page is being replaced, no condition is."""
+        end = time.monotonic() + TIMEOUT_S
         while not self._holds(condition):
             assert time.monotonic() < end, f"this did not become true: {condition}\n{self.text()}"
             time.sleep(0.05)
@@ -97,11 +97,11 @@ class Chromium:
             return False
 
     def text(self) -> str:
-        """The visible text of the page, in one line."""
+        """The visible text, in one line."""
         return " ".join(str(self.run("document.body.innerText")).split())
 
     def until_reads(self, text: str) -> None:
-        """Wait until the page shows a text."""
+        """Wait until the page contains a text."""
         self.until(f"document.body.innerText.replace(/\\s+/g, ' ').includes({json.dumps(text)})")
 
     def click(self, label: str) -> None:

@@ -31,7 +31,7 @@ from watchkeeper.collector.site.load import read_configuration
 from watchkeeper.collector.site.snapshot import Snapshot, make_snapshot
 from watchkeeper.collector.store.engine import Store
 from watchkeeper.collector.store.migrate import migrate
-from watchkeeper.collector.web.app import Front, build_app
+from watchkeeper.collector.web.app import CollectorApp, build_app
 from watchkeeper.model.batch import Block, Frame, Item, Lane, Push, Tombstone
 from watchkeeper.model.clock import FakeClock
 from watchkeeper.model.quantity import QUANTITIES
@@ -193,7 +193,7 @@ class _Sender:
 class _Asgi(httpx.BaseTransport):
     """A transport to an application in this process. Each request has its own event loop."""
 
-    def __init__(self, app: Front) -> None:
+    def __init__(self, app: CollectorApp) -> None:
         self._app = httpx.ASGITransport(app)
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
@@ -206,13 +206,13 @@ class _Asgi(httpx.BaseTransport):
         return httpx.Response(answer.status_code, headers=answer.headers, content=await answer.aread())
 
 
-def browser(app: Front, base: str = "http://127.0.0.1:8760") -> httpx.Client:
+def browser(app: CollectorApp, base: str = "http://127.0.0.1:8760") -> httpx.Client:
     """A client that keeps cookies as a browser does, and follows no redirect."""
     return httpx.Client(transport=_Asgi(app), base_url=base)
 
 
 @contextlib.contextmanager
-def serving(front: Front) -> Iterator[str]:
+def serving(front: CollectorApp) -> Iterator[str]:
     """Run the application with the real server on a port of 127.0.0.1. Yields its URL."""
     config = uvicorn.Config(front, port=0, log_level="warning", access_log=False, lifespan="off", ws="none")
     server = uvicorn.Server(config)

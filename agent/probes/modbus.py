@@ -103,7 +103,7 @@ class ModbusProbe:
             await self.forget(name)
 
     def profile_of(self, device: str) -> Profile | None:
-        """See `ByProfile.profile_of`."""
+        """See `ProfileProbe.profile_of`."""
         held = self._held.get(device)
         return held.profile if held else None
 

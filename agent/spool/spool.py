@@ -25,7 +25,7 @@ from watchkeeper.model.clock import Clock
 from watchkeeper.model.errors import SpoolError
 from watchkeeper.model.failpoint import failpoint
 from watchkeeper.model.reading import Series
-from watchkeeper.model.verdict import Event, Key, Standing
+from watchkeeper.model.verdict import ActiveVerdicts, Event, Key
 from watchkeeper.model.wire import encode_event, encode_values
 from watchkeeper.rules.evaluate import RuleState, decode_state, encode_state, rebase
 
@@ -159,7 +159,7 @@ class Spool:
             for body in bodies:
                 self._append(Lane.EVENTS, now, 0, body)
             self._states.update(states)
-            if any(isinstance(event, Standing) for event in events):
+            if any(isinstance(event, ActiveVerdicts) for event in events):
                 self._notes["standing"] = "told"
 
     def add(self, frame: Frame) -> None:

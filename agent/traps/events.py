@@ -7,7 +7,7 @@ over. A notice opens none; after its minute there is nothing."""
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 
-from watchkeeper.agent.event import EVENT, EVENT_S, MOST_EVENTS, OVER
+from watchkeeper.agent.event import EVENT_OVER, EVENT_QUANTITY, EVENT_SHOWN_S, MAX_EVENTS
 from watchkeeper.model.reading import Series, Sweep, Value
 
 NONE, NOTICE, WARNING, CRITICAL = "none", "notice", "warning", "critical"
@@ -31,9 +31,9 @@ class _Event:
     shown: bool = False
 
     def value(self, now: float) -> Value:
-        if not self.shown or now - self.at < EVENT_S:
+        if not self.shown or now - self.at < EVENT_SHOWN_S:
             return self.level
-        return OVER if self.level in (WARNING, CRITICAL) else NONE
+        return EVENT_OVER if self.level in (WARNING, CRITICAL) else NONE
 
 
 class _Events:
@@ -48,7 +48,7 @@ class _Events:
     def note(self, told: Reply, at: float) -> None:
         if told.instance not in self.held:
             self.series = ()
-            if len(self.held) >= MOST_EVENTS:  # the mildest goes, and of these the oldest
+            if len(self.held) >= MAX_EVENTS:  # the mildest goes, and of these the oldest
                 oldest = min(self.held, key=lambda name: (_WEIGHT[self.held[name].level], self.held[name].at))
                 del self.held[oldest], self.labels[oldest]
         self.held[told.instance] = _Event(told.level, at)
@@ -57,7 +57,7 @@ class _Events:
     def join(self, sweep: Sweep) -> Sweep:
         if not self.series or self.beside is not sweep.series:
             self.beside = sweep.series
-            columns = (Series(sweep.device, EVENT, name, self.labels[name], "trap") for name in self.held)
+            columns = (Series(sweep.device, EVENT_QUANTITY, name, self.labels[name], "trap") for name in self.held)
             self.series = (*sweep.series, *columns)
         values = [event.value(sweep.at) for event in self.held.values()]
         self.held = {name: event if event.shown else replace(event, shown=True) for name, event in self.held.items()}

@@ -1,4 +1,4 @@
-"""Traps heard: from the socket to a poll of the device, and to an event where no poll can show what they tell."""
+"""TrapSettings heard: from the socket to a poll of the device, and to an event where no poll can show what they tell."""
 
 import asyncio
 import logging
@@ -20,7 +20,7 @@ from watchkeeper.agent.traps.message.usm import Refused, Window
 from watchkeeper.agent.traps.socket import Receiver, why
 from watchkeeper.agent.traps.table import Table, events_of, shipped
 from watchkeeper.documents.secrets import Secrets
-from watchkeeper.model.batch import Traps
+from watchkeeper.model.batch import TrapSettings
 from watchkeeper.model.clock import Clock
 from watchkeeper.model.device import Device
 
@@ -40,7 +40,7 @@ class TrapListener:
         self._receiver = Receiver(self._admit, self._take)
         self._table: Table = shipped()
         self._gate, self._spells = Gate(), Bursts()
-        self._where: Traps | None = None
+        self._where: TrapSettings | None = None
         self._tried_at = self._resolved_at = self._summed_at = clock.boot()
         self._peers: list[Peer] = []
         self._names: dict[str, tuple[str, ...]] = {}
@@ -51,7 +51,7 @@ class TrapListener:
 
     # ---- cold ----
 
-    def adopt(self, where: Traps | None, devices: Iterable[Device]) -> None:
+    def adopt(self, where: TrapSettings | None, devices: Iterable[Device]) -> None:
         """Hear these devices, there (None: nowhere) from now on."""
         before = {peer.device.device: peer for peer in self._peers}
         self._peers = []

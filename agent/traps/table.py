@@ -9,7 +9,7 @@ from typing import ClassVar
 from watchkeeper.agent.traps.events import CRITICAL, NONE, NOTICE, WARNING, Reply
 from watchkeeper.agent.traps.message.decode import Trap, text_of
 from watchkeeper.documents.bind import load
-from watchkeeper.model.plain import word
+from watchkeeper.model.plain import one_line
 from watchkeeper.profiles.scalars import SCALARS, Oid
 
 
@@ -28,7 +28,7 @@ class Known:
     """One line of the table. `key` is the column of the variable that tells several events of the same trap apart; `ends`
     are the traps whose events (of the same key) this one ends."""
 
-    WORD: ClassVar = "trap"
+    MESSAGE_NAME: ClassVar = "trap"
 
     trap: Oid
     meaning: Meaning
@@ -73,7 +73,7 @@ def events_of(trap: Trap, table: Table) -> list[Reply]:
     and wakes nobody."""
     known = table.get(trap.trap)
     if known is None:
-        name = word(trap.trap)
+        name = one_line(trap.trap)
         return [Reply(name, name, NOTICE)]
     if known.meaning is Meaning.POLL:
         return []
@@ -84,4 +84,4 @@ def events_of(trap: Trap, table: Table) -> list[Reply]:
 
 def _told(known: Known, trap: Trap, level: str) -> Reply:
     which = next((text_of(said) for name, said in trap.said if known.key and name.startswith(f"{known.key}.")), "")
-    return Reply(word(f"{known.trap} {which}".strip()), word(f"{known.title} {which}".strip()), level)
+    return Reply(one_line(f"{known.trap} {which}".strip()), one_line(f"{known.title} {which}".strip()), level)

@@ -21,7 +21,7 @@ from watchkeeper.collector.process.runtime import Runtime
 from watchkeeper.collector.site.snapshot import to_json as bundle_json
 from watchkeeper.model.batch import Push
 from watchkeeper.model.errors import StoreError, StoreFull, WireError
-from watchkeeper.model.verdict import Standing, Verdict, Withdrawal
+from watchkeeper.model.verdict import ActiveVerdicts, Verdict, Withdrawal
 from watchkeeper.model.wire import decode_push
 
 Scope = MutableMapping[str, Any]
@@ -178,7 +178,7 @@ def _devices(push: Push) -> set[str]:
     for _, body in push.items:
         if isinstance(body, Verdict | Withdrawal):
             devices.add(body.device)
-        elif isinstance(body, Standing):
+        elif isinstance(body, ActiveVerdicts):
             devices.update(verdict.device for verdict in body.verdicts)
     return devices
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from watchkeeper.model.errors import Conflict
-from watchkeeper.model.verdict import Evidence, Key, Level, Standing, Verdict
+from watchkeeper.model.verdict import ActiveVerdicts, Evidence, Key, Level, Verdict
 
 REOPEN_WITHIN_S = 600.0
 """A fault that comes back this soon is the same incident, in its next recurrence."""
@@ -144,7 +144,7 @@ def withdraw(known: Incident, at: float, by: str, note: str) -> IncidentChange:
     return IncidentChange(ended, (Transition(TransitionKind.WITHDRAWN, at, by, known.level, note),))
 
 
-def reconcile(standing: Standing, known: Iterable[Incident], agent: str) -> tuple[list[Verdict], list[Incident]]:
+def reconcile(standing: ActiveVerdicts, known: Iterable[Incident], agent: str) -> tuple[list[Verdict], list[Incident]]:
     """Compare all non-ok verdicts of an agent with its open incidents. Returns the verdicts that we missed, and the incidents
     that the agent no longer reports. Both are empty where the two agree."""
     open_now = {incident.key: incident for incident in known if incident.open and incident.agent == agent}

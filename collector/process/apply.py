@@ -16,7 +16,7 @@ from watchkeeper.collector.site.snapshot import Snapshot
 from watchkeeper.collector.store import rows
 from watchkeeper.collector.store.schema import agent, history, latest
 from watchkeeper.model.batch import Blocks, Frame, Lane, Push
-from watchkeeper.model.verdict import Event, Key, Standing, Verdict, Withdrawal
+from watchkeeper.model.verdict import ActiveVerdicts, Event, Key, Verdict, Withdrawal
 from watchkeeper.model.wire import encode_values
 
 
@@ -88,7 +88,7 @@ def _new_events(arrival: Arrival, snapshot: Snapshot) -> Iterator[tuple[str, Eve
     for seq, event in arrival.push.items:
         if seq <= arrival.after_seq:
             continue
-        if isinstance(event, Standing):
+        if isinstance(event, ActiveVerdicts):
             own = tuple(verdict for verdict in event.verdicts if _owns(name, verdict.device, snapshot))
             yield name, replace(event, verdicts=own)
         elif isinstance(event, Verdict | Withdrawal) and _owns(name, event.device, snapshot):
@@ -131,14 +131,14 @@ class _Group:
 def _keys(events: Iterable[Event]) -> set[Key]:
     found: set[Key] = set()
     for event in events:
-        found |= {verdict.key for verdict in event.verdicts} if isinstance(event, Standing) else {event.key}
+        found |= {verdict.key for verdict in event.verdicts} if isinstance(event, ActiveVerdicts) else {event.key}
     return found
 
 
 def _apply_event(group: _Group, name: str, event: Event) -> None:
     if isinstance(event, Verdict):
         group.keep(incidents.judge(group.known.get(event.key), event, name))
-    elif isinstance(event, Standing):
+    elif isinstance(event, ActiveVerdicts):
         _reconcile(group, name, event)
     else:
         known = group.known.get(event.key)
@@ -146,7 +146,7 @@ def _apply_event(group: _Group, name: str, event: Event) -> None:
             group.keep(incidents.withdraw(known, event.at, f"agent:{name}", event.reason))
 
 
-def _reconcile(group: _Group, name: str, standing: Standing) -> None:
+def _reconcile(group: _Group, name: str, standing: ActiveVerdicts) -> None:
     for incident in rows.open_of(group.connection, name):
         group.known.setdefault(incident.key, incident)
     missed, vanished = incidents.reconcile(standing, group.known.values(), name)

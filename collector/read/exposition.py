@@ -20,7 +20,7 @@ from watchkeeper.collector.read.self_metrics import SelfMetrics
 from watchkeeper.collector.site.snapshot import Snapshot
 from watchkeeper.collector.store.schema import block, latest
 from watchkeeper.model.device import Device
-from watchkeeper.model.quantity import PERCENT, QUANTITIES, Quantity, Sort, Unit
+from watchkeeper.model.quantity import PERCENT, QUANTITIES, Quantity, QuantityType, Unit
 
 Key = tuple[str, str, int]
 """(agent, epoch, block)."""
@@ -49,13 +49,13 @@ class Family:
 def family(quantity: Quantity) -> Family:
     """Name and meaning by Prometheus' conventions: base units, `_total` for what only grows."""
     name = "watchkeeper_" + quantity.name.replace(".", "_")
-    if quantity.sort is Sort.STATE:
+    if quantity.type is QuantityType.STATE:
         says = f"{quantity.title}: 1 for the state that holds, 0 for the others."
         return Family(name.removesuffix("_state") + "_state", "gauge", says, states=quantity.states)
     unit = quantity.unit
     name += f"_{unit.base}" if unit.base else ""
     says = f"{quantity.title}{_measure(unit)}."
-    if quantity.sort is Sort.COUNTER:
+    if quantity.type is QuantityType.COUNTER:
         return Family(name + "_total", "counter", says, unit.to_base)
     return Family(name, "gauge", says, unit.to_base)
 

@@ -9,7 +9,7 @@ from enum import StrEnum
 
 from watchkeeper.channels.ports import Address
 from watchkeeper.documents.scalars import ClockTime
-from watchkeeper.model.batch import Traps
+from watchkeeper.model.batch import TrapSettings
 from watchkeeper.model.device import Device
 from watchkeeper.model.verdict import Level
 
@@ -38,7 +38,7 @@ class Agent:
     interval_s: float = 15.0
     owner: str = ""
     location: str = ""
-    traps: Traps | None = None
+    traps: TrapSettings | None = None
 
 
 @dataclass(frozen=True, slots=True)

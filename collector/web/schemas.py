@@ -1,9 +1,9 @@
-"""What the API answers: the shapes of OpenAPI, and how they are made. Times are UTC seconds, ages and spans seconds."""
+"""The models of the API's requests and responses, and how they are made. Times are UTC seconds, ages and durations seconds."""
 
 from typing import Annotated, Literal
 
 from fastapi import Path
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from watchkeeper.collector.policy.ladder import ScheduledRung
 from watchkeeper.collector.policy.roster import DutyShift
@@ -17,30 +17,41 @@ from watchkeeper.collector.web.formatting import Formatter
 from watchkeeper.model.quantity import QUANTITIES
 from watchkeeper.model.reading import Missing, Series, Value
 
-LARGEST = 2**53
-"""What JSON carries exactly, and both databases can compare with."""
+MAX_INCIDENT_NUMBER = 2**53
+"""JSON carries integers up to this one exactly, and both databases can compare with it."""
 
-Number = Annotated[int, Path(ge=1, le=LARGEST)]
-"""An incident's, in a path."""
+IncidentNumber = Annotated[int, Path(ge=1, le=MAX_INCIDENT_NUMBER)]
+"""The number of an incident in a path."""
+
+NOTE_LIMIT = 1000
+"""Characters of a person's note."""
 
 NO_NUL = r"^[^\x00]*$"
-"""Text that both databases can keep."""
+"""Text that both databases can store."""
 
 
-class Error(BaseModel):
-    """What went wrong, in a sentence."""
+class Schema(BaseModel):
+    """Base of all models here. An unknown field is an error: a request is refused (422), and a response cannot lose a field
+    that was not declared."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class Error(Schema):
+    """What is wrong and what to do, in one sentence."""
 
     error: str
 
 
-class NoteIn(BaseModel):
-    """What a person wants to have said in the timeline."""
+class NoteIn(Schema):
+    """A person's note for the timeline."""
 
-    note: str = Field("", max_length=1000, pattern=NO_NUL)
+    note: str = Field("", max_length=NOTE_LIMIT, pattern=NO_NUL)
 
 
-class RungOut(BaseModel):
-    """One rung: when it is due; when and by whom (`clock`, `person:NAME`) it was decided; whom it reaches."""
+class RungOut(Schema):
+    """One rung (escalation level): when it is due; when and by whom (`clock`: automatic, `person:NAME`) it was decided; the
+    people it will notify."""
 
     rung: str
     recurrence: int
@@ -50,8 +61,8 @@ class RungOut(BaseModel):
     people: list[str]
 
 
-class TryOut(BaseModel):
-    """One try to deliver a notice, and what came back."""
+class TryOut(Schema):
+    """One attempt to deliver a notification, and what its channel answered."""
 
     at: float
     channel: str
@@ -59,8 +70,8 @@ class TryOut(BaseModel):
     detail: str
 
 
-class NoticeOut(BaseModel):
-    """What somebody was told, or is to be told."""
+class NoticeOut(Schema):
+    """A notification of one person. `handed_on`: another person is notified instead."""
 
     person: str
     kind: str
@@ -72,8 +83,9 @@ class NoticeOut(BaseModel):
     tries: list[TryOut]
 
 
-class IncidentOut(BaseModel):
-    """A fault. `began_at` is where the clock of the present round stands; `next` is the rung it climbs next."""
+class IncidentOut(Schema):
+    """A fault. `recurrence` is 1, and one more each time the fault comes back; `began_at` is when the present recurrence began.
+    `current` is the current escalation level, `next` the next one."""
 
     incident: int
     recurrence: int
@@ -87,20 +99,21 @@ class IncidentOut(BaseModel):
     verdict: str
     began_at: float
     ended_at: float | None
-    unresolved_s: float = Field(description="how long it has stood, or stood")
+    unresolved_s: float = Field(description="how long it has been, or was, unresolved")
     acknowledged_at: float | None
     acknowledged_by: str | None
     current: str | None
     next: RungOut | None
-    next_in_s: float | None = Field(description="until the next rung; 0 if it is due")
+    next_in_s: float | None = Field(description="until the next escalation level; 0 if it is due")
     quantity: str
     value: float | str | None
     expects: str
+    says: str = Field(description="the probe's reason, such as why a device is unreachable; empty without one")
     told: list[NoticeOut]
 
 
-class HappeningOut(BaseModel):
-    """One transition. `at` is when it happened, `recorded_at` when the collector learnt of it."""
+class TransitionOut(Schema):
+    """One transition. `at` is when it happened, `recorded_at` when the collector received it."""
 
     kind: str
     at: float
@@ -110,22 +123,22 @@ class HappeningOut(BaseModel):
     note: str
 
 
-class StoryOut(IncidentOut):
-    """An incident with all that happened, over all its rounds."""
+class IncidentDetailOut(IncidentOut):
+    """An incident with everything that happened to it, over all its recurrences."""
 
-    timeline: list[HappeningOut]
+    timeline: list[TransitionOut]
     rungs: list[RungOut]
 
 
-class IncidentsOut(BaseModel):
+class IncidentsOut(Schema):
     """A page of incidents. Pass `cursor` to get the next one; null after the last."""
 
     incidents: list[IncidentOut]
     cursor: int | None
 
 
-class ReadingOut(BaseModel):
-    """One value, in `unit` or as a state's name; null where it is missing, with the reason."""
+class ReadingOut(Schema):
+    """One value, in `unit` or as the name of a state; null if it is missing, with the reason."""
 
     quantity: str
     instance: str
@@ -139,8 +152,8 @@ class ReadingOut(BaseModel):
     stale: bool
 
 
-class DeviceOut(BaseModel):
-    """A device of the inventory. It is stale when none of its readings is the present."""
+class DeviceOut(Schema):
+    """A device of the inventory. It is stale if none of its readings is current."""
 
     device: str
     category: str
@@ -159,16 +172,16 @@ class DeviceDetailOut(DeviceOut):
     readings: list[ReadingOut]
 
 
-class PointOut(BaseModel):
-    """One value in the past; null where it was missing."""
+class PointOut(Schema):
+    """One value in the past; null if it was missing."""
 
     at: float
     value: float | str | None
     missing: str | None = None
 
 
-class HistoryOut(BaseModel):
-    """One series' past, oldest first."""
+class HistoryOut(Schema):
+    """The past of one series, oldest first."""
 
     quantity: str
     instance: str
@@ -176,8 +189,8 @@ class HistoryOut(BaseModel):
     points: list[PointOut]
 
 
-class LaneOut(BaseModel):
-    """What came over a lane: `gaps` never came, `dropped` the agent itself had to drop."""
+class LaneOut(Schema):
+    """Counts of a lane's items: `gaps` are missing, `dropped` were dropped by the agent because its spool was full."""
 
     lane: str
     seq: int
@@ -186,8 +199,8 @@ class LaneOut(BaseModel):
     dropped: int
 
 
-class AgentOut(BaseModel):
-    """An agent; `heard_at` is null if it never was. `skew_s` is its wall clock less ours."""
+class AgentOut(Schema):
+    """An agent. `heard_at` is null if no data ever came; `skew_s` is its wall clock minus the collector's."""
 
     agent: str
     heard_at: float | None
@@ -199,8 +212,8 @@ class AgentOut(BaseModel):
     lanes: list[LaneOut]
 
 
-class ShiftOut(BaseModel):
-    """Who holds a watch, and since (or from) when."""
+class ShiftOut(Schema):
+    """Who has a shift, and when it begins."""
 
     shift: str
     person: str
@@ -209,8 +222,8 @@ class ShiftOut(BaseModel):
     begins_at: float
 
 
-class DutyOut(BaseModel):
-    """The watch that is on, and the one that takes over next."""
+class DutyOut(Schema):
+    """The present shift and the next one."""
 
     now: ShiftOut
     next: ShiftOut
@@ -219,25 +232,25 @@ class DutyOut(BaseModel):
 # ---- how they are made ----
 
 
-def incident_out(climb: Progress, snapshot: Snapshot, now: float) -> IncidentOut:
-    """An incident in short."""
-    return IncidentOut.model_validate(_incident(climb, snapshot, now))
+def incident_out(progress: Progress, snapshot: Snapshot, now: float) -> IncidentOut:
+    """An incident without its details."""
+    return IncidentOut.model_validate(_incident(progress, snapshot, now))
 
 
-def story_out(story: IncidentDetail, snapshot: Snapshot, now: float) -> StoryOut:
-    """An incident whole."""
-    device = story.progress.incident.device
-    happened = [
-        HappeningOut(kind=one.kind, at=one.at, recorded_at=at, by=one.by, level=one.level, note=one.note)
-        for one, at in story.transitions
+def incident_detail_out(detail: IncidentDetail, snapshot: Snapshot, now: float) -> IncidentDetailOut:
+    """An incident with its details."""
+    device = detail.progress.incident.device
+    timeline = [
+        TransitionOut(kind=one.kind, at=one.at, recorded_at=at, by=one.by, level=one.level, note=one.note)
+        for one, at in detail.transitions
     ]
-    rungs = [_rung(step, turn, device, snapshot, now) for turn, step in story.steps]
-    matter = _incident(story.progress, snapshot, now) | {"told": [_notice(one) for one in story.notices]}
-    return StoryOut.model_validate(matter | {"timeline": happened, "rungs": rungs})
+    rungs = [_rung(step, recurrence, device, snapshot, now) for recurrence, step in detail.steps]
+    fields = _incident(detail.progress, snapshot, now) | {"told": [_notice(one) for one in detail.notices]}
+    return IncidentDetailOut.model_validate(fields | {"timeline": timeline, "rungs": rungs})
 
 
-def _incident(climb: Progress, snapshot: Snapshot, now: float) -> dict[str, object]:
-    one, current, upcoming = climb.incident, climb.current, climb.upcoming
+def _incident(progress: Progress, snapshot: Snapshot, now: float) -> dict[str, object]:
+    one, current, upcoming = progress.incident, progress.current, progress.upcoming
     rule = snapshot.rules.named(one.rule)
     value = one.evidence.value
     return {
@@ -250,14 +263,14 @@ def _incident(climb: Progress, snapshot: Snapshot, now: float) -> dict[str, obje
         "next": _rung(upcoming, one.recurrence, one.device, snapshot, now) if upcoming else None,
         "next_in_s": max(0.0, upcoming.due_at - now) if upcoming else None,
         "quantity": one.evidence.quantity, "value": None if isinstance(value, Missing) else value,
-        "expects": one.evidence.expects, "says": one.evidence.says, "told": [_notice(notice) for notice in climb.notices],
+        "expects": one.evidence.expects, "says": one.evidence.says, "told": [_notice(notice) for notice in progress.notices],
     }  # fmt: skip
 
 
-def _rung(step: ScheduledRung, turn: int, device: str, snapshot: Snapshot, now: float) -> RungOut:
-    people = list(Formatter(Language.ENGLISH, snapshot, now).told(step, device)) if step.decided_at is None else []
+def _rung(step: ScheduledRung, recurrence: int, device: str, snapshot: Snapshot, now: float) -> RungOut:
+    people = list(Formatter(Language.ENGLISH, snapshot, now).audience(step, device)) if step.decided_at is None else []
     return RungOut(
-        rung=step.rung, recurrence=turn, due_at=step.due_at, decided_at=step.decided_at, decided_by=step.decided_by,
+        rung=step.rung, recurrence=recurrence, due_at=step.due_at, decided_at=step.decided_at, decided_by=step.decided_by,
         people=people,
     )  # fmt: skip
 
@@ -272,7 +285,7 @@ def device_out(one: DeviceReadings) -> DeviceOut:
 
 
 def device_detail_out(one: DeviceReadings) -> DeviceDetailOut:
-    """A device with them."""
+    """A device with its latest readings."""
     readings = [_reading(column, series, value) for column in one.columns for series, value in column.readings()]
     return DeviceDetailOut.model_validate(_device(one) | {"readings": readings})
 
@@ -296,7 +309,7 @@ def _reading(column: ProbeReadings, series: Series, value: Value) -> ReadingOut:
 
 
 def unit_of(quantity: str) -> str:
-    """The symbol of a quantity's unit; empty for a state, and for what we do not know."""
+    """The symbol of a quantity's unit; empty for a state and for an unknown quantity."""
     return QUANTITIES[quantity].unit.symbol if quantity in QUANTITIES else ""
 
 
@@ -320,7 +333,7 @@ def agent_out(one: AgentStatus) -> AgentOut:
 
 
 def shift_out(shift: DutyShift) -> ShiftOut:
-    """A watch and its person."""
+    """A shift and its person."""
     person: Person = shift.person
     return ShiftOut(
         shift=shift.shift, person=person.person, name=person.name, phone=person.phone, begins_at=shift.begins

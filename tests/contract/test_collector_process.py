@@ -192,7 +192,7 @@ def test_with_too_little_disk_space_pushes_are_refused_and_an_incident_opens(roo
         answer = push(room, token)
         assert answer.status_code == 503
         assert int(answer.headers["retry-after"]) > 0
-        until(lambda: "Collector's disk is full" in room.log() or "磁盘" in room.log())
+        until(lambda: "Collector disk is full" in room.log() or "磁盘" in room.log())
 
 
 def test_sigterm_ends_it_cleanly_and_a_restart_continues(room: Room) -> None:

@@ -28,7 +28,7 @@ from watchkeeper.model.batch import Block, Lane, Push
 from watchkeeper.model.clock import FakeClock
 from watchkeeper.model.device import Category, Device
 from watchkeeper.model.errors import ConfigError, PushError, SecretError, StoreError, WatchkeeperError
-from watchkeeper.model.plain import LogLines, word
+from watchkeeper.model.plain import LogFormatter, one_line
 from watchkeeper.model.wire import decode_push, encode_block
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -152,7 +152,7 @@ def test_a_bundle_cannot_use_the_agent_s_own_token(tmp_path: Path, monkeypatch: 
         given.append(secrets)
         raise Seen
 
-    monkeypatch.setattr("watchkeeper.agent.main.Agent", agent)
+    monkeypatch.setattr("watchkeeper.agent.main.AgentService", agent)
     file = keyring(tmp_path, f"agent-token: {HUSH}\nroom: public\n")
     (tmp_path / "agent.yml").write_text("agent: room-1\ncollector: http://127.0.0.1:9\nsecrets: secrets.yml\n")
     config, places = read_config(tmp_path / "agent.yml")
@@ -240,7 +240,7 @@ def test_logged_text_cannot_forge_a_record_or_control_a_terminal() -> None:
     record = logging.LogRecord(
         "x", logging.ERROR, "", 0, "it said: %s", ("no\x1b[2J\r\n2026-01-01 INFO all is well",), None
     )
-    text = LogLines("%(levelname)s %(message)s").format(record)
+    text = LogFormatter("%(levelname)s %(message)s").format(record)
     assert text == "ERROR it said: no\ufffd[2J\ufffd\n    2026-01-01 INFO all is well"
 
 
@@ -259,9 +259,9 @@ def test_the_name_of_a_mount_cannot_make_a_push_invalid() -> None:
 
 def test_any_name_of_a_mount_fits_the_wire_form() -> None:
     for text in ("/mnt/\udcff\n\x00x", "/" + "a" * 4000, "机房　一", "\N{ZERO WIDTH SPACE}"):
-        made = word(text)
+        made = one_line(text)
         made.encode()
         assert len(made) <= 200
         assert not {"\n", "\0"} & set(made)
-    assert word("机房　一") == "机房　一"
-    assert word("/" + "a" * 300) != word("/" + "b" * 300)
+    assert one_line("机房　一") == "机房　一"
+    assert one_line("/" + "a" * 300) != one_line("/" + "b" * 300)

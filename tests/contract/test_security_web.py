@@ -1,4 +1,4 @@
-"""Attacks on pages and API: forged hosts, cookies and links, markup in text of devices, incomplete requests."""
+"""Attacks on pages and API: forged hosts, cookies and links, texts of devices that are markup, incomplete requests."""
 
 import asyncio
 import html.parser
@@ -20,7 +20,7 @@ from watchkeeper.collector.notify.outbox import Outbox
 from watchkeeper.collector.store.engine import Store
 from watchkeeper.collector.store.migrate import migrate
 from watchkeeper.collector.store.schema import token, transition
-from watchkeeper.collector.web.app import Front, build_app
+from watchkeeper.collector.web.app import CollectorApp, build_app
 from watchkeeper.model.errors import StoreError
 from watchkeeper.model.reading import Missing, Reason
 from watchkeeper.model.verdict import Evidence, Level
@@ -62,8 +62,10 @@ def acknowledged(room: Room) -> int:
         return int(connection.execute(query).scalar_one())
 
 
-def raw(front: Front, messages: list[dict[str, Any]], headers: list[tuple[bytes, bytes]], path: str = "/") -> list[Any]:
-    """Send one POST as ASGI messages. Returns the messages of the answer."""
+def raw(
+    front: CollectorApp, messages: list[dict[str, Any]], headers: list[tuple[bytes, bytes]], path: str = "/"
+) -> list[Any]:
+    """One POST as a server passes it on, message by message; returns what the application sent."""
     came: list[Any] = []
 
     async def receive() -> Any:
@@ -83,7 +85,7 @@ def raw(front: Front, messages: list[dict[str, Any]], headers: list[tuple[bytes,
 # ---- host names and other sites ----
 
 
-def test_a_request_with_two_hosts_is_refused(room: Room) -> None:
+def test_two_host_headers_are_refused(room: Room) -> None:
     for hosts in ([b"127.0.0.1", b"evil.example"], [b"evil.example", b"127.0.0.1"], [b"127.0.0.1", b"127.0.0.1"]):
         came = raw(room.front, [], [(b"host", host) for host in hosts], "/healthz")
         assert came[0]["status"] == 421, hosts
@@ -95,7 +97,7 @@ def test_no_page_of_another_site_may_embed_us(web: httpx.Client) -> None:
 
 
 def test_under_a_public_name_reading_needs_a_person_even_from_127_0_0_1(room: Room) -> None:
-    """Such a request comes through a proxy: its clients are not this machine."""
+    """A proxy forwards the requests of other machines."""
     with browser(room.front, "http://watch.example") as guest:
         for path in ("/", "/metrics", "/events", "/openapi.json", "/api/v1/agents"):
             assert guest.get(path).status_code == 401, path
@@ -104,7 +106,7 @@ def test_under_a_public_name_reading_needs_a_person_even_from_127_0_0_1(room: Ro
         assert guest.get("/").status_code == 200
 
 
-def test_a_proxy_on_this_machine_forwards_the_client_address(room: Room) -> None:
+def test_a_request_that_a_local_proxy_forwards_is_not_local(room: Room) -> None:
     with serving(room.front) as url:
         for headers, status in (
             ({}, 200),
@@ -143,7 +145,7 @@ def test_no_header_turns_a_read_into_a_write(room: Room, web: httpx.Client) -> N
 # ---- links and sessions ----
 
 
-def test_a_link_opened_twice_at_once_works_once(room: Room, store_url: str) -> None:
+def test_a_link_that_is_opened_twice_at_once_works_once(room: Room, store_url: str) -> None:
     store = Store(store_url)
     migrate(store)
     text = tokens.mint(store, TokenKind.TICKET, "zhang.wei", room.clock.wall(), tokens.TICKET_S)
@@ -166,14 +168,14 @@ def test_a_link_opened_twice_at_once_works_once(room: Room, store_url: str) -> N
 
 
 @pytest.mark.parametrize("header", [{"sec-purpose": "prefetch;prerender"}, {"purpose": "prefetch"}])
-def test_a_prefetching_browser_does_not_use_up_a_link(room: Room, web: httpx.Client, header: dict[str, str]) -> None:
+def test_a_prefetch_does_not_spend_a_link(room: Room, web: httpx.Client, header: dict[str, str]) -> None:
     where = link(room)
     ahead = web.get(where, headers=header)
     assert (ahead.status_code, "set-cookie" in ahead.headers) == (503, False)
     assert web.get(where).status_code == 303
 
 
-def test_over_https_no_other_site_can_set_our_cookie(room: Room) -> None:
+def test_over_https_no_other_host_can_set_our_cookie(room: Room) -> None:
     with browser(room.front, "https://watch.example") as web:
         cookie = web.get(link(room)).headers["set-cookie"]
         assert cookie.startswith("__Host-watchkeeper=")
@@ -184,7 +186,7 @@ def test_over_https_no_other_site_can_set_our_cookie(room: Room) -> None:
         web.cookies.clear()
         assert (
             web.get("/", headers={"cookie": f"watchkeeper={session}"}).status_code == 401
-        )  # a cookie without the prefix signs nobody in
+        )  # without the prefix: anonymous
         cookies = {"cookie": f"__Host-watchkeeper={session}"}
         left = web.post("/leave", data={"csrf": form}, headers={**cookies, "origin": "https://watch.example"})
         assert left.status_code == 303
@@ -193,7 +195,7 @@ def test_over_https_no_other_site_can_set_our_cookie(room: Room) -> None:
         assert web.get("/", headers=cookies).status_code == 401
 
 
-def test_a_removed_person_has_no_access_any_more(room: Room, web: httpx.Client) -> None:
+def test_a_person_who_was_removed_may_do_nothing(room: Room, web: httpx.Client) -> None:
     api = bearer(room, "li.na")
     web.get(link(room, "li.na"))
     form = csrf(web)
@@ -207,19 +209,19 @@ def test_a_removed_person_has_no_access_any_more(room: Room, web: httpx.Client) 
     assert acknowledged(room) == 0
 
 
-def test_a_session_ends_when_the_person_s_tokens_are_revoked(room: Room, web: httpx.Client) -> None:
+def test_a_session_ends_when_its_persons_tokens_are_revoked(room: Room, web: httpx.Client) -> None:
     web.get(link(room))
     form, unspent = csrf(web), link(room)
     tokens.revoke(room.store, TokenKind.PERSON, "zhang.wei")
-    room.clock.advance(1.1)  # the time after which another process knows it
+    room.clock.advance(1.1)  # until another process has read the store again
     assert web.post("/incidents/1/acknowledge", data={"csrf": form}).status_code == 401
     assert web.get(unspent).status_code == 410
 
 
-# ---- requests ----
+# ---- what clients send ----
 
 
-def test_authentication_is_checked_before_the_request_body(room: Room, web: httpx.Client) -> None:
+def test_an_anonymous_request_is_401_whatever_its_body(room: Room, web: httpx.Client) -> None:
     where = "/api/v1/incidents/1/acknowledge"
     for content in (b"{", b"[" * 60_000, b'{"note": 1}', b"\xff"):
         assert web.post(where, content=content, headers={"content-type": "application/json"}).status_code == 401
@@ -229,7 +231,7 @@ def test_authentication_is_checked_before_the_request_body(room: Room, web: http
     assert acknowledged(room) == 0
 
 
-def test_an_incomplete_request_has_no_effect(room: Room, web: httpx.Client) -> None:
+def test_an_incomplete_request_is_not_used(room: Room, web: httpx.Client) -> None:
     web.get(link(room))
     form, session = csrf(web), web.cookies["watchkeeper"]
     body = f"csrf={form}&note=half".encode()
@@ -245,7 +247,7 @@ def test_an_incomplete_request_has_no_effect(room: Room, web: httpx.Client) -> N
     assert acknowledged(room) == 0
 
 
-def test_numbers_and_texts_that_the_database_cannot_store_are_refused(room: Room, web: httpx.Client) -> None:
+def test_numbers_and_texts_that_a_database_cannot_store_are_refused(room: Room, web: httpx.Client) -> None:
     huge = 10**30
     for path in (f"/incidents/{huge}", f"/incidents?before={huge}", f"/api/v1/incidents/{huge}"):
         assert web.get(path).status_code == 422, path
@@ -255,31 +257,31 @@ def test_numbers_and_texts_that_the_database_cannot_store_are_refused(room: Room
     assert acknowledged(room) == 0
 
 
-# ---- answers without authentication ----
+# ---- what strangers can read ----
 
 
-def test_without_authentication_no_configuration_and_no_database_error_is_shown(
+def test_a_stranger_reads_neither_configuration_nor_database_errors(
     room: Room, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    room.runtime.problem = "inventory.yml:3:4: an error in the configuration"
+    room.runtime.problem = "inventory.yml:3:4: a line of the configuration"
     closed = build_app(room.runtime, room.ingest, room.metrics, ["watch.example"], open_reading=False)
     person = bearer(room)
     with browser(closed, "https://watch.example") as web:
         for path in ("/", "/nowhere", "/enter", "/devices/ups-1", "/api/v1/incidents"):
-            assert "in the configuration" not in web.get(path).text, path
-        assert "in the configuration" in web.get("/", headers=person).text
+            assert "of the configuration" not in web.get(path).text, path
+        assert "of the configuration" in web.get("/", headers=person).text
 
         def broken(*_: object, **__: object) -> None:
-            raise StoreError("the store refused: db.internal said no to user watchkeeper")
+            raise StoreError("the store refused: db.internal refused the user watchkeeper")
 
         monkeypatch.setattr(room.store, "read", broken)
         room.runtime.tokens.forget()
         for path in ("/", "/api/v1/incidents", "/v1/bundle"):
-            said = web.get(path, headers={"authorization": "Bearer x"})
-            assert (said.status_code, "db.internal" in said.text) == (503, False), path
+            response = web.get(path, headers={"authorization": "Bearer x"})
+            assert (response.status_code, "db.internal" in response.text) == (503, False), path
 
 
-# ---- text from devices ----
+# ---- texts of devices ----
 
 
 class Marks(html.parser.HTMLParser):
@@ -294,7 +296,7 @@ class Marks(html.parser.HTMLParser):
         self.elements.append((tag, dict(attrs)))
 
 
-def test_text_of_devices_rules_persons_and_receivers_is_never_markup(room: Room, web: httpx.Client) -> None:
+def test_texts_of_devices_rules_persons_and_receivers_are_never_markup(room: Room, web: httpx.Client) -> None:
     readings: Readings = {
         ("temperature.ambient", EVIL[:60], EVIL): 31.0,
         ("device.alarm", "", EVIL): EVIL,
@@ -328,9 +330,9 @@ def test_text_of_devices_rules_persons_and_receivers_is_never_markup(room: Room,
             assert page.status_code == 200, path
             _is_ours(page.text, path)
     _is_ours(web.get(f"/devices/{EVIL}").text, "a device that is none")
-    for said in (web.get("/api/v1/incidents/2"), web.get("/api/v1/devices/sensor-cold-aisle")):
-        assert said.headers["content-type"] == "application/json"
-        assert repr(EVIL) in str(said.json())
+    for response in (web.get("/api/v1/incidents/2"), web.get("/api/v1/devices/sensor-cold-aisle")):
+        assert response.headers["content-type"] == "application/json"
+        assert repr(EVIL) in str(response.json())
 
 
 def _is_ours(page: str, path: str) -> None:
@@ -340,17 +342,17 @@ def _is_ours(page: str, path: str) -> None:
         assert not any(name.startswith("on") or name == "style" for name in attributes), (path, tag, attributes)
         target = attributes.get("href") or attributes.get("src") or attributes.get("action") or "/"
         assert target.startswith(("/", "?", "#", "tel:")), (path, target)
-    assert "60481729" not in page, path  # and no template is evaluated
+    assert "60481729" not in page, path  # nor was it evaluated as a template
 
 
 class _Refusing:
-    """A channel whose error text has markup, line ends and terminal control characters."""
+    """A receiver whose error texts contain markup."""
 
     def send(self, message: Message) -> Receipt:
         return Receipt(delivered=False, detail=f"{EVIL} to {message.person}")
 
 
-def test_text_of_devices_does_not_break_metrics(room: Room, web: httpx.Client) -> None:
+def test_texts_of_devices_do_not_break_metrics(room: Room, web: httpx.Client) -> None:
     forged = 'x"} 1\nwatchkeeper_forged{a="\\'
     room.read("sensor-cold-aisle", {("temperature.ambient", forged, forged): 22.0})
     room.move("sensor-cold-aisle", forged)

@@ -61,7 +61,9 @@ def test_only_paged_people_are_told_of_the_recovery(world: World) -> None:
     world.advance(12)
     world.push(world.verdict(Level.OK))
     assert sorted(world.pages("recovered")) == [(12.0, "day", "recovered"), (12.0, "olga", "recovered")]
-    assert "It was: Room temperature: 24.5 °C" in world.told[-1].message.text, "the message is in the past tense"
+    assert "Last bad reading: Room temperature: 24.5 °C" in world.told[-1].message.text, (
+        "the message is in the past tense"
+    )
 
 
 def test_a_restart_changes_no_message(world: World) -> None:

@@ -14,9 +14,9 @@ import pytest
 from tests.agent_room import columns, everything, items
 from tests.story.world import INVENTORY, World
 from tests.traps_room import MEMORY, MEMORY_OK, Room, ups
-from watchkeeper.agent.event import EVENT_S
+from watchkeeper.agent.event import EVENT_SHOWN_S
 from watchkeeper.agent.judge.judge import Judge
-from watchkeeper.agent.pipeline import Flow
+from watchkeeper.agent.pipeline import Pipeline
 from watchkeeper.agent.poll.schedule import Schedule
 from watchkeeper.agent.spool.spool import Limits, Spool
 from watchkeeper.agent.traps.events import Events
@@ -62,21 +62,21 @@ class Agent:
         self.world, self.clock = world, world.clock
         self.spool = Spool(file, Limits(), self.clock, "boot-1")
         judge = Judge(self.spool.states())
-        self.flow = Flow(self.spool, judge, self.clock, lambda: None)
+        self.pipeline = Pipeline(self.spool, judge, self.clock, lambda: None)
         self.events = Events()
         self.taken = 0
         self.news = asyncio.Event()
-        self.schedule = Schedule(self.clock, self._swept, judge.settled)
+        self.schedule = Schedule(self.clock, self._swept, judge.silence_judged)
         self.room = Room(BOARD, clock=self.clock)
         self.room.ear._events, self.room.ear._wake = self.events, self.schedule.poll_now
 
     def _swept(self, device: Device, sweep: Sweep) -> None:
-        self.flow.take(device, self.events.join(sweep))
+        self.pipeline.take(device, self.events.join(sweep))
         self.taken += 1
         self.news.set()
 
     async def __aenter__(self) -> Self:
-        self.flow.adopt(load_rules(shipped()), [BOARD])
+        self.pipeline.activate(load_rules(shipped()), [BOARD])
         await self.polled(lambda: self.schedule.watch([BOARD], {"snmp": Silent(self.clock.boot)}))
         self.room.listen()
         return self
@@ -84,7 +84,7 @@ class Agent:
     async def __aexit__(self, *_: object) -> None:
         await self.room.close()
         await self.schedule.stop()
-        await self.flow.close()
+        await self.pipeline.close()
         self.spool.close()
 
     async def polled(self, cause: Callable[[], Awaitable[None]]) -> None:
@@ -114,11 +114,11 @@ class Agent:
 
         await self.polled(turn)
 
-    async def push_standing(self) -> None:
+    async def stand(self) -> None:
         """Push the set of non-ok verdicts."""
-        self.flow._stood_at = None
-        self.flow.beat()
-        await asyncio.get_running_loop().run_in_executor(self.flow._disk, self.spool.flush)
+        self.pipeline._reported_at = None
+        self.pipeline.beat()
+        await asyncio.get_running_loop().run_in_executor(self.pipeline._disk, self.spool.flush)
         self.push()
 
     def push(self) -> None:
@@ -147,7 +147,7 @@ def test_an_event_pages_survives_a_restart_of_the_agent_and_is_only_closed_by_ha
             assert [page[1:] for page in world.pages("page")] == [("day", "duty")]
             with pytest.raises(Conflict):
                 world.act(actions.resolve, 1)
-            await agent.later(EVENT_S)
+            await agent.later(EVENT_SHOWN_S)
             assert seen(world) == [(Level.UNKNOWN, True)]
 
     async def second_run() -> None:

@@ -24,7 +24,7 @@ from watchkeeper.collector.store.migrate import migrate
 from watchkeeper.collector.store.schema import incident, tally
 from watchkeeper.model.batch import Document
 from watchkeeper.model.clock import FakeClock
-from watchkeeper.model.verdict import Event, Evidence, Level, Standing, Verdict
+from watchkeeper.model.verdict import ActiveVerdicts, Event, Evidence, Level, Verdict
 from watchkeeper.model.wire import decode_push, encode_event
 
 INVENTORY = """
@@ -194,9 +194,9 @@ class World:
         self.beat()
         return done
 
-    def standing(self, *verdicts: Verdict) -> Standing:
+    def standing(self, *verdicts: Verdict) -> ActiveVerdicts:
         """The agent's whole set of non-ok verdicts."""
-        return Standing(self.clock.boot(), verdicts)
+        return ActiveVerdicts(self.clock.boot(), verdicts)
 
     # ---- results ----
 

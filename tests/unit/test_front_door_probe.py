@@ -18,7 +18,7 @@ from watchkeeper.cli import command_line
 from watchkeeper.documents.secrets import Secrets
 from watchkeeper.model.clock import FakeClock
 from watchkeeper.model.device import (
-    OPTIONS,
+    PROBE_OPTIONS,
     Database,
     Device,
     Http,
@@ -250,7 +250,7 @@ def test_a_wrong_line_is_named_and_its_secret_not_repeated(line: str, said: str)
 def test_every_kind_of_device_has_its_url(url: str, kind: str, address: str, says: object) -> None:
     device = parse_target(url).device
     assert (device.probe, device.address) == (kind, address)
-    options = [getattr(device, name) for name in OPTIONS if getattr(device, name) is not None]
+    options = [getattr(device, name) for name in PROBE_OPTIONS if getattr(device, name) is not None]
     assert options == ([] if says is None else [says])
 
 

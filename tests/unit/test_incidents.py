@@ -14,7 +14,7 @@ from watchkeeper.collector.policy.incidents import (
 )
 from watchkeeper.collector.policy.ladder import ScheduledRung, schedule_rungs, upcoming
 from watchkeeper.collector.site.inventory import Ladder, Rung
-from watchkeeper.model.verdict import Evidence, Level, Standing, Verdict
+from watchkeeper.model.verdict import ActiveVerdicts, Evidence, Level, Verdict
 
 BAD = Verdict("v1", "ups-1", "power.on-battery", "", Level.CRITICAL, 100.0, Evidence("output.source", "battery"))
 
@@ -33,7 +33,7 @@ def test_a_level_that_is_not_bad_opens_nothing(known: Incident | None, level: Le
 
 def test_the_same_verdict_again_changes_nothing() -> None:
     assert judge(opened(), BAD, "room-1") is None
-    assert reconcile(Standing(200.0, (BAD,)), [opened()], "room-1") == ([], [])
+    assert reconcile(ActiveVerdicts(200.0, (BAD,)), [opened()], "room-1") == ([], [])
 
 
 def test_a_new_verdict_of_the_same_level_keeps_the_evidence_and_makes_no_transition() -> None:

@@ -10,7 +10,7 @@ from tests.collector_room import Room
 from watchkeeper.collector.process import actions
 from watchkeeper.collector.read.exposition import FAMILIES, family
 from watchkeeper.model.batch import Lane, Tombstone
-from watchkeeper.model.quantity import QUANTITIES, Sort
+from watchkeeper.model.quantity import QUANTITIES, QuantityType
 from watchkeeper.model.reading import Missing, Reason
 from watchkeeper.model.verdict import Evidence, Level
 
@@ -170,7 +170,7 @@ def test_every_quantity_has_a_name_of_its_own() -> None:
     assert len(set(names)) == len(names)
     assert QUANTITIES.keys() - FAMILIES.keys() == {"agent.heard", "collector.disk"}, "what no agent reads"
     for quantity in QUANTITIES.values():
-        assert family(quantity).name.endswith("_total") == (quantity.sort is Sort.COUNTER)
+        assert family(quantity).name.endswith("_total") == (quantity.type is QuantityType.COUNTER)
 
 
 def test_a_series_of_an_unknown_quantity_is_left_out(room: Room) -> None:

@@ -1,7 +1,7 @@
 """What the IPMI probe tells of a BMC's event log, and what it leaves untold."""
 
 from tests.ipmi_room import ENTRY, LOG, Bench, story, values
-from watchkeeper.agent.event import EVENT_S, OVER
+from watchkeeper.agent.event import EVENT_OVER, EVENT_SHOWN_S
 from watchkeeper.agent.probes.ipmi.sel import NEWS
 from watchkeeper.model.reading import Missing, Sweep, Value
 
@@ -19,8 +19,8 @@ def test_history_is_not_told_and_news_are() -> None:
         assert events(await bench.sweep()) == {}
         bench.bmc.log(2)
         assert events(await bench.sweep()) == {text: "critical"}
-        bench.clock.advance(EVENT_S)
-        assert events(await bench.sweep()) == {text: OVER}
+        bench.clock.advance(EVENT_SHOWN_S)
+        assert events(await bench.sweep()) == {text: EVENT_OVER}
         assert bench.count(ENTRY) == 0
         bench.bmc.log(3, over=True)
         sweep = await bench.sweep()

@@ -8,7 +8,7 @@ import pytest
 
 from watchkeeper.model.batch import Document
 from watchkeeper.model.errors import ConfigError
-from watchkeeper.model.quantity import QUANTITIES, Sort
+from watchkeeper.model.quantity import QUANTITIES, QuantityType
 from watchkeeper.profiles import READINGS, Profile, bind, is_base, load_profiles, shipped
 from watchkeeper.profiles.scalars import raw_unit
 from watchkeeper.profiles.shape import Head
@@ -41,7 +41,7 @@ def test_the_shipped_profiles_load_and_say_where_their_units_come_from(profiles:
             for way in wanted.ways:
                 said = f"{profile.profile}: {wanted.quantity}: source is MIB::object, or where it was recorded"
                 assert "::" in way.source or "recorded" in way.source or "manual" in way.source, said
-                if QUANTITIES[wanted.quantity].sort is Sort.GAUGE and QUANTITIES[wanted.quantity].unit.symbol:
+                if QUANTITIES[wanted.quantity].type is QuantityType.GAUGE and QUANTITIES[wanted.quantity].unit.symbol:
                     assert way.plausible, f"{profile.profile}: {wanted.quantity}: what is plausible?"
 
 

@@ -6,8 +6,8 @@ import pytest
 
 from tests.agent_room import columns, device, sweep
 from tests.traps_room import COLD_START, LINK_DOWN, MEMORY, MEMORY_OK
-from watchkeeper.agent.event import EVENT_S, MOST_EVENTS, OVER
-from watchkeeper.agent.judge.judge import Change, Judge
+from watchkeeper.agent.event import EVENT_OVER, EVENT_SHOWN_S, MAX_EVENTS
+from watchkeeper.agent.judge.judge import Judge, Judgement
 from watchkeeper.agent.traps.events import CRITICAL, NONE, NOTICE, WARNING, Events, Reply
 from watchkeeper.agent.traps.message.decode import Trap
 from watchkeeper.agent.traps.table import Known, Meaning, events_of, shipped
@@ -51,16 +51,16 @@ def test_an_event_shows_for_a_minute_and_is_missing_from_then_on() -> None:
     events = Events()
     events.note("box", TOLD, 100.0)
     assert shown(events, 100.5) == {"1.2.3": CRITICAL}
-    assert shown(events, 100 + EVENT_S - 1) == {"1.2.3": CRITICAL}
-    assert shown(events, 100 + EVENT_S) == {"1.2.3": OVER}
-    assert shown(events, 9_999) == {"1.2.3": OVER}
+    assert shown(events, 100 + EVENT_SHOWN_S - 1) == {"1.2.3": CRITICAL}
+    assert shown(events, 100 + EVENT_SHOWN_S) == {"1.2.3": EVENT_OVER}
+    assert shown(events, 9_999) == {"1.2.3": EVENT_OVER}
 
 
 def test_an_event_is_shown_once_however_late_its_device_is_read() -> None:
     events = Events()
     events.note("box", TOLD, 100.0)
     assert shown(events, 500) == {"1.2.3": CRITICAL}
-    assert shown(events, 501) == {"1.2.3": OVER}
+    assert shown(events, 501) == {"1.2.3": EVENT_OVER}
 
 
 def test_an_event_told_again_begins_anew() -> None:
@@ -69,7 +69,7 @@ def test_an_event_told_again_begins_anew() -> None:
     assert shown(events, 200) == {"1.2.3": CRITICAL}
     events.note("box", TOLD, 230.0)
     assert shown(events, 280) == {"1.2.3": CRITICAL}
-    assert shown(events, 290) == {"1.2.3": OVER}
+    assert shown(events, 290) == {"1.2.3": EVENT_OVER}
 
 
 @pytest.mark.parametrize("level", [NOTICE, NONE])
@@ -77,7 +77,7 @@ def test_of_what_opens_no_incident_nothing_is_left(level: str) -> None:
     events = Events()
     events.note("box", replace(TOLD, level=level), 100.0)
     assert shown(events, 101) == {"1.2.3": level}
-    assert shown(events, 100 + EVENT_S) == {"1.2.3": NONE}
+    assert shown(events, 100 + EVENT_SHOWN_S) == {"1.2.3": NONE}
 
 
 def test_the_columns_stay_the_same_object_until_an_event_is_new() -> None:
@@ -99,11 +99,11 @@ def test_of_too_many_events_the_mildest_goes_and_of_these_the_oldest() -> None:
     events = Events()
     events.note("box", replace(TOLD, instance="worst"), 0.0)
     events.note("box", replace(TOLD, instance="bad", level=WARNING), 1.0)
-    for number in range(MOST_EVENTS + 10):
+    for number in range(MAX_EVENTS + 10):
         events.note("box", Reply(f"{number}", "", NOTICE), 2.0 + number)
     found = shown(events, 100.0)
-    assert len(found) == MOST_EVENTS
-    assert {"worst", "bad", f"{MOST_EVENTS + 9}"} <= found.keys()
+    assert len(found) == MAX_EVENTS
+    assert {"worst", "bad", f"{MAX_EVENTS + 9}"} <= found.keys()
     assert "0" not in found
 
 
@@ -119,20 +119,20 @@ def test_events_of_a_device_that_is_gone_are_forgotten() -> None:
 # ---- the judge: what becomes of an event's verdict when its column goes ----
 
 
-def judged(judge: Judge, one: Sweep) -> Change:
+def judged(judge: Judge, one: Sweep) -> Judgement:
     return judge.sweep(one, Category.UPS)
 
 
-def fresh(*changes: Change) -> Judge:
+def fresh(*changes: Judgement) -> Judge:
     """A judge as after a restart: with the states that were kept."""
     kept = {key: state for change in changes for key, state in change.states.items() if state}
     stored = {key: decode_state(encode_state(state)) for key, state in kept.items()}
     made = Judge(stored)
-    made.adopt(load_rules(shipped_rules()), [device()], 0.0)
+    made.activate(load_rules(shipped_rules()), [device()], 0.0)
     return made
 
 
-def levels(change: Change) -> list[Level | str]:
+def levels(change: Judgement) -> list[Level | str]:
     return [
         event.level if isinstance(event, Verdict) else type(event).__name__
         for event in change.events
@@ -141,7 +141,7 @@ def levels(change: Change) -> list[Level | str]:
 
 
 def standing(judge: Judge) -> list[tuple[Level, str]]:
-    return [(one.level, one.instance) for one in judge.standing(200).verdicts if one.rule == "device.event"]
+    return [(one.level, one.instance) for one in judge.active_verdicts(200).verdicts if one.rule == "device.event"]
 
 
 def test_after_a_restart_a_bad_event_is_unknown_and_never_withdrawn() -> None:
@@ -171,13 +171,13 @@ def test_a_trap_that_ends_it_is_heard_after_a_restart_as_well() -> None:
 
 def test_of_more_than_so_many_such_events_the_rest_is_withdrawn() -> None:
     judge = fresh()
-    for number in range(MOST_EVENTS + 5):
+    for number in range(MAX_EVENTS + 5):
         events = Events()
         events.note("box", Reply(f"{number}", "", CRITICAL), 0.0)
         judged(judge, swept(events, float(number)))
     for number in range(5):
         judged(judge, swept(Events(), 100.0 + number))
-    assert len(standing(judge)) == MOST_EVENTS
+    assert len(standing(judge)) == MAX_EVENTS
 
 
 def test_a_fault_that_is_no_event_is_withdrawn_as_ever() -> None:

@@ -10,7 +10,7 @@ from tests.story.world import CONTACTS, INVENTORY, LADDERS
 from watchkeeper.agent.push.bundle import decode_bundle
 from watchkeeper.collector.site.load import read_texts
 from watchkeeper.collector.site.snapshot import make_snapshot, to_json
-from watchkeeper.model.batch import Bundle, Document, Traps
+from watchkeeper.model.batch import Bundle, Document, TrapSettings
 from watchkeeper.model.errors import ConfigError, WireError
 from watchkeeper.rules.load import load_rules, shipped
 
@@ -55,7 +55,7 @@ def test_an_agent_hears_nothing_unless_it_is_told() -> None:
 def test_what_is_no_place_to_hear_at_is_refused_on_both_ends(listen: str) -> None:
     with pytest.raises(ConfigError, match="no ADDRESS:PORT"):
         handed(f', traps: {{listen: "{listen}"}}')
-    raw = to_json(Bundle("v1", "room-1", 15.0, traps=Traps(listen)))
+    raw = to_json(Bundle("v1", "room-1", 15.0, traps=TrapSettings(listen)))
     with pytest.raises(WireError, match=r"bundle.traps.listen"):
         decode_bundle(json.loads(json.dumps(raw)), "room-1")
 

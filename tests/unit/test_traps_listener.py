@@ -13,7 +13,7 @@ from watchkeeper.agent.traps import listener as hear
 from watchkeeper.agent.traps.limits import A_SECOND, BURST, QUIET_S, STRANGERS_QUIET_S
 from watchkeeper.agent.traps.socket import why
 from watchkeeper.documents.secrets import Secrets
-from watchkeeper.model.batch import Traps
+from watchkeeper.model.batch import TrapSettings
 from watchkeeper.model.device import Device, Snmp
 
 OURS, OTHER = "10.0.0.7", "10.0.0.8"
@@ -226,7 +226,7 @@ def test_a_port_that_is_taken_is_said_once_and_tried_again(caplog: pytest.LogCap
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as rival:
             rival.bind(("127.0.0.1", 0))
             port = rival.getsockname()[1]
-            room.ear.adopt(Traps(f"127.0.0.1:{port}"), room.devices)
+            room.ear.adopt(TrapSettings(f"127.0.0.1:{port}"), room.devices)
             for _ in range(3):
                 advance(room, hear.RETRY_S)
                 room.ear.beat()

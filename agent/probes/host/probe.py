@@ -15,7 +15,7 @@ from watchkeeper.agent.probes.host.mounts import Partition, Space, StatVfs, list
 from watchkeeper.agent.probes.host.sensors import Sensor, read, scan
 from watchkeeper.model.clock import Clock
 from watchkeeper.model.device import Device
-from watchkeeper.model.plain import word
+from watchkeeper.model.plain import one_line
 from watchkeeper.model.reading import Missing, Reason, Series, Sweep, Value
 
 RESCAN_S = 600.0  # sensors are plugged in rarely
@@ -135,7 +135,7 @@ class HostProbe:
             if name.startswith(PASSING_INTERFACES):
                 continue
             errors = counters.errin + counters.errout + counters.dropin + counters.dropout
-            part = word(name)
+            part = one_line(name)
             yield Row("network.errors", part, part, "psutil.net_io_counters", float(errors))
             yield Row("network.received", part, part, "psutil.net_io_counters", float(counters.bytes_recv))
             yield Row("network.sent", part, part, "psutil.net_io_counters", float(counters.bytes_sent))
@@ -151,7 +151,7 @@ class HostProbe:
         else:
             self._blockless.add(path)
             return
-        part = word(path)  # which anybody who may mount has chosen
+        part = one_line(path)  # which anybody who may mount has chosen
         yield Row("disk.usage", part, part, "statvfs", usage)
         yield Row("disk.size", part, part, "statvfs", size)
         if inodes is not None and path not in self._uncounted:
@@ -161,7 +161,7 @@ class HostProbe:
         for number, sensor in enumerate(self._sensors):
             value = values[number] if isinstance(values, list) else values
             if isinstance(value, float | Missing):
-                part = word(sensor.instance), word(sensor.label), word(str(sensor.path))
+                part = one_line(sensor.instance), one_line(sensor.label), one_line(str(sensor.path))
                 yield Row(sensor.kind.quantity, *part, value)
 
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from watchkeeper.agent.probes.ipmi.commands import BMC, Place
 from watchkeeper.agent.probes.ipmi.states import THRESHOLD
-from watchkeeper.model.plain import word
+from watchkeeper.model.plain import one_line
 
 HEAD = 5
 """Bytes of a record's header; the last one is the length of the rest."""
@@ -215,7 +215,7 @@ def _name(raw: bytes) -> str:
             text = data.decode("latin-1")
         case _:
             text = data.decode(errors="replace")
-    return word(text.partition("\0")[0])
+    return one_line(text.partition("\0")[0])
 
 
 def labels(sensors: Iterable[Sensor]) -> dict[Sensor, str]:

@@ -5,12 +5,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from watchkeeper.agent.event import EVENT, EVENT_S, MOST_EVENTS, OVER
+from watchkeeper.agent.event import EVENT_OVER, EVENT_QUANTITY, EVENT_SHOWN_S, MAX_EVENTS
 from watchkeeper.agent.probes.ipmi.commands import GET_SEL_ENTRY, GET_SEL_INFO, Ask, Declined, Place
 from watchkeeper.agent.probes.ipmi.decode import Row
 from watchkeeper.agent.probes.ipmi.sdr import instance_of
 from watchkeeper.agent.probes.ipmi.states import SPECIFIC, quantity_of, state_of
-from watchkeeper.model.plain import word
+from watchkeeper.model.plain import one_line
 from watchkeeper.model.quantity import QUANTITIES
 from watchkeeper.model.reading import Missing, Reason, Value
 from watchkeeper.model.verdict import Level
@@ -18,7 +18,13 @@ from watchkeeper.model.verdict import Level
 NEWS = 64
 """So many entries at most are read in one sweep; the next one goes on."""
 
-_AFTER: Mapping[str, Value] = {"none": "none", "notice": "none", "warning": OVER, "critical": OVER, "unknown": OVER}
+_AFTER: Mapping[str, Value] = {
+    "none": "none",
+    "notice": "none",
+    "warning": EVENT_OVER,
+    "critical": EVENT_OVER,
+    "unknown": EVENT_OVER,
+}
 """What an event says once it is over: of a notice, which opens no incident, nothing more."""
 
 _NOT_LOOKED = Missing(Reason.WARMING_UP, "the log has not been looked at")
@@ -66,7 +72,7 @@ class Entry(NamedTuple):
             return f"OEM record {self.oem.hex(' ')}"
         kind = QUANTITIES[quantity_of(self.sensor_type, SPECIFIC)].title
         name = names.get(instance_of(self.place, self.number)) or kind
-        return word(f"{name}: {state_of(self.sensor_type, self.event_type, self.offset).text}")
+        return one_line(f"{name}: {state_of(self.sensor_type, self.event_type, self.offset).text}")
 
     @property
     def level(self) -> str:
@@ -150,7 +156,7 @@ class _Shown(NamedTuple):
 
 @dataclass(slots=True)
 class Events:
-    """What a log told of late: a series for each thing that happened, the newest `MOST_EVENTS` of them."""
+    """What a log told of late: a series for each thing that happened, the newest `MAX_EVENTS` of them."""
 
     _shown: dict[str, _Shown] = field(default_factory=dict)
 
@@ -162,15 +168,15 @@ class Events:
             else:
                 self._end_others(entry)
                 self._shown.pop(entry.about, None)
-                self._shown[entry.about] = _Shown(entry, entry.text(names), entry.level, at + EVENT_S)
-        for about in list(self._shown)[:-MOST_EVENTS]:
+                self._shown[entry.about] = _Shown(entry, entry.text(names), entry.level, at + EVENT_SHOWN_S)
+        for about in list(self._shown)[:-MAX_EVENTS]:
             del self._shown[about]
 
     def rows(self, at: float) -> Iterator[Row]:
         """The events' series at boot time `at`: their level, and once they are over that nobody knows."""
         for about, shown in self._shown.items():
             value = shown.level if at < shown.until else _AFTER[shown.level]
-            yield Row(EVENT, about, shown.label, "ipmi sel", value)
+            yield Row(EVENT_QUANTITY, about, shown.label, "ipmi sel", value)
 
     def _end(self, about: str) -> None:
         shown = self._shown.get(about)

@@ -20,7 +20,7 @@ from watchkeeper.documents.secrets import Secrets
 from watchkeeper.model.clock import Clock
 from watchkeeper.model.device import Device
 from watchkeeper.model.errors import SecretError
-from watchkeeper.model.plain import word
+from watchkeeper.model.plain import one_line
 from watchkeeper.model.reading import Missing, Reason, Series, Sweep, Value
 
 _log = logging.getLogger(__name__)
@@ -30,7 +30,7 @@ class Unwell(Exception):
     """The service does not do what it should; `missing` says why, and never carries a secret."""
 
     def __init__(self, reason: Reason, detail: str) -> None:
-        self.missing = Missing(reason, word(detail))
+        self.missing = Missing(reason, one_line(detail))
         super().__init__(self.missing.detail)
 
 
@@ -130,7 +130,7 @@ async def _paid(attempt: Attempt, check: Check) -> Missing | None:
     except Unwell as trouble:
         return trouble.missing
     except SecretError as error:
-        return Missing(Reason.REFUSED, word(str(error)))
+        return Missing(Reason.REFUSED, one_line(str(error)))
     except TimeoutError:
         what = "connected, but no whole answer" if attempt.reached else "no answer"
         return Missing(Reason.TIMEOUT, f"{what} within {device.timeout_s:g} s")
@@ -144,7 +144,7 @@ async def _paid(attempt: Attempt, check: Check) -> Missing | None:
 
 def _not_trusted(error: ssl.SSLError) -> Missing:
     if isinstance(error, ssl.SSLCertVerificationError):
-        return Missing(Reason.REFUSED, word(f"certificate not accepted: {error.verify_message}"))
+        return Missing(Reason.REFUSED, one_line(f"certificate not accepted: {error.verify_message}"))
     return Missing(Reason.MALFORMED, f"no TLS there that we can speak: {error.reason}")
 
 

@@ -9,7 +9,7 @@ from watchkeeper.agent.ports import ProbeContext
 from watchkeeper.agent.probes.services.check import Columns, Unwell
 from watchkeeper.model.clock import Clock
 from watchkeeper.model.device import Device, Systemd
-from watchkeeper.model.plain import word
+from watchkeeper.model.plain import one_line
 from watchkeeper.model.reading import Missing, Reason, Sweep, Value
 
 _ACTIVE = {  # org.freedesktop.systemd1(5), ActiveState
@@ -37,7 +37,7 @@ def state_of(unit: str, shown: list[Properties]) -> Value:
     name = unit if "." in unit else f"{unit}.service"
     told = next((told for told in shown if name in (told.get("Id"), *told.get("Names", "").split())), None)
     if told is None or told.get("LoadState") == "not-found":
-        return Missing(Reason.ABSENT, f"systemd knows no unit {word(name)}")
+        return Missing(Reason.ABSENT, f"systemd knows no unit {one_line(name)}")
     # It crashed and waits for its next start: `activating` to systemd, a fault to whoever needs it
     if told.get("SubState", "").startswith("auto-restart"):
         return "failed"
@@ -80,7 +80,7 @@ class SystemdProbe:
     async def sweep(self, device: Device) -> Sweep:
         """See `Probe.sweep`. A systemd that says nothing does not answer; a unit that it does not know is missing."""
         units = (device.systemd or Systemd(())).units
-        series = self._columns.of(device, *(("unit.state", word(unit), "systemctl show") for unit in units))
+        series = self._columns.of(device, *(("unit.state", one_line(unit), "systemctl show") for unit in units))
         answering = "yes"
         values: list[Value]
         try:

@@ -89,7 +89,7 @@ class SnmpProbe:
         return sweep
 
     def profile_of(self, device: str) -> Profile | None:
-        """See `ByProfile.profile_of`."""
+        """See `ProfileProbe.profile_of`."""
         held = self._held.get(device)
         return held.known[0] if held else None
 

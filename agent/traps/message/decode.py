@@ -5,7 +5,7 @@ import ipaddress
 from dataclasses import dataclass
 
 from watchkeeper.agent.traps.message.ber import INTEGER, OCTETS, OID, SEQUENCE, Reader, Undecodable, to_integer, to_oid
-from watchkeeper.model.plain import word
+from watchkeeper.model.plain import one_line
 
 V1, V2C, V3 = 0, 1, 3  # RFC 3584, 4.2; RFC 3412, 6
 RESPONSE, V1_TRAP, INFORM, V2_TRAP = 0xA2, 0xA4, 0xA6, 0xA7  # RFC 1157, 4.1; RFC 3416, 3
@@ -38,7 +38,7 @@ class Trap:
     inform: bool = False
 
     def __str__(self) -> str:
-        return word(" ".join((self.trap, *(f"{name}={_shown(value)}" for name, value in self.said))))
+        return one_line(" ".join((self.trap, *(f"{name}={_shown(value)}" for name, value in self.said))))
 
 
 @dataclass(frozen=True, slots=True)
