@@ -10,9 +10,9 @@ from watchkeeper.agent.event import EVENT_OVER, EVENT_QUANTITY, MAX_EVENTS
 from watchkeeper.model.device import Category, Device
 from watchkeeper.model.reading import Missing, Series, Sweep
 from watchkeeper.model.verdict import ActiveVerdicts, Event, Key, Level, Verdict, Withdrawal
-from watchkeeper.rules.evaluate import CALM, State, evaluate
-from watchkeeper.rules.language import Rule
+from watchkeeper.rules.evaluate import ALL_OPEN, RuleState, evaluate
 from watchkeeper.rules.load import RuleSet
+from watchkeeper.rules.rule import Rule
 
 GONE_SWEEPS = 3
 """In how many answered sweeps in a row an instance must be absent before its verdict is withdrawn: a device that has
@@ -30,7 +30,7 @@ class Judgement(NamedTuple):
     """What a sweep or a new bundle changed: events to tell, and states to keep (None: to forget) in the same commit."""
 
     events: list[Event]
-    states: dict[Key, State | None]
+    states: dict[Key, RuleState | None]
 
 
 UNCHANGED = Judgement([], {})
@@ -41,7 +41,7 @@ class _Slot:
 
     __slots__ = ("index", "key", "label", "rule", "state")
 
-    def __init__(self, index: int, rule: Rule, series: Series, state: State | None) -> None:
+    def __init__(self, index: int, rule: Rule, series: Series, state: RuleState | None) -> None:
         self.index, self.rule, self.label, self.state = index, rule, series.label, state
         self.key: Key = (series.device, rule.rule, series.instance)
 
@@ -59,7 +59,7 @@ class _Plan:
 class Judge:
     """See the module. For one thread. `states` are those kept from before; `mint` makes ids."""
 
-    def __init__(self, states: Mapping[Key, State], mint: Callable[[], str] = lambda: uuid.uuid4().hex) -> None:
+    def __init__(self, states: Mapping[Key, RuleState], mint: Callable[[], str] = lambda: uuid.uuid4().hex) -> None:
         self._states = dict(states)
         self._mint = mint
         self._rules = RuleSet(())
@@ -87,7 +87,7 @@ class Judge:
             return UNCHANGED
         return self._tell(sweep, plan, changed)
 
-    def _tell(self, sweep: Sweep, plan: _Plan, changed: list[tuple[Key, State | None, State]]) -> Judgement:
+    def _tell(self, sweep: Sweep, plan: _Plan, changed: list[tuple[Key, RuleState | None, RuleState]]) -> Judgement:
         change = Judgement([], {})
         for key, before, now in changed:
             self._states[key] = now
@@ -168,7 +168,7 @@ class Judge:
         bad = sorted(item for item in self._states.items() if item[1].level is not Level.OK)
         return ActiveVerdicts(at, tuple(_verdict(key, state) for key, state in bad))
 
-    def states(self) -> dict[Key, State]:
+    def states(self) -> dict[Key, RuleState]:
         """Every state worth keeping: what a spool that lost its own needs."""
         return {key: state for key, state in self._states.items() if not _calm(state)}
 
@@ -184,24 +184,24 @@ class Judge:
         return self._devices <= self._plans.keys()
 
 
-def _calm(state: State) -> bool:
+def _calm(state: RuleState) -> bool:
     """Whether forgetting the state makes no difference."""
-    return state.level is Level.OK and state.latches is CALM
+    return state.level is Level.OK and state.latches is ALL_OPEN
 
 
-def _explained(state: State, sweep: Sweep) -> State:
+def _explained(state: RuleState, sweep: Sweep) -> RuleState:
     """The same with the reason that the probe gave for what it could not read."""
     why = next((value.detail for value in sweep.values if isinstance(value, Missing) and value.detail), "")
     return replace(state, evidence=replace(state.evidence, says=why[:LONGEST_REASON])) if why else state
 
 
-def _pending(state: State | None, *, everything: bool) -> bool:
+def _pending(state: RuleState | None, *, everything: bool) -> bool:
     if state is None:
         return False
     latches = state.latches if everything else (state.latches.missing,)
     return any(latch.first is not None and not latch.closed for latch in latches)
 
 
-def _verdict(key: Key, state: State) -> Verdict:
+def _verdict(key: Key, state: RuleState) -> Verdict:
     device, rule, instance = key
     return Verdict(state.id, device, rule, instance, state.level, state.since, state.evidence)

@@ -17,7 +17,7 @@ from watchkeeper.collector.store.schema import agent
 from watchkeeper.model.device import Category
 from watchkeeper.model.reading import Series, Value
 from watchkeeper.model.verdict import Event, Key
-from watchkeeper.rules.evaluate import State, evaluate, rebase, to_verdict
+from watchkeeper.rules.evaluate import RuleState, evaluate, rebase, to_verdict
 
 AWAY_S = 10.0
 """Looks are half a second apart. After a longer pause we were away, or without our store, and blame nobody for that."""
@@ -39,7 +39,7 @@ class Judge:
     runtime: Runtime
     reserve_bytes: int
     full: bool = False
-    _states: dict[Key, State] = field(default_factory=dict)
+    _states: dict[Key, RuleState] = field(default_factory=dict)
     _words: dict[str, _Word] = field(default_factory=dict)
     _listened_at: float = float("-inf")
 
