@@ -1,0 +1,270 @@
+"""The examples of the pages are real: YAML that is accepted, outputs that come out, a message as it is sent, limits as they are."""
+
+import dataclasses
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+import yaml
+from click.testing import CliRunner
+from pydantic_core import to_json
+
+from tests.collector_room import NIGHT, Room
+from watchkeeper.agent import pipeline
+from watchkeeper.agent.config import AgentConfig
+from watchkeeper.agent.judge.judge import Judge
+from watchkeeper.agent.push.bundle import decode_bundle
+from watchkeeper.cli import door
+from watchkeeper.collector.intake import endpoint
+from watchkeeper.collector.process import apply, own_rules
+from watchkeeper.collector.read import exposition, views
+from watchkeeper.collector.site.inventory import Agent, Language
+from watchkeeper.collector.site.settings import CollectorConfig
+from watchkeeper.collector.store.schema import outbox
+from watchkeeper.documents.bind import load
+from watchkeeper.model.batch import Document
+from watchkeeper.model.device import Category, Device
+from watchkeeper.model.errors import WireError
+from watchkeeper.model.reading import Missing, Reason, Series, Sweep
+from watchkeeper.model.verdict import Level, Verdict
+from watchkeeper.model.wire import decode_push
+from watchkeeper.profiles import load_profiles
+from watchkeeper.rules.load import load_rules, shipped
+
+DOCS = Path(__file__).resolve().parents[2] / "docs"
+PROTOCOL = (DOCS / "protocol.md").read_text(encoding="utf-8")
+
+
+def blocks(page: str, language: str) -> list[str]:
+    found = re.findall(r"^```(\w*)\n(.*?)^```$", (DOCS / page).read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+    return [text for name, text in found if name == language]
+
+
+# ---- YAML ----
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Part:
+    """A part of inventory.yml."""
+
+    agents: tuple[Agent, ...] = ()
+    devices: tuple[Device, ...] = ()
+
+
+OPTIONS = """\
+  - device: ups-1
+    agent: room-1
+    category: ups
+    probe: snmp
+    address: 10.0.0.7
+"""
+
+
+def inventories() -> Iterator[tuple[str, str]]:
+    for page in ("devices.md", "ipmi.md", "services.md"):
+        for text in blocks(page, "yaml"):
+            if re.match(r"[a-z-]+: \.\.\.", text):  # a file of secrets
+                assert all(value == "..." for value in yaml.safe_load(text).values())
+                continue
+            whole = OPTIONS + text if text.startswith("    snmp:") else text
+            yield page, whole if whole.startswith("devices:") else f"devices:\n{whole}"
+
+
+@pytest.mark.parametrize(("page", "text"), list(inventories()))
+def test_a_part_of_an_inventory_is_accepted(page: str, text: str) -> None:
+    devices = load(text, page, Part).devices
+    assert devices
+    for device in devices:
+        assert not [*device.check_kind(), *device.check_options()], device.device
+
+
+def test_every_kind_of_probe_with_options_is_shown() -> None:
+    shown = {device.probe for page, text in inventories() for device in load(text, page, Part).devices}
+    assert shown == {"snmp", "modbus", "nut", "ipmi", "icmp", "tcp", "http", "postgresql", "process", "systemd"}
+
+
+@pytest.mark.parametrize(
+    ("page", "cls"), [("agent.md", AgentConfig), ("install.md", CollectorConfig), ("install.md", AgentConfig)]
+)
+def test_settings_are_accepted(page: str, cls: type[Any]) -> None:
+    (text,) = (text for text in blocks(page, "yaml") if text.startswith("agent:") == (cls is AgentConfig))
+    load(text, page, cls)
+
+
+def test_every_yaml_of_a_page_is_checked_somewhere() -> None:
+    here = {"agent.md", "devices.md", "install.md", "ipmi.md", "services.md", "profiles.md", "tutorial-profile.md"}
+    elsewhere = {"operators.md", "rules.md", "traps.md"}  # test_site_starter, test_rules_cli, test_traps_inventory
+    assert {
+        str(path.relative_to(DOCS)) for path in DOCS.rglob("*.md") if "```yaml" in path.read_text(encoding="utf-8")
+    } == (here | elsewhere)
+
+
+def test_profiles_are_accepted() -> None:
+    base, model = blocks("profiles.md", "yaml")
+    taught = load_profiles([Document("acme-box.yml", base), Document("acme-box-4.yml", model)]).get("acme-box-4")
+    assert taught is not None
+    assert [wanted.quantity for wanted in taught.readings] == [
+        "temperature.ambient",
+        "battery.state",
+        "humidity.relative",
+    ]
+
+
+# ---- the tutorial ----
+
+
+def runs(page: str) -> dict[str, str]:
+    """Outputs by commands."""
+    text = "\n".join(blocks(page, "console"))
+    return dict(re.findall(r"^\$ ([^\n]*)\n(.*?)(?=^\$ |\Z)", text, re.DOTALL | re.MULTILINE))
+
+
+def test_the_tutorial_shows_what_comes_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    box = str(DOCS / "examples" / "coldwatch.snmprec")
+    mine = (DOCS / "examples" / "coldwatch.yml").read_text(encoding="utf-8")
+    shown = runs("tutorial-profile.md")
+    assert blocks("tutorial-profile.md", "yaml") == [mine]
+    monkeypatch.chdir(tmp_path)
+    draft = CliRunner().invoke(door, ["profile", "new", box, "--name", "coldwatch"]).output
+    assert shown["cat coldwatch.yml"].strip() == draft.strip()
+    Path("coldwatch.yml").write_text(mine, encoding="utf-8")
+    checked = CliRunner().invoke(door, ["profile", "check", "coldwatch.yml", box]).output
+    assert shown["watchkeeper profile check coldwatch.yml snmp://public@127.0.0.1:11700"].strip() == checked.strip()
+    Path("coldwatch.yml").write_text(mine.replace("raw_unit: 1 rpm", "raw_unit: 1 rpn"), encoding="utf-8")
+    wrong = CliRunner().invoke(door, ["profile", "check", "coldwatch.yml"]).output
+    assert wrong.startswith(shown["watchkeeper profile check coldwatch.yml"].partition("...")[0].strip())
+
+
+# ---- docs/on-call.md ----
+
+
+@pytest.mark.parametrize("language", Language)
+def test_the_message_is_as_it_is_sent(language: Language, tmp_path: Path) -> None:
+    page = (DOCS / "on-call.md").read_text(encoding="utf-8")
+    english, chinese = (
+        [line.removeprefix("> ").strip("*") for line in block.strip().splitlines()]
+        for block in re.findall(r"(?:^> .*\n)+", page, re.MULTILINE)
+    )
+    with Room(tmp_path) as room:
+        snapshot = room.runtime.snapshot
+        contacts = snapshot.configuration.contacts
+        people = tuple(dataclasses.replace(person, language=language) for person in contacts.people)
+        contacts = dataclasses.replace(contacts, people=people)
+        configuration = dataclasses.replace(snapshot.configuration, contacts=contacts)
+        room.runtime.adopt(dataclasses.replace(snapshot, configuration=configuration))
+        room.heat()
+        room.climb()
+        with room.store.read() as connection:
+            row = connection.execute(sa.select(outbox)).one()
+    sent = [row.subject, *row.text.splitlines()]
+    shown = english if language is Language.ENGLISH else chinese
+    assert len(shown) == len(sent)
+    for written, real in zip(shown, sent, strict=True):
+        assert real.startswith(re.sub(r"(\.\.\.|……)$", "", written))
+
+
+# ---- docs/protocol.md ----
+
+LIMITS = dict(
+    re.findall(r"^\| ([^|]+) \| ([^|]+) \|$", PROTOCOL.partition("### Limits")[2].partition("\n### ")[0], re.MULTILINE)
+)
+
+
+def limit(start: str) -> list[float]:
+    """The numbers of a row of the table."""
+    (text,) = (text for what, text in LIMITS.items() if re.match(rf"{re.escape(start)}\b", what))
+    return [float(number.replace(",", "")) for number in re.findall(r"\d[\d,]*", text)]
+
+
+def example(key: str) -> Any:
+    decoder = json.JSONDecoder()
+    for block in blocks("protocol.md", "json"):
+        text = block.replace("[ ... ]", "[]").strip()
+        while text:
+            value, end = decoder.raw_decode(text)
+            if key in value:
+                return value
+            text = text[end:].strip()
+    raise KeyError(key)
+
+
+def accepted(**changes: Any) -> bool:
+    """Whether a push with this verdict is accepted."""
+    push = {**example("protocol"), "lane": "events", "blocks": [], "items": [{**example("evidence"), **changes}]}
+    try:
+        decode_push(push, NIGHT)
+    except WireError:
+        return False
+    return True
+
+
+def test_names_and_texts_have_the_limits_that_the_page_says() -> None:
+    (name,), (text,) = limit("a name"), limit("a text")
+    evidence = example("evidence")["evidence"]
+    for key in ("id", "device", "rule", "instance"):
+        assert accepted(**{key: "x" * int(name)})
+        assert not accepted(**{key: "x" * (int(name) + 1)})
+    for key in ("expects", "says"):
+        assert accepted(evidence={**evidence, key: "x" * int(text)})
+        assert not accepted(evidence={**evidence, key: "x" * (int(text) + 1)})
+    (cut,) = limit("the detail")
+    missing = {"missing": "timeout", "detail": "x" * (int(cut) + 1)}
+    push = {**example("protocol"), "lane": "events", "blocks": [],
+            "items": [{**example("evidence"), "evidence": {**evidence, "value": missing}}]}  # fmt: skip
+    (item,) = decode_push(push, NIGHT).items
+    assert isinstance(item.body, Verdict)
+    assert isinstance(item.body.evidence.value, Missing)
+    assert len(item.body.evidence.value.detail) == cut
+
+
+def test_an_age_has_the_limits_that_the_page_says() -> None:
+    low, high = limit("an age")
+    year_s = 365.25 * 86_400
+    assert accepted(age_s=low)
+    assert not accepted(age_s=low - 1)
+    assert accepted(age_s=high * year_s)
+    assert not accepted(age_s=(high + 1) * year_s)
+
+
+def test_our_agent_cuts_a_reason_where_the_page_says() -> None:
+    rules = load_rules(shipped())
+    judge = Judge({})
+    device = Device("ups-1", "room-1", Category.UPS, "snmp")
+    judge.adopt(rules, [device], 0.0)
+    series = (Series("ups-1", "device.answering", ""), Series("ups-1", "uptime", ""))
+    events = [
+        event
+        for at in (0.0, 3600.0)
+        for event in judge.sweep(
+            Sweep("ups-1", at, series, ("no", Missing(Reason.TIMEOUT, "x" * 5_000))), Category.UPS
+        ).events
+        if isinstance(event, Verdict) and event.level is Level.CRITICAL
+    ]
+    assert [len(event.evidence.says) for event in events] == limit("`says` as")
+
+
+def test_the_other_limits_are_those_of_the_code() -> None:
+    megabyte, minute = 1_000_000, 60.0
+    assert limit("the body") == [endpoint.BODY_LIMIT / megabyte, endpoint.UNZIPPED_LIMIT / megabyte]
+    assert limit("`more` delays rungs") == [apply.BEHIND_S / minute, apply.BEHIND_MOST_S / minute]
+    assert limit("a value counts as stale after") == [views.STALE_AFTER]
+    assert limit("a value leaves `/metrics` after") == [exposition.SHOWN_FOR]
+    assert limit("an agent counts as silent after") == [own_rules.SILENT_AFTER]
+    assert f"sent again every {pipeline.STANDING_EVERY_S / minute:.0f} min" in PROTOCOL
+
+
+def test_the_bundle_of_the_page_is_one_an_agent_takes_and_a_collector_gives(tmp_path: Path) -> None:
+    shown = example("devices")
+    bundle = decode_bundle(shown, "room-1")
+    assert bundle.devices[0].snmp is not None
+    assert bundle.traps is not None
+    with Room(tmp_path) as room:
+        given = json.loads(to_json(room.runtime.snapshot.bundles["room-1"]))
+    assert given.keys() == shown.keys()
+    ups = next(device for device in given["devices"] if device["probe"] == "snmp")
+    assert ups.keys() > shown["devices"][0].keys()
+    assert ups["snmp"].keys() == shown["devices"][0]["snmp"].keys()
