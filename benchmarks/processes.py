@@ -92,14 +92,14 @@ def write_deployment(
 
 def _tokens(folder: Path, agents: Sequence[str]) -> dict[str, str]:
     """Make the store, and a token for each agent."""
-    from watchkeeper.collector.access.tokens import Kind, mint  # noqa: PLC0415 -- the same
+    from watchkeeper.collector.access.tokens import TokenKind, mint  # noqa: PLC0415 -- the same
     from watchkeeper.collector.main import open_secrets, open_store  # noqa: PLC0415 -- the same
     from watchkeeper.collector.site.settings import read_config  # noqa: PLC0415 -- the same
 
     place = read_config(folder / "collector.yml")
     store = open_store(place, open_secrets(place))
     try:
-        return {name: mint(store, Kind.AGENT, name, time.time()) for name in agents}
+        return {name: mint(store, TokenKind.AGENT, name, time.time()) for name in agents}
     finally:
         store.close()
 

@@ -85,9 +85,9 @@ def token() -> None:
 @CONFIG
 def token_agent(name: str, out: Path | None, file: Path) -> None:
     """Make a token for an agent of the inventory."""
-    from watchkeeper.collector.access.tokens import Kind
+    from watchkeeper.collector.access.tokens import TokenKind
 
-    _mint(file, Kind.AGENT, name, out)
+    _mint(file, TokenKind.AGENT, name, out)
 
 
 @token.command("person")
@@ -98,9 +98,9 @@ def token_agent(name: str, out: Path | None, file: Path) -> None:
 @CONFIG
 def token_person(name: str, out: Path | None, file: Path) -> None:
     """Make a token for a person of contacts.yml."""
-    from watchkeeper.collector.access.tokens import Kind
+    from watchkeeper.collector.access.tokens import TokenKind
 
-    _mint(file, Kind.PERSON, name, out)
+    _mint(file, TokenKind.PERSON, name, out)
 
 
 @token.command()
@@ -109,10 +109,10 @@ def token_person(name: str, out: Path | None, file: Path) -> None:
 @CONFIG
 def revoke(kind: str, name: str, file: Path) -> None:
     """Forget every token of an agent or person, browser sessions included."""
-    from watchkeeper.collector.access.tokens import Kind
+    from watchkeeper.collector.access.tokens import TokenKind
     from watchkeeper.collector.access.tokens import revoke as forget
 
-    print(f"{forget(_store(_place(file)), Kind(kind), name)} tokens of {kind} {name} forgotten")
+    print(f"{forget(_store(_place(file)), TokenKind(kind), name)} tokens of {kind} {name} forgotten")
 
 
 @collector.command()
@@ -122,11 +122,11 @@ def link(person: str, file: Path) -> None:
     """Print a one-time URL, good for an hour, that opens the pages as this person."""
     import time
 
-    from watchkeeper.collector.access.tokens import TICKET_S, Kind, mint
+    from watchkeeper.collector.access.tokens import TICKET_S, TokenKind, mint
 
     place = _place(file)
-    _must_exist(place, Kind.PERSON, person)
-    ticket = mint(_store(place), Kind.TICKET, person, time.time(), TICKET_S)
+    _must_exist(place, TokenKind.PERSON, person)
+    ticket = mint(_store(place), TokenKind.TICKET, person, time.time(), TICKET_S)
     print(f"{place.config.url}/enter?ticket={ticket}")
 
 
@@ -216,13 +216,13 @@ def _store(place: "ConfigFile") -> "Store":
 
 
 def _must_exist(place: "ConfigFile", kind: Any, name: str) -> None:
-    from watchkeeper.collector.access.tokens import Kind
+    from watchkeeper.collector.access.tokens import TokenKind
     from watchkeeper.collector.site.load import read_configuration
 
     configuration = read_configuration(place.path(place.config.site))
-    if kind is Kind.AGENT and all(agent.agent != name for agent in configuration.inventory.agents):
+    if kind is TokenKind.AGENT and all(agent.agent != name for agent in configuration.inventory.agents):
         raise WatchkeeperError(f"no agent is called `{name}` in inventory.yml")
-    if kind is Kind.PERSON and all(person.person != name for person in configuration.contacts.people):
+    if kind is TokenKind.PERSON and all(person.person != name for person in configuration.contacts.people):
         raise WatchkeeperError(f"no person is called `{name}` in contacts.yml")
 
 

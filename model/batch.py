@@ -35,6 +35,10 @@ class Block:
     series: tuple[Series, ...]
 
 
+Blocks = dict[tuple[str, str, int], Block]
+"""Blocks by (agent, epoch, number)."""
+
+
 @dataclass(frozen=True, slots=True)
 class Frame:
     """One sweep's values under a declared block, as long as its series. `at` is on the clock of whoever holds it."""

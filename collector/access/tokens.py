@@ -18,7 +18,7 @@ _REFRESH_S = 1.0
 _MISS_S = 0.1
 
 
-class Kind(StrEnum):
+class TokenKind(StrEnum):
     """An agent pushes; a person acts; a session is a person's browser; a ticket becomes a session, once."""
 
     AGENT = "agent"
@@ -31,7 +31,7 @@ class Kind(StrEnum):
 class Bearer:
     """Who holds a token."""
 
-    kind: Kind
+    kind: TokenKind
     name: str
 
 
@@ -40,13 +40,13 @@ def fingerprint(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def mint(store: Store, kind: Kind, name: str, now: float, lasts_s: float | None = None) -> str:
+def mint(store: Store, kind: TokenKind, name: str, now: float, lasts_s: float | None = None) -> str:
     """Make a token and store its fingerprint. The token itself is returned this once and never again."""
     with store.write() as connection:
         return _mint(connection, kind, name, now, lasts_s)
 
 
-def _mint(connection: sa.Connection, kind: Kind, name: str, now: float, lasts_s: float | None) -> str:
+def _mint(connection: sa.Connection, kind: TokenKind, name: str, now: float, lasts_s: float | None) -> str:
     text = secrets.token_urlsafe(32)
     row = {
         "sha256": fingerprint(text), "kind": kind.value, "name": name, "created_at": now,
@@ -56,9 +56,13 @@ def _mint(connection: sa.Connection, kind: Kind, name: str, now: float, lasts_s:
     return text
 
 
-def revoke(store: Store, kind: Kind, name: str) -> int:
+def revoke(store: Store, kind: TokenKind, name: str) -> int:
     """Forget every token of that kind and name (a person's sessions and tickets with them). Returns how many."""
-    kinds = [kind.value] if kind is Kind.AGENT else [Kind.PERSON.value, Kind.SESSION.value, Kind.TICKET.value]
+    kinds = (
+        [kind.value]
+        if kind is TokenKind.AGENT
+        else [TokenKind.PERSON.value, TokenKind.SESSION.value, TokenKind.TICKET.value]
+    )
     with store.write() as connection:
         return connection.execute(sa.delete(token).where(token.c.kind.in_(kinds), token.c.name == name)).rowcount
 
@@ -66,11 +70,11 @@ def revoke(store: Store, kind: Kind, name: str) -> int:
 def spend_ticket(store: Store, text: str, now: float) -> str | None:
     """Turn a one-time ticket into a session's token; None if it was spent, has run out or never was."""
     spent = sa.delete(token).where(
-        token.c.sha256 == fingerprint(text), token.c.kind == Kind.TICKET.value, token.c.expires_at > now
+        token.c.sha256 == fingerprint(text), token.c.kind == TokenKind.TICKET.value, token.c.expires_at > now
     )
     with store.write() as connection:  # one transaction: nobody who is revoked between the two keeps a session
         name = connection.execute(spent.returning(token.c.name)).scalar()
-        return _mint(connection, Kind.SESSION, name, now, SESSION_S) if name else None
+        return _mint(connection, TokenKind.SESSION, name, now, SESSION_S) if name else None
 
 
 class Tokens:
@@ -103,5 +107,5 @@ class Tokens:
             read_at = self._clock.boot()
             with self._store.read() as connection:
                 rows = connection.execute(sa.select(token)).all()
-            self._known = {row.sha256: (Bearer(Kind(row.kind), row.name), row.expires_at) for row in rows}
+            self._known = {row.sha256: (Bearer(TokenKind(row.kind), row.name), row.expires_at) for row in rows}
             self._read_at = read_at

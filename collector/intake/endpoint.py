@@ -13,7 +13,7 @@ from typing import Any
 
 from pydantic_core import from_json, to_json
 
-from watchkeeper.collector.access.tokens import Kind
+from watchkeeper.collector.access.tokens import TokenKind
 from watchkeeper.collector.intake.journal import Answer, Journal, Waiting
 from watchkeeper.collector.intake.requests import Requests
 from watchkeeper.collector.intake.sequences import BadPush, UnknownBlocks
@@ -89,7 +89,7 @@ class Ingest:
         header = _header(scope, b"authorization")
         scheme, _, text = header.partition(" ")
         bearer = self._runtime.tokens.bearer(text.strip()) if scheme.lower() == "bearer" and text else None
-        if bearer is None or bearer.kind is not Kind.AGENT:
+        if bearer is None or bearer.kind is not TokenKind.AGENT:
             raise _Refusal(401, "no agent's token, or not one that is known here", [(b"www-authenticate", b"Bearer")])
         return bearer.name
 

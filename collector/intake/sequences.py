@@ -8,10 +8,9 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from watchkeeper.collector.process.apply import Blocks
 from watchkeeper.collector.store.engine import Store
 from watchkeeper.collector.store.schema import agent, block, lane
-from watchkeeper.model.batch import Block, Frame, Push, Tombstone
+from watchkeeper.model.batch import Block, Blocks, Frame, Push, Tombstone
 from watchkeeper.model.errors import WatchkeeperError
 from watchkeeper.model.reading import Series
 
@@ -157,11 +156,11 @@ class Sequences:
             heard_at = self._sequences[push.agent, push.epoch, push.lane.value].heard_at
             rows[push.agent] = {
                 "agent": push.agent, "epoch": push.epoch, "heard_at": heard_at, "skew_s": push.sent_at - heard_at,
-                "bundle": push.bundle, "behind_since": 0.0, "behind_until": 0.0,
+                "bundle": push.bundle, "backlog_since": 0.0, "backlog_until": 0.0,
             }  # fmt: skip
         # By name, as everybody locks them: two collectors never wait for each other.
         ordered = [rows[name] for name in sorted(rows)]
-        self._store.write_many(connection, agent, ordered, keep=("behind_since", "behind_until"))
+        self._store.write_many(connection, agent, ordered, keep=("backlog_since", "backlog_until"))
 
     def forget(self) -> None:
         """The transaction failed: what it declared is not there."""

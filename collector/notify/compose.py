@@ -193,7 +193,7 @@ def _facts(telling: Telling, snapshot: Snapshot, title: str) -> Mapping[str, Any
 def _bare_facts(telling: Telling, title: str) -> dict[str, Any]:
     incident = telling.incident
     return {
-        "kind": telling.kind.value, "incident": incident.incident, "round": incident.round,
+        "kind": telling.kind.value, "incident": incident.incident, "recurrence": incident.recurrence,
         "device": incident.device, "rule": incident.rule, "instance": incident.instance, "title": title,
         "level": incident.level.value, "rung": telling.rung.rung if telling.rung else "",
         "person": telling.person.person, "began_at": incident.began_at, "ended_at": incident.ended_at,

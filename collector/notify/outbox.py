@@ -16,10 +16,10 @@ from typing import Any
 import sqlalchemy as sa
 
 from watchkeeper.channels.ports import Address, Channel, Message, Receipt
-from watchkeeper.collector.notify.compose import Kind
-from watchkeeper.collector.notify.enqueue import LEASE_S, Notifiers
+from watchkeeper.collector.notify.enqueue import Notifiers
+from watchkeeper.collector.notify.notice import LEASE_S, people_notified, read
+from watchkeeper.collector.policy.roster import people_of
 from watchkeeper.collector.site.inventory import Person
-from watchkeeper.collector.store import rows
 from watchkeeper.collector.store.schema import outbox, receipt
 from watchkeeper.model.errors import WatchkeeperError
 from watchkeeper.model.failpoint import failpoint
@@ -31,9 +31,6 @@ TRIES = 3
 RETRY_S = (2.0, 10.0)
 AGAIN_S = 300.0
 """Three tries on a channel, 2 and 10 seconds apart; then the next channel; after the last one, all again every 5 minutes."""
-
-OVER_S = 86_400.0
-"""For how long somebody is told of an incident that is over."""
 
 MAX_PER_PERSON, MAX_UNDER_WAY = 4, 64
 """How many messages may be under way: to one person, and in all."""
@@ -222,25 +219,24 @@ class Outbox:
         then = after_failure(_index(row, person), row.attempts, len(person.channels), permanent=permanent)
         handed_on = row.handed_on
         if then.exhausted:
-            if not self._still_matters(connection, row, now):
+            if _expired(connection, row, now):
                 return {"state": "given-up"}
             handed_on = handed_on or self._hand_on(connection, row, now)
         next_at = now + then.wait_s
         return {"channel": then.channel, "attempts": then.attempts, "handed_on": handed_on, "next_at": next_at}
 
     def _hand_on(self, connection: sa.Connection, row: "sa.Row[Any]", now: float) -> bool:
-        """Nobody answers on any channel: page the next person instead, while the fault stands."""
-        known = rows.one(connection, row.incident)
-        if known is None or not known.open or row.kind != Kind.PAGE:
+        """This person cannot be reached on any channel: notify the next person of the fallback who has not been. False if
+        there is none, or if nobody needs to act any more."""
+        if _expired(connection, row, now):
             return False
-        return self._runtime.notifier().instead(connection, known, row.rung, row.person, now)
-
-    def _still_matters(self, connection: sa.Connection, row: "sa.Row[Any]", now: float) -> bool:
-        """A page matters while its fault stands; the end of a fault, for a day."""
-        known = rows.one(connection, row.incident)
-        if row.kind in (Kind.PAGE, Kind.RISEN):
-            return known is not None and known.open
-        return bool(now - row.created_at < OVER_S)
+        notice, notifier = read(row), self._runtime.notifier()
+        told = people_notified(connection, notice)
+        for person in people_of(notice.fallback, notifier.snapshot.configuration, "", now):
+            if person.person not in told:
+                notifier.page_instead(connection, notice, person, now)
+                return True
+        return False
 
     def _give_up(self, row: "sa.Row[Any]", why: str) -> None:
         now = self._runtime.clock.wall()
@@ -249,6 +245,12 @@ class Outbox:
             if not row.handed_on:
                 self._hand_on(connection, row, now)
         log.warning("message %s given up: %s", row.key, why)
+
+
+def _expired(connection: sa.Connection, row: "sa.Row[Any]", now: float) -> bool:
+    """Whether the message is no longer worth another round of tries. Its incident may have ended since it was claimed."""
+    expires_at = connection.execute(sa.select(outbox.c.expires_at).where(outbox.c.id == row.id)).scalar()
+    return expires_at is not None and bool(now >= expires_at)
 
 
 def _fair_share(found: Sequence["sa.Row[Any]"], busy: Counter[str]) -> Iterator["sa.Row[Any]"]:
@@ -271,7 +273,8 @@ def _due() -> "sa.Select[Any]":
     now = sa.bindparam("now", type_=sa.Double)
     earlier = outbox.alias("earlier")
     waits = sa.exists().where(
-        earlier.c.incident == outbox.c.incident,
+        earlier.c.about == outbox.c.about,
+        earlier.c.about_id == outbox.c.about_id,
         earlier.c.person == outbox.c.person,
         earlier.c.state == "pending",
         earlier.c.id < outbox.c.id,

@@ -11,7 +11,7 @@ REOPEN_WITHIN_S = 600.0
 """A fault that comes back this soon is the same incident, in its next round."""
 
 
-class State(StrEnum):
+class IncidentState(StrEnum):
     """Open until the fault is resolved, or withdrawn because its rule, device or instance is gone."""
 
     OPEN = "open"
@@ -19,7 +19,7 @@ class State(StrEnum):
     WITHDRAWN = "withdrawn"
 
 
-class Kind(StrEnum):
+class TransitionKind(StrEnum):
     """What can happen to an incident."""
 
     OPENED = "opened"
@@ -47,8 +47,8 @@ class Incident:
     verdict_id: str
     began_at: float
     evidence: Evidence
-    state: State = State.OPEN
-    round: int = 1
+    state: IncidentState = IncidentState.OPEN
+    recurrence: int = 1
     incident: int = 0  # its number; 0 until the store gives it one
     ended_at: float | None = None
     acknowledged_at: float | None = None
@@ -62,14 +62,14 @@ class Incident:
     @property
     def open(self) -> bool:
         """Whether somebody must still act."""
-        return self.state is State.OPEN
+        return self.state is IncidentState.OPEN
 
 
 @dataclass(frozen=True, slots=True)
 class Transition:
     """One thing that happened. `by` is `agent:NAME`, `person:NAME` or `collector`."""
 
-    kind: Kind
+    kind: TransitionKind
     at: float
     by: str
     level: Level
@@ -77,14 +77,14 @@ class Transition:
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class IncidentChange:
     """An incident as it is now, and what brought it there (empty: nothing a person needs to know)."""
 
     incident: Incident
     transitions: tuple[Transition, ...] = ()
 
 
-def judge(known: Incident | None, verdict: Verdict, agent: str, note: str = "") -> Change | None:
+def judge(known: Incident | None, verdict: Verdict, agent: str, note: str = "") -> IncidentChange | None:
     """Apply a verdict to the latest incident of its key. None where there is nothing to keep; a replay changes nothing."""
     if known is None or not known.open:
         return _open(known, verdict, agent, note) if verdict.level.bad else None
@@ -93,52 +93,54 @@ def judge(known: Incident | None, verdict: Verdict, agent: str, note: str = "") 
     if verdict.level is Level.OK:
         return resolve(known, verdict.since, f"agent:{agent}", verdict.id, note)
     if verdict.level is Level.UNKNOWN:
-        return _seen(known, verdict, agent, Kind.UNSEEN, note)
+        return _seen(known, verdict, agent, TransitionKind.UNSEEN, note)
     if verdict.level is known.level:
         seen = replace(known, verdict=verdict.level, verdict_id=verdict.id, agent=agent, evidence=verdict.evidence)
-        return Change(seen)
-    kind = Kind.RISEN if verdict.level is Level.CRITICAL else Kind.EASED
+        return IncidentChange(seen)
+    kind = TransitionKind.RISEN if verdict.level is Level.CRITICAL else TransitionKind.EASED
     return _seen(known, verdict, agent, kind, note)
 
 
-def _open(known: Incident | None, verdict: Verdict, agent: str, note: str) -> Change:
-    began = Transition(Kind.OPENED, verdict.since, f"agent:{agent}", verdict.level, note)
+def _open(known: Incident | None, verdict: Verdict, agent: str, note: str) -> IncidentChange:
+    began = Transition(TransitionKind.OPENED, verdict.since, f"agent:{agent}", verdict.level, note)
     fresh = Incident(
         verdict.device, verdict.rule, verdict.instance, agent, verdict.level, verdict.level, verdict.id,
         verdict.since, verdict.evidence,
     )  # fmt: skip
     if known is None or not _soon(known, verdict.since):
-        return Change(fresh, (began,))
-    again = replace(fresh, incident=known.incident, round=known.round + 1)
-    return Change(again, (replace(began, kind=Kind.REOPENED),))
+        return IncidentChange(fresh, (began,))
+    again = replace(fresh, incident=known.incident, recurrence=known.recurrence + 1)
+    return IncidentChange(again, (replace(began, kind=TransitionKind.REOPENED),))
 
 
 def _soon(known: Incident, at: float) -> bool:
-    return known.state is State.RESOLVED and known.ended_at is not None and at - known.ended_at < REOPEN_WITHIN_S
+    return (
+        known.state is IncidentState.RESOLVED and known.ended_at is not None and at - known.ended_at < REOPEN_WITHIN_S
+    )
 
 
-def _seen(known: Incident, verdict: Verdict, agent: str, kind: Kind, note: str) -> Change:
+def _seen(known: Incident, verdict: Verdict, agent: str, kind: TransitionKind, note: str) -> IncidentChange:
     level = verdict.level if verdict.level.bad else known.level
     evidence = verdict.evidence if verdict.level.bad else known.evidence
     now = replace(known, agent=agent, level=level, verdict=verdict.level, verdict_id=verdict.id, evidence=evidence)
-    repeated = kind is Kind.UNSEEN and known.verdict is Level.UNKNOWN
+    repeated = kind is TransitionKind.UNSEEN and known.verdict is Level.UNKNOWN
     transitions = () if repeated else (Transition(kind, verdict.since, f"agent:{agent}", level, note),)
-    return Change(now, transitions)
+    return IncidentChange(now, transitions)
 
 
-def resolve(known: Incident, at: float, by: str, verdict_id: str = "", note: str = "") -> Change:
+def resolve(known: Incident, at: float, by: str, verdict_id: str = "", note: str = "") -> IncidentChange:
     """The fault is gone: by its verdict. The end never lies before the beginning."""
     at = max(at, known.began_at)
     ended = replace(
-        known, state=State.RESOLVED, verdict=Level.OK, verdict_id=verdict_id or known.verdict_id, ended_at=at
+        known, state=IncidentState.RESOLVED, verdict=Level.OK, verdict_id=verdict_id or known.verdict_id, ended_at=at
     )
-    return Change(ended, (Transition(Kind.RESOLVED, at, by, known.level, note),))
+    return IncidentChange(ended, (Transition(TransitionKind.RESOLVED, at, by, known.level, note),))
 
 
-def withdraw(known: Incident, at: float, by: str, note: str) -> Change:
+def withdraw(known: Incident, at: float, by: str, note: str) -> IncidentChange:
     """Its rule, device or instance is gone: nobody will ever say ok."""
-    ended = replace(known, state=State.WITHDRAWN, ended_at=max(at, known.began_at))
-    return Change(ended, (Transition(Kind.WITHDRAWN, at, by, known.level, note),))
+    ended = replace(known, state=IncidentState.WITHDRAWN, ended_at=max(at, known.began_at))
+    return IncidentChange(ended, (Transition(TransitionKind.WITHDRAWN, at, by, known.level, note),))
 
 
 def reconcile(standing: Standing, known: Iterable[Incident], agent: str) -> tuple[list[Verdict], list[Incident]]:
@@ -157,14 +159,14 @@ def reconcile(standing: Standing, known: Iterable[Incident], agent: str) -> tupl
 # ---- what persons do ----
 
 
-def acknowledge(known: Incident, person: str, at: float, note: str = "") -> Change:
+def acknowledge(known: Incident, person: str, at: float, note: str = "") -> IncidentChange:
     """Say who is working on it. It stops nothing unless the ladder says so. Raises Conflict if it is over."""
     _must_be_open(known, "acknowledged")
     taken = replace(known, acknowledged_at=at, acknowledged_by=person)
-    return Change(taken, (Transition(Kind.ACKNOWLEDGED, at, f"person:{person}", known.level, note),))
+    return IncidentChange(taken, (Transition(TransitionKind.ACKNOWLEDGED, at, f"person:{person}", known.level, note),))
 
 
-def resolve_by_hand(known: Incident, person: str, at: float, note: str = "") -> Change:
+def resolve_by_hand(known: Incident, person: str, at: float, note: str = "") -> IncidentChange:
     """Close what no verdict can close any more. Raises Conflict while the latest verdict is bad, or if it is over."""
     _must_be_open(known, "resolved")
     if known.verdict.bad:
@@ -175,11 +177,11 @@ def resolve_by_hand(known: Incident, person: str, at: float, note: str = "") -> 
     return resolve(known, at, f"person:{person}", note=note)
 
 
-def escalate(known: Incident, person: str, rung: str, at: float, note: str = "") -> Change:
+def escalate(known: Incident, person: str, rung: str, at: float, note: str = "") -> IncidentChange:
     """Cannot be resolved (4.2.6.2, 4.2.6.4): climb to `rung` at once. Raises Conflict if it is over."""
     _must_be_open(known, "escalated")
     said = f"{rung}: {note}" if note else rung
-    return Change(known, (Transition(Kind.ESCALATED, at, f"person:{person}", known.level, said),))
+    return IncidentChange(known, (Transition(TransitionKind.ESCALATED, at, f"person:{person}", known.level, said),))
 
 
 def _must_be_open(known: Incident, what: str) -> None:

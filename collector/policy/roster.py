@@ -53,7 +53,7 @@ def on_duty(contacts: Contacts, site: Site, at: float) -> tuple[Person, ...]:
     return (shift_at(contacts, site, at).person,)
 
 
-def resolve(name: str, configuration: Configuration, owner: str, at: float) -> tuple[Person, ...]:
+def people_in_role(name: str, configuration: Configuration, owner: str, at: float) -> tuple[Person, ...]:
     """Who a role or person of a ladder is, for a device (or agent) of this owner; () where it is nobody."""
     contacts = configuration.contacts
     if name == DUTY:
@@ -64,7 +64,7 @@ def resolve(name: str, configuration: Configuration, owner: str, at: float) -> t
 
 def people_of(names: Iterable[str], configuration: Configuration, owner: str, at: float) -> tuple[Person, ...]:
     """Everybody whom these roles and persons are, each once, in this order."""
-    found = (person for name in names for person in resolve(name, configuration, owner, at))
+    found = (person for name in names for person in people_in_role(name, configuration, owner, at))
     return tuple({person.person: person for person in found}.values())
 
 
@@ -79,7 +79,7 @@ class Audience:
 
 def audience(rung: Rung, ladder: Ladder, configuration: Configuration, owner: str, at: float) -> Audience:
     """Work out a rung's audience for a device (or agent) of this owner. Never empty with books that were cross-checked."""
-    missing = tuple(name for name in rung.tell if not resolve(name, configuration, owner, at))
+    missing = tuple(name for name in rung.tell if not people_in_role(name, configuration, owner, at))
     names = (*rung.tell, *ladder.fallback) if missing else rung.tell
     return Audience(people_of(names, configuration, owner, at), missing)
 

@@ -1,14 +1,12 @@
 """What persons do to incidents, each in one transaction. Who they are was made sure of before."""
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 import sqlalchemy as sa
 
 from watchkeeper.collector.notify.enqueue import Notifier
 from watchkeeper.collector.policy import incidents, ladder
-from watchkeeper.collector.policy.incidents import Change, Incident
-from watchkeeper.collector.policy.ladder import Step
+from watchkeeper.collector.policy.incidents import Incident, IncidentChange
 from watchkeeper.collector.process.apply import follow_up
 from watchkeeper.collector.store import rows
 from watchkeeper.collector.store.schema import request
@@ -37,11 +35,11 @@ def escalate(notifier: Notifier, number: int, person: str, now: float, note: str
     """Climb one rung at once; later rungs keep their own times. Raises NoSuch, or Conflict on the last rung."""
     with notifier.store.write() as connection:
         known = _open(connection, number)
-        held = rows.steps_of(connection, [number], lock=True).get((number, known.round), [])
-        step = ladder.upcoming(held) or _dropped(connection, notifier, known, held)
+        held = rows.steps_of(connection, [number], lock=True).get((number, known.recurrence), [])
+        step = ladder.upcoming(held)
+        change = incidents.escalate(known, person, step.rung if step else "", now, note)
         if step is None:
-            raise Conflict(f"incident {number} stands on its last rung already")
-        change = incidents.escalate(known, person, step.rung, now, note)
+            raise Conflict(f"incident {number}: every rung of its ladder has been decided")
         saved = rows.save(connection, change, now)
         if rows.claim_step(connection, saved, step, now, f"person:{person}"):
             notifier.page(connection, saved, step, now)
@@ -58,17 +56,6 @@ def poll_now(notifier: Notifier, device: str, person: str, now: float) -> None:
         connection.execute(sa.insert(request), row)
 
 
-def _dropped(connection: sa.Connection, notifier: Notifier, known: Incident, held: Sequence[Step]) -> Step | None:
-    """The next rung where an acknowledgement has stopped the clock: by hand it can be climbed all the same."""
-    whole = ladder.schedule_rungs(
-        ladder.ladder_for(known.level, notifier.snapshot.configuration.ladders), known.began_at, held
-    )
-    step = ladder.upcoming(whole)
-    if known.open and step:
-        rows.replace_undecided(connection, known, [step])
-    return step
-
-
 def _open(connection: sa.Connection, number: int) -> Incident:
     known = rows.one(connection, number, lock=True)
     if known is None:
@@ -76,7 +63,7 @@ def _open(connection: sa.Connection, number: int) -> Incident:
     return known
 
 
-def _done(connection: sa.Connection, notifier: Notifier, change: Change, now: float) -> Incident:
+def _done(connection: sa.Connection, notifier: Notifier, change: IncidentChange, now: float) -> Incident:
     saved = rows.save(connection, change, now)
     follow_up(connection, notifier, saved, [replace(change, incident=saved)], now)
     return saved

@@ -9,21 +9,18 @@ from pydantic_core import to_json
 
 from watchkeeper.collector.notify.compose import Kind
 from watchkeeper.collector.notify.enqueue import Notifier
+from watchkeeper.collector.notify.notice import About, expire
 from watchkeeper.collector.policy import incidents, ladder
-from watchkeeper.collector.policy.incidents import Change, Incident, Transition
-from watchkeeper.collector.policy.ladder import Step
-from watchkeeper.collector.site.inventory import COLLECTOR
+from watchkeeper.collector.policy.hold import BACKLOG_S
+from watchkeeper.collector.policy.incidents import Incident, IncidentChange, Transition
+from watchkeeper.collector.policy.ladder import ScheduledRung
+from watchkeeper.collector.site.inventory import COLLECTOR, Ladders
 from watchkeeper.collector.site.snapshot import Snapshot
 from watchkeeper.collector.store import rows
 from watchkeeper.collector.store.schema import agent, history, latest
-from watchkeeper.model.batch import Block, Frame, Lane, Push
+from watchkeeper.model.batch import Blocks, Frame, Lane, Push
 from watchkeeper.model.verdict import Event, Key, Level, Standing, Verdict, Withdrawal
 from watchkeeper.model.wire import encode_values
-
-BEHIND_S, BEHIND_MOST_S = 60.0, 300.0
-"""How long half a story may hold the ladder back: after the last push that promised more of it, and in all."""
-
-Blocks = dict[tuple[str, str, int], Block]
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,21 +87,21 @@ class _Touched:
     connection: sa.Connection
     now: float
     known: dict[Key, Incident]
-    changes: dict[int, list[Change]] = field(default_factory=dict)
+    changes: dict[int, list[IncidentChange]] = field(default_factory=dict)
     reconciled: int = 0
 
-    def keep(self, change: Change | None) -> None:
+    def keep(self, change: IncidentChange | None) -> None:
         if change is None:
             return
         saved = rows.save(self.connection, change, self.now)
         self.known[saved.key] = saved
-        self.changes.setdefault(saved.incident, []).append(Change(saved, change.transitions))
+        self.changes.setdefault(saved.incident, []).append(IncidentChange(saved, change.transitions))
 
 
 def _apply_events(connection: sa.Connection, notifier: Notifier, arrivals: Sequence[Arrival], now: float) -> set[int]:
     events = [said for arrival in arrivals for said in _said(arrival, notifier.snapshot)]
     touched = apply_events(connection, notifier, events, now) if events else set()
-    _note_behind(connection, arrivals, now)
+    _note_backlog(connection, arrivals, now)
     return touched
 
 
@@ -164,35 +161,36 @@ def _reconcile(touched: _Touched, who: str, standing: Standing) -> None:
     touched.reconciled += len(missed) + len(vanished)
 
 
-def _note_behind(connection: sa.Connection, arrivals: Iterable[Arrival], now: float) -> None:
-    """Remember which agents are in the middle of a story, and since when, so that nobody is paged on half of it."""
+def _note_backlog(connection: sa.Connection, arrivals: Iterable[Arrival], now: float) -> None:
+    """Note which agents have announced further events, and since when: their incidents wait for the rest."""
     said = {arrival.push.agent: arrival.push.more for arrival in arrivals if arrival.push.lane is Lane.EVENTS}
-    goes_on = agent.c.behind_until.between(now, now + BEHIND_S)  # a later time: our clock was set back
-    since = sa.case((goes_on, agent.c.behind_since), else_=now)
+    goes_on = agent.c.backlog_until.between(now, now + BACKLOG_S)  # a later time: our clock was set back
+    since = sa.case((goes_on, agent.c.backlog_since), else_=now)
     for who, more in said.items():
         mine = sa.update(agent).where(agent.c.agent == who)
         if more:
-            connection.execute(mine.values(behind_since=since, behind_until=now + BEHIND_S))
+            connection.execute(mine.values(backlog_since=since, backlog_until=now + BACKLOG_S))
         else:
-            connection.execute(mine.where(agent.c.behind_until != 0.0).values(behind_until=0.0))
+            connection.execute(mine.where(agent.c.backlog_until != 0.0).values(backlog_until=0.0))
 
 
 # ---- what follows ----
 
 
 def follow_up(
-    connection: sa.Connection, notifier: Notifier, now_is: Incident, changes: Sequence[Change], now: float
+    connection: sa.Connection, notifier: Notifier, now_is: Incident, changes: Sequence[IncidentChange], now: float
 ) -> None:
     """Set the rungs of an incident right after a group of changes to it, and tell those who must hear of the change."""
     if now_is.open:
         steps = [step for change in changes for step in change.transitions]
-        _climb(connection, notifier, now_is, steps)
-        if now_is.level is Level.CRITICAL and any(step.kind is incidents.Kind.RISEN for step in steps):
+        _schedule(connection, notifier, now_is, steps)
+        if now_is.level is Level.CRITICAL and any(step.kind is incidents.TransitionKind.RISEN for step in steps):
             notifier.tell(connection, Kind.RISEN, now_is, notifier.told(connection, now_is), now)
         return
     rows.drop_undecided(connection, now_is)
+    expire(connection, About.INCIDENT, now_is.incident, now)
     told = notifier.told(connection, now_is)
-    if now_is.state is incidents.State.WITHDRAWN:
+    if now_is.state is incidents.IncidentState.WITHDRAWN:
         notifier.tell(connection, Kind.WITHDRAWN, now_is, told, now, changes[-1].transitions[-1].note)
     elif told:
         notifier.tell(connection, Kind.RECOVERED, now_is, told, now)
@@ -200,20 +198,27 @@ def follow_up(
         notifier.tell_duty(connection, Kind.PASSED, now_is, now)
 
 
-def _climb(connection: sa.Connection, notifier: Notifier, now_is: Incident, happened: Iterable[Transition]) -> None:
+def _schedule(connection: sa.Connection, notifier: Notifier, now_is: Incident, happened: Iterable[Transition]) -> None:
     ladders = notifier.snapshot.configuration.ladders
-    if ladder.stopped(now_is, ladders):
-        rows.drop_undecided(connection, now_is)
-        return
-    held = rows.steps_of(connection, [now_is.incident], lock=True).get((now_is.incident, now_is.round), [])
-    steps: Sequence[Step] = held
+    before = rows.steps_of(connection, [now_is.incident], lock=True).get((now_is.incident, now_is.recurrence), [])
+    steps: Sequence[ScheduledRung] = before
     for one in happened:
-        if one.kind in (incidents.Kind.OPENED, incidents.Kind.REOPENED):
+        if one.kind in (incidents.TransitionKind.OPENED, incidents.TransitionKind.REOPENED):
             steps = ladder.schedule_rungs(ladder.ladder_for(one.level, ladders), one.at)
-        elif one.kind is incidents.Kind.RISEN:
-            steps = ladder.schedule_rungs(ladder.ladder_for(one.level, ladders), one.at, steps)
-    if steps is not held:
+        elif one.kind is incidents.TransitionKind.RISEN:
+            steps = ladder.schedule_rungs(
+                ladder.ladder_for(one.level, ladders), one.at, _carried_over(now_is, steps, ladders)
+            )
+    if steps is not before:
         rows.replace_undecided(connection, now_is, steps)
+
+
+def _carried_over(now_is: Incident, steps: Sequence[ScheduledRung], ladders: Ladders) -> Sequence[ScheduledRung]:
+    """The steps that still count when a warning becomes critical: an acknowledgement that held the warning's rungs did not
+    ask for them to be decided all at once."""
+    if now_is.acknowledged_at is not None and Level.WARNING in ladder.stopping_levels(ladders):
+        return [step for step in steps if step.decided_at is not None]
+    return steps
 
 
 def withdraw_gone(connection: sa.Connection, notifier: Notifier, now: float) -> None:

@@ -14,15 +14,13 @@ from pydantic_core import from_json
 
 from watchkeeper.collector.intake.endpoint import Ingest
 from watchkeeper.collector.intake.journal import Journal
+from watchkeeper.collector.policy.freshness import EXPORTED_FOR_INTERVALS
 from watchkeeper.collector.process.runtime import Runtime
-from watchkeeper.collector.read.self_metrics import Tallies
+from watchkeeper.collector.read.self_metrics import SelfMetrics
 from watchkeeper.collector.site.snapshot import Snapshot
 from watchkeeper.collector.store.schema import block, latest
 from watchkeeper.model.device import Device
 from watchkeeper.model.quantity import PERCENT, QUANTITIES, Quantity, Sort, Unit
-
-SHOWN_FOR = 2
-"""A reading is exported until its frame is this many intervals old: what is silent disappears instead of lying on."""
 
 Key = tuple[str, str, int]
 """(agent, epoch, block)."""
@@ -93,7 +91,7 @@ class Metrics:
         self._runtime = runtime
         self._registry = CollectorRegistry(auto_describe=False)
         ProcessCollector(registry=self._registry)
-        own: Collector = Tallies(runtime, journal, ingest)
+        own: Collector = SelfMetrics(runtime, journal, ingest)
         self._registry.register(own)
         self._lock = threading.Lock()
         self._snapshot: Snapshot | None = None
@@ -112,7 +110,7 @@ class Metrics:
             self._snapshot, self._columns = snapshot, {}
             self._lines = {name: [] for name in FAMILIES}
         now = self._runtime.clock.wall()
-        fresh = sa.and_(latest.c.at > now - SHOWN_FOR * block.c.every_s)
+        fresh = sa.and_(latest.c.at > now - EXPORTED_FOR_INTERVALS * block.c.every_s)
         same = sa.and_(
             latest.c.agent == block.c.agent, latest.c.epoch == block.c.epoch, latest.c.block == block.c.block
         )

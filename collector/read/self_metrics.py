@@ -9,15 +9,15 @@ from prometheus_client.registry import Collector
 
 from watchkeeper.collector.intake.endpoint import Ingest
 from watchkeeper.collector.intake.journal import Journal
-from watchkeeper.collector.policy.incidents import State
+from watchkeeper.collector.policy.incidents import IncidentState
 from watchkeeper.collector.process.runtime import Runtime
-from watchkeeper.collector.read import views
+from watchkeeper.collector.read.agents import AgentStatus, agent_statuses
 from watchkeeper.collector.store.schema import incident, outbox, receipt, rung, tally
 
 OUTBOX_STATES = ("pending", "delivered", "given-up")
 
 
-class Tallies(Collector):
+class SelfMetrics(Collector):
     """Counts what the store holds at the moment it is asked. Raises StoreError where the store cannot be read."""
 
     def __init__(self, runtime: Runtime, journal: Journal, ingest: Ingest) -> None:
@@ -29,7 +29,7 @@ class Tallies(Collector):
         """Every metric of our own, also those that have no sample now."""
         runtime = self._runtime
         with runtime.store.read() as connection:
-            heard = views.agents(connection, runtime.snapshot, runtime.clock.wall(), runtime.started_at)
+            heard = agent_statuses(connection, runtime.snapshot, runtime.clock.wall(), runtime.started_at)
             yield from _incidents(connection)
             yield from _messages(connection)
             yield _count(
@@ -83,7 +83,9 @@ def _incidents(connection: sa.Connection) -> Iterator[Metric]:
         "watchkeeper_incidents_open", "Incidents that are open.", labels=["level", "rule", "device"]
     )
     columns = (incident.c.level, incident.c.rule, incident.c.device)
-    standing = sa.select(*columns, sa.func.count()).where(incident.c.state == State.OPEN.value).group_by(*columns)
+    standing = (
+        sa.select(*columns, sa.func.count()).where(incident.c.state == IncidentState.OPEN.value).group_by(*columns)
+    )
     for level, rule, device, count in connection.execute(standing):
         opened.add_metric([level, rule, device], count)
     yield opened
@@ -114,7 +116,7 @@ def _messages(connection: sa.Connection) -> Iterator[Metric]:
     yield tried
 
 
-def _agents(heard: list[views.Heard]) -> Iterator[Metric]:
+def _agents(heard: list[AgentStatus]) -> Iterator[Metric]:
     age = GaugeMetricFamily(
         "watchkeeper_agent_heard_age_seconds", "Time since the agent was last heard.", labels=["agent"]
     )
@@ -134,7 +136,7 @@ def _agents(heard: list[views.Heard]) -> Iterator[Metric]:
     yield from (age, skew, current)
 
 
-def _lanes(heard: list[views.Heard]) -> Iterator[Metric]:
+def _lanes(heard: list[AgentStatus]) -> Iterator[Metric]:
     labels = ["agent", "lane"]
     items = CounterMetricFamily("watchkeeper_lane_items", "Items taken from the agent.", labels=labels)
     gaps = CounterMetricFamily(

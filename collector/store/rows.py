@@ -7,8 +7,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from watchkeeper.collector.policy.incidents import Change, Incident, Kind, State, Transition
-from watchkeeper.collector.policy.ladder import Step
+from watchkeeper.collector.policy.incidents import Incident, IncidentChange, IncidentState, Transition, TransitionKind
+from watchkeeper.collector.policy.ladder import ScheduledRung
 from watchkeeper.collector.store.schema import incident, rung, transition
 from watchkeeper.model.verdict import Evidence, Key, Level
 from watchkeeper.model.wire import decode_evidence, encode_evidence
@@ -35,8 +35,8 @@ def incident_of(row: Row) -> Incident:
     """One row of `incident`."""
     return Incident(
         incident=row.incident, device=row.device, rule=row.rule, instance=row.instance, agent=row.agent,
-        state=State(row.state), level=Level(row.level), verdict=Level(row.verdict), verdict_id=row.verdict_id,
-        round=row.round, began_at=row.began_at, ended_at=row.ended_at, acknowledged_at=row.acknowledged_at,
+        state=IncidentState(row.state), level=Level(row.level), verdict=Level(row.verdict), verdict_id=row.verdict_id,
+        recurrence=row.recurrence, began_at=row.began_at, ended_at=row.ended_at, acknowledged_at=row.acknowledged_at,
         acknowledged_by=row.acknowledged_by, evidence=from_text(row.evidence),
     )  # fmt: skip
 
@@ -44,7 +44,7 @@ def incident_of(row: Row) -> Incident:
 def _values(one: Incident) -> dict[str, Any]:
     return {
         "device": one.device, "rule": one.rule, "instance": one.instance, "agent": one.agent, "state": one.state.value,
-        "level": one.level.value, "verdict": one.verdict.value, "verdict_id": one.verdict_id, "round": one.round,
+        "level": one.level.value, "verdict": one.verdict.value, "verdict_id": one.verdict_id, "recurrence": one.recurrence,
         "began_at": one.began_at, "ended_at": one.ended_at, "acknowledged_at": one.acknowledged_at,
         "acknowledged_by": one.acknowledged_by, "evidence": to_text(one.evidence),
     }  # fmt: skip
@@ -71,7 +71,7 @@ def latest_of(connection: sa.Connection, keys: Iterable[Key]) -> dict[Key, Incid
 
 def open_of(connection: sa.Connection, agent: str | None = None) -> list[Incident]:
     """The open incidents, of one agent or all, oldest first. Nobody else changes them before our transaction ends."""
-    query = sa.select(incident).where(incident.c.state == State.OPEN.value).order_by(incident.c.incident)
+    query = sa.select(incident).where(incident.c.state == IncidentState.OPEN.value).order_by(incident.c.incident)
     if agent is not None:
         query = query.where(incident.c.agent == agent)
     return [incident_of(row) for row in connection.execute(query.with_for_update())]
@@ -84,7 +84,7 @@ def one(connection: sa.Connection, number: int, *, lock: bool = False) -> Incide
     return incident_of(row) if row else None
 
 
-def save(connection: sa.Connection, change: Change, recorded_at: float) -> Incident:
+def save(connection: sa.Connection, change: IncidentChange, recorded_at: float) -> Incident:
     """Write an incident and what brought it there; returns it with its number."""
     now = change.incident
     if now.incident:
@@ -95,7 +95,7 @@ def save(connection: sa.Connection, change: Change, recorded_at: float) -> Incid
         number = int(connection.execute(added, _values(now)).scalar_one())
     rows = [
         {
-            "incident": number, "round": now.round, "kind": step.kind.value, "at": step.at, "recorded_at": recorded_at,
+            "incident": number, "recurrence": now.recurrence, "kind": step.kind.value, "at": step.at, "recorded_at": recorded_at,
             "by": step.by, "level": step.level.value, "note": step.note, "evidence": to_text(now.evidence),
         }
         for step in change.transitions
@@ -109,31 +109,31 @@ def transitions_of(connection: sa.Connection, number: int) -> list[tuple[Transit
     """Everything that happened to an incident, oldest first, each with the time it was recorded."""
     query = sa.select(transition).where(transition.c.incident == number).order_by(transition.c.id)
     return [
-        (Transition(Kind(row.kind), row.at, row.by, Level(row.level), row.note), row.recorded_at)
+        (Transition(TransitionKind(row.kind), row.at, row.by, Level(row.level), row.note), row.recorded_at)
         for row in connection.execute(query)
     ]
 
 
 def steps_of(
     connection: sa.Connection, numbers: Sequence[int], *, lock: bool = False
-) -> dict[tuple[int, int], list[Step]]:
+) -> dict[tuple[int, int], list[ScheduledRung]]:
     """The rungs of these incidents by (incident, round), in the order of their numbers. With `lock`, nobody else decides
     one before our transaction ends."""
     query = sa.select(rung).where(rung.c.incident.in_(numbers)).order_by(rung.c.number)
     query = query.with_for_update() if lock else query
-    found: dict[tuple[int, int], list[Step]] = {}
+    found: dict[tuple[int, int], list[ScheduledRung]] = {}
     for row in connection.execute(query):
-        step = Step(row.rung, row.number, row.ladder, row.due_at, row.decided_at, row.decided_by)
-        found.setdefault((row.incident, row.round), []).append(step)
+        step = ScheduledRung(row.rung, row.number, row.ladder, row.due_at, row.decided_at, row.decided_by)
+        found.setdefault((row.incident, row.recurrence), []).append(step)
     return found
 
 
-def replace_undecided(connection: sa.Connection, now: Incident, steps: Iterable[Step]) -> None:
+def replace_undecided(connection: sa.Connection, now: Incident, steps: Iterable[ScheduledRung]) -> None:
     """Let the undecided rungs of the incident be exactly the undecided of `steps`, in its present round."""
     drop_undecided(connection, now)
     rows = [
         {
-            "incident": now.incident, "round": now.round, "rung": step.rung, "number": step.number,
+            "incident": now.incident, "recurrence": now.recurrence, "rung": step.rung, "number": step.number,
             "ladder": step.ladder, "due_at": step.due_at, "decided_at": None, "decided_by": None,
         }
         for step in steps
@@ -148,11 +148,11 @@ def drop_undecided(connection: sa.Connection, now: Incident) -> None:
     connection.execute(sa.delete(rung).where(rung.c.incident == now.incident, rung.c.decided_at.is_(None)))
 
 
-def claim_step(connection: sa.Connection, now: Incident, step: Step, at: float, by: str) -> bool:
+def claim_step(connection: sa.Connection, now: Incident, step: ScheduledRung, at: float, by: str) -> bool:
     """Decide a rung, once: false if somebody did before us."""
     query = sa.update(rung).where(
         rung.c.incident == now.incident,
-        rung.c.round == now.round,
+        rung.c.recurrence == now.recurrence,
         rung.c.rung == step.rung,
         rung.c.decided_at.is_(None),
     )

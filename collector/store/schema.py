@@ -40,8 +40,10 @@ agent = Table(
     Column("heard_at", Double, nullable=False),
     Column("skew_s", Double, nullable=False, comment="its wall clock less ours; nothing depends on it"),
     Column("bundle", _NAME, nullable=False, comment="the version in force there"),
-    Column("behind_since", Double, nullable=False, comment="when it began to tell a story in several pushes"),
-    Column("behind_until", Double, nullable=False, comment="no rung is decided before: half a story is under way"),
+    Column("backlog_since", Double, nullable=False, comment="since when it announces further events"),
+    Column(
+        "backlog_until", Double, nullable=False, comment="its incidents wait for them until then: no rung is decided"
+    ),
 )
 
 lane = Table(
@@ -123,8 +125,8 @@ incident = Table(
     Column("level", String(10), nullable=False, comment="warning | critical"),
     Column("verdict", String(10), nullable=False, comment="the latest verdict's level, unknown included"),
     Column("verdict_id", _NAME, nullable=False),
-    Column("round", Integer, nullable=False, comment="1, and one more each time it is reopened"),
-    Column("began_at", Double, nullable=False, comment="when the fault of this round began: the ladder's clock"),
+    Column("recurrence", Integer, nullable=False, comment="1, and one more each time it is reopened"),
+    Column("began_at", Double, nullable=False, comment="when the fault of this recurrence began: the ladder's clock"),
     Column("ended_at", Double),
     Column("acknowledged_at", Double),
     Column("acknowledged_by", _NAME),
@@ -141,7 +143,7 @@ transition = Table(
     metadata,
     Column("id", _Number, primary_key=True, autoincrement=True),
     Column("incident", BigInteger, nullable=False),
-    Column("round", Integer, nullable=False),
+    Column("recurrence", Integer, nullable=False),
     Column("kind", String(20), nullable=False),
     Column("at", Double, nullable=False, comment="when it happened"),
     Column("recorded_at", Double, nullable=False, comment="when we learnt of it"),
@@ -156,14 +158,14 @@ rung = Table(
     "rung",
     metadata,
     Column("incident", BigInteger, nullable=False),
-    Column("round", Integer, nullable=False),
+    Column("recurrence", Integer, nullable=False),
     Column("rung", _NAME, nullable=False),
     Column("number", Integer, nullable=False, comment="its place on the ladder, from 0"),
     Column("ladder", _NAME, nullable=False),
     Column("due_at", Double, nullable=False),
     Column("decided_at", Double),
     Column("decided_by", _WHO, comment="clock | person:NAME"),
-    PrimaryKeyConstraint("incident", "round", "rung"),
+    PrimaryKeyConstraint("incident", "recurrence", "rung"),
     Index("rung_due", "due_at", sqlite_where=text("decided_at IS NULL"), postgresql_where=text("decided_at IS NULL")),
 )
 
@@ -172,12 +174,17 @@ outbox = Table(
     metadata,
     Column("id", _Number, primary_key=True, autoincrement=True),
     Column("key", String(400), nullable=False, comment="the idempotency key of the message"),
-    Column("incident", BigInteger, nullable=False),
-    Column("round", Integer, nullable=False),
+    Column("about", String(20), nullable=False, comment="incident"),
+    Column("about_id", BigInteger, nullable=False, comment="the number of the incident"),
+    Column("recurrence", Integer, nullable=False),
     Column("kind", String(20), nullable=False, comment="page | risen | passed | recovered | withdrawn"),
     Column("rung", _NAME, nullable=False),
     Column("person", _NAME, nullable=False),
     Column("created_at", Double, nullable=False),
+    Column("expires_at", Double, comment="not retried after this; unknown while the incident of a page is open"),
+    Column(
+        "fallback", Text, nullable=False, comment="JSON: roles and persons told where this person cannot be reached"
+    ),
     Column("subject", Text, nullable=False),
     Column("text", Text, nullable=False),
     Column("facts", Text, nullable=False),
@@ -188,7 +195,7 @@ outbox = Table(
     Column("handed_on", Boolean, nullable=False, comment="somebody else was told instead"),
     UniqueConstraint("key"),
     Index("outbox_next", "next_at", sqlite_where=text("state = 'pending'"), postgresql_where=text("state = 'pending'")),
-    Index("outbox_incident", "incident", "id"),
+    Index("outbox_about", "about", "about_id", "id"),
 )
 
 receipt = Table(

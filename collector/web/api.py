@@ -7,11 +7,14 @@ from fastapi import APIRouter, Depends, Query
 from fastapi.security import HTTPBearer
 
 from watchkeeper.collector.policy import roster
-from watchkeeper.collector.policy.incidents import State
+from watchkeeper.collector.policy.incidents import IncidentState
 from watchkeeper.collector.process import actions
 from watchkeeper.collector.process.actions import NoSuch
 from watchkeeper.collector.process.runtime import Runtime
-from watchkeeper.collector.read import views
+from watchkeeper.collector.read import agents as read_agents
+from watchkeeper.collector.read import devices as read_devices
+from watchkeeper.collector.read import history as read_history
+from watchkeeper.collector.read import incidents as read_incidents
 from watchkeeper.collector.web import schemas
 from watchkeeper.collector.web.edge.auth import Person, RuntimeHere, may_read
 
@@ -41,10 +44,12 @@ def incidents(
     cursor: Annotated[int | None, Query(ge=1, le=schemas.LARGEST, description="as the last answer gave it")] = None,
 ) -> schemas.IncidentsOut:
     """Incidents, newest first."""
-    states = tuple(State) if state == "all" else (State(state),)
+    states = tuple(IncidentState) if state == "all" else (IncidentState(state),)
     now = runtime.clock.wall()
     with runtime.store.read() as connection:
-        found = views.climbs_before(connection, cursor, limit + 1, states)
+        found = read_incidents.incidents_before(
+            connection, runtime.snapshot, runtime.clock.wall(), cursor, limit + 1, states
+        )
     following = found[limit - 1].incident.incident if len(found) > limit else None
     shown = [schemas.incident_out(climb, runtime.snapshot, now) for climb in found[:limit]]
     return schemas.IncidentsOut(incidents=shown, cursor=following)
@@ -79,7 +84,7 @@ def escalate(runtime: RuntimeHere, person: Person, number: schemas.Number, body:
 
 def _story(runtime: Runtime, number: int) -> schemas.StoryOut:
     with runtime.store.read(steady=True) as connection:
-        found = views.story(connection, number)
+        found = read_incidents.incident_detail(connection, runtime.snapshot, runtime.clock.wall(), number)
     if found is None:
         raise NoSuch(f"there is no incident {number}")
     return schemas.story_out(found, runtime.snapshot, runtime.clock.wall())
@@ -89,7 +94,7 @@ def _story(runtime: Runtime, number: int) -> schemas.StoryOut:
 def devices(runtime: RuntimeHere) -> list[schemas.DeviceOut]:
     """The devices of the inventory."""
     with runtime.store.read(steady=True) as connection:
-        found = views.watched(connection, runtime.snapshot, runtime.clock.wall(), runtime.started_at)
+        found = read_devices.device_readings(connection, runtime.snapshot, runtime.clock.wall(), runtime.started_at)
     return [schemas.device_out(one) for one in found]
 
 
@@ -97,7 +102,9 @@ def devices(runtime: RuntimeHere) -> list[schemas.DeviceOut]:
 def device(runtime: RuntimeHere, name: str) -> schemas.DeviceDetailOut:
     """One device with its latest readings, their age, and why one is missing."""
     with runtime.store.read(steady=True) as connection:
-        found = views.watched(connection, runtime.snapshot, runtime.clock.wall(), runtime.started_at, name)
+        found = read_devices.device_readings(
+            connection, runtime.snapshot, runtime.clock.wall(), runtime.started_at, name
+        )
     if not found:
         raise NoSuch(f"no device is called `{name}`")
     return schemas.device_detail_out(found[0])
@@ -118,7 +125,7 @@ def history(
         raise NoSuch(f"no device is called `{name}`")
     start = runtime.clock.wall() - 3600 if since is None else since
     with runtime.store.read() as connection:
-        found = views.past(connection, name, start, limit, quantity)
+        found = read_history.readings_since(connection, name, start, limit, quantity)
     return [
         schemas.HistoryOut(
             quantity=quantity,
@@ -142,7 +149,7 @@ def poll(runtime: RuntimeHere, person: Person, name: str) -> dict[str, str]:
 def agents(runtime: RuntimeHere) -> list[schemas.AgentOut]:
     """The agents, when they were last heard, and what came over their lanes."""
     with runtime.store.read(steady=True) as connection:
-        found = views.agents(connection, runtime.snapshot, runtime.clock.wall(), runtime.started_at)
+        found = read_agents.agent_statuses(connection, runtime.snapshot, runtime.clock.wall(), runtime.started_at)
     return [schemas.agent_out(one) for one in found]
 
 

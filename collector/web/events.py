@@ -4,8 +4,8 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 
 from watchkeeper.collector.process.runtime import Runtime
-from watchkeeper.collector.read import views
-from watchkeeper.collector.read.views import Signature
+from watchkeeper.collector.read import changes as read_changes
+from watchkeeper.collector.read.changes import Signature
 
 LOOK_S = 1.0
 HEARTBEAT_S = 15.0
@@ -48,4 +48,4 @@ class Ticker:
 
     def _read(self) -> Signature:
         with self._runtime.store.read() as connection:
-            return views.signature(connection)
+            return read_changes.signature(connection)

@@ -9,9 +9,9 @@ from markupsafe import Markup
 from watchkeeper.collector.notify.compose import LEVELS, clock_time, in_words, limit_in_words, span, title_of
 from watchkeeper.collector.notify.i18n import marked, translator
 from watchkeeper.collector.policy.incidents import Incident
-from watchkeeper.collector.policy.ladder import Step
+from watchkeeper.collector.policy.ladder import ScheduledRung
 from watchkeeper.collector.policy.roster import audience
-from watchkeeper.collector.read.views import Column
+from watchkeeper.collector.read.devices import ProbeReadings
 from watchkeeper.collector.site.inventory import Language, Person
 from watchkeeper.collector.site.snapshot import Snapshot
 from watchkeeper.model.quantity import BYTE, QUANTITIES, SECOND
@@ -164,7 +164,7 @@ class Formatter:
         """Which disk, phase or probe."""
         return series.label or series.instance
 
-    def age(self, column: Column) -> str:
+    def age(self, column: ProbeReadings) -> str:
         """How old a column is."""
         return self.long(column.age_s)
 
@@ -188,7 +188,7 @@ class Formatter:
             return self.say("agent {agent}").format(agent=name)
         return self.say("the clock") if by == "clock" else self.say("the collector")
 
-    def told(self, step: Step, device: str) -> tuple[str, ...]:
+    def told(self, step: ScheduledRung, device: str) -> tuple[str, ...]:
         """Who would be told if this step were decided at its time."""
         ladders = (one for one in self.snapshot.configuration.ladders.ladders if one.ladder == step.ladder)
         ladder = next(ladders, None)

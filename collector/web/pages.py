@@ -6,17 +6,21 @@ from fastapi import APIRouter, Query
 from fastapi.responses import HTMLResponse, Response
 
 from watchkeeper.collector.policy import roster
-from watchkeeper.collector.policy.incidents import Incident, State
+from watchkeeper.collector.policy.incidents import Incident, IncidentState
 from watchkeeper.collector.process.actions import NoSuch
-from watchkeeper.collector.read import views
-from watchkeeper.collector.read.views import Column, Point
+from watchkeeper.collector.read import agents as read_agents
+from watchkeeper.collector.read import devices as read_devices
+from watchkeeper.collector.read import history as read_history
+from watchkeeper.collector.read import incidents as read_incidents
+from watchkeeper.collector.read.devices import ProbeReadings
+from watchkeeper.collector.read.history import Point
 from watchkeeper.collector.web.page import Here, PageContext
 from watchkeeper.collector.web.schemas import LARGEST, Number
 from watchkeeper.collector.web.sparkline import BLANK, Spark, sparkline
 from watchkeeper.model.quantity import QUANTITIES
 from watchkeeper.model.reading import Series, Value
 
-Reading = tuple[Column, Series, Value]
+Reading = tuple[ProbeReadings, Series, Value]
 History = dict[tuple[str, str], list[Point]]
 
 router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
@@ -44,12 +48,14 @@ def overview(here: Here) -> Response:
     runtime, snapshot = here.runtime, here.runtime.snapshot
     now = runtime.clock.wall()
     with runtime.store.read(steady=True) as connection:
-        climbs = views.open_climbs(connection, MOST)
-        total = views.count_open(connection)
-        heard = views.agents(connection, snapshot, now, runtime.started_at)
-        recent = views.climbs_before(connection, None, 5, (State.RESOLVED, State.WITHDRAWN))
+        climbs = read_incidents.open_incidents(connection, snapshot, now, MOST)
+        total = read_incidents.count_open(connection)
+        heard = read_agents.agent_statuses(connection, snapshot, now, runtime.started_at)
+        recent = read_incidents.incidents_before(
+            connection, snapshot, now, None, 5, (IncidentState.RESOLVED, IncidentState.WITHDRAWN)
+        )
         few = len(snapshot.devices) <= FEW
-        devices = views.watched(connection, snapshot, now, runtime.started_at) if few else []
+        devices = read_devices.device_readings(connection, snapshot, now, runtime.started_at) if few else []
     site, contacts = snapshot.configuration.inventory.site, snapshot.configuration.contacts
     return here.show(
         "overview.html", climbs=climbs, total=total, agents=heard, recent=recent, devices=devices, foremost=foremost,
@@ -60,8 +66,9 @@ def overview(here: Here) -> Response:
 @router.get("/incidents")
 def past(here: Here, before: Annotated[int | None, Query(ge=1, le=LARGEST)] = None) -> Response:
     """Incidents that are over, and those that are not, newest first."""
-    with here.runtime.store.read() as connection:
-        found = views.climbs_before(connection, before, MOST + 1)
+    runtime = here.runtime
+    with runtime.store.read() as connection:
+        found = read_incidents.incidents_before(connection, runtime.snapshot, runtime.clock.wall(), before, MOST + 1)
     more = found[MOST - 1].incident.incident if len(found) > MOST else None
     return here.show("incidents.html", climbs=found[:MOST], more=more)
 
@@ -69,17 +76,18 @@ def past(here: Here, before: Annotated[int | None, Query(ge=1, le=LARGEST)] = No
 @router.get("/incidents/{number}")
 def incident(here: Here, number: Number) -> Response:
     """Everything about one incident. Raises NoSuch."""
-    with here.runtime.store.read(steady=True) as connection:
-        found = views.story(connection, number)
+    runtime = here.runtime
+    with runtime.store.read(steady=True) as connection:
+        found = read_incidents.incident_detail(connection, runtime.snapshot, runtime.clock.wall(), number)
     if found is None:
         raise NoSuch(f"there is no incident {number}")
-    snapshot = here.runtime.snapshot
-    present, drawn = _present(here, found.climb.incident)
-    device = snapshot.device(found.climb.incident.device)
+    snapshot = runtime.snapshot
+    present, drawn = _present(here, found.progress.incident)
+    device = snapshot.device(found.progress.incident.device)
     vendors = (one for one in snapshot.configuration.contacts.vendors if device and one.vendor == device.vendor)
     return here.show(
-        "incident.html", story=found, climb=found.climb, timeline=timeline(found), device=device,
-        rule=snapshot.rules.named(found.climb.incident.rule), vendor=next(vendors, None), present=present, drawn=drawn,
+        "incident.html", story=found, climb=found.progress, timeline=timeline(found), device=device,
+        rule=snapshot.rules.named(found.progress.incident.rule), vendor=next(vendors, None), present=present, drawn=drawn,
     )  # fmt: skip
 
 
@@ -88,7 +96,7 @@ def _present(here: PageContext, one: Incident) -> tuple[Reading | None, Spark]:
     runtime, now = here.runtime, here.runtime.clock.wall()
     key = (one.evidence.quantity, one.instance)
     with runtime.store.read(steady=True) as connection:
-        devices = views.watched(connection, runtime.snapshot, now, runtime.started_at, one.device)
+        devices = read_devices.device_readings(connection, runtime.snapshot, now, runtime.started_at, one.device)
         found = (
             (column, series, value)
             for device in devices
@@ -99,11 +107,11 @@ def _present(here: PageContext, one: Incident) -> tuple[Reading | None, Spark]:
         reading = next(found, None)
         if reading is None:
             return None, BLANK
-        history = views.past(connection, one.device, now - SPARK_S, quantity=one.evidence.quantity)
+        history = read_history.readings_since(connection, one.device, now - SPARK_S, quantity=one.evidence.quantity)
     return reading, _drawn(reading[1], reading[0], history, now)
 
 
-def _drawn(series: Series, column: Column, history: History, now: float) -> Spark:
+def _drawn(series: Series, column: ProbeReadings, history: History, now: float) -> Spark:
     quantity = QUANTITIES.get(series.quantity)
     points = history.get((series.quantity, series.instance), [])
     return sparkline(points, quantity, now - SPARK_S, now, column.every_s) if quantity else BLANK
@@ -114,9 +122,9 @@ def devices(here: Here) -> Response:
     """Every device with its latest readings and their age."""
     runtime = here.runtime
     with runtime.store.read(steady=True) as connection:
-        found = views.watched(connection, runtime.snapshot, runtime.clock.wall(), runtime.started_at)
-        climbs = views.open_climbs(connection, 1000)
-    troubles: dict[str, list[views.Climb]] = {}
+        found = read_devices.device_readings(connection, runtime.snapshot, runtime.clock.wall(), runtime.started_at)
+        climbs = read_incidents.open_incidents(connection, runtime.snapshot, runtime.clock.wall(), 1000)
+    troubles: dict[str, list[read_incidents.Progress]] = {}
     for climb in climbs:
         troubles.setdefault(climb.incident.device, []).append(climb)
     return here.show("devices.html", devices=found, troubles=troubles, foremost=foremost)
@@ -128,20 +136,20 @@ def device(here: Here, name: str) -> Response:
     runtime = here.runtime
     now = runtime.clock.wall()
     with runtime.store.read(steady=True) as connection:
-        found = views.watched(connection, runtime.snapshot, now, runtime.started_at, name)
+        found = read_devices.device_readings(connection, runtime.snapshot, now, runtime.started_at, name)
         if not found:
             raise NoSuch(f"no device is called `{name}`")
-        history = views.past(connection, name, now - SPARK_S)
-        climbs = views.open_climbs(connection, MOST, name)
+        history = read_history.readings_since(connection, name, now - SPARK_S)
+        climbs = read_incidents.open_incidents(connection, runtime.snapshot, now, MOST, name)
 
-    def drawn(series: Series, column: Column) -> Spark:
+    def drawn(series: Series, column: ProbeReadings) -> Spark:
         return _drawn(series, column, history, now)
 
     asked = "asked" in here.request.query_params
     return here.show("device.html", one=found[0], drawn=drawn, climbs=climbs, hours=int(SPARK_S // 3600), asked=asked)
 
 
-def foremost(one: views.Watched, most: int = 8) -> tuple[list[Reading], int]:
+def foremost(one: read_devices.DeviceReadings, most: int = 8) -> tuple[list[Reading], int]:
     """The readings of a device to show first, as (column, series, value), and how many more there are."""
     found = [(column, series, value) for column in one.columns for series, value in column.readings()]
     ranked = sorted(
@@ -151,7 +159,7 @@ def foremost(one: views.Watched, most: int = 8) -> tuple[list[Reading], int]:
     return ranked[:most], len(found) - len(ranked[:most])
 
 
-def timeline(found: views.Story) -> list[tuple[float, str, Any]]:
+def timeline(found: read_incidents.IncidentDetail) -> list[tuple[float, str, Any]]:
     """(time, what sort of thing, the thing): all that happened to an incident, in order."""
     happened: list[tuple[float, str, Any]] = [(one.at, "transition", one) for one, _ in found.transitions]
     happened += [(step.decided_at, "rung", step) for _, step in found.steps if step.decided_at is not None]

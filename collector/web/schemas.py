@@ -5,9 +5,12 @@ from typing import Annotated, Literal
 from fastapi import Path
 from pydantic import BaseModel, Field
 
-from watchkeeper.collector.policy.ladder import Step
+from watchkeeper.collector.policy.ladder import ScheduledRung
 from watchkeeper.collector.policy.roster import DutyShift
-from watchkeeper.collector.read.views import Climb, Column, Heard, Notice, Point, Story, Watched
+from watchkeeper.collector.read.agents import AgentStatus
+from watchkeeper.collector.read.devices import DeviceReadings, ProbeReadings
+from watchkeeper.collector.read.history import Point
+from watchkeeper.collector.read.incidents import IncidentDetail, NoticeStatus, Progress
 from watchkeeper.collector.site.inventory import Language, Person
 from watchkeeper.collector.site.snapshot import Snapshot
 from watchkeeper.collector.web.formatting import Formatter
@@ -40,7 +43,7 @@ class RungOut(BaseModel):
     """One rung: when it is due; when and by whom (`clock`, `person:NAME`) it was decided; whom it reaches."""
 
     rung: str
-    round: int
+    recurrence: int
     due_at: float
     decided_at: float | None
     decided_by: str | None
@@ -62,7 +65,7 @@ class NoticeOut(BaseModel):
     person: str
     kind: str
     rung: str
-    round: int
+    recurrence: int
     at: float
     state: Literal["pending", "delivered", "given-up"]
     handed_on: bool
@@ -73,7 +76,7 @@ class IncidentOut(BaseModel):
     """A fault. `began_at` is where the clock of the present round stands; `next` is the rung it climbs next."""
 
     incident: int
-    round: int
+    recurrence: int
     device: str
     rule: str
     instance: str
@@ -87,7 +90,7 @@ class IncidentOut(BaseModel):
     unresolved_s: float = Field(description="how long it has stood, or stood")
     acknowledged_at: float | None
     acknowledged_by: str | None
-    reached: str | None
+    current: str | None
     next: RungOut | None
     next_in_s: float | None = Field(description="until the next rung; 0 if it is due")
     quantity: str
@@ -216,65 +219,65 @@ class DutyOut(BaseModel):
 # ---- how they are made ----
 
 
-def incident_out(climb: Climb, snapshot: Snapshot, now: float) -> IncidentOut:
+def incident_out(climb: Progress, snapshot: Snapshot, now: float) -> IncidentOut:
     """An incident in short."""
     return IncidentOut.model_validate(_incident(climb, snapshot, now))
 
 
-def story_out(story: Story, snapshot: Snapshot, now: float) -> StoryOut:
+def story_out(story: IncidentDetail, snapshot: Snapshot, now: float) -> StoryOut:
     """An incident whole."""
-    device = story.climb.incident.device
+    device = story.progress.incident.device
     happened = [
         HappeningOut(kind=one.kind, at=one.at, recorded_at=at, by=one.by, level=one.level, note=one.note)
         for one, at in story.transitions
     ]
     rungs = [_rung(step, turn, device, snapshot, now) for turn, step in story.steps]
-    matter = _incident(story.climb, snapshot, now) | {"told": [_notice(one) for one in story.notices]}
+    matter = _incident(story.progress, snapshot, now) | {"told": [_notice(one) for one in story.notices]}
     return StoryOut.model_validate(matter | {"timeline": happened, "rungs": rungs})
 
 
-def _incident(climb: Climb, snapshot: Snapshot, now: float) -> dict[str, object]:
-    one, reached, upcoming = climb.incident, climb.reached, climb.upcoming
+def _incident(climb: Progress, snapshot: Snapshot, now: float) -> dict[str, object]:
+    one, current, upcoming = climb.incident, climb.current, climb.upcoming
     rule = snapshot.rules.named(one.rule)
     value = one.evidence.value
     return {
-        "incident": one.incident, "round": one.round, "device": one.device, "rule": one.rule, "instance": one.instance,
+        "incident": one.incident, "recurrence": one.recurrence, "device": one.device, "rule": one.rule, "instance": one.instance,
         "title": Formatter(Language.ENGLISH, snapshot, now).title(one), "clause": rule.clause if rule else "",
         "state": one.state.value, "level": one.level.value, "verdict": one.verdict.value, "began_at": one.began_at,
         "ended_at": one.ended_at, "unresolved_s": max(0.0, (one.ended_at or now) - one.began_at),
         "acknowledged_at": one.acknowledged_at, "acknowledged_by": one.acknowledged_by,
-        "reached": reached.rung if reached else None,
-        "next": _rung(upcoming, one.round, one.device, snapshot, now) if upcoming else None,
+        "current": current.rung if current else None,
+        "next": _rung(upcoming, one.recurrence, one.device, snapshot, now) if upcoming else None,
         "next_in_s": max(0.0, upcoming.due_at - now) if upcoming else None,
         "quantity": one.evidence.quantity, "value": None if isinstance(value, Missing) else value,
         "expects": one.evidence.expects, "says": one.evidence.says, "told": [_notice(notice) for notice in climb.notices],
     }  # fmt: skip
 
 
-def _rung(step: Step, turn: int, device: str, snapshot: Snapshot, now: float) -> RungOut:
+def _rung(step: ScheduledRung, turn: int, device: str, snapshot: Snapshot, now: float) -> RungOut:
     people = list(Formatter(Language.ENGLISH, snapshot, now).told(step, device)) if step.decided_at is None else []
     return RungOut(
-        rung=step.rung, round=turn, due_at=step.due_at, decided_at=step.decided_at, decided_by=step.decided_by,
+        rung=step.rung, recurrence=turn, due_at=step.due_at, decided_at=step.decided_at, decided_by=step.decided_by,
         people=people,
     )  # fmt: skip
 
 
-def _notice(one: Notice) -> NoticeOut:
+def _notice(one: NoticeStatus) -> NoticeOut:
     return NoticeOut.model_validate(one, from_attributes=True)
 
 
-def device_out(one: Watched) -> DeviceOut:
+def device_out(one: DeviceReadings) -> DeviceOut:
     """A device without its readings."""
     return DeviceOut.model_validate(_device(one))
 
 
-def device_detail_out(one: Watched) -> DeviceDetailOut:
+def device_detail_out(one: DeviceReadings) -> DeviceDetailOut:
     """A device with them."""
     readings = [_reading(column, series, value) for column in one.columns for series, value in column.readings()]
     return DeviceDetailOut.model_validate(_device(one) | {"readings": readings})
 
 
-def _device(one: Watched) -> dict[str, object]:
+def _device(one: DeviceReadings) -> dict[str, object]:
     device = one.device
     return {
         "device": device.device, "category": device.category.value, "agent": device.agent, "owner": device.owner,
@@ -283,7 +286,7 @@ def _device(one: Watched) -> dict[str, object]:
     }  # fmt: skip
 
 
-def _reading(column: Column, series: Series, value: Value) -> ReadingOut:
+def _reading(column: ProbeReadings, series: Series, value: Value) -> ReadingOut:
     missing = value if isinstance(value, Missing) else None
     return ReadingOut(
         quantity=series.quantity, instance=series.instance, label=series.label, unit=unit_of(series.quantity),
@@ -307,7 +310,7 @@ def point_out(point: Point) -> PointOut:
     return PointOut(at=point.at, value=_present(point.value), missing=missing)
 
 
-def agent_out(one: Heard) -> AgentOut:
+def agent_out(one: AgentStatus) -> AgentOut:
     """An agent and its lanes."""
     lanes = [LaneOut.model_validate(lane, from_attributes=True) for lane in one.lanes]
     return AgentOut(

@@ -5,7 +5,8 @@ from typing import NamedTuple
 
 from markupsafe import Markup
 
-from watchkeeper.collector.read.views import STALE_AFTER, Point
+from watchkeeper.collector.policy.freshness import STALE_AFTER_INTERVALS
+from watchkeeper.collector.read.history import Point
 from watchkeeper.model.quantity import Quantity, Sort
 from watchkeeper.model.reading import Missing
 
@@ -28,7 +29,7 @@ BLANK = Spark(Markup())
 def sparkline(points: Sequence[Point], quantity: Quantity, since: float, until: float, every_s: float) -> Spark:
     """The line of a gauge, the steps of a state, the growth of a counter, between `since` and `until` (UTC seconds). Where
     nothing was read for longer than it takes to be stale, there is no line."""
-    numbers = list(_numbers(points, quantity, STALE_AFTER * every_s))
+    numbers = list(_numbers(points, quantity, STALE_AFTER_INTERVALS * every_s))
     known = [value for _, value in numbers if value is not None]
     if len(known) < 2:  # noqa: PLR2004 -- a line has two ends
         return BLANK

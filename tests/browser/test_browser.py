@@ -11,7 +11,7 @@ import pytest
 from tests.chromium import PROGRAM, Chromium
 from tests.collector_room import Room, serving
 from watchkeeper.collector.access import tokens
-from watchkeeper.collector.access.tokens import Kind
+from watchkeeper.collector.access.tokens import TokenKind
 from watchkeeper.model.verdict import Evidence, Level
 
 pytestmark = pytest.mark.skipif(PROGRAM is None, reason="needs chromium on PATH (Debian: chromium)")
@@ -46,7 +46,7 @@ def url(room: Room, browser: Chromium) -> Iterator[str]:
 
 
 def ticket(room: Room) -> str:
-    return tokens.mint(room.store, Kind.TICKET, "sun.tao", room.clock.wall(), 3600.0)
+    return tokens.mint(room.store, TokenKind.TICKET, "sun.tao", room.clock.wall(), 3600.0)
 
 
 @contextlib.contextmanager

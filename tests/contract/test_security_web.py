@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from tests.collector_room import Readings, Room, browser, serving
 from watchkeeper.channels.ports import Message, Receipt
 from watchkeeper.collector.access import tokens
-from watchkeeper.collector.access.tokens import Kind
+from watchkeeper.collector.access.tokens import TokenKind
 from watchkeeper.collector.notify.outbox import Outbox
 from watchkeeper.collector.store.engine import Store
 from watchkeeper.collector.store.migrate import migrate
@@ -43,11 +43,11 @@ def web(room: Room) -> Iterator[httpx.Client]:
 
 
 def link(room: Room, person: str = "zhang.wei") -> str:
-    return "/enter?ticket=" + tokens.mint(room.store, Kind.TICKET, person, room.clock.wall(), tokens.TICKET_S)
+    return "/enter?ticket=" + tokens.mint(room.store, TokenKind.TICKET, person, room.clock.wall(), tokens.TICKET_S)
 
 
 def bearer(room: Room, name: str = "zhang.wei") -> dict[str, str]:
-    text = tokens.mint(room.store, Kind.PERSON, name, room.clock.wall())
+    text = tokens.mint(room.store, TokenKind.PERSON, name, room.clock.wall())
     room.runtime.tokens.forget()
     return {"authorization": f"Bearer {text}"}
 
@@ -146,7 +146,7 @@ def test_no_header_makes_a_write_of_a_read(room: Room, web: httpx.Client) -> Non
 def test_of_two_who_open_a_link_at_once_one_gets_in(room: Room, store_url: str) -> None:
     store = Store(store_url)
     migrate(store)
-    text = tokens.mint(store, Kind.TICKET, "zhang.wei", room.clock.wall(), tokens.TICKET_S)
+    text = tokens.mint(store, TokenKind.TICKET, "zhang.wei", room.clock.wall(), tokens.TICKET_S)
     got: list[str | None] = []
     both = threading.Barrier(4)
 
@@ -210,7 +210,7 @@ def test_who_leaves_the_books_may_nothing_any_more(room: Room, web: httpx.Client
 def test_a_session_ends_with_its_persons_tokens(room: Room, web: httpx.Client) -> None:
     web.get(link(room))
     form, unspent = csrf(web), link(room)
-    tokens.revoke(room.store, Kind.PERSON, "zhang.wei")
+    tokens.revoke(room.store, TokenKind.PERSON, "zhang.wei")
     room.clock.advance(1.1)  # as long as another process needs to hear of it
     assert web.post("/incidents/1/acknowledge", data={"csrf": form}).status_code == 401
     assert web.get(unspent).status_code == 410

@@ -23,8 +23,8 @@ def store(store_url: str) -> Iterator[Store]:
 
 def heard(number: int, at: float) -> dict[str, object]:
     return {
-        "agent": f"agent-{number}", "epoch": "e", "heard_at": at, "skew_s": 0.0, "bundle": "", "behind_since": 0.0,
-        "behind_until": at,
+        "agent": f"agent-{number}", "epoch": "e", "heard_at": at, "skew_s": 0.0, "bundle": "", "backlog_since": 0.0,
+        "backlog_until": at,
     }  # fmt: skip
 
 
@@ -52,9 +52,9 @@ def test_many_rows_arrive_whole_and_in_their_order(store: Store) -> None:
 def test_rows_that_are_there_are_overwritten_but_for_the_columns_kept(store: Store, count: int) -> None:
     with store.write() as connection:
         store.write_many(connection, agent, [heard(n, 1.0) for n in range(count)], keep=())
-        store.write_many(connection, agent, [heard(n, 2.0) for n in range(count)], keep=("behind_until",))
+        store.write_many(connection, agent, [heard(n, 2.0) for n in range(count)], keep=("backlog_until",))
     with store.read() as connection:
-        found = connection.execute(sa.select(agent.c.heard_at, agent.c.behind_until)).all()
+        found = connection.execute(sa.select(agent.c.heard_at, agent.c.backlog_until)).all()
     assert [tuple(row) for row in found] == [(2.0, 1.0)] * count
 
 

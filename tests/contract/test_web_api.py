@@ -10,7 +10,7 @@ import pytest
 
 from tests.collector_room import NIGHT, Room, browser
 from watchkeeper.collector.access import tokens
-from watchkeeper.collector.access.tokens import Kind
+from watchkeeper.collector.access.tokens import TokenKind
 from watchkeeper.collector.web.events import Ticker
 from watchkeeper.model.batch import Lane, Tombstone
 from watchkeeper.model.reading import Missing, Reason
@@ -25,7 +25,7 @@ def room(tmp_path: Path) -> Iterator[Room]:
 
 @pytest.fixture
 def web(room: Room) -> Iterator[httpx.Client]:
-    text = tokens.mint(room.store, Kind.PERSON, "wang.lei", room.clock.wall())
+    text = tokens.mint(room.store, TokenKind.PERSON, "wang.lei", room.clock.wall())
     with browser(room.front) as client:
         client.headers["authorization"] = f"Bearer {text}"
         yield client
@@ -52,7 +52,7 @@ def test_an_open_incident_with_its_next_rung(room: Room, web: httpx.Client) -> N
     )
     assert (one["began_at"], one["unresolved_s"]) == (NIGHT, 240.0)
     assert (one["quantity"], one["value"], one["expects"]) == ("temperature.ambient", 31.5, "outside 18 .. 27 °C")
-    assert (one["reached"], one["next"]["rung"], one["next_in_s"]) == ("duty", "owner", 360.0)
+    assert (one["current"], one["next"]["rung"], one["next_in_s"]) == ("duty", "owner", 360.0)
     assert one["next"]["people"] == ["王磊"]
     (told,) = one["told"]
     assert (told["person"], told["kind"], told["rung"], told["state"]) == ("sun.tao", "page", "duty", "delivered")
@@ -81,7 +81,7 @@ def test_a_whole_story(room: Room, web: httpx.Client) -> None:
     assert [(one["kind"], one["by"]) for one in story["timeline"]] == [
         ("opened", "agent:room-1"), ("resolved", "agent:room-1"), ("reopened", "agent:room-1"),
     ]  # fmt: skip
-    assert [(rung["round"], rung["rung"], rung["decided_by"]) for rung in story["rungs"]] == [
+    assert [(rung["recurrence"], rung["rung"], rung["decided_by"]) for rung in story["rungs"]] == [
         (1, "duty", "clock"), (2, "duty", None), (2, "owner", None), (2, "on-site", None), (2, "vendor", None),
     ]  # fmt: skip
     assert story["rungs"][3]["people"] == ["王磊", "周刚"]
@@ -96,11 +96,14 @@ def test_a_person_acts(room: Room, web: httpx.Client) -> None:
     assert acknowledged.json()["acknowledged_by"] == "wang.lei"
     assert acknowledged.json()["timeline"][-1]["by"] == "person:wang.lei"
     escalated = web.post("/api/v1/incidents/1/escalate", json={}).json()
-    assert (escalated["reached"], escalated["next"]["rung"]) == ("owner", "on-site")
+    assert (escalated["current"], escalated["next"]["rung"]) == ("owner", "on-site")
     for _ in ("on-site", "vendor"):
         web.post("/api/v1/incidents/1/escalate", json={})
     refused = web.post("/api/v1/incidents/1/escalate", json={})
-    assert (refused.status_code, refused.json()) == (409, {"error": "incident 1 stands on its last rung already"})
+    assert (refused.status_code, refused.json()) == (
+        409,
+        {"error": "incident 1: every rung of its ladder has been decided"},
+    )
 
 
 def test_a_conflict_is_told_and_changes_nothing(room: Room, web: httpx.Client) -> None:

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from tests.collector_room import Room, browser
 from watchkeeper.collector.access import tokens
-from watchkeeper.collector.access.tokens import Kind
+from watchkeeper.collector.access.tokens import TokenKind
 from watchkeeper.collector.store.retention import forget_old
 from watchkeeper.collector.store.schema import request, rung, token, transition
 from watchkeeper.collector.web.app import build_app
@@ -39,10 +39,10 @@ def web(room: Room) -> Iterator[httpx.Client]:
 
 
 def ticket(room: Room, person: str = "zhang.wei") -> str:
-    return tokens.mint(room.store, Kind.TICKET, person, room.clock.wall(), tokens.TICKET_S)
+    return tokens.mint(room.store, TokenKind.TICKET, person, room.clock.wall(), tokens.TICKET_S)
 
 
-def bearer(room: Room, kind: Kind = Kind.PERSON, name: str = "zhang.wei") -> dict[str, str]:
+def bearer(room: Room, kind: TokenKind = TokenKind.PERSON, name: str = "zhang.wei") -> dict[str, str]:
     text = tokens.mint(room.store, kind, name, room.clock.wall())
     room.runtime.tokens.forget()
     return {"authorization": f"Bearer {text}"}
@@ -93,7 +93,7 @@ def test_a_cookie_alone_writes_nothing(room: Room, web: httpx.Client, csrf: str)
 
 
 def test_tokens_of_agents_and_tickets_are_no_persons(room: Room, web: httpx.Client) -> None:
-    for kind in (Kind.AGENT, Kind.TICKET, Kind.SESSION):
+    for kind in (TokenKind.AGENT, TokenKind.TICKET, TokenKind.SESSION):
         said = web.post("/api/v1/incidents/1/acknowledge", json={}, headers=bearer(room, kind, "room-1"))
         assert said.status_code == 401, kind
     said = web.post("/api/v1/incidents/1/acknowledge", json={}, headers={"authorization": "Bearer nonsense"})
@@ -139,7 +139,7 @@ def test_a_link_runs_out(room: Room, web: httpx.Client) -> None:
 def test_tidying_up_forgets_what_has_run_out_and_nothing_else(room: Room) -> None:
     now = room.clock.wall()
     for lasts_s in (10.0, 30.0, None):
-        tokens.mint(room.store, Kind.SESSION, "li.na", now, lasts_s)
+        tokens.mint(room.store, TokenKind.SESSION, "li.na", now, lasts_s)
     forget_old(room.store, now + 20, 3600.0)
     with room.store.read() as connection:
         left = connection.execute(sa.select(token.c.expires_at).order_by(token.c.expires_at)).scalars()

@@ -10,7 +10,7 @@ import pytest
 
 from tests.collector_room import Room, browser, words
 from watchkeeper.collector.access import tokens
-from watchkeeper.collector.access.tokens import Kind
+from watchkeeper.collector.access.tokens import TokenKind
 from watchkeeper.collector.process import actions
 from watchkeeper.collector.process.apply import apply_events
 from watchkeeper.model.reading import Missing, Reason
@@ -36,7 +36,7 @@ def web(room: Room) -> Iterator[httpx.Client]:
 
 
 def enter(room: Room, web: httpx.Client, person: str = "sun.tao") -> None:
-    ticket = tokens.mint(room.store, Kind.TICKET, person, room.clock.wall(), 60.0)
+    ticket = tokens.mint(room.store, TokenKind.TICKET, person, room.clock.wall(), 60.0)
     assert web.get(f"/enter?ticket={ticket}").status_code == 303
 
 

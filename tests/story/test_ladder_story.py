@@ -6,10 +6,11 @@ from dataclasses import replace
 import pytest
 
 from tests.story.world import CONTACTS, LADDERS, World, older
+from watchkeeper.collector.policy.hold import Hold, HoldReason
 from watchkeeper.collector.process import actions
+from watchkeeper.collector.read import incidents as read_incidents
 from watchkeeper.collector.site.load import read_texts
 from watchkeeper.collector.site.snapshot import make_snapshot
-from watchkeeper.collector.store import rows
 from watchkeeper.model.errors import Conflict
 from watchkeeper.model.verdict import Level
 
@@ -174,7 +175,7 @@ def test_escalate_now_climbs_one_rung_and_later_rungs_keep_their_times(world: Wo
     world.act(actions.escalate, 1, note="the compressor is seized")
     world.advance(60)
     assert world.pages() == [(0.0, "day", "duty"), (3.0, "olga", "owner"), *WHOLE_LADDER[2:]]
-    with pytest.raises(Conflict, match="last rung"):
+    with pytest.raises(Conflict, match="every rung of its ladder has been decided"):
         world.act(actions.escalate, 1)
 
 
@@ -342,7 +343,9 @@ def test_a_ladder_may_stop_at_an_acknowledgement_if_its_owner_wants_that(store_u
     world.advance(90)
     assert world.pages("page") == WHOLE_LADDER[:1]
     with world.store.read() as connection:
-        assert all(step.decided_at for step in rows.steps_of(connection, [1])[1, 1])
+        (held,) = read_incidents.open_incidents(connection, world.runtime.snapshot, world.clock.wall())
+    assert held.hold == Hold(HoldReason.ACKNOWLEDGED)
+    assert held.upcoming is None
     world.act(actions.escalate, 1)  # what cannot be resolved is climbed all the same, one rung
     world.advance(90)
     assert world.pages("page")[1:] == [(95.0, "olga", "owner")]
@@ -353,3 +356,37 @@ def test_an_older_verdict_may_open_an_incident_that_ended_before_it_was_heard_of
     first = world.verdict(Level.CRITICAL)
     world.push(older(first, 3600), world.verdict(Level.OK, age_s=7200))  # a clock that went backwards
     assert world.incidents()[0].ended_at == world.incidents()[0].began_at
+
+
+CALM_STOPS = """
+ladders:
+  - ladder: calm
+    levels: [warning]
+    stops_at: acknowledged
+    fallback: [head]
+    rungs:
+      - {rung: duty, after: 0 min, tell: [duty]}
+      - {rung: owner, after: 10 min, tell: [owner]}
+  - ladder: urgent
+    levels: [critical]
+    fallback: [head]
+    rungs:
+      - {rung: duty, after: 0 min, tell: [duty]}
+      - {rung: owner, after: 10 min, tell: [owner]}
+"""
+
+
+def test_a_warning_held_by_its_acknowledgement_climbs_the_critical_ladder_from_the_rise(store_url: str) -> None:
+    """The owner was due 20 minutes ago on the ladder of warnings, where the acknowledgement held it."""
+    world = World(store_url, ladders=CALM_STOPS)
+    world.push(world.verdict(Level.WARNING))
+    world.advance(5)
+    world.act(actions.acknowledge, 1)
+    world.advance(25)
+    assert world.pages("page") == [(0.0, "day", "duty")]
+    world.push(world.verdict(Level.CRITICAL))
+    world.advance(9)
+    assert world.pages("page") == [(0.0, "day", "duty")]
+    world.advance(2)
+    assert world.pages("page")[1:] == [(40.0, "olga", "owner")]
+    world.close()

@@ -68,7 +68,7 @@ def _snapshot(inventory: str, contacts: str, ladders: str, rules: str = "") -> S
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
+class Delivered:
     """One message as its channel received it."""
 
     minute: float
@@ -88,7 +88,7 @@ class World:
     contacts: str = CONTACTS
     ladders: str = LADDERS
     clock: FakeClock = field(default_factory=lambda: FakeClock(now=NOON))
-    told: list[Reply] = field(default_factory=list)
+    told: list[Delivered] = field(default_factory=list)
     broken: set[str] = field(default_factory=set)
     seqs: dict[tuple[str, str], int] = field(default_factory=dict)
     epoch: str = "epoch-1"
@@ -122,7 +122,7 @@ class World:
         minute = round((self.clock.wall() - self.began) / 60, 2)
         facts = message.facts
         self.told.append(
-            Reply(minute, message.person, str(facts["kind"]), str(facts["rung"]), message, address.via.value)
+            Delivered(minute, message.person, str(facts["kind"]), str(facts["rung"]), message, address.via.value)
         )
         return Receipt(delivered=True, detail="ok")
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from watchkeeper.channels.ports import Address, Via
-from watchkeeper.collector.policy.roster import audience, next_handover, on_duty, people_of, resolve, shift_at
+from watchkeeper.collector.policy.roster import audience, next_handover, on_duty, people_in_role, people_of, shift_at
 from watchkeeper.collector.site.inventory import (
     Agent,
     Configuration,
@@ -235,7 +235,7 @@ def names(people: tuple[Person, ...]) -> list[str]:
     ],
 )
 def test_a_role_is_somebody_or_nobody(name: str, owner: str, expected: list[str]) -> None:
-    assert names(resolve(name, CONFIGURATION, owner, NOON)) == expected
+    assert names(people_in_role(name, CONFIGURATION, owner, NOON)) == expected
 
 
 def test_a_rung_reaches_everybody_once_in_the_order_written() -> None:

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from fastapi import Depends, Request
 from fastapi.responses import Response
 
-from watchkeeper.collector.access.tokens import SESSION_S, Kind, fingerprint, spend_ticket
+from watchkeeper.collector.access.tokens import SESSION_S, TokenKind, fingerprint, spend_ticket
 from watchkeeper.collector.process.runtime import Runtime
 from watchkeeper.collector.store.schema import token
 from watchkeeper.documents.scalars import is_loopback
@@ -61,7 +61,7 @@ def visitor(request: Request, runtime: RuntimeHere) -> Visitor:
     session = request.cookies.get(cookie_of(request), "") if header is None else ""
     scheme, _, text = header.partition(" ") if header is not None else ("bearer", "", session)
     bearer = runtime.tokens.bearer(text.strip()) if text and scheme.lower() == "bearer" else None
-    if bearer is None or bearer.kind is not (Kind.SESSION if session else Kind.PERSON):
+    if bearer is None or bearer.kind is not (TokenKind.SESSION if session else TokenKind.PERSON):
         return NOBODY
     known = any(one.person == bearer.name for one in runtime.snapshot.configuration.contacts.people)
     return Visitor(bearer.name, session) if known else NOBODY
@@ -138,7 +138,7 @@ def keep_session(request: Request, response: Response, session: str) -> None:
 
 def leave(runtime: Runtime, session: str) -> None:
     """End a session, here and for whoever else holds its secret."""
-    mine = sa.delete(token).where(token.c.sha256 == fingerprint(session), token.c.kind == Kind.SESSION.value)
+    mine = sa.delete(token).where(token.c.sha256 == fingerprint(session), token.c.kind == TokenKind.SESSION.value)
     with runtime.store.write() as connection:
         connection.execute(mine)
     runtime.tokens.forget()
