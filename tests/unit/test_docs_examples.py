@@ -20,8 +20,7 @@ from watchkeeper.agent.judge.judge import Judge
 from watchkeeper.agent.push.bundle import decode_bundle
 from watchkeeper.cli import door
 from watchkeeper.collector.intake import endpoint
-from watchkeeper.collector.process import apply, own_rules
-from watchkeeper.collector.read import exposition, views
+from watchkeeper.collector.policy import freshness, hold
 from watchkeeper.collector.site.inventory import Agent, Language
 from watchkeeper.collector.site.settings import CollectorConfig
 from watchkeeper.collector.store.schema import outbox
@@ -250,10 +249,10 @@ def test_our_agent_cuts_a_reason_where_the_page_says() -> None:
 def test_the_other_limits_are_those_of_the_code() -> None:
     megabyte, minute = 1_000_000, 60.0
     assert limit("the body") == [endpoint.BODY_LIMIT / megabyte, endpoint.UNZIPPED_LIMIT / megabyte]
-    assert limit("`more` delays rungs") == [apply.BEHIND_S / minute, apply.BEHIND_MOST_S / minute]
-    assert limit("a value counts as stale after") == [views.STALE_AFTER]
-    assert limit("a value leaves `/metrics` after") == [exposition.SHOWN_FOR]
-    assert limit("an agent counts as silent after") == [own_rules.SILENT_AFTER]
+    assert limit("`more` delays rungs") == [hold.BACKLOG_S / minute, hold.BACKLOG_LONGEST_S / minute]
+    assert limit("a value counts as stale after") == [freshness.STALE_AFTER_INTERVALS]
+    assert limit("a value leaves `/metrics` after") == [freshness.EXPORTED_FOR_INTERVALS]
+    assert limit("an agent counts as silent after") == [freshness.SILENT_AFTER_INTERVALS]
     assert f"sent again every {pipeline.STANDING_EVERY_S / minute:.0f} min" in PROTOCOL
 
 
