@@ -14,7 +14,7 @@ import click
 import pytest
 
 import watchkeeper
-from watchkeeper.cli import door
+import watchkeeper.cli
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = {
@@ -133,6 +133,7 @@ def test_every_link_to_a_heading_finds_it(page: str) -> None:
 
 FENCED = r"^```(\w*)\n(.*?)^```$"
 RUN = re.compile(r"(?:^|(?<=[\s/(`\"]))watchkeeper (?=[a-z-])")
+PROGRAM = next(value for value in vars(watchkeeper.cli).values() if isinstance(value, click.Group))
 NO_COMMAND = re.compile(r"pip install|systemctl|journalctl|useradd|usermod|userdel|chown|install -|SETUSER|USER ")
 
 
@@ -162,12 +163,12 @@ def commands(text: str) -> Iterator[list[str]]:
 
 def check(words: list[str]) -> None:
     """The words are a command there is, with options it has. Raises AssertionError."""
-    command: click.Command = door
-    context = click.Context(door)
+    command: click.Command = PROGRAM
     while isinstance(command, click.Group) and words:
-        made = command.get_command(context, words[0])
-        assert made, f"no command `{words[0]}`"
-        command, words = getattr(made, "open", lambda made=made: made)(), words[1:]
+        found = command.get_command(click.Context(command), words[0])
+        assert found, f"no command `{words[0]}`"
+        command = found.make_context(words[0], [], resilient_parsing=True).command  # the real one, imported
+        words = words[1:]
     known = {name for option in command.params if isinstance(option, click.Option) for name in option.opts}
     used = {word.partition("=")[0] for word in words if re.match(r"--?[a-z]", word)}
     assert used <= known | {"--help", "-h", "--version"}, f"no option {used - known}"
@@ -184,7 +185,7 @@ def test_every_command_that_a_page_shows_exists(page: str) -> None:
 
 def test_the_commands_are_found_where_they_are_shown() -> None:
     shown = [words[0] for text in PAGES.values() for words in commands(text)]
-    assert set(shown) == set(door.commands)
+    assert set(shown) == set(PROGRAM.commands)
     text = (
         "`x`\n\n    .venv/bin/watchkeeper probe host  # it\n\n```sh\nrunuser -u a -- watchkeeper up --dir b | c\n```\n"
     )

@@ -19,7 +19,7 @@ from watchkeeper.agent import pipeline
 from watchkeeper.agent.config import AgentConfig
 from watchkeeper.agent.judge.judge import Judge
 from watchkeeper.agent.push.bundle import decode_bundle
-from watchkeeper.cli import door
+from watchkeeper.agent.tools.profile_cli import profile
 from watchkeeper.collector.intake import endpoint
 from watchkeeper.collector.policy import freshness, hold
 from watchkeeper.collector.site.inventory import Agent, Language
@@ -28,7 +28,7 @@ from watchkeeper.collector.store.schema import outbox
 from watchkeeper.documents.bind import load
 from watchkeeper.model.batch import Document
 from watchkeeper.model.device import Category, Device
-from watchkeeper.model.errors import WireError
+from watchkeeper.model.errors import ConfigError, WireError
 from watchkeeper.model.reading import Missing, Reason, Series, Sweep
 from watchkeeper.model.verdict import Level, Verdict
 from watchkeeper.model.wire import decode_push
@@ -129,14 +129,15 @@ def test_the_tutorial_shows_what_comes_out(tmp_path: Path, monkeypatch: pytest.M
     shown = runs("tutorial-profile.md")
     assert blocks("tutorial-profile.md", "yaml") == [mine]
     monkeypatch.chdir(tmp_path)
-    draft = CliRunner().invoke(door, ["profile", "new", box, "--name", "coldwatch"]).output
+    draft = CliRunner().invoke(profile, ["new", box, "--name", "coldwatch"]).output
     assert shown["cat coldwatch.yml"].strip() == draft.strip()
     Path("coldwatch.yml").write_text(mine, encoding="utf-8")
-    checked = CliRunner().invoke(door, ["profile", "check", "coldwatch.yml", box]).output
+    checked = CliRunner().invoke(profile, ["check", "coldwatch.yml", box]).output
     assert shown["watchkeeper profile check coldwatch.yml snmp://public@127.0.0.1:11700"].strip() == checked.strip()
     Path("coldwatch.yml").write_text(mine.replace("raw_unit: 1 rpm", "raw_unit: 1 rpn"), encoding="utf-8")
-    wrong = CliRunner().invoke(door, ["profile", "check", "coldwatch.yml"]).output
-    assert wrong.startswith(shown["watchkeeper profile check coldwatch.yml"].partition("...")[0].strip())
+    with pytest.raises(ConfigError) as wrong:
+        CliRunner().invoke(profile, ["check", "coldwatch.yml"], catch_exceptions=False)
+    assert str(wrong.value).startswith(shown["watchkeeper profile check coldwatch.yml"].partition("...")[0].strip())
 
 
 # ---- docs/on-call.md ----
