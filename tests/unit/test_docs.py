@@ -217,6 +217,18 @@ def test_the_glossary_has_every_word_once_with_its_chinese() -> None:
         assert len(meaning) > 1, word
 
 
+def test_the_glossary_explains_every_word_of_the_flow() -> None:
+    flow = PAGES["README.md"].partition("## How the data flows")[2].partition("The agent decides")[0]
+    words = {word.lower().removesuffix("s") for word in re.findall(r"[A-Za-z]+", flow)} - {
+        "http",
+        "person",
+        "page",
+        "metric",
+    }
+    assert len(words) > 10
+    assert not [word for word in words if f"\n| {word} |" not in PAGES["docs/glossary.md"]]
+
+
 @pytest.mark.parametrize("page", ["README.md", "docs/on-call.md", "docs/operators.md"])
 def test_the_glossary_is_linked_where_people_begin(page: str) -> None:
     assert "glossary.md)" in PAGES[page]
