@@ -17,11 +17,16 @@ from pydantic_core import to_json
 from tests.collector_room import NIGHT, Room
 from watchkeeper.agent import pipeline
 from watchkeeper.agent.config import AgentConfig
-from watchkeeper.agent.judge.judge import Judge
+from watchkeeper.agent.judge import judge
+from watchkeeper.agent.push import pusher
 from watchkeeper.agent.push.bundle import decode_bundle
+from watchkeeper.agent.spool import spool
 from watchkeeper.agent.tools.profile_cli import profile
+from watchkeeper.channels import webhook
+from watchkeeper.collector.access import tokens
 from watchkeeper.collector.intake import endpoint
-from watchkeeper.collector.policy import freshness, hold
+from watchkeeper.collector.notify import outbox as outbox_of
+from watchkeeper.collector.policy import freshness, hold, incidents
 from watchkeeper.collector.site.inventory import Agent, Language
 from watchkeeper.collector.site.settings import CollectorConfig
 from watchkeeper.collector.store.schema import outbox
@@ -175,6 +180,38 @@ def rewrite() -> None:
     ON_CALL.write_text(page, encoding="utf-8")
 
 
+# ---- numbers in sentences ----
+
+WORDS = {1: "one", 2: "two", 3: "three", 5: "five", 10: "ten"}
+
+
+def sentences() -> Iterator[tuple[str, str]]:
+    hour, minute = 3600, 60
+    first_s, second_s = outbox_of.RETRY_S
+    yield "agent.md", f"of the readings at most {spool.MEMORY_BYTES / 1e6:.0f} MB"
+    yield (
+        "agent.md",
+        f"within {'half a second' if pipeline.COMMIT_WITHIN_S == 0.5 else pipeline.COMMIT_WITHIN_S} otherwise",
+    )
+    yield "agent.md", f"withdrawn after {WORDS[judge.GONE_SWEEPS]} sweeps"
+    assert pusher.LOCKED_OUT_S == pusher.LONGEST_WAIT_S == minute
+    yield "agent.md", "tries again every minute"
+    yield "agent.md", "doubling up to a minute"
+    yield "operators.md", f"each one {WORDS[outbox_of.TRIES]} times, {first_s:.0f} s and {second_s:.0f} s apart"
+    yield "operators.md", f"tried again every {outbox_of.AGAIN_S / minute:.0f} minutes"
+    yield "webhook.md", f"tried {WORDS[outbox_of.TRIES]} times in all, {first_s:.0f} s and {second_s:.0f} s apart"
+    yield "webhook.md", f"more than {webhook.TOLERANCE_S:.0f} seconds"
+    yield "glossary.md", f"returns within {WORDS[round(incidents.REOPEN_WITHIN_S / minute)]} minutes"
+    yield "on-call.md", f"works once, within {WORDS[round(tokens.TICKET_S / hour)]} hour"
+    yield "on-call.md", f"stale after {WORDS[freshness.STALE_AFTER_INTERVALS]} missed intervals"
+    yield "metrics.md", f"until its frame is {WORDS[freshness.EXPORTED_FOR_INTERVALS]} intervals old"
+
+
+@pytest.mark.parametrize(("page", "sentence"), list(sentences()))
+def test_a_number_in_a_sentence_is_that_of_the_code(page: str, sentence: str) -> None:
+    assert sentence in " ".join((DOCS / page).read_text(encoding="utf-8").split())
+
+
 # ---- docs/protocol.md ----
 
 LIMITS = dict(
@@ -240,14 +277,14 @@ def test_an_age_has_the_limits_that_the_page_says() -> None:
 
 def test_our_agent_cuts_a_reason_where_the_page_says() -> None:
     rules = load_rules(shipped())
-    judge = Judge({})
+    judging = judge.Judge({})
     device = Device("ups-1", "room-1", Category.UPS, "snmp")
-    judge.adopt(rules, [device], 0.0)
+    judging.adopt(rules, [device], 0.0)
     series = (Series("ups-1", "device.answering", ""), Series("ups-1", "uptime", ""))
     events = [
         event
         for at in (0.0, 3600.0)
-        for event in judge.sweep(
+        for event in judging.sweep(
             Sweep("ups-1", at, series, ("no", Missing(Reason.TIMEOUT, "x" * 5_000))), Category.UPS
         ).events
         if isinstance(event, Verdict) and event.level is Level.CRITICAL
