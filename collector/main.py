@@ -15,7 +15,7 @@ import uvicorn
 from apscheduler.schedulers.background import BackgroundScheduler
 
 from watchkeeper.channels.open import open_channel
-from watchkeeper.collector.intake.endpoint import Ingest
+from watchkeeper.collector.intake.endpoint import AgentEndpoint
 from watchkeeper.collector.intake.journal import Journal
 from watchkeeper.collector.intake.requests import Requests
 from watchkeeper.collector.notify.outbox import Opener, Outbox
@@ -87,7 +87,7 @@ class Collector:
         requests = Requests(self.store)
         self.ticker = Ticker(self.runtime, reloader, judge, requests, self.outbox)
         self.journal = Journal(self.store, self.runtime, self.clock, self.ticker.wake)
-        self.ingest = Ingest(self.runtime, self.journal, requests, lambda: judge.full)
+        self.ingest = AgentEndpoint(self.runtime, self.journal, requests, lambda: judge.full)
         metrics = Metrics(self.runtime, self.journal, self.ingest)
         self.app = build_app(self.runtime, self.ingest, metrics, config.names, open_reading=config.loopback)
         self.reloader = reloader

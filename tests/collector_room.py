@@ -20,7 +20,7 @@ import httpx
 import uvicorn
 
 from watchkeeper.channels.ports import Message, Receipt
-from watchkeeper.collector.intake.endpoint import Ingest
+from watchkeeper.collector.intake.endpoint import AgentEndpoint
 from watchkeeper.collector.intake.journal import Answer, Journal, Waiting
 from watchkeeper.collector.intake.requests import Requests
 from watchkeeper.collector.notify.outbox import Outbox
@@ -73,7 +73,7 @@ class Room:
         self.runtime = Runtime(self.store, self.clock, _snapshot(), "https://watch.example")
         self.requests = Requests(self.store)
         self.journal = Journal(self.store, self.runtime, self.clock, lambda: None)
-        self.ingest = Ingest(self.runtime, self.journal, self.requests, lambda: False)
+        self.ingest = AgentEndpoint(self.runtime, self.journal, self.requests, lambda: False)
         self.metrics = Metrics(self.runtime, self.journal, self.ingest)
         self.front = build_app(self.runtime, self.ingest, self.metrics, ["watch.example"])
         self.epoch = "epoch-1"

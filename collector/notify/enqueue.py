@@ -1,4 +1,4 @@
-"""Who is notified of what, written into the outbox in the same transaction as the reason for it."""
+"""Writes notices about incidents into the outbox, in the same transaction as the decision that causes them."""
 
 import json
 import logging
@@ -36,7 +36,7 @@ class Notifier:
     url: str = ""
 
     def page(self, connection: sa.Connection, incident: Incident, step: ScheduledRung, now: float) -> None:
-        """A rung was decided: notify everybody it names, or the ladder's fallback where a role is nobody."""
+        """Notify everybody that a decided rung names, and the ladder's fallback where a role has no person."""
         ladder = self._ladder(incident, step)
         rung = next((rung for rung in ladder.rungs if rung.rung == step.rung), None)
         rung = rung or Rung(step.rung, 0.0, ladder.fallback)
@@ -84,7 +84,7 @@ class Notifier:
         self.tell(connection, kind, incident, [person.person for person in reached.people], now)
 
     def told(self, connection: sa.Connection, incident: Incident) -> set[str]:
-        """Who was paged for this incident and has not been told since that it is over."""
+        """The people who were paged for this incident and have not been told since that it has ended."""
         paged: set[str] = set()
         mine = (outbox.c.about == About.INCIDENT.value, outbox.c.about_id == incident.incident)
         query = sa.select(outbox.c.person, outbox.c.kind).where(*mine)

@@ -1,4 +1,4 @@
-"""What a verdict does to an incident, and what a person may do to it. Pure: nouns in, nouns out, times in UTC seconds."""
+"""How verdicts and persons change an incident. Pure; times in UTC seconds."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -8,11 +8,11 @@ from watchkeeper.model.errors import Conflict
 from watchkeeper.model.verdict import Evidence, Key, Level, Standing, Verdict
 
 REOPEN_WITHIN_S = 600.0
-"""A fault that comes back this soon is the same incident, in its next round."""
+"""A fault that comes back this soon is the same incident, in its next recurrence."""
 
 
 class IncidentState(StrEnum):
-    """Open until the fault is resolved, or withdrawn because its rule, device or instance is gone."""
+    """Open, until the fault is resolved, or withdrawn because its rule, device or instance is gone."""
 
     OPEN = "open"
     RESOLVED = "resolved"
@@ -26,7 +26,7 @@ class TransitionKind(StrEnum):
     REOPENED = "reopened"
     RISEN = "risen"  # warning -> critical
     EASED = "eased"  # critical -> warning
-    UNSEEN = "unseen"  # nobody can tell any more; the incident stands
+    UNSEEN = "unseen"  # the latest verdict is unknown; the incident stays open
     ACKNOWLEDGED = "acknowledged"
     ESCALATED = "escalated"  # by hand, one rung
     RESOLVED = "resolved"
@@ -35,8 +35,9 @@ class TransitionKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Incident:
-    """A fault of (device, rule, instance). `verdict` is the latest level heard, `level` the latest bad one; `began_at` is
-    where the clock of the present round stands; `agent` judges it (`collector` for our own rules)."""
+    """A fault of (device, rule, instance). `verdict` is the level of the latest verdict, `level` the latest bad one. `began_at`
+    is the start of the present recurrence: unresolved time counts from there. `agent` judges it (`collector` for our own
+    rules)."""
 
     device: str
     rule: str
@@ -78,14 +79,14 @@ class Transition:
 
 @dataclass(frozen=True, slots=True)
 class IncidentChange:
-    """An incident as it is now, and what brought it there (empty: nothing a person needs to know)."""
+    """An incident after a change, and its new transitions (none: nothing that a person needs to know)."""
 
     incident: Incident
     transitions: tuple[Transition, ...] = ()
 
 
 def judge(known: Incident | None, verdict: Verdict, agent: str, note: str = "") -> IncidentChange | None:
-    """Apply a verdict to the latest incident of its key. None where there is nothing to keep; a replay changes nothing."""
+    """Apply a verdict to the latest incident of its key. None where nothing changes; a replay changes nothing."""
     if known is None or not known.open:
         return _open(known, verdict, agent, note) if verdict.level.bad else None
     if verdict.id == known.verdict_id:
@@ -129,7 +130,7 @@ def _seen(known: Incident, verdict: Verdict, agent: str, kind: TransitionKind, n
 
 
 def resolve(known: Incident, at: float, by: str, verdict_id: str = "", note: str = "") -> IncidentChange:
-    """The fault is gone: by its verdict. The end never lies before the beginning."""
+    """End the incident: the fault is gone. The end is never before the beginning."""
     at = max(at, known.began_at)
     ended = replace(
         known, state=IncidentState.RESOLVED, verdict=Level.OK, verdict_id=verdict_id or known.verdict_id, ended_at=at
@@ -138,14 +139,14 @@ def resolve(known: Incident, at: float, by: str, verdict_id: str = "", note: str
 
 
 def withdraw(known: Incident, at: float, by: str, note: str) -> IncidentChange:
-    """Its rule, device or instance is gone: nobody will ever say ok."""
+    """End the incident without a recovery: its rule, device or instance is gone, so no verdict will ever be ok."""
     ended = replace(known, state=IncidentState.WITHDRAWN, ended_at=max(at, known.began_at))
     return IncidentChange(ended, (Transition(TransitionKind.WITHDRAWN, at, by, known.level, note),))
 
 
 def reconcile(standing: Standing, known: Iterable[Incident], agent: str) -> tuple[list[Verdict], list[Incident]]:
-    """What an agent's whole set of non-ok verdicts says against its open incidents: the verdicts we missed, and the
-    incidents it no longer reports. Both are empty where the two agree."""
+    """Compare all non-ok verdicts of an agent with its open incidents. Returns the verdicts that we missed, and the incidents
+    that the agent no longer reports. Both are empty where the two agree."""
     open_now = {incident.key: incident for incident in known if incident.open and incident.agent == agent}
     said = {verdict.key: verdict for verdict in standing.verdicts}
     missed = [
@@ -156,29 +157,31 @@ def reconcile(standing: Standing, known: Iterable[Incident], agent: str) -> tupl
     return missed, [incident for key, incident in open_now.items() if key not in said]
 
 
-# ---- what persons do ----
+# ---- changes by persons ----
 
 
 def acknowledge(known: Incident, person: str, at: float, note: str = "") -> IncidentChange:
-    """Say who is working on it. It stops nothing unless the ladder says so. Raises Conflict if it is over."""
+    """Note who works on it. This stops no rung unless the ladder says so. Raises Conflict if the incident has ended."""
     _must_be_open(known, "acknowledged")
     taken = replace(known, acknowledged_at=at, acknowledged_by=person)
     return IncidentChange(taken, (Transition(TransitionKind.ACKNOWLEDGED, at, f"person:{person}", known.level, note),))
 
 
 def resolve_by_hand(known: Incident, person: str, at: float, note: str = "") -> IncidentChange:
-    """Close what no verdict can close any more. Raises Conflict while the latest verdict is bad, or if it is over."""
+    """End an incident that no verdict can end any more. Raises Conflict while the latest verdict is bad, or if the incident
+    has ended."""
     _must_be_open(known, "resolved")
     if known.verdict.bad:
         raise Conflict(
-            f"incident {known.incident}: the latest verdict is still {known.verdict}; an incident is resolved when the "
-            "fault is. Fix it, or remove its rule or device"
+            f"incident {known.incident}: the latest verdict is still {known.verdict}. The incident is resolved when the fault "
+            "is: fix the fault, or remove its rule or device"
         )
     return resolve(known, at, f"person:{person}", note=note)
 
 
 def escalate(known: Incident, person: str, rung: str, at: float, note: str = "") -> IncidentChange:
-    """Cannot be resolved (4.2.6.2, 4.2.6.4): climb to `rung` at once. Raises Conflict if it is over."""
+    """Note that `rung` is decided at once, because the fault cannot be resolved (4.2.6.2, 4.2.6.4). Raises Conflict if the
+    incident has ended."""
     _must_be_open(known, "escalated")
     said = f"{rung}: {note}" if note else rung
     return IncidentChange(known, (Transition(TransitionKind.ESCALATED, at, f"person:{person}", known.level, said),))
@@ -186,4 +189,4 @@ def escalate(known: Incident, person: str, rung: str, at: float, note: str = "")
 
 def _must_be_open(known: Incident, what: str) -> None:
     if not known.open:
-        raise Conflict(f"incident {known.incident} is {known.state} already; it cannot be {what}")
+        raise Conflict(f"incident {known.incident} is {known.state} already and cannot be {what}")

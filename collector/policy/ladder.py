@@ -1,4 +1,4 @@
-"""The ladder (4.2.6): which rungs an incident has, when each is due, and which one comes next. Pure; times in UTC seconds."""
+"""The ladder, an escalation policy (4.2.6): which rungs an incident has and when each is due. Pure; times in UTC seconds."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -9,7 +9,8 @@ from watchkeeper.model.verdict import Level
 
 @dataclass(frozen=True, slots=True)
 class ScheduledRung:
-    """A rung of one incident's round: when it is due, and when and by whom (`clock`, `person:NAME`) it was decided."""
+    """A rung of one recurrence of an incident: when it is due, and when and by whom (`clock`, `person:NAME`) it was
+    decided."""
 
     rung: str
     number: int
@@ -20,15 +21,15 @@ class ScheduledRung:
 
 
 def ladder_for(level: Level, ladders: Ladders) -> Ladder:
-    """The first ladder that lists the level. The books were refused if there is none."""
+    """The first ladder that lists the level. A configuration without one is refused when it is loaded."""
     return next(ladder for ladder in ladders.ladders if level in ladder.levels)
 
 
 def schedule_rungs(ladder: Ladder, start: float, steps: Sequence[ScheduledRung] = ()) -> tuple[ScheduledRung, ...]:
-    """The steps of an incident that climbs `ladder` from `start`, given those it has already.
+    """The rungs of an incident on `ladder` that counts from `start`, given the rungs it has already.
 
-    A rung that was decided is not repeated. One that both ladders have keeps the earlier of its two times: a fault that
-    gets worse is never told later for it. Undecided rungs that only the old ladder has are dropped.
+    A decided rung is not repeated. A rung that both ladders have keeps the earlier of its two times, so that a fault that gets
+    worse is never escalated later because of it. Undecided rungs that only the old ladder has are dropped.
     """
     held = {step.rung: step for step in steps}
     merged = [step for step in steps if step.decided_at is not None]
@@ -49,7 +50,7 @@ def stopping_levels(ladders: Ladders) -> frozenset[Level]:
 
 
 def upcoming(steps: Iterable[ScheduledRung]) -> ScheduledRung | None:
-    """The next undecided step: what the page counts down to, and what *escalate now* decides at once."""
+    """The next undecided rung. The page counts down to it, and *escalate now* decides it at once."""
     return min((step for step in steps if step.decided_at is None), key=_order, default=None)
 
 

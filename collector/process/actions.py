@@ -1,4 +1,4 @@
-"""What persons do to incidents, each in one transaction. Who they are was made sure of before."""
+"""Actions of persons on incidents and devices, each in one transaction. The caller has authenticated the person."""
 
 from dataclasses import replace
 
@@ -7,34 +7,34 @@ import sqlalchemy as sa
 from watchkeeper.collector.notify.enqueue import Notifier
 from watchkeeper.collector.policy import incidents, ladder
 from watchkeeper.collector.policy.incidents import Incident, IncidentChange
-from watchkeeper.collector.process.apply import follow_up
+from watchkeeper.collector.process.follow_up import follow_up
 from watchkeeper.collector.store import rows
 from watchkeeper.collector.store.schema import request
 from watchkeeper.model.errors import Conflict, WatchkeeperError
 
 
-class NoSuch(WatchkeeperError):
-    """There is no incident or device of that name."""
+class NotFound(WatchkeeperError):
+    """There is no such incident or device."""
 
 
 def acknowledge(notifier: Notifier, number: int, person: str, now: float, note: str = "") -> Incident:
-    """Say that `person` is working on it. Raises NoSuch or Conflict."""
+    """Note that `person` works on the incident. Raises NotFound or Conflict."""
     with notifier.store.write() as connection:
-        change = incidents.acknowledge(_open(connection, number), person, now, note)
-        return _done(connection, notifier, change, now)
+        change = incidents.acknowledge(_locked(connection, number), person, now, note)
+        return _save(connection, notifier, change, now)
 
 
 def resolve(notifier: Notifier, number: int, person: str, now: float, note: str = "") -> Incident:
-    """Close an incident that no verdict can close any more. Raises NoSuch, or Conflict while its verdict is bad."""
+    """End an incident that no verdict can end any more. Raises NotFound, or Conflict while its verdict is bad."""
     with notifier.store.write() as connection:
-        change = incidents.resolve_by_hand(_open(connection, number), person, now, note)
-        return _done(connection, notifier, change, now)
+        change = incidents.resolve_by_hand(_locked(connection, number), person, now, note)
+        return _save(connection, notifier, change, now)
 
 
 def escalate(notifier: Notifier, number: int, person: str, now: float, note: str = "") -> Incident:
-    """Climb one rung at once; later rungs keep their own times. Raises NoSuch, or Conflict on the last rung."""
+    """Decide the next rung at once; later rungs keep their own times. Raises NotFound, or Conflict after the last rung."""
     with notifier.store.write() as connection:
-        known = _open(connection, number)
+        known = _locked(connection, number)
         held = rows.steps_of(connection, [number], lock=True).get((number, known.recurrence), [])
         step = ladder.upcoming(held)
         change = incidents.escalate(known, person, step.rung if step else "", now, note)
@@ -47,23 +47,23 @@ def escalate(notifier: Notifier, number: int, person: str, now: float, note: str
 
 
 def poll_now(notifier: Notifier, device: str, person: str, now: float) -> None:
-    """Ask the device's agent to read it at once; the agent hears of it with its next push. Raises NoSuch."""
+    """Ask the device's agent to read it at once; the answer to its next push carries the request. Raises NotFound."""
     known = notifier.snapshot.devices.get(device)
     if known is None:
-        raise NoSuch(f"no device is called `{device}`")
+        raise NotFound(f"there is no device `{device}`")
     row = {"agent": known.agent, "kind": "poll-now", "device": device, "by": person, "asked_at": now}
     with notifier.store.write() as connection:
         connection.execute(sa.insert(request), row)
 
 
-def _open(connection: sa.Connection, number: int) -> Incident:
+def _locked(connection: sa.Connection, number: int) -> Incident:
     known = rows.one(connection, number, lock=True)
     if known is None:
-        raise NoSuch(f"there is no incident {number}")
+        raise NotFound(f"there is no incident {number}")
     return known
 
 
-def _done(connection: sa.Connection, notifier: Notifier, change: IncidentChange, now: float) -> Incident:
+def _save(connection: sa.Connection, notifier: Notifier, change: IncidentChange, now: float) -> Incident:
     saved = rows.save(connection, change, now)
     follow_up(connection, notifier, saved, [replace(change, incident=saved)], now)
     return saved

@@ -1,4 +1,4 @@
-"""Decide the rungs that are due: each once, with its messages in the same transaction."""
+"""Decides the rungs that are due: each once, with its notices in the same transaction."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -16,12 +16,12 @@ from watchkeeper.model.failpoint import failpoint
 
 DECIDED_AT_ONCE = 200
 CLOCKS_DIFFER_S = 3600.0
-"""By how much collectors that share a store may differ in time."""
+"""By how much the clocks of collectors that share a store may differ."""
 
 
 def decide_due(notifier: Notifier, now: float) -> int:
-    """Decide up to 200 rungs that are due at `now`, oldest first. Returns how many were found; call again while there
-    are any. What `policy.hold` holds is left."""
+    """Decide up to DECIDED_AT_ONCE rungs that are due at `now` and not held, oldest first. Returns how many were found: call
+    again until it is 0."""
     store, ladders = notifier.store, notifier.snapshot.configuration.ladders
     with store.read() as connection:
         if not due_rungs(connection, ladders, now, most=1):
@@ -48,8 +48,8 @@ def due_rungs(
 
 
 def catch_up(notifier: Notifier, now: float) -> int:
-    """A fault that begins in the future was heard of before our clock was set back. Those of its rungs that are due later
-    than its ladder is long would wait for as long as the clock had been wrong: they are due now. Returns how many were."""
+    """After our clock was set back, incidents recorded before seem to begin in the future. Their rungs would wait for as
+    long as the clock had been wrong; those due later than the longest ladder are made due now. Returns how many were."""
     longest = max(one.after_s for ladder in notifier.snapshot.configuration.ladders.ladders for one in ladder.rungs)
     ahead = sa.exists().where(incident.c.incident == rung.c.incident, incident.c.began_at > now + CLOCKS_DIFFER_S)
     late = rung.c.due_at > now + longest + CLOCKS_DIFFER_S
@@ -90,6 +90,6 @@ def _due() -> "sa.Select[Any]":
     )
 
 
-# Built once: that takes longer than asking, and is asked after every group of pushes.
+# Built once: building takes longer than executing, and it is executed after every group of pushes.
 _DUE = _due()
 _DUE_LOCKED = _DUE.with_for_update(of=rung, skip_locked=True)

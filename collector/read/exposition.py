@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry, ProcessCollector, generate_late
 from prometheus_client.registry import Collector
 from pydantic_core import from_json
 
-from watchkeeper.collector.intake.endpoint import Ingest
+from watchkeeper.collector.intake.endpoint import AgentEndpoint
 from watchkeeper.collector.intake.journal import Journal
 from watchkeeper.collector.policy.freshness import EXPORTED_FOR_INTERVALS
 from watchkeeper.collector.process.runtime import Runtime
@@ -87,7 +87,7 @@ class _Columns:
 class Metrics:
     """Renders everything. Safe to call from any thread; one rendering at a time."""
 
-    def __init__(self, runtime: Runtime, journal: Journal, ingest: Ingest) -> None:
+    def __init__(self, runtime: Runtime, journal: Journal, ingest: AgentEndpoint) -> None:
         self._runtime = runtime
         self._registry = CollectorRegistry(auto_describe=False)
         ProcessCollector(registry=self._registry)

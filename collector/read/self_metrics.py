@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from watchkeeper.collector.intake.endpoint import Ingest
+from watchkeeper.collector.intake.endpoint import AgentEndpoint
 from watchkeeper.collector.intake.journal import Journal
 from watchkeeper.collector.policy.incidents import IncidentState
 from watchkeeper.collector.process.runtime import Runtime
@@ -20,7 +20,7 @@ OUTBOX_STATES = ("pending", "delivered", "given-up")
 class SelfMetrics(Collector):
     """Counts what the store holds at the moment it is asked. Raises StoreError where the store cannot be read."""
 
-    def __init__(self, runtime: Runtime, journal: Journal, ingest: Ingest) -> None:
+    def __init__(self, runtime: Runtime, journal: Journal, ingest: AgentEndpoint) -> None:
         self._runtime = runtime
         self._journal = journal
         self._ingest = ingest

@@ -9,7 +9,7 @@ from fastapi.security import HTTPBearer
 from watchkeeper.collector.policy import roster
 from watchkeeper.collector.policy.incidents import IncidentState
 from watchkeeper.collector.process import actions
-from watchkeeper.collector.process.actions import NoSuch
+from watchkeeper.collector.process.actions import NotFound
 from watchkeeper.collector.process.runtime import Runtime
 from watchkeeper.collector.read import agents as read_agents
 from watchkeeper.collector.read import devices as read_devices
@@ -86,7 +86,7 @@ def _story(runtime: Runtime, number: int) -> schemas.StoryOut:
     with runtime.store.read(steady=True) as connection:
         found = read_incidents.incident_detail(connection, runtime.snapshot, runtime.clock.wall(), number)
     if found is None:
-        raise NoSuch(f"there is no incident {number}")
+        raise NotFound(f"there is no incident {number}")
     return schemas.story_out(found, runtime.snapshot, runtime.clock.wall())
 
 
@@ -106,7 +106,7 @@ def device(runtime: RuntimeHere, name: str) -> schemas.DeviceDetailOut:
             connection, runtime.snapshot, runtime.clock.wall(), runtime.started_at, name
         )
     if not found:
-        raise NoSuch(f"no device is called `{name}`")
+        raise NotFound(f"no device is called `{name}`")
     return schemas.device_detail_out(found[0])
 
 
@@ -122,7 +122,7 @@ def history(
 ) -> list[schemas.HistoryOut]:
     """What a quantity was, one entry an instance (or only the instance asked for)."""
     if name not in runtime.snapshot.devices:
-        raise NoSuch(f"no device is called `{name}`")
+        raise NotFound(f"no device is called `{name}`")
     start = runtime.clock.wall() - 3600 if since is None else since
     with runtime.store.read() as connection:
         found = read_history.readings_since(connection, name, start, limit, quantity)

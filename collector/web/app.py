@@ -11,8 +11,8 @@ from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from watchkeeper.collector.intake.endpoint import Ingest
-from watchkeeper.collector.process.actions import NoSuch
+from watchkeeper.collector.intake.endpoint import AgentEndpoint
+from watchkeeper.collector.process.actions import NotFound
 from watchkeeper.collector.process.runtime import Runtime
 from watchkeeper.collector.read.exposition import CONTENT_TYPE, Metrics
 from watchkeeper.collector.read.self_metrics import release
@@ -25,14 +25,14 @@ from watchkeeper.model.errors import Conflict, NotAllowed, StoreError, Watchkeep
 
 _AGENTS = ("/v1/push", "/v1/bundle")
 _STATUSES: tuple[tuple[type[WatchkeeperError], int], ...] = (
-    (Nobody, 401), (NotAllowed, 403), (NoSuch, 404), (Conflict, 409), (StoreError, 503),
+    (Nobody, 401), (NotAllowed, 403), (NotFound, 404), (Conflict, 409), (StoreError, 503),
 )  # fmt: skip
 
 
 class Front:
     """The application. `close` ends what would go on for ever (pages that wait for events), before a server stops."""
 
-    def __init__(self, web: FastAPI, guarded: ASGIApp, ingest: Ingest) -> None:
+    def __init__(self, web: FastAPI, guarded: ASGIApp, ingest: AgentEndpoint) -> None:
         self.web = web
         self._guarded = guarded
         self._ingest = ingest
@@ -50,7 +50,7 @@ class Front:
 
 
 def build_app(
-    runtime: Runtime, ingest: Ingest, metrics: Metrics, hosts: Iterable[str], *, open_reading: bool = True
+    runtime: Runtime, ingest: AgentEndpoint, metrics: Metrics, hosts: Iterable[str], *, open_reading: bool = True
 ) -> Front:
     """Put it together. `hosts` are the names we may be asked under, besides the loopback's; without `open_reading` even
     reading needs a person's token."""

@@ -9,7 +9,7 @@ from fastapi.responses import RedirectResponse, Response
 
 from watchkeeper.collector.policy.incidents import Incident
 from watchkeeper.collector.process import actions
-from watchkeeper.collector.process.actions import NoSuch
+from watchkeeper.collector.process.actions import NotFound
 from watchkeeper.collector.web.edge import auth
 from watchkeeper.collector.web.edge.auth import Asking, RuntimeHere
 from watchkeeper.collector.web.page import PageContext
@@ -67,7 +67,7 @@ def act(
     """Acknowledge, resolve or escalate. Raises NotAllowed, NoSuch or Conflict, and then nothing has changed."""
     person = auth.must_act(request, who, csrf)
     if action not in ACTIONS:
-        raise NoSuch(f"nothing that can be done to an incident is called `{action}`")
+        raise NotFound(f"nothing that can be done to an incident is called `{action}`")
     ACTIONS[action](runtime.notifier(), number, person, runtime.clock.wall(), note.strip())
     return RedirectResponse(f"/incidents/{number}", 303)
 

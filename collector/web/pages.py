@@ -7,7 +7,7 @@ from fastapi.responses import HTMLResponse, Response
 
 from watchkeeper.collector.policy import roster
 from watchkeeper.collector.policy.incidents import Incident, IncidentState
-from watchkeeper.collector.process.actions import NoSuch
+from watchkeeper.collector.process.actions import NotFound
 from watchkeeper.collector.read import agents as read_agents
 from watchkeeper.collector.read import devices as read_devices
 from watchkeeper.collector.read import history as read_history
@@ -80,7 +80,7 @@ def incident(here: Here, number: Number) -> Response:
     with runtime.store.read(steady=True) as connection:
         found = read_incidents.incident_detail(connection, runtime.snapshot, runtime.clock.wall(), number)
     if found is None:
-        raise NoSuch(f"there is no incident {number}")
+        raise NotFound(f"there is no incident {number}")
     snapshot = runtime.snapshot
     present, drawn = _present(here, found.progress.incident)
     device = snapshot.device(found.progress.incident.device)
@@ -138,7 +138,7 @@ def device(here: Here, name: str) -> Response:
     with runtime.store.read(steady=True) as connection:
         found = read_devices.device_readings(connection, runtime.snapshot, now, runtime.started_at, name)
         if not found:
-            raise NoSuch(f"no device is called `{name}`")
+            raise NotFound(f"no device is called `{name}`")
         history = read_history.readings_since(connection, name, now - SPARK_S)
         climbs = read_incidents.open_incidents(connection, runtime.snapshot, now, MOST, name)
 

@@ -12,7 +12,7 @@ import pytest
 from tests.story.world import INVENTORY, World
 from watchkeeper.collector.access.tokens import TokenKind, mint, revoke
 from watchkeeper.collector.intake import journal as journal_module
-from watchkeeper.collector.intake.endpoint import BODY_LIMIT, Ingest
+from watchkeeper.collector.intake.endpoint import BODY_LIMIT, AgentEndpoint
 from watchkeeper.collector.intake.requests import Requests
 from watchkeeper.collector.process.actions import poll_now
 from watchkeeper.collector.store import engine
@@ -33,7 +33,7 @@ class Door:
         self.full = False
         self.token = mint(world.store, TokenKind.AGENT, "room-1", world.clock.wall())
         self.requests = Requests(world.store)
-        self.ingest = Ingest(world.runtime, world.journal, self.requests, lambda: self.full)
+        self.ingest = AgentEndpoint(world.runtime, world.journal, self.requests, lambda: self.full)
         world.journal.start()
 
     def ask(self, method: str, path: str, content: bytes | None = None, **headers: str) -> httpx.Response:

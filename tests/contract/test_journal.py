@@ -136,7 +136,7 @@ def test_a_push_the_store_will_never_take_is_refused_for_good_and_alone(
     good, bad, also_good = take(world, frames(20.0), poison, frames(21.0, first=2, declared=False))
     assert (good, also_good) == (1, 2)
     assert isinstance(bad, BadPush)
-    assert "cannot be kept" in caplog.text
+    assert "cannot be journalled" in caplog.text
     assert count(world, history) == 2
     assert count(world, lane) == 1
 

@@ -117,7 +117,7 @@ def test_a_conflict_is_told_and_changes_nothing(room: Room, web: httpx.Client) -
     over = web.post("/api/v1/incidents/1/acknowledge", json={})
     assert (over.status_code, over.json()["error"]) == (
         409,
-        "incident 1 is resolved already; it cannot be acknowledged",
+        "incident 1 is resolved already and cannot be acknowledged",
     )
 
 

@@ -275,7 +275,7 @@ def test_a_channel_that_cannot_be_made_is_a_failed_one(world: World, error: Exce
     with world.store.read() as connection:
         details = list(connection.execute(sa.select(receipt.c.detail).where(~receipt.c.delivered)).scalars())
     assert details
-    assert all(detail == f"the channel broke: {type(error).__name__}" for detail in details)
+    assert all(detail == f"the channel failed: {type(error).__name__}" for detail in details)
 
 
 def test_stopping_waits_for_what_is_being_sent(world: World) -> None:
