@@ -46,10 +46,10 @@ def main() -> None:
 async def _measure(deployment: BenchmarkDeployment) -> tuple[list[float], list[float], float, list[float]]:
     import uvicorn  # noqa: PLC0415 -- only this benchmark imports it
 
-    from watchkeeper.collector.main import Collector  # noqa: PLC0415 -- only this benchmark imports it
+    from watchkeeper.collector.main import RunningCollector  # noqa: PLC0415 -- only this benchmark imports it
     from watchkeeper.collector.site.settings import read_config  # noqa: PLC0415 -- only this benchmark imports it
 
-    collector = Collector(read_config(deployment.folder / "collector.yml"))
+    collector = RunningCollector(read_config(deployment.folder / "collector.yml"))
     metrics = collector.app.web.state.metrics
     render = _theirs()
     ours, theirs = [], []

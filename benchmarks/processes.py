@@ -48,11 +48,11 @@ class BenchmarkDeployment:
 
     def write_bundle(self, name: str) -> None:
         """Write an agent's bundle where the agent keeps it, for an agent without a collector."""
-        from watchkeeper.collector.site.snapshot import read_snapshot, to_json  # noqa: PLC0415 -- only the benchmarks that use it import it
+        from watchkeeper.collector.site.snapshot import bundle_to_json, read_snapshot  # noqa: PLC0415 -- only the benchmarks that use it import it
 
         folder = self.folder / name
         folder.mkdir(exist_ok=True)
-        text = json.dumps(to_json(read_snapshot(self.folder).bundles[name]))
+        text = json.dumps(bundle_to_json(read_snapshot(self.folder).bundles[name]))
         (folder / "spool.db.bundle.json").write_text(text, encoding="utf-8")
 
 

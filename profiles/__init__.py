@@ -14,7 +14,7 @@ from watchkeeper.documents.bind import Bound, try_load
 from watchkeeper.documents.files import packaged
 from watchkeeper.model.batch import Document
 from watchkeeper.model.errors import ConfigError, Problem
-from watchkeeper.profiles.recognise import NOBODY, Rank, answered, rank
+from watchkeeper.profiles.recognise import NO_MATCH, Rank, answered, rank
 from watchkeeper.profiles.scalars import scalars
 from watchkeeper.profiles.shape import Head, Profile
 
@@ -49,13 +49,13 @@ class Profiles:
         fitting = [
             (rank(match, sys_object_id, sys_descr), match) for head in self._heads.values() for match in head.match
         ]
-        certain = max((one for one, match in fitting if match.answers is None), default=NOBODY)
+        certain = max((one for one, match in fitting if match.answers is None), default=NO_MATCH)
         return tuple(sorted({match.answers for one, match in fitting if match.answers and one > certain}))
 
     def pick(self, sys_object_id: str, sys_descr: str, answers: Mapping[str, str]) -> Profile | None:
         """Return the profile whose match says most about the device, or None; `answers` are those of the `questions` that the
         device has, and what it says."""
-        best: Rank = NOBODY
+        best: Rank = NO_MATCH
         chosen: str | None = None
         for name, head in self._heads.items():
             for match in head.match:
@@ -67,14 +67,14 @@ class Profiles:
     def _whole(self, name: str) -> Profile:
         if name not in self._full:
             problems: list[Problem] = []
-            profile = _full(name, _Shelf(self._documents, problems), ())
+            profile = _full(name, _BoundDocuments(self._documents, problems), ())
             if problems or profile is None:
                 raise ConfigError(problems)
             self._full[name] = profile
         return self._full[name]
 
 
-class _Shelf:
+class _BoundDocuments:
     """Documents bound when they are needed, and the problems found."""
 
     def __init__(self, documents: Mapping[str, Document], problems: list[Problem]) -> None:
@@ -84,12 +84,12 @@ class _Shelf:
     def bound(self, name: str, root: str | None) -> Bound[Profile]:
         """The document with that root in the place of its own."""
         if (name, root) not in self.held:
-            bound = self.held[name, root] = bind(self.documents[name], Profile, root)
+            bound = self.held[name, root] = bind_profile(self.documents[name], Profile, root)
             self.problems.extend(one for one in bound.problems if one not in self.problems)
         return self.held[name, root]
 
 
-def bind(document: Document, cls: type[T], root: str | None = None) -> Bound[T]:
+def bind_profile(document: Document, cls: type[T], root: str | None = None) -> Bound[T]:
     """Read a profile, or its head, with `ROOT` as that root, else the document's own: it must be known before all that is
     written with it is read."""
     own = _ROOT.search(document.text)
@@ -101,7 +101,7 @@ def is_base(document: Document) -> bool:
     return "ROOT." in document.text and not re.search("^(root|match):", document.text, re.MULTILINE)
 
 
-def shipped() -> tuple[Document, ...]:
+def shipped_profiles() -> tuple[Document, ...]:
     """The profiles that come with Watchkeeper; each file is called as its profile is. Raises BrokenInstallation
     where they are not there."""
     files = packaged(Path(__file__).parent / "library")
@@ -114,13 +114,13 @@ def load_profiles(documents: Iterable[Document] = ()) -> Profiles:
     problems: list[Problem] = []
     texts: dict[str, Document] = {}
     heads: dict[str, Head] = {}
-    for document in shipped():
+    for document in shipped_profiles():
         text, _, _ = document.text.partition(READINGS)
-        head = bind(Document(document.name, text), Head)
+        head = bind_profile(Document(document.name, text), Head)
         problems.extend(head.problems)
         if head.value:
             texts[head.value.profile], heads[head.value.profile] = document, head.value
-    shelf = _Shelf(texts, problems)
+    shelf = _BoundDocuments(texts, problems)
     read = _read(documents, problems)
     for name, (document, profile) in read.items():
         texts[name], heads[name] = document, profile
@@ -135,7 +135,7 @@ def load_profiles(documents: Iterable[Document] = ()) -> Profiles:
 def _read(documents: Iterable[Document], problems: list[Problem]) -> dict[str, tuple[Document, Profile]]:
     found: dict[str, tuple[Document, Profile]] = {}
     for document in documents:
-        bound = bind(document, Profile, _ANY_ROOT if is_base(document) else None)
+        bound = bind_profile(document, Profile, _ANY_ROOT if is_base(document) else None)
         problems.extend(bound.problems)
         if bound.value is None:
             continue
@@ -146,7 +146,7 @@ def _read(documents: Iterable[Document], problems: list[Problem]) -> dict[str, t
     return found
 
 
-def _full(name: str, shelf: _Shelf, below: tuple[str, ...], root: str | None = None) -> Profile | None:
+def _full(name: str, shelf: _BoundDocuments, below: tuple[str, ...], root: str | None = None) -> Profile | None:
     """The profile with the readings of those it extends, but for the quantities it names itself; an earlier one of them goes
     before a later one. All are read with the root of the one that extends. None where something is wrong with it, which the
     shelf then knows."""

@@ -38,7 +38,7 @@ class Special:
     scaled: bool
 
 
-class Step(NamedTuple):
+class DecodeStep(NamedTuple):
     """How one object becomes one value: raw * multiply / divide + offset, held against `low`..`high`. `plain` says that a
     whole number needs nothing else."""
 
@@ -58,7 +58,7 @@ class Step(NamedTuple):
         return (self.oid, *(oid for oid, _ in self.special.guards))
 
 
-def step(way: Way, oid: str, index: str = "", factor: Fraction = Fraction(1)) -> Step:
+def decode_step(way: Way, oid: str, index: str = "", factor: Fraction = Fraction(1)) -> DecodeStep:
     """Prepare the decoding of the object `oid` (in a table's row `index`), read this way, times the factor its `scale` gave."""
     unit, plausible = way.raw_unit, way.plausible
     guards = tuple((one.oid.name(index), one) for one in way.only_if)
@@ -73,7 +73,7 @@ def step(way: Way, oid: str, index: str = "", factor: Fraction = Fraction(1)) ->
         guards,
         factor != NO_SCALE,
     )
-    return Step(
+    return DecodeStep(
         oid,
         worth.numerator,
         worth.denominator,
@@ -93,7 +93,7 @@ def _forms(marker: str) -> tuple[int | str, ...]:
         return (marker,)
 
 
-def decode(steps: Iterable[Step], answer: Mapping[str, Raw]) -> list[Value]:
+def decode(steps: Iterable[DecodeStep], answer: Mapping[str, Raw]) -> list[Value]:
     """Make the values of one poll, in the order of the steps; what is not in the answer is Missing(ABSENT)."""
     values: list[Value] = []
     add, find = values.append, answer.get
@@ -109,17 +109,17 @@ def decode(steps: Iterable[Step], answer: Mapping[str, Raw]) -> list[Value]:
     return values
 
 
-def _carefully(one: Step, raw: Raw | None, answer: Mapping[str, Raw]) -> Value:
+def _carefully(one: DecodeStep, raw: Raw | None, answer: Mapping[str, Raw]) -> Value:
     """Everything that is not simply a good whole number."""
     special = one.special
     if raw is None:
         return Missing(Reason.ABSENT, "the device does not answer for it")
     if isinstance(raw, bytes) and special.bit is None:
         raw = _unwrapped(raw)
-    asleep = idle(special, answer)
+    asleep = inactive_reason(special, answer)
     if asleep is not None:
         return asleep
-    text = said(raw)
+    text = raw_text(raw)
     part = _part(special, raw, text)
     if not one.absent.isdisjoint((text, raw, part)):
         return Missing(Reason.ABSENT, f"the device answers {text[:LONGEST_SHOWN]}, which means: not available")
@@ -139,11 +139,11 @@ def _unwrapped(raw: bytes) -> bytes | float:
     return raw
 
 
-def idle(special: Special, answer: Mapping[str, Raw]) -> Missing | None:
+def inactive_reason(special: Special, answer: Mapping[str, Raw]) -> Missing | None:
     """The reason why the value does not count now, if one of its conditions does not hold."""
     for oid, condition in special.guards:
         there = answer.get(oid)
-        text = None if there is None else said(there)
+        text = None if there is None else raw_text(there)
         if not condition.holds(text):
             shown = "nothing" if text is None else f"`{text[:LONGEST_SHOWN]}`"
             return Missing(Reason.ABSENT, f"not valid now: the device answers {shown} for {oid}")
@@ -180,7 +180,7 @@ def _bit(bit: int, part: Raw) -> int | None:
         return None
 
 
-def _number(one: Step, part: float | str, text: str) -> Value:
+def _number(one: DecodeStep, part: float | str, text: str) -> Value:
     if not one.special.scaled:
         return Missing(Reason.MALFORMED, "the device gives a scale that the profile does not know")
     try:
@@ -196,7 +196,7 @@ def _number(one: Step, part: float | str, text: str) -> Value:
     return value
 
 
-def said(raw: Raw) -> str:
+def raw_text(raw: Raw) -> str:
     """A raw value as text: what a device calls a row, or what a marker is compared with."""
     text = raw.decode("utf-8", "replace") if isinstance(raw, bytes) else str(raw)
     if not text.isprintable():

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from watchkeeper.model.reading import Missing, Series
-from watchkeeper.profiles.decode import Raw, Step, decode, step
+from watchkeeper.profiles.decode import DecodeStep, Raw, decode, decode_step
 from watchkeeper.profiles.shape import Profile, Way
 
 
@@ -13,10 +13,10 @@ class Layout:
     """The columns of a device: `series` begins with `device.answering`, which has no step."""
 
     series: tuple[Series, ...]
-    steps: tuple[Step, ...] = ()
+    steps: tuple[DecodeStep, ...] = ()
 
 
-def joined(before: Layout | None, fresh: Layout) -> Layout:
+def merge_layouts(before: Layout | None, fresh: Layout) -> Layout:
     """The columns of before with those that are new, or are read another way now: `before` itself where there are none. What
     answers no longer keeps its column, and is missing there."""
     if before is None:
@@ -30,12 +30,12 @@ def joined(before: Layout | None, fresh: Layout) -> Layout:
     return before if series == before.series else Layout(series, tuple(one for _, one in columns.values()))
 
 
-def lay(device: str, profile: Profile, answer: Mapping[str, Raw], key: Callable[[Way], str], source: str) -> Layout:
+def lay_out(device: str, profile: Profile, answer: Mapping[str, Raw], key: Callable[[Way], str], source: str) -> Layout:
     """Take of each reading the way that gives a value, else the one that answers at all; what does not answer is not there.
     `key` is what a way's value is called in the answer."""
     series, steps = [Series(device, "device.answering", source=source)], []
     for wanted in profile.readings:
-        there = [step(way, key(way)) for way in wanted.ways if key(way) in answer]
+        there = [decode_step(way, key(way)) for way in wanted.ways if key(way) in answer]
         values = decode(there, answer)
         good = [one for one, value in zip(there, values, strict=True) if not isinstance(value, Missing)]
         if there:

@@ -7,7 +7,7 @@ from watchkeeper.profiles.shape import Match
 Rank = tuple[int, int, bool]
 """How much is certain, how long the identifiers are that say so, and whether a text was looked at."""
 
-NOBODY: Rank = (0, 0, False)
+NO_MATCH: Rank = (0, 0, False)
 _GENERIC = ("1.3.6.1.4.1.8072.3.2", "1.3.6.1.2.1", "1.3.6.1.4.1.2021.250")
 """What says only which software answers: net-snmp's own sysObjectIDs, and standard MIBs."""
 
@@ -19,7 +19,7 @@ def rank(match: Match, sys_object_id: str, sys_descr: str) -> Rank:
     own = sys_object_id.strip(".")
     fitting = [oid for oid in match.sys_object_id if f"{own}.".startswith(f"{oid}.")]
     if (match.sys_object_id and not fitting) or (match.sys_descr and not match.sys_descr.search(sys_descr)):
-        return NOBODY
+        return NO_MATCH
     longest = max(map(len, fitting), default=0)
     of_a_maker = any(not _is_generic(oid) for oid in fitting)
     asks_a_maker = match.answers is not None and not _is_generic(match.answers)

@@ -148,7 +148,7 @@ class Each:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted(Way):
+class ProfileReading(Way):
     """One quantity: the object to read, or `any_of` several, the best first.
 
     With `each` the objects are columns of a table, and every row that has one gives a series, or every row of which the
@@ -168,8 +168,8 @@ class Wanted(Way):
         return self.any_of or (self,)
 
     @property
-    def place(self) -> tuple[str, str]:
-        """What it is told from the profile's other readings by."""
+    def key(self) -> tuple[str, str]:
+        """What distinguishes it from the profile's other readings: quantity and instance."""
         return self.quantity, self.each.instance.text if self.each else self.instance
 
     def check(self) -> Iterator[tuple[str, str]]:
@@ -228,7 +228,7 @@ class Quirk:
 
     when: Where
     because: str
-    readings: tuple[Wanted, ...] = ()
+    readings: tuple[ProfileReading, ...] = ()
     without: tuple[str, ...] = field(default=(), metadata=ITEM_OR_LIST)
 
     def check(self) -> Iterator[tuple[str, str]]:
@@ -268,7 +268,7 @@ class Head:
 class Profile(Head):
     """A family of devices, and what is read of it."""
 
-    readings: tuple[Wanted, ...] = ()
+    readings: tuple[ProfileReading, ...] = ()
     quirks: tuple[Quirk, ...] = ()
 
     def check(self) -> Iterator[tuple[str, str]]:
@@ -277,7 +277,7 @@ class Profile(Head):
             yield "profile", f"`{self.profile}` cannot be a profile's name; use a-z, 0-9 and `-` (and not `auto`)"
         if not (self.readings or self.extends):
             yield "profile", "needs `readings`, or `extends`"
-        for (quantity, instance), count in Counter(wanted.place for wanted in self.readings).items():
+        for (quantity, instance), count in Counter(reading.key for reading in self.readings).items():
             if count > 1:
                 yield "readings", f"{quantity} stands twice with the instance `{instance}`; tell them apart"
         wrong = {way.speaks for wanted in self.readings for way in wanted.ways} - {self.speaks}

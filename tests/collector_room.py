@@ -125,20 +125,20 @@ class Room:
         """Load a configuration in which a device has another location."""
         snapshot = self.runtime.snapshot
         moved = replace(snapshot.devices[device], location=location)
-        self.runtime.adopt(replace(snapshot, devices={**snapshot.devices, device: moved}))
+        self.runtime.activate(replace(snapshot, devices={**snapshot.devices, device: moved}))
 
     def read_otherwise(self, device: str, probe: str) -> None:
         """Load a configuration in which another probe reads a device."""
         snapshot = self.runtime.snapshot
         changed = replace(snapshot.devices[device], probe=probe)
         self._blocks.clear()
-        self.runtime.adopt(replace(snapshot, devices={**snapshot.devices, device: changed}))
+        self.runtime.activate(replace(snapshot, devices={**snapshot.devices, device: changed}))
 
     def remove(self, device: str) -> None:
         """Load a configuration without a device."""
         snapshot = self.runtime.snapshot
         left = {name: one for name, one in snapshot.devices.items() if name != device}
-        self.runtime.adopt(replace(snapshot, devices=left))
+        self.runtime.activate(replace(snapshot, devices=left))
 
     def skip(self, lane: Lane, items: int) -> None:
         """Leave a gap of so many items in the sequence."""

@@ -42,7 +42,9 @@ COMMANDS = {
     ),
     "agent": LazyCommand("watchkeeper.agent.cli:agent", "Read devices, judge readings, push to the collector."),
     "collector": LazyCommand(
-        "watchkeeper.collector.cli:collector", "Keep incidents, climb the ladder, page people.", "collector"
+        "watchkeeper.collector.cli:collector",
+        "Run the collector, which keeps incidents, escalates them and pages people.",
+        "collector",
     ),
     "rules": LazyCommand("watchkeeper.rules.cli:rules", "List, check and test the YAML rules."),
     "simulate": LazyCommand("watchkeeper.simulator.cli:simulate", "Simulate a machine room without hardware."),

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from watchkeeper.agent.probes.snmp.probe import SnmpProbe
-from watchkeeper.agent.probes.testing import MemoryDevice, recorded
+from watchkeeper.agent.probes.testing import MemoryDevice, read_snmprec
 from watchkeeper.agent.tools.probe_cli import lines
 from watchkeeper.agent.tools.target import Target
 from watchkeeper.documents.secrets import Secrets
@@ -19,7 +19,7 @@ def read(recordings: Iterable[Path]) -> Iterator[str]:
     clock = SystemClock()
     profiles = load_profiles()
     for file in recordings:
-        memory_device = MemoryDevice(recorded(file.read_text(encoding="utf-8", errors="replace").splitlines()))
+        memory_device = MemoryDevice(read_snmprec(file.read_text(encoding="utf-8", errors="replace").splitlines()))
         probe = SnmpProbe(profiles, Secrets(None), clock, memory_device.open)
         device = Device(file.stem, "bench", Category.SERVER, "snmp", "192.0.2.1", snmp=Snmp(community="none"))
         sweep = asyncio.run(probe.sweep(device))

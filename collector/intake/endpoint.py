@@ -18,7 +18,7 @@ from watchkeeper.collector.intake.journal import Answer, Journal, Waiting
 from watchkeeper.collector.intake.requests import Requests
 from watchkeeper.collector.intake.sequences import BadPush, UnknownBlocks
 from watchkeeper.collector.process.runtime import Runtime
-from watchkeeper.collector.site.snapshot import to_json as bundle_json
+from watchkeeper.collector.site.snapshot import bundle_to_json as bundle_json
 from watchkeeper.model.batch import Push
 from watchkeeper.model.errors import StoreError, StoreFull, WireError
 from watchkeeper.model.verdict import ActiveVerdicts, Verdict, Withdrawal

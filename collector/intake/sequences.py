@@ -57,7 +57,7 @@ class Sequences:
         if unread := wanted - self._sequences.keys():
             self._sequences |= self._locked(connection, unread)
         if fresh := wanted - self._sequences.keys():  # a row that is not there cannot be locked
-            self._store.hold(connection, {f"agent {who}" for who, _, _ in fresh})
+            self._store.lock_names(connection, {f"agent {who}" for who, _, _ in fresh})
             self._sequences |= self._locked(connection, fresh)
         self.know(connection, {(push.agent, push.epoch) for push in pushes})
 

@@ -50,7 +50,7 @@ class Notifier:
 
     def page_instead(self, connection: sa.Connection, failed: Notice, person: Person, now: float) -> None:
         """Send a page that reached nobody to `person`, in that person's language."""
-        incident = rows.one(connection, failed.id)
+        incident = rows.incident_by_number(connection, failed.id)
         if incident is None:
             return
         ladder = ladder_for(incident.level, self.snapshot.configuration.ladders)

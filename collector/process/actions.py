@@ -35,13 +35,13 @@ def escalate(notifier: Notifier, number: int, person: str, now: float, note: str
     """Decide the next rung at once; later rungs keep their own times. Raises NotFound, or Conflict after the last rung."""
     with notifier.store.write() as connection:
         known = _locked(connection, number)
-        held = rows.steps_of(connection, [number], lock=True).get((number, known.recurrence), [])
+        held = rows.rungs_of(connection, [number], lock=True).get((number, known.recurrence), [])
         step = ladder.upcoming(held)
         change = incidents.escalate(known, person, step.rung if step else "", now, note)
         if step is None:
             raise Conflict(f"incident {number}: every rung of its ladder has been decided")
         saved = rows.save(connection, change, now)
-        if rows.claim_step(connection, saved, step, now, f"person:{person}"):
+        if rows.claim_rung(connection, saved, step, now, f"person:{person}"):
             notifier.page(connection, saved, step, now)
         return saved
 
@@ -57,7 +57,7 @@ def poll_now(notifier: Notifier, device: str, person: str, now: float) -> None:
 
 
 def _locked(connection: sa.Connection, number: int) -> Incident:
-    known = rows.one(connection, number, lock=True)
+    known = rows.incident_by_number(connection, number, lock=True)
     if known is None:
         raise NotFound(f"there is no incident {number}")
     return known

@@ -100,12 +100,12 @@ def apply_events(
 ) -> set[int]:
     """Apply (agent, event) in their order. Rungs and notices follow after the last one: a part of the events would page for
     faults that are over. Returns the numbers of the incidents changed."""
-    group = _Group(connection, now, rows.latest_of(connection, _keys(event for _, event in events)))
+    group = _Group(connection, now, rows.lock_latest_incidents(connection, _keys(event for _, event in events)))
     for name, event in events:
         _apply_event(group, name, event)
     for changes in group.changes.values():
         follow_up(connection, notifier, changes[-1].incident, changes, now)
-    notifier.store.count_up(connection, {"reconciled": group.reconciled})
+    notifier.store.add_to_counters(connection, {"reconciled": group.reconciled})
     return set(group.changes)
 
 
@@ -147,7 +147,7 @@ def _apply_event(group: _Group, name: str, event: Event) -> None:
 
 
 def _reconcile(group: _Group, name: str, standing: ActiveVerdicts) -> None:
-    for incident in rows.open_of(group.connection, name):
+    for incident in rows.lock_open_incidents(group.connection, name):
         group.known.setdefault(incident.key, incident)
     missed, vanished = incidents.reconcile(standing, group.known.values(), name)
     for verdict in missed:

@@ -30,8 +30,8 @@ def decide_due(notifier: Notifier, now: float) -> int:
         found = due_rungs(connection, ladders, now, lock=True)
         for row in found:
             step = ScheduledRung(row.rung, row.number, row.ladder, row.due_at)
-            known = rows.incident_of(row)
-            if rows.claim_step(connection, known, step, now, "clock"):
+            known = rows.incident_from_row(row)
+            if rows.claim_rung(connection, known, step, now, "clock"):
                 notifier.page(connection, known, step, now)
         failpoint("collector.rung.before-commit")
     failpoint("collector.rung.committed")

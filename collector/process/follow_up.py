@@ -42,7 +42,7 @@ def _schedule(
 ) -> None:
     ladders = notifier.snapshot.configuration.ladders
     present = (incident.incident, incident.recurrence)
-    before = rows.steps_of(connection, [incident.incident], lock=True).get(present, [])
+    before = rows.rungs_of(connection, [incident.incident], lock=True).get(present, [])
     rungs: Sequence[ScheduledRung] = before
     for one in happened:
         if one.kind in (TransitionKind.OPENED, TransitionKind.REOPENED):
@@ -65,7 +65,7 @@ def _carried_over(incident: Incident, rungs: Sequence[ScheduledRung], ladders: L
 
 def withdraw_gone(connection: sa.Connection, notifier: Notifier, now: float) -> None:
     """After a change of the configuration: withdraw the incidents that nobody judges any more."""
-    for known in rows.open_of(connection):
+    for known in rows.lock_open_incidents(connection):
         if why := _gone(known, notifier.snapshot):
             change = incidents.withdraw(known, now, COLLECTOR, why)
             follow_up(connection, notifier, rows.save(connection, change, now), [change], now)

@@ -1,4 +1,4 @@
-"""Agents: when they were last heard, what came over their lanes. Read only; `now` and all times are UTC seconds."""
+"""Agents: when each was last heard, and what came over its lanes. Read only; `now` and all times are UTC seconds."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ from watchkeeper.collector.store.schema import agent, lane
 
 @dataclass(frozen=True, slots=True)
 class LaneCounts:
-    """What came over one lane of an agent, in the present epoch (`seq`) and in all that are kept (the counts)."""
+    """What came over one lane of an agent: `seq` of the current epoch, and the counts of all epochs in the store."""
 
     lane: str
     seq: int
@@ -22,8 +22,8 @@ class LaneCounts:
 
 @dataclass(frozen=True, slots=True)
 class AgentStatus:
-    """An agent of the inventory: when it was last heard (None: never), by how much its clock is wrong, whether the
-    bundle in force there is the one we handed out, and its lanes."""
+    """An agent of the inventory. `heard_at` is None if it was never heard. `skew_s` is its wall clock minus the
+    collector's. `bundle` is the version of its active bundle; `current` tells whether that is the newest."""
 
     agent: str
     heard_at: float | None
@@ -36,23 +36,23 @@ class AgentStatus:
 
 
 def agent_statuses(connection: sa.Connection, snapshot: Snapshot, now: float, started_at: float) -> list[AgentStatus]:
-    """The agents of the inventory. Nobody is silent for the time before we ourselves started."""
-    known = {row.agent: row for row in connection.execute(sa.select(agent))}
-    epochs = {name: row.epoch for name, row in known.items()}
-    traffic = _traffic(connection, epochs)
+    """The agents of the inventory. Time before the start of the collector does not count as silence."""
+    heard = {row.agent: row for row in connection.execute(sa.select(agent))}
+    epochs = {name: row.epoch for name, row in heard.items()}
+    lanes = _lane_counts(connection, epochs)
     found = []
-    for name, ordered in snapshot.agents.items():
-        row = known.get(name)
+    for name, configured in snapshot.agents.items():
+        row = heard.get(name)
         heard_at = row.heard_at if row else None
-        silent = freshness.silent(now - max(heard_at or 0.0, started_at), ordered.interval_s)
+        silent = freshness.silent(now - max(heard_at or 0.0, started_at), configured.interval_s)
         bundle, skew = (row.bundle, row.skew_s) if row else ("", 0.0)
         age = max(0.0, now - (started_at if heard_at is None else heard_at))
         current = bundle == snapshot.bundles[name].version
-        found.append(AgentStatus(name, heard_at, age, silent, skew, bundle, current, tuple(traffic.get(name, ()))))
+        found.append(AgentStatus(name, heard_at, age, silent, skew, bundle, current, tuple(lanes.get(name, ()))))
     return found
 
 
-def _traffic(connection: sa.Connection, epochs: dict[str, str]) -> dict[str, list[LaneCounts]]:
+def _lane_counts(connection: sa.Connection, epochs: dict[str, str]) -> dict[str, list[LaneCounts]]:
     counts: dict[tuple[str, str], LaneCounts] = {}
     for row in connection.execute(sa.select(lane).order_by(lane.c.agent, lane.c.lane)):
         before = counts.get((row.agent, row.lane)) or LaneCounts(row.lane, 0, 0, 0, 0)
@@ -64,6 +64,6 @@ def _traffic(connection: sa.Connection, epochs: dict[str, str]) -> dict[str, lis
             before.dropped + row.dropped,
         )
     found: dict[str, list[LaneCounts]] = {}
-    for (name, _), one in counts.items():
-        found.setdefault(name, []).append(one)
+    for (name, _), lane_counts in counts.items():
+        found.setdefault(name, []).append(lane_counts)
     return found

@@ -1,4 +1,4 @@
-"""Whether an open page would show something else now. Read only."""
+"""Whether an open page is out of date. Read only."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -10,14 +10,14 @@ from watchkeeper.collector.store.schema import agent, latest, outbox, receipt, t
 
 @dataclass(frozen=True, slots=True)
 class Signature:
-    """Differs from an earlier one where an open page would show something else."""
+    """Differs from an earlier signature if an open page is out of date."""
 
     incidents: tuple[Any, ...]
     readings: tuple[Any, ...]
 
 
 def signature(connection: sa.Connection) -> Signature:
-    """A few index look-ups."""
+    """The current signature. It costs a few index look-ups."""
     newest = (sa.select(sa.func.max(table.c.id)).scalar_subquery() for table in (transition, outbox, receipt))
     incidents = connection.execute(sa.select(*newest)).one()
     heard = sa.select(sa.func.max(agent.c.heard_at)).scalar_subquery()

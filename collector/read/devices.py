@@ -1,4 +1,4 @@
-"""Devices and what was last read of them. Read only; `now` and all times are UTC seconds."""
+"""Devices and their latest readings. Read only; `now` and all times are UTC seconds."""
 
 import json
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from watchkeeper.collector.policy import freshness
 from watchkeeper.collector.read.agents import agent_statuses
-from watchkeeper.collector.read.blocks import declared, same_block
+from watchkeeper.collector.read.blocks import block_series, same_block
 from watchkeeper.collector.site.snapshot import Snapshot
 from watchkeeper.collector.store.schema import block, latest
 from watchkeeper.model.device import Device
@@ -19,7 +19,8 @@ from watchkeeper.model.wire import decode_values
 
 @dataclass(frozen=True, slots=True)
 class ProbeReadings:
-    """What one probe last read of a device. A value is as old as its frame; `stale` says not to trust it as present."""
+    """The latest readings of a device by one probe. All values are as old as their frame. `stale` means that they are
+    too old to be current."""
 
     at: float
     age_s: float
@@ -30,13 +31,13 @@ class ProbeReadings:
     values: tuple[Value, ...]
 
     def readings(self) -> Iterator[tuple[Series, Value]]:
-        """The same, a reading at a time."""
+        """Each series with its value."""
         return zip(self.series, self.values, strict=True)
 
 
 @dataclass(frozen=True, slots=True)
 class DeviceReadings:
-    """A device of the inventory and what was last read of it (nothing, if it never was)."""
+    """A device of the inventory with its latest readings (none if it was never read). `silent` is about its agent."""
 
     device: Device
     columns: tuple[ProbeReadings, ...]
@@ -44,7 +45,7 @@ class DeviceReadings:
 
     @property
     def stale(self) -> bool:
-        """Whether nothing shown of it is the present."""
+        """Whether all its readings are stale."""
         return all(column.stale for column in self.columns)
 
 
@@ -52,21 +53,22 @@ def device_readings(
     connection: sa.Connection, snapshot: Snapshot, now: float, started_at: float, device: str | None = None
 ) -> list[DeviceReadings]:
     """The devices of the inventory, in its order, or only the one of that name."""
-    silent = {one.agent for one in agent_statuses(connection, snapshot, now, started_at) if one.silent}
+    statuses = agent_statuses(connection, snapshot, now, started_at)
+    silent = {status.agent for status in statuses if status.silent}
     columns: dict[str, list[ProbeReadings]] = {}
     query = sa.select(latest, block.c.every_s, block.c.series).join(block, same_block(latest))
     if device is not None:
         query = query.where(latest.c.device == device)
     for row in connection.execute(query):
         known = snapshot.devices.get(row.device)
-        if known and known.probe == row.probe:  # what another probe read before is history
-            columns.setdefault(row.device, []).append(_column(row, now, row.agent in silent))
+        if known and known.probe == row.probe:  # not the readings of an earlier probe of the device
+            columns.setdefault(row.device, []).append(_probe_readings(row, now, row.agent in silent))
     wanted = snapshot.devices.values() if device is None else filter(None, [snapshot.devices.get(device)])
     return [DeviceReadings(one, tuple(columns.get(one.device, ())), one.agent in silent) for one in wanted]
 
 
-def _column(row: "sa.Row[Any]", now: float, silent: bool) -> ProbeReadings:
+def _probe_readings(row: "sa.Row[Any]", now: float, silent: bool) -> ProbeReadings:
     age = max(0.0, now - row.at)
     stale = silent or freshness.stale(age, row.every_s)
     values = decode_values(json.loads(row.column))
-    return ProbeReadings(row.at, age, row.every_s, stale, row.probe, declared(row.device, row.series), values)
+    return ProbeReadings(row.at, age, row.every_s, stale, row.probe, block_series(row.device, row.series), values)

@@ -1,4 +1,4 @@
-"""Incidents with their rungs and notices, as pages, API and metrics show them. Read only; times are UTC seconds."""
+"""Incidents with their rungs and notices, for pages, API and metrics. Read only; times are UTC seconds."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from watchkeeper.collector.store.schema import agent, incident, outbox, receipt
 
 @dataclass(frozen=True, slots=True)
 class DeliveryAttempt:
-    """One receipt: what came back of one try to deliver a notice."""
+    """One attempt to deliver a notice, with the answer of the channel (`detail`)."""
 
     at: float
     channel: str
@@ -27,7 +27,8 @@ class DeliveryAttempt:
 
 @dataclass(frozen=True, slots=True)
 class NoticeStatus:
-    """What somebody was, or is still to be, told. `state` is pending, delivered or given-up."""
+    """A notice to a person. `state` is pending, delivered or given-up; `handed_on` means that another person was
+    notified instead."""
 
     person: str
     kind: str
@@ -40,13 +41,13 @@ class NoticeStatus:
 
     @property
     def last(self) -> DeliveryAttempt | None:
-        """The newest try."""
+        """The newest attempt."""
         return self.tries[-1] if self.tries else None
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """An incident, its rungs and notices in the present recurrence, and why no rung is decided now (`hold`)."""
+    """An incident with the rungs and notices of its current recurrence. `hold` says why no rung is decided now."""
 
     incident: Incident
     steps: tuple[ScheduledRung, ...]
@@ -60,13 +61,13 @@ class Progress:
 
     @property
     def upcoming(self) -> ScheduledRung | None:
-        """The rung that is decided next. None where no rung is left, or where the rungs are held for good."""
+        """The rung that is decided next. None if no rung is left, or if the rungs are held without an end."""
         return None if self.hold and self.hold.until is None else ladder.upcoming(self.steps)
 
 
 @dataclass(frozen=True, slots=True)
 class IncidentDetail:
-    """Everything that is known of an incident, over all its rounds."""
+    """An incident with all transitions, rungs and notices of all its recurrences."""
 
     progress: Progress
     transitions: tuple[tuple[Transition, float], ...]
@@ -77,13 +78,13 @@ class IncidentDetail:
 def open_incidents(
     connection: sa.Connection, snapshot: Snapshot, now: float, most: int = 200, device: str | None = None
 ) -> list[Progress]:
-    """The open incidents: critical before warning, then those that have stood longest."""
+    """The open incidents: critical before warning, then the oldest first."""
     critical_first = sa.case((incident.c.level == "critical", 0), else_=1)
     query = sa.select(incident).where(incident.c.state == IncidentState.OPEN.value)
     if device is not None:
         query = query.where(incident.c.device == device)
     found = connection.execute(query.order_by(critical_first, incident.c.began_at).limit(most))
-    return _progress_of(connection, snapshot, now, [rows.incident_of(row) for row in found])
+    return _progress_of(connection, snapshot, now, [rows.incident_from_row(row) for row in found])
 
 
 def count_open(connection: sa.Connection) -> int:
@@ -92,7 +93,7 @@ def count_open(connection: sa.Connection) -> int:
     return int(connection.execute(query).scalar_one())
 
 
-def incidents_before(  # noqa: PLR0917 -- connection, snapshot and now come first in every question of this folder
+def incidents_before(  # noqa: PLR0917 -- connection, snapshot and now come first in every function of this folder
     connection: sa.Connection,
     snapshot: Snapshot,
     now: float,
@@ -105,16 +106,16 @@ def incidents_before(  # noqa: PLR0917 -- connection, snapshot and now come firs
     if before is not None:
         query = query.where(incident.c.incident < before)
     found = connection.execute(query.order_by(incident.c.incident.desc()).limit(most))
-    return _progress_of(connection, snapshot, now, [rows.incident_of(row) for row in found])
+    return _progress_of(connection, snapshot, now, [rows.incident_from_row(row) for row in found])
 
 
 def incident_detail(connection: sa.Connection, snapshot: Snapshot, now: float, number: int) -> IncidentDetail | None:
-    """One incident with everything that is known of it; None if there is none of that number."""
-    known = rows.one(connection, number)
+    """One incident with its whole history; None if there is no incident of that number."""
+    known = rows.incident_by_number(connection, number)
     if known is None:
         return None
     (progress,) = _progress_of(connection, snapshot, now, [known])
-    steps = rows.steps_of(connection, [number])
+    steps = rows.rungs_of(connection, [number])
     return IncidentDetail(
         progress,
         tuple(rows.transitions_of(connection, number)),
@@ -127,7 +128,7 @@ def _progress_of(
     connection: sa.Connection, snapshot: Snapshot, now: float, found: Sequence[Incident]
 ) -> list[Progress]:
     numbers = [one.incident for one in found]
-    steps, notices = rows.steps_of(connection, numbers), _notices(connection, numbers)
+    steps, notices = rows.rungs_of(connection, numbers), _notices(connection, numbers)
     backlogs = _backlogs(connection)
     ladders = snapshot.configuration.ladders
     return [

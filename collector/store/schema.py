@@ -1,4 +1,5 @@
-"""The tables. Times are UTC seconds (columns ending in `_at`); JSON is text that model/wire.py wrote."""
+"""The tables. Times are UTC seconds (columns whose names end in `_at`). JSON is stored as text, in the forms of
+model/wire.py."""
 
 from sqlalchemy import (
     BigInteger,
@@ -18,16 +19,16 @@ from sqlalchemy import (
 )
 
 metadata = MetaData()
-_Number = BigInteger().with_variant(Integer, "sqlite")
-_NAME = String(200)
-_WHO = String(210)  # `person:` or `agent:` and a name
+_ID_TYPE = BigInteger().with_variant(Integer, "sqlite")
+_NAME_TYPE = String(200)
+_ACTOR_TYPE = String(210)  # `person:` or `agent:` and a name
 
 token = Table(
     "token",
     metadata,
     Column("sha256", String(64), primary_key=True),
     Column("kind", String(10), nullable=False, comment="agent | person | session | ticket"),
-    Column("name", _NAME, nullable=False, comment="whose it is"),
+    Column("name", _NAME_TYPE, nullable=False, comment="the agent or person it belongs to"),
     Column("created_at", Double, nullable=False),
     Column("expires_at", Double),
 )
@@ -35,27 +36,25 @@ token = Table(
 agent = Table(
     "agent",
     metadata,
-    Column("agent", _NAME, primary_key=True),
-    Column("epoch", _NAME, nullable=False),
+    Column("agent", _NAME_TYPE, primary_key=True),
+    Column("epoch", _NAME_TYPE, nullable=False),
     Column("heard_at", Double, nullable=False),
-    Column("skew_s", Double, nullable=False, comment="its wall clock less ours; nothing depends on it"),
-    Column("bundle", _NAME, nullable=False, comment="the version in force there"),
-    Column("backlog_since", Double, nullable=False, comment="since when it announces further events"),
-    Column(
-        "backlog_until", Double, nullable=False, comment="its incidents wait for them until then: no rung is decided"
-    ),
+    Column("skew_s", Double, nullable=False, comment="its wall clock minus the collector's; for information only"),
+    Column("bundle", _NAME_TYPE, nullable=False, comment="the version active at the agent"),
+    Column("backlog_since", Double, nullable=False, comment="since when it has announced further events"),
+    Column("backlog_until", Double, nullable=False, comment="no rung of its incidents is decided before this time"),
 )
 
 lane = Table(
     "lane",
     metadata,
-    Column("agent", _NAME, nullable=False),
-    Column("epoch", _NAME, nullable=False),
+    Column("agent", _NAME_TYPE, nullable=False),
+    Column("epoch", _NAME_TYPE, nullable=False),
     Column("lane", String(10), nullable=False),
-    Column("seq", BigInteger, nullable=False, comment="everything up to here is in the journal, or was before"),
-    Column("items", BigInteger, nullable=False, comment="how many items were taken"),
-    Column("gaps", BigInteger, nullable=False, comment="seqs that never came and no tombstone explains"),
-    Column("dropped", BigInteger, nullable=False, comment="frames under tombstones"),
+    Column("seq", BigInteger, nullable=False, comment="items up to this seq are in the journal, or were applied"),
+    Column("items", BigInteger, nullable=False, comment="number of items accepted"),
+    Column("gaps", BigInteger, nullable=False, comment="missing seqs that no tombstone explains"),
+    Column("dropped", BigInteger, nullable=False, comment="frames that tombstones report as dropped"),
     Column("heard_at", Double, nullable=False),
     PrimaryKeyConstraint("agent", "epoch", "lane"),
 )
@@ -63,11 +62,11 @@ lane = Table(
 block = Table(
     "block",
     metadata,
-    Column("agent", _NAME, nullable=False),
-    Column("epoch", _NAME, nullable=False),
+    Column("agent", _NAME_TYPE, nullable=False),
+    Column("epoch", _NAME_TYPE, nullable=False),
     Column("block", BigInteger, nullable=False),
-    Column("device", _NAME, nullable=False),
-    Column("probe", _NAME, nullable=False),
+    Column("device", _NAME_TYPE, nullable=False),
+    Column("probe", _NAME_TYPE, nullable=False),
     Column("every_s", Double, nullable=False),
     Column("series", Text, nullable=False),
     PrimaryKeyConstraint("agent", "epoch", "block"),
@@ -76,12 +75,12 @@ block = Table(
 journal = Table(
     "journal",
     metadata,
-    Column("id", _Number, primary_key=True, autoincrement=True),
-    Column("agent", _NAME, nullable=False),
+    Column("id", _ID_TYPE, primary_key=True, autoincrement=True),
+    Column("agent", _NAME_TYPE, nullable=False),
     Column("received_at", Double, nullable=False),
     Column("after_seq", BigInteger, nullable=False, comment="items up to this seq are replays"),
     Column("body", LargeBinary, nullable=False, comment="the push, unzipped JSON"),
-    Column("fault", Text, comment="why it could not be applied; such rows stay for a person to look at"),
+    Column("fault", Text, comment="why it could not be applied; the row is kept for a person to look at"),
     Index("journal_agent", "agent", "id"),
     sqlite_autoincrement=True,
 )
@@ -89,10 +88,10 @@ journal = Table(
 latest = Table(
     "latest",
     metadata,
-    Column("device", _NAME, nullable=False),
-    Column("probe", _NAME, nullable=False),
-    Column("agent", _NAME, nullable=False),
-    Column("epoch", _NAME, nullable=False),
+    Column("device", _NAME_TYPE, nullable=False),
+    Column("probe", _NAME_TYPE, nullable=False),
+    Column("agent", _NAME_TYPE, nullable=False),
+    Column("epoch", _NAME_TYPE, nullable=False),
     Column("block", BigInteger, nullable=False),
     Column("at", Double, nullable=False),
     Column("column", Text, nullable=False, comment="model.wire.encode_values"),
@@ -102,10 +101,10 @@ latest = Table(
 history = Table(
     "history",
     metadata,
-    Column("id", _Number, primary_key=True, autoincrement=True),
-    Column("device", _NAME, nullable=False),
-    Column("agent", _NAME, nullable=False),
-    Column("epoch", _NAME, nullable=False),
+    Column("id", _ID_TYPE, primary_key=True, autoincrement=True),
+    Column("device", _NAME_TYPE, nullable=False),
+    Column("agent", _NAME_TYPE, nullable=False),
+    Column("epoch", _NAME_TYPE, nullable=False),
     Column("block", BigInteger, nullable=False),
     Column("seq", BigInteger, nullable=False),
     Column("at", Double, nullable=False),
@@ -116,20 +115,20 @@ history = Table(
 incident = Table(
     "incident",
     metadata,
-    Column("incident", _Number, primary_key=True, autoincrement=True),
-    Column("device", _NAME, nullable=False),
-    Column("rule", _NAME, nullable=False),
-    Column("instance", _NAME, nullable=False),
-    Column("agent", _NAME, nullable=False, comment="who judges it; `collector` for our own rules"),
+    Column("incident", _ID_TYPE, primary_key=True, autoincrement=True),
+    Column("device", _NAME_TYPE, nullable=False),
+    Column("rule", _NAME_TYPE, nullable=False),
+    Column("instance", _NAME_TYPE, nullable=False),
+    Column("agent", _NAME_TYPE, nullable=False, comment="the agent that judges it, or `collector`"),
     Column("state", String(10), nullable=False, comment="open | resolved | withdrawn"),
     Column("level", String(10), nullable=False, comment="warning | critical"),
-    Column("verdict", String(10), nullable=False, comment="the latest verdict's level, unknown included"),
-    Column("verdict_id", _NAME, nullable=False),
-    Column("recurrence", Integer, nullable=False, comment="1, and one more each time it is reopened"),
+    Column("verdict", String(10), nullable=False, comment="the level of the latest verdict, including unknown"),
+    Column("verdict_id", _NAME_TYPE, nullable=False),
+    Column("recurrence", Integer, nullable=False, comment="1 at first, plus 1 each time it is reopened"),
     Column("began_at", Double, nullable=False, comment="when the fault of this recurrence began: the ladder's clock"),
     Column("ended_at", Double),
     Column("acknowledged_at", Double),
-    Column("acknowledged_by", _NAME),
+    Column("acknowledged_by", _NAME_TYPE),
     Column("evidence", Text, nullable=False),
     Index("incident_open", "device", "rule", "instance", unique=True,
           sqlite_where=text("state = 'open'"), postgresql_where=text("state = 'open'")),
@@ -141,13 +140,13 @@ incident = Table(
 transition = Table(
     "transition",
     metadata,
-    Column("id", _Number, primary_key=True, autoincrement=True),
+    Column("id", _ID_TYPE, primary_key=True, autoincrement=True),
     Column("incident", BigInteger, nullable=False),
     Column("recurrence", Integer, nullable=False),
     Column("kind", String(20), nullable=False),
     Column("at", Double, nullable=False, comment="when it happened"),
-    Column("recorded_at", Double, nullable=False, comment="when we learnt of it"),
-    Column("by", _WHO, nullable=False, comment="person:NAME | agent:NAME | collector"),
+    Column("recorded_at", Double, nullable=False, comment="when the collector recorded it"),
+    Column("by", _ACTOR_TYPE, nullable=False, comment="person:NAME | agent:NAME | collector"),
     Column("level", String(10), nullable=False),
     Column("note", Text, nullable=False),
     Column("evidence", Text, nullable=False),
@@ -159,12 +158,12 @@ rung = Table(
     metadata,
     Column("incident", BigInteger, nullable=False),
     Column("recurrence", Integer, nullable=False),
-    Column("rung", _NAME, nullable=False),
-    Column("number", Integer, nullable=False, comment="its place on the ladder, from 0"),
-    Column("ladder", _NAME, nullable=False),
+    Column("rung", _NAME_TYPE, nullable=False),
+    Column("number", Integer, nullable=False, comment="its position on the ladder, from 0"),
+    Column("ladder", _NAME_TYPE, nullable=False),
     Column("due_at", Double, nullable=False),
     Column("decided_at", Double),
-    Column("decided_by", _WHO, comment="clock | person:NAME"),
+    Column("decided_by", _ACTOR_TYPE, comment="clock | person:NAME"),
     PrimaryKeyConstraint("incident", "recurrence", "rung"),
     Index("rung_due", "due_at", sqlite_where=text("decided_at IS NULL"), postgresql_where=text("decided_at IS NULL")),
 )
@@ -172,27 +171,25 @@ rung = Table(
 outbox = Table(
     "outbox",
     metadata,
-    Column("id", _Number, primary_key=True, autoincrement=True),
+    Column("id", _ID_TYPE, primary_key=True, autoincrement=True),
     Column("key", String(400), nullable=False, comment="the idempotency key of the message"),
     Column("about", String(20), nullable=False, comment="incident"),
     Column("about_id", BigInteger, nullable=False, comment="the number of the incident"),
     Column("recurrence", Integer, nullable=False),
     Column("kind", String(20), nullable=False, comment="page | risen | passed | recovered | withdrawn"),
-    Column("rung", _NAME, nullable=False),
-    Column("person", _NAME, nullable=False),
+    Column("rung", _NAME_TYPE, nullable=False),
+    Column("person", _NAME_TYPE, nullable=False),
     Column("created_at", Double, nullable=False),
-    Column("expires_at", Double, comment="not retried after this; unknown while the incident of a page is open"),
-    Column(
-        "fallback", Text, nullable=False, comment="JSON: roles and persons told where this person cannot be reached"
-    ),
+    Column("expires_at", Double, comment="no retry after this time; NULL while the incident of a page is open"),
+    Column("fallback", Text, nullable=False, comment="JSON: roles and persons paged if this person cannot be reached"),
     Column("subject", Text, nullable=False),
     Column("text", Text, nullable=False),
     Column("facts", Text, nullable=False),
     Column("state", String(10), nullable=False, comment="pending | delivered | given-up"),
     Column("next_at", Double, nullable=False, comment="when to try (again); while leased, when the lease ends"),
-    Column("channel", Integer, nullable=False, comment="which of the person's channels is tried next"),
-    Column("attempts", Integer, nullable=False, comment="on that channel"),
-    Column("handed_on", Boolean, nullable=False, comment="somebody else was told instead"),
+    Column("channel", Integer, nullable=False, comment="index of the person's channel that is tried next"),
+    Column("attempts", Integer, nullable=False, comment="attempts on that channel"),
+    Column("handed_on", Boolean, nullable=False, comment="another person was notified instead"),
     UniqueConstraint("key"),
     Index("outbox_next", "next_at", sqlite_where=text("state = 'pending'"), postgresql_where=text("state = 'pending'")),
     Index("outbox_about", "about", "about_id", "id"),
@@ -201,10 +198,10 @@ outbox = Table(
 receipt = Table(
     "receipt",
     metadata,
-    Column("id", _Number, primary_key=True, autoincrement=True),
+    Column("id", _ID_TYPE, primary_key=True, autoincrement=True),
     Column("outbox", BigInteger, nullable=False),
     Column("at", Double, nullable=False),
-    Column("channel", _NAME, nullable=False),
+    Column("channel", _NAME_TYPE, nullable=False),
     Column("delivered", Boolean, nullable=False),
     Column("detail", Text, nullable=False),
     Index("receipt_outbox", "outbox"),
@@ -213,17 +210,17 @@ receipt = Table(
 request = Table(
     "request",
     metadata,
-    Column("id", _Number, primary_key=True, autoincrement=True),
-    Column("agent", _NAME, nullable=False),
+    Column("id", _ID_TYPE, primary_key=True, autoincrement=True),
+    Column("agent", _NAME_TYPE, nullable=False),
     Column("kind", String(20), nullable=False),
-    Column("device", _NAME, nullable=False),
-    Column("by", _NAME, nullable=False),
+    Column("device", _NAME_TYPE, nullable=False),
+    Column("by", _NAME_TYPE, nullable=False),
     Column("asked_at", Double, nullable=False),
 )
 
 tally = Table(
     "tally",
     metadata,
-    Column("name", _NAME, primary_key=True, comment="a counter that must survive restarts"),
+    Column("name", _NAME_TYPE, primary_key=True, comment="a counter that must survive restarts"),
     Column("count", BigInteger, nullable=False),
 )

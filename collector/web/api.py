@@ -53,7 +53,7 @@ def incidents(
             connection, runtime.snapshot, runtime.clock.wall(), cursor, limit + 1, states
         )
     following = found[limit - 1].incident.incident if len(found) > limit else None
-    shown = [schemas.incident_out(climb, runtime.snapshot, now) for climb in found[:limit]]
+    shown = [schemas.incident_out(progress, runtime.snapshot, now) for progress in found[:limit]]
     return schemas.IncidentsOut(incidents=shown, cursor=following)
 
 
@@ -114,7 +114,7 @@ def device(runtime: CurrentRuntime, name: str) -> schemas.DeviceDetailOut:
             connection, runtime.snapshot, runtime.clock.wall(), runtime.started_at, name
         )
     if not found:
-        raise NotFound(f"no device is called `{name}`")
+        raise NotFound(f"there is no device `{name}`")
     return schemas.device_detail_out(found[0])
 
 
@@ -130,7 +130,7 @@ def history(
 ) -> list[schemas.HistoryOut]:
     """The past of a quantity: one entry for each instance, or only the requested instance."""
     if name not in runtime.snapshot.devices:
-        raise NotFound(f"no device is called `{name}`")
+        raise NotFound(f"there is no device `{name}`")
     start = runtime.clock.wall() - 3600 if since is None else since
     with runtime.store.read() as connection:
         found = read_history.readings_since(connection, name, start, limit, quantity)

@@ -17,7 +17,7 @@ from watchkeeper.collector.intake.endpoint import AgentEndpoint
 from watchkeeper.collector.process.actions import NotFound
 from watchkeeper.collector.process.runtime import Runtime
 from watchkeeper.collector.read.exposition import CONTENT_TYPE, Metrics
-from watchkeeper.collector.read.self_metrics import release
+from watchkeeper.collector.read.self_metrics import installed_version
 from watchkeeper.collector.web import api, forms, pages
 from watchkeeper.collector.web.edge.auth import (
     ANONYMOUS,
@@ -66,7 +66,7 @@ def build_app(
     """Build the application. `hosts` are the host names it answers to, besides the loopback's; without `open_reading` even
     reading needs a person's token or session."""
     web = FastAPI(
-        title="Watchkeeper", version=release() or "0", docs_url=None, redoc_url=None, openapi_url=None,
+        title="Watchkeeper", version=installed_version() or "0", docs_url=None, redoc_url=None, openapi_url=None,
         description=api.__doc__ or "",
     )  # fmt: skip
     web.state.runtime, web.state.open_reading, web.state.closing = runtime, open_reading, False

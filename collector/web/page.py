@@ -10,7 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from watchkeeper.collector.notify.i18n import translations
 from watchkeeper.collector.process.runtime import Runtime
-from watchkeeper.collector.read.self_metrics import release
+from watchkeeper.collector.read.self_metrics import installed_version
 from watchkeeper.collector.site.inventory import Language
 from watchkeeper.collector.web.edge.auth import CurrentRuntime, Identity, ReaderIdentity, is_open
 from watchkeeper.collector.web.formatting import Formatter
@@ -67,7 +67,7 @@ class PageContext:
         query = self.request.query_params
         text = _environment(language).get_template(template).render(
             fmt=Formatter(language, self.runtime.snapshot, now), identity=self.identity, now=now, problem=self._problem(),
-            site=self.runtime.snapshot.configuration.inventory.site, path=self.request.url.path, version=release(),
+            site=self.runtime.snapshot.configuration.inventory.site, path=self.request.url.path, version=installed_version(),
             others=[(one.value, _LANGUAGE_NAMES[one]) for one in Language if one is not language], **content,
         )  # fmt: skip
         response = HTMLResponse(text, code)

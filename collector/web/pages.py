@@ -138,7 +138,7 @@ def device(page: CurrentPage, name: str) -> Response:
     with runtime.store.read(steady=True) as connection:
         found = read_devices.device_readings(connection, runtime.snapshot, now, runtime.started_at, name)
         if not found:
-            raise NotFound(f"no device is called `{name}`")
+            raise NotFound(f"there is no device `{name}`")
         history = read_history.readings_since(connection, name, now - SPARKLINE_S)
         incidents = read_incidents.open_incidents(connection, runtime.snapshot, now, INCIDENTS_PER_PAGE, name)
 

@@ -313,16 +313,16 @@ def test_an_action_waits_while_a_push_of_its_incident_is_applied(pair: tuple[Wor
     world.push(world.verdict(Level.CRITICAL))
     (known,) = world.incidents()
     holds: list[Callable[[sa.Connection], object]] = [
-        lambda connection: rows.latest_of(connection, [known.key]),
-        rows.open_of,
-        lambda connection: rows.one(connection, 1, lock=True),
+        lambda connection: rows.lock_latest_incidents(connection, [known.key]),
+        rows.lock_open_incidents,
+        lambda connection: rows.incident_by_number(connection, 1, lock=True),
     ]
     for hold in holds:
         with world.store.write() as connection:
             hold(connection)
             _is_locked(pair[1].store, "SELECT * FROM incident FOR UPDATE NOWAIT")
     with world.store.write() as connection:
-        rows.steps_of(connection, [1], lock=True)
+        rows.rungs_of(connection, [1], lock=True)
         _is_locked(pair[1].store, "SELECT * FROM rung FOR UPDATE NOWAIT")
 
 

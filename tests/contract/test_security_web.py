@@ -48,7 +48,7 @@ def link(room: Room, person: str = "zhang.wei") -> str:
 
 def bearer(room: Room, name: str = "zhang.wei") -> dict[str, str]:
     text = tokens.mint(room.store, TokenKind.PERSON, name, room.clock.wall())
-    room.runtime.tokens.forget()
+    room.runtime.tokens.invalidate()
     return {"authorization": f"Bearer {text}"}
 
 
@@ -154,7 +154,7 @@ def test_a_link_that_is_opened_twice_at_once_works_once(room: Room, store_url: s
 
     def spend() -> None:
         both.wait()
-        got.append(tokens.spend_ticket(store, text, room.clock.wall()))
+        got.append(tokens.redeem_ticket(store, text, room.clock.wall()))
 
     threads = [threading.Thread(target=spend) for _ in range(4)]
     for thread in threads:
@@ -203,7 +203,7 @@ def test_a_person_who_was_removed_may_do_nothing(room: Room, web: httpx.Client) 
     contacts = snapshot.configuration.contacts
     people = tuple(one for one in contacts.people if one.person != "li.na")
     gone = replace(snapshot.configuration, contacts=replace(contacts, people=people, shifts=contacts.shifts[1:]))
-    room.runtime.adopt(replace(snapshot, configuration=gone))
+    room.runtime.activate(replace(snapshot, configuration=gone))
     assert web.post("/incidents/1/acknowledge", data={"csrf": form}).status_code == 401
     assert web.post("/api/v1/incidents/1/acknowledge", json={}, headers=api).status_code == 401
     assert acknowledged(room) == 0
@@ -275,7 +275,7 @@ def test_a_stranger_reads_neither_configuration_nor_database_errors(
             raise StoreError("the store refused: db.internal refused the user watchkeeper")
 
         monkeypatch.setattr(room.store, "read", broken)
-        room.runtime.tokens.forget()
+        room.runtime.tokens.invalidate()
         for path in ("/", "/api/v1/incidents", "/v1/bundle"):
             response = web.get(path, headers={"authorization": "Bearer x"})
             assert (response.status_code, "db.internal" in response.text) == (503, False), path

@@ -95,7 +95,7 @@ def test_several_collectors_can_start_on_an_empty_store_at_once(postgres_url: st
 def test_counters_add_up(world: World) -> None:
     for _ in range(2):
         with world.store.write() as connection:
-            world.store.count_up(connection, {"reconciled": 2, "nothing": 0})
+            world.store.add_to_counters(connection, {"reconciled": 2, "nothing": 0})
     with world.store.read() as connection:
         assert {row.name: row[1] for row in connection.execute(sa.select(tally))} == {"reconciled": 4}
 
@@ -108,7 +108,7 @@ def test_a_failed_transaction_changes_nothing(world: World) -> None:
 
 
 def _count_and_fail(world: World, connection: sa.Connection) -> None:
-    world.store.count_up(connection, {"x": 1})
+    world.store.add_to_counters(connection, {"x": 1})
     raise RuntimeError
 
 
@@ -162,11 +162,11 @@ def test_a_rung_is_decided_by_the_first_claim(world: World) -> None:
     claims = []
     for who in ("clock", "person:olga"):
         with world.store.write() as connection:
-            step = rows.steps_of(connection, [1])[1, 1][0]
-            claims.append(rows.claim_step(connection, known, step, world.clock.wall(), who))
+            step = rows.rungs_of(connection, [1])[1, 1][0]
+            claims.append(rows.claim_rung(connection, known, step, world.clock.wall(), who))
     assert claims == [True, False]
     with world.store.read() as connection:
-        assert rows.steps_of(connection, [1])[1, 1][0].decided_by == "clock"
+        assert rows.rungs_of(connection, [1])[1, 1][0].decided_by == "clock"
 
 
 def test_collectors_that_deliver_at_once_send_each_message_once(world: World) -> None:

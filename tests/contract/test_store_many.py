@@ -6,11 +6,11 @@ import pytest
 import sqlalchemy as sa
 
 from watchkeeper.collector.store.engine import Store
-from watchkeeper.collector.store.many import _ROWS
+from watchkeeper.collector.store.many import _ROWS_PER_CALL
 from watchkeeper.collector.store.migrate import migrate
 from watchkeeper.collector.store.schema import agent, history
 
-COUNT = 2 * _ROWS + 7
+COUNT = 2 * _ROWS_PER_CALL + 7
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def test_many_rows_are_written_completely_and_in_order(store: Store) -> None:
     assert [{name: getattr(row, name) for name in rows[0]} for row in found] == rows
 
 
-@pytest.mark.parametrize("count", [1, _ROWS - 1, _ROWS, COUNT])
+@pytest.mark.parametrize("count", [1, _ROWS_PER_CALL - 1, _ROWS_PER_CALL, COUNT])
 def test_existing_rows_are_overwritten_except_the_kept_columns(store: Store, count: int) -> None:
     with store.write() as connection:
         store.write_many(connection, agent, [heard(n, 1.0) for n in range(count)], keep=())

@@ -146,9 +146,9 @@ def test_a_conflict_changes_nothing(room: Room, web: httpx.Client) -> None:
     [
         ("GET", "incidents/7", 404, "not found: there is no incident 7"),
         ("POST", "incidents/7/acknowledge", 404, "not found: there is no incident 7"),
-        ("GET", "devices/none", 404, "not found: no device is called `none`"),
-        ("POST", "devices/none/poll", 404, "not found: no device is called `none`"),
-        ("GET", "devices/none/history?quantity=uptime", 404, "not found: no device is called `none`"),
+        ("GET", "devices/none", 404, "not found: there is no device `none`"),
+        ("POST", "devices/none/poll", 404, "not found: there is no device `none`"),
+        ("GET", "devices/none/history?quantity=uptime", 404, "not found: there is no device `none`"),
         ("GET", "nothing", 404, "not found"),
         ("GET", "incidents?limit=0", 422, "unprocessable content: limit: Input should be greater than or equal to 1"),
         ("GET", "incidents?state=odd", 422, "unprocessable content: state: Input should be 'open', 'resolved'"),

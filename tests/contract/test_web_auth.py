@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from tests.collector_room import Room, browser, words
 from watchkeeper.collector.access import tokens
 from watchkeeper.collector.access.tokens import TokenKind
-from watchkeeper.collector.store.retention import forget_old
+from watchkeeper.collector.store.retention import delete_expired
 from watchkeeper.collector.store.schema import request, rung, token, transition
 from watchkeeper.collector.web.app import build_app
 from watchkeeper.collector.web.edge.guard import BODY_LIMIT
@@ -44,7 +44,7 @@ def ticket(room: Room, person: str = "zhang.wei") -> str:
 
 def bearer(room: Room, kind: TokenKind = TokenKind.PERSON, name: str = "zhang.wei") -> dict[str, str]:
     text = tokens.mint(room.store, kind, name, room.clock.wall())
-    room.runtime.tokens.forget()
+    room.runtime.tokens.invalidate()
     return {"authorization": f"Bearer {text}"}
 
 
@@ -140,7 +140,7 @@ def test_only_expired_tokens_are_deleted(room: Room) -> None:
     now = room.clock.wall()
     for lasts_s in (10.0, 30.0, None):
         tokens.mint(room.store, TokenKind.SESSION, "li.na", now, lasts_s)
-    forget_old(room.store, now + 20, 3600.0)
+    delete_expired(room.store, now + 20, 3600.0)
     with room.store.read() as connection:
         left = connection.execute(sa.select(token.c.expires_at).order_by(token.c.expires_at)).scalars()
         assert set(left) == {now + 30, None}

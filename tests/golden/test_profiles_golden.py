@@ -16,7 +16,7 @@ import pytest
 
 from benchmarks.corpus import disputes, memory
 from watchkeeper.agent.probes.snmp.probe import SnmpProbe
-from watchkeeper.agent.probes.testing import MemoryDevice, recorded
+from watchkeeper.agent.probes.testing import MemoryDevice, read_snmprec
 from watchkeeper.documents.secrets import Secrets
 from watchkeeper.model.clock import FakeClock
 from watchkeeper.model.device import Category, Device, Snmp, SnmpVersion
@@ -104,7 +104,7 @@ def test_no_device_gives_the_same_series_twice_or_a_state_that_is_none(lines: li
 def test_version_1_reads_the_same(name: str, lines: list[str]) -> None:
     """A device that empties a whole answer for one missing name is read by halves."""
     (file,) = recordings(name)
-    memory_device = MemoryDevice(recorded(file.read_text(encoding="utf-8", errors="replace").splitlines()))
+    memory_device = MemoryDevice(read_snmprec(file.read_text(encoding="utf-8", errors="replace").splitlines()))
     probe = SnmpProbe(load_profiles(), Secrets(None), FakeClock(), memory_device.open)
     snmp = Snmp(SnmpVersion.V1, "none")
     device = Device(name, "bench", Category.SERVER, "snmp", "192.0.2.1", snmp=snmp)

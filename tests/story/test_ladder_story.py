@@ -9,7 +9,7 @@ from tests.story.world import CONTACTS, LADDERS, World, older
 from watchkeeper.collector.policy.hold import Hold, HoldReason
 from watchkeeper.collector.process import actions
 from watchkeeper.collector.read import incidents as read_incidents
-from watchkeeper.collector.site.load import read_texts
+from watchkeeper.collector.site.load import parse_configuration
 from watchkeeper.collector.site.snapshot import make_snapshot
 from watchkeeper.model.errors import Conflict
 from watchkeeper.model.verdict import Level
@@ -249,7 +249,7 @@ def test_a_role_without_a_person_pages_the_fallback_and_says_so(store_url: str) 
     world.push(world.verdict(Level.CRITICAL))
     snapshot = world.runtime.snapshot
     contacts = snapshot.configuration.contacts
-    world.runtime.adopt(
+    world.runtime.activate(
         replace(
             snapshot,
             configuration=replace(snapshot.configuration, contacts=replace(contacts, roles={"head": ("hao",)})),
@@ -331,7 +331,7 @@ def test_an_incident_whose_device_is_removed_is_withdrawn_and_reported(world: Wo
     inventory = "\n".join(
         line for line in world.inventory.splitlines() if "sensor-1" not in line and "Row A" not in line
     )
-    world.runtime.adopt(make_snapshot(read_texts(inventory, world.contacts, world.ladders)))
+    world.runtime.activate(make_snapshot(parse_configuration(inventory, world.contacts, world.ladders)))
     world.beat()
     assert world.happened() == ["opened", "withdrawn"]
     assert world.pages("withdrawn") == [(0.0, "day", "withdrawn")]

@@ -16,7 +16,7 @@ from watchkeeper.collector.policy.incidents import Incident
 from watchkeeper.collector.process.due import decide_due
 from watchkeeper.collector.process.own_rules import Judge
 from watchkeeper.collector.process.runtime import Runtime
-from watchkeeper.collector.site.load import read_texts
+from watchkeeper.collector.site.load import parse_configuration
 from watchkeeper.collector.site.snapshot import Snapshot, make_snapshot
 from watchkeeper.collector.store import rows
 from watchkeeper.collector.store.engine import Store
@@ -64,7 +64,9 @@ NOON = 1_799_985_600.0  # 2027-01-15 12:00 in Shanghai: the day shift
 
 @functools.cache
 def _snapshot(inventory: str, contacts: str, ladders: str, rules: str = "") -> Snapshot:
-    return make_snapshot(read_texts(inventory, contacts, ladders), (Document("own.yml", rules),) if rules else ())
+    return make_snapshot(
+        parse_configuration(inventory, contacts, ladders), (Document("own.yml", rules),) if rules else ()
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +187,7 @@ class World:
 
     def adopt(self, inventory: str | None = None, contacts: str | None = None, rules: str = "") -> None:
         """Load a changed configuration."""
-        self.runtime.adopt(_snapshot(inventory or self.inventory, contacts or self.contacts, self.ladders, rules))
+        self.runtime.activate(_snapshot(inventory or self.inventory, contacts or self.contacts, self.ladders, rules))
         self.beat()
 
     def act(self, action: Callable[..., Incident], number: int, person: str = "day", note: str = "") -> Incident:
@@ -203,7 +205,7 @@ class World:
     def incidents(self) -> list[Incident]:
         """Every incident, oldest first."""
         with self.store.read() as connection:
-            return [rows.incident_of(row) for row in connection.execute(incident.select().order_by("incident"))]
+            return [rows.incident_from_row(row) for row in connection.execute(incident.select().order_by("incident"))]
 
     def tally(self, name: str) -> int:
         """The value of a stored counter."""

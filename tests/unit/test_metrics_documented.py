@@ -19,7 +19,7 @@ def readings() -> Iterator[str]:
     yield "|---|---|---|---|"
     for name, one in FAMILIES.items():
         states = f" `state`: {', '.join(one.states)}." if one.states else ""
-        says = f"{QUANTITIES[name].title}.{states}" if one.states else one.says
+        says = f"{QUANTITIES[name].title}.{states}" if one.states else one.help
         yield f"| `{name}` | `{one.name}` | {one.kind} | {says} |"
 
 

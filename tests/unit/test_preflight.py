@@ -23,5 +23,5 @@ def test_an_unreachable_person_is_named_with_the_channel_and_the_reason(tmp_path
         Person("eve", "Eve", (Address(Via.APPRISE, secret="empty"),)),
     ]
     bob, eve = unreachable(people, opener)
-    assert bob.startswith("bob cannot be told by webhook: no secret called `absent`")
-    assert eve.startswith("eve cannot be told by apprise: the secret `empty` is empty")
+    assert bob.startswith("bob cannot be notified by webhook: no secret called `absent`")
+    assert eve.startswith("eve cannot be notified by apprise: the secret `empty` is empty")

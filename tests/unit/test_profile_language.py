@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from watchkeeper.agent.probes.snmp.probe import RENEW_SOON_S, SnmpProbe
+from watchkeeper.agent.probes.snmp.probe import SNMP_RENEW_SOON_S, SnmpProbe
 from watchkeeper.agent.probes.testing import MemoryDevice
 from watchkeeper.documents.secrets import Secrets
 from watchkeeper.model.batch import Document
@@ -152,7 +152,7 @@ def switched(profile: str, place: str, instance: str) -> None:
     (value,) = box.read().values()
     assert isinstance(value, Missing)  # 73 is not taken for °C
     assert "answers `2`" in value.detail
-    box.clock.advance(RENEW_SOON_S)
+    box.clock.advance(SNMP_RENEW_SOON_S)
     box.read()
     assert box.read()["temperature.ambient", instance, ""] == pytest.approx(22.78, abs=0.01)
 

@@ -9,7 +9,7 @@ import pytest
 from watchkeeper.model.batch import Document
 from watchkeeper.model.errors import ConfigError
 from watchkeeper.model.quantity import QUANTITIES, QuantityType
-from watchkeeper.profiles import READINGS, Profile, bind, is_base, load_profiles, shipped
+from watchkeeper.profiles import READINGS, Profile, bind_profile, is_base, load_profiles, shipped_profiles
 from watchkeeper.profiles.scalars import raw_unit
 from watchkeeper.profiles.shape import Head
 
@@ -223,15 +223,15 @@ def test_a_device_is_asked_only_what_could_make_a_difference() -> None:
 
 
 def test_the_shipped_documents_are_named_after_their_profiles() -> None:
-    for document in shipped():
-        head = bind(head_text(document), Head).value
+    for document in shipped_profiles():
+        head = bind_profile(head_text(document), Head).value
         assert head
         assert document.name == f"{head.profile}.yml"
 
 
 def test_a_base_among_the_shipped_is_there_to_be_extended(profiles: list[Profile]) -> None:
     extended = {name for profile in profiles for name in profile.extends}
-    bases = {document.name.removesuffix(".yml") for document in shipped() if is_base(document)}
+    bases = {document.name.removesuffix(".yml") for document in shipped_profiles() if is_base(document)}
     assert bases
     assert bases <= extended
     assert not bases & {profile.profile for profile in profiles}
@@ -239,10 +239,10 @@ def test_a_base_among_the_shipped_is_there_to_be_extended(profiles: list[Profile
 
 def test_what_a_shipped_profile_is_recognised_by_stands_before_its_readings() -> None:
     """Only that much is read until a device is recognised."""
-    for document in shipped():
-        whole = bind(document, Profile, "1.3.6.1" if is_base(document) else None).value
+    for document in shipped_profiles():
+        whole = bind_profile(document, Profile, "1.3.6.1" if is_base(document) else None).value
         assert whole
-        assert bind(head_text(document), Head).value == head_of(whole)
+        assert bind_profile(head_text(document), Head).value == head_of(whole)
 
 
 def head_text(document: Document) -> Document:

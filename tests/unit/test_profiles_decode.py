@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from watchkeeper.model.reading import Missing, Reason, Value
-from watchkeeper.profiles.decode import Raw, decode, step
+from watchkeeper.profiles.decode import Raw, decode, decode_step
 from watchkeeper.profiles.scalars import Marker, Oid, between, raw_unit
 from watchkeeper.profiles.shape import Way
 
@@ -22,7 +22,7 @@ STATE = Way(oid=OID, source="x", states={"2": "ok", "3": "low", "on": "depleted"
 
 def one(way: Way, raw: Raw | None) -> Value:
     answer = {} if raw is None else {OID: raw}
-    (value,) = decode([step(way, OID)], answer)
+    (value,) = decode([decode_step(way, OID)], answer)
     return value
 
 

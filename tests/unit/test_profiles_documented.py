@@ -12,7 +12,7 @@ from watchkeeper.agent.probes.host.mounts import PSEUDO
 from watchkeeper.model.batch import Document
 from watchkeeper.model.reading import Reason
 from watchkeeper.profiles import load_profiles
-from watchkeeper.profiles.shape import Each, Match, Profile, Quirk, Scale, Wanted, Where
+from watchkeeper.profiles.shape import Each, Match, Profile, ProfileReading, Quirk, Scale, Where
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 LIST = DOCS / "known-devices.md"
@@ -35,7 +35,7 @@ def test_every_shipped_profile_and_what_it_reads_is_documented() -> None:
     assert LIST.read_text(encoding="utf-8").partition(MARK)[2].splitlines() == list(listed())
 
 
-@pytest.mark.parametrize("shape", [Profile, Match, Wanted, Each, Where, Scale, Quirk])
+@pytest.mark.parametrize("shape", [Profile, Match, ProfileReading, Each, Where, Scale, Quirk])
 def test_every_key_of_a_profile_is_documented(shape: type) -> None:
     for field in dataclasses.fields(shape):
         key = field.name.removesuffix("_")

@@ -10,7 +10,7 @@ import pytest
 from watchkeeper.agent.config import AgentConfig, SpoolConfig
 from watchkeeper.agent.config import read_config as read_agent
 from watchkeeper.channels.ports import Via
-from watchkeeper.collector.site.load import FILES, read_configuration, read_texts
+from watchkeeper.collector.site.load import FILES, parse_configuration, read_configuration
 from watchkeeper.collector.site.settings import CollectorConfig
 from watchkeeper.collector.site.settings import read_config as read_collector
 from watchkeeper.documents.bind import load
@@ -26,7 +26,7 @@ SETTINGS = [("collector.yml", CollectorConfig, []), ("agent.yml", AgentConfig, [
 
 def problems(*texts: str) -> list[str]:
     try:
-        read_texts(*texts)
+        parse_configuration(*texts)
     except ConfigError as error:
         return [str(problem) for problem in error.problems]
     return []
@@ -53,7 +53,7 @@ def test_the_commented_examples_are_correct() -> None:
     inventory, contacts, ladders = ((CONFIGS / name).read_text(encoding="utf-8") for name in FILES)
     shown, count = re.subn(r"^( +)# - \{via", r"\1- {via", contacts, flags=re.MULTILINE)
     assert count == 2
-    person = read_texts(inventory, shown, ladders).contacts.people[0]
+    person = parse_configuration(inventory, shown, ladders).contacts.people[0]
     assert [address.via for address in person.channels] == [Via.APPRISE, Via.WEBHOOK, Via.CONSOLE]
 
 

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from fastapi import Depends, Request
 from fastapi.responses import Response
 
-from watchkeeper.collector.access.tokens import SESSION_S, TokenKind, fingerprint, spend_ticket
+from watchkeeper.collector.access.tokens import SESSION_S, TokenKind, fingerprint, redeem_ticket
 from watchkeeper.collector.process.runtime import Runtime
 from watchkeeper.collector.site.inventory import Person
 from watchkeeper.collector.store.schema import token
@@ -134,8 +134,8 @@ ActingPerson = Annotated[Person, Depends(api_person)]
 
 def start_session(runtime: Runtime, ticket: str) -> str | None:
     """Spend a one-time ticket; returns the session's secret, None if the ticket was used or has expired."""
-    session = spend_ticket(runtime.store, ticket, runtime.clock.wall())
-    runtime.tokens.forget()
+    session = redeem_ticket(runtime.store, ticket, runtime.clock.wall())
+    runtime.tokens.invalidate()
     return session
 
 
@@ -152,4 +152,4 @@ def end_session(runtime: Runtime, session: str) -> None:
     same = sa.delete(token).where(token.c.sha256 == fingerprint(session), token.c.kind == TokenKind.SESSION.value)
     with runtime.store.write() as connection:
         connection.execute(same)
-    runtime.tokens.forget()
+    runtime.tokens.invalidate()

@@ -1,4 +1,4 @@
-"""Notices that can be about anything, and the field's words for columns."""
+"""The outbox holds notices about anything, not only incidents; columns have the usual terms."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -27,24 +27,24 @@ def upgrade() -> None:
 
 
 def _comment() -> None:
-    """What the columns mean, where the database keeps it."""
+    """Set the comments of the changed columns. Only PostgreSQL stores comments."""
     if op.get_bind().dialect.name != "postgresql":
         return
     for table, column, comment in (
-        ("agent", "backlog_since", "since when it announces further events"),
-        ("agent", "backlog_until", "its incidents wait for them until then: no rung is decided"),
+        ("agent", "backlog_since", "since when it has announced further events"),
+        ("agent", "backlog_until", "no rung of its incidents is decided before this time"),
         ("incident", "began_at", "when the fault of this recurrence began: the ladder's clock"),
         ("outbox", "about", "incident"),
         ("outbox", "about_id", "the number of the incident"),
-        ("outbox", "expires_at", "not retried after this; unknown while the incident of a page is open"),
-        ("outbox", "fallback", "JSON: roles and persons told where this person cannot be reached"),
+        ("outbox", "expires_at", "no retry after this time; NULL while the incident of a page is open"),
+        ("outbox", "fallback", "JSON: roles and persons paged if this person cannot be reached"),
     ):
         op.alter_column(table, column, comment=comment)
 
 
 def _fill() -> None:
-    """A page matters while its incident is open, the end of a fault for a day. Pages that are under way have the people on
-    duty as their fallback, because what their ladder says is not in the store."""
+    """Fill the new columns of existing messages. A page expires when its incident ends, a notice of the end after a
+    day. Pending pages get `duty` as their fallback, because the fallback of their ladder is not in the store."""
     op.execute(
         f"UPDATE outbox SET expires_at = created_at + {DAY_S} WHERE kind IN ('passed', 'recovered', 'withdrawn')"  # noqa: S608 -- a number
     )
@@ -56,4 +56,4 @@ def _fill() -> None:
 
 
 def downgrade() -> None:
-    raise RuntimeError("the columns of before are gone; restore a backup of the earlier version instead")
+    raise RuntimeError("the earlier columns no longer exist; restore a backup made by the earlier version")
