@@ -4,11 +4,11 @@
   field called `size_bytes` is the key `size`, written as a size. `for_` is the key `for`.
 * A field without a default must be written; an unknown key is an error that names the nearest known one.
 * `Bound.mark(made)` tells where a dataclass was written, for problems that only the reader's room can see.
-* A list whose field has the metadata `LONE` may be written without its brackets when it has one item.
-* A list whose field has the metadata `NONE` may be written `none` when it is empty, so that it is so on purpose.
+* A list whose field has the metadata `ITEM_OR_LIST` may be written without its brackets when it has one item.
+* A list whose field has the metadata `NONE_OR_LIST` may be written `none` when it is empty, so that it is so on purpose.
 * A field whose metadata is `renamed("old")` is still read under its old key; the file's `deprecated` then says so.
 * `check(self)` of the class, if it has one, yields (field, message) for what no single field can see.
-* `WORD` of the class, if it has one, is what messages call it; else they use the name of the class.
+* `MESSAGE_NAME` of the class, if it has one, is what messages call it; else they use the name of the class.
 * `scalars` adds parsers for a room's own words: type -> function of the text, raising ValueError with a sentence.
 """
 
@@ -26,8 +26,8 @@ from watchkeeper.documents.scalars import PARSERS, duration_s, size_bytes
 from watchkeeper.model.errors import ConfigError, Problem
 
 Scalars = Mapping[Any, Callable[[str], Any]]
-LONE: Mapping[str, bool] = types.MappingProxyType({"lone": True})
-NONE: Mapping[str, bool] = types.MappingProxyType({"none": True})
+ITEM_OR_LIST: Mapping[str, bool] = types.MappingProxyType({"lone": True})
+NONE_OR_LIST: Mapping[str, bool] = types.MappingProxyType({"none": True})
 T = TypeVar("T")
 
 
@@ -271,5 +271,5 @@ _SAID = {str: "a word", int: "a whole number", float: "a number", bool: "yes or 
 def _name(wanted: Any) -> str:
     if wanted in _SAID:
         return _SAID[wanted]
-    name = getattr(wanted, "WORD", "") or str(getattr(wanted, "__name__", wanted)).lower()
+    name = getattr(wanted, "MESSAGE_NAME", "") or str(getattr(wanted, "__name__", wanted)).lower()
     return f"{'an' if name[0] in 'aeiou' else 'a'} {name}"

@@ -35,6 +35,10 @@ class Block:
     series: tuple[Series, ...]
 
 
+Blocks = dict[tuple[str, str, int], Block]
+"""Blocks by (agent, epoch, number)."""
+
+
 @dataclass(frozen=True, slots=True)
 class Frame:
     """One sweep's values under a declared block, as long as its series. `at` is on the clock of whoever holds it."""
@@ -101,7 +105,7 @@ class Document:
 
 
 @dataclass(frozen=True, slots=True)
-class Traps:
+class TrapSettings:
     """Where an agent hears traps and informs: `listen` is ADDRESS:PORT of UDP, an IPv6 address in brackets."""
 
     listen: str = "0.0.0.0:1162"
@@ -139,4 +143,4 @@ class Bundle:
     devices: tuple[Device, ...] = ()
     rules: tuple[Document, ...] = ()
     profiles: tuple[Document, ...] = ()
-    traps: Traps | None = None
+    traps: TrapSettings | None = None

@@ -202,7 +202,7 @@ class Systemd:
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class ProbeKind:
     """What a kind of probe takes: the `Device` field with its options ("" for none), whether that must be written, and
     whether the device has an address, and in it a port."""
 
@@ -214,26 +214,26 @@ class Kind:
 
 _WITH_PORT = re.compile(r"(\[.*\]|[^:\[]*):[0-9]+")
 
-KINDS: Mapping[str, Kind] = MappingProxyType(
+PROBE_KINDS: Mapping[str, ProbeKind] = MappingProxyType(
     {
-        "host": Kind(address=False),
-        "snmp": Kind("snmp", needed=True),
-        "ipmi": Kind("ipmi", needed=True),
-        "modbus": Kind("modbus"),
-        "nut": Kind("nut", needed=True),
-        "icmp": Kind(),
-        "tcp": Kind(port=True),
-        "http": Kind("http"),
-        "postgresql": Kind("database", needed=True),
-        "mysql": Kind("database", needed=True),
-        "redis": Kind("database"),
-        "process": Kind("process", needed=True, address=False),
-        "systemd": Kind("systemd", needed=True, address=False),
+        "host": ProbeKind(address=False),
+        "snmp": ProbeKind("snmp", needed=True),
+        "ipmi": ProbeKind("ipmi", needed=True),
+        "modbus": ProbeKind("modbus"),
+        "nut": ProbeKind("nut", needed=True),
+        "icmp": ProbeKind(),
+        "tcp": ProbeKind(port=True),
+        "http": ProbeKind("http"),
+        "postgresql": ProbeKind("database", needed=True),
+        "mysql": ProbeKind("database", needed=True),
+        "redis": ProbeKind("database"),
+        "process": ProbeKind("process", needed=True, address=False),
+        "systemd": ProbeKind("systemd", needed=True, address=False),
     }
 )
 """Every kind of probe."""
 
-OPTIONS = tuple(dict.fromkeys(kind.options for kind in KINDS.values() if kind.options))
+PROBE_OPTIONS = tuple(dict.fromkeys(kind.options for kind in PROBE_KINDS.values() if kind.options))
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,9 +278,9 @@ class Device:
 
     def check_kind(self) -> Iterator[tuple[str, str]]:
         """Yield (field, what is wrong) where the fields do not fit the probe, or its options contradict each other."""
-        kind = KINDS.get(self.probe)
+        kind = PROBE_KINDS.get(self.probe)
         if kind is None:
-            yield "probe", f"is read by `{self.probe}`, which is no kind of probe; known: {', '.join(KINDS)}"
+            yield "probe", f"is read by `{self.probe}`, which is no kind of probe; known: {', '.join(PROBE_KINDS)}"
             return
         if kind.address and not self.address:
             yield "address", f"needs `address`, host or host:port, to be read by `{self.probe}`"
@@ -288,13 +288,13 @@ class Device:
             yield "address", f"needs a port, host:port, to be read by `{self.probe}`"
         if kind.needed and getattr(self, kind.options) is None:
             yield kind.options, f"needs `{kind.options}` to be read by `{self.probe}`"
-        for name in OPTIONS:
+        for name in PROBE_OPTIONS:
             options = getattr(self, name)
             if options is not None and name != kind.options:
                 yield name, f"is read by `{self.probe}`, which takes no `{name}`; remove it"
 
     def check_options(self) -> Iterator[tuple[str, str, str]]:
         """Yield (options, field, what is wrong) of what its options say against each other."""
-        for name in OPTIONS:
+        for name in PROBE_OPTIONS:
             check = getattr(getattr(self, name), "check", None)
             yield from ((name, key, text) for key, text in (check() if check else ()))

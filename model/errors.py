@@ -10,7 +10,7 @@ WatchkeeperError
 │   ├── PushLater      nobody's fault that lasts: try again, after `retry_after_s` where it says so
 │   ├── PushRefused    this very batch will never be taken
 │   ├── PushUndeclared it holds frames of blocks the collector does not know
-│   └── PushLocked     the collector does not know our token
+│   └── PushUnauthorized     the collector does not know our token
 ├── StoreError         the collector's store cannot be used
 │   ├── StoreFull      its disk is full
 │   └── StoreRefused   it will never take this very thing
@@ -94,7 +94,7 @@ class PushUndeclared(PushError):
         super().__init__(message)
 
 
-class PushLocked(PushError):
+class PushUnauthorized(PushError):
     """No token, or a wrong one: a person must act."""
 
 

@@ -17,7 +17,7 @@ def _shown(sign: str) -> str:
     return sign if harmless else "\N{REPLACEMENT CHARACTER}"
 
 
-def word(text: str) -> str:
+def one_line(text: str) -> str:
     """The text as one word of the wire (docs/protocol.md): in one line, no longer than allowed, its middle left out."""
     line = printable(text).replace("\n", "\N{REPLACEMENT CHARACTER}")
     if len(line) <= WORD_LIMIT:
@@ -26,7 +26,7 @@ def word(text: str) -> str:
     return line[:half] + _MIDDLE + line[-half:]
 
 
-class LogLines(logging.Formatter):
+class LogFormatter(logging.Formatter):
     """A record begins at the margin, and nothing that it says can: its further lines are indented."""
 
     def format(self, record: logging.LogRecord) -> str:

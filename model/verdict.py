@@ -75,12 +75,12 @@ class Withdrawal:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class ActiveVerdicts:
     """Every verdict of an agent that is not ok, at one moment: what the collector reconciles its incidents with."""
 
     at: float
     verdicts: tuple[Verdict, ...] = field(default=())
 
 
-Event = Verdict | Withdrawal | Standing
+Event = Verdict | Withdrawal | ActiveVerdicts
 """What the `events` lane carries. A Verdict there is a change of level."""

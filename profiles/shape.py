@@ -10,9 +10,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from watchkeeper.documents.bind import LONE, NONE
+from watchkeeper.documents.bind import ITEM_OR_LIST, NONE_OR_LIST
 from watchkeeper.model.device import Category
-from watchkeeper.model.quantity import QUANTITIES, Quantity, Sort
+from watchkeeper.model.quantity import QUANTITIES, Quantity, QuantityType
 from watchkeeper.profiles.scalars import (
     INDEX,
     NOTHING,
@@ -42,8 +42,8 @@ class Where:
     (which also holds if the object does not exist)."""
 
     oid: Ref
-    is_: tuple[Marker, ...] = field(default=(), metadata=LONE)
-    is_not: tuple[Marker, ...] = field(default=(), metadata=LONE)
+    is_: tuple[Marker, ...] = field(default=(), metadata=ITEM_OR_LIST)
+    is_not: tuple[Marker, ...] = field(default=(), metadata=ITEM_OR_LIST)
     matches: Pattern | None = None
 
     def check(self) -> Iterator[tuple[str, str]]:
@@ -186,7 +186,7 @@ class ProfileReading(Way):
             yield "instance" if self.instance else "label", "of a table's row belongs inside `each`"
         if self.each is None and any(not one.oid for one in self.refs):
             yield "label", "`index` is the index of a table's row; write it inside `each`"
-        find_problems = _state_problems if quantity.sort is Sort.STATE else _number_problems
+        find_problems = _state_problems if quantity.type is QuantityType.STATE else _number_problems
         for way in self.ways:
             yield from ((key if way is self else "any_of", text) for key, text in find_problems(way, quantity))
 
@@ -229,7 +229,7 @@ class Quirk:
     when: Where
     because: str
     readings: tuple[ProfileReading, ...] = ()
-    without: tuple[str, ...] = field(default=(), metadata=LONE)
+    without: tuple[str, ...] = field(default=(), metadata=ITEM_OR_LIST)
 
     def check(self) -> Iterator[tuple[str, str]]:
         """Yield (field, what is wrong)."""
@@ -257,11 +257,11 @@ class Head:
     profile: str
     vendor: str
     category: Category
-    verified: tuple[Verified, ...] = field(metadata=NONE)
+    verified: tuple[Verified, ...] = field(metadata=NONE_OR_LIST)
     speaks: Speaks = Speaks.SNMP
     root: Oid | None = None
     match: tuple[Match, ...] = ()
-    extends: tuple[str, ...] = field(default=(), metadata=LONE)
+    extends: tuple[str, ...] = field(default=(), metadata=ITEM_OR_LIST)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

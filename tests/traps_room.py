@@ -10,7 +10,7 @@ from watchkeeper.agent.traps.listener import TrapListener
 from watchkeeper.agent.traps.message import ber
 from watchkeeper.agent.traps.message.decode import INFORM, V1_TRAP, V2_TRAP
 from watchkeeper.documents.secrets import Secrets
-from watchkeeper.model.batch import Traps
+from watchkeeper.model.batch import TrapSettings
 from watchkeeper.model.clock import Clock, FakeClock
 from watchkeeper.model.device import Category, Device, Snmp, SnmpVersion
 
@@ -85,7 +85,7 @@ class Room:
     def listen(self) -> int:
         """Listen on a free port of loopback; return the port."""
         self.port = free_port()
-        self.listener.adopt(Traps(f"127.0.0.1:{self.port}"), self.devices)
+        self.listener.adopt(TrapSettings(f"127.0.0.1:{self.port}"), self.devices)
         return self.port
 
     async def until_woken(self, times: int = 1, once: Callable[[], bool] = lambda: True) -> None:

@@ -13,7 +13,7 @@ from watchkeeper.documents.secrets import Secrets
 from watchkeeper.model.clock import Clock
 from watchkeeper.model.device import Device, Nut
 from watchkeeper.model.errors import SecretError
-from watchkeeper.model.plain import word
+from watchkeeper.model.plain import one_line
 from watchkeeper.model.reading import Reason, Sweep, Value
 from watchkeeper.profiles import Profile, Profiles, load_profiles
 from watchkeeper.profiles.decode import Raw, decode
@@ -56,7 +56,7 @@ class _UpsdConnection:
         line = (await self.reader.readline()).decode("utf-8", "replace").strip()
         if line.startswith("ERR "):
             code = line.split()[1]
-            raise NoAnswer(*_UPSD_ERRORS.get(code, (Reason.MALFORMED, f"upsd answers {word(code)}")))
+            raise NoAnswer(*_UPSD_ERRORS.get(code, (Reason.MALFORMED, f"upsd answers {one_line(code)}")))
         if not line:
             raise NoAnswer(Reason.MALFORMED, "upsd closed the connection")
         return line
@@ -125,7 +125,7 @@ class NutProbe:
         except TimeoutError:
             raise NoAnswer(Reason.TIMEOUT, f"no answer from upsd within {device.timeout_s:g} s") from None
         except (OSError, ValueError) as error:  # readline raises ValueError for a line that is too long
-            raise NoAnswer(Reason.UNREACHABLE, f"no connection to upsd: {word(str(error))}") from None
+            raise NoAnswer(Reason.UNREACHABLE, f"no connection to upsd: {one_line(str(error))}") from None
         raise NoAnswer(Reason.MALFORMED, f"upsd lists more than {MAX_VARIABLES} variables")
 
     async def _log_in(self, upsd: _UpsdConnection, options: Nut) -> None:

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from watchkeeper.agent.poll.kinds import BY_PROFILE
 from watchkeeper.model import device as options
-from watchkeeper.model.device import KINDS, Category, Device, Snmp, SnmpVersion
+from watchkeeper.model.device import PROBE_KINDS, Category, Device, Snmp, SnmpVersion
 
 SHAPE = (
     "write `host`, `snmp://COMMUNITY@HOST:PORT`, `snmp://USER@HOST?auth=..&auth_secret=NAME`, `ipmi://USER@HOST?password=NAME`, "
@@ -135,12 +135,12 @@ def _options(url: urllib.parse.SplitResult, scheme: Scheme) -> tuple[dict[str, A
             keys["path"] += f"?{url.query}"
     elif url.path.strip("/"):
         keys[scheme.path] = url.path.strip("/")
-    kind = KINDS[scheme.probe].options
+    kind = PROBE_KINDS[scheme.probe].options
     if not kind:
         if keys:
             raise ValueError(f"`{url.scheme}` takes nothing behind a `?`")
         return {}, environ, own
-    return ({kind: _made(_CLASSES[kind], keys)} if keys or KINDS[scheme.probe].needed else {}), environ, own
+    return ({kind: _made(_CLASSES[kind], keys)} if keys or PROBE_KINDS[scheme.probe].needed else {}), environ, own
 
 
 def _user(url: urllib.parse.SplitResult, scheme: Scheme) -> str:

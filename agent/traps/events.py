@@ -7,7 +7,7 @@ that it is over. A notice opens no incident, and disappears after its minute."""
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 
-from watchkeeper.agent.event import EVENT, EVENT_S, MOST_EVENTS, OVER
+from watchkeeper.agent.event import EVENT_OVER, EVENT_QUANTITY, EVENT_SHOWN_S, MAX_EVENTS
 from watchkeeper.model.reading import Series, Sweep, Value
 
 NONE, NOTICE, WARNING, CRITICAL = "none", "notice", "warning", "critical"
@@ -31,9 +31,9 @@ class _HeldEvent:
     shown: bool = False
 
     def value(self, now: float) -> Value:
-        if not self.shown or now - self.at < EVENT_S:
+        if not self.shown or now - self.at < EVENT_SHOWN_S:
             return self.level
-        return OVER if self.level in (WARNING, CRITICAL) else NONE
+        return EVENT_OVER if self.level in (WARNING, CRITICAL) else NONE
 
 
 class _DeviceEvents:
@@ -48,7 +48,7 @@ class _DeviceEvents:
     def note(self, event: TrapEvent, at: float) -> None:
         if event.instance not in self.held:
             self.series = ()
-            if len(self.held) >= MOST_EVENTS:  # drop the mildest; among equals, the oldest
+            if len(self.held) >= MAX_EVENTS:  # drop the mildest; among equals, the oldest
                 dropped = min(self.held, key=lambda name: (_SEVERITY[self.held[name].level], self.held[name].at))
                 del self.held[dropped], self.labels[dropped]
         self.held[event.instance] = _HeldEvent(event.level, at)
@@ -57,7 +57,7 @@ class _DeviceEvents:
     def join(self, sweep: Sweep) -> Sweep:
         if not self.series or self.beside is not sweep.series:
             self.beside = sweep.series
-            columns = (Series(sweep.device, EVENT, name, self.labels[name], "trap") for name in self.held)
+            columns = (Series(sweep.device, EVENT_QUANTITY, name, self.labels[name], "trap") for name in self.held)
             self.series = (*sweep.series, *columns)
         values = [event.value(sweep.at) for event in self.held.values()]
         self.held = {name: event if event.shown else replace(event, shown=True) for name, event in self.held.items()}

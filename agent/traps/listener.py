@@ -20,7 +20,7 @@ from watchkeeper.agent.traps.message.usm import TimeWindow, TrapRefused
 from watchkeeper.agent.traps.socket import TrapSocket, bind_problem
 from watchkeeper.agent.traps.table import TrapTable, events_of, shipped_traps
 from watchkeeper.documents.secrets import Secrets
-from watchkeeper.model.batch import Traps
+from watchkeeper.model.batch import TrapSettings
 from watchkeeper.model.clock import Clock
 from watchkeeper.model.device import Device
 
@@ -42,7 +42,7 @@ class TrapListener:
         self._socket = TrapSocket(self._admit, self._take)
         self._table: TrapTable = shipped_traps()
         self._limiter, self._bursts = SourceLimiter(), Bursts()
-        self._endpoint: Traps | None = None
+        self._endpoint: TrapSettings | None = None
         self._tried_at = self._resolved_at = self._summed_at = clock.boot()
         self._peers: list[Peer] = []
         self._names: dict[str, tuple[str, ...]] = {}
@@ -53,7 +53,7 @@ class TrapListener:
 
     # ---- every few seconds, or less often ----
 
-    def adopt(self, endpoint: Traps | None, devices: Iterable[Device]) -> None:
+    def adopt(self, endpoint: TrapSettings | None, devices: Iterable[Device]) -> None:
         """From now on, accept traps of these devices at this endpoint; None stops listening."""
         before = {peer.device.device: peer for peer in self._peers}
         self._peers = []

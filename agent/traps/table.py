@@ -9,7 +9,7 @@ from typing import ClassVar
 from watchkeeper.agent.traps.events import CRITICAL, NONE, NOTICE, WARNING, TrapEvent
 from watchkeeper.agent.traps.message.decode import Trap, variable_text
 from watchkeeper.documents.bind import load
-from watchkeeper.model.plain import word
+from watchkeeper.model.plain import one_line
 from watchkeeper.profiles.scalars import SCALARS, Oid
 
 
@@ -29,7 +29,7 @@ class KnownTrap:
     """One line of the table. `key` is the column of the variable that distinguishes several events of the same trap. `ends`
     are the traps whose events (with the same key) this one ends."""
 
-    WORD: ClassVar = "trap"
+    MESSAGE_NAME: ClassVar = "trap"
 
     trap: Oid
     meaning: TrapMeaning
@@ -74,7 +74,7 @@ def events_of(trap: Trap, table: TrapTable) -> list[TrapEvent]:
     pages nobody."""
     known = table.get(trap.trap)
     if known is None:
-        name = word(trap.trap)
+        name = one_line(trap.trap)
         return [TrapEvent(name, name, NOTICE)]
     if known.meaning is TrapMeaning.POLL:
         return []
@@ -86,4 +86,4 @@ def events_of(trap: Trap, table: TrapTable) -> list[TrapEvent]:
 def _event(known: KnownTrap, trap: Trap, level: str) -> TrapEvent:
     keys = (variable_text(value) for name, value in trap.variables if known.key and name.startswith(f"{known.key}."))
     key = next(keys, "")
-    return TrapEvent(word(f"{known.trap} {key}".strip()), word(f"{known.title} {key}".strip()), level)
+    return TrapEvent(one_line(f"{known.trap} {key}".strip()), one_line(f"{known.title} {key}".strip()), level)

@@ -11,7 +11,19 @@ from watchkeeper.agent.poll import kinds
 from watchkeeper.agent.ports import ProbeContext
 from watchkeeper.documents.secrets import Secrets
 from watchkeeper.model.clock import SystemClock
-from watchkeeper.model.device import KINDS, Category, Database, Device, Http, Ipmi, Modbus, Nut, Process, Snmp, Systemd
+from watchkeeper.model.device import (
+    PROBE_KINDS,
+    Category,
+    Database,
+    Device,
+    Http,
+    Ipmi,
+    Modbus,
+    Nut,
+    Process,
+    Snmp,
+    Systemd,
+)
 from watchkeeper.model.quantity import QUANTITIES
 from watchkeeper.model.reading import Missing, Sweep
 
@@ -27,9 +39,9 @@ NOWHERE = ("127.0.0.1:nine", "no-such-name.invalid:9")
 
 
 def device(kind: str, address: str) -> Device:
-    options = KINDS[kind].options
+    options = PROBE_KINDS[kind].options
     made = Device(
-        "it-1", "room", Category.SERVER, kind, address if KINDS[kind].address else "", timeout_s=0.3, retries=0
+        "it-1", "room", Category.SERVER, kind, address if PROBE_KINDS[kind].address else "", timeout_s=0.3, retries=0
     )
     made = dataclasses.replace(made, profile="eastron-sdm630" if kind == "modbus" else "auto")
     return dataclasses.replace(made, **{options: OPTIONS[options]}) if options else made
@@ -48,7 +60,7 @@ def swept(kind: str, address: str) -> tuple[Sweep, Sweep]:
     return asyncio.run(run())
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", PROBE_KINDS)
 @pytest.mark.parametrize("address", ["127.0.0.1:9", "[::1]:9", *NOWHERE])
 def test_a_device_that_does_not_exist_gives_a_sweep_with_reasons(
     kind: str, address: str, caplog: pytest.LogCaptureFixture

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from tests.ipmi_room import run_and_close, temperature, values
-from watchkeeper.agent.event import EVENT_S, OVER
+from watchkeeper.agent.event import EVENT_OVER, EVENT_SHOWN_S
 from watchkeeper.agent.probes.ipmi.probe import IpmiProbe
 from watchkeeper.documents.secrets import Secrets
 from watchkeeper.model.clock import FakeClock
@@ -184,8 +184,8 @@ def test_states_and_events_of_sensors(sim: Simulator) -> None:
         assert events(sweep)[hot] == "critical"
         assert values(sweep)["temperature.component", "0x02"] == 95.0
         assert values(sweep)["temperature.health", "0x02"] == "critical"
-        bench.clock.advance(EVENT_S)
-        assert events(await bench.sweep())[hot] == OVER
+        bench.clock.advance(EVENT_SHOWN_S)
+        assert events(await bench.sweep())[hot] == EVENT_OVER
         sim.say("sensor_set_value 0x20 0 2 61 1")
         sweep = await bench.until(lambda sweep: events(sweep)[hot] == "none")
         assert values(sweep)["temperature.health", "0x02"] == "ok"

@@ -12,7 +12,7 @@ import pytest
 
 from tests.agent_room import TOKEN, FakeCollector, bundle, serving
 from tests.traps_room import MEMORY, free_port, ups
-from watchkeeper.model.batch import Bundle, Document, Traps
+from watchkeeper.model.batch import Bundle, Document, TrapSettings
 from watchkeeper.model.verdict import Level, Verdict
 from watchkeeper.rules.load import shipped
 
@@ -28,7 +28,7 @@ def verdicts(collector: FakeCollector) -> list[Verdict]:
 def served(port: int) -> Bundle:
     board = replace(ups("board-1", f"127.0.0.1:{free_port()}"), every_s=3600.0, timeout_s=0.2, retries=0)
     rules = tuple(Document(Path(one.name).name, one.text) for one in shipped())
-    return replace(bundle(board), rules=rules, traps=Traps(f"127.0.0.1:{port}"))
+    return replace(bundle(board), rules=rules, traps=TrapSettings(f"127.0.0.1:{port}"))
 
 
 @pytest.mark.skipif(shutil.which("snmpinform") is None, reason="needs snmpinform on PATH (Debian: snmp)")

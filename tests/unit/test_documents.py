@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from watchkeeper.documents.bind import LONE, load, renamed, try_load
+from watchkeeper.documents.bind import ITEM_OR_LIST, load, renamed, try_load
 from watchkeeper.documents.nodes import ALIASED_LIMIT, DEPTH_LIMIT, Scalar, Table, parse
 from watchkeeper.documents.scalars import ClockTime, duration_s, number_and_unit, size_bytes
 from watchkeeper.model.errors import ConfigError
@@ -44,7 +44,7 @@ class Whole:
     zone: zoneinfo.ZoneInfo | None = None
     count: int = 0
     ratio: float = 0.0
-    words: tuple[str, ...] = field(default=(), metadata=LONE)
+    words: tuple[str, ...] = field(default=(), metadata=ITEM_OR_LIST)
     by_name: dict[str, int] = field(default_factory=dict)
 
 

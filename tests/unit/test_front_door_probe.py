@@ -14,11 +14,11 @@ from watchkeeper.agent.ports import ProbeContext
 from watchkeeper.agent.tools import probe_cli
 from watchkeeper.agent.tools.probe_cli import lines, read, table
 from watchkeeper.agent.tools.target import mask, parse_target, parse_targets
-from watchkeeper.cli import door
+from watchkeeper.cli import command_line
 from watchkeeper.documents.secrets import Secrets
 from watchkeeper.model.clock import FakeClock
 from watchkeeper.model.device import (
-    OPTIONS,
+    PROBE_OPTIONS,
     Database,
     Device,
     Http,
@@ -136,7 +136,7 @@ def test_what_is_shown_of_a_target() -> None:
 
 def test_the_mistakes_of_a_profile_to_be_tried_are_told_before_anything_is_asked(tmp_path: Path) -> None:
     (tmp_path / "box.yml").write_text("profile: box\ncategory: env\nverified: []\nreadingz: []\n", encoding="utf-8")
-    done = CliRunner().invoke(door, ["probe", "--add", str(tmp_path / "box.yml"), "snmp://public@127.0.0.1:1"])
+    done = CliRunner().invoke(command_line, ["probe", "--add", str(tmp_path / "box.yml"), "snmp://public@127.0.0.1:1"])
     assert done.exit_code == 1
     assert f"{tmp_path}/box.yml:4:1: unknown key `readingz`; did you mean `readings`?" in done.stderr
 
@@ -250,7 +250,7 @@ def test_a_wrong_line_is_named_and_its_secret_not_repeated(line: str, said: str)
 def test_every_kind_of_device_has_its_url(url: str, kind: str, address: str, says: object) -> None:
     device = parse_target(url).device
     assert (device.probe, device.address) == (kind, address)
-    options = [getattr(device, name) for name in OPTIONS if getattr(device, name) is not None]
+    options = [getattr(device, name) for name in PROBE_OPTIONS if getattr(device, name) is not None]
     assert options == ([] if says is None else [says])
 
 

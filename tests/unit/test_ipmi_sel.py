@@ -1,6 +1,6 @@
 """Entries of a BMC's event log, and how long each is shown."""
 
-from watchkeeper.agent.event import EVENT_S, MOST_EVENTS, OVER
+from watchkeeper.agent.event import EVENT_OVER, EVENT_SHOWN_S, MAX_EVENTS
 from watchkeeper.agent.probes.ipmi.commands import BusAddress
 from watchkeeper.agent.probes.ipmi.sel import LogEntry, LogEvents
 from watchkeeper.agent.probes.ipmi.states import sensor_state
@@ -25,8 +25,8 @@ def test_an_event_shows_its_level_for_a_minute_and_is_missing_afterwards() -> No
     events = LogEvents()
     events.take([event()], {"0x1f": "CPU1 Temp"}, 100.0)
     assert shown(events, 100.0) == {"CPU1 Temp: upper critical going high": "critical"}
-    assert shown(events, 99.9 + EVENT_S) == {"CPU1 Temp: upper critical going high": "critical"}
-    assert shown(events, 100.0 + EVENT_S) == {"CPU1 Temp: upper critical going high": OVER}
+    assert shown(events, 99.9 + EVENT_SHOWN_S) == {"CPU1 Temp: upper critical going high": "critical"}
+    assert shown(events, 100.0 + EVENT_SHOWN_S) == {"CPU1 Temp: upper critical going high": EVENT_OVER}
     assert [row[:2] for row in events.rows(0)] == [("device.event", "sel 0x1f 01.01.9")]
 
 
@@ -34,7 +34,7 @@ def test_a_state_that_ends_closes_its_event_and_no_other() -> None:
     events = LogEvents()
     events.take([event(offset=7), event(offset=9), event(offset=9, over=True)], {}, 0.0)
     assert list(shown(events, 1.0).values()) == ["warning", "none"]
-    assert list(shown(events, 1e6).values()) == [OVER, "none"]
+    assert list(shown(events, 1e6).values()) == [EVENT_OVER, "none"]
     events.take([event(offset=2, over=True)], {}, 2.0)  # the end of a state whose start was never reported
     assert len(shown(events, 3.0)) == 2
 
@@ -49,10 +49,10 @@ def test_a_healthy_state_ends_the_sensors_other_states() -> None:
 
 def test_the_newest_events_are_kept() -> None:
     events = LogEvents()
-    events.take([event(number=number) for number in range(MOST_EVENTS + 20)], {}, 0.0)
+    events.take([event(number=number) for number in range(MAX_EVENTS + 20)], {}, 0.0)
     events.take([event(number=20)], {}, 1.0)
     kept = [row.instance for row in events.rows(1.0)]
-    assert len(kept) == MOST_EVENTS
+    assert len(kept) == MAX_EVENTS
     assert kept[-1] == "sel 0x14 01.01.9"
     assert kept[0] == "sel 0x15 01.01.9"
 

@@ -1,7 +1,7 @@
 """Which entries of a BMC's event log the IPMI probe reports, and which it does not."""
 
 from tests.ipmi_room import ENTRY, LOG, Bench, run_and_close, values
-from watchkeeper.agent.event import EVENT_S, OVER
+from watchkeeper.agent.event import EVENT_OVER, EVENT_SHOWN_S
 from watchkeeper.agent.probes.ipmi.sel import ENTRIES_PER_SWEEP
 from watchkeeper.model.reading import Missing, Sweep, Value
 
@@ -19,8 +19,8 @@ def test_only_entries_after_the_first_sweep_are_reported() -> None:
         assert events(await bench.sweep()) == {}
         bench.bmc.log(2)
         assert events(await bench.sweep()) == {text: "critical"}
-        bench.clock.advance(EVENT_S)
-        assert events(await bench.sweep()) == {text: OVER}
+        bench.clock.advance(EVENT_SHOWN_S)
+        assert events(await bench.sweep()) == {text: EVENT_OVER}
         assert bench.count(ENTRY) == 0
         bench.bmc.log(3, over=True)
         sweep = await bench.sweep()

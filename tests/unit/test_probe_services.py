@@ -13,7 +13,7 @@ from watchkeeper.agent.probes.services import check as service_module
 from watchkeeper.agent.probes.services import postgresql
 from watchkeeper.agent.probes.services.check import Attempt, CheckFailed, ServiceProbe, endpoint, look_up
 from watchkeeper.model.clock import FakeClock
-from watchkeeper.model.device import KINDS, Category, Database, Device, Http, Process, Systemd
+from watchkeeper.model.device import PROBE_KINDS, Category, Database, Device, Http, Process, Systemd
 from watchkeeper.model.quantity import QUANTITIES
 from watchkeeper.model.reading import Missing, Reason, Value
 
@@ -161,7 +161,7 @@ def test_every_reading_is_in_the_catalogue_and_the_series_stay_the_same(kind: st
         "postgresql": {"database": Database()}, "mysql": {"database": Database()},
     }  # fmt: skip
     own = options.get(kind, {})
-    device = service(kind, "127.0.0.1:1" if KINDS[kind].address else "", timeout_s=0.5, **own)
+    device = service(kind, "127.0.0.1:1" if PROBE_KINDS[kind].address else "", timeout_s=0.5, **own)
     first, second = swept(probe_of(kind), device, 2)
     assert first.series is second.series
     assert first.series[0].quantity == "device.answering"

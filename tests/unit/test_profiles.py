@@ -8,7 +8,7 @@ import pytest
 
 from watchkeeper.model.batch import Document
 from watchkeeper.model.errors import ConfigError
-from watchkeeper.model.quantity import QUANTITIES, Sort
+from watchkeeper.model.quantity import QUANTITIES, QuantityType
 from watchkeeper.profiles import END_OF_HEAD, Profile, bind_profile, is_base, load_profiles, shipped_profiles
 from watchkeeper.profiles.scalars import raw_unit
 from watchkeeper.profiles.shape import Head
@@ -41,7 +41,7 @@ def test_the_shipped_profiles_load_and_name_the_source_of_their_units(profiles: 
             for way in reading.ways:
                 rule = f"{profile.profile}: {reading.quantity}: source is MIB::object, or where it was recorded"
                 assert "::" in way.source or "recorded" in way.source or "manual" in way.source, rule
-                if QUANTITIES[reading.quantity].sort is Sort.GAUGE and QUANTITIES[reading.quantity].unit.symbol:
+                if QUANTITIES[reading.quantity].type is QuantityType.GAUGE and QUANTITIES[reading.quantity].unit.symbol:
                     assert way.plausible, f"{profile.profile}: {reading.quantity}: what is plausible?"
 
 

@@ -6,8 +6,8 @@ import pytest
 
 from tests.agent_room import columns, device, sweep
 from tests.traps_room import COLD_START, LINK_DOWN, MEMORY, MEMORY_OK
-from watchkeeper.agent.event import EVENT_S, MOST_EVENTS, OVER
-from watchkeeper.agent.judge.judge import Change, Judge
+from watchkeeper.agent.event import EVENT_OVER, EVENT_SHOWN_S, MAX_EVENTS
+from watchkeeper.agent.judge.judge import Judge, Judgement
 from watchkeeper.agent.traps.events import CRITICAL, NONE, NOTICE, WARNING, TrapEvent, TrapEvents
 from watchkeeper.agent.traps.message.decode import Trap
 from watchkeeper.agent.traps.table import KnownTrap, TrapMeaning, events_of, shipped_traps
@@ -51,16 +51,16 @@ def test_an_event_is_shown_for_a_minute_and_missing_afterwards() -> None:
     events = TrapEvents()
     events.note("box", EVENT, 100.0)
     assert shown(events, 100.5) == {"1.2.3": CRITICAL}
-    assert shown(events, 100 + EVENT_S - 1) == {"1.2.3": CRITICAL}
-    assert shown(events, 100 + EVENT_S) == {"1.2.3": OVER}
-    assert shown(events, 9_999) == {"1.2.3": OVER}
+    assert shown(events, 100 + EVENT_SHOWN_S - 1) == {"1.2.3": CRITICAL}
+    assert shown(events, 100 + EVENT_SHOWN_S) == {"1.2.3": EVENT_OVER}
+    assert shown(events, 9_999) == {"1.2.3": EVENT_OVER}
 
 
 def test_an_event_is_shown_at_least_once_even_if_the_poll_is_late() -> None:
     events = TrapEvents()
     events.note("box", EVENT, 100.0)
     assert shown(events, 500) == {"1.2.3": CRITICAL}
-    assert shown(events, 501) == {"1.2.3": OVER}
+    assert shown(events, 501) == {"1.2.3": EVENT_OVER}
 
 
 def test_an_event_reported_again_is_shown_for_another_minute() -> None:
@@ -69,7 +69,7 @@ def test_an_event_reported_again_is_shown_for_another_minute() -> None:
     assert shown(events, 200) == {"1.2.3": CRITICAL}
     events.note("box", EVENT, 230.0)
     assert shown(events, 280) == {"1.2.3": CRITICAL}
-    assert shown(events, 290) == {"1.2.3": OVER}
+    assert shown(events, 290) == {"1.2.3": EVENT_OVER}
 
 
 @pytest.mark.parametrize("level", [NOTICE, NONE])
@@ -77,7 +77,7 @@ def test_nothing_remains_of_an_event_that_opens_no_incident(level: str) -> None:
     events = TrapEvents()
     events.note("box", replace(EVENT, level=level), 100.0)
     assert shown(events, 101) == {"1.2.3": level}
-    assert shown(events, 100 + EVENT_S) == {"1.2.3": NONE}
+    assert shown(events, 100 + EVENT_SHOWN_S) == {"1.2.3": NONE}
 
 
 def test_the_series_stay_the_same_object_until_an_event_is_new() -> None:
@@ -99,11 +99,11 @@ def test_if_there_are_too_many_events_the_mildest_and_oldest_is_dropped() -> Non
     events = TrapEvents()
     events.note("box", replace(EVENT, instance="worst"), 0.0)
     events.note("box", replace(EVENT, instance="bad", level=WARNING), 1.0)
-    for number in range(MOST_EVENTS + 10):
+    for number in range(MAX_EVENTS + 10):
         events.note("box", TrapEvent(f"{number}", "", NOTICE), 2.0 + number)
     found = shown(events, 100.0)
-    assert len(found) == MOST_EVENTS
-    assert {"worst", "bad", f"{MOST_EVENTS + 9}"} <= found.keys()
+    assert len(found) == MAX_EVENTS
+    assert {"worst", "bad", f"{MAX_EVENTS + 9}"} <= found.keys()
     assert "0" not in found
 
 
@@ -119,20 +119,20 @@ def test_events_of_a_device_that_is_gone_are_forgotten() -> None:
 # ---- the judge: the verdict of an event whose series is gone ----
 
 
-def judged(judge: Judge, one: Sweep) -> Change:
+def judged(judge: Judge, one: Sweep) -> Judgement:
     return judge.sweep(one, Category.UPS)
 
 
-def fresh(*changes: Change) -> Judge:
+def fresh(*changes: Judgement) -> Judge:
     """A judge after a restart, with the stored states."""
     kept = {key: state for change in changes for key, state in change.states.items() if state}
     stored = {key: decode_state(encode_state(state)) for key, state in kept.items()}
     judge = Judge(stored)
-    judge.adopt(load_rules(shipped_rules()), [device()], 0.0)
+    judge.activate(load_rules(shipped_rules()), [device()], 0.0)
     return judge
 
 
-def levels(change: Change) -> list[Level | str]:
+def levels(change: Judgement) -> list[Level | str]:
     return [
         event.level if isinstance(event, Verdict) else type(event).__name__
         for event in change.events
@@ -141,7 +141,7 @@ def levels(change: Change) -> list[Level | str]:
 
 
 def bad_events(judge: Judge) -> list[tuple[Level, str]]:
-    return [(one.level, one.instance) for one in judge.standing(200).verdicts if one.rule == "device.event"]
+    return [(one.level, one.instance) for one in judge.active_verdicts(200).verdicts if one.rule == "device.event"]
 
 
 def test_after_a_restart_a_bad_event_is_unknown_and_never_withdrawn() -> None:
@@ -173,13 +173,13 @@ def test_a_trap_that_ends_an_event_works_after_a_restart_too() -> None:
 
 def test_events_beyond_the_limit_are_withdrawn() -> None:
     judge = fresh()
-    for number in range(MOST_EVENTS + 5):
+    for number in range(MAX_EVENTS + 5):
         events = TrapEvents()
         events.note("box", TrapEvent(f"{number}", "", CRITICAL), 0.0)
         judged(judge, swept(events, float(number)))
     for number in range(5):
         judged(judge, swept(TrapEvents(), 100.0 + number))
-    assert len(bad_events(judge)) == MOST_EVENTS
+    assert len(bad_events(judge)) == MAX_EVENTS
 
 
 def test_a_fault_that_is_no_event_is_withdrawn_when_its_series_is_gone() -> None:

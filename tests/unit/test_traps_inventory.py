@@ -8,9 +8,9 @@ import yaml
 
 from tests.story.world import CONTACTS, INVENTORY, LADDERS
 from watchkeeper.agent.push.bundle import decode_bundle
-from watchkeeper.collector.site.load import read_texts
-from watchkeeper.collector.site.snapshot import make_snapshot, to_json
-from watchkeeper.model.batch import Bundle, Document, Traps
+from watchkeeper.collector.site.load import parse_configuration
+from watchkeeper.collector.site.snapshot import bundle_to_json, make_snapshot
+from watchkeeper.model.batch import Bundle, Document, TrapSettings
 from watchkeeper.model.errors import ConfigError, WireError
 from watchkeeper.rules.load import load_rules, shipped
 
@@ -20,8 +20,8 @@ AGENT = "{agent: room-1, interval: 15 s, owner: olga}"
 def handed(traps: str) -> Bundle:
     """The bundle that the agent gets."""
     inventory = INVENTORY.replace(AGENT, f"{{agent: room-1, owner: olga{traps}}}")
-    made = make_snapshot(read_texts(inventory, CONTACTS, LADDERS)).bundles["room-1"]
-    again = decode_bundle(json.loads(json.dumps(to_json(made))), "room-1")
+    made = make_snapshot(parse_configuration(inventory, CONTACTS, LADDERS)).bundles["room-1"]
+    again = decode_bundle(json.loads(json.dumps(bundle_to_json(made))), "room-1")
     assert again == made
     return again
 
@@ -43,7 +43,7 @@ def test_the_bundle_says_where_an_agent_listens(written: str, host: str, port: i
 def test_an_agent_does_not_listen_without_traps_in_its_bundle() -> None:
     whole = handed("")
     assert whole.traps is None
-    old = json.loads(json.dumps(to_json(whole)))
+    old = json.loads(json.dumps(bundle_to_json(whole)))
     del old["traps"]
     assert decode_bundle(old, "room-1") == whole, "from a collector without support for traps"
     assert handed(", traps: {}").version != whole.version
@@ -55,7 +55,7 @@ def test_an_agent_does_not_listen_without_traps_in_its_bundle() -> None:
 def test_a_wrong_listen_address_is_refused_on_both_ends(listen: str) -> None:
     with pytest.raises(ConfigError, match="no ADDRESS:PORT"):
         handed(f', traps: {{listen: "{listen}"}}')
-    raw = to_json(Bundle("v1", "room-1", 15.0, traps=Traps(listen)))
+    raw = bundle_to_json(Bundle("v1", "room-1", 15.0, traps=TrapSettings(listen)))
     with pytest.raises(WireError, match=r"bundle.traps.listen"):
         decode_bundle(json.loads(json.dumps(raw)), "room-1")
 

@@ -13,7 +13,7 @@ from watchkeeper.agent.traps import listener as listener_module
 from watchkeeper.agent.traps.limits import BUCKET_SIZE, BURST_OVER_S, REFILL_PER_S, UNKNOWN_BURST_OVER_S
 from watchkeeper.agent.traps.socket import bind_problem
 from watchkeeper.documents.secrets import Secrets
-from watchkeeper.model.batch import Traps
+from watchkeeper.model.batch import TrapSettings
 from watchkeeper.model.device import Device, Snmp
 
 OURS, OTHER = "10.0.0.7", "10.0.0.8"
@@ -226,7 +226,7 @@ def test_a_port_in_use_is_logged_once_and_tried_again(caplog: pytest.LogCaptureF
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as rival:
             rival.bind(("127.0.0.1", 0))
             port = rival.getsockname()[1]
-            room.listener.adopt(Traps(f"127.0.0.1:{port}"), room.devices)
+            room.listener.adopt(TrapSettings(f"127.0.0.1:{port}"), room.devices)
             for _ in range(3):
                 advance(room, listener_module.LISTEN_RETRY_S)
                 room.listener.beat()

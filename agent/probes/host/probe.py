@@ -16,7 +16,7 @@ from watchkeeper.agent.probes.host.sensors import HwmonSensor, read_sensors, sca
 from watchkeeper.agent.probes.series import SweepRow, series_of
 from watchkeeper.model.clock import Clock
 from watchkeeper.model.device import Device
-from watchkeeper.model.plain import word
+from watchkeeper.model.plain import one_line
 from watchkeeper.model.reading import Missing, Reason, Series, Sweep, Value
 
 RESCAN_S = 600.0  # new sensors are rare
@@ -116,7 +116,7 @@ class HostProbe:
             if name.startswith(IGNORED_INTERFACES):
                 continue
             errors = counters.errin + counters.errout + counters.dropin + counters.dropout
-            part = word(name)
+            part = one_line(name)
             yield SweepRow("network.errors", part, part, "psutil.net_io_counters", float(errors))
             yield SweepRow("network.received", part, part, "psutil.net_io_counters", float(counters.bytes_recv))
             yield SweepRow("network.sent", part, part, "psutil.net_io_counters", float(counters.bytes_sent))
@@ -132,7 +132,7 @@ class HostProbe:
         else:
             self._blockless.add(path)
             return
-        part = word(path)  # any user who may mount chooses this text
+        part = one_line(path)  # any user who may mount chooses this text
         yield SweepRow("disk.usage", part, part, "statvfs", usage)
         yield SweepRow("disk.size", part, part, "statvfs", size)
         if inodes is not None and path not in self._uncounted:
@@ -142,7 +142,7 @@ class HostProbe:
         for number, sensor in enumerate(self._sensors):
             value = values[number] if isinstance(values, list) else values
             if isinstance(value, float | Missing):
-                part = word(sensor.instance), word(sensor.label), word(str(sensor.path))
+                part = one_line(sensor.instance), one_line(sensor.label), one_line(str(sensor.path))
                 yield SweepRow(sensor.kind.quantity, *part, value)
 
 

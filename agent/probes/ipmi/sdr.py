@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from watchkeeper.agent.probes.ipmi.commands import BMC_ADDRESS, BusAddress
 from watchkeeper.agent.probes.ipmi.states import THRESHOLD
-from watchkeeper.model.plain import word
+from watchkeeper.model.plain import one_line
 
 HEADER_BYTES = 5
 """Bytes of a record's header; the last one is the length of the rest."""
@@ -218,7 +218,7 @@ def _decode_name(raw: bytes) -> str:
             text = data.decode("latin-1")
         case _:
             text = data.decode(errors="replace")
-    return word(text.partition("\0")[0])
+    return one_line(text.partition("\0")[0])
 
 
 def labels_of(sensors: Iterable[Sensor]) -> dict[Sensor, str]:

@@ -5,12 +5,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from watchkeeper.agent.event import EVENT, EVENT_S, MOST_EVENTS, OVER
+from watchkeeper.agent.event import EVENT_OVER, EVENT_QUANTITY, EVENT_SHOWN_S, MAX_EVENTS
 from watchkeeper.agent.probes.ipmi.commands import GET_SEL_ENTRY, GET_SEL_INFO, Ask, BusAddress, Declined
 from watchkeeper.agent.probes.ipmi.sdr import instance_of
 from watchkeeper.agent.probes.ipmi.states import SPECIFIC, quantity_of, sensor_state
 from watchkeeper.agent.probes.series import SweepRow
-from watchkeeper.model.plain import word
+from watchkeeper.model.plain import one_line
 from watchkeeper.model.quantity import QUANTITIES
 from watchkeeper.model.reading import Missing, Reason, Value
 from watchkeeper.model.verdict import Level
@@ -19,7 +19,7 @@ ENTRIES_PER_SWEEP = 64
 """The most entries that are read in one sweep; the next sweep reads on."""
 
 _VALUE_WHEN_OVER: Mapping[str, Value] = {
-    "none": "none", "notice": "none", "warning": OVER, "critical": OVER, "unknown": OVER,
+    "none": "none", "notice": "none", "warning": EVENT_OVER, "critical": EVENT_OVER, "unknown": EVENT_OVER,
 }  # fmt: skip
 """The value of an event of each level after its time. A notice opens no incident, so nothing remains of it."""
 
@@ -67,7 +67,7 @@ class LogEntry(NamedTuple):
             return f"OEM record {self.oem.hex(' ')}"
         kind = QUANTITIES[quantity_of(self.sensor_type, SPECIFIC)].title
         name = names.get(instance_of(self.address, self.number)) or kind
-        return word(f"{name}: {sensor_state(self.sensor_type, self.event_type, self.offset).text}")
+        return one_line(f"{name}: {sensor_state(self.sensor_type, self.event_type, self.offset).text}")
 
     @property
     def level(self) -> str:
@@ -165,15 +165,15 @@ class LogEvents:
             else:
                 self._end_others(entry)
                 self._shown.pop(entry.instance, None)
-                self._shown[entry.instance] = _ShownEvent(entry, entry.text(names), entry.level, at + EVENT_S)
-        for instance in list(self._shown)[:-MOST_EVENTS]:
+                self._shown[entry.instance] = _ShownEvent(entry, entry.text(names), entry.level, at + EVENT_SHOWN_S)
+        for instance in list(self._shown)[:-MAX_EVENTS]:
             del self._shown[instance]
 
     def rows(self, at: float) -> Iterator[SweepRow]:
         """The events at boot time `at`: first their level, and after their time that it is unknown."""
         for instance, shown in self._shown.items():
             value = shown.level if at < shown.until else _VALUE_WHEN_OVER[shown.level]
-            yield SweepRow(EVENT, instance, shown.label, "ipmi sel", value)
+            yield SweepRow(EVENT_QUANTITY, instance, shown.label, "ipmi sel", value)
 
     def _end(self, instance: str) -> None:
         shown = self._shown.get(instance)

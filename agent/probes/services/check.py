@@ -23,7 +23,7 @@ from watchkeeper.documents.secrets import Secrets
 from watchkeeper.model.clock import Clock
 from watchkeeper.model.device import Device
 from watchkeeper.model.errors import SecretError
-from watchkeeper.model.plain import word
+from watchkeeper.model.plain import one_line
 from watchkeeper.model.reading import Missing, Reason, Sweep, Value
 
 log = logging.getLogger(__name__)
@@ -34,7 +34,7 @@ class CheckFailed(NoAnswer):
     of the wire."""
 
     def __init__(self, reason: Reason, detail: str) -> None:
-        super().__init__(reason, word(detail))
+        super().__init__(reason, one_line(detail))
 
 
 @dataclass(slots=True)
@@ -116,7 +116,7 @@ async def run_check(attempt: Attempt, check: Check) -> Missing | None:
     except NoAnswer as failed:
         return failed.missing
     except SecretError as error:
-        return Missing(Reason.REFUSED, word(str(error)))
+        return Missing(Reason.REFUSED, one_line(str(error)))
     except TimeoutError:
         what = "connected, but no whole answer" if attempt.reached else "no answer"
         return Missing(Reason.TIMEOUT, f"{what} within {device.timeout_s:g} s")
@@ -130,7 +130,7 @@ async def run_check(attempt: Attempt, check: Check) -> Missing | None:
 
 def _tls_failure(error: ssl.SSLError) -> Missing:
     if isinstance(error, ssl.SSLCertVerificationError):
-        return Missing(Reason.REFUSED, word(f"certificate not accepted: {error.verify_message}"))
+        return Missing(Reason.REFUSED, one_line(f"certificate not accepted: {error.verify_message}"))
     return Missing(Reason.MALFORMED, f"{NO_TLS}: {error.reason}")
 
 

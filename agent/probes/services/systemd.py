@@ -9,7 +9,7 @@ from watchkeeper.agent.ports import NoAnswer, ProbeContext
 from watchkeeper.agent.probes.series import SeriesCache
 from watchkeeper.model.clock import Clock
 from watchkeeper.model.device import Device, Systemd
-from watchkeeper.model.plain import word
+from watchkeeper.model.plain import one_line
 from watchkeeper.model.reading import Missing, Reason, Sweep, Value
 
 _STATES = {  # org.freedesktop.systemd1(5), ActiveState
@@ -37,7 +37,7 @@ def unit_state(unit: str, shown: list[Properties]) -> Value:
     name = unit if "." in unit else f"{unit}.service"
     found = next((one for one in shown if name in (one.get("Id"), *one.get("Names", "").split())), None)
     if found is None or found.get("LoadState") == "not-found":
-        return Missing(Reason.ABSENT, f"systemd knows no unit {word(name)}")
+        return Missing(Reason.ABSENT, f"systemd knows no unit {one_line(name)}")
     # The unit crashed and waits for its next start: systemd calls it `activating`, but it does not work
     if found.get("SubState", "").startswith("auto-restart"):
         return "failed"
@@ -66,7 +66,7 @@ async def show_units(units: tuple[str, ...], timeout_s: float) -> str:
             await process.wait()
     if process.returncode and not out:
         lines = complaint.decode(errors="replace").strip().splitlines() or ["it gives no reason"]
-        raise NoAnswer(Reason.ABSENT, word(f"systemctl: {lines[0]}"))
+        raise NoAnswer(Reason.ABSENT, one_line(f"systemctl: {lines[0]}"))
     return out.decode(errors="replace")
 
 
@@ -80,7 +80,7 @@ class SystemdProbe:
     async def sweep(self, device: Device) -> Sweep:
         """Implements `Probe.sweep`. If systemd does not answer, neither does the device. An unknown unit is missing."""
         units = (device.systemd or Systemd(())).units
-        series = self._series.of(device, *(("unit.state", word(unit), "systemctl show") for unit in units))
+        series = self._series.of(device, *(("unit.state", one_line(unit), "systemctl show") for unit in units))
         answering = "yes"
         values: list[Value]
         try:

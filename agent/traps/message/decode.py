@@ -14,7 +14,7 @@ from watchkeeper.agent.traps.message.ber import (
     to_integer,
     to_oid,
 )
-from watchkeeper.model.plain import word
+from watchkeeper.model.plain import one_line
 
 V1, V2C, V3 = 0, 1, 3  # RFC 3584, 4.2; RFC 3412, 6
 RESPONSE, V1_TRAP, INFORM, V2_TRAP = 0xA2, 0xA4, 0xA6, 0xA7  # RFC 1157, 4.1; RFC 3416, 3
@@ -49,7 +49,7 @@ class Trap:
     inform: bool = False
 
     def __str__(self) -> str:
-        return word(" ".join((self.trap, *(f"{name}={_quoted_text(value)}" for name, value in self.variables))))
+        return one_line(" ".join((self.trap, *(f"{name}={_quoted_text(value)}" for name, value in self.variables))))
 
 
 @dataclass(frozen=True, slots=True)
