@@ -22,7 +22,7 @@ from watchkeeper.agent.push.bundle import keep_bundle, load_bundle
 from watchkeeper.agent.push.pusher import Pusher
 from watchkeeper.agent.push.uplink import Uplink
 from watchkeeper.agent.spool.spool import Limits, Spool
-from watchkeeper.agent.traps.events import Events
+from watchkeeper.agent.traps.events import TrapEvents
 from watchkeeper.documents.secrets import Secrets
 from watchkeeper.model.batch import Bundle, Document, Request
 from watchkeeper.model.clock import Clock, SystemClock
@@ -91,8 +91,8 @@ class AgentService:
         self._pusher = Pusher(spool, uplink, clock, config.agent, take=self._take, heed=self._heed)
         self._pipeline = Pipeline(spool, judge, clock, self._pusher.wake)
         self._schedule = Schedule(clock, self._swept, judge.silence_judged)
-        self._events = Events()
-        self._ear: TrapListener | None = None
+        self._events = TrapEvents()
+        self._trap_listener: TrapListener | None = None
 
     async def run(self) -> None:
         """Work until told to stop, then put everything away."""
@@ -128,8 +128,8 @@ class AgentService:
         well = True
         while not self._stopping.is_set():
             self._pipeline.beat()
-            if self._ear:
-                self._ear.beat()
+            if self._trap_listener:
+                self._trap_listener.beat()
             self._schedule.check_clock()
             if self._pusher.alive:
                 notify("WATCHDOG=1")
@@ -140,8 +140,8 @@ class AgentService:
                 await asyncio.wait_for(self._stopping.wait(), every_s)
 
     async def _end(self) -> None:
-        if self._ear:
-            await self._ear.close()
+        if self._trap_listener:
+            await self._trap_listener.close()
         await self._schedule.stop()
         await self._pipeline.close()
         await asyncio.to_thread(self._pusher.stop, STOP_S)
@@ -195,14 +195,14 @@ class AgentService:
     def _hear(self, bundle: Bundle) -> None:
         """Hear traps where the bundle says so."""
         self._events.keep({device.device for device in bundle.devices})
-        if bundle.traps and self._ear is None:
+        if bundle.traps and self._trap_listener is None:
             from watchkeeper.agent.traps.listener import TrapListener  # noqa: PLC0415 -- only where somebody wants it
 
-            self._ear = TrapListener(
+            self._trap_listener = TrapListener(
                 self._config.agent, self._clock, self._secrets, self._events, self._schedule.poll_now
             )
-        if self._ear:
-            self._ear.adopt(bundle.traps, bundle.devices)
+        if self._trap_listener:
+            self._trap_listener.adopt(bundle.traps, bundle.devices)
 
     def _build(self, bundle: Bundle) -> dict[str, Probe]:
         """The probes its devices need, those we have already kept."""

@@ -44,10 +44,10 @@ def main() -> None:
 async def _measure(home: Home) -> tuple[list[float], list[float], float, list[float]]:
     import uvicorn  # noqa: PLC0415 -- a benchmark pays for what it uses
 
-    from watchkeeper.collector.main import Collector  # noqa: PLC0415 -- the same
+    from watchkeeper.collector.main import RunningCollector  # noqa: PLC0415 -- the same
     from watchkeeper.collector.site.settings import read_config  # noqa: PLC0415 -- the same
 
-    collector = Collector(read_config(home.folder / "collector.yml"))
+    collector = RunningCollector(read_config(home.folder / "collector.yml"))
     metrics = collector.app.web.state.metrics
     render = _theirs()
     ours, theirs = [], []

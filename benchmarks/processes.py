@@ -48,11 +48,11 @@ class Home:
 
     def give_bundle(self, name: str) -> None:
         """Put an agent's bundle where it keeps it, for one that never reaches a collector."""
-        from watchkeeper.collector.site.snapshot import read_snapshot, to_json  # noqa: PLC0415 -- a benchmark pays for what it uses
+        from watchkeeper.collector.site.snapshot import bundle_to_json, read_snapshot  # noqa: PLC0415 -- a benchmark pays for what it uses
 
         folder = self.folder / name
         folder.mkdir(exist_ok=True)
-        text = json.dumps(to_json(read_snapshot(self.folder).bundles[name]))
+        text = json.dumps(bundle_to_json(read_snapshot(self.folder).bundles[name]))
         (folder / "spool.db.bundle.json").write_text(text, encoding="utf-8")
 
 
@@ -92,14 +92,14 @@ def write_deployment(
 
 def _tokens(folder: Path, agents: Sequence[str]) -> dict[str, str]:
     """Make the store, and a token for each agent."""
-    from watchkeeper.collector.access.tokens import Kind, mint  # noqa: PLC0415 -- the same
+    from watchkeeper.collector.access.tokens import TokenKind, mint  # noqa: PLC0415 -- the same
     from watchkeeper.collector.main import open_secrets, open_store  # noqa: PLC0415 -- the same
     from watchkeeper.collector.site.settings import read_config  # noqa: PLC0415 -- the same
 
     place = read_config(folder / "collector.yml")
     store = open_store(place, open_secrets(place))
     try:
-        return {name: mint(store, Kind.AGENT, name, time.time()) for name in agents}
+        return {name: mint(store, TokenKind.AGENT, name, time.time()) for name in agents}
     finally:
         store.close()
 

@@ -70,12 +70,12 @@ def _fill(file: Path) -> None:
     ]
     with contextlib.closing(sqlite3.connect(file)) as db, db:
         db.executemany(
-            "INSERT INTO incident (incident, device, rule, instance, agent, state, level, verdict, verdict_id, round, began_at,"
+            "INSERT INTO incident (incident, device, rule, instance, agent, state, level, verdict, verdict_id, recurrence, began_at,"
             " evidence) VALUES (? + 1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             incidents,
         )
         db.executemany(
-            "INSERT INTO rung (incident, round, rung, number, ladder, due_at) VALUES (?, ?, ?, ?, ?, ?)", rungs
+            "INSERT INTO rung (incident, recurrence, rung, number, ladder, due_at) VALUES (?, ?, ?, ?, ?, ?)", rungs
         )
 
 

@@ -36,6 +36,10 @@ class Block:
     series: tuple[Series, ...]
 
 
+Blocks = dict[tuple[str, str, int], Block]
+"""Blocks by (agent, epoch, number)."""
+
+
 @dataclass(frozen=True, slots=True)
 class Frame:
     """The values of one sweep, in the order of the block's series. `at` is seconds on the boot clock in an agent, UTC in the

@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from watchkeeper.simulator.devices import FAULTS
-from watchkeeper.simulator.faults import standing, switch
+from watchkeeper.simulator.faults import active_faults, switch
 
 _ROOM = click.option("--room", "directory", required=True, type=click.Path(path_type=Path), help="The room's folder.")
 
@@ -54,7 +54,7 @@ def fault(name: str, state: str, directory: Path) -> None:
 @_ROOM
 def faults(directory: Path) -> None:
     """List what can be broken in a room, and what is."""
-    now = standing(directory)
+    now = active_faults(directory)
     for name, effect in FAULTS.items():
         click.echo(f"{'on ' if name in now else 'off'}  {name:<14} {effect}")
 

@@ -32,7 +32,7 @@ class Syntax(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class SimulatedObject:
     """One object instance; its value in the object's own unit, computed from the Room it stands in."""
 
     oid: Oid
@@ -46,7 +46,7 @@ class SimulatedDevice:
 
     name: str
     category: Category
-    rows: tuple[Row, ...]
+    rows: tuple[SimulatedObject, ...]
 
     @property
     def dead(self) -> str:
@@ -59,25 +59,25 @@ def oid(text: str) -> Oid:
     return tuple(map(int, text.split(".")))
 
 
-def _integer(text: str, value: Callable[[Room], float]) -> Row:
-    return Row(oid(text), Syntax.INTEGER, lambda room: round(value(room)))
+def _integer(text: str, value: Callable[[Room], float]) -> SimulatedObject:
+    return SimulatedObject(oid(text), Syntax.INTEGER, lambda room: round(value(room)))
 
 
-def _fixed(text: str, value: int | str, syntax: Syntax = Syntax.TEXT) -> Row:
-    return Row(oid(text), syntax, lambda _room: value)
+def _fixed(text: str, value: int | str, syntax: Syntax = Syntax.TEXT) -> SimulatedObject:
+    return SimulatedObject(oid(text), syntax, lambda _room: value)
 
 
-def _system(kind: str, describes: str, name: str) -> tuple[Row, ...]:
+def _system(kind: str, describes: str, name: str) -> tuple[SimulatedObject, ...]:
     return (
         _fixed("1.3.6.1.2.1.1.1.0", describes),
         _fixed("1.3.6.1.2.1.1.2.0", kind, Syntax.OID),
-        Row(oid("1.3.6.1.2.1.1.3.0"), Syntax.TICKS, lambda room: int(room.elapsed_s * 100) % 2**32),
+        SimulatedObject(oid("1.3.6.1.2.1.1.3.0"), Syntax.TICKS, lambda room: int(room.elapsed_s * 100) % 2**32),
         _fixed("1.3.6.1.2.1.1.5.0", name),
         _fixed("1.3.6.1.2.1.1.6.0", "simulated machine room"),
     )
 
 
-def _sorted(*rows: Row) -> tuple[Row, ...]:
+def _sorted(*rows: SimulatedObject) -> tuple[SimulatedObject, ...]:
     return tuple(sorted(rows, key=lambda row: row.oid))
 
 
@@ -132,7 +132,7 @@ def _ups_alarms(room: Room) -> int:
     return 2 * (not room.mains) + (_battery_status(room) != 2)  # noqa: PLR2004 -- batteryNormal
 
 
-def _input_line(line: int) -> tuple[Row, ...]:
+def _input_line(line: int) -> tuple[SimulatedObject, ...]:
     entry = "1.3.6.1.2.1.33.1.3.3.1"
     return (
         _integer(f"{entry}.2.{line}", lambda room: 500 if room.mains else 0),
@@ -142,7 +142,7 @@ def _input_line(line: int) -> tuple[Row, ...]:
     )
 
 
-def _output_line(line: int) -> tuple[Row, ...]:
+def _output_line(line: int) -> tuple[SimulatedObject, ...]:
     entry = "1.3.6.1.2.1.33.1.4.4.1"
     return (
         _integer(f"{entry}.2.{line}", _output_volts),
@@ -165,14 +165,14 @@ _UPS = _sorted(
     _integer("1.3.6.1.2.1.33.1.2.5.0", lambda room: 10 * _BATTERY_VOLTS * (0.9 + room.charge_percent / 1000)),
     _integer("1.3.6.1.2.1.33.1.2.6.0", lambda room: 10 * _battery_amperes(room)),
     _integer("1.3.6.1.2.1.33.1.2.7.0", lambda room: room.temperature_celsius + 2),
-    Row(oid("1.3.6.1.2.1.33.1.3.1.0"), Syntax.COUNTER, lambda room: room.mains_lost),
+    SimulatedObject(oid("1.3.6.1.2.1.33.1.3.1.0"), Syntax.COUNTER, lambda room: room.mains_lost),
     _fixed("1.3.6.1.2.1.33.1.3.2.0", len(_LINES), Syntax.INTEGER),
     *(row for line in _LINES for row in _input_line(line)),
     _integer("1.3.6.1.2.1.33.1.4.1.0", _output_source),
     _integer("1.3.6.1.2.1.33.1.4.2.0", lambda room: 500 if room.powered else 0),
     _fixed("1.3.6.1.2.1.33.1.4.3.0", len(_LINES), Syntax.INTEGER),
     *(row for line in _LINES for row in _output_line(line)),
-    Row(oid("1.3.6.1.2.1.33.1.6.1.0"), Syntax.GAUGE, _ups_alarms),
+    SimulatedObject(oid("1.3.6.1.2.1.33.1.6.1.0"), Syntax.GAUGE, _ups_alarms),
     _fixed("1.3.6.1.2.1.33.1.9.7.0", round(LOW_RUNTIME_S / 60), Syntax.INTEGER),
 )
 
@@ -208,7 +208,7 @@ _PAC = _sorted(
 )
 
 
-def _sensor(name: str, warmer_celsius: float) -> tuple[Row, ...]:
+def _sensor(name: str, warmer_celsius: float) -> tuple[SimulatedObject, ...]:
     entry = "1.3.6.1.4.1.28507.66.1.6.1.1"
     return _sorted(
         *_system("1.3.6.1.4.1.28507.66", "Expert Sensor Box 7213-12", name),

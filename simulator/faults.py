@@ -9,7 +9,7 @@ from watchkeeper.model.errors import WatchkeeperError
 from watchkeeper.simulator.devices import FAULTS
 
 
-def standing(directory: Path) -> frozenset[str]:
+def active_faults(directory: Path) -> frozenset[str]:
     """The faults switched on now; words that name none are ignored, no file means none."""
     try:
         words = (directory / "faults").read_text(encoding="utf-8").split()
@@ -29,7 +29,7 @@ def switch(directory: Path, fault: str, *, on: bool) -> AbstractSet[str]:
         )
     with (directory / "faults.lock").open("w", encoding="utf-8") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        now = standing(directory) | {fault} if on else standing(directory) - {fault}
+        now = active_faults(directory) | {fault} if on else active_faults(directory) - {fault}
         fresh = directory / "faults.new"
         fresh.write_text("".join(f"{name}\n" for name in sorted(now)), encoding="utf-8")
         os.replace(fresh, directory / "faults")  # noqa: PTH105 -- the atomic rename, by its own name

@@ -9,11 +9,11 @@ from typing import Self
 
 from watchkeeper.model.clock import Clock
 from watchkeeper.model.errors import WatchkeeperError
-from watchkeeper.simulator.faults import standing
-from watchkeeper.simulator.room import Room, step
+from watchkeeper.simulator.faults import active_faults
+from watchkeeper.simulator.room import Room, advance
 
 
-class Log:
+class JsonLines:
     """An append-only file of JSON lines, each handed to the kernel whole and at once: it outlives any kill -9."""
 
     def __init__(self, path: Path) -> None:
@@ -40,8 +40,8 @@ class LiveRoom:
         self._room, self._at = Room(seed=seed), clock.boot()
         try:
             directory.mkdir(parents=True, exist_ok=True)
-            self._given = Log(directory / "given.jsonl")
-            self._switched = Log(directory / "faults.jsonl")
+            self._given = JsonLines(directory / "given.jsonl")
+            self._switched = JsonLines(directory / "faults.jsonl")
         except OSError as error:
             raise WatchkeeperError(f"{error.filename}: {error.strerror}; the room needs a folder to write in") from None
         self.faults: frozenset[str] = frozenset()
@@ -59,10 +59,10 @@ class LiveRoom:
     def look(self) -> Room:
         """Move on to now, note which faults stand, and return the room."""
         at = self._clock.boot()
-        room = step(self._room, self.faults, (at - self._at) * self._pace)
-        faults = standing(self._directory)
+        room = advance(self._room, self.faults, (at - self._at) * self._pace)
+        faults = active_faults(self._directory)
         if faults != self.faults:
-            room = step(room, faults, 0.0)
+            room = advance(room, faults, 0.0)
             for fault in sorted(faults ^ self.faults):
                 self._switched.write({"at": self._clock.wall(), "fault": fault, "on": fault in faults})
         self._room, self._at, self.faults = room, at, faults
@@ -70,7 +70,7 @@ class LiveRoom:
 
     def stands(self, fault: str) -> bool:
         """Whether a fault stands now."""
-        return fault in standing(self._directory)
+        return fault in active_faults(self._directory)
 
     def gave(self, device: str, values: Mapping[str, int | str]) -> None:
         """Write down the values of one answer, by numeric OID, before it leaves."""

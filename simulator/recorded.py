@@ -7,9 +7,9 @@ from pathlib import Path
 
 from watchkeeper.model.device import Category
 from watchkeeper.model.errors import WatchkeeperError
-from watchkeeper.simulator.devices import COMMUNITY, Oid, Row, SimulatedDevice, Syntax, oid
-from watchkeeper.simulator.serve import HOST, bind
-from watchkeeper.simulator.snmp import Agent
+from watchkeeper.simulator.devices import COMMUNITY, Oid, SimulatedDevice, SimulatedObject, Syntax, oid
+from watchkeeper.simulator.serve import LOOPBACK, bind_udp
+from watchkeeper.simulator.snmp import SnmpResponder
 
 _TAGS: Mapping[int, Syntax] = {
     2: Syntax.INTEGER, 4: Syntax.TEXT, 6: Syntax.OID, 64: Syntax.ADDRESS, 65: Syntax.COUNTER, 66: Syntax.GAUGE,
@@ -18,7 +18,7 @@ _TAGS: Mapping[int, Syntax] = {
 """BER tags (X.690; RFC 2578, 7.1) as a recording has them."""
 
 
-class Still:
+class StaticRoom:
     """Stands where a room's LiveRoom does: nothing happens in it, and nothing is written down."""
 
     def look(self) -> None:
@@ -34,7 +34,7 @@ class Still:
 
 def read_recording(file: Path) -> SimulatedDevice:
     """The device of a recording. Raises WatchkeeperError with file and line."""
-    rows: dict[Oid, Row] = {}
+    rows: dict[Oid, SimulatedObject] = {}
     try:
         lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError as error:
@@ -50,14 +50,14 @@ def read_recording(file: Path) -> SimulatedDevice:
     return SimulatedDevice(file.stem, Category.ENV, tuple(rows[name] for name in sorted(rows)))
 
 
-def _row(line: str) -> Row:
+def _row(line: str) -> SimulatedObject:
     name, tag, text = line.split("|", 2)
     syntax = _TAGS[int(tag.rstrip("x"))]
     if syntax in (Syntax.TEXT, Syntax.OPAQUE):
         value: int | str | bytes = bytes.fromhex(text) if tag.endswith("x") else text.encode()
     else:
         value = text if syntax in (Syntax.OID, Syntax.ADDRESS) else int(text)
-    return Row(oid(name), syntax, lambda _room: value)
+    return SimulatedObject(oid(name), syntax, lambda _room: value)
 
 
 async def run_recording(file: Path, port: int, say: Callable[[str], None]) -> None:
@@ -66,9 +66,9 @@ async def run_recording(file: Path, port: int, say: Callable[[str], None]) -> No
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     device = read_recording(file)
-    with bind(port) as listening:
-        agent = Agent(device, Still(), listening)
-        say(f"{device.name}: {len(device.rows)} objects, snmp://{COMMUNITY}@{HOST}:{listening.getsockname()[1]}")
+    with bind_udp(port) as listening:
+        agent = SnmpResponder(device, StaticRoom(), listening)
+        say(f"{device.name}: {len(device.rows)} objects, snmp://{COMMUNITY}@{LOOPBACK}:{listening.getsockname()[1]}")
         await stop.wait()
         agent.close()
     await asyncio.sleep(0)  # let the closed transport go

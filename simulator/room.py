@@ -57,7 +57,7 @@ class Room:
         return int.from_bytes(hashlib.blake2s(spot.encode(), digest_size=4).digest()) / (2**31 - 0.5) - 1
 
 
-def step(room: Room, faults: AbstractSet[str], dt: float) -> Room:
+def advance(room: Room, faults: AbstractSet[str], dt: float) -> Room:
     """Let `dt` seconds of the room pass under `faults`. Exact: many small steps end where one large step ends; a step
     of 0 s only shows what broke or was mended."""
     heat, damp, cut = HEAT in faults, DAMP in faults, POWER_CUT in faults

@@ -13,9 +13,9 @@ from watchkeeper.model.clock import SystemClock
 from watchkeeper.model.errors import WatchkeeperError
 from watchkeeper.simulator.devices import COMMUNITY, DEVICES
 from watchkeeper.simulator.live import LiveRoom
-from watchkeeper.simulator.snmp import V3_AUTH_PASSWORD, V3_PRIV_PASSWORD, V3_USER, Agent
+from watchkeeper.simulator.snmp import V3_AUTH_PASSWORD, V3_PRIV_PASSWORD, V3_USER, SnmpResponder
 
-HOST = "127.0.0.1"
+LOOPBACK = "127.0.0.1"
 READY = "the room answers"
 _LOOK_S = 0.2  # how soon a switched fault works where nobody asks
 
@@ -27,11 +27,11 @@ async def run_room(directory: Path, port_base: int, pace: float, seed: int, say:
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     with ExitStack() as held:
-        sockets = [held.enter_context(bind(port_base and port_base + place)) for place in range(len(DEVICES))]
+        sockets = [held.enter_context(bind_udp(port_base and port_base + place)) for place in range(len(DEVICES))]
         live = held.enter_context(LiveRoom(directory, SystemClock(), pace, seed))
         for device, listening in zip(DEVICES, sockets, strict=True):
-            held.callback(Agent(device, live, listening).close)
-        _describe(directory, [f"{HOST}:{listening.getsockname()[1]}" for listening in sockets], pace, seed, say)
+            held.callback(SnmpResponder(device, live, listening).close)
+        _describe(directory, [f"{LOOPBACK}:{listening.getsockname()[1]}" for listening in sockets], pace, seed, say)
         await _watch(live, stop, say)
     await asyncio.sleep(0)  # let the closed transports go
     say("the room is closed")
@@ -49,15 +49,15 @@ async def _watch(live: LiveRoom, stop: asyncio.Event, say: Callable[[str], None]
             live.look()
 
 
-def bind(port: int) -> socket.socket:
+def bind_udp(port: int) -> socket.socket:
     """A UDP socket on loopback; 0 takes any free port. Raises WatchkeeperError where the port is taken."""
     listening = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     try:
-        listening.bind((HOST, port))
+        listening.bind((LOOPBACK, port))
     except OSError as error:
         listening.close()
         raise WatchkeeperError(
-            f"{HOST}:{port}: {error.strerror}; stop what listens there, or choose another --port-base or --port"
+            f"{LOOPBACK}:{port}: {error.strerror}; stop what listens there, or choose another --port-base or --port"
         ) from None
     return listening
 

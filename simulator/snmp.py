@@ -14,7 +14,7 @@ from pysnmp.entity.rfc3413.context import SnmpContext  # type: ignore[import-unt
 from pysnmp.proto import rfc1902, rfc1905  # type: ignore[import-untyped]
 from pysnmp.proto.api import v2c  # type: ignore[import-untyped]
 
-from watchkeeper.simulator.devices import COMMUNITY, Oid, Row, SimulatedDevice, Syntax
+from watchkeeper.simulator.devices import COMMUNITY, Oid, SimulatedDevice, SimulatedObject, Syntax
 
 V3_USER, V3_AUTH_PASSWORD, V3_PRIV_PASSWORD = "ops", "authpass12", "privpass12"
 """The one v3 user of every device: authPriv only, SHA-256 and AES-128."""
@@ -34,11 +34,11 @@ _TYPES = {
     Syntax.BIG: rfc1902.Counter64,
 }
 
-Asked = list[tuple[Oid, Row | None]]
+VarBinds = list[tuple[Oid, SimulatedObject | None]]
 """What an answer names, and the object there; None is the exception that PDU has for a hole or the end."""
 
 
-class Surroundings(Protocol):
+class Environment(Protocol):
     """What a device stands in: the simulated room, or a recording's stillness."""
 
     def look(self) -> Any:
@@ -51,23 +51,23 @@ class Surroundings(Protocol):
         """Note what a device answered."""
 
 
-class View:
+class ObjectTable:
     """A device's objects as the three PDUs walk them (RFC 3416, 4.2.1 to 4.2.3)."""
 
-    def __init__(self, rows: tuple[Row, ...]) -> None:
+    def __init__(self, rows: tuple[SimulatedObject, ...]) -> None:
         self._rows = rows
         self._oids = [row.oid for row in rows]
 
-    def get(self, names: list[Oid]) -> Asked:
+    def get(self, names: list[Oid]) -> VarBinds:
         """The very objects named."""
         return [(name, self._at(bisect_left(self._oids, name), name)) for name in names]
 
-    def following(self, names: list[Oid]) -> Asked:
+    def following(self, names: list[Oid]) -> VarBinds:
         """The objects after those named."""
         rows = [self._at(bisect_right(self._oids, name)) for name in names]
         return [(row.oid if row else name, row) for name, row in zip(names, rows, strict=True)]
 
-    def bulk(self, names: list[Oid], non_repeaters: int, repetitions: int) -> Asked:
+    def bulk(self, names: list[Oid], non_repeaters: int, repetitions: int) -> VarBinds:
         """The objects after the first `non_repeaters` names once, and after the others `repetitions` times."""
         found = self.following(names[:non_repeaters])
         names = names[non_repeaters:]
@@ -80,12 +80,12 @@ class View:
             repetitions -= 1
         return found
 
-    def _at(self, place: int, name: Oid | None = None) -> Row | None:
+    def _at(self, place: int, name: Oid | None = None) -> SimulatedObject | None:
         row = self._rows[place] if place < len(self._rows) else None
         return row if row and name in (None, row.oid) else None
 
 
-class _Ear(UdpTransport):  # type: ignore[misc]  # pysnmp ships no types
+class _RoomTransport(UdpTransport):  # type: ignore[misc]  # pysnmp ships no types
     """A socket that hears nothing while its device is dead: no answer in any version, and no ICMP error either."""
 
     def __init__(self, dead: Callable[[], bool]) -> None:
@@ -97,7 +97,7 @@ class _Ear(UdpTransport):  # type: ignore[misc]  # pysnmp ships no types
             super().datagram_received(datagram, transportAddress)
 
 
-class _Responder(CommandResponderBase):  # type: ignore[misc]  # pysnmp ships no types
+class _CommandResponder(CommandResponderBase):  # type: ignore[misc]  # pysnmp ships no types
     """Answers from the room, and writes down what it gives."""
 
     SUPPORTED_PDU_TYPES = (
@@ -106,9 +106,9 @@ class _Responder(CommandResponderBase):  # type: ignore[misc]  # pysnmp ships no
         rfc1905.GetBulkRequestPDU.tagSet,
     )
 
-    def __init__(self, engine: Any, device: SimulatedDevice, live: Surroundings) -> None:
+    def __init__(self, engine: Any, device: SimulatedDevice, live: Environment) -> None:
         super().__init__(engine, SnmpContext(engine))
-        self._device, self._live, self._view = device, live, View(device.rows)
+        self._device, self._live, self._view = device, live, ObjectTable(device.rows)
 
     def handle_management_operation(self, snmpEngine: Any, stateReference: Any, _context: Any, PDU: Any) -> None:  # noqa: N803 -- pysnmp's names
         asked, hole = self._asked(PDU)
@@ -121,7 +121,7 @@ class _Responder(CommandResponderBase):  # type: ignore[misc]  # pysnmp ships no
         binds = [(oid, _TYPES[row.syntax](values[oid]) if row else hole) for oid, row in asked]
         self.send_varbinds(snmpEngine, stateReference, 0, 0, binds)
 
-    def _asked(self, pdu: Any) -> tuple[Asked, Any]:
+    def _asked(self, pdu: Any) -> tuple[VarBinds, Any]:
         names = [tuple(name) for name, _ in v2c.apiPDU.get_varbinds(pdu)]
         if pdu.tagSet == rfc1905.GetRequestPDU.tagSet:
             return self._view.get(names), rfc1905.noSuchObject
@@ -131,14 +131,14 @@ class _Responder(CommandResponderBase):  # type: ignore[misc]  # pysnmp ships no
         return self._view.bulk(names, max(int(once), 0), int(times)), rfc1905.endOfMibView
 
 
-class Agent:
+class SnmpResponder:
     """A device answering on a bound socket, from the moment it is built (in a running event loop) until `close`."""
 
-    def __init__(self, device: SimulatedDevice, live: Surroundings, listening: socket.socket) -> None:
+    def __init__(self, device: SimulatedDevice, live: Environment, listening: socket.socket) -> None:
         self._engine = _engine(device.name)
         _let_in(self._engine)
-        _Responder(self._engine, device, live)
-        ear = _Ear(lambda: live.stands(device.dead))
+        _CommandResponder(self._engine, device, live)
+        ear = _RoomTransport(lambda: live.stands(device.dead))
         config.add_transport(self._engine, DOMAIN_NAME, ear.open_server_mode(sock=listening))
 
     def close(self) -> None:

@@ -20,7 +20,7 @@ import httpx
 import uvicorn
 
 from watchkeeper.channels.ports import Message, Receipt
-from watchkeeper.collector.intake.endpoint import Ingest
+from watchkeeper.collector.intake.endpoint import AgentEndpoint
 from watchkeeper.collector.intake.journal import Answer, Journal, Waiting
 from watchkeeper.collector.intake.requests import Requests
 from watchkeeper.collector.notify.outbox import Outbox
@@ -31,7 +31,7 @@ from watchkeeper.collector.site.load import read_configuration
 from watchkeeper.collector.site.snapshot import Snapshot, make_snapshot
 from watchkeeper.collector.store.engine import Store
 from watchkeeper.collector.store.migrate import migrate
-from watchkeeper.collector.web.app import Front, build_app
+from watchkeeper.collector.web.app import CollectorApp, build_app
 from watchkeeper.model.batch import Block, Frame, Item, Lane, Push, Tombstone
 from watchkeeper.model.clock import FakeClock
 from watchkeeper.model.quantity import QUANTITIES
@@ -73,7 +73,7 @@ class Room:
         self.runtime = Runtime(self.store, self.clock, _snapshot(), "https://watch.example")
         self.requests = Requests(self.store)
         self.journal = Journal(self.store, self.runtime, self.clock, lambda: None)
-        self.ingest = Ingest(self.runtime, self.journal, self.requests, lambda: False)
+        self.ingest = AgentEndpoint(self.runtime, self.journal, self.requests, lambda: False)
         self.metrics = Metrics(self.runtime, self.journal, self.ingest)
         self.front = build_app(self.runtime, self.ingest, self.metrics, ["watch.example"])
         self.epoch = "epoch-1"
@@ -125,20 +125,20 @@ class Room:
         """New orders: a device stands elsewhere."""
         snapshot = self.runtime.snapshot
         moved = replace(snapshot.devices[device], location=location)
-        self.runtime.adopt(replace(snapshot, devices={**snapshot.devices, device: moved}))
+        self.runtime.activate(replace(snapshot, devices={**snapshot.devices, device: moved}))
 
     def read_otherwise(self, device: str, probe: str) -> None:
         """New orders: another probe reads a device."""
         snapshot = self.runtime.snapshot
         changed = replace(snapshot.devices[device], probe=probe)
         self._blocks.clear()
-        self.runtime.adopt(replace(snapshot, devices={**snapshot.devices, device: changed}))
+        self.runtime.activate(replace(snapshot, devices={**snapshot.devices, device: changed}))
 
     def remove(self, device: str) -> None:
         """New orders: a device is gone."""
         snapshot = self.runtime.snapshot
         left = {name: one for name, one in snapshot.devices.items() if name != device}
-        self.runtime.adopt(replace(snapshot, devices=left))
+        self.runtime.activate(replace(snapshot, devices=left))
 
     def skip(self, lane: Lane, items: int) -> None:
         """Items that never come."""
@@ -193,7 +193,7 @@ class _Sender:
 class _Asgi(httpx.BaseTransport):
     """A request to an application in this process, each in a loop of its own."""
 
-    def __init__(self, app: Front) -> None:
+    def __init__(self, app: CollectorApp) -> None:
         self._app = httpx.ASGITransport(app)
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
@@ -206,13 +206,13 @@ class _Asgi(httpx.BaseTransport):
         return httpx.Response(answer.status_code, headers=answer.headers, content=await answer.aread())
 
 
-def browser(app: Front, base: str = "http://127.0.0.1:8760") -> httpx.Client:
+def browser(app: CollectorApp, base: str = "http://127.0.0.1:8760") -> httpx.Client:
     """Keeps cookies as a browser does, and follows no redirect."""
     return httpx.Client(transport=_Asgi(app), base_url=base)
 
 
 @contextlib.contextmanager
-def serving(front: Front) -> Iterator[str]:
+def serving(front: CollectorApp) -> Iterator[str]:
     """The application on a port of this machine, by the server that runs it in earnest; its URL."""
     config = uvicorn.Config(front, port=0, log_level="warning", access_log=False, lifespan="off", ws="none")
     server = uvicorn.Server(config)

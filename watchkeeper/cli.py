@@ -42,7 +42,9 @@ DOORS = {
     ),
     "agent": Door("watchkeeper.agent.cli:agent", "Read devices, judge, push to the collector."),
     "collector": Door(
-        "watchkeeper.collector.cli:collector", "Keep incidents, climb the ladder, page people.", "collector"
+        "watchkeeper.collector.cli:collector",
+        "Run the collector, which keeps incidents, escalates them and pages people.",
+        "collector",
     ),
     "rules": Door("watchkeeper.rules.cli:rules", "Check and try the YAML rules."),
     "simulate": Door("watchkeeper.simulator.cli:simulate", "A machine room without hardware."),

@@ -16,7 +16,7 @@ from typing import TextIO
 
 import requests
 
-from watchkeeper.collector.access.tokens import TICKET_S, Kind, mint
+from watchkeeper.collector.access.tokens import TICKET_S, TokenKind, mint
 from watchkeeper.collector.main import open_secrets, open_store
 from watchkeeper.collector.site.settings import read_config
 from watchkeeper.model.errors import WatchkeeperError
@@ -34,13 +34,13 @@ class Deployment:
 
     def link(self, person: str) -> str:
         """A one-time URL that opens the pages as this person."""
-        return f"{self.url}/enter?ticket={self._mint(Kind.TICKET, person, TICKET_S)}"
+        return f"{self.url}/enter?ticket={self._mint(TokenKind.TICKET, person, TICKET_S)}"
 
     def token(self, person: str) -> str:
         """A person's token."""
-        return self._mint(Kind.PERSON, person, None)
+        return self._mint(TokenKind.PERSON, person, None)
 
-    def _mint(self, kind: Kind, name: str, lasts_s: float | None) -> str:
+    def _mint(self, kind: TokenKind, name: str, lasts_s: float | None) -> str:
         place = read_config(self.folder / "collector.yml")
         store = open_store(place, open_secrets(place))
         try:
@@ -69,7 +69,7 @@ def write_deployment(
         with os.fdopen(os.open(keyring, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
             file.writelines(f"{name}: {secret}\n" for name, secret in (named or {}).items())
         with keyring.open("a", encoding="utf-8") as file:
-            file.write(f"agent-token: {home._mint(Kind.AGENT, AGENT, None)}\n")  # noqa: SLF001 -- this module's own
+            file.write(f"agent-token: {home._mint(TokenKind.AGENT, AGENT, None)}\n")  # noqa: SLF001 -- this module's own
     return home
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from watchkeeper.agent.ports import ProbeContext
 from watchkeeper.agent.probes.snmp.probe import SnmpProbe
-from watchkeeper.agent.probes.testing import MemoryDevice, recorded
+from watchkeeper.agent.probes.testing import MemoryDevice, read_snmprec
 from watchkeeper.agent.tools.probe_cli import lines
 from watchkeeper.agent.tools.target import Target
 from watchkeeper.documents.secrets import Secrets
@@ -20,7 +20,7 @@ def read(recordings: Iterable[Path]) -> Iterator[str]:
     clock = SystemClock()
     profiles = load_profiles()
     for file in recordings:
-        held = MemoryDevice(recorded(file.read_text(encoding="utf-8", errors="replace").splitlines()))
+        held = MemoryDevice(read_snmprec(file.read_text(encoding="utf-8", errors="replace").splitlines()))
         probe = SnmpProbe(profiles, ProbeContext(clock, Secrets(None)).secrets, clock, held.open)
         device = Device(file.stem, "bench", Category.SERVER, "snmp", "192.0.2.1", snmp=Snmp(community="none"))
         sweep = asyncio.run(probe.sweep(device))

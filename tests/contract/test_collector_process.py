@@ -159,10 +159,10 @@ def test_a_one_time_link_opens_a_session_once(room: Room) -> None:
         assert "SameSite=strict" in first.history[0].headers["set-cookie"].replace("Strict", "strict")
         assert requests.get(link, timeout=5).status_code >= 400
     assert link.partition("=")[2] not in room.log()
-    assert "no person is called" in room.cli("link", "nobody", *config(room), ok=False)
+    assert "there is no person `nobody`" in room.cli("link", "nobody", *config(room), ok=False)
 
 
-def test_books_with_mistakes_are_refused_whole_at_start_and_leave_the_old_ones_in_force_later(room: Room) -> None:
+def test_a_configuration_with_mistakes_is_refused_at_start_and_later_leaves_the_previous_one_active(room: Room) -> None:
     good = INVENTORY
     room.write(inventory=good.replace("interval: 15 s", "interval: 15").replace("category: env", "category: enf"))
     said = room.cli("run", *config(room), ok=False)
@@ -192,7 +192,7 @@ def test_a_disk_below_its_reserve_refuses_pushes_and_is_an_incident(room: Room) 
         answer = push(room, token)
         assert answer.status_code == 503
         assert int(answer.headers["retry-after"]) > 0
-        until(lambda: "Collector's disk is full" in room.log() or "磁盘" in room.log())
+        until(lambda: "Collector disk is full" in room.log() or "磁盘" in room.log())
 
 
 def test_sigterm_ends_it_cleanly_and_a_restart_goes_on(room: Room) -> None:

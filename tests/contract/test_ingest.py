@@ -10,9 +10,9 @@ import httpx
 import pytest
 
 from tests.story.world import INVENTORY, World
-from watchkeeper.collector.access.tokens import Kind, mint, revoke
+from watchkeeper.collector.access.tokens import TokenKind, mint, revoke
 from watchkeeper.collector.intake import journal as journal_module
-from watchkeeper.collector.intake.endpoint import BODY_LIMIT, Ingest
+from watchkeeper.collector.intake.endpoint import BODY_LIMIT, AgentEndpoint
 from watchkeeper.collector.intake.requests import Requests
 from watchkeeper.collector.process.actions import poll_now
 from watchkeeper.collector.store import engine
@@ -31,9 +31,9 @@ class Door:
     def __init__(self, world: World) -> None:
         self.world = world
         self.full = False
-        self.token = mint(world.store, Kind.AGENT, "room-1", world.clock.wall())
+        self.token = mint(world.store, TokenKind.AGENT, "room-1", world.clock.wall())
         self.requests = Requests(world.store)
-        self.ingest = Ingest(world.runtime, world.journal, self.requests, lambda: self.full)
+        self.ingest = AgentEndpoint(world.runtime, world.journal, self.requests, lambda: self.full)
         world.journal.start()
 
     def ask(self, method: str, path: str, content: bytes | None = None, **headers: str) -> httpx.Response:
@@ -152,7 +152,7 @@ def test_a_bad_request_gets_its_status_and_changes_nothing(
 
 
 def test_an_agent_that_left_the_inventory_is_refused_whatever_token_it_has(door: Door) -> None:
-    door.token = mint(door.world.store, Kind.AGENT, "room-0", door.world.clock.wall())
+    door.token = mint(door.world.store, TokenKind.AGENT, "room-0", door.world.clock.wall())
     before = door.rows()
     answer = door.push({"agent": "room-0", "blocks": [], "items": []})
     assert answer.status_code == 403
@@ -232,13 +232,13 @@ def test_a_clock_an_hour_wrong_changes_no_time(door: Door) -> None:
 
 def test_a_revoked_token_is_refused_within_a_second(door: Door) -> None:
     assert door.push().status_code == 200
-    revoke(door.world.store, Kind.AGENT, "room-1")
+    revoke(door.world.store, TokenKind.AGENT, "room-1")
     door.world.clock.advance(1.5)
     assert door.push().status_code == 401
 
 
 def test_a_person_s_token_is_no_agent_s(door: Door) -> None:
-    door.token = mint(door.world.store, Kind.PERSON, "day", 0.0)
+    door.token = mint(door.world.store, TokenKind.PERSON, "day", 0.0)
     assert door.push().status_code == 401
 
 

@@ -136,7 +136,7 @@ def test_a_push_the_store_will_never_take_is_refused_for_good_and_alone(
     good, bad, also_good = take(world, frames(20.0), poison, frames(21.0, first=2, declared=False))
     assert (good, also_good) == (1, 2)
     assert isinstance(bad, BadPush)
-    assert "cannot be kept" in caplog.text
+    assert "cannot be journalled" in caplog.text
     assert count(world, history) == 2
     assert count(world, lane) == 1
 
@@ -313,16 +313,16 @@ def test_what_is_being_applied_cannot_be_acted_on_meanwhile(pair: tuple[World, W
     world.push(world.verdict(Level.CRITICAL))
     (known,) = world.incidents()
     holds: list[Callable[[sa.Connection], object]] = [
-        lambda connection: rows.latest_of(connection, [known.key]),
-        rows.open_of,
-        lambda connection: rows.one(connection, 1, lock=True),
+        lambda connection: rows.lock_latest_incidents(connection, [known.key]),
+        rows.lock_open_incidents,
+        lambda connection: rows.incident_by_number(connection, 1, lock=True),
     ]
     for hold in holds:
         with world.store.write() as connection:
             hold(connection)
             _is_locked(pair[1].store, "SELECT * FROM incident FOR UPDATE NOWAIT")
     with world.store.write() as connection:
-        rows.steps_of(connection, [1], lock=True)
+        rows.rungs_of(connection, [1], lock=True)
         _is_locked(pair[1].store, "SELECT * FROM rung FOR UPDATE NOWAIT")
 
 

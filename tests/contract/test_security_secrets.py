@@ -21,7 +21,7 @@ from watchkeeper.agent.probes.host.probe import HostProbe, Machine
 from watchkeeper.agent.push.uplink import Uplink
 from watchkeeper.agent.tools.target import parse_target
 from watchkeeper.collector.cli import collector
-from watchkeeper.collector.site.load import read_texts
+from watchkeeper.collector.site.load import parse_configuration
 from watchkeeper.collector.store.engine import Store
 from watchkeeper.documents.secrets import Secret, Secrets
 from watchkeeper.model.batch import Block, Lane, Push
@@ -115,7 +115,7 @@ def test_books_with_a_secret_where_none_belongs_are_refused_without_quoting_it(
     assert before in texts[name]
     texts[name] = texts[name].replace(before, slip, 1)
     with pytest.raises(ConfigError) as refused:
-        read_texts(**texts)
+        parse_configuration(**texts)
     assert HUSH not in str(refused.value)
 
 

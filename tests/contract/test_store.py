@@ -14,7 +14,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
 from tests.story.world import World
-from watchkeeper.collector.access.tokens import Kind, fingerprint, mint
+from watchkeeper.collector.access.tokens import TokenKind, fingerprint, mint
 from watchkeeper.collector.notify.enqueue import Notifier
 from watchkeeper.collector.process.due import decide_due
 from watchkeeper.collector.store import rows
@@ -44,7 +44,7 @@ def everything(store: Store) -> dict[str, list[dict[str, Any]]]:
 def test_the_migrations_make_the_schema_the_code_speaks_of(world: World) -> None:
     with world.store.read() as connection:
         assert compare_metadata(MigrationContext.configure(connection), metadata) == []
-        assert version(connection) == "0001"
+        assert version(connection) == "0002"
         partial = {index["name"] for index in sa.inspect(connection).get_indexes("incident") if index["unique"]}
     assert partial == {"incident_open"}
     migrate(world.store)  # and once more changes nothing
@@ -87,7 +87,7 @@ def test_several_collectors_may_start_on_an_empty_store_at_once(postgres_url: st
     stores += [Store(stores[0].url.render_as_string(hide_password=False)) for _ in range(2)]
     _at_once(*(lambda store=store: migrate(store) for store in stores))
     with stores[0].read() as connection:
-        assert version(connection) == "0001"
+        assert version(connection) == "0002"
     for store in stores:
         store.close()
 
@@ -95,7 +95,7 @@ def test_several_collectors_may_start_on_an_empty_store_at_once(postgres_url: st
 def test_counters_add_up(world: World) -> None:
     for _ in range(2):
         with world.store.write() as connection:
-            world.store.count_up(connection, {"reconciled": 2, "nothing": 0})
+            world.store.add_to_counters(connection, {"reconciled": 2, "nothing": 0})
     with world.store.read() as connection:
         assert {row.name: row[1] for row in connection.execute(sa.select(tally))} == {"reconciled": 4}
 
@@ -108,7 +108,7 @@ def test_a_failed_transaction_leaves_nothing(world: World) -> None:
 
 
 def _count_and_fail(world: World, connection: sa.Connection) -> None:
-    world.store.count_up(connection, {"x": 1})
+    world.store.add_to_counters(connection, {"x": 1})
     raise RuntimeError
 
 
@@ -136,7 +136,7 @@ def test_collectors_that_decide_at_once_decide_each_rung_once(world: World) -> N
     world.push(*(world.verdict(Level.CRITICAL, rule=rule) for rule in rules), more=True)
     world.push()
     with world.store.write() as connection:
-        connection.execute(sa.update(agent), {"behind_until": 0.0})
+        connection.execute(sa.update(agent), {"backlog_until": 0.0})
     world.clock.advance(minutes=21)
     stores = [Store(world.url) for _ in range(4)]
 
@@ -162,17 +162,17 @@ def test_a_rung_is_decided_by_the_first_who_claims_it(world: World) -> None:
     claims = []
     for who in ("clock", "person:olga"):
         with world.store.write() as connection:
-            step = rows.steps_of(connection, [1])[1, 1][0]
-            claims.append(rows.claim_step(connection, known, step, world.clock.wall(), who))
+            step = rows.rungs_of(connection, [1])[1, 1][0]
+            claims.append(rows.claim_rung(connection, known, step, world.clock.wall(), who))
     assert claims == [True, False]
     with world.store.read() as connection:
-        assert rows.steps_of(connection, [1])[1, 1][0].decided_by == "clock"
+        assert rows.rungs_of(connection, [1])[1, 1][0].decided_by == "clock"
 
 
 def test_collectors_that_deliver_at_once_send_each_message_once(world: World) -> None:
     world.push(*(world.verdict(Level.CRITICAL, rule=f"rule-{number}") for number in range(20)), more=True)
     with world.store.write() as connection:
-        connection.execute(sa.update(agent), {"behind_until": 0.0})
+        connection.execute(sa.update(agent), {"backlog_until": 0.0})
     while decide_due(world.runtime.notifier(), world.clock.wall()):
         pass
     _at_once(*([world.outbox.deliver] * 4))
@@ -204,7 +204,7 @@ def test_a_backup_restores_everything_also_into_the_other_kind_of_store(
 
 
 def test_a_backup_is_its_owner_s_alone_and_holds_no_token(world: World, tmp_path: Path) -> None:
-    secret = mint(world.store, Kind.PERSON, "day", 0.0)
+    secret = mint(world.store, TokenKind.PERSON, "day", 0.0)
     (tmp_path / "kept.zip.part").write_text("of a backup that was killed")
     (tmp_path / "kept.zip.part").chmod(0o644)
     backup(world.store, tmp_path / "kept.zip", 0.0)
@@ -231,7 +231,7 @@ def test_a_damaged_backup_is_refused_and_leaves_the_store_empty(world: World, tm
             elif spoil == "another table" and name == "rung.jsonl":
                 text = text.replace(b'"number"', b'"nummer"')
             elif spoil == "another schema" and name == "store.json":
-                text = text.replace(b'"0001"', b'"0000"')
+                text = text.replace(b'"0002"', b'"0000"')
             elif spoil == "a list" and name == "store.json":
                 text = b"[]"
             out.writestr(name, text)

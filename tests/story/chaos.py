@@ -232,24 +232,24 @@ class Chaos:
         ends: dict[tuple[int, int], float] = {}
         begins: dict[tuple[int, int], float] = {}
         for row in self._rows("SELECT * FROM transition ORDER BY id"):
-            key = (row["incident"], row["round"])
+            key = (row["incident"], row["recurrence"])
             begins.setdefault(key, row["at"])
             if row["kind"] in ("resolved", "withdrawn"):
                 ends[key] = row["recorded_at"]
         decided = Counter(
-            (r["incident"], r["round"], r["rung"])
+            (r["incident"], r["recurrence"], r["rung"])
             for r in self._rows("SELECT * FROM rung WHERE decided_at IS NOT NULL")
         )
         self.tally.rungs = len(decided)
         self.tally.incidents = len(begins)
         pages = Counter(
-            (r["incident"], r["round"], r["rung"], r["person"])
+            (r["about_id"], r["recurrence"], r["rung"], r["person"])
             for r in self._rows("SELECT * FROM outbox WHERE kind = 'page'")
         )
         self.tally.rungs_doubled = sum(count - 1 for count in pages.values())
         for (number, round_), began in begins.items():
             told = [rung for rung in RUNGS_S if (number, round_, rung) in decided]
-            passed = not told and self._rows(f"SELECT id FROM outbox WHERE incident = {number} AND kind = 'passed'")  # noqa: S608 -- a number of ours
+            passed = not told and self._rows(f"SELECT id FROM outbox WHERE about_id = {number} AND kind = 'passed'")  # noqa: S608 -- a number of ours
             for rung, after in RUNGS_S.items():
                 # What ended while the collector was down is told once and not climbed; a beat is half a second.
                 owed = (

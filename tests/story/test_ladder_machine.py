@@ -130,7 +130,7 @@ class LadderMachine(RuleBasedStateMachine):
         with suppress(Conflict):
             self.world.act(what, known.incident)  # type: ignore[arg-type]
             if what is actions.escalate:
-                self.escalated.add((known.incident, known.round))
+                self.escalated.add((known.incident, known.recurrence))
             if what is actions.resolve:
                 assert not known.verdict.bad
 
@@ -164,7 +164,7 @@ class LadderMachine(RuleBasedStateMachine):
             rows = connection.execute(sa.select(rung).where(rung.c.decided_at.is_not(None))).all()
         found: dict[tuple[int, int], dict[str, float]] = {}
         for row in rows:
-            found.setdefault((row.incident, row.round), {})[row.rung] = row.decided_at
+            found.setdefault((row.incident, row.recurrence), {})[row.rung] = row.decided_at
         return found
 
     @invariant()
@@ -174,13 +174,13 @@ class LadderMachine(RuleBasedStateMachine):
         decided = self.decided()
         now = self.world.clock.wall()
         for one in self.world.incidents():
-            mine = decided.get((one.incident, one.round), {})
+            mine = decided.get((one.incident, one.recurrence), {})
             order = [name for name in RUNGS if name in mine]
             assert order == list(RUNGS)[: len(order)]
             if one.open:
                 owed = [name for name, after in RUNGS.items() if one.began_at + after * 60 <= now]
                 assert set(owed) <= set(mine)
-                if (one.incident, one.round) not in self.escalated:
+                if (one.incident, one.recurrence) not in self.escalated:
                     assert set(owed) == set(mine)
 
     @invariant()
@@ -189,7 +189,7 @@ class LadderMachine(RuleBasedStateMachine):
             return
         for one in self.world.incidents():
             if one.ended_at is not None and not one.open:
-                last = max(self.decided().get((one.incident, one.round), {}).values(), default=0.0)
+                last = max(self.decided().get((one.incident, one.recurrence), {}).values(), default=0.0)
                 assert last <= max(one.ended_at, self.recorded_end(one.incident))
 
     def recorded_end(self, number: int) -> float:
@@ -222,7 +222,7 @@ class LadderMachine(RuleBasedStateMachine):
         with self.world.store.read() as connection:
             keys = list(connection.execute(sa.select(metadata.tables["outbox"].c.key)).scalars())
         assert len(keys) == len(set(keys))
-        pages = [(one.message.facts["incident"], one.message.facts["round"], one.rung, one.person, one.message.key)
+        pages = [(one.message.facts["incident"], one.message.facts["recurrence"], one.rung, one.person, one.message.key)
                  for one in self.world.told if one.kind == "page"]  # fmt: skip
         assert len({page[:4] for page in pages}) == len({page[4] for page in pages})
 

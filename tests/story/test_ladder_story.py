@@ -6,10 +6,11 @@ from dataclasses import replace
 import pytest
 
 from tests.story.world import CONTACTS, LADDERS, World, older
+from watchkeeper.collector.policy.hold import Hold, HoldReason
 from watchkeeper.collector.process import actions
-from watchkeeper.collector.site.load import read_texts
+from watchkeeper.collector.read import incidents as read_incidents
+from watchkeeper.collector.site.load import parse_configuration
 from watchkeeper.collector.site.snapshot import make_snapshot
-from watchkeeper.collector.store import rows
 from watchkeeper.model.errors import Conflict
 from watchkeeper.model.verdict import Level
 
@@ -60,7 +61,7 @@ def test_recovery_reaches_only_who_was_paged(world: World) -> None:
     world.advance(12)
     world.push(world.verdict(Level.OK))
     assert sorted(world.pages("recovered")) == [(12.0, "day", "recovered"), (12.0, "olga", "recovered")]
-    assert "It was: Room temperature: 24.5 °C" in world.told[-1].message.text, "and not that it is"
+    assert "Last bad reading: Room temperature: 24.5 °C" in world.told[-1].message.text, "and not that it is"
 
 
 def test_a_restart_changes_nothing_that_a_person_sees(world: World) -> None:
@@ -174,7 +175,7 @@ def test_escalate_now_climbs_one_rung_and_later_rungs_keep_their_times(world: Wo
     world.act(actions.escalate, 1, note="the compressor is seized")
     world.advance(60)
     assert world.pages() == [(0.0, "day", "duty"), (3.0, "olga", "owner"), *WHOLE_LADDER[2:]]
-    with pytest.raises(Conflict, match="last rung"):
+    with pytest.raises(Conflict, match="every rung of its ladder has been decided"):
         world.act(actions.escalate, 1)
 
 
@@ -246,7 +247,7 @@ def test_a_role_that_is_nobody_pages_the_fallback_and_says_so(store_url: str) ->
     world.push(world.verdict(Level.CRITICAL))
     snapshot = world.runtime.snapshot
     contacts = snapshot.configuration.contacts
-    world.runtime.adopt(
+    world.runtime.activate(
         replace(
             snapshot,
             configuration=replace(snapshot.configuration, contacts=replace(contacts, roles={"head": ("hao",)})),
@@ -328,7 +329,7 @@ def test_an_incident_whose_device_is_gone_is_withdrawn_and_told(world: World) ->
     inventory = "\n".join(
         line for line in world.inventory.splitlines() if "sensor-1" not in line and "Row A" not in line
     )
-    world.runtime.adopt(make_snapshot(read_texts(inventory, world.contacts, world.ladders)))
+    world.runtime.activate(make_snapshot(parse_configuration(inventory, world.contacts, world.ladders)))
     world.beat()
     assert world.happened() == ["opened", "withdrawn"]
     assert world.pages("withdrawn") == [(0.0, "day", "withdrawn")]
@@ -342,7 +343,9 @@ def test_a_ladder_may_stop_at_an_acknowledgement_if_its_owner_wants_that(store_u
     world.advance(90)
     assert world.pages("page") == WHOLE_LADDER[:1]
     with world.store.read() as connection:
-        assert all(step.decided_at for step in rows.steps_of(connection, [1])[1, 1])
+        (held,) = read_incidents.open_incidents(connection, world.runtime.snapshot, world.clock.wall())
+    assert held.hold == Hold(HoldReason.ACKNOWLEDGED)
+    assert held.upcoming is None
     world.act(actions.escalate, 1)  # what cannot be resolved is climbed all the same, one rung
     world.advance(90)
     assert world.pages("page")[1:] == [(95.0, "olga", "owner")]
@@ -353,3 +356,37 @@ def test_an_older_verdict_may_open_an_incident_that_ended_before_it_was_heard_of
     first = world.verdict(Level.CRITICAL)
     world.push(older(first, 3600), world.verdict(Level.OK, age_s=7200))  # a clock that went backwards
     assert world.incidents()[0].ended_at == world.incidents()[0].began_at
+
+
+CALM_STOPS = """
+ladders:
+  - ladder: calm
+    levels: [warning]
+    stops_at: acknowledged
+    fallback: [head]
+    rungs:
+      - {rung: duty, after: 0 min, tell: [duty]}
+      - {rung: owner, after: 10 min, tell: [owner]}
+  - ladder: urgent
+    levels: [critical]
+    fallback: [head]
+    rungs:
+      - {rung: duty, after: 0 min, tell: [duty]}
+      - {rung: owner, after: 10 min, tell: [owner]}
+"""
+
+
+def test_a_warning_held_by_its_acknowledgement_climbs_the_critical_ladder_from_the_rise(store_url: str) -> None:
+    """The owner was due 20 minutes ago on the ladder of warnings, where the acknowledgement held it."""
+    world = World(store_url, ladders=CALM_STOPS)
+    world.push(world.verdict(Level.WARNING))
+    world.advance(5)
+    world.act(actions.acknowledge, 1)
+    world.advance(25)
+    assert world.pages("page") == [(0.0, "day", "duty")]
+    world.push(world.verdict(Level.CRITICAL))
+    world.advance(9)
+    assert world.pages("page") == [(0.0, "day", "duty")]
+    world.advance(2)
+    assert world.pages("page")[1:] == [(40.0, "olga", "owner")]
+    world.close()

@@ -8,8 +8,9 @@ import sqlalchemy as sa
 
 from tests.story.world import CONTACTS, World
 from watchkeeper.channels.ports import Address, Channel, Message, Receipt
-from watchkeeper.collector.notify.enqueue import LEASE_S
-from watchkeeper.collector.notify.outbox import MAX_PER_PERSON, OVER_S, Outbox
+from watchkeeper.collector.notify.enqueue import RECOVERY_MATTERS_S
+from watchkeeper.collector.notify.notice import LEASE_S
+from watchkeeper.collector.notify.outbox import MAX_PER_PERSON, Outbox
 from watchkeeper.collector.store.schema import outbox, receipt
 from watchkeeper.model.verdict import Level
 
@@ -83,7 +84,7 @@ def test_a_channel_that_hangs_delays_nobody_else(world: World) -> None:
 
 def _message(number: int, person: str) -> dict[str, object]:
     return {
-        "key": f"k{number}", "incident": number, "round": 1, "kind": "page", "rung": "duty", "person": person,
+        "key": f"k{number}", "about": "incident", "about_id": number, "expires_at": None, "fallback": "[]", "recurrence": 1, "kind": "page", "rung": "duty", "person": person,
         "created_at": 0.0, "subject": "s", "text": "t", "facts": "{}", "state": "pending", "next_at": 0.0, "channel": 0,
         "attempts": 0, "handed_on": False,
     }  # fmt: skip
@@ -182,14 +183,14 @@ def test_nobody_is_told_for_ever_of_what_is_over(world: World) -> None:
     world.broken = {"console", "webhook"}
     world.push(world.verdict(Level.CRITICAL))
     world.push(world.verdict(Level.OK))
-    world.advance(OVER_S / 60 + 60, step_s=3600)
+    world.advance(RECOVERY_MATTERS_S / 60 + 60, step_s=3600)
     assert {state for _, _, state in states(world)} == {"given-up"}
 
 
 def test_a_page_is_never_given_up_while_its_fault_stands(world: World) -> None:
     world.broken = {"console", "webhook"}
     world.push(world.verdict(Level.CRITICAL))
-    world.advance(2 * OVER_S / 60, step_s=2 * 3600)
+    world.advance(2 * RECOVERY_MATTERS_S / 60, step_s=2 * 3600)
     assert {state for _, _, state in states(world)} == {"pending"}
     world.broken = set()
     world.advance(6)
@@ -274,7 +275,7 @@ def test_a_channel_that_cannot_be_made_is_a_failed_one(world: World, error: Exce
     with world.store.read() as connection:
         details = list(connection.execute(sa.select(receipt.c.detail).where(~receipt.c.delivered)).scalars())
     assert details
-    assert all(detail == f"the channel broke: {type(error).__name__}" for detail in details)
+    assert all(detail == f"the channel failed: {type(error).__name__}" for detail in details)
 
 
 def test_stopping_waits_for_what_is_being_sent(world: World) -> None:

@@ -10,8 +10,8 @@ import sqlalchemy as sa
 from tests.story.world import INVENTORY, World
 from watchkeeper.channels.ports import Receipt
 from watchkeeper.collector.intake.journal import Waiting
+from watchkeeper.collector.policy.hold import BACKLOG_LONGEST_S, BACKLOG_S
 from watchkeeper.collector.process import actions
-from watchkeeper.collector.process.apply import BEHIND_MOST_S, BEHIND_S
 from watchkeeper.collector.store.schema import metadata, rung
 from watchkeeper.model.errors import Conflict, StoreError, StoreFull
 from watchkeeper.model.verdict import Evidence, Level, Withdrawal
@@ -38,7 +38,7 @@ def pair(store_url: str) -> Iterator[World]:
 def undecided(world: World) -> list[tuple[int, int, str]]:
     with world.store.read() as connection:
         found = connection.execute(sa.select(rung).where(rung.c.decided_at.is_(None)).order_by(rung.c.due_at))
-        return [(row.incident, row.round, row.rung) for row in found]
+        return [(row.incident, row.recurrence, row.rung) for row in found]
 
 
 # ---- one story in one push ----
@@ -216,14 +216,14 @@ def test_what_was_journalled_of_a_device_that_is_gone_since_opens_nothing(world:
 
 def test_an_agent_that_promises_more_and_more_cannot_hold_its_ladder_back_for_ever(world: World) -> None:
     world.push(world.verdict(Level.CRITICAL), more=True)
-    while world.clock.wall() - world.began < BEHIND_MOST_S - 20:
+    while world.clock.wall() - world.began < BACKLOG_LONGEST_S - 20:
         world.clock.advance(10)
         world.push(world.verdict(Level.WARNING, rule="environment.humidity"), more=True)
     assert world.told == []
     for _ in range(6):
         world.clock.advance(10)
         world.push(world.verdict(Level.WARNING, rule="environment.humidity"), more=True)
-    assert world.pages()[0] == (BEHIND_MOST_S / 60, "day", "duty")
+    assert world.pages()[0] == (BACKLOG_LONGEST_S / 60, "day", "duty")
 
 
 def test_a_second_long_story_holds_the_ladder_like_the_first(world: World) -> None:
@@ -231,7 +231,7 @@ def test_a_second_long_story_holds_the_ladder_like_the_first(world: World) -> No
     world.advance(30)  # it died in the middle, and comes back
     world.push(world.verdict(Level.CRITICAL, age_s=900), more=True)
     assert world.told == []
-    world.advance(BEHIND_S / 60 + 0.1)
+    world.advance(BACKLOG_S / 60 + 0.1)
     assert len(world.told) == 2
 
 
@@ -324,7 +324,7 @@ def test_a_rule_switched_off_and_on_again_still_sees_the_fault(world: World) -> 
 def test_a_page_that_cannot_be_composed_goes_out_in_the_barest_words(
     world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("watchkeeper.collector.notify.compose._what", lambda *_: str.format("{"))
+    monkeypatch.setattr("watchkeeper.collector.notify.compose._measured", lambda *_: str.format("{"))
     world.push(world.verdict(Level.CRITICAL), world.verdict(Level.CRITICAL, rule="no {rule} of ours\nat all"))
     assert [one.message.subject for one in world.told] == [
         "[page: critical] sensor-1: environment.temperature", "[page: critical] sensor-1: no {rule} of ours at all",
@@ -353,12 +353,12 @@ def test_the_store_s_trouble_while_a_rung_is_decided_decides_nothing(
 ) -> None:
     world.push(world.verdict(Level.CRITICAL), more=True)
 
-    def broken(*_: object) -> Receipt:
+    def broken(*_: object, **__: object) -> Receipt:
         raise StoreError("gone")
 
     world.clock.advance(61)
     with monkeypatch.context() as patched:
-        patched.setattr("watchkeeper.collector.notify.enqueue.Desk._put", broken)
+        patched.setattr("watchkeeper.collector.notify.enqueue.Notifier._put", broken)
         with pytest.raises(StoreError):
             world.beat()
     with world.store.read() as connection:

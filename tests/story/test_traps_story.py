@@ -19,7 +19,7 @@ from watchkeeper.agent.judge.judge import Judge
 from watchkeeper.agent.pipeline import Pipeline
 from watchkeeper.agent.poll.schedule import Schedule
 from watchkeeper.agent.spool.spool import Limits, Spool
-from watchkeeper.agent.traps.events import Events
+from watchkeeper.agent.traps.events import TrapEvents
 from watchkeeper.collector.process import actions
 from watchkeeper.model.batch import Lane
 from watchkeeper.model.device import Device
@@ -63,12 +63,12 @@ class Agent:
         self.spool = Spool(file, Limits(), self.clock, "boot-1")
         judge = Judge(self.spool.states())
         self.pipeline = Pipeline(self.spool, judge, self.clock, lambda: None)
-        self.events = Events()
+        self.events = TrapEvents()
         self.taken = 0
         self.news = asyncio.Event()
         self.schedule = Schedule(self.clock, self._swept, judge.silence_judged)
         self.room = Room(BOARD, clock=self.clock)
-        self.room.ear._events, self.room.ear._wake = self.events, self.schedule.poll_now
+        self.room.listener._events, self.room.listener._wake = self.events, self.schedule.poll_now
 
     def _swept(self, device: Device, sweep: Sweep) -> None:
         self.pipeline.take(device, self.events.join(sweep))

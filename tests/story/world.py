@@ -16,7 +16,7 @@ from watchkeeper.collector.policy.incidents import Incident
 from watchkeeper.collector.process.due import decide_due
 from watchkeeper.collector.process.own_rules import Judge
 from watchkeeper.collector.process.runtime import Runtime
-from watchkeeper.collector.site.load import read_texts
+from watchkeeper.collector.site.load import parse_configuration
 from watchkeeper.collector.site.snapshot import Snapshot, make_snapshot
 from watchkeeper.collector.store import rows
 from watchkeeper.collector.store.engine import Store
@@ -64,11 +64,13 @@ NOON = 1_799_985_600.0  # 2027-01-15 12:00 in Shanghai: the day shift
 
 @functools.cache
 def _snapshot(inventory: str, contacts: str, ladders: str, rules: str = "") -> Snapshot:
-    return make_snapshot(read_texts(inventory, contacts, ladders), (Document("own.yml", rules),) if rules else ())
+    return make_snapshot(
+        parse_configuration(inventory, contacts, ladders), (Document("own.yml", rules),) if rules else ()
+    )
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
+class Delivered:
     """One message as its channel received it."""
 
     minute: float
@@ -88,7 +90,7 @@ class World:
     contacts: str = CONTACTS
     ladders: str = LADDERS
     clock: FakeClock = field(default_factory=lambda: FakeClock(now=NOON))
-    told: list[Reply] = field(default_factory=list)
+    told: list[Delivered] = field(default_factory=list)
     broken: set[str] = field(default_factory=set)
     seqs: dict[tuple[str, str], int] = field(default_factory=dict)
     epoch: str = "epoch-1"
@@ -122,7 +124,7 @@ class World:
         minute = round((self.clock.wall() - self.began) / 60, 2)
         facts = message.facts
         self.told.append(
-            Reply(minute, message.person, str(facts["kind"]), str(facts["rung"]), message, address.via.value)
+            Delivered(minute, message.person, str(facts["kind"]), str(facts["rung"]), message, address.via.value)
         )
         return Receipt(delivered=True, detail="ok")
 
@@ -185,7 +187,7 @@ class World:
 
     def adopt(self, inventory: str | None = None, contacts: str | None = None, rules: str = "") -> None:
         """The operator changes the books."""
-        self.runtime.adopt(_snapshot(inventory or self.inventory, contacts or self.contacts, self.ladders, rules))
+        self.runtime.activate(_snapshot(inventory or self.inventory, contacts or self.contacts, self.ladders, rules))
         self.beat()
 
     def act(self, action: Callable[..., Incident], number: int, person: str = "day", note: str = "") -> Incident:
@@ -203,7 +205,7 @@ class World:
     def incidents(self) -> list[Incident]:
         """Every incident, oldest first."""
         with self.store.read() as connection:
-            return [rows.incident_of(row) for row in connection.execute(incident.select().order_by("incident"))]
+            return [rows.incident_from_row(row) for row in connection.execute(incident.select().order_by("incident"))]
 
     def tally(self, name: str) -> int:
         """A counter that survives restarts."""

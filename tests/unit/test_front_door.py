@@ -124,11 +124,13 @@ def test_init_with_no_starter_files_fails_and_says_what_to_do(tmp_path: Path, mo
     assert not (tmp_path / "room").exists()
 
 
-@pytest.mark.parametrize("module", [rules_load, profiles])
-def test_a_library_that_is_not_there_is_no_empty_library(module: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("module", "name"), [(rules_load, "shipped"), (profiles, "shipped_profiles")])
+def test_a_library_that_is_not_there_is_no_empty_library(
+    module: Any, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(module, "__file__", "/nowhere/__init__.py")
     with pytest.raises(BrokenInstallation, match="/nowhere/library"):
-        module.shipped()
+        getattr(module, name)()
 
 
 def test_init_overwrites_nothing_and_lists_what_is_in_the_way(tmp_path: Path) -> None:

@@ -4,8 +4,15 @@ from dataclasses import replace
 
 import pytest
 
-from watchkeeper.collector.policy.incidents import Change, Incident, Kind, State, judge, reconcile
-from watchkeeper.collector.policy.ladder import Step, schedule_rungs, upcoming
+from watchkeeper.collector.policy.incidents import (
+    Incident,
+    IncidentChange,
+    IncidentState,
+    TransitionKind,
+    judge,
+    reconcile,
+)
+from watchkeeper.collector.policy.ladder import ScheduledRung, schedule_rungs, upcoming
 from watchkeeper.collector.site.inventory import Ladder, Rung
 from watchkeeper.model.verdict import ActiveVerdicts, Evidence, Level, Verdict
 
@@ -19,7 +26,7 @@ def opened(**change: object) -> Incident:
 
 
 @pytest.mark.parametrize("level", [Level.OK, Level.UNKNOWN])
-@pytest.mark.parametrize("known", [None, opened(state=State.RESOLVED, ended_at=150.0)])
+@pytest.mark.parametrize("known", [None, opened(state=IncidentState.RESOLVED, ended_at=150.0)])
 def test_what_is_not_bad_opens_nothing(known: Incident | None, level: Level) -> None:
     assert judge(known, replace(BAD, id="v2", level=level), "room-1") is None
 
@@ -32,27 +39,27 @@ def test_the_same_verdict_again_changes_nothing() -> None:
 def test_the_same_level_anew_keeps_its_evidence_and_says_nothing() -> None:
     again = replace(BAD, id="v2", evidence=Evidence("output.source", "booster"))
     change = judge(opened(), again, "room-1")
-    assert change == Change(replace(opened(), verdict_id="v2", evidence=again.evidence))
+    assert change == IncidentChange(replace(opened(), verdict_id="v2", evidence=again.evidence))
 
 
 def test_an_end_before_the_beginning_is_the_beginning() -> None:
     change = judge(opened(), replace(BAD, id="v2", level=Level.OK, since=50.0), "room-1")
     assert change
     assert change.incident.ended_at == 100.0
-    assert [step.kind for step in change.transitions] == [Kind.RESOLVED]
+    assert [step.kind for step in change.transitions] == [TransitionKind.RESOLVED]
 
 
 @pytest.mark.parametrize(("at", "number", "round_"), [(749.9, 7, 2), (750.0, 0, 1)])
 def test_a_fault_that_is_back_within_ten_minutes_is_the_same(at: float, number: int, round_: int) -> None:
-    ended = opened(state=State.RESOLVED, ended_at=150.0, acknowledged_at=120.0, acknowledged_by="olga")
+    ended = opened(state=IncidentState.RESOLVED, ended_at=150.0, acknowledged_at=120.0, acknowledged_by="olga")
     change = judge(ended, replace(BAD, id="v2", since=at), "room-1")
     assert change
-    assert (change.incident.incident, change.incident.round, change.incident.began_at) == (number, round_, at)
+    assert (change.incident.incident, change.incident.recurrence, change.incident.began_at) == (number, round_, at)
     assert (change.incident.acknowledged_at, change.incident.ended_at) == (None, None)
 
 
 def test_a_withdrawn_incident_is_not_taken_up_again() -> None:
-    change = judge(opened(state=State.WITHDRAWN, ended_at=150.0), replace(BAD, id="v2", since=160.0), "room-1")
+    change = judge(opened(state=IncidentState.WITHDRAWN, ended_at=150.0), replace(BAD, id="v2", since=160.0), "room-1")
     assert change
     assert change.incident.incident == 0
 
@@ -68,4 +75,4 @@ def test_a_worse_ladder_repeats_no_rung_delays_none_and_drops_what_only_the_old_
     assert [(step.rung, step.due_at, step.ladder) for step in steps] == [
         ("duty", 0.0, "soft"), ("owner", 600.0, "hard"), ("head", 1400.0, "hard"),
     ]  # fmt: skip
-    assert upcoming(steps) == Step("owner", 1, "hard", 600.0)
+    assert upcoming(steps) == ScheduledRung("owner", 1, "hard", 600.0)

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from watchkeeper.channels.ports import Address, Via
-from watchkeeper.collector.policy.roster import audience, next_handover, on_duty, people_of, resolve, shift_at
+from watchkeeper.collector.policy.roster import audience, next_handover, on_duty, people_in_role, people_of, shift_at
 from watchkeeper.collector.site.inventory import (
     Agent,
     Configuration,
@@ -54,11 +54,11 @@ def who(site: Site, text: str, contacts: Contacts = CONTACTS, fold: int = 0) -> 
 @pytest.mark.parametrize(
     ("moment", "expected"),
     [
-        ("2026-01-05 08:29:59.999", ("night", "dee")),  # the watch that began on the 4th, one turn before `since`
+        ("2026-01-05 08:29:59.999", ("night", "dee")),  # the shift that began on the 4th, one turn before `since`
         ("2026-01-05 08:30:00", ("day", "ann")),
         ("2026-01-05 16:59:59.999", ("day", "ann")),
         ("2026-01-05 17:00:00", ("night", "cy")),
-        ("2026-01-06 00:00:00", ("night", "cy")),  # still the watch of the 5th
+        ("2026-01-06 00:00:00", ("night", "cy")),  # still the shift of the 5th
         ("2026-01-06 08:29:59", ("night", "cy")),
         ("2026-01-06 08:30:00", ("day", "bob")),
         ("2026-01-06 17:00:00", ("night", "dee")),
@@ -77,7 +77,7 @@ def test_a_week_belongs_to_one_person_from_since_on() -> None:
     assert found == ["eve"] * 7 + ["ann"] * 7 + ["bob"] * 7 + ["eve"] * 7 + ["ann"] * 7
 
 
-def test_a_swap_holds_for_the_whole_watch_that_begins_that_day() -> None:
+def test_a_swap_holds_for_the_whole_shift_that_begins_that_day() -> None:
     swap = Swap(datetime.date(2026, 1, 5), "night", "eve")
     contacts = replace(CONTACTS, swaps=(swap,))
     assert who(SHANGHAI, "2026-01-05 08:00", contacts) == ("night", "dee")
@@ -87,7 +87,7 @@ def test_a_swap_holds_for_the_whole_watch_that_begins_that_day() -> None:
     assert who(SHANGHAI, "2026-01-06 17:00", contacts) == ("night", "dee")
 
 
-def test_the_next_handover_is_the_first_moment_of_the_next_watch() -> None:
+def test_the_next_handover_is_the_first_moment_of_the_next_shift() -> None:
     coming = next_handover(CONTACTS, SHANGHAI, at(SHANGHAI, "2026-01-05 12:00"))
     assert (coming.begins, coming.shift, coming.person.person) == (at(SHANGHAI, "2026-01-05 17:00"), "night", "cy")
     coming = next_handover(CONTACTS, SHANGHAI, coming.begins)
@@ -175,7 +175,7 @@ MOMENTS = st.one_of(
 
 @settings(deadline=None)
 @given(rosters(), st.sampled_from(ZONES), MOMENTS)
-def test_at_every_moment_one_watch_is_on_and_lasts_until_the_next(contacts: Contacts, zone: str, moment: float) -> None:
+def test_at_every_moment_one_shift_is_on_and_lasts_until_the_next(contacts: Contacts, zone: str, moment: float) -> None:
     site = Site("anywhere", ZoneInfo(zone))
     now, then = shift_at(contacts, site, moment), next_handover(contacts, site, moment)
     assert len(on_duty(contacts, site, moment)) == 1
@@ -235,7 +235,7 @@ def names(people: tuple[Person, ...]) -> list[str]:
     ],
 )
 def test_a_role_is_somebody_or_nobody(name: str, owner: str, expected: list[str]) -> None:
-    assert names(resolve(name, CONFIGURATION, owner, NOON)) == expected
+    assert names(people_in_role(name, CONFIGURATION, owner, NOON)) == expected
 
 
 def test_a_rung_reaches_everybody_once_in_the_order_written() -> None:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from watchkeeper.simulator.devices import DEVICES, FAULTS, SimulatedDevice, oid
-from watchkeeper.simulator.room import DAMP, HEAT, POWER_CUT, Room, step
+from watchkeeper.simulator.room import DAMP, HEAT, POWER_CUT, Room, advance
 
 UPS, PAC, SENSOR_1, SENSOR_2 = DEVICES
 BATTERY, OUTPUT = "1.3.6.1.2.1.33.1.2", "1.3.6.1.2.1.33.1.4"
@@ -22,7 +22,7 @@ def says(device: SimulatedDevice, room: Room, *names: str) -> list[int | str]:
 
 
 def after(minutes: float, *faults: str) -> Room:
-    return step(step(Room(), frozenset(faults), 0), frozenset(faults), 60 * minutes)
+    return advance(advance(Room(), frozenset(faults), 0), frozenset(faults), 60 * minutes)
 
 
 @pytest.mark.parametrize("device", DEVICES, ids=lambda device: device.name)
@@ -75,7 +75,7 @@ def test_the_battery_gives_while_cut_and_takes_while_charging() -> None:
     cut = after(10, POWER_CUT)
     assert says(UPS, after(0), current) == [0]
     assert says(UPS, cut, current) > [400]
-    assert says(UPS, step(cut, frozenset(), 0), current) < [0]
+    assert says(UPS, advance(cut, frozenset(), 0), current) < [0]
 
 
 def test_the_air_conditioner_reports_its_failure() -> None:

@@ -12,7 +12,7 @@ from watchkeeper.model.clock import FakeClock
 from watchkeeper.model.errors import WatchkeeperError
 from watchkeeper.simulator.cli import simulate
 from watchkeeper.simulator.devices import FAULTS
-from watchkeeper.simulator.faults import standing, switch
+from watchkeeper.simulator.faults import active_faults, switch
 from watchkeeper.simulator.live import LiveRoom
 
 
@@ -101,12 +101,12 @@ def test_hands_on_the_switchboard_do_not_undo_each_other(tmp_path: Path) -> None
         hand.start()
     for hand in hands:
         hand.join()
-    assert standing(tmp_path) == FAULTS.keys()
+    assert active_faults(tmp_path) == FAULTS.keys()
 
 
 def test_words_that_name_no_fault_are_no_fault(tmp_path: Path) -> None:
     (tmp_path / "faults").write_text("heat\nmeteorite\n")
-    assert standing(tmp_path) == {"heat"}
+    assert active_faults(tmp_path) == {"heat"}
 
 
 def test_switching_what_is_not_there_is_told(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from watchkeeper.simulator.room import DAMP, HEAT, LOW_RUNTIME_S, POWER_CUT, Room, step
+from watchkeeper.simulator.room import DAMP, HEAT, LOW_RUNTIME_S, POWER_CUT, Room, advance
 
 HOUR = 3600.0
 WORLD = st.frozensets(st.sampled_from([HEAT, DAMP, POWER_CUT]))
@@ -12,7 +12,7 @@ STRETCH = st.tuples(WORLD, st.floats(0, 30 * HOUR))
 
 
 def after(dt: float, *faults: str, room: Room | None = None) -> Room:
-    return step(room or Room(), frozenset(faults), dt)
+    return advance(room or Room(), frozenset(faults), dt)
 
 
 def test_an_undisturbed_room_stays_inside_the_regulation() -> None:
@@ -79,10 +79,10 @@ def test_each_cut_is_counted_once_however_often_one_looks() -> None:
 
 @given(faults=WORLD, dts=st.lists(st.floats(0, HOUR), max_size=8))
 def test_many_small_steps_end_where_one_large_step_ends(faults: frozenset[str], dts: list[float]) -> None:
-    small = step(Room(), faults, 0.0)
+    small = advance(Room(), faults, 0.0)
     for dt in dts:
-        small = step(small, faults, dt)
-    large = step(Room(), faults, sum(dts))
+        small = advance(small, faults, dt)
+    large = advance(Room(), faults, sum(dts))
     assert small.temperature_celsius == pytest.approx(large.temperature_celsius)
     assert small.humidity_percent == pytest.approx(large.humidity_percent)
     assert small.charge_percent == pytest.approx(large.charge_percent, abs=1e-6)
@@ -94,7 +94,7 @@ def test_many_small_steps_end_where_one_large_step_ends(faults: frozenset[str], 
 def test_whatever_happens_the_room_stays_possible(history: list[tuple[frozenset[str], float]]) -> None:
     room = Room()
     for faults, dt in history:
-        room = step(room, faults, dt)
+        room = advance(room, faults, dt)
         assert 22 <= room.temperature_celsius <= 35
         assert 50 <= room.humidity_percent <= 80
         assert 0 <= room.charge_percent <= 100

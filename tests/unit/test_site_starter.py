@@ -10,7 +10,7 @@ import pytest
 from watchkeeper.agent.config import AgentConfig, SpoolConfig
 from watchkeeper.agent.config import read_config as read_agent
 from watchkeeper.channels.ports import Via
-from watchkeeper.collector.site.load import FILES, read_configuration, read_texts
+from watchkeeper.collector.site.load import FILES, parse_configuration, read_configuration
 from watchkeeper.collector.site.settings import CollectorConfig
 from watchkeeper.collector.site.settings import read_config as read_collector
 from watchkeeper.documents.bind import load
@@ -26,7 +26,7 @@ SETTINGS = [("collector.yml", CollectorConfig, []), ("agent.yml", AgentConfig, [
 
 def problems(*texts: str) -> list[str]:
     try:
-        read_texts(*texts)
+        parse_configuration(*texts)
     except ConfigError as error:
         return [str(problem) for problem in error.problems]
     return []
@@ -53,7 +53,7 @@ def test_what_the_starter_files_show_in_comments_is_right_too() -> None:
     inventory, contacts, ladders = ((CONFIGS / name).read_text(encoding="utf-8") for name in FILES)
     shown, count = re.subn(r"^( +)# - \{via", r"\1- {via", contacts, flags=re.MULTILINE)
     assert count == 2
-    person = read_texts(inventory, shown, ladders).contacts.people[0]
+    person = parse_configuration(inventory, shown, ladders).contacts.people[0]
     assert [address.via for address in person.channels] == [Via.APPRISE, Via.WEBHOOK, Via.CONSOLE]
 
 
@@ -93,9 +93,7 @@ def test_what_is_written_in_the_settings_is_the_default(name: str, cls: type[Any
 
 
 @pytest.mark.parametrize(("name", "cls", "parts"), SETTINGS)
-def test_every_setting_stands_in_its_file_if_only_in_a_comment(
-    name: str, cls: type[Any], parts: list[type[Any]]
-) -> None:
+def test_every_setting_is_in_its_file_if_only_in_a_comment(name: str, cls: type[Any], parts: list[type[Any]]) -> None:
     text = (CONFIGS / name).read_text(encoding="utf-8")
     shown = re.sub(r"^# (?=[a-z]+: )", "", text, flags=re.MULTILINE)
     written = set(re.findall(r"^ *([a-z]+):", shown, re.MULTILINE))
