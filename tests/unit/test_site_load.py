@@ -86,7 +86,7 @@ def test_the_configuration_of_these_tests_is_right() -> None:
         ("192.0.2.1:161", "snmp://user:pw@192.0.2.1", "9:14: `snmp://***@192.0.2.1` is neither `host` nor `host:port`"),
         ("192.0.2.1:161", "192.0.2.1:65536", "9:14: `192.0.2.1:65536` is neither `host` nor `host:port`"),
         ("    snmp: {community: secret-name}\n", "", "5:5: `ups-1` needs `snmp` to be read by `snmp`"),
-        ("probe: snmp", "probe: snpm", "8:12: `ups-1` is read by `snpm`, which is no kind of probe; known: host, snmp, ipmi, modbus, nut, icmp, tcp, http, postgresql, mysql, redis, process, systemd"),
+        ("probe: snmp", "probe: snpm", "8:12: `ups-1` is read by `snpm`, which is not a kind of probe; known: host, snmp, ipmi, modbus, nut, icmp, tcp, http, postgresql, mysql, redis, process, systemd"),
         ("probe: snmp", "probe: host", "10:11: `ups-1` is read by `host`, which takes no `snmp`; remove it"),
         ("category: ups", "category: ups\n    every: 0 s", "8:12: must be longer than 0 s"),
         ("category: ups", "category: ups\n    timeout: 0 s", "8:14: must be longer than 0 s"),
