@@ -160,7 +160,7 @@ class Room:
         evidence = Evidence("temperature.ambient", value, expects, first_value=value, first_at=self.clock.wall() - 60)
         self.say("sensor-cold-aisle", "environment.temperature", level, evidence)
 
-    def climb(self) -> None:
+    def decide_rungs(self) -> None:
         """Decide all rungs that are due now."""
         while decide_due(self.runtime.notifier(), self.clock.wall()):
             pass
