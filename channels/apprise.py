@@ -1,5 +1,6 @@
-"""Mail, SMS gateways, WeCom, DingTalk, Feishu and a hundred other services, by the library Apprise. The whole Apprise URL is
-a secret: most services have their token in it. `model.logs` keeps Apprise's own log lines, which show it, out of the log."""
+"""Mail, SMS gateways, WeCom, DingTalk, Feishu and a hundred other services, by the library Apprise. The whole Apprise
+URL is a secret: most services have their token in it. `model.logs` keeps Apprise's own log lines, which show it, out of
+the log."""
 
 import re
 from typing import Any
@@ -15,8 +16,8 @@ _TOO_SHORT_FOR_A_SECRET = 2
 
 
 class AppriseChannel:
-    """One service of one person. Apprise reports only success, failure or timeout, so every failure may be tried again. Only
-    a URL that Apprise cannot read is a permanent failure."""
+    """One service of one person. Apprise reports only success, failure or timeout, so every failure may be tried again.
+    Only a URL that Apprise cannot read is a permanent failure."""
 
     def __init__(self, url: Secret, timeout_s: float) -> None:
         self._url = url
@@ -31,7 +32,8 @@ class AppriseChannel:
             self._to.add(service)
 
     def send(self, message: Message) -> Receipt:
-        """Implements `Channel.send`. `timeout_s` limits the whole call; Apprise may still finish later in the background."""
+        """Implements `Channel.send`. `timeout_s` limits the whole call; Apprise may still finish later in the
+        background."""
         if not self._to:
             return Receipt(delivered=False, detail="Apprise cannot read the URL in this secret", permanent=True)
         result = self._to.notify(
@@ -55,8 +57,8 @@ class AppriseChannel:
 
 
 def _without_secrets(text: str, url: str) -> str:
-    """The text with every word of the URL after its schema replaced, as written or percent-decoded. Words of two letters or
-    less are no secret."""
+    """The text with every word of the URL after its schema replaced, as written or percent-decoded. Words of two
+    letters or less are no secret."""
     words = re.split(r"[/:@?&=+,#\s]+", url.partition("://")[2])
     forms = {form for word in words for form in (word, unquote(word)) if len(form) > _TOO_SHORT_FOR_A_SECRET}
     secrets = sorted(forms, key=len, reverse=True)

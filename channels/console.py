@@ -13,8 +13,8 @@ class ConsoleChannel:
         self._stream = stream
 
     def send(self, message: Message) -> Receipt:
-        """Implements `Channel.send`. A message counts as delivered once it is written. All its lines after the first are
-        indented, so no text of a device can look like another message or a log line."""
+        """Implements `Channel.send`. A message counts as delivered once it is written. All its lines after the first
+        are indented, so no text of a device can look like another message or a log line."""
         text = "\n    ".join(f"--- to {message.person}: {message.subject}\n{message.text}".split("\n"))
         try:
             self._stream.write(printable(text) + "\n")

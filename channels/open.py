@@ -11,8 +11,8 @@ from watchkeeper.model.errors import SecretError
 
 
 def open_channel(address: Address, secrets: Secrets, clock: Clock, console: TextIO, timeout_s: float = 10.0) -> Channel:
-    """Make the channel for an address. `clock` gives the time of signatures, `console` is the stream of console messages.
-    Raises SecretError if the address's secret is missing or empty. The channel need not be closed."""
+    """Make the channel for an address. `clock` gives the time of signatures, `console` is the stream of console
+    messages. Raises SecretError if the address's secret is missing or empty. The channel need not be closed."""
     if address.via is Via.CONSOLE:
         return ConsoleChannel(console)
     secret = _required_secret(address.secret, secrets)

@@ -17,8 +17,8 @@ class Via(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """One address of one person. `secret` is the *name* of the secret: for apprise the whole Apprise URL, for webhook the
-    HMAC key. `url` is the webhook's URL; it must not contain a secret."""
+    """One address of one person. `secret` is the *name* of the secret: for apprise the whole Apprise URL, for webhook
+    the HMAC key. `url` is the webhook's URL; it must not contain a secret."""
 
     via: Via
     url: str = ""
@@ -58,8 +58,8 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """The result of sending. After a `permanent` failure it is useless to try this channel again. `detail` is for people
-    and logs, and never contains a secret."""
+    """The result of sending. After a `permanent` failure it is useless to try this channel again. `detail` is for
+    people and logs, and never contains a secret."""
 
     delivered: bool
     detail: str

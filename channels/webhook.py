@@ -19,7 +19,8 @@ _TRY_AGAIN = frozenset({408, 425, 429})  # RFC 9110 15.5.9, RFC 8470 5.2, RFC 65
 
 
 def sign(secret: str, timestamp: str, body: bytes) -> str:
-    """The value of the header `Watchkeeper-Signature`: HMAC-SHA256 (RFC 2104) over the timestamp, a full stop and the body."""
+    """The value of the header `Watchkeeper-Signature`: HMAC-SHA256 (RFC 2104) over the timestamp, a full stop and the
+    body."""
     signed = timestamp.encode() + b"." + body
     return "v1=" + hmac.new(secret.encode(), signed, hashlib.sha256).hexdigest()
 
@@ -44,8 +45,8 @@ class WebhookChannel:
         self._timeout_s = timeout_s
 
     def send(self, message: Message) -> Receipt:
-        """Implements `Channel.send`. `timeout_s` limits the connecting, and again the wait for the answer. Its body is not
-        read."""
+        """Implements `Channel.send`. `timeout_s` limits the connecting, and again the wait for the answer. Its body is
+        not read."""
         body = _json_body(message)
         timestamp = str(int(self._clock.wall()))
         headers = {
@@ -91,7 +92,8 @@ def _json_body(message: Message) -> bytes:
 
 
 def _system_error(error: BaseException) -> str:
-    """The operating system's text for the error inside those of requests and urllib3, whose own texts repeat the URL."""
+    """The operating system's text for the error inside those of requests and urllib3, whose own texts repeat the
+    URL."""
     inner: BaseException | None = error
     while inner is not None:
         if isinstance(inner, OSError) and inner.strerror:

@@ -21,8 +21,8 @@ _LIBRARY_LEVELS: Mapping[str, int] = MappingProxyType(
 def limit_library_logs() -> None:
     """Keep noise and secrets of libraries out of the log, whatever the level of our own lines.
 
-    Apprise logs URLs with secrets in warnings too, so none of its lines reach the log; they come back in the receipt of a
-    channel, without the secrets.
+    Apprise logs URLs with secrets in warnings too, so none of its lines reach the log; they come back in the receipt of
+    a channel, without the secrets.
     """
     for name, level in _LIBRARY_LEVELS.items():
         logging.getLogger(name).setLevel(level)
