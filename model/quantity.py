@@ -1,7 +1,7 @@
-"""What can be measured, in which unit, and of which sort: one catalogue for probes, profiles, rules and metrics.
+"""The catalogue of everything that can be measured, with unit and type; probes, profiles, rules and metrics share it.
 
-A name is `subject.measure`: `battery.charge`, `outlet.current`. Electrical measures are the same for every subject, and so
-is `health`, a part's own word on itself.
+A name is `subject.measure`: `battery.charge`, `outlet.current`. Every subject has the same electrical measures. `health` is
+a component's report about itself.
 """
 
 from collections.abc import Iterator, Mapping
@@ -12,7 +12,7 @@ from watchkeeper.model.verdict import Level
 
 
 class QuantityType(StrEnum):
-    """How a quantity behaves: a gauge goes up and down, a counter only up (wraps and resets apart), a state has names."""
+    """A gauge goes up and down; a counter only goes up, except for wraps and resets; a state is one of several names."""
 
     GAUGE = "gauge"
     COUNTER = "counter"
@@ -21,7 +21,7 @@ class QuantityType(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """How people write the unit, and what Prometheus calls its base unit: base value = value * `to_base`."""
+    """A unit: its `symbol`, Prometheus's name of its `base` unit, and the factor: base value = value * `to_base`."""
 
     symbol: str
     base: str
@@ -53,8 +53,8 @@ NUMBER = Unit("", "")
 
 @dataclass(frozen=True, slots=True)
 class Quantity:
-    """One thing that can be measured. `states` names every value a state quantity may take, in no order of badness, and
-    `levels` what each says of the device: a word without a fault in it is ok, and one that says nothing unknown."""
+    """One quantity that can be measured. `states` are all values of a state quantity, in no order; `levels` is the level that
+    each of them means: ok without a fault, unknown where it tells nothing."""
 
     name: str
     unit: Unit
@@ -65,7 +65,7 @@ class Quantity:
 
 
 def _state(name: str, title: str, *words: str) -> Quantity:
-    """A state quantity; a word is ok unless its level stands behind it: `wet critical`."""
+    """A state quantity. A state is ok unless its level follows it: `wet critical`."""
     split = [word.split() for word in words]
     levels = {word: Level(level[0]) if level else Level.OK for word, *level in split}
     return Quantity(name, NUMBER, title, QuantityType.STATE, tuple(levels), levels)
@@ -76,7 +76,7 @@ def _health(subject: str, title: str) -> Quantity:
 
 
 def _electrical(subject: str, title: str) -> Iterator[Quantity]:
-    """What can be measured of a wire."""
+    """The electrical measures of a subject."""
     yield Quantity(f"{subject}.voltage", VOLT, f"{title} voltage")
     yield Quantity(f"{subject}.current", AMPERE, f"{title} current")
     yield Quantity(f"{subject}.power", WATT, f"{title} power")

@@ -162,7 +162,7 @@ def test_a_one_time_link_opens_a_session_once(room: Room) -> None:
     assert "there is no person `nobody`" in room.cli("link", "nobody", *config(room), ok=False)
 
 
-def test_a_wrong_configuration_prevents_the_start_and_later_leaves_the_previous_one_active(room: Room) -> None:
+def test_a_configuration_with_mistakes_is_refused_at_start_and_later_leaves_the_previous_one_active(room: Room) -> None:
     good = INVENTORY
     room.write(inventory=good.replace("interval: 15 s", "interval: 15").replace("category: env", "category: enf"))
     said = room.cli("run", *config(room), ok=False)

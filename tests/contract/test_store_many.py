@@ -49,7 +49,7 @@ def test_many_rows_are_written_completely_and_in_order(store: Store) -> None:
 
 
 @pytest.mark.parametrize("count", [1, _ROWS_PER_CALL - 1, _ROWS_PER_CALL, COUNT])
-def test_rows_that_are_there_are_overwritten_but_for_the_columns_kept(store: Store, count: int) -> None:
+def test_existing_rows_are_overwritten_except_the_kept_columns(store: Store, count: int) -> None:
     with store.write() as connection:
         store.write_many(connection, agent, [heard(n, 1.0) for n in range(count)], keep=())
         store.write_many(connection, agent, [heard(n, 2.0) for n in range(count)], keep=("backlog_until",))

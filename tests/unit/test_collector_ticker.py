@@ -54,8 +54,8 @@ def wait(there: Callable[[], bool]) -> None:
     raise AssertionError("it did not come")
 
 
-def test_however_often_it_is_woken_everything_has_its_turn(tmp_path: Path) -> None:
-    """A busy collector is woken many times a second, for good; agents fall silent all the same."""
+def test_every_part_runs_however_often_the_ticker_is_woken(tmp_path: Path) -> None:
+    """A busy collector is woken many times a second all the time; silent agents must still be found."""
     world = World(f"sqlite:///{tmp_path}/ticker.db")
     world.runtime.clock = SystemClock()
     reloader, judge, requests = Part(), Part(), Part()
@@ -170,7 +170,7 @@ def test_a_file_deleted_while_the_folder_is_read_counts_as_missing(
     assert runtime.snapshot is before
 
 
-def test_an_editor_s_lock_is_no_rule_file(runtime: Runtime, reloader: ConfigReloader, tmp_path: Path) -> None:
+def test_an_editor_s_lock_file_is_no_rule_file(runtime: Runtime, reloader: ConfigReloader, tmp_path: Path) -> None:
     (tmp_path / "site" / "rules" / ".#site.yml").symlink_to("somebody@somewhere:1")
     reloader.reload()
     reloader.refresh(runtime)
@@ -201,7 +201,7 @@ def test_a_signal_reloads_everything(runtime: Runtime, reloader: ConfigReloader)
     assert runtime.snapshot is not before
 
 
-def test_a_rule_file_in_other_letters_is_a_sentence_at_the_start_as_well(runtime: Runtime, tmp_path: Path) -> None:
+def test_a_rule_file_in_another_encoding_is_an_error_text_also_at_the_start(runtime: Runtime, tmp_path: Path) -> None:
     _other_letters(tmp_path / "site" / "rules" / "own.yml")
     with pytest.raises(ConfigError, match=r"own\.yml:0:0: is not UTF-8"):
         ConfigReloader(tmp_path / "site").read()

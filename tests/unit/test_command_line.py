@@ -125,7 +125,7 @@ def test_init_with_no_starter_files_fails_and_says_what_to_do(tmp_path: Path, mo
 
 
 @pytest.mark.parametrize(("module", "name"), [(rules_load, "shipped"), (profiles, "shipped_profiles")])
-def test_a_library_that_is_not_there_is_no_empty_library(
+def test_a_missing_library_is_an_error_and_not_an_empty_library(
     module: Any, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "__file__", "/nowhere/__init__.py")

@@ -77,7 +77,7 @@ def test_weekly_turns_are_counted_from_since() -> None:
     assert found == ["eve"] * 7 + ["ann"] * 7 + ["bob"] * 7 + ["eve"] * 7 + ["ann"] * 7
 
 
-def test_a_swap_is_for_the_whole_shift_that_begins_that_day() -> None:
+def test_a_swap_holds_for_the_whole_shift_that_begins_that_day() -> None:
     swap = Swap(datetime.date(2026, 1, 5), "night", "eve")
     contacts = replace(CONTACTS, swaps=(swap,))
     assert who(SHANGHAI, "2026-01-05 08:00", contacts) == ("night", "dee")
@@ -175,7 +175,7 @@ MOMENTS = st.one_of(
 
 @settings(deadline=None)
 @given(rosters(), st.sampled_from(ZONES), MOMENTS)
-def test_at_any_moment_one_shift_is_on_duty_until_the_next(contacts: Contacts, zone: str, moment: float) -> None:
+def test_at_every_moment_one_shift_is_on_and_lasts_until_the_next(contacts: Contacts, zone: str, moment: float) -> None:
     site = Site("anywhere", ZoneInfo(zone))
     now, then = shift_at(contacts, site, moment), next_handover(contacts, site, moment)
     assert len(on_duty(contacts, site, moment)) == 1

@@ -1,4 +1,4 @@
-"""Loading the site's configuration: every error is reported at once, with its place."""
+"""The three configuration files: every mistake is found in one reading, with its place."""
 
 import re
 import textwrap
@@ -62,7 +62,7 @@ def changed(text: str, old: str, new: str) -> str:
     return text.replace(old, new)
 
 
-def test_the_configuration_of_these_tests_is_correct() -> None:
+def test_the_configuration_of_these_tests_is_right() -> None:
     assert problems() == []
     configuration = parse_configuration(INVENTORY, CONTACTS, LADDERS)
     assert [device.owner for device in configuration.inventory.devices] == ["ann"]
@@ -86,7 +86,7 @@ def test_the_configuration_of_these_tests_is_correct() -> None:
         ("192.0.2.1:161", "snmp://user:pw@192.0.2.1", "9:14: `snmp://***@192.0.2.1` is neither `host` nor `host:port`"),
         ("192.0.2.1:161", "192.0.2.1:65536", "9:14: `192.0.2.1:65536` is neither `host` nor `host:port`"),
         ("    snmp: {community: secret-name}\n", "", "5:5: `ups-1` needs `snmp` to be read by `snmp`"),
-        ("probe: snmp", "probe: snpm", "8:12: `ups-1` is read by `snpm`, which is no kind of probe; known: host, snmp, ipmi, modbus, nut, icmp, tcp, http, postgresql, mysql, redis, process, systemd"),
+        ("probe: snmp", "probe: snpm", "8:12: `ups-1` is read by `snpm`, which is not a kind of probe; known: host, snmp, ipmi, modbus, nut, icmp, tcp, http, postgresql, mysql, redis, process, systemd"),
         ("probe: snmp", "probe: host", "10:11: `ups-1` is read by `host`, which takes no `snmp`; remove it"),
         ("category: ups", "category: ups\n    every: 0 s", "8:12: must be longer than 0 s"),
         ("category: ups", "category: ups\n    timeout: 0 s", "8:14: must be longer than 0 s"),
@@ -105,7 +105,7 @@ def test_an_address_is_a_host_with_or_without_a_port(address: str) -> None:
     assert problems(inventory=changed(INVENTORY, "192.0.2.1:161", f'"{address}"')) == []
 
 
-def test_a_device_name_is_used_once() -> None:
+def test_a_device_is_defined_once() -> None:
     twice = INVENTORY + "  - {device: ups-1, agent: room-1, category: server, probe: host, owner: ann}\n"
     assert problems(inventory=twice) == [
         "inventory.yml:13:14: the device `ups-1` is defined twice; the first is on line 5"
@@ -179,7 +179,7 @@ def test_an_error_in_the_ladders_has_its_place(old: str, new: str, expected: str
     assert problems(ladders=changed(LADDERS, old, new)) == [f"ladders.yml:{expected}"]
 
 
-def test_a_ladder_that_is_never_used_is_an_error() -> None:
+def test_a_ladder_that_is_never_used_is_a_mistake() -> None:
     second = textwrap.indent(
         "- ladder: late\n  fallback: [ann]\n  rungs: [{rung: duty, after: 0 min, tell: [duty]}]\n", "  "
     )

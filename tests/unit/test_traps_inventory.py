@@ -53,7 +53,7 @@ def test_an_agent_does_not_listen_without_traps_in_its_bundle() -> None:
     "listen", ["1162", ":1162", "0.0.0.0", "0.0.0.0:0", "0.0.0.0:65536", "room:1162", "::1:162", "[10.0.0.1]:1"]
 )
 def test_a_wrong_listen_address_is_refused_on_both_ends(listen: str) -> None:
-    with pytest.raises(ConfigError, match="no ADDRESS:PORT"):
+    with pytest.raises(ConfigError, match="is not ADDRESS:PORT"):
         handed(f', traps: {{listen: "{listen}"}}')
     raw = bundle_to_json(Bundle("v1", "room-1", 15.0, traps=TrapSettings(listen)))
     with pytest.raises(WireError, match=r"bundle.traps.listen"):
