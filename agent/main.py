@@ -6,7 +6,6 @@ import gc
 import logging
 import os
 import signal
-import sys
 import threading
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +27,7 @@ from watchkeeper.model.batch import Bundle, Document, Request
 from watchkeeper.model.clock import Clock, SystemClock
 from watchkeeper.model.device import Device
 from watchkeeper.model.errors import WatchkeeperError
-from watchkeeper.model.plain import LogFormatter
+from watchkeeper.model.logs import set_up_logging
 from watchkeeper.model.reading import Sweep
 from watchkeeper.model.sd_notify import notify, watchdog_s
 from watchkeeper.rules.load import RuleSet, load_rules
@@ -36,7 +35,7 @@ from watchkeeper.rules.load import RuleSet, load_rules
 if TYPE_CHECKING:
     from watchkeeper.agent.traps.listener import TrapListener
 
-log = logging.getLogger("agent")
+log = logging.getLogger(__name__)
 
 BEAT_S = 5.0
 STOP_S = 3.0
@@ -45,9 +44,7 @@ STOP_S = 3.0
 def run(file: Path) -> None:
     """Run the agent of that agent.yml until SIGTERM or SIGINT. Raises WatchkeeperError where it cannot start."""
     stamp = "" if "JOURNAL_STREAM" in os.environ else "%(asctime)s "  # the journal has its own
-    told = logging.StreamHandler(sys.stderr)
-    told.setFormatter(LogFormatter(f"{stamp}%(levelname)s %(message)s"))
-    logging.basicConfig(level=logging.INFO, handlers=[told])
+    set_up_logging(f"{stamp}%(levelname)s %(message)s")
     config, places = read_config(file)
     asyncio.run(_run(config, places, SystemClock()))
 

@@ -1,4 +1,5 @@
-"""What tests of the agent share: nouns in short, a spool with a clock of its own, and a collector that can misbehave."""
+"""What tests of the agent share: nouns in short, a spool with a clock of its own, and a collector that can
+misbehave."""
 
 import gzip
 import json

@@ -89,7 +89,6 @@ class Schedule:
 
     def start(self) -> None:
         """Begin; needs a running loop."""
-        logging.getLogger("apscheduler").setLevel(logging.WARNING)
         self._jobs.start()
 
     async def stop(self) -> None:
