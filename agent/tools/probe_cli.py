@@ -88,7 +88,7 @@ async def _show(targets: Sequence[Target], context: "ProbeContext", style: str) 
     """Read and print them, each as soon as those before it are done; whether all of them answered."""
     from watchkeeper.agent.poll import kinds
 
-    probes = kinds.build_all({target.device.probe for target in targets}, context, {}, relearn=False)
+    probes = kinds.build_all({target.device.probe for target in targets}, context, {}, new_profiles=False)
     gate, well = asyncio.Semaphore(AT_ONCE), True
     try:
         sweeps = [asyncio.ensure_future(read(target, probes[target.device.probe], gate)) for target in targets]
