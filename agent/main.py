@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from watchkeeper.agent.config import AgentConfig, Places, read_config
-from watchkeeper.agent.judge.judge import Judge
 from watchkeeper.agent.pipeline import Pipeline
 from watchkeeper.agent.poll.kinds import build_all
 from watchkeeper.agent.poll.schedule import Schedule
@@ -30,6 +29,7 @@ from watchkeeper.model.errors import WatchkeeperError
 from watchkeeper.model.logs import set_up_logging
 from watchkeeper.model.reading import Sweep
 from watchkeeper.model.sd_notify import notify, watchdog_s
+from watchkeeper.rules.judge import Judge
 from watchkeeper.rules.load import RuleSet, load_rules
 
 if TYPE_CHECKING:

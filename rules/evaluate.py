@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
-from watchkeeper.model.reading import Missing, Reason, Series, Value
-from watchkeeper.model.verdict import Evidence, Level, Verdict
+from watchkeeper.model.reading import Missing, Reason, Value
+from watchkeeper.model.verdict import Evidence, Key, Level, Verdict
 from watchkeeper.rules.rule import Comparison, Limit, MissingLimit, Rule
 
 _OK, _UNKNOWN = Level.OK, Level.UNKNOWN
@@ -180,9 +180,22 @@ def _decisive(rule: Rule, level: Level, latches: Latches) -> int:
     return next(index for index, (limit, latch) in pairs if limit and latch.closed and limit.level is level)
 
 
-def to_verdict(rule: Rule, state: RuleState, series: Series) -> Verdict:
+def to_verdict(key: Key, state: RuleState) -> Verdict:
     """The verdict that is sent: the state without its memory."""
-    return Verdict(state.id, series.device, rule.rule, series.instance, state.level, state.since, state.evidence)
+    return Verdict(state.id, *key, state.level, state.since, state.evidence)
+
+
+def state_of_verdict(verdict: Verdict) -> RuleState:
+    """The state that goes on from a verdict, where nothing else is known: a bad level is closed, and only values that clear
+    it end it."""
+    evidence = verdict.evidence
+    if not verdict.level.bad:
+        return RuleState(verdict.level, verdict.since, verdict.id, evidence)
+    first_value = evidence.value if evidence.first_value is None else evidence.first_value
+    first_at = verdict.since if evidence.first_at is None else evidence.first_at
+    closed = Latch(closed=True, first=FirstBad(first_at, first_value))
+    latches = ALL_OPEN._replace(**{verdict.level.value: closed})
+    return RuleState(verdict.level, verdict.since, verdict.id, evidence, latches)
 
 
 # ---- a stored state: JSON values, times on the same clock ----

@@ -8,7 +8,7 @@ trap says that it is over. A notice opens no incident, and disappears after its 
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 
-from watchkeeper.agent.event import EVENT_OVER, EVENT_QUANTITY, EVENT_SHOWN_S, MAX_EVENTS
+from watchkeeper.model.event import EVENT_OVER, EVENT_QUANTITY, EVENT_SHOWN_S, MAX_EVENTS
 from watchkeeper.model.reading import Series, Sweep, Value
 
 NONE, NOTICE, WARNING, CRITICAL = "none", "notice", "warning", "critical"

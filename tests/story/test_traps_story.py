@@ -14,8 +14,6 @@ import pytest
 from tests.agent_room import columns, everything, items
 from tests.story.world import INVENTORY, World
 from tests.traps_room import MEMORY, MEMORY_OK, Room, ups
-from watchkeeper.agent.event import EVENT_SHOWN_S
-from watchkeeper.agent.judge.judge import Judge
 from watchkeeper.agent.pipeline import Pipeline
 from watchkeeper.agent.poll.schedule import Schedule
 from watchkeeper.agent.spool.spool import Limits, Spool
@@ -24,8 +22,10 @@ from watchkeeper.collector.process import actions
 from watchkeeper.model.batch import Lane
 from watchkeeper.model.device import Device
 from watchkeeper.model.errors import Conflict
+from watchkeeper.model.event import EVENT_SHOWN_S
 from watchkeeper.model.reading import Sweep
 from watchkeeper.model.verdict import Level
+from watchkeeper.rules.judge import Judge
 from watchkeeper.rules.load import load_rules, shipped
 
 pytestmark = pytest.mark.skipif(shutil.which("snmptrap") is None, reason="needs snmptrap on PATH (Debian: snmp)")

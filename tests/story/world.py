@@ -14,7 +14,7 @@ from watchkeeper.collector.intake.journal import Answer, Journal, Waiting
 from watchkeeper.collector.notify.outbox import Outbox
 from watchkeeper.collector.policy.incidents import Incident
 from watchkeeper.collector.process.due import decide_due
-from watchkeeper.collector.process.own_rules import Judge
+from watchkeeper.collector.process.own_rules import OwnRules
 from watchkeeper.collector.process.runtime import Runtime
 from watchkeeper.collector.site.load import parse_configuration
 from watchkeeper.collector.site.snapshot import Snapshot, make_snapshot
@@ -107,7 +107,7 @@ class World:
         self.runtime = Runtime(self.store, self.clock, snapshot, "http://room")
         self.outbox = Outbox(self.runtime, self._open)
         self.journal = Journal(self.store, self.runtime, self.clock, lambda: None)
-        self.judge = Judge(self.runtime, reserve_bytes=0)
+        self.own_rules = OwnRules(self.runtime, reserve_bytes=0)
         self.journal.recover()
 
     def close(self) -> None:
@@ -182,7 +182,7 @@ class World:
         """Let time pass. The collector evaluates its own rules every five seconds."""
         for _ in range(int(minutes * 12)):
             self.clock.advance(5)
-            self.judge.look()
+            self.own_rules.look()
             self.beat()
 
     def adopt(self, inventory: str | None = None, contacts: str | None = None, rules: str = "") -> None:

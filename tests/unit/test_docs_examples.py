@@ -17,7 +17,6 @@ from pydantic_core import to_json
 from tests.collector_room import NIGHT, Room
 from watchkeeper.agent import pipeline
 from watchkeeper.agent.config import AgentConfig
-from watchkeeper.agent.judge import judge
 from watchkeeper.agent.push import pusher
 from watchkeeper.agent.push.bundle import decode_bundle
 from watchkeeper.agent.spool import spool
@@ -38,6 +37,7 @@ from watchkeeper.model.reading import Missing, Reason, Series, Sweep
 from watchkeeper.model.verdict import Level, Verdict
 from watchkeeper.model.wire import decode_push
 from watchkeeper.profiles import load_profiles
+from watchkeeper.rules import judge
 from watchkeeper.rules.load import load_rules, shipped
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
@@ -84,7 +84,7 @@ def test_a_part_of_an_inventory_is_accepted(page: str, text: str) -> None:
     devices = load(text, page, Part).devices
     assert devices
     for device in devices:
-        assert not [*device.check_kind(), *device.check_options()], device.device
+        assert not [*device.check_kind()], device.device
 
 
 def test_every_kind_of_probe_with_options_is_shown() -> None:
@@ -193,7 +193,7 @@ def sentences() -> Iterator[tuple[str, str]]:
         "agent.md",
         f"within {'half a second' if pipeline.COMMIT_WITHIN_S == 0.5 else pipeline.COMMIT_WITHIN_S} otherwise",
     )
-    yield "agent.md", f"withdrawn after {WORDS[judge.GONE_SWEEPS]} sweeps"
+    yield "agent.md", f"withdrawn after {WORDS[judge.WITHDRAW_AFTER_SWEEPS]} sweeps"
     assert pusher.LOCKED_OUT_S == pusher.LONGEST_WAIT_S == minute
     yield "agent.md", "tries again every minute"
     yield "agent.md", "doubling up to a minute"
@@ -299,7 +299,7 @@ def test_the_other_limits_are_those_of_the_code() -> None:
     assert limit("a value counts as stale after") == [freshness.STALE_AFTER_INTERVALS]
     assert limit("a value leaves `/metrics` after") == [freshness.EXPORTED_FOR_INTERVALS]
     assert limit("an agent counts as silent after") == [freshness.SILENT_AFTER_INTERVALS]
-    assert f"sent again every {pipeline.STANDING_EVERY_S / minute:.0f} min" in PROTOCOL
+    assert f"sent again every {pipeline.REPORT_EVERY_S / minute:.0f} min" in PROTOCOL
 
 
 def test_the_bundle_of_the_page_is_one_an_agent_takes_and_a_collector_gives(tmp_path: Path) -> None:

@@ -9,9 +9,18 @@ from dataclasses import replace
 import pytest
 
 from watchkeeper.model.batch import Document
-from watchkeeper.model.reading import Missing, Reason, Series, Value
+from watchkeeper.model.reading import Missing, Reason, Value
 from watchkeeper.model.verdict import Evidence, Level, Verdict
-from watchkeeper.rules.evaluate import ALL_OPEN, RuleState, decode_state, encode_state, evaluate, rebase, to_verdict
+from watchkeeper.rules.evaluate import (
+    ALL_OPEN,
+    RuleState,
+    decode_state,
+    encode_state,
+    evaluate,
+    rebase,
+    state_of_verdict,
+    to_verdict,
+)
 from watchkeeper.rules.load import load_rules
 from watchkeeper.rules.rule import Rule
 
@@ -282,10 +291,30 @@ def test_a_state_survives_a_change_of_its_rule() -> None:
 def test_a_verdict_is_the_state_without_its_latches() -> None:
     judge = Evaluation(ROOM_RULE)
     judge.all([(0, 28.0), (60, 28.0)])
-    series = Series("sensor-1", "temperature.ambient", "1", "aisle 1")
-    assert to_verdict(judge.rule, judge.now, series) == Verdict(
+    assert to_verdict(("sensor-1", "a.rule", "1"), judge.now) == Verdict(
         "2", "sensor-1", "a.rule", "1", CRITICAL, 60, judge.now.evidence
     )
+
+
+def test_a_state_continues_from_nothing_but_its_verdict() -> None:
+    judge = Evaluation(ROOM_RULE)
+    judge.all([(0, 28.0), (60, 28.0)])
+    again = Evaluation(ROOM_RULE)
+    again.state = state_of_verdict(to_verdict(("sensor-1", "a.rule", "1"), judge.now))
+    assert again.at(90, 28.0) is CRITICAL
+    assert again.now.id == "2", "the same fault"
+    assert (
+        again.all([(120, 24.0), (150, 24.0), (180, 24.0)])[-1] is judge.all([(120, 24.0), (150, 24.0), (180, 24.0)])[-1]
+    )
+
+
+@pytest.mark.parametrize("level", [OK, UNKNOWN])
+def test_a_verdict_that_is_not_bad_leaves_nothing_closed(level: Level) -> None:
+    state = state_of_verdict(
+        Verdict("7", "sensor-1", "a.rule", "1", level, 60.0, Evidence("temperature.ambient", 24.0))
+    )
+    assert state.latches is ALL_OPEN
+    assert (state.level, state.since, state.id) == (level, 60.0, "7")
 
 
 def test_a_rebased_state_continues_without_a_change() -> None:

@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
-from watchkeeper.agent.event import EVENT_OVER, EVENT_QUANTITY, MAX_EVENTS
 from watchkeeper.model.device import Category, Device
+from watchkeeper.model.event import EVENT_OVER, EVENT_QUANTITY, MAX_EVENTS
 from watchkeeper.model.reading import Missing, Series, Sweep
-from watchkeeper.model.verdict import ActiveVerdicts, Event, Key, Level, Verdict, Withdrawal
-from watchkeeper.rules.evaluate import ALL_OPEN, RuleState, evaluate
+from watchkeeper.model.verdict import ActiveVerdicts, Event, Key, Level, Withdrawal
+from watchkeeper.rules.evaluate import ALL_OPEN, RuleState, evaluate, to_verdict
 from watchkeeper.rules.load import RuleSet
 from watchkeeper.rules.rule import Rule
 
@@ -57,7 +57,8 @@ class _Plan:
 
 
 class Judge:
-    """Judges sweeps; for one thread. `states` are those of an earlier run; `mint` makes ids."""
+    """Judges sweeps, in an agent and in the collector (its own rules); for one thread. `states` are those of an earlier run;
+    `mint` makes ids."""
 
     def __init__(self, states: Mapping[Key, RuleState], mint: Callable[[], str] = lambda: uuid.uuid4().hex) -> None:
         self._states = dict(states)
@@ -94,7 +95,7 @@ class Judge:
         for key, before, now in changed:
             self._states[key] = now
             if now.id != before.id if before else now.level is not Level.OK:
-                judgement.events.append(_verdict(key, now))
+                judgement.events.append(to_verdict(key, now))
             if not (_is_default(now) and (before is None or _is_default(before))):
                 judgement.states[key] = None if _is_default(now) else now
 
@@ -127,7 +128,7 @@ class Judge:
         now = evaluate(rule, state, EVENT_OVER, at, self._mint, state.evidence.label) if rule else state
         if now is not state:
             self._states[key] = judgement.states[key] = now
-            judgement.events.append(_verdict(key, now))
+            judgement.events.append(to_verdict(key, now))
 
     def _prepare(self, sweep: Sweep, category: Category) -> _Plan:
         """Find which rules apply to which columns. A rule judges an instance once, even if a device reports it twice."""
@@ -146,8 +147,8 @@ class Judge:
     # ---- seldom ----
 
     def activate(self, rules: RuleSet, devices: Iterable[Device], at: float) -> Judgement:
-        """Activate a bundle. States of devices and rules that remain are kept, even if a rule has new limits. For a device that
-        no longer belongs to this agent there is no event: the collector, or another agent, reports it."""
+        """Activate rules and devices. States of devices and rules that remain are kept, even if a rule has new limits. For a device that
+        is no longer among them there is no event: the collector, or another agent, reports it."""
         self._rules = rules
         self._devices = frozenset(device.device for device in devices)
         self._plans.clear()
@@ -169,7 +170,7 @@ class Judge:
     def active_verdicts(self, at: float) -> ActiveVerdicts:
         """All verdicts that are not ok."""
         bad = sorted(item for item in self._states.items() if item[1].level is not Level.OK)
-        return ActiveVerdicts(at, tuple(_verdict(key, state) for key, state in bad))
+        return ActiveVerdicts(at, tuple(to_verdict(key, state) for key, state in bad))
 
     def states(self) -> dict[Key, RuleState]:
         """All states that must be kept, for a spool that lost its own."""
@@ -203,8 +204,3 @@ def _pending(state: RuleState | None, *, everything: bool) -> bool:
         return False
     latches = state.latches if everything else (state.latches.missing,)
     return any(latch.first is not None and not latch.closed for latch in latches)
-
-
-def _verdict(key: Key, state: RuleState) -> Verdict:
-    device, rule, instance = key
-    return Verdict(state.id, device, rule, instance, state.level, state.since, state.evidence)
