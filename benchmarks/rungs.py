@@ -96,7 +96,7 @@ def _delays(deployment: BenchmarkDeployment, numbers: list[int], over_s: float) 
         last = db.execute("SELECT coalesce(max(id), 0) FROM outbox").fetchone()[0]
         delays: dict[int, float] = {}
         while len(delays) < len(due) and time.time() < start + over_s + 30:
-            for number, incident in db.execute("SELECT id, incident FROM outbox WHERE id > ?", (last,)).fetchall():
+            for number, incident in db.execute("SELECT id, about_id FROM outbox WHERE id > ?", (last,)).fetchall():
                 last = max(last, number)
                 if incident in due:
                     delays.setdefault(incident, time.time() - due[incident])

@@ -114,7 +114,7 @@ class Agent:
 
         await self.polled(turn)
 
-    async def stand(self) -> None:
+    async def push_active_verdicts(self) -> None:
         """Push the set of non-ok verdicts."""
         self.pipeline._reported_at = None
         self.pipeline.beat()
@@ -154,12 +154,12 @@ def test_an_event_pages_survives_a_restart_of_the_agent_and_is_only_closed_by_ha
         async with Agent(world, tmp_path / "spool.db") as agent:
             for _ in range(6):
                 await agent.later(30)
-            await agent.push_standing()
+            await agent.push_active_verdicts()
             assert seen(world) == [(Level.UNKNOWN, True)]
             world.act(actions.resolve, 1)
             assert seen(world) == [(Level.OK, False)]
             await agent.later(30)
-            await agent.push_standing()
+            await agent.push_active_verdicts()
             assert len(seen(world)) == 1, "it is not opened again"
 
     asyncio.run(first_run())
