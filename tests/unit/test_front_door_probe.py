@@ -153,7 +153,7 @@ def test_what_needs_a_second_sample_gets_it() -> None:
 
 
 def test_a_json_line_has_the_value_with_its_unit_and_the_time_it_was_read() -> None:
-    """`at` was 990 s after boot; the fake clock stands at 1,000 s."""
+    """`at` was 990 s after boot; the fake clock is at 1,000 s."""
     sweep, _ = sweep_of(HEALTHY)
     answering, cpu, disk = map(json.loads, lines(HOST, sweep, FakeClock(now=1_800_000_010.0)))
     assert (answering["state"], answering["level"]) == ("yes", "ok")
