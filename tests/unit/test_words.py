@@ -83,7 +83,24 @@ def test_no_former_chinese_word_is_left() -> None:
 def test_the_search_finds_words() -> None:
     """The patterns themselves: each finds its word in a line, and leaves its neighbours alone."""
     every = {**NAMES, **PROSE}
-    for line in ("the office", "desk.page(", "the books have", "an errand of", "half a story", "it stands", "is to be", "the ear hears"):
+    for line in (
+        "the office",
+        "desk.page(",
+        "the books have",
+        "an errand of",
+        "half a story",
+        "it stands",
+        "is to be",
+        "the ear hears",
+    ):
         assert any(re.search(word, line) for word in every), line
-    for line in ("official", "desktop", "bookmark", "lanes of an agent", "standstill", "withstands".replace("stands", "stood"), "early"):
+    for line in (
+        "official",
+        "desktop",
+        "bookmark",
+        "lanes of an agent",
+        "standstill",
+        "withstands".replace("stands", "stood"),
+        "early",
+    ):
         assert not any(re.search(word, line) for word in every), line
