@@ -5,10 +5,12 @@ import itertools
 import os
 import shlex
 import shutil
+import signal
 import subprocess
 import tempfile
 from collections.abc import Generator, Iterator
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import hypothesis
@@ -51,6 +53,34 @@ def pytest_runtest_makereport() -> Generator[None, Any, Any]:
 def pytest_make_collect_report() -> Generator[None, Any, Any]:
     """Skips of a whole module."""
     return _unskipped((yield))
+
+
+# ---- a test that hangs fails (pytest-timeout) ----
+
+
+class Hang(BaseException):
+    """The time limit of a test, as an exception that nothing catches.
+
+    pytest-timeout raises pytest's own failure. Hypothesis catches that, and would run the hanging example again and
+    again to make it smaller, without a time limit.
+    """
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_timeout_set_timer(settings: Any) -> Generator[None, Any, Any]:
+    """Raise Hang in place of what pytest-timeout raises. The stacks of all threads are printed as before."""
+    done = yield
+    theirs = signal.getsignal(signal.SIGALRM)
+    if settings.method == "signal" and callable(theirs):
+
+        def handler(number: int, frame: FrameType | None) -> None:
+            try:
+                theirs(number, frame)
+            except pytest.fail.Exception as error:
+                raise Hang(str(error)) from None
+
+        signal.signal(signal.SIGALRM, handler)
+    return done
 
 
 # ---- a store: SQLite, and a private PostgreSQL ----
