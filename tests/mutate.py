@@ -27,25 +27,40 @@ from typing import Any
 import yaml
 from mutmut import configuration
 from mutmut.mutation.diff_apply import get_diff_for_mutant
-from mutmut.stats import status_by_exit_code
 from mutmut.utils.format_utils import orig_function_and_class_names_from_key
 
 ROOT = Path(__file__).resolve().parents[1]
 WORK = ROOT / ".cache" / "mutate"
 ORDERS = ROOT / "tests" / "mutants.yml"
 MOST_SURVIVING = 0.10
-UNNOTICED = {"survived", "no tests"}
+KILLED, SURVIVED, NO_TESTS, TIMEOUT, UNRUN = "killed", "survived", "no test runs it", "timeout", "could not be run"
+STATUS = {1: KILLED, 0: SURVIVED, 5: NO_TESTS, 33: NO_TESTS, **dict.fromkeys((-24, -9, 24, 36, 152), TIMEOUT)}
+"""What mutmut's exit codes mean. Every other one is a mutant that pytest could not be run with: it breaks at import."""
+
+UNNOTICED = {SURVIVED, NO_TESTS}
+WORKER = ROOT / "tests" / "mutate_worker.py"
+PRELOADED = (
+    "hypothesis pytest sqlalchemy.dialects.sqlite alembic.command jinja2 babel fastapi psycopg apprise yaml httpx"
+)
 
 CONFIG = """
 [tool.mutmut]
 source_paths = ["watchkeeper"]
 only_mutate = ["watchkeeper/{module}"]
 also_copy = {copy}
-pytest_add_cli_args = ["--hypothesis-seed=0", "-k", "not postgresql"]
+pytest_add_cli_args = [
+  "--hypothesis-seed=0", "-k", "not postgresql", "-W", "ignore::pytest.PytestAssertRewriteWarning",
+]
 pytest_add_cli_args_test_selection = {tests}
 use_git_change_detection = false
 timeout_multiplier = 5.0
 timeout_constant = 3.0
+"""
+
+IMPORTED_ANEW = """
+process_isolation = "forkserver"
+forkserver_warmup = "import"
+preload_modules_file = "preloaded"
 """
 
 
@@ -61,14 +76,14 @@ class Mutant:
 
     def __str__(self) -> str:
         return f"{self.module}:{self.line}: {self.function}: {self.change}" + (
-            "  (no test runs it)" if self.status == "no tests" else ""
+            f"  ({NO_TESTS})" if self.status == NO_TESTS else ""
         )
 
 
 # ---- run ----
 
 
-def prepare(module: str, tests: list[str]) -> Path:
+def prepare(module: str, tests: list[str], *, anew: bool) -> Path:
     """Copy what git knows of to a folder where watchkeeper/ holds the rooms themselves and the top holds the links."""
     tree = WORK / module.replace("/", "-").removesuffix(".py")
     shutil.rmtree(tree, ignore_errors=True)
@@ -88,16 +103,18 @@ def prepare(module: str, tests: list[str]) -> Path:
     copy = sorted({path.name for path in tree.iterdir()} - {"watchkeeper", "tests", "pyproject.toml"})
     with (tree / "pyproject.toml").open("a", encoding="utf-8") as out:
         out.write(CONFIG.format(module=module, copy=json.dumps(copy), tests=json.dumps(tests)))
+        out.write(IMPORTED_ANEW if anew else "")
+    (tree / "preloaded").write_text("\n".join(PRELOADED.split()), encoding="utf-8")
     return tree
 
 
-def run(module: str, tests: list[str]) -> list[Mutant]:
+def run(module: str, tests: list[str], *, anew: bool) -> list[Mutant]:
     """Try every mutant of a module. Raises SystemExit if the tests fail without any."""
-    tree = prepare(module, tests)
+    tree = prepare(module, tests, anew=anew)
     log = tree.with_suffix(".log")
     with log.open("w", encoding="utf-8") as out:
-        mutmut = Path(sys.executable).with_name("mutmut")
-        code = subprocess.run([mutmut, "run"], cwd=tree, stdout=out, stderr=subprocess.STDOUT, check=False).returncode
+        command = [sys.executable, str(WORKER)]
+        code = subprocess.run(command, cwd=tree, stdout=out, stderr=subprocess.STDOUT, check=False).returncode
     if code:
         print(log.read_text(encoding="utf-8").replace("\r", "\n")[-4000:], file=sys.stderr)
         sys.exit(f"{module}: mutmut ended with {code}; all of its output is in {log}")
@@ -111,7 +128,7 @@ def results(module: str, tree: Path) -> Iterator[Mutant]:
     codes = json.loads((tree / "mutants" / f"{path}.meta").read_text(encoding="utf-8"))["exit_code_by_key"]
     begins = dict(functions((tree / path).read_text(encoding="utf-8")))
     for name, code in codes.items():
-        status = status_by_exit_code[code]
+        status = STATUS.get(code, UNRUN)
         function, class_name = orig_function_and_class_names_from_key(name)
         place = f"{class_name}.{function}" if class_name else function
         offset, change = changed(get_diff_for_mutant(name, path=path)) if status in UNNOTICED else (0, "")
@@ -154,7 +171,7 @@ class Explained:
     """The reasons in tests/mutants.yml, and which of them were used."""
 
     def __init__(self, raw: dict[str, Any]) -> None:
-        self._everywhere = [(re.compile(one["change"]), one["reason"]) for one in raw["everywhere"]]
+        self._not_counted = [re.compile(one["change"]) for one in raw["not counted"]]
         self._single = {
             (one["file"], one["function"], change): one["reason"]
             for one in raw["explained"]
@@ -162,13 +179,15 @@ class Explained:
         }
         self._used: set[tuple[str, str, str]] = set()
 
+    def counts(self, mutant: Mutant) -> bool:
+        """Whether it is a wrong change at all. Those that are noticed by luck are not looked at, and count."""
+        return mutant.status not in UNNOTICED or not any(one.search(mutant.change) for one in self._not_counted)
+
     def reason(self, mutant: Mutant) -> str:
         """Why this mutant may survive; empty if nobody has said so."""
         key = (mutant.module, mutant.function, mutant.change)
-        if key in self._single:
-            self._used.add(key)
-            return str(self._single[key])
-        return next((reason for pattern, reason in self._everywhere if pattern.search(mutant.change)), "")
+        self._used.add(key)
+        return str(self._single.get(key, ""))
 
     def unused(self, module: str) -> list[str]:
         """Entries for a module that no survivor needed."""
@@ -177,21 +196,22 @@ class Explained:
 
 def report(module: str, mutants: list[Mutant], explained: Explained, took_s: float) -> bool:
     """Print one module's figures and its unexplained survivors; tell whether it is good enough."""
+    mutants = [mutant for mutant in mutants if explained.counts(mutant)]
     status = Counter(mutant.status for mutant in mutants)
     survivors = [mutant for mutant in mutants if mutant.status in UNNOTICED]
     unexplained = [mutant for mutant in survivors if not explained.reason(mutant)]
-    others = {name: count for name, count in status.items() if name not in UNNOTICED | {"killed", "timeout"}}
     print(
-        f"{module:32} {len(mutants):5} mutants  {status['killed']:5} killed  {status['timeout']:3} timeouts  "
+        f"{module:32} {len(mutants):5} mutants  {status[KILLED]:5} killed  {status[UNRUN]:3} broken  {status[TIMEOUT]:3} timeouts  "
         f"{len(survivors):4} survived ({len(survivors) / max(len(mutants), 1):.1%}), "
-        f"{len(survivors) - len(unexplained)} of them explained  {took_s:4.0f} s",
-        *([others] if others else []),
+        f"{len(survivors) - len(unexplained)} of them explained  {took_s:4.0f} s"
     )
     for mutant in sorted(unexplained, key=lambda mutant: mutant.line):
         print(f"  {mutant}")
     for entry in explained.unused(module):
         print(f"  in tests/mutants.yml, but noticed or gone: {entry}")
     sys.stdout.flush()
+    if not status[KILLED]:
+        sys.exit(f"{module}: not one mutant was noticed by a test: something is wrong with the run itself")
     return not unexplained and len(survivors) <= MOST_SURVIVING * len(mutants)
 
 
@@ -208,7 +228,8 @@ def main(wanted: list[str]) -> int:
     explained, good, began = Explained(raw), True, time.monotonic()
     for module, tests in modules.items():
         since = time.monotonic()
-        good &= report(module, run(module, tests), explained, time.monotonic() - since)
+        mutants = run(module, tests, anew=module in raw["imported anew"])
+        good &= report(module, mutants, explained, time.monotonic() - since)
     print(f"{len(modules)} modules in {(time.monotonic() - began) / 60:.0f} min")
     return 0 if good else 1
 

@@ -42,13 +42,19 @@ def restarted(state: State) -> State:
     return decode_state(json.loads(json.dumps(encode_state(state), allow_nan=False)))
 
 
-HOT = judged(None, (0, 28.0), (60, 28.0))
-COOLING = judged(HOT, (100, 20.0))
+def hot() -> State:
+    """Critical since 60."""
+    return judged(None, (0, 28.0), (60, 28.0))
+
+
+def cooling() -> State:
+    """Critical, and back inside since 100."""
+    return judged(hot(), (100, 20.0))
 
 
 def test_a_fault_that_is_clearing_goes_on_clearing_after_a_restart() -> None:
-    state = restarted(COOLING)
-    assert state == COOLING
+    state = restarted(cooling())
+    assert state == cooling()
     assert judged(state, (219, 20.0)).level is CRITICAL
     assert judged(state, (220, 20.0)).level is OK
 
@@ -56,16 +62,16 @@ def test_a_fault_that_is_clearing_goes_on_clearing_after_a_restart() -> None:
 @pytest.mark.parametrize("delta", [-100.0, 5000.0])
 def test_a_fault_that_is_clearing_goes_on_clearing_after_a_reboot(delta: float) -> None:
     """The two minutes are counted from the first good value, wherever the new clock puts it."""
-    state = rebase(COOLING, delta)
+    state = rebase(cooling(), delta)
     assert judged(state, (219 + delta, 20.0)).level is CRITICAL
     assert judged(state, (220 + delta, 20.0)).level is OK
 
 
 @pytest.mark.parametrize("delta", [-100.0, 5000.0])
 def test_a_fault_keeps_its_first_bad_value_and_its_time_over_a_reboot(delta: float) -> None:
-    state = rebase(HOT, delta)
+    state = rebase(hot(), delta)
     assert (state.since, state.evidence.first_at) == (60 + delta, delta)
-    assert state.evidence == replace(HOT.evidence, first_at=delta)
+    assert state.evidence == replace(hot().evidence, first_at=delta)
     pending = rebase(judged(None, (0, 20.0), (10, 29.0)), delta)
     told = judged(pending, (70 + delta, 30.0))
     assert (told.level, told.evidence.first_value, told.evidence.first_at) == (CRITICAL, 29.0, 10 + delta)
@@ -77,30 +83,30 @@ def test_what_has_no_first_bad_value_gets_none_by_a_reboot() -> None:
 
 
 def test_a_critical_fault_that_becomes_a_warning_keeps_its_first_bad_value() -> None:
-    state = judged(HOT, (90, 25.0), (210, 25.0))
+    state = judged(hot(), (90, 25.0), (210, 25.0))
     assert (state.level, state.since) == (WARNING, 210)
     assert (state.evidence.first_value, state.evidence.first_at) == (28.0, 0)
 
 
 def test_the_reason_of_a_silence_outlasts_a_restart() -> None:
-    said = replace(HOT, evidence=replace(HOT.evidence, says="Connection refused"))
+    said = replace(hot(), evidence=replace(hot().evidence, says="Connection refused"))
     assert restarted(said).evidence.says == "Connection refused"
 
 
 def test_a_state_of_an_older_agent_without_a_reason_is_read() -> None:
-    kept = encode_state(HOT)
+    kept = encode_state(hot())
     del kept["evidence"]["says"]
-    assert decode_state(kept) == HOT
+    assert decode_state(kept) == hot()
 
 
 def test_a_kept_whole_number_comes_back_as_the_decimal_that_the_hot_path_compares() -> None:
-    kept = encode_state(HOT)
+    kept = encode_state(hot())
     kept["evidence"]["value"] = 28
     assert type(decode_state(kept).evidence.value) is float
 
 
 def test_a_series_without_a_label_has_none_in_its_evidence() -> None:
-    assert HOT.evidence == Evidence("temperature.ambient", 28.0, "above 27 °C", "", 28.0, 0)
+    assert hot().evidence == Evidence("temperature.ambient", 28.0, "above 27 °C", "", 28.0, 0)
 
 
 @pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])
