@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from watchkeeper.model.plain import word
+from watchkeeper.model.plain import one_line
 
 if TYPE_CHECKING:
     from watchkeeper.agent.spool.status import Status
@@ -60,9 +60,9 @@ def _show(found: "Status") -> None:
             f"last answer {_utc(said)}: {said['lane']} through {said['through']}, bundle {said['bundle'] or '-'}"
         )
     if found.away:
-        click.echo(f"the collector took nothing at {_utc(found.away)}: {word(found.away['why'])}")
+        click.echo(f"the collector took nothing at {_utc(found.away)}: {one_line(found.away['why'])}")
     for refused in found.refused:
-        click.echo(f"set aside: {refused.items} of {refused.lane}: {word(refused.reason)}")
+        click.echo(f"set aside: {refused.items} of {refused.lane}: {one_line(refused.reason)}")
 
 
 def _utc(note: dict[str, Any]) -> str:

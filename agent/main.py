@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from watchkeeper.agent.config import AgentConfig, Places, read_config
 from watchkeeper.agent.judge.judge import Judge
-from watchkeeper.agent.pipeline import Flow
+from watchkeeper.agent.pipeline import Pipeline
 from watchkeeper.agent.poll.kinds import build_all
 from watchkeeper.agent.poll.schedule import Schedule
 from watchkeeper.agent.ports import Probe, ProbeContext
@@ -22,13 +22,13 @@ from watchkeeper.agent.push.bundle import keep_bundle, load_bundle
 from watchkeeper.agent.push.pusher import Pusher
 from watchkeeper.agent.push.uplink import Uplink
 from watchkeeper.agent.spool.spool import Limits, Spool
-from watchkeeper.agent.traps.events import Events
+from watchkeeper.agent.traps.events import TrapEvents
 from watchkeeper.documents.secrets import Secrets
 from watchkeeper.model.batch import Bundle, Document, Request
 from watchkeeper.model.clock import Clock, SystemClock
 from watchkeeper.model.device import Device
 from watchkeeper.model.errors import WatchkeeperError
-from watchkeeper.model.plain import LogLines
+from watchkeeper.model.plain import LogFormatter
 from watchkeeper.model.reading import Sweep
 from watchkeeper.model.sd_notify import notify, watchdog_s
 from watchkeeper.rules.load import RuleSet, load_rules
@@ -46,7 +46,7 @@ def run(file: Path) -> None:
     """Run the agent of that agent.yml until SIGTERM or SIGINT. Raises WatchkeeperError where it cannot start."""
     stamp = "" if "JOURNAL_STREAM" in os.environ else "%(asctime)s "  # the journal has its own
     told = logging.StreamHandler(sys.stderr)
-    told.setFormatter(LogLines(f"{stamp}%(levelname)s %(message)s"))
+    told.setFormatter(LogFormatter(f"{stamp}%(levelname)s %(message)s"))
     logging.basicConfig(level=logging.INFO, handlers=[told])
     config, places = read_config(file)
     asyncio.run(_run(config, places, SystemClock()))
@@ -59,7 +59,7 @@ async def _run(config: AgentConfig, places: Places, clock: Clock) -> None:
     with contextlib.closing(uplink), contextlib.closing(spool):
         # What a bundle names goes to whatever address it names: never our own token.
         theirs = secrets.without(config.token)
-        await Agent(config, places, clock, secrets=theirs, uplink=uplink, spool=spool).run()
+        await AgentService(config, places, clock, secrets=theirs, uplink=uplink, spool=spool).run()
     # A thread that the kernel does not let go (a probe on a dead network mount) must not keep us from ending.
     last = threading.Timer(STOP_S, os._exit, (0,))
     last.daemon = True
@@ -74,7 +74,7 @@ class Share:
     rules: RuleSet
 
 
-class Agent:
+class AgentService:
     """A running agent: probes -> schedule -> flow (judge, spool) on the event loop, pusher in its own thread."""
 
     def __init__(
@@ -89,10 +89,10 @@ class Agent:
         self._tasks: set[asyncio.Task[None]] = set()
         judge = Judge(spool.states())
         self._pusher = Pusher(spool, uplink, clock, config.agent, take=self._take, heed=self._heed)
-        self._flow = Flow(spool, judge, clock, self._pusher.wake)
-        self._schedule = Schedule(clock, self._swept, judge.settled)
-        self._events = Events()
-        self._ear: TrapListener | None = None
+        self._pipeline = Pipeline(spool, judge, clock, self._pusher.wake)
+        self._schedule = Schedule(clock, self._swept, judge.silence_judged)
+        self._events = TrapEvents()
+        self._trap_listener: TrapListener | None = None
 
     async def run(self) -> None:
         """Work until told to stop, then put everything away."""
@@ -127,9 +127,9 @@ class Agent:
         every_s = min(BEAT_S, limit_s / 3) if limit_s else BEAT_S
         well = True
         while not self._stopping.is_set():
-            self._flow.beat()
-            if self._ear:
-                self._ear.beat()
+            self._pipeline.beat()
+            if self._trap_listener:
+                self._trap_listener.beat()
             self._schedule.check_clock()
             if self._pusher.alive:
                 notify("WATCHDOG=1")
@@ -140,10 +140,10 @@ class Agent:
                 await asyncio.wait_for(self._stopping.wait(), every_s)
 
     async def _end(self) -> None:
-        if self._ear:
-            await self._ear.close()
+        if self._trap_listener:
+            await self._trap_listener.close()
         await self._schedule.stop()
-        await self._flow.close()
+        await self._pipeline.close()
         await asyncio.to_thread(self._pusher.stop, STOP_S)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(STOP_S):
@@ -178,7 +178,7 @@ class Agent:
     async def _adopt(self, share: Share) -> None:
         async with self._adopting:
             old, self._probes = self._probes, self._build(share.bundle)
-            self._flow.adopt(share.rules, share.bundle.devices)
+            self._pipeline.activate(share.rules, share.bundle.devices)
             await self._schedule.watch(share.bundle.devices, self._probes)
             for kind, probe in old.items():
                 if self._probes.get(kind) is not probe:
@@ -190,19 +190,19 @@ class Agent:
         )  # fmt: skip
 
     def _swept(self, device: Device, sweep: Sweep) -> None:
-        self._flow.take(device, self._events.join(sweep))
+        self._pipeline.take(device, self._events.join(sweep))
 
     def _hear(self, bundle: Bundle) -> None:
         """Hear traps where the bundle says so."""
         self._events.keep({device.device for device in bundle.devices})
-        if bundle.traps and self._ear is None:
+        if bundle.traps and self._trap_listener is None:
             from watchkeeper.agent.traps.listener import TrapListener  # noqa: PLC0415 -- only where somebody wants it
 
-            self._ear = TrapListener(
+            self._trap_listener = TrapListener(
                 self._config.agent, self._clock, self._secrets, self._events, self._schedule.poll_now
             )
-        if self._ear:
-            self._ear.adopt(bundle.traps, bundle.devices)
+        if self._trap_listener:
+            self._trap_listener.adopt(bundle.traps, bundle.devices)
 
     def _build(self, bundle: Bundle) -> dict[str, Probe]:
         """The probes its devices need, those we have already kept."""

@@ -8,7 +8,7 @@ import logging
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 
-from watchkeeper.agent.judge.judge import NOTHING, Change, Judge
+from watchkeeper.agent.judge.judge import UNCHANGED, Judge, Judgement
 from watchkeeper.agent.spool.spool import Spool
 from watchkeeper.model.batch import Frame, Lane
 from watchkeeper.model.clock import Clock
@@ -24,7 +24,7 @@ STANDING_EVERY_S = 600.0
 STANDING_AT_LATEST_S = 120.0  # of an epoch without states, whatever device was still not read
 
 
-class Flow:
+class Pipeline:
     """See the module. `committed` is called from the committing thread whenever something new is on the disk."""
 
     def __init__(self, spool: Spool, judge: Judge, clock: Clock, committed: Callable[[], None]) -> None:
@@ -37,7 +37,7 @@ class Flow:
         self._blocks: dict[str, tuple[tuple[Series, ...], int]] = {}
         self._epoch = "" if spool.fresh else spool.epoch
         self._began_at = clock.boot()
-        self._stood_at: float | None = None
+        self._reported_at: float | None = None
 
     # ---- hot ----
 
@@ -49,7 +49,7 @@ class Flow:
             held = self._blocks[sweep.device] = (sweep.series, number)
         self._spool.add(Frame(held[1], sweep.at, sweep.values))
         change = self._judge.sweep(sweep, device.category)
-        if change is not NOTHING:
+        if change is not UNCHANGED:
             self._spool.record(change.events, change.states)
             if change.events:
                 self._commit()
@@ -57,11 +57,11 @@ class Flow:
 
     # ---- cold ----
 
-    def adopt(self, rules: RuleSet, devices: Iterable[Device]) -> None:
+    def activate(self, rules: RuleSet, devices: Iterable[Device]) -> None:
         """Put a bundle in force."""
-        change: Change = self._judge.adopt(rules, devices, self._clock.boot())
+        change: Judgement = self._judge.activate(rules, devices, self._clock.boot())
         self._blocks.clear()
-        self._adopted, self._stood_at = True, None
+        self._adopted, self._reported_at = True, None
         self._spool.record(change.events, change.states)
         self._commit()
 
@@ -71,15 +71,15 @@ class Flow:
             return
         now = self._clock.boot()
         if self._spool.epoch == self._epoch:
-            late = self._stood_at is None or now - self._stood_at >= STANDING_EVERY_S
+            late = self._reported_at is None or now - self._reported_at >= STANDING_EVERY_S
             due = late and not self._spool.behind(Lane.EVENTS)  # or they would pile up while the collector is away
         elif self._epoch == "" and self._spool.fresh:  # nothing known of before: an empty set would be a lie
             due = self._judge.complete() or now - self._began_at >= STANDING_AT_LATEST_S
         else:
             due = True
         if due:
-            self._epoch, self._stood_at = self._spool.epoch, now
-            self._spool.record([self._judge.standing(now)], self._judge.states())
+            self._epoch, self._reported_at = self._spool.epoch, now
+            self._spool.record([self._judge.active_verdicts(now)], self._judge.states())
             self._commit()
 
     def _commit(self) -> None:

@@ -39,7 +39,7 @@ class NoAnswer(Exception):
 
 
 @runtime_checkable
-class ByProfile(Protocol):
+class ProfileProbe(Protocol):
     """A probe that reads by profiles."""
 
     def profile_of(self, device: str) -> Profile | None:
@@ -56,7 +56,7 @@ class ProbeContext:
     profiles: tuple[Document, ...] = ()
 
 
-class Collector(Protocol):
+class CollectorClient(Protocol):
     """The other end of the wire, as the pusher sees it. Blocking; called from the pusher's own thread."""
 
     def push(self, push: Push, bodies: Sequence[str]) -> Answer:

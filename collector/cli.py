@@ -1,4 +1,5 @@
-"""`watchkeeper collector ...`: run it, give out tokens, back it up; and what an engineer does to incidents over HTTP."""
+"""`watchkeeper collector ...`: run the collector, make tokens, back up and restore; list and handle incidents over
+HTTP."""
 
 import os
 import sys
@@ -10,6 +11,9 @@ import click
 from watchkeeper.model.errors import SecretError, WatchkeeperError
 
 if TYPE_CHECKING:
+    from requests import Response
+
+    from watchkeeper.collector.access.tokens import TokenKind
     from watchkeeper.collector.site.settings import ConfigFile
     from watchkeeper.collector.store.engine import Store
     from watchkeeper.documents.secrets import Secret
@@ -24,48 +28,49 @@ TOKEN_FILE = click.option(
     default=Path("~/.config/watchkeeper/token"), show_default=True,
     help="A file with your own token that only you can read (mode 0600).",
 )  # fmt: skip
-NOTE = click.option("--note", default="", help="A sentence for the timeline.")
+NOTE = click.option("--note", default="", help="A comment, shown in the timeline of the incident.")
 
 
 @click.group()
 def collector() -> None:
-    """Keep incidents, climb the ladder, page people."""
+    """Run the collector, which keeps incidents, escalates them and pages people."""
 
 
 @collector.command()
 @CONFIG
 def run(file: Path) -> None:
-    """Run until SIGTERM. SIGHUP reads the books again (they are also read when a file changes)."""
+    """Run until SIGTERM. SIGHUP reloads the configuration; it is also reloaded when a file changes."""
     import logging
 
     from watchkeeper.collector.main import run as run_collector
-    from watchkeeper.model.plain import LogLines
+    from watchkeeper.model.plain import LogFormatter
 
-    told = logging.StreamHandler(sys.stderr)
-    told.setFormatter(LogLines("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    logging.basicConfig(level=logging.INFO, handlers=[told])
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(LogFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
     logging.getLogger("apscheduler").setLevel(logging.WARNING)
     logging.getLogger("alembic").setLevel(logging.WARNING)
-    run_collector(_place(file))
+    run_collector(_read_settings(file))
 
 
 @collector.command()
 @CONFIG
 def check(file: Path) -> None:
-    """Read collector.yml and all the books, and say every problem. Whom nobody could tell, because a secret is not to be
-    found here, is said too; the service may have it from systemd."""
+    """Check collector.yml and the configuration of the site, and print every problem. Also print the channels whose
+    secret is not available here; the service may get it from systemd."""
     from watchkeeper.collector.main import open_channels, open_secrets
     from watchkeeper.collector.notify.preflight import unreachable
     from watchkeeper.collector.site.snapshot import read_snapshot
     from watchkeeper.model.clock import SystemClock
 
-    place = _place(file)
-    for deprecated in place.deprecated:
+    config_file = _read_settings(file)
+    for deprecated in config_file.deprecated:
         click.echo(str(deprecated), err=True)
-    snapshot = read_snapshot(place.path(place.config.site))
+    snapshot = read_snapshot(config_file.path(config_file.config.site))
     configuration = snapshot.configuration
-    for sentence in unreachable(configuration.contacts.people, open_channels(open_secrets(place), SystemClock())):
-        click.echo(f"contacts.yml: {sentence}", err=True)
+    opener = open_channels(open_secrets(config_file), SystemClock())
+    for problem in unreachable(configuration.contacts.people, opener):
+        click.echo(f"contacts.yml: {problem}", err=True)
     print(
         f"{len(configuration.inventory.agents)} agents, {len(configuration.inventory.devices)} devices, "
         f"{len(configuration.contacts.people)} people, {len(snapshot.rules.rules)} rules: no problems"
@@ -74,33 +79,39 @@ def check(file: Path) -> None:
 
 @collector.group()
 def token() -> None:
-    """Tokens: an agent pushes with one, a person acts with one. Only their SHA-256 is stored."""
+    """Make and revoke tokens of agents and persons. Only their SHA-256 is stored."""
 
 
 @token.command("agent")
 @click.argument("name")
 @click.option(
-    "--file", "out", type=click.Path(path_type=Path), help="Write it here (mode 0600) instead of printing it."
+    "--file",
+    "out",
+    type=click.Path(path_type=Path),
+    help="Write the token to this new file (mode 0600) instead of printing it.",
 )
 @CONFIG
 def token_agent(name: str, out: Path | None, file: Path) -> None:
     """Make a token for an agent of the inventory."""
-    from watchkeeper.collector.access.tokens import Kind
+    from watchkeeper.collector.access.tokens import TokenKind
 
-    _mint(file, Kind.AGENT, name, out)
+    _make_token(file, TokenKind.AGENT, name, out)
 
 
 @token.command("person")
 @click.argument("name")
 @click.option(
-    "--file", "out", type=click.Path(path_type=Path), help="Write it here (mode 0600) instead of printing it."
+    "--file",
+    "out",
+    type=click.Path(path_type=Path),
+    help="Write the token to this new file (mode 0600) instead of printing it.",
 )
 @CONFIG
 def token_person(name: str, out: Path | None, file: Path) -> None:
     """Make a token for a person of contacts.yml."""
-    from watchkeeper.collector.access.tokens import Kind
+    from watchkeeper.collector.access.tokens import TokenKind
 
-    _mint(file, Kind.PERSON, name, out)
+    _make_token(file, TokenKind.PERSON, name, out)
 
 
 @token.command()
@@ -108,38 +119,39 @@ def token_person(name: str, out: Path | None, file: Path) -> None:
 @click.argument("name")
 @CONFIG
 def revoke(kind: str, name: str, file: Path) -> None:
-    """Forget every token of an agent or person, browser sessions included."""
-    from watchkeeper.collector.access.tokens import Kind
-    from watchkeeper.collector.access.tokens import revoke as forget
+    """Revoke all tokens of an agent or person, including browser sessions."""
+    from watchkeeper.collector.access.tokens import TokenKind
+    from watchkeeper.collector.access.tokens import revoke as revoke_tokens
 
-    print(f"{forget(_store(_place(file)), Kind(kind), name)} tokens of {kind} {name} forgotten")
+    count = revoke_tokens(_open_store(_read_settings(file)), TokenKind(kind), name)
+    print(f"{count} tokens of {kind} {name} revoked")
 
 
 @collector.command()
 @click.argument("person")
 @CONFIG
 def link(person: str, file: Path) -> None:
-    """Print a one-time URL, good for an hour, that opens the pages as this person."""
+    """Print a one-time link that signs this person in. It expires after an hour."""
     import time
 
-    from watchkeeper.collector.access.tokens import TICKET_S, Kind, mint
+    from watchkeeper.collector.access.tokens import TICKET_S, TokenKind, mint
 
-    place = _place(file)
-    _must_exist(place, Kind.PERSON, person)
-    ticket = mint(_store(place), Kind.TICKET, person, time.time(), TICKET_S)
-    print(f"{place.config.url}/enter?ticket={ticket}")
+    config_file = _read_settings(file)
+    _check_name(config_file, TokenKind.PERSON, person)
+    ticket = mint(_open_store(config_file), TokenKind.TICKET, person, time.time(), TICKET_S)
+    print(f"{config_file.config.url}/enter?ticket={ticket}")
 
 
 @collector.command()
 @click.argument("out", type=click.Path(path_type=Path))
 @CONFIG
 def backup(out: Path, file: Path) -> None:
-    """Copy the whole store into one file, while the collector runs."""
+    """Copy the whole store into one file. The collector may run meanwhile."""
     import time
 
-    from watchkeeper.collector.store.backup import backup as write
+    from watchkeeper.collector.store.backup import backup as write_backup
 
-    counts = write(_store(_place(file)), out, time.time())
+    counts = write_backup(_open_store(_read_settings(file)), out, time.time())
     print(f"{out}: {sum(counts.values())} rows of {len(counts)} tables")
 
 
@@ -148,9 +160,9 @@ def backup(out: Path, file: Path) -> None:
 @CONFIG
 def restore(source: Path, file: Path) -> None:
     """Fill an empty store from a backup."""
-    from watchkeeper.collector.store.backup import restore as fill
+    from watchkeeper.collector.store.backup import restore as restore_backup
 
-    counts = fill(_store(_place(file)), source)
+    counts = restore_backup(_open_store(_read_settings(file)), source)
     print(f"{sum(counts.values())} rows of {len(counts)} tables restored")
 
 
@@ -158,11 +170,11 @@ def restore(source: Path, file: Path) -> None:
 @URL
 @TOKEN_FILE
 def incidents(url: str, token_file: Path) -> None:
-    """List the open incidents. A collector on this very machine asks for no token."""
+    """List the open incidents. A collector on this machine needs no token for this."""
     from watchkeeper.model.plain import printable
 
-    token = _own_token(token_file.expanduser()) if token_file.expanduser().exists() else None
-    for one in _ask("GET", url, "/api/v1/incidents", None, token)["incidents"]:
+    token = _read_token(token_file.expanduser()) if token_file.expanduser().exists() else None
+    for one in _request("GET", url, "/api/v1/incidents", None, token)["incidents"]:
         title = " ".join(printable(one["title"]).split())
         print(f"{one['incident']:>6}  {one['level']:<8}  {one['device']:<20}  {title}")
 
@@ -173,8 +185,8 @@ def incidents(url: str, token_file: Path) -> None:
 @URL
 @TOKEN_FILE
 def acknowledge(number: int, note: str, url: str, token_file: Path) -> None:
-    """Say that you are working on an incident. It does not stop the ladder."""
-    _act(url, token_file, number, "acknowledge", note)
+    """Say that you are working on an incident. This stops only a ladder with `stops_at: acknowledged`."""
+    _change_incident(url, token_file, number, "acknowledge", note)
 
 
 @collector.command()
@@ -183,8 +195,8 @@ def acknowledge(number: int, note: str, url: str, token_file: Path) -> None:
 @URL
 @TOKEN_FILE
 def resolve(number: int, note: str, url: str, token_file: Path) -> None:
-    """Close an incident that no reading can close any more; refused while its latest verdict is bad."""
-    _act(url, token_file, number, "resolve", note)
+    """Resolve an incident that no new reading can resolve. Refused while its latest verdict is bad."""
+    _change_incident(url, token_file, number, "resolve", note)
 
 
 @collector.command()
@@ -193,14 +205,14 @@ def resolve(number: int, note: str, url: str, token_file: Path) -> None:
 @URL
 @TOKEN_FILE
 def escalate(number: int, note: str, url: str, token_file: Path) -> None:
-    """It cannot be resolved here: climb to the next rung at once."""
-    _act(url, token_file, number, "escalate", note)
+    """Escalate now: decide the next rung at once. Later rungs keep their times."""
+    _change_incident(url, token_file, number, "escalate", note)
 
 
-# ---- the parts ----
+# ---- shared by the commands ----
 
 
-def _place(file: Path) -> "ConfigFile":
+def _read_settings(file: Path) -> "ConfigFile":
     from watchkeeper.collector.site.settings import read_config
 
     try:
@@ -209,85 +221,87 @@ def _place(file: Path) -> "ConfigFile":
         raise WatchkeeperError(f"{file}: {error.strerror}; `watchkeeper init DIR` writes starter files") from None
 
 
-def _store(place: "ConfigFile") -> "Store":
+def _open_store(config_file: "ConfigFile") -> "Store":
     from watchkeeper.collector.main import open_secrets, open_store
 
-    return open_store(place, open_secrets(place))
+    return open_store(config_file, open_secrets(config_file))
 
 
-def _must_exist(place: "ConfigFile", kind: Any, name: str) -> None:
-    from watchkeeper.collector.access.tokens import Kind
+def _check_name(config_file: "ConfigFile", kind: "TokenKind", name: str) -> None:
+    from watchkeeper.collector.access.tokens import TokenKind
     from watchkeeper.collector.site.load import read_configuration
 
-    configuration = read_configuration(place.path(place.config.site))
-    if kind is Kind.AGENT and all(agent.agent != name for agent in configuration.inventory.agents):
-        raise WatchkeeperError(f"no agent is called `{name}` in inventory.yml")
-    if kind is Kind.PERSON and all(person.person != name for person in configuration.contacts.people):
-        raise WatchkeeperError(f"no person is called `{name}` in contacts.yml")
+    configuration = read_configuration(config_file.path(config_file.config.site))
+    if kind is TokenKind.AGENT and all(agent.agent != name for agent in configuration.inventory.agents):
+        raise WatchkeeperError(f"there is no agent `{name}` in inventory.yml")
+    if kind is TokenKind.PERSON and all(person.person != name for person in configuration.contacts.people):
+        raise WatchkeeperError(f"there is no person `{name}` in contacts.yml")
 
 
-def _mint(file: Path, kind: Any, name: str, out: Path | None) -> None:
+def _make_token(file: Path, kind: "TokenKind", name: str, out: Path | None) -> None:
     import time
 
     from watchkeeper.collector.access.tokens import mint
 
-    place = _place(file)
-    _must_exist(place, kind, name)
+    config_file = _read_settings(file)
+    _check_name(config_file, kind, name)
     if out is None:
-        print(mint(_store(place), kind, name, time.time()))
+        print(mint(_open_store(config_file), kind, name, time.time()))
         return
     try:
         handle = os.open(out, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except OSError as error:
         raise WatchkeeperError(f"{out}: {error.strerror}; no token was made") from None
     with os.fdopen(handle, "w") as target:
-        target.write(mint(_store(place), kind, name, time.time()) + "\n")
+        target.write(mint(_open_store(config_file), kind, name, time.time()) + "\n")
     print(f"{out}: the token of {name} (mode 0600)")
 
 
-def _act(url: str, token_file: Path, number: int, what: str, note: str) -> None:
-    token = _own_token(token_file.expanduser())
-    answer = _ask("POST", url, f"/api/v1/incidents/{number}/{what}", {"note": note}, token)
-    print(f"incident {number}: {what}d" if what.endswith("e") else f"incident {number}: {what}", f"({answer['state']})")
+def _change_incident(url: str, token_file: Path, number: int, action: str, note: str) -> None:
+    token = _read_token(token_file.expanduser())
+    incident = _request("POST", url, f"/api/v1/incidents/{number}/{action}", {"note": note}, token)
+    print(f"incident {number}: {action}d ({incident['state']})")
 
 
-def _own_token(file: Path) -> "Secret":
+def _read_token(file: Path) -> "Secret":
     from watchkeeper.documents.secrets import Secret, read_private
 
     try:
         return Secret(read_private(file).strip())
     except SecretError as error:
-        raise SecretError(f"{error}; `watchkeeper collector token person NAME --file {file}` makes one") from None
+        raise SecretError(
+            f"{error}; make a token with `watchkeeper collector token person NAME --file {file}`"
+        ) from None
 
 
-def _ask(method: str, url: str, path: str, body: Any, token: "Secret | None") -> Any:
+def _request(method: str, url: str, path: str, body: Any, token: "Secret | None") -> Any:
     from urllib.parse import urlsplit
 
     import requests
 
     from watchkeeper.documents.scalars import is_loopback
 
-    where = urlsplit(url)
-    if token and where.scheme != "https" and not is_loopback(where.hostname or ""):
-        raise WatchkeeperError(f"{url}: http would show your token to everybody on the way; use https")
+    parts = urlsplit(url)
+    if token and parts.scheme != "https" and not is_loopback(parts.hostname or ""):
+        raise WatchkeeperError(f"{url}: http would send your token unencrypted; use https")
     headers = {"Authorization": token.bearer()} if token else {}
     with requests.Session() as session:
-        session.trust_env = False  # a ~/.netrc would replace the token, a proxy would read it
+        session.trust_env = False  # a ~/.netrc would replace the token, and a proxy could read it
         session.verify = os.environ.get("REQUESTS_CA_BUNDLE") or True
         try:
-            answer = session.request(
+            response = session.request(
                 method, url.rstrip("/") + path, json=body, headers=headers, timeout=10, allow_redirects=False
             )
         except requests.RequestException as error:
             raise WatchkeeperError(f"no answer from {url}: {type(error).__name__}; is the collector running?") from None
-    if answer.status_code != requests.codes.ok:
-        raise WatchkeeperError(_reason(answer))
-    return answer.json()
+    if response.status_code != requests.codes.ok:
+        raise WatchkeeperError(_error_text(response))
+    return response.json()
 
 
-def _reason(answer: Any) -> str:
+def _error_text(response: "Response") -> str:
     try:
-        body = answer.json()
-        return f"{answer.status_code}: {body.get('error') or body.get('detail') or body}"
+        body = response.json()
+        return f"{response.status_code}: {body.get('error') or body.get('detail') or body}"
     except ValueError:
-        return f"{answer.status_code}: {answer.reason}"
+        return f"{response.status_code}: {response.reason}"

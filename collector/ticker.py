@@ -1,7 +1,8 @@
-"""The collector's own watch: rungs decided when they are due, silence and disk judged, orders and requests refreshed.
+"""The collector's background loop: reloads the configuration, judges its own rules, refreshes requests, decides due
+rungs.
 
-One thread. `wake` decides rungs at once, because a first rung is due the moment its incident is opened; however often
-it comes, everything else has its turn twice a second.
+It is one thread. `wake` decides rungs at once, because a first rung is due as soon as its incident is opened. All other
+tasks run twice a second, however often `wake` is called.
 """
 
 import logging
@@ -16,18 +17,19 @@ from watchkeeper.model.errors import StoreError
 from watchkeeper.model.worker import Worker
 
 log = logging.getLogger(__name__)
-_BEAT_S = 0.5
+_INTERVAL_S = 0.5
+_STOP_TIMEOUT_S = 5.0
 
 
 class Ticker:
-    """Turns twice a second. A part that fails is logged and does not stop the others."""
+    """Runs its tasks twice a second. A task that fails is logged and does not stop the others."""
 
     def __init__(
         self, runtime: Runtime, reloader: ConfigReloader, judge: Judge, requests: Requests, outbox: Outbox
     ) -> None:
         self._runtime = runtime
         self._outbox = outbox
-        self._parts: tuple[Callable[[], object], ...] = (
+        self._tasks: tuple[Callable[[], object], ...] = (
             lambda: reloader.refresh(runtime),
             judge.look,
             requests.refresh,
@@ -38,48 +40,48 @@ class Ticker:
         self.worker = Worker("ticker", self._next, runtime.clock)
 
     def start(self) -> None:
-        """Begin."""
+        """Start the thread."""
         self.worker.start()
 
     def stop(self) -> None:
-        """End after the present turn."""
-        self.worker.stop(5)
+        """Stop after the current turn."""
+        self.worker.stop(_STOP_TIMEOUT_S)
 
     def wake(self) -> None:
-        """Something was applied: rungs may be due."""
+        """Decide rungs now: a push was applied, and rungs may be due."""
         self.worker.wake()
 
     def decide(self) -> None:
-        """Decide every rung that is due, and let the outbox know."""
+        """Decide every rung that is due, and wake the outbox."""
         decided = 0
         while found := decide_due(self._runtime.notifier(), self._runtime.clock.wall()):
             decided += found
-            self.worker.beat()  # many faults at once take their time
+            self.worker.beat()  # many faults at the same time take a while
         if decided:
             self._outbox.wake()
 
     def turn(self) -> None:
-        """Do every part once."""
-        for part in self._parts:
-            _guarded(part)
+        """Run every task once."""
+        for task in self._tasks:
+            _guarded(task)
         self._outbox.wake()
 
     def _next(self) -> float:
-        """A whole turn when one is due; woken before that, only the rungs."""
+        """A full turn when it is due. Before that, only the rungs. Returns the seconds until the next full turn."""
         clock = self._runtime.clock
         if clock.boot() < self._turn_at:
             _guarded(self.decide)
             self._outbox.wake()
         else:
             self.turn()
-            self._turn_at = clock.boot() + _BEAT_S
+            self._turn_at = clock.boot() + _INTERVAL_S
         return max(0.0, self._turn_at - clock.boot())
 
 
-def _guarded(part: Callable[[], object]) -> None:
+def _guarded(task: Callable[[], object]) -> None:
     try:
-        part()
+        task()
     except StoreError as error:
-        log.warning("the watch waits for the store: %s", error)
+        log.warning("a background task waits for the store: %s", error)
     except Exception:
-        log.exception("a part of the collector's watch failed; it is tried again within a second")
+        log.exception("a background task failed; it is tried again within a second")

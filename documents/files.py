@@ -1,4 +1,4 @@
-"""Files of YAML: the operator's, named as the operator named them, and those that come with Watchkeeper."""
+"""YAML files: the operator's, and those that come with Watchkeeper."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -8,8 +8,8 @@ from watchkeeper.model.errors import BrokenInstallation, ConfigError, Problem
 
 
 def packaged(folder: Path, pattern: str = "*.yml") -> tuple[Path, ...]:
-    """The files that come with Watchkeeper in a folder of its own, in the order of their names. Raises BrokenInstallation
-    where there are none: an empty list would pass for success."""
+    """The files that come with Watchkeeper in one of its folders, sorted by name. Raises BrokenInstallation where there are
+    none: an empty list would look like success."""
     found = tuple(path for path in sorted(folder.glob(pattern)) if path.is_file())
     if not found:
         raise BrokenInstallation(str(folder))
@@ -17,7 +17,7 @@ def packaged(folder: Path, pattern: str = "*.yml") -> tuple[Path, ...]:
 
 
 def read_documents(paths: Iterable[Path]) -> tuple[Document, ...]:
-    """Read them all. Raises one ConfigError for every file that cannot be read."""
+    """Read them all. Raises one ConfigError that names every file that cannot be read."""
     found: list[Document] = []
     problems: list[Problem] = []
     for path in paths:

@@ -1,11 +1,13 @@
-"""YAML text as nodes that know their place. Scalars stay text (`NO` is a word, `17:00` a time); a key may stand once.
+"""YAML text as nodes that know their place, and parsed JSON as the same nodes. A YAML scalar stays text: `NO` is a word,
+`17:00` is not a number. A key may be written only once.
 
-The text may be hostile (rules travel in bundles): depth is bounded before libyaml recurses over it, aliases before they
-multiply, and tags are refused, for they would mean nothing.
+The text may be hostile, because rules travel in bundles: the depth is checked before libyaml recurses, the values that
+aliases add are limited, and tags are refused because they have no meaning here.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from types import MappingProxyType
+from typing import Any, NamedTuple, TypeVar
 
 import yaml
 from yaml.reader import Reader
@@ -17,55 +19,92 @@ DEPTH_LIMIT = 40
 ALIASED_LIMIT = 100_000  # nodes that aliases may add to those written out
 
 
-@dataclass(frozen=True, slots=True)
-class Mark:
-    """A place in a file (counted from 1), and the places of the keys below it when it is a mapping's."""
+T = TypeVar("T")
+_NO_KEYS: Mapping[str, "Mark"] = MappingProxyType({})
+
+
+class Mark(NamedTuple):
+    """A place in a file (line and column count from 1); for a mapping also the places of its values."""
 
     file: str = ""
     line: int = 0
     column: int = 0
-    keys: Mapping[str, "Mark"] = field(default_factory=dict, compare=False)
+    keys: Mapping[str, "Mark"] = _NO_KEYS
 
     def problem(self, message: str, key: str = "") -> Problem:
-        """A problem at this place, or at the value of `key` where that key was written."""
-        spot = self.keys.get(key, self)
-        return Problem(spot.file, spot.line, spot.column, message)
+        """A problem at this place, or at the value of `key` if that key was written."""
+        place = self.keys.get(key, self)
+        return Problem(place.file, place.line, place.column, message)
 
 
-@dataclass(frozen=True, slots=True)
-class Scalar:
-    """A word as written. `quoted` tells `"1"` from `1`; an empty unquoted one is YAML's null."""
+class ScalarNode(NamedTuple):
+    """One value as text. `quoted` tells `"1"` from `1`; an empty unquoted one is null."""
 
     text: str
     mark: Mark
     quoted: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Sequence:
+class SequenceNode(NamedTuple):
     """A list."""
 
-    items: tuple["Node", ...]
+    items: Iterable["Node"]
     mark: Mark
 
 
-@dataclass(frozen=True, slots=True)
-class Table:
-    """A mapping of words to nodes, in the order written; `places` says where each key stands, `mark.keys` each value."""
+class MappingNode(NamedTuple):
+    """Keys and nodes in the order written. `places` has the place of each key, `mark.keys` that of each value."""
 
     items: Mapping[str, "Node"]
     mark: Mark
     places: Mapping[str, Mark]
 
 
-Node = Scalar | Sequence | Table
+Node = ScalarNode | SequenceNode | MappingNode
+
+
+class _Lazy(Mapping[str, T]):
+    """A mapping that makes each value when it is asked for: of a large bundle, nodes of one value exist at a time."""
+
+    def __init__(self, keys: Collection[str], make: Callable[[str], T]) -> None:
+        self._keys, self._make = keys, make
+
+    def __getitem__(self, key: str) -> T:
+        if key not in self._keys:
+            raise KeyError(key)
+        return self._make(key)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._keys)
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+
+def json_node(value: Any, where: str) -> Node:
+    """The nodes of parsed JSON. A mark's file is the path from `where` on: `bundle.devices[3].every_s`; a key has the place
+    of its object."""
+    if isinstance(value, dict):
+
+        def path(key: str) -> str:
+            return f"{where}.{key}" if where else key
+
+        mark = Mark(where, keys=_Lazy(value, lambda key: Mark(path(key))))
+        items = _Lazy(value, lambda key: json_node(value[key], path(key)))
+        return MappingNode(items, mark, _Lazy(value, lambda _: mark))
+    mark = Mark(where)
+    if isinstance(value, list):
+        return SequenceNode((json_node(item, f"{where}[{index}]") for index, item in enumerate(value)), mark)
+    if isinstance(value, str):
+        return ScalarNode(value, mark, quoted=True)
+    return ScalarNode("" if value is None else str(value).lower(), mark)  # true, false; 1e-05
 
 
 def parse(text: str, file: str) -> tuple[Node | None, list[Problem]]:
-    """Read one YAML document. The node is None where nothing (or nothing readable) is there."""
+    """Read one YAML document. The node is None where the file is empty or cannot be read."""
     if odd := Reader.NON_PRINTABLE.search(text):
         line, column = text.count("\n", 0, odd.start()) + 1, odd.start() - text.rfind("\n", 0, odd.start())
-        return None, [Problem(file, line, column, f"not YAML: the character U+{ord(odd[0]):04X} may not stand here")]
+        return None, [Problem(file, line, column, f"not YAML: the character U+{ord(odd[0]):04X} is not allowed")]
     try:
         refused = _refused(text, file)
         root = None if refused else yaml.compose(text, Loader=_Loader)
@@ -79,14 +118,14 @@ def parse(text: str, file: str) -> tuple[Node | None, list[Problem]]:
         return None, [Problem(file, 0, 0, f"not YAML: {str(error).splitlines()[0]}")]
     if root is None:
         return None, refused
-    reader = _Reader(file, len(text) + ALIASED_LIMIT)
-    node = reader.node(root, set())
-    return (None if reader.spent else node), reader.problems
+    builder = _NodeBuilder(file, len(text) + ALIASED_LIMIT)
+    node = builder.node(root, set())
+    return (None if builder.over_budget else node), builder.problems
 
 
 def _refused(text: str, file: str) -> list[Problem]:
     """What is wrong with the text before anything recurses over it: libyaml's composer has no limit of its own."""
-    found: list[Problem] = []
+    problems: list[Problem] = []
     depth = 0
     for event in yaml.parse(text, Loader=_Loader):
         spot = event.start_mark
@@ -98,11 +137,11 @@ def _refused(text: str, file: str) -> list[Problem]:
         if depth > DEPTH_LIMIT:
             return [place.problem(f"nested deeper than {DEPTH_LIMIT} levels")]
         if tag := getattr(event, "tag", None):
-            found.append(place.problem(f"remove the tag `{tag}`; tags mean nothing here"))
-    return found
+            problems.append(place.problem(f"remove the tag `{tag}`; tags have no meaning here"))
+    return problems
 
 
-class _Reader:
+class _NodeBuilder:
     """Turns PyYAML's nodes into ours, at most `budget` of them."""
 
     def __init__(self, file: str, budget: int) -> None:
@@ -111,7 +150,7 @@ class _Reader:
         self.problems: list[Problem] = []
 
     @property
-    def spent(self) -> bool:
+    def over_budget(self) -> bool:
         return self.budget < 0
 
     def node(self, raw: yaml.Node, above: set[int]) -> Node:
@@ -123,18 +162,18 @@ class _Reader:
             )
         if id(raw) in above:
             self.problems.append(mark.problem("an alias that contains itself"))
-        if self.spent or id(raw) in above:
-            return Scalar("", mark)
+        if self.over_budget or id(raw) in above:
+            return ScalarNode("", mark)
         if isinstance(raw, yaml.ScalarNode):
-            return Scalar(raw.value, mark, quoted=bool(raw.style))
+            return ScalarNode(raw.value, mark, quoted=bool(raw.style))
         above = above | {id(raw)}
         if isinstance(raw, yaml.SequenceNode):
-            return Sequence(tuple(self.node(item, above) for item in raw.value), mark)
+            return SequenceNode(tuple(self.node(item, above) for item in raw.value), mark)
         if not isinstance(raw, yaml.MappingNode):
             raise TypeError(f"a YAML node of an unknown kind: {raw!r}")
-        return self.table(raw, mark, above)
+        return self.mapping(raw, mark, above)
 
-    def table(self, raw: yaml.MappingNode, mark: Mark, above: set[int]) -> Table:
+    def mapping(self, raw: yaml.MappingNode, mark: Mark, above: set[int]) -> MappingNode:
         items: dict[str, Node] = {}
         places: dict[str, Mark] = {}
         for raw_key, raw_value in raw.value:
@@ -145,13 +184,9 @@ class _Reader:
             key = raw_key.value
             if key in items:
                 first = places[key].line
-                self.problems.append(place.problem(f"`{key}` stands twice; the first is on line {first}"))
+                self.problems.append(place.problem(f"`{key}` is written twice; the first is on line {first}"))
                 continue
             places[key] = place
             items[key] = self.node(raw_value, above)
-        values = {key: _place(node) for key, node in items.items()}
-        return Table(items, Mark(mark.file, mark.line, mark.column, values), places)
-
-
-def _place(node: Node) -> Mark:
-    return Mark(node.mark.file, node.mark.line, node.mark.column)
+        values = {key: Mark(self.file, node.mark.line, node.mark.column) for key, node in items.items()}
+        return MappingNode(items, Mark(mark.file, mark.line, mark.column, values), places)

@@ -1,7 +1,9 @@
-"""Words an operator writes, and what they mean. Each parser raises ValueError with a sentence for the operator."""
+"""What an operator writes for one value, and its meaning. Each parser raises ValueError with a sentence for the operator."""
 
+import contextlib
 import datetime
 import ipaddress
+import math
 import re
 import zoneinfo
 from collections.abc import Callable, Mapping
@@ -11,10 +13,16 @@ from typing import Any, NewType
 ClockTime = NewType("ClockTime", datetime.time)
 """A time of day on the site's clock: `08:30`."""
 
+Seconds = NewType("Seconds", float)
+"""A duration with its unit: `10 min`."""
+
+Bytes = NewType("Bytes", int)
+"""A size with its unit: `64 MB`."""
+
 _SECONDS = {"ms": 0.001, "s": 1, "sec": 1, "min": 60, "h": 3600, "d": 86400, "day": 86400, "days": 86400}
 _BYTES = {"B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 _NUMBER = re.compile(r"\s*([-+]?(?:\d+(?:\.\d+)?|\.\d+))\s*(\S*)\s*", re.ASCII)
-_LARGEST = 1e18  # of whatever unit: beyond lie only slips of the finger
+_LARGEST = 1e18  # in any unit: a larger number is a typing mistake
 _TRUE, _FALSE = ("yes", "true", "on"), ("no", "false", "off")
 
 
@@ -44,7 +52,7 @@ def _scaled(text: str, scale: Mapping[str, float], what: str, example: str) -> f
 
 
 def duration_s(text: str) -> float:
-    """`10 min` -> 600.0 seconds. A bare number is refused: nobody knows its unit."""
+    """`10 min` -> 600.0 seconds. A bare number is refused, because its unit is unknown."""
     return _scaled(text, _SECONDS, "duration", "10 min")
 
 
@@ -71,6 +79,14 @@ def _float(text: str) -> float:
     if unit:
         raise ValueError(f"`{text}` is not a plain number; remove `{unit}`")
     return value
+
+
+def finite_float(text: str) -> float:
+    """A number as JSON writes it, also with an exponent: `1e-05`."""
+    with contextlib.suppress(ValueError):
+        if math.isfinite(value := float(text)):
+            return value
+    raise ValueError(f"`{text}` is not a finite number")
 
 
 def _clock_time(text: str) -> datetime.time:
@@ -103,12 +119,14 @@ PARSERS: Mapping[Any, Callable[[str], Any]] = MappingProxyType(
         ClockTime: _clock_time,
         datetime.date: _date,
         zoneinfo.ZoneInfo: _zone,
+        Seconds: duration_s,
+        Bytes: size_bytes,
     }
 )
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host (name or address) is this very machine."""
+    """Whether a host (name or address) is this machine."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

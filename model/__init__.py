@@ -1,1 +1,1 @@
-"""The nouns everybody speaks: quantity, device, reading, verdict, batch, errors. Standard library only."""
+"""The nouns that all rooms share: quantity, device, reading, verdict, batch, errors. Standard library only."""

@@ -1,6 +1,7 @@
-"""What travels from an agent to the collector: pushes, lanes, blocks, frames, and the answer. See docs/protocol.md.
+"""What an agent and the collector send each other: pushes with lanes, blocks and frames, answers, bundles.
 
-Inside a push every time is an *age* in seconds before `sent_at`, so that a wrong wall clock shifts nothing.
+docs/protocol.md is the specification. On the wire every time is an *age* in seconds before `sent_at`, so a wrong wall clock
+shifts no time.
 """
 
 from collections.abc import Iterator
@@ -17,7 +18,7 @@ PROTOCOL = 1
 
 
 class Lane(StrEnum):
-    """Events are never dropped; readings may be, oldest first, leaving a tombstone. Each lane counts its own seq."""
+    """Events are never dropped. Readings may be, oldest first; a tombstone takes their place. Each lane has its own seq."""
 
     EVENTS = "events"
     READINGS = "readings"
@@ -25,8 +26,8 @@ class Lane(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """The columns of one device as one probe reads them, declared once an epoch under a number of the agent's choosing.
-    A changed set of series is a new block under a new number. `every_s` is how often a frame is due, in seconds."""
+    """The columns that one probe reads of one device, declared once per epoch under a number that the agent chooses. A changed
+    set of series is a new block with a new number. A frame is due every `every_s` seconds."""
 
     block: int
     device: str
@@ -35,9 +36,14 @@ class Block:
     series: tuple[Series, ...]
 
 
+Blocks = dict[tuple[str, str, int], Block]
+"""Blocks by (agent, epoch, number)."""
+
+
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """One sweep's values under a declared block, as long as its series. `at` is on the clock of whoever holds it."""
+    """The values of one sweep, in the order of the block's series. `at` is seconds on the boot clock in an agent, UTC in the
+    collector."""
 
     block: int
     at: float
@@ -46,14 +52,14 @@ class Frame:
 
 @dataclass(frozen=True, slots=True)
 class Tombstone:
-    """Readings that had to go because the spool was full: seqs `first`..(the item's own seq), that many frames."""
+    """Readings that were dropped because the spool was full: those from seq `first` to the item's own, `frames` in number."""
 
     first: int
     frames: int
 
 
 class Item(NamedTuple):
-    """One numbered thing of a lane: an Event in `events`, a Frame or Tombstone in `readings`."""
+    """A numbered item of a lane: an Event in `events`, a Frame or Tombstone in `readings`."""
 
     seq: int
     body: Event | Frame | Tombstone
@@ -61,8 +67,8 @@ class Item(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Push:
-    """One request from an agent. `more` says that the spool holds further items of this lane, so that nobody is paged on
-    half a story. `bundle` is the version in force; `sent_at` (UTC seconds) only serves to notice a wrong clock."""
+    """One push from an agent. `more` says that the spool has further items of this lane: nobody is paged before they arrive.
+    `bundle` is the active version. `sent_at` (UTC seconds) is only used to notice a wrong clock."""
 
     agent: str
     epoch: str
@@ -76,7 +82,7 @@ class Push:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What the collector would like of the agent; an unknown `kind` is ignored. `poll-now` names a device."""
+    """What the collector asks of the agent. `poll-now` names a device; an unknown `kind` is ignored."""
 
     kind: str
     device: str = ""
@@ -84,7 +90,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The collector's word on a push: everything up to seq `through` of the lane is on its disk."""
+    """The collector's answer to a push: everything up to seq `through` of the lane is on its disk."""
 
     lane: Lane
     through: int
@@ -94,15 +100,15 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """One file of an operator's, whole: `name` is what error messages call it."""
+    """The text of one file. Error messages call it `name`."""
 
     name: str
     text: str
 
 
 @dataclass(frozen=True, slots=True)
-class Traps:
-    """Where an agent hears traps and informs: `listen` is ADDRESS:PORT of UDP, an IPv6 address in brackets."""
+class TrapSettings:
+    """The UDP socket on which an agent receives traps and informs: ADDRESS:PORT, an IPv6 address in brackets."""
 
     listen: str = "0.0.0.0:1162"
 
@@ -119,19 +125,18 @@ class Traps:
     def check(self) -> Iterator[tuple[str, str]]:
         """Yield (field, what is wrong)."""
         try:
-            fits = 0 < self.port < 65_536 and (":" in self.host) == self.listen.startswith("[")  # noqa: PLR2004 -- two bytes
+            fits = 0 < self.port < 65_536 and (":" in self.host) == self.listen.startswith("[")  # noqa: PLR2004 -- a port has two bytes
             ip_address(self.host)
         except ValueError:
             fits = False
         if not fits:
-            yield "listen", f"`{self.listen}` is no ADDRESS:PORT; write `0.0.0.0:1162`, or `[::]:1162` with IPv6"
+            yield "listen", f"`{self.listen}` is not ADDRESS:PORT; write `0.0.0.0:1162`, or `[::]:1162` for IPv6"
 
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """An agent's share, complete: its devices (without owners), all rules and the operator's own profiles.
-    The agent pushes at least every `interval_s` seconds; after three of them without a word the collector calls it silent.
-    It hears traps where `traps` says."""
+    """An agent's configuration: its devices (without owners), all rules and the operator's own profiles. The agent pushes at
+    least every `interval_s` seconds; the collector reports it silent after three intervals without a push."""
 
     version: str
     agent: str
@@ -139,4 +144,4 @@ class Bundle:
     devices: tuple[Device, ...] = ()
     rules: tuple[Document, ...] = ()
     profiles: tuple[Document, ...] = ()
-    traps: Traps | None = None
+    traps: TrapSettings | None = None

@@ -1,4 +1,4 @@
-"""The two clocks. Deadlines live on the wall (UTC); ages and intervals inside a machine on the boot clock."""
+"""The two clocks. Deadlines use the wall clock (UTC); ages and intervals inside a machine use the boot clock."""
 
 import time
 from dataclasses import dataclass
@@ -6,43 +6,44 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """What the main modules hand to everybody who needs the time."""
+    """The source of time. Only the main modules build a real one."""
 
     def wall(self) -> float:
         """Seconds since 1970-01-01 UTC; may jump."""
 
     def boot(self) -> float:
-        """Seconds since this machine started, suspended time included; never jumps, survives our own restarts."""
+        """Seconds since this machine started, including time suspended. It never jumps and is the same after a restart of the
+        process."""
 
 
 class SystemClock:
     """The kernel's clocks."""
 
     def wall(self) -> float:
-        """See `Clock.wall`."""
+        """Seconds since 1970-01-01 UTC."""
         return time.time()
 
     def boot(self) -> float:
-        """See `Clock.boot`."""
+        """Seconds since this machine started (CLOCK_BOOTTIME, clock_gettime(2))."""
         return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 @dataclass(slots=True)
 class FakeClock:
-    """A clock that moves when told to: for tests and replays."""
+    """A clock that moves only by `advance`: for tests and replays."""
 
     now: float = 1_800_000_000.0
     since_boot: float = 1_000.0
 
     def wall(self) -> float:
-        """See `Clock.wall`."""
+        """Seconds since 1970-01-01 UTC."""
         return self.now
 
     def boot(self) -> float:
-        """See `Clock.boot`."""
+        """Seconds since the machine started."""
         return self.since_boot
 
     def advance(self, seconds: float = 0.0, *, minutes: float = 0.0) -> None:
-        """Let both clocks move on."""
+        """Move both clocks forward."""
         self.now += seconds + 60 * minutes
         self.since_boot += seconds + 60 * minutes

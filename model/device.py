@@ -1,4 +1,4 @@
-"""A device as the inventory names it, and how to reach it. Secrets appear by name only."""
+"""A device as inventory.yml describes it, and how to reach it. Secrets appear by name only."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -26,7 +26,7 @@ class Category(StrEnum):
 
 
 class SnmpVersion(StrEnum):
-    """The three that exist."""
+    """The SNMP versions (RFC 1157, RFC 1901, RFC 3410)."""
 
     V1 = "1"
     V2C = "2c"
@@ -34,7 +34,7 @@ class SnmpVersion(StrEnum):
 
 
 class SnmpAuth(StrEnum):
-    """RFC 3414 and RFC 7860 authentication protocols."""
+    """Authentication protocols of RFC 3414 and RFC 7860."""
 
     MD5 = "MD5"
     SHA = "SHA"
@@ -45,7 +45,7 @@ class SnmpAuth(StrEnum):
 
 
 class SnmpPriv(StrEnum):
-    """RFC 3414, RFC 3826 and the Reeder/Blumenthal key extensions."""
+    """Privacy protocols of RFC 3414 and RFC 3826, and those with the Reeder/Blumenthal key extensions."""
 
     DES = "DES"
     AES = "AES"
@@ -54,8 +54,8 @@ class SnmpPriv(StrEnum):
 
 
 class SnmpEngine(StrEnum):
-    """Which library speaks: gufo is fast, pysnmp patient with odd devices, and strict: gufo takes an answer without
-    authentication for one of an SNMPv3 user who has it. So `auto` reads those by pysnmp, and all others by gufo."""
+    """The SNMP library. gufo is fast. pysnmp tolerates unusual devices and checks authentication: gufo accepts an answer
+    without authentication from an SNMPv3 user that has it. `auto` is pysnmp for such users and gufo for all others."""
 
     AUTO = "auto"
     GUFO = "gufo"
@@ -64,7 +64,7 @@ class SnmpEngine(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Snmp:
-    """How to speak SNMP to a device. `community`, `auth_secret` and `priv_secret` are *names* of secrets."""
+    """How to read a device by SNMP. `community`, `auth_secret` and `priv_secret` are *names* of secrets."""
 
     version: SnmpVersion = SnmpVersion.V2C
     community: str = ""
@@ -76,12 +76,12 @@ class Snmp:
     engine: SnmpEngine = SnmpEngine.AUTO
 
     def check(self) -> Iterator[tuple[str, str]]:
-        """Yield (field, what is wrong) where the fields contradict each other."""
+        """Yield (field, what is wrong) where fields contradict each other."""
         if self.version is SnmpVersion.V3:
             if not self.user:
                 yield "version", "version 3 needs `user`"
             if self.community:
-                yield "community", "version 3 has no community; remove it"
+                yield "community", "version 3 has no community; remove `community`"
             if self.auth and not self.auth_secret:
                 yield "auth", "`auth` needs `auth_secret`, the name of the secret that holds its password"
             if self.priv and not self.priv_secret:
@@ -103,7 +103,7 @@ class Ipmi:
     def check(self) -> Iterator[tuple[str, str]]:
         """Yield (field, what is wrong)."""
         if self.cipher not in _CIPHERS:
-            yield "cipher", f"`{self.cipher}` is no cipher suite spoken here; known: {', '.join(map(str, _CIPHERS))}"
+            yield "cipher", f"cipher suite {self.cipher} is not supported; write one of {', '.join(map(str, _CIPHERS))}"
 
 
 _CIPHERS = (3, 17)  # with AES-CBC-128, and SHA-1 or SHA-256 (IPMI 2.0, table 22-20): what python-ipmi speaks
@@ -118,12 +118,12 @@ class Modbus:
     def check(self) -> Iterator[tuple[str, str]]:
         """Yield (field, what is wrong)."""
         if not 0 <= self.unit <= 255:  # noqa: PLR2004 -- one byte
-            yield "unit", "lies between 0 and 255"
+            yield "unit", "must be between 0 and 255"
 
 
 @dataclass(frozen=True, slots=True)
 class Nut:
-    """A UPS behind a Network UPS Tools server: what upsd calls it. `password` is the *name* of a secret."""
+    """A UPS behind a Network UPS Tools server. `ups` is its name in upsd; `password` is the *name* of a secret."""
 
     ups: str
     user: str = ""
@@ -132,13 +132,13 @@ class Nut:
     def check(self) -> Iterator[tuple[str, str]]:
         """Yield (field, what is wrong)."""
         if bool(self.user) != bool(self.password):
-            yield "user", "`user` and `password` go together"
+            yield "user", "write both `user` and `password`, or neither"
 
 
 @dataclass(frozen=True, slots=True)
 class Http:
-    """A page that must answer. `path` has no secret in it; `status` are the codes that are well (empty: 200 to 399);
-    `contains` must stand in the answer. `tls` asks by https, and then the certificate's remaining time is read."""
+    """A page that must answer. `path` must contain no secret; `status` are the accepted codes (empty: 200 to 399); the answer
+    must contain the text `contains`. With `tls` the request uses https, and the certificate's remaining time is read."""
 
     tls: bool = True
     path: str = "/"
@@ -149,15 +149,15 @@ class Http:
     def check(self) -> Iterator[tuple[str, str]]:
         """Yield (field, what is wrong)."""
         if not self.path.startswith("/"):
-            yield "path", "begins with `/`"
-        if not all(200 <= status <= 599 for status in self.status):  # noqa: PLR2004 -- RFC 9110, 15: what an answer ends with
-            yield "status", "lies between 200 and 599"
+            yield "path", "must begin with `/`"
+        if not all(200 <= status <= 599 for status in self.status):  # noqa: PLR2004 -- RFC 9110, 15: the codes of a final answer
+            yield "status", "must be between 200 and 599"
 
 
 @dataclass(frozen=True, slots=True)
 class Database:
-    """A login to a database: PostgreSQL, MySQL or Redis. `password` is the *name* of a secret; `database` of Redis is a
-    number. With `tls` the server's certificate must be one that the agent's machine trusts, unless `verify` is off."""
+    """A login to PostgreSQL, MySQL or Redis. `password` is the *name* of a secret; for Redis `database` is a number. With
+    `tls` the agent's machine must trust the server's certificate, unless `verify` is off."""
 
     user: str = ""
     password: str = ""
@@ -168,12 +168,12 @@ class Database:
     def check(self) -> Iterator[tuple[str, str]]:
         """Yield (field, what is wrong)."""
         if self.tls is False and self.verify is False:
-            yield "verify", "goes with `tls: true`; without it no certificate is seen"
+            yield "verify", "needs `tls: true`: without TLS there is no certificate"
 
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """Processes of the agent's own machine whose command line this regular expression finds, and how many there must be."""
+    """Processes on the agent's own machine: a regular expression that finds their command lines, and how many must run."""
 
     matches: str
     at_least: int = 1
@@ -188,23 +188,23 @@ class Process:
 
 @dataclass(frozen=True, slots=True)
 class Systemd:
-    """Units of the agent's own machine that must be active."""
+    """systemd units on the agent's own machine that must be active."""
 
     units: tuple[str, ...]
 
     def check(self) -> Iterator[tuple[str, str]]:
         """Yield (field, what is wrong)."""
         if not self.units:
-            yield "units", "names no unit"
+            yield "units", "must name at least one unit"
         for unit in self.units:
             if set("*?[ ") & set(unit):
-                yield "units", f"`{unit}` is no unit's name; patterns are not taken"
+                yield "units", f"`{unit}` is not a unit's name; patterns are not supported"
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
-    """What a kind of probe takes: the `Device` field with its options ("" for none), whether that must be written, and
-    whether the device has an address, and in it a port."""
+class ProbeKind:
+    """What a kind of probe needs: the `Device` field with its options ("" for none), whether these must be written, and
+    whether the device must have an address, and the address a port."""
 
     options: str = ""
     needed: bool = False
@@ -214,34 +214,34 @@ class Kind:
 
 _WITH_PORT = re.compile(r"(\[.*\]|[^:\[]*):[0-9]+")
 
-KINDS: Mapping[str, Kind] = MappingProxyType(
+PROBE_KINDS: Mapping[str, ProbeKind] = MappingProxyType(
     {
-        "host": Kind(address=False),
-        "snmp": Kind("snmp", needed=True),
-        "ipmi": Kind("ipmi", needed=True),
-        "modbus": Kind("modbus"),
-        "nut": Kind("nut", needed=True),
-        "icmp": Kind(),
-        "tcp": Kind(port=True),
-        "http": Kind("http"),
-        "postgresql": Kind("database", needed=True),
-        "mysql": Kind("database", needed=True),
-        "redis": Kind("database"),
-        "process": Kind("process", needed=True, address=False),
-        "systemd": Kind("systemd", needed=True, address=False),
+        "host": ProbeKind(address=False),
+        "snmp": ProbeKind("snmp", needed=True),
+        "ipmi": ProbeKind("ipmi", needed=True),
+        "modbus": ProbeKind("modbus"),
+        "nut": ProbeKind("nut", needed=True),
+        "icmp": ProbeKind(),
+        "tcp": ProbeKind(port=True),
+        "http": ProbeKind("http"),
+        "postgresql": ProbeKind("database", needed=True),
+        "mysql": ProbeKind("database", needed=True),
+        "redis": ProbeKind("database"),
+        "process": ProbeKind("process", needed=True, address=False),
+        "systemd": ProbeKind("systemd", needed=True, address=False),
     }
 )
 """Every kind of probe."""
 
-OPTIONS = tuple(dict.fromkeys(kind.options for kind in KINDS.values() if kind.options))
+PROBE_OPTIONS = tuple(dict.fromkeys(kind.options for kind in PROBE_KINDS.values() if kind.options))
 
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """One device: what an agent needs to read it, and whose it is (7: inventory, 4.1.4).
+    """One device: what an agent needs to read it, and who owns it (clauses 7 and 4.1.4).
 
-    `address` is host or host:port, never a URL and never with a secret in it. `every_s` and `timeout_s` are seconds.
-    `owner` names a person, `vendor` a maintenance vendor; both are empty in the share an agent gets.
+    `address` is host or host:port, never a URL, and contains no secret. `every_s` and `timeout_s` are seconds.
+    `owner` names a person, `vendor` a maintenance vendor; both are empty in an agent's bundle.
     """
 
     device: str
@@ -267,8 +267,8 @@ class Device:
     purpose: str = ""
 
     def endpoint(self, port: int) -> tuple[str, int]:
-        """Host and port of its address: `10.0.0.7`, `10.0.0.7:1161`, `ups.room`, `[fe80::1]:161` or `fe80::1`; `port` where none
-        is written. Raises ValueError."""
+        """The host and port of the address, which is like `10.0.0.7`, `10.0.0.7:1161`, `ups.room`, `[fe80::1]:161` or `fe80::1`.
+        `port` is the default. Raises ValueError."""
         host, colon, written = self.address.rpartition(":")
         if not colon or (":" in host and not host.endswith("]")):
             host, written = self.address, str(port)
@@ -277,10 +277,10 @@ class Device:
         return host.strip("[]"), int(written)
 
     def check_kind(self) -> Iterator[tuple[str, str]]:
-        """Yield (field, what is wrong) where the fields do not fit the probe, or its options contradict each other."""
-        kind = KINDS.get(self.probe)
+        """Yield (field, what is wrong) where the fields do not fit the kind of probe."""
+        kind = PROBE_KINDS.get(self.probe)
         if kind is None:
-            yield "probe", f"is read by `{self.probe}`, which is no kind of probe; known: {', '.join(KINDS)}"
+            yield "probe", f"is read by `{self.probe}`, which is not a kind of probe; known: {', '.join(PROBE_KINDS)}"
             return
         if kind.address and not self.address:
             yield "address", f"needs `address`, host or host:port, to be read by `{self.probe}`"
@@ -288,13 +288,7 @@ class Device:
             yield "address", f"needs a port, host:port, to be read by `{self.probe}`"
         if kind.needed and getattr(self, kind.options) is None:
             yield kind.options, f"needs `{kind.options}` to be read by `{self.probe}`"
-        for name in OPTIONS:
+        for name in PROBE_OPTIONS:
             options = getattr(self, name)
             if options is not None and name != kind.options:
                 yield name, f"is read by `{self.probe}`, which takes no `{name}`; remove it"
-
-    def check_options(self) -> Iterator[tuple[str, str, str]]:
-        """Yield (options, field, what is wrong) of what its options say against each other."""
-        for name in OPTIONS:
-            check = getattr(getattr(self, name), "check", None)
-            yield from ((name, key, text) for key, text in (check() if check else ()))

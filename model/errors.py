@@ -1,21 +1,21 @@
-"""The one tree of errors. A failed reading is not here: it is data, `model.reading.Missing`.
+"""The tree of errors. A failed reading is not here: it is data, `model.reading.Missing`.
 
 WatchkeeperError
-├── ConfigError        a file of the operator's is wrong; carries every problem with file:line:column
-├── BrokenInstallation files that come with Watchkeeper are not there
-├── SecretError        a secret is absent, or its file may be read by others
-├── WireError          bytes that are not our protocol
-├── SpoolError         the agent's disk queue cannot be used
-├── PushError          the collector did not take a batch
-│   ├── PushLater      nobody's fault that lasts: try again, after `retry_after_s` where it says so
-│   ├── PushRefused    this very batch will never be taken
-│   ├── PushUndeclared it holds frames of blocks the collector does not know
-│   └── PushLocked     the collector does not know our token
-├── StoreError         the collector's store cannot be used
-│   ├── StoreFull      its disk is full
-│   └── StoreRefused   it will never take this very thing
-├── NotAllowed         who asks may not do this
-└── Conflict           the thing asked for contradicts the state of the world (resolving a standing fault, say)
+├── ConfigError           an operator's file has mistakes; carries every problem with file:line:column
+├── BrokenInstallation    files that come with Watchkeeper are missing
+├── SecretError           a secret is missing, or other users can read its file
+├── WireError             data that does not follow the protocol
+├── SpoolError            the agent's disk queue cannot be used
+├── PushError             the collector did not accept a batch
+│   ├── PushLater         a temporary failure: try again, after `retry_after_s` if the collector named a time
+│   ├── PushRefused       this batch will never be accepted
+│   ├── PushUndeclared    the batch has frames of blocks that the collector does not know
+│   └── PushUnauthorized  the collector does not accept our token
+├── StoreError            the collector's store cannot be used
+│   ├── StoreFull         its disk is full
+│   └── StoreRefused      it will never accept this write
+├── NotAllowed            the caller may not do this
+└── Conflict              the request contradicts the current state (resolving a fault that is still bad, say)
 """
 
 from collections.abc import Iterable
@@ -23,12 +23,12 @@ from dataclasses import dataclass
 
 
 class WatchkeeperError(Exception):
-    """Something a person can act on; its text says what, where and what to do."""
+    """An error that a person can act on; its text says what is wrong, where, and what to do."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Problem:
-    """One thing wrong in one place of an operator's file. Lines and columns count from 1; 0 means the whole file."""
+    """One mistake in an operator's file. Lines and columns count from 1; 0 means the whole file."""
 
     file: str
     line: int
@@ -40,7 +40,7 @@ class Problem:
 
 
 class ConfigError(WatchkeeperError):
-    """Every problem of the files read together, in the order of file, line and column."""
+    """Every problem of the files that were read together, ordered by file, line and column."""
 
     def __init__(self, problems: Iterable[Problem]) -> None:
         self.problems = tuple(sorted(set(problems)))
@@ -48,18 +48,18 @@ class ConfigError(WatchkeeperError):
 
 
 class BrokenInstallation(WatchkeeperError):
-    """Files that come with Watchkeeper are not there; `folder` says where they should be."""
+    """Files that come with Watchkeeper are missing from `folder`."""
 
     def __init__(self, folder: str) -> None:
         super().__init__(f"{folder}: files that come with Watchkeeper are missing there; install Watchkeeper again")
 
 
 class SecretError(WatchkeeperError):
-    """A secret is absent, or kept where others can read it. Never carries the secret."""
+    """A secret is missing, or other users can read its file. The text never contains the secret."""
 
 
 class WireError(WatchkeeperError):
-    """Bytes that are not our protocol."""
+    """Data that does not follow the protocol."""
 
 
 class SpoolError(WatchkeeperError):
@@ -67,11 +67,11 @@ class SpoolError(WatchkeeperError):
 
 
 class PushError(WatchkeeperError):
-    """The collector did not take a batch."""
+    """The collector did not accept a batch."""
 
 
 class PushLater(PushError):
-    """Try again, after `retry_after_s` seconds if the collector named a time."""
+    """A temporary failure: try again, after `retry_after_s` seconds if the collector named a time."""
 
     def __init__(self, message: str, retry_after_s: float | None = None) -> None:
         self.retry_after_s = retry_after_s
@@ -79,7 +79,7 @@ class PushLater(PushError):
 
 
 class PushRefused(PushError):
-    """This very batch will never be taken; `status` is the HTTP status, the text the collector's reason."""
+    """This batch will never be accepted. `status` is the HTTP status, the text is the collector's reason."""
 
     def __init__(self, message: str, status: int) -> None:
         self.status = status
@@ -87,15 +87,15 @@ class PushRefused(PushError):
 
 
 class PushUndeclared(PushError):
-    """Frames under `blocks` the collector never heard of, or forgot: declare them and send again."""
+    """The collector does not know these `blocks`: declare them and send the batch again."""
 
     def __init__(self, message: str, blocks: Iterable[int]) -> None:
         self.blocks = tuple(blocks)
         super().__init__(message)
 
 
-class PushLocked(PushError):
-    """No token, or a wrong one: a person must act."""
+class PushUnauthorized(PushError):
+    """The collector does not accept our token (HTTP 401): a person must act."""
 
 
 class StoreError(WatchkeeperError):
@@ -103,16 +103,16 @@ class StoreError(WatchkeeperError):
 
 
 class StoreFull(StoreError):
-    """The store's disk is full: nothing was written, and nothing may be acknowledged."""
+    """The store's disk is full: nothing was written, so nothing may be acknowledged."""
 
 
 class StoreRefused(StoreError):
-    """The store works, but not with this: trying again changes nothing."""
+    """The store works, but refuses this write: trying again does not help."""
 
 
 class NotAllowed(WatchkeeperError):
-    """Who asks may not do this."""
+    """The caller may not do this."""
 
 
 class Conflict(WatchkeeperError):
-    """What was asked contradicts the state of the world."""
+    """The request contradicts the current state."""

@@ -1,6 +1,5 @@
-"""Named places where a test may kill the process: `WATCHKEEPER_KILL_AT=name` dies there at once, `name:3` the third time.
-
-Without the variable a failpoint costs one `is None`.
+"""Named places at which a test can kill the process: `WATCHKEEPER_KILL_AT=name` kills it there the first time, `name:3` the
+third time. Without the variable a failpoint costs one `is None`.
 """
 
 import os
@@ -12,10 +11,10 @@ _left = int(_count or 1)
 
 
 def failpoint(name: str) -> None:
-    """Die by SIGKILL if the environment asks for it here; otherwise nothing."""
+    """Kill this process by SIGKILL if the environment asks for it here."""
     if _target is None or name != _name:
         return
-    global _left  # noqa: PLW0603 -- the one counter of a process that is about to die
+    global _left  # noqa: PLW0603 -- a counter of the whole process
     _left -= 1
     if _left == 0:
         os.kill(os.getpid(), signal.SIGKILL)

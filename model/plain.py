@@ -1,34 +1,34 @@
-"""Words from outside (a device, another machine, a mount point) as a terminal, a log and the wire can take them."""
+"""Text from outside (a device, another machine, a mount point) made safe for a terminal, a log and the wire."""
 
 import logging
 import unicodedata
 
-WORD_LIMIT = 200
-_MIDDLE = " … "
+LINE_LIMIT = 200  # characters; the limit of a name on the wire (docs/protocol.md)
+_ELLIPSIS = " … "
 
 
 def printable(text: str) -> str:
-    """The text without what a terminal would obey: control characters, but for the end of a line."""
-    return text if text.isprintable() else "".join(map(_shown, text))
+    """The text without control characters, which a terminal would obey. Line ends stay."""
+    return text if text.isprintable() else "".join(map(_harmless, text))
 
 
-def _shown(sign: str) -> str:
-    harmless = sign.isprintable() or sign == "\n" or unicodedata.category(sign) == "Zs"  # spaces of any script
-    return sign if harmless else "\N{REPLACEMENT CHARACTER}"
+def _harmless(char: str) -> str:
+    harmless = char.isprintable() or char == "\n" or unicodedata.category(char) == "Zs"  # spaces of any script
+    return char if harmless else "\N{REPLACEMENT CHARACTER}"
 
 
-def word(text: str) -> str:
-    """The text as one word of the wire (docs/protocol.md): in one line, no longer than allowed, its middle left out."""
+def one_line(text: str) -> str:
+    """The text in one line that the wire accepts. Of a text that is too long the middle is left out."""
     line = printable(text).replace("\n", "\N{REPLACEMENT CHARACTER}")
-    if len(line) <= WORD_LIMIT:
+    if len(line) <= LINE_LIMIT:
         return line
-    half = (WORD_LIMIT - len(_MIDDLE)) // 2
-    return line[:half] + _MIDDLE + line[-half:]
+    half = (LINE_LIMIT - len(_ELLIPSIS)) // 2
+    return line[:half] + _ELLIPSIS + line[-half:]
 
 
-class LogLines(logging.Formatter):
-    """A record begins at the margin, and nothing that it says can: its further lines are indented."""
+class LogFormatter(logging.Formatter):
+    """Formats log records. Further lines of a record are indented, so that no text can look like a record of its own."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """See `logging.Formatter.format`."""
+        """The record as text, without control characters."""
         return printable(super().format(record)).replace("\n", "\n    ")

@@ -1,7 +1,7 @@
-"""What can be measured, in which unit, and of which sort: one catalogue for probes, profiles, rules and metrics.
+"""The catalogue of everything that can be measured, with unit and type; probes, profiles, rules and metrics share it.
 
-A name is `subject.measure`: `battery.charge`, `outlet.current`. Electrical measures are the same for every subject, and so
-is `health`, a part's own word on itself.
+A name is `subject.measure`: `battery.charge`, `outlet.current`. Every subject has the same electrical measures. `health` is
+a component's report about itself.
 """
 
 from collections.abc import Iterator, Mapping
@@ -11,8 +11,8 @@ from enum import StrEnum
 from watchkeeper.model.verdict import Level
 
 
-class Sort(StrEnum):
-    """How a quantity behaves: a gauge goes up and down, a counter only up (wraps and resets apart), a state has names."""
+class QuantityType(StrEnum):
+    """A gauge goes up and down; a counter only goes up, except for wraps and resets; a state is one of several names."""
 
     GAUGE = "gauge"
     COUNTER = "counter"
@@ -21,7 +21,7 @@ class Sort(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """How people write the unit, and what Prometheus calls its base unit: base value = value * `to_base`."""
+    """A unit: its `symbol`, Prometheus's name of its `base` unit, and the factor: base value = value * `to_base`."""
 
     symbol: str
     base: str
@@ -53,22 +53,22 @@ NUMBER = Unit("", "")
 
 @dataclass(frozen=True, slots=True)
 class Quantity:
-    """One thing that can be measured. `states` names every value a state quantity may take, in no order of badness, and
-    `levels` what each says of the device: a word without a fault in it is ok, and one that says nothing unknown."""
+    """One quantity that can be measured. `states` are all values of a state quantity, in no order; `levels` is the level that
+    each of them means: ok without a fault, unknown where it tells nothing."""
 
     name: str
     unit: Unit
     title: str
-    sort: Sort = Sort.GAUGE
+    type: QuantityType = QuantityType.GAUGE
     states: tuple[str, ...] = ()
     levels: Mapping[str, Level] = field(default_factory=dict)
 
 
 def _state(name: str, title: str, *words: str) -> Quantity:
-    """A state quantity; a word is ok unless its level stands behind it: `wet critical`."""
+    """A state quantity. A state is ok unless its level follows it: `wet critical`."""
     split = [word.split() for word in words]
     levels = {word: Level(level[0]) if level else Level.OK for word, *level in split}
-    return Quantity(name, NUMBER, title, Sort.STATE, tuple(levels), levels)
+    return Quantity(name, NUMBER, title, QuantityType.STATE, tuple(levels), levels)
 
 
 def _health(subject: str, title: str) -> Quantity:
@@ -76,13 +76,13 @@ def _health(subject: str, title: str) -> Quantity:
 
 
 def _electrical(subject: str, title: str) -> Iterator[Quantity]:
-    """What can be measured of a wire."""
+    """The electrical measures of a subject."""
     yield Quantity(f"{subject}.voltage", VOLT, f"{title} voltage")
     yield Quantity(f"{subject}.current", AMPERE, f"{title} current")
     yield Quantity(f"{subject}.power", WATT, f"{title} power")
     yield Quantity(f"{subject}.apparent", VOLT_AMPERE, f"{title} apparent power")
     yield Quantity(f"{subject}.reactive", REACTIVE, f"{title} reactive power")
-    yield Quantity(f"{subject}.energy", KILOWATT_HOUR, f"{title} energy", Sort.COUNTER)
+    yield Quantity(f"{subject}.energy", KILOWATT_HOUR, f"{title} energy", QuantityType.COUNTER)
     yield Quantity(f"{subject}.factor", NUMBER, f"{title} power factor")
     yield Quantity(f"{subject}.frequency", HERTZ, f"{title} frequency")
     yield Quantity(f"{subject}.load", PERCENT, f"{title} load")
@@ -90,37 +90,37 @@ def _electrical(subject: str, title: str) -> Iterator[Quantity]:
 
 _CATALOGUE: tuple[Quantity, ...] = (
     # every device
-    _state("device.answering", "Device answers", "yes", "no critical"),
-    _state("device.alarm", "Device's own alarm", "ok", "warning warning", "critical critical", "unknown unknown"),
+    _state("device.answering", "Reachability", "yes", "no critical"),
+    _state("device.alarm", "Device alarm", "ok", "warning warning", "critical critical", "unknown unknown"),
     _state(
-        "device.event", "Event the device told of",
+        "device.event", "Event reported by the device",
         "none", "notice", "warning warning", "critical critical", "unknown unknown",
     ),
-    Quantity("device.number", NUMBER, "Number the device gives"),
-    Quantity("device.percent", PERCENT, "Percentage the device gives"),
-    Quantity("uptime", SECOND, "Time since start"),
-    Quantity("running.time", SECOND, "Running time"),
-    Quantity("alarms.present", NUMBER, "Alarms standing on the device"),
-    _health("device", "Device's overall health"),
-    _health("sensor", "Sensor's health"),
-    _health("communication", "Connection to a part"),
+    Quantity("device.number", NUMBER, "Number reported by the device"),
+    Quantity("device.percent", PERCENT, "Percentage reported by the device"),
+    Quantity("uptime", SECOND, "Uptime"),
+    Quantity("running.time", SECOND, "Total running time"),
+    Quantity("alarms.present", NUMBER, "Active alarms"),
+    _health("device", "Device health"),
+    _health("sensor", "Sensor health"),
+    _health("communication", "Component communication"),
     _health("redundancy", "Redundancy"),
     # servers (4.2.5.3) and their boards (4.2.5.2)
-    Quantity("cpu.usage", PERCENT, "CPU in use"),
-    Quantity("memory.usage", PERCENT, "Memory in use"),
-    Quantity("memory.size", BYTE, "Memory fitted"),
-    Quantity("swap.usage", PERCENT, "Swap in use"),
-    Quantity("disk.usage", PERCENT, "Disk space in use"),
+    Quantity("cpu.usage", PERCENT, "CPU usage"),
+    Quantity("memory.usage", PERCENT, "Memory usage"),
+    Quantity("memory.size", BYTE, "Installed memory"),
+    Quantity("swap.usage", PERCENT, "Swap usage"),
+    Quantity("disk.usage", PERCENT, "Disk usage"),
     Quantity("disk.size", BYTE, "Disk size"),
-    Quantity("disk.inodes", PERCENT, "Inodes in use"),
-    Quantity("load.1m", NUMBER, "Load, 1 minute"),
-    Quantity("load.5m", NUMBER, "Load, 5 minutes"),
-    Quantity("load.15m", NUMBER, "Load, 15 minutes"),
-    Quantity("network.errors", NUMBER, "Interface errors and drops", Sort.COUNTER),
-    Quantity("network.received", BYTE, "Bytes received", Sort.COUNTER),
-    Quantity("network.sent", BYTE, "Bytes sent", Sort.COUNTER),
+    Quantity("disk.inodes", PERCENT, "Inode usage"),
+    Quantity("load.1m", NUMBER, "Load average, 1 minute"),
+    Quantity("load.5m", NUMBER, "Load average, 5 minutes"),
+    Quantity("load.15m", NUMBER, "Load average, 15 minutes"),
+    Quantity("network.errors", NUMBER, "Interface errors and drops", QuantityType.COUNTER),
+    Quantity("network.received", BYTE, "Bytes received", QuantityType.COUNTER),
+    Quantity("network.sent", BYTE, "Bytes sent", QuantityType.COUNTER),
     _state("link.state", "Network link", "up", "down warning", "off", "unknown unknown"),
-    _state("power.state", "Power", "on", "off critical", "sleeping warning", "unknown unknown"),
+    _state("power.state", "Power state", "on", "off critical", "sleeping warning", "unknown unknown"),
     _health("board", "System board"),
     _health("processor", "Processor"),
     _health("memory", "Memory"),
@@ -130,20 +130,20 @@ _CATALOGUE: tuple[Quantity, ...] = (
     _health("network", "Network adapter"),
     _health("psu", "Power supply"),
     _health("fan", "Fan health"),
-    _health("temperature", "Temperature, by the device's own limits"),
-    _health("voltage", "Voltage, by the device's own limits"),
-    _health("current", "Current, by the device's own limits"),
-    _health("power", "Power, by the device's own limits"),
-    _state("intrusion", "Housing", "closed", "open critical", "opened warning", "unknown unknown"),
+    _health("temperature", "Temperature status (device's limits)"),
+    _health("voltage", "Voltage status (device's limits)"),
+    _health("current", "Current status (device's limits)"),
+    _health("power", "Power status (device's limits)"),
+    _state("intrusion", "Chassis", "closed", "open critical", "opened warning", "unknown unknown"),
     # services (4.2.5.4)
-    _state("service.state", "Service", "up", "down critical", "unknown unknown"),
-    _state("process.state", "Process", "running", "stopped critical"),
-    _state("unit.state", "systemd unit", "active", "starting", "inactive critical", "failed critical", "unknown unknown"),
+    _state("service.state", "Service state", "up", "down critical", "unknown unknown"),
+    _state("process.state", "Process state", "running", "stopped critical"),
+    _state("unit.state", "systemd unit state", "active", "starting", "inactive critical", "failed critical", "unknown unknown"),
     Quantity("response.time", SECOND, "Response time"),
-    Quantity("packet.loss", PERCENT, "Packets lost"),
-    Quantity("certificate.remaining", SECOND, "Certificate valid for"),
-    Quantity("process.number", NUMBER, "Processes running"),
-    Quantity("connections.usage", PERCENT, "Connections in use"),
+    Quantity("packet.loss", PERCENT, "Packet loss"),
+    Quantity("certificate.remaining", SECOND, "Certificate validity left"),
+    Quantity("process.number", NUMBER, "Running processes"),
+    Quantity("connections.usage", PERCENT, "Connection usage"),
     # the room (3.6, 3.7)
     Quantity("temperature.ambient", CELSIUS, "Room temperature"),
     Quantity("temperature.outdoor", CELSIUS, "Outdoor temperature"),
@@ -151,13 +151,13 @@ _CATALOGUE: tuple[Quantity, ...] = (
     Quantity("temperature.supply", CELSIUS, "Supply air temperature"),
     Quantity("temperature.return", CELSIUS, "Return air temperature"),
     Quantity("temperature.dewpoint", CELSIUS, "Dew point"),
-    Quantity("temperature.setpoint", CELSIUS, "Temperature wanted"),
-    Quantity("temperature.difference", CELSIUS, "Difference of two temperatures"),
+    Quantity("temperature.setpoint", CELSIUS, "Temperature setpoint"),
+    Quantity("temperature.difference", CELSIUS, "Temperature difference"),
     Quantity("humidity.relative", PERCENT, "Relative humidity"),
     Quantity("humidity.supply", PERCENT, "Supply air humidity"),
     Quantity("humidity.return", PERCENT, "Return air humidity"),
-    Quantity("humidity.setpoint", PERCENT, "Humidity wanted"),
-    _health("humidity", "Humidity, by the device's own limits"),
+    Quantity("humidity.setpoint", PERCENT, "Humidity setpoint"),
+    _health("humidity", "Humidity status (device's limits)"),
     Quantity("air.flow", CUBIC_METRE_PER_HOUR, "Air flow"),
     Quantity("air.speed", METRE_PER_SECOND, "Air speed"),
     Quantity("air.pressure", PASCAL, "Air pressure"),
@@ -167,9 +167,9 @@ _CATALOGUE: tuple[Quantity, ...] = (
     _state("smoke", "Smoke", "clear", "smoke critical", "unknown unknown"),
     _state("door", "Door", "closed", "open warning", "unknown unknown"),
     _state("lock", "Lock", "locked", "unlocked warning", "unknown unknown"),
-    _state("motion", "Movement", "still", "moving warning", "unknown unknown"),
-    _state("contact.state", "Contact", "open", "closed", "unknown unknown"),
-    _state("relay.state", "Relay", "on unknown", "off unknown", "unknown unknown"),
+    _state("motion", "Motion", "still", "moving warning", "unknown unknown"),
+    _state("contact.state", "Contact state", "open", "closed", "unknown unknown"),
+    _state("relay.state", "Relay state", "on unknown", "off unknown", "unknown unknown"),
     Quantity("analog.value", NUMBER, "Analogue input"),
     # cooling
     _state("cooling.unit", "Air conditioner", "on", "standby", "off", "fault critical", "unknown unknown"),
@@ -191,19 +191,19 @@ _CATALOGUE: tuple[Quantity, ...] = (
     Quantity("refrigerant.temperature", CELSIUS, "Refrigerant temperature"),
     Quantity("refrigerant.pressure", PASCAL, "Refrigerant pressure"),
     *(
-        _state(f"{part}.state", title, "running", "stopped", "fault critical", "unknown unknown")
+        _state(f"{part}.state", f"{title} state", "running", "stopped", "fault critical", "unknown unknown")
         for part, title in (
             ("fan", "Fan"), ("pump", "Pump"), ("compressor", "Compressor"), ("heater", "Heater"),
             ("humidifier", "Humidifier"), ("dehumidifier", "Dehumidifier"), ("generator", "Generator"),
         )
     ),
-    _state("valve.state", "Valve", "open", "closed", "unknown unknown"),
+    _state("valve.state", "Valve state", "open", "closed", "unknown unknown"),
     _health("cooling", "Cooling health"),
     _health("compressor", "Compressor health"),
     _health("pump", "Pump health"),
-    _health("filter", "Air filter"),
-    _health("airflow", "Air flow, by the device's own limits"),
-    _health("water", "Water circuit"),
+    _health("filter", "Air filter health"),
+    _health("airflow", "Air flow status (device's limits)"),
+    _health("water", "Water circuit health"),
     _health("humidifier", "Humidifier health"),
     # power (4.1.2)
     *(
@@ -221,27 +221,27 @@ _CATALOGUE: tuple[Quantity, ...] = (
             "input": "Input health", "output": "Output health", "bypass": "Bypass health", "inverter": "Inverter health",
             "rectifier": "Rectifier health", "charger": "Charger health", "dc": "DC bus health", "battery": "Battery health",
             "outlet": "Outlet health", "branch": "Branch circuit health", "solar": "Solar health",
-            "generator": "Generator health", "load": "Load, by the device's own limits", "surge": "Surge protection",
+            "generator": "Generator health", "load": "Load status (device's limits)", "surge": "Surge protection health",
         }.items()
     ),
-    Quantity("input.lost", NUMBER, "Times the input was lost", Sort.COUNTER),
-    Quantity("input.unbalance", PERCENT, "Phases out of balance"),
+    Quantity("input.lost", NUMBER, "Input power losses", QuantityType.COUNTER),
+    Quantity("input.unbalance", PERCENT, "Phase imbalance"),
     Quantity("input.distortion", PERCENT, "Harmonic distortion"),
     Quantity("input.crest", NUMBER, "Crest factor"),
     Quantity("neutral.current", AMPERE, "Neutral current"),
     Quantity("residual.current", AMPERE, "Residual current"),
-    _state("input.state", "Input", "good", "bad warning", "lost critical", "unknown unknown"),
+    _state("input.state", "Input state", "good", "bad warning", "lost critical", "unknown unknown"),
     _state(
-        "output.source", "Output fed from",
+        "output.source", "Output source",
         "mains", "battery critical", "bypass warning", "booster", "reducer", "none critical", "other unknown",
         "unknown unknown",
     ),
-    _state("transfer.source", "Transfer switch on source", "a", "b", "none critical", "unknown unknown"),
-    _state("outlet.state", "Outlet", "on", "off unknown", "switching", "unknown unknown"),
-    _state("breaker.state", "Breaker", "closed", "open warning", "tripped critical", "unknown unknown"),
-    _state("inverter.state", "Inverter", "on", "standby", "off warning", "fault critical", "unknown unknown"),
-    _state("rectifier.state", "Rectifier", "on", "standby", "off warning", "fault critical", "unknown unknown"),
-    _state("bypass.state", "Bypass", "off", "on warning", "fault critical", "unknown unknown"),
+    _state("transfer.source", "Transfer switch source", "a", "b", "none critical", "unknown unknown"),
+    _state("outlet.state", "Outlet state", "on", "off unknown", "switching", "unknown unknown"),
+    _state("breaker.state", "Breaker state", "closed", "open warning", "tripped critical", "unknown unknown"),
+    _state("inverter.state", "Inverter state", "on", "standby", "off warning", "fault critical", "unknown unknown"),
+    _state("rectifier.state", "Rectifier state", "on", "standby", "off warning", "fault critical", "unknown unknown"),
+    _state("bypass.state", "Bypass state", "off", "on warning", "fault critical", "unknown unknown"),
     Quantity("battery.charge", PERCENT, "Battery charge"),
     Quantity("battery.runtime", SECOND, "Battery runtime left"),
     Quantity("battery.discharging", SECOND, "Time on battery"),
@@ -249,10 +249,10 @@ _CATALOGUE: tuple[Quantity, ...] = (
     Quantity("battery.capacity", AMPERE_HOUR, "Battery capacity"),
     Quantity("battery.resistance", OHM, "Battery resistance"),
     Quantity("battery.wellness", PERCENT, "Battery state of health"),
-    Quantity("battery.cycles", NUMBER, "Battery cycles", Sort.COUNTER),
+    Quantity("battery.cycles", NUMBER, "Battery cycles", QuantityType.COUNTER),
     Quantity("fuel.level", PERCENT, "Fuel level"),
     _state(
-        "battery.state", "Battery",
+        "battery.state", "Battery state",
         "ok", "low critical", "depleted critical", "replace warning", "charging", "discharging warning", "testing",
         "fault critical", "absent unknown", "unknown unknown",
     ),
@@ -262,8 +262,8 @@ _CATALOGUE: tuple[Quantity, ...] = (
         "unknown unknown",
     ),
     # Watchkeeper itself (4.1.6)
-    _state("agent.heard", "Agent heard from", "yes", "no critical"),
-    _state("collector.disk", "Collector's disk", "ok", "full critical"),
+    _state("agent.heard", "Agent data", "yes", "no critical"),
+    _state("collector.disk", "Collector disk", "ok", "full critical"),
 )  # fmt: skip
 
 QUANTITIES: Mapping[str, Quantity] = {quantity.name: quantity for quantity in _CATALOGUE}

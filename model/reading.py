@@ -9,20 +9,20 @@ from typing import NamedTuple
 class Reason(StrEnum):
     """Why there is no value."""
 
-    TIMEOUT = "timeout"  # nothing came back in time
-    UNREACHABLE = "unreachable"  # the network said no
-    REFUSED = "refused"  # wrong community, user, password or right
-    ABSENT = "absent"  # the device says it has no such thing
+    TIMEOUT = "timeout"  # no answer in time
+    UNREACHABLE = "unreachable"  # the network reports that the device cannot be reached
+    REFUSED = "refused"  # wrong community, user or password, or missing permission
+    ABSENT = "absent"  # the device reports that it has no such object
     MALFORMED = "malformed"  # an answer that cannot be understood
-    IMPLAUSIBLE = "implausible"  # a number outside what is physically possible
-    WARMING_UP = "warming-up"  # a first sample that only makes sense with a second one
-    HUNG = "hung"  # the kernel does not come back (a dead network mount)
-    FAULT = "fault"  # our own fault: a bug in a probe, reported with its message
+    IMPLAUSIBLE = "implausible"  # a number that is physically impossible
+    WARMING_UP = "warming-up"  # the first sample of a rate, which needs two
+    HUNG = "hung"  # a call to the kernel does not return (a dead network mount)
+    FAULT = "fault"  # a bug in a probe
 
 
 @dataclass(frozen=True, slots=True)
 class Missing:
-    """No value, and why. `detail` speaks to a person and never carries a secret."""
+    """Why there is no value. `detail` is for a person and never contains a secret."""
 
     reason: Reason
     detail: str = ""
@@ -34,8 +34,8 @@ Value = float | str | Missing
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """What stays the same from reading to reading. `instance` tells disks, phases and probes apart ("" for the only
-    one) and is stable; `label` is what people call it; `source` is where it was read (a numeric OID, a psutil call)."""
+    """The identity of a series of readings. `instance` tells disks, phases and sensors apart and is stable ("" if there is
+    only one); `label` is its name for people; `source` is where it was read (a numeric OID, a psutil call)."""
 
     device: str
     quantity: str
@@ -45,7 +45,7 @@ class Series:
 
 
 class Reading(NamedTuple):
-    """One value of one series. `at` is seconds on the clock of whoever holds it: boot time in an agent, UTC elsewhere."""
+    """One value of one series. `at` is seconds on the boot clock in an agent, UTC elsewhere."""
 
     series: Series
     at: float
@@ -54,10 +54,10 @@ class Reading(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Sweep:
-    """Everything one poll of one device read, as two columns of equal length.
+    """All readings of one poll of one device, as two columns of equal length.
 
-    A probe hands out the *same* `series` tuple as long as the device's set of series does not change, so that "still
-    the same columns" is one `is` on the hot path.
+    A probe returns the *same* `series` tuple as long as the device's set of series does not change. The hot path then
+    compares columns with one `is`.
     """
 
     device: str
@@ -66,6 +66,6 @@ class Sweep:
     values: tuple[Value, ...]
 
     def readings(self) -> Iterator[Reading]:
-        """The same, a reading at a time."""
+        """The readings one by one. Raises ValueError where the columns differ in length."""
         at = self.at
         return (Reading(series, at, value) for series, value in zip(self.series, self.values, strict=True))

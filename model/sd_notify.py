@@ -1,4 +1,4 @@
-"""What a service tells systemd (sd_notify(3)), by hand: datagrams to $NOTIFY_SOCKET. Without one, silence."""
+"""Messages of a service to systemd (sd_notify(3)): datagrams to $NOTIFY_SOCKET. Without that variable nothing is sent."""
 
 import os
 import socket
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 
 def notify(state: str, environ: Mapping[str, str] = os.environ) -> bool:
-    """Send `READY=1`, `WATCHDOG=1`, `STOPPING=1` ... Returns whether somebody was told; a lost word is no error."""
+    """Send `READY=1`, `WATCHDOG=1`, `STOPPING=1` ... Returns whether it was sent; a failure is no error."""
     address = environ.get("NOTIFY_SOCKET", "")
     if not address.startswith(("/", "@")):
         return False
@@ -21,7 +21,7 @@ def notify(state: str, environ: Mapping[str, str] = os.environ) -> bool:
 
 
 def watchdog_s(environ: Mapping[str, str] = os.environ) -> float | None:
-    """How often at the latest systemd wants `WATCHDOG=1`, in seconds, if it watches this very process."""
+    """The longest interval between two `WATCHDOG=1`, in seconds. None if systemd does not watch this process."""
     if environ.get("WATCHDOG_PID", str(os.getpid())) != str(os.getpid()):
         return None
     microseconds = environ.get("WATCHDOG_USEC", "")

@@ -1,4 +1,4 @@
-"""What a rule says of a device now, and the change that travels when it says something else."""
+"""Verdicts: what a rule says about a device now. An event is a change of a verdict."""
 
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -7,7 +7,7 @@ from watchkeeper.model.reading import Value
 
 
 class Level(StrEnum):
-    """ok < warning < critical; unknown stands beside them: it opens nothing and closes nothing."""
+    """ok < warning < critical. unknown is outside this order: it neither opens nor closes an incident."""
 
     OK = "ok"
     WARNING = "warning"
@@ -16,32 +16,32 @@ class Level(StrEnum):
 
     @property
     def bad(self) -> bool:
-        """Whether somebody must act."""
+        """Whether a person must act."""
         return self in (Level.WARNING, Level.CRITICAL)
 
 
 Key = tuple[str, str, str]
-"""(device, rule, instance): what a verdict is about, and what joins it to its incident."""
+"""(device, rule, instance): the subject of a verdict. It joins the verdict to its incident."""
 
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """On what a verdict stands: the value that decided, what was allowed, and the first bad value of this stretch."""
+    """The reason for a verdict: the value that decided, the limit, and the first bad value of this fault."""
 
     quantity: str
     value: Value
     expects: str = ""  # the limit that was broken, as the operator wrote it: "above 85 %"
-    label: str = ""  # what people call the instance: "/var", "phase 2"
+    label: str = ""  # the instance's name for people: "/var", "phase 2"
     first_value: Value | None = None  # the first bad reading, before the rule's `for` had passed
-    first_at: float | None = None  # its time, on the clock of `Verdict.at`
-    says: str = ""  # why, in the probe's words, where a device or service is found silent or down
+    first_at: float | None = None  # its time, on the clock of `Verdict.since`
+    says: str = ""  # the probe's reason, where a device is silent or a service is down
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """A rule's word on one instance of one device. `since` is when this level began (after the rule's
-    `for`), on the clock of whoever holds it. `id` was minted where the level was judged, and joins
-    page, incident and replay."""
+    """The level of one instance of one device by one rule. `since` is when the level began, after the rule's `for`: seconds
+    on the boot clock in an agent, UTC in the collector. The agent that judged the level made the `id`; page, incident and
+    replay are joined by it."""
 
     id: str
     device: str
@@ -53,13 +53,13 @@ class Verdict:
 
     @property
     def key(self) -> Key:
-        """(device, rule, instance), what joins a verdict to its incident."""
+        """(device, rule, instance), which joins the verdict to its incident."""
         return (self.device, self.rule, self.instance)
 
 
 @dataclass(frozen=True, slots=True)
 class Withdrawal:
-    """A verdict that nobody will ever renew: its rule, device or instance is gone."""
+    """The end of a verdict that will never change again, because its rule, device or instance is gone."""
 
     id: str
     device: str
@@ -70,17 +70,18 @@ class Withdrawal:
 
     @property
     def key(self) -> Key:
-        """(device, rule, instance), what joins a withdrawal to its incident."""
+        """(device, rule, instance), which joins the withdrawal to its incident."""
         return (self.device, self.rule, self.instance)
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
-    """Every verdict of an agent that is not ok, at one moment: what the collector reconciles its incidents with."""
+class ActiveVerdicts:
+    """All verdicts of an agent that are not ok, at one moment: the collector reconciles its incidents with them. On the wire
+    the kind is `standing`."""
 
     at: float
     verdicts: tuple[Verdict, ...] = field(default=())
 
 
-Event = Verdict | Withdrawal | Standing
-"""What the `events` lane carries. A Verdict there is a change of level."""
+Event = Verdict | Withdrawal | ActiveVerdicts
+"""An item of the `events` lane. A Verdict there is a change of level."""

@@ -7,7 +7,7 @@ from typing import Any
 from watchkeeper.model.batch import PROTOCOL, Block, Frame, Item, Lane, Push, Tombstone
 from watchkeeper.model.errors import WireError
 from watchkeeper.model.reading import Missing, Reason, Series, Value
-from watchkeeper.model.verdict import Event, Evidence, Level, Standing, Verdict, Withdrawal
+from watchkeeper.model.verdict import ActiveVerdicts, Event, Evidence, Level, Verdict, Withdrawal
 
 Json = dict[str, Any]
 NAME_LIMIT, TEXT_LIMIT, DECADE_S = 200, 4_000, 10 * 366 * 86_400.0
@@ -47,7 +47,7 @@ def encode_event(event: Event, now: float) -> Json:
             "kind": "withdrawn", "id": event.id, "device": event.device, "rule": event.rule,
             "instance": event.instance, "age_s": _age(now, event.at), "reason": event.reason,
         }  # fmt: skip
-    if isinstance(event, Standing):
+    if isinstance(event, ActiveVerdicts):
         verdicts = [_encode_verdict(verdict, now) for verdict in event.verdicts]
         return {"kind": "standing", "age_s": _age(now, event.at), "verdicts": verdicts}
     return {"kind": "verdict", **_encode_verdict(event, now)}
@@ -198,7 +198,7 @@ def _decode_event(raw: Json, received_at: float, where: str) -> Event:
         decode_verdict(_table(one, f"{where}verdicts[{index}]"), received_at, f"{where}verdicts[{index}].")
         for index, one in enumerate(_list(raw.get("verdicts"), where + "verdicts"))
     )
-    return Standing(at, tuple(verdicts))
+    return ActiveVerdicts(at, tuple(verdicts))
 
 
 def decode_verdict(raw: Json, received_at: float, where: str = "") -> Verdict:

@@ -1,4 +1,4 @@
-"""A thread that does one thing again and again: the collector's journal, ticker and outbox, the agent's pusher."""
+"""A thread that repeats one task: the collector's journal, ticker and outbox, the agent's pusher."""
 
 import logging
 import threading
@@ -10,9 +10,9 @@ log = logging.getLogger(__name__)
 
 
 class Worker:
-    """Calls `turn` from a daemon thread until it is stopped. `turn` returns the seconds to wait before the next turn; `wake`
-    ends the wait. A turn that raises is logged, and comes again after `retry_s`. `beat_at` is when the thread last showed
-    that it works (boot clock): after each turn, and wherever a long turn calls `beat`."""
+    """Calls `turn` from a daemon thread until `stop`. `turn` returns the seconds to wait before the next call; `wake` ends the
+    wait. If it raises, the error is logged and the next call follows after `retry_s`. `beat_at` is the last sign of life
+    (boot clock): after each turn, and where a long turn calls `beat`."""
 
     def __init__(self, name: str, turn: Callable[[], float], clock: Clock, *, retry_s: float = 1.0) -> None:
         self._name, self._turn, self._clock, self._retry_s = name, turn, clock, retry_s
@@ -22,15 +22,15 @@ class Worker:
         self.beat_at = clock.boot()
 
     def start(self) -> None:
-        """Begin."""
+        """Start the thread."""
         self._thread.start()
 
     def wake(self) -> None:
-        """Let the next turn begin at once. Callable from any thread, also before `start`."""
+        """Start the next turn at once. May be called from any thread, also before `start`."""
         self._woken.set()
 
     def stop(self, timeout_s: float) -> None:
-        """Begin no further turn, and wait so long for the one under way."""
+        """Start no further turn, and wait up to `timeout_s` for the present one."""
         self.stopping = True
         self._woken.set()
         if self._thread.is_alive():
@@ -42,7 +42,7 @@ class Worker:
         return self._thread.is_alive()
 
     def beat(self) -> float:
-        """Show that the thread works. Returns the time on the boot clock."""
+        """Give a sign of life. Returns the time on the boot clock."""
         self.beat_at = self._clock.boot()
         return self.beat_at
 

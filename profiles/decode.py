@@ -1,4 +1,4 @@
-"""Raw values into readings: pure, and on the hot path of every poll."""
+"""Turns raw values into readings. Pure, and on the hot path of every poll."""
 
 import math
 import struct
@@ -12,21 +12,21 @@ from watchkeeper.profiles.scalars import Pattern
 from watchkeeper.profiles.shape import Way, Where
 
 Raw = int | float | bytes | str
-"""A value as an SNMP engine hands it over: numbers as int, OCTET STRING and Opaque as bytes, object identifiers and
-addresses as dotted text. What the device does not have is left out."""
+"""A raw value as an SNMP engine returns it: numbers as int, OCTET STRING and Opaque as bytes, object identifiers and
+addresses as dotted text. An answer leaves out the objects that the device does not have."""
 
-LONGEST_SHOWN = 40
+LONGEST_SHOWN = 40  # characters of a raw value in a text
 FLOAT, DOUBLE = b"\x9f\x78\x04", b"\x9f\x79\x08"
-"""How a number in an Opaque begins: net-snmp's include/net-snmp/library/asn1.h, ASN_OPAQUE_FLOAT and ASN_OPAQUE_DOUBLE, and
-the length."""
+"""The first bytes of a number in an Opaque: tag and length (net-snmp's include/net-snmp/library/asn1.h, ASN_OPAQUE_FLOAT and
+ASN_OPAQUE_DOUBLE)."""
 NO_SCALE = Fraction(0)
-"""The factor where the device gives a scale that its profile does not know."""
+"""The factor if the device gives a scale that its profile does not know."""
 
 
 @dataclass(frozen=True, slots=True)
 class Special:
-    """What a raw value needs that is not simply a number: see `profiles.shape.Way`. Each of `guards` is an object and
-    the condition on it."""
+    """The parts of a `profiles.shape.Way` that a plain number does not need. Each of `guards` is an object and the condition
+    on it."""
 
     states: Mapping[str, str] | None
     otherwise: str
@@ -38,9 +38,9 @@ class Special:
     scaled: bool
 
 
-class Step(NamedTuple):
-    """How one object becomes one value: raw * multiply / divide + offset, held against `low`..`high`. `plain` says that a
-    whole number needs nothing else."""
+class DecodeStep(NamedTuple):
+    """How one object becomes one value: raw * multiply / divide + offset, which must be within `low`..`high`. `plain` means
+    that an integer needs nothing else."""
 
     oid: str
     multiply: int
@@ -54,12 +54,12 @@ class Step(NamedTuple):
 
     @property
     def oids(self) -> tuple[str, ...]:
-        """Every object that is read for it."""
+        """Every object that must be read for it."""
         return (self.oid, *(oid for oid, _ in self.special.guards))
 
 
-def step(way: Way, oid: str, index: str = "", factor: Fraction = Fraction(1)) -> Step:
-    """Prepare the decoding of the object `oid` (in a table's row `index`), read this way, times the factor its `scale` gave."""
+def decode_step(way: Way, oid: str, index: str = "", factor: Fraction = Fraction(1)) -> DecodeStep:
+    """Prepare the decoding of the object `oid` (of a table's row `index`); `factor` is the product of the device's scales."""
     unit, plausible = way.raw_unit, way.plausible
     guards = tuple((one.oid.name(index), one) for one in way.only_if)
     worth = Fraction(unit.multiply, unit.divide) * (factor or 1) if unit else Fraction(1)
@@ -73,28 +73,28 @@ def step(way: Way, oid: str, index: str = "", factor: Fraction = Fraction(1)) ->
         guards,
         factor != NO_SCALE,
     )
-    return Step(
+    return DecodeStep(
         oid,
         worth.numerator,
         worth.denominator,
         unit.offset if unit else 0.0,
         plausible.low if plausible else -math.inf,
         plausible.high if plausible else math.inf,
-        frozenset(form for marker in way.absent for form in _forms(marker)),
+        frozenset(form for marker in way.absent for form in _marker_forms(marker)),
         special.scaled and not (way.states or way.extract or guards) and way.bit is None and way.signed is None,
         special,
     )
 
 
-def _forms(marker: str) -> tuple[int | str, ...]:
+def _marker_forms(marker: str) -> tuple[int | str, ...]:
     try:
         return marker, int(marker)
     except ValueError:
         return (marker,)
 
 
-def decode(steps: Iterable[Step], answer: Mapping[str, Raw]) -> list[Value]:
-    """Make the values of one poll, in the order of the steps; what is not in the answer is Missing(ABSENT)."""
+def decode(steps: Iterable[DecodeStep], answer: Mapping[str, Raw]) -> list[Value]:
+    """Make the values of one poll, in the order of the steps. A step without an answer is Missing(ABSENT)."""
     values: list[Value] = []
     add, find = values.append, answer.get
     for one in steps:
@@ -105,33 +105,33 @@ def decode(steps: Iterable[Step], answer: Mapping[str, Raw]) -> list[Value]:
             if low <= value <= high:
                 add(value)
                 continue
-        add(_carefully(one, raw, answer))
+        add(_decode_any(one, raw, answer))
     return values
 
 
-def _carefully(one: Step, raw: Raw | None, answer: Mapping[str, Raw]) -> Value:
-    """Everything that is not simply a good whole number."""
+def _decode_any(one: DecodeStep, raw: Raw | None, answer: Mapping[str, Raw]) -> Value:
+    """Decode any raw value: the slow path."""
     special = one.special
     if raw is None:
         return Missing(Reason.ABSENT, "the device does not answer for it")
     if isinstance(raw, bytes) and special.bit is None:
-        raw = _unwrapped(raw)
-    asleep = idle(special, answer)
-    if asleep is not None:
-        return asleep
-    text = said(raw)
-    part = _part(special, raw, text)
+        raw = _unwrap_opaque(raw)
+    inactive = inactive_reason(special, answer)
+    if inactive is not None:
+        return inactive
+    text = raw_text(raw)
+    part = _value_part(special, raw, text)
     if not one.absent.isdisjoint((text, raw, part)):
         return Missing(Reason.ABSENT, f"the device answers {text[:LONGEST_SHOWN]}, which means: not available")
     if part is None:
         return Missing(Reason.MALFORMED, f"`{text[:LONGEST_SHOWN]}` does not have the part that is the value")
     if special.states is not None:
         return special.states.get(str(part), special.otherwise)
-    return _number(one, part, text)
+    return _scaled_number(one, part, text)
 
 
-def _unwrapped(raw: bytes) -> bytes | float:
-    """The number in an Opaque; one of 32 bits to the seven digits that it has. Anything else as it is."""
+def _unwrap_opaque(raw: bytes) -> bytes | float:
+    """The number in an Opaque; a 32-bit float is rounded to its seven digits. Other bytes are returned as they are."""
     if raw.startswith(FLOAT) and len(raw) == len(FLOAT) + 4:
         return float(f"{struct.unpack('>f', raw[3:])[0]:.7g}")
     if raw.startswith(DOUBLE) and len(raw) == len(DOUBLE) + 8:
@@ -139,19 +139,19 @@ def _unwrapped(raw: bytes) -> bytes | float:
     return raw
 
 
-def idle(special: Special, answer: Mapping[str, Raw]) -> Missing | None:
-    """The reason why the value does not count now, if one of its conditions does not hold."""
+def inactive_reason(special: Special, answer: Mapping[str, Raw]) -> Missing | None:
+    """Why the value is not valid now, or None: the first condition that does not hold."""
     for oid, condition in special.guards:
-        there = answer.get(oid)
-        text = None if there is None else said(there)
+        raw = answer.get(oid)
+        text = None if raw is None else raw_text(raw)
         if not condition.holds(text):
             shown = "nothing" if text is None else f"`{text[:LONGEST_SHOWN]}`"
             return Missing(Reason.ABSENT, f"not valid now: the device answers {shown} for {oid}")
     return None
 
 
-def _part(special: Special, raw: Raw, text: str) -> int | float | str | None:
-    """The part of a raw value that is the value; None where it has no such part."""
+def _value_part(special: Special, raw: Raw, text: str) -> int | float | str | None:
+    """The part of a raw value that is the value, by `extract`, `bit` and `signed`; None if there is no such part."""
     part: int | float | str = raw if isinstance(raw, int | float) else text
     if special.extract:
         found = special.extract.search(text)
@@ -159,7 +159,7 @@ def _part(special: Special, raw: Raw, text: str) -> int | float | str | None:
             return None
         part = found[1]
     if special.bit is not None:
-        return _bit(special.bit, raw if isinstance(raw, bytes) else part)
+        return _bit_of(special.bit, raw if isinstance(raw, bytes) else part)
     if special.signed:
         try:
             number = int(part)
@@ -170,8 +170,8 @@ def _part(special: Special, raw: Raw, text: str) -> int | float | str | None:
     return part
 
 
-def _bit(bit: int, part: Raw) -> int | None:
-    """One bit: of BITS the first is the highest of the first byte (RFC 2578, 7.1.4), of a number 0 is worth 1."""
+def _bit_of(bit: int, part: Raw) -> int | None:
+    """One bit. In BITS, bit 0 is the highest bit of the first byte (RFC 2578, 7.1.4); in a number, it is worth 1."""
     if isinstance(part, bytes):
         return part[bit // 8] >> (7 - bit % 8) & 1 if bit // 8 < len(part) else 0
     try:
@@ -180,7 +180,7 @@ def _bit(bit: int, part: Raw) -> int | None:
         return None
 
 
-def _number(one: Step, part: float | str, text: str) -> Value:
+def _scaled_number(one: DecodeStep, part: float | str, text: str) -> Value:
     if not one.special.scaled:
         return Missing(Reason.MALFORMED, "the device gives a scale that the profile does not know")
     try:
@@ -196,8 +196,8 @@ def _number(one: Step, part: float | str, text: str) -> Value:
     return value
 
 
-def said(raw: Raw) -> str:
-    """A raw value as text: what a device calls a row, or what a marker is compared with."""
+def raw_text(raw: Raw) -> str:
+    """A raw value as printable text: for labels, and for the comparison with markers."""
     text = raw.decode("utf-8", "replace") if isinstance(raw, bytes) else str(raw)
     if not text.isprintable():
         text = "".join(sign if sign.isprintable() else " " for sign in text)

@@ -1,4 +1,4 @@
-"""The words of a profile: object identifiers, raw units, ranges, markers. Parsers raise ValueError with a sentence."""
+"""The scalars of a profile: object identifiers, raw units, ranges, markers. A parser raises ValueError with a sentence."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -14,23 +14,23 @@ Pattern = NewType("Pattern", re.Pattern[str])
 """A regular expression."""
 
 Factor = NewType("Factor", Fraction)
-"""What a raw value is multiplied with."""
+"""A factor for a raw value."""
 
 Marker = NewType("Marker", str)
-"""A raw value by which a device says "not available"."""
+"""A raw value that means "not available"."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ref:
-    """What stands elsewhere: the object `oid`, which in a table is another column of the same row; or, with an empty `oid`,
-    the row's index itself. `arcs` takes only the first (or, below zero, the last) so many numbers of the index; with 0 it is one
-    object for all rows, outside the table."""
+    """A reference: to the object `oid`, which in a table is another column of the same row; or, with an empty `oid`, to the
+    row's index. `arcs` takes only the first (or, if negative, the last) so many numbers of the index; 0 means one object for
+    all rows, outside the table."""
 
     oid: str
     arcs: int | None = None
 
     def row(self, index: str) -> str:
-        """The part of the row's index that is meant."""
+        """The part of the row's index that `arcs` takes."""
         if self.arcs is None:
             return index
         if not self.arcs:
@@ -39,31 +39,31 @@ class Ref:
         return ".".join(parts[: self.arcs] if self.arcs > 0 else parts[self.arcs :])
 
     def name(self, index: str) -> str:
-        """The object in that row; outside tables `index` is empty."""
+        """The object's identifier in that row; outside tables `index` is empty."""
         row = self.row(index)
         return f"{self.oid}.{row}" if row else self.oid
 
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """Text with `{index}` (the row's index) and `{OID}` (the text that column has in the row, or that object outside
-    tables), both with `:2` or `:-1` behind them where only the first two or the last number of the index count."""
+    """A text with placeholders: `{index}` is the row's index, `{OID}` the text of that column in the row (or of that object
+    outside tables). With `:2` or `:-1` after them, only the first two numbers or the last number of the index count."""
 
     text: str
 
     @property
     def refs(self) -> tuple[Ref, ...]:
-        """What the text refers to."""
+        """The references of its placeholders."""
         return tuple(ref(found) for found in _PLACEHOLDER.findall(self.text))
 
-    def fill(self, say: Callable[[Ref], str]) -> str:
-        """The text with what `say` says in the place of each placeholder, and single spaces between its words."""
-        return " ".join(_PLACEHOLDER.sub(lambda found: say(ref(found[1])), self.text).split())
+    def fill(self, text_of_ref: Callable[[Ref], str]) -> str:
+        """The text with each placeholder replaced, and with single spaces between words."""
+        return " ".join(_PLACEHOLDER.sub(lambda found: text_of_ref(ref(found[1])), self.text).split())
 
 
 @dataclass(frozen=True, slots=True)
 class Register:
-    """Where a value stands in a Modbus device: its table, the address counted from 0, and how it is coded."""
+    """A value of a Modbus device: its table, its address (counted from 0), and its coding."""
 
     table: str
     address: int
@@ -75,16 +75,16 @@ NOTHING, INDEX = Template(""), Template("{index}")
 
 _REF = re.compile(r"(index|\d+(?:\.\d+)+)(?::(-?\d{1,2}))?", re.ASCII)
 _PLACEHOLDER = re.compile(r"\{((?:index|\d+(?:\.\d+)+)(?::-?\d{1,2})?)\}", re.ASCII)
-_ROOT = re.compile(r"(?:^|(?<=\{))ROOT(?=[.:}]|$)")
+_ROOT_WORD = re.compile(r"(?:^|(?<=\{))ROOT(?=[.:}]|$)")
 
 _REGISTER = re.compile(
     r"(?:(holding|input) (\d{1,5}) (u?int(?:16|32|64)|float(?:32|64))|(coil|discrete) (\d{1,5}))( swapped)?", re.ASCII
 )
 _RANGE = re.compile(r"\s*([-+]?[\d.]+)\s*\.\.\s*([-+]?[\d.]+)\s*(\S*)\s*", re.ASCII)
-_STEP = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(\S.*?)?\s*", re.ASCII)
+_RAW_UNIT = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(\S.*?)?\s*", re.ASCII)
 
-# Unit as written -> (the symbol of model.quantity it becomes, factor, offset added after the factor)
-_UNITS: dict[str, tuple[str, Fraction, Fraction]] = {
+# Unit as written -> (symbol in model.quantity, factor, offset added after the factor)
+_RAW_UNITS: dict[str, tuple[str, Fraction, Fraction]] = {
     written: (symbol, Fraction(factor), Fraction(0))
     for symbol, spellings in {
         "": {"": "1"},
@@ -113,14 +113,14 @@ _UNITS: dict[str, tuple[str, Fraction, Fraction]] = {
     }.items()
     for written, factor in spellings.items()
 }
-_UNITS["K"] = ("°C", Fraction(1), Fraction(-27315, 100))
-_UNITS["°F"] = ("°C", Fraction(5, 9), Fraction(-160, 9))
+_RAW_UNITS["K"] = ("°C", Fraction(1), Fraction(-27315, 100))
+_RAW_UNITS["°F"] = ("°C", Fraction(5, 9), Fraction(-160, 9))
 
 
 @dataclass(frozen=True, slots=True)
 class RawUnit:
-    """What one step of a raw value is worth: value = raw * multiply / divide + offset, in the unit called `dimension`.
-    A division, because 233 / 10 is 23.3 and 233 * 0.1 is not."""
+    """What one step of a raw value is worth: value = raw * multiply / divide + offset, in the unit `dimension`. It divides
+    because 233 / 10 is 23.3, but 233 * 0.1 is not."""
 
     text: str
     dimension: str
@@ -131,7 +131,7 @@ class RawUnit:
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """From `low` to `high`, both allowed, in the unit with this symbol."""
+    """From `low` to `high`, both included, in the unit with this symbol."""
 
     low: float
     high: float
@@ -139,27 +139,27 @@ class Range:
 
 
 def oid(text: str) -> Oid:
-    """`1.3.6.1` with every number below 2^32."""
+    """Parse an object identifier: `1.3.6.1`, every number below 2^32."""
     if not re.fullmatch(r"\d+(\.\d+)+", text, re.ASCII) or any(int(arc) >= 2**32 for arc in text.split(".")):
         raise ValueError(f"`{text}` is not a numeric object identifier; write it like `1.3.6.1.2.1.1.3.0`")
     return Oid(text)
 
 
 def raw_unit(text: str) -> RawUnit:
-    """`0.1 V`, `1 min`, `0.1 °F`; `1` for a plain number."""
-    match = _STEP.fullmatch(text)
+    """Parse a raw unit: `0.1 V`, `1 min`, `0.1 °F`; `1` for a plain number."""
+    match = _RAW_UNIT.fullmatch(text)
     if not match or not float(match[1]):
         raise ValueError(f"`{text}` is not a raw unit; write what one step is worth, like `0.1 V` or `1 min`")
     unit = match[2] or ""
-    if unit not in _UNITS:
-        raise ValueError(f"`{unit}` is no unit known here; known: {', '.join(filter(None, _UNITS))}")
-    symbol, factor, offset = _UNITS[unit]
+    if unit not in _RAW_UNITS:
+        raise ValueError(f"`{unit}` is no unit known here; known: {', '.join(filter(None, _RAW_UNITS))}")
+    symbol, factor, offset = _RAW_UNITS[unit]
     step = Fraction(match[1]) * factor
     return RawUnit(text, symbol, step.numerator, step.denominator, float(offset))
 
 
 def between(text: str) -> Range:
-    """`-40 .. 85 °C`."""
+    """Parse a range: `-40 .. 85 °C`."""
     match = _RANGE.fullmatch(text)
     try:
         low, high = (float(match[1]), float(match[2])) if match else (1.0, 0.0)
@@ -171,7 +171,7 @@ def between(text: str) -> Range:
 
 
 def pattern(text: str) -> Pattern:
-    """A regular expression."""
+    """Parse a regular expression."""
     try:
         return Pattern(re.compile(text))
     except re.error as error:
@@ -179,28 +179,29 @@ def pattern(text: str) -> Pattern:
 
 
 def ref(text: str) -> Ref:
-    """`1.3.6.1.4.1.9.1.2`, `index`, and either with `:1` or `:-1` behind it."""
+    """Parse a reference: `1.3.6.1.4.1.9.1.2` or `index`, either of them with or without `:1`, `:-1` or `:0` after it."""
     match = _REF.fullmatch(text)
     if not match or text == "index:0":
         raise ValueError(
-            f"`{text}` is neither a numeric object identifier nor `index`; behind it may stand `:1`, `:-1` or `:0`"
+            f"`{text}` is neither a numeric object identifier nor `index`; either may end with `:1`, `:-1` or `:0`"
         )
     return Ref("" if match[1] == "index" else oid(match[1]), None if match[2] is None else int(match[2]))
 
 
 def factor(text: str) -> Factor:
-    """`0.01`, `1/60` or `1000`."""
+    """Parse a factor: `0.01`, `1/60` or `1000`."""
     try:
-        made = Fraction(text)
+        number = Fraction(text)
     except (ValueError, ZeroDivisionError):
-        made = Fraction(0)
-    if made <= 0:
+        number = Fraction(0)
+    if number <= 0:
         raise ValueError(f"`{text}` is not a factor; write it like `0.01`, `1000` or `1/60`")
-    return Factor(made)
+    return Factor(number)
 
 
 def register(text: str) -> Register:
-    """`holding 40 uint16`, `input 12 float32 swapped`, `coil 3`, `discrete 7`: addresses count from 0, as on the wire."""
+    """Parse a Modbus register: `holding 40 uint16`, `input 12 float32 swapped`, `coil 3`, `discrete 7`. Addresses count from
+    0, as in the protocol."""
     match = _REGISTER.fullmatch(text.strip())
     if not match or int(match[2] or match[5]) > 0xFFFF:  # noqa: PLR2004 -- 16 bits
         raise ValueError(
@@ -212,24 +213,23 @@ def register(text: str) -> Register:
 
 
 def scalars(root: str | None = None) -> Mapping[Any, Callable[[str], Any]]:
-    """The parsers of a profile's words. `ROOT`, where an identifier begins, is `root`, or without one a mistake."""
+    """The parsers of a profile's scalars. `ROOT` at the start of an identifier is replaced by `root`; without one it is a
+    mistake."""
 
-    def whole(text: str) -> str:
-        if root is None and _ROOT.search(text):
-            raise ValueError(
-                f"`{text}` needs `root`, the identifier that ROOT stands for, as a line of the profile's own"
-            )
-        return _ROOT.sub(root or "", text)
+    def with_root(text: str) -> str:
+        if root is None and _ROOT_WORD.search(text):
+            raise ValueError(f"`{text}` needs `root`, the identifier that ROOT stands for; add it to the profile")
+        return _ROOT_WORD.sub(root or "", text)
 
     return MappingProxyType(
         {
-            Oid: lambda text: oid(whole(text)),
+            Oid: lambda text: oid(with_root(text)),
             RawUnit: raw_unit,
             Range: between,
             Pattern: pattern,
             Marker: str,
-            Template: lambda text: Template(whole(text)),
-            Ref: lambda text: ref(whole(text)),
+            Template: lambda text: Template(with_root(text)),
+            Ref: lambda text: ref(with_root(text)),
             Factor: factor,
             Register: register,
         }

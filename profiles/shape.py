@@ -1,7 +1,7 @@
-"""What stands in a profile: where a family of devices keeps each quantity, in which unit, and what its numbers mean.
+"""The schema of a profile: where a family of devices keeps each quantity, in which unit, and what its numbers mean.
 
-A profile is a YAML document; these dataclasses are its schema (docs/profiles.md shows the keys). Object identifiers are
-numeric, units are written out (`0.1 V`), and nothing here speaks to a device.
+A profile is a YAML document that is bound to these dataclasses (docs/profiles.md lists the keys). Object identifiers are
+numeric, and units are written out (`0.1 V`).
 """
 
 import re
@@ -10,9 +10,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from watchkeeper.documents.bind import LONE, NONE
+from watchkeeper.documents.bind import ITEM_OR_LIST, NONE_OR_LIST
 from watchkeeper.model.device import Category
-from watchkeeper.model.quantity import QUANTITIES, Quantity, Sort
+from watchkeeper.model.quantity import QUANTITIES, Quantity, QuantityType
 from watchkeeper.profiles.scalars import (
     INDEX,
     NOTHING,
@@ -29,7 +29,7 @@ from watchkeeper.profiles.scalars import (
 
 
 class Speaks(StrEnum):
-    """Which probe reads by a profile, and so what its readings name: objects, registers or variables."""
+    """The probe that uses a profile, and so what its readings name: SNMP objects, Modbus registers or NUT variables."""
 
     SNMP = "snmp"
     MODBUS = "modbus"
@@ -38,12 +38,12 @@ class Speaks(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Where:
-    """A condition: what stands at `oid` is one of `is`, or the pattern `matches` is found in its text; or it is none of `is_not`,
-    which also holds where nothing stands there."""
+    """A condition on the object at `oid`: its text is one of `is`, or contains the pattern `matches`, or is none of `is_not`
+    (which also holds if the object does not exist)."""
 
     oid: Ref
-    is_: tuple[Marker, ...] = field(default=(), metadata=LONE)
-    is_not: tuple[Marker, ...] = field(default=(), metadata=LONE)
+    is_: tuple[Marker, ...] = field(default=(), metadata=ITEM_OR_LIST)
+    is_not: tuple[Marker, ...] = field(default=(), metadata=ITEM_OR_LIST)
     matches: Pattern | None = None
 
     def check(self) -> Iterator[tuple[str, str]]:
@@ -52,7 +52,7 @@ class Where:
             yield "", "a condition needs one of `is`, `is_not` and `matches`"
 
     def holds(self, text: str | None) -> bool:
-        """Whether it holds of that text; None is what is not there."""
+        """Whether it holds for that text; None means that the object does not exist."""
         if self.is_not:
             return text not in self.is_not
         if text is None:
@@ -62,9 +62,9 @@ class Where:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Match:
-    """How a device is known: every key that is written must hold. An OID in `sys_object_id` stands for itself and
-    all below it; `sys_descr` is a regular expression found anywhere in it; `answers` is an object that must exist, or
-    something below it, and `says` a regular expression found in it."""
+    """How a device is recognised: every key that is given must hold. `sys_object_id` matches an identifier and all below it;
+    `sys_descr` is a regular expression; `answers` is an object that must exist (or one below it), and `says` a regular
+    expression for its text."""
 
     sys_object_id: tuple[Oid, ...] = ()
     sys_descr: Pattern | None = None
@@ -76,12 +76,12 @@ class Match:
         if not (self.sys_object_id or self.sys_descr or self.answers):
             yield "", "a match needs `sys_object_id`, `sys_descr` or `answers`"
         if self.says and not self.answers:
-            yield "says", "needs `answers`, the object that says it"
+            yield "says", "needs `answers`, the object whose text it is"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scale:
-    """A factor that the device tells: the object at `oid` has a raw value, and `by` says what each is worth."""
+    """A factor that the device gives: `by` has the factor for each raw value of the object at `oid`."""
 
     oid: Ref
     by: Mapping[str, Factor]
@@ -91,12 +91,12 @@ class Scale:
 class Way:
     """One way to read a quantity: the object (or Modbus register, or NUT variable), and what its raw value means.
 
-    A number needs `raw_unit` (`0.1 V`: what one step of the raw value is worth), times what `scale` says; it is converted to
-    the quantity's unit. A state needs `states`, raw value -> the quantity's word; an unlisted raw value is `otherwise`. A raw
-    value among the markers in `absent`, and a number outside `plausible`, become Missing; so does everything while a
-    condition of `only_if`, read at every poll, does not hold. Before all that, `extract` takes what its group finds in a
-    text, `bit` one bit of a number (0 is worth 1) or of BITS (0 is the first), and `signed` reads so many bits as two's
-    complement. `source` names MIB and object.
+    A number needs `raw_unit` (`0.1 V`: what one step of the raw value is worth), times the factors of `scale`; it is converted
+    to the quantity's unit. A state needs `states` (raw value -> state of the quantity); a raw value that is not listed is
+    `otherwise`. The value is Missing if the raw value is one of the markers in `absent`, if the number is outside `plausible`,
+    or if a condition of `only_if`, read at every poll, does not hold. Before that, `extract` takes the text of its group,
+    `bit` one bit of a number (0 is worth 1) or of BITS (0 is the first), and `signed` reads so many bits as two's complement.
+    `source` names MIB and object.
     """
 
     oid: Oid | None = None
@@ -116,7 +116,7 @@ class Way:
 
     @property
     def speaks(self) -> Speaks | None:
-        """Which probe finds it, by what is named."""
+        """The probe that can read it; None if not exactly one of `oid`, `register` and `variable` is given."""
         named = {Speaks.SNMP: self.oid, Speaks.MODBUS: self.register, Speaks.NUT: self.variable}
         given = [kind for kind, what in named.items() if what is not None]
         return given[0] if len(given) == 1 else None
@@ -135,8 +135,8 @@ class Way:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Each:
-    """What a table's row is called: `instance` tells it apart and must be stable, `label` is what people read. In both,
-    `{index}` stands for the row's index and `{OID}` for the text that column has in the row."""
+    """The names of a table's row: `instance` identifies it and must be stable, `label` is for people. In both, `{index}` is
+    the row's index and `{OID}` the text of that column in the row."""
 
     instance: Template = INDEX
     label: Template = NOTHING
@@ -144,15 +144,15 @@ class Each:
     def check(self) -> Iterator[tuple[str, str]]:
         """Yield (field, what is wrong)."""
         if not self.instance.refs:
-            yield "instance", "the rows of a table must be told apart; use `{index}` in it"
+            yield "instance", "must differ from row to row; use `{index}` in it"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted(Way):
-    """One quantity: the object to read, or `any_of` several, the best first.
+class ProfileReading(Way):
+    """One reading of a profile: its quantity and the object to read, or several ways in `any_of`, the best first.
 
-    With `each` the objects are columns of a table, and every row that has one gives a series, or every row of which the
-    conditions in `where` hold. Without it there is one series; `instance` and `label` tell it from others of the same quantity.
+    With `each`, the objects are columns of a table: every row gives a series, or only the rows for which the conditions in
+    `where` hold. Without `each` there is one series, and `instance` and `label` distinguish it from others of the quantity.
     """
 
     quantity: str
@@ -168,31 +168,31 @@ class Wanted(Way):
         return self.any_of or (self,)
 
     @property
-    def place(self) -> tuple[str, str]:
-        """What it is told from the profile's other readings by."""
+    def key(self) -> tuple[str, str]:
+        """What distinguishes it from the profile's other readings: quantity and instance."""
         return self.quantity, self.each.instance.text if self.each else self.instance
 
     def check(self) -> Iterator[tuple[str, str]]:
         """Yield (field, what is wrong)."""
         quantity = QUANTITIES.get(self.quantity)
         if quantity is None:
-            yield "quantity", f"`{self.quantity}` is no quantity; docs/profiles.md tells where they are listed"
+            yield "quantity", f"`{self.quantity}` is no quantity; docs/profiles.md says where they are listed"
             return
         if self.any_of and self.speaks:
-            yield "oid", "stands beside `any_of`; move it in there"
+            yield "oid", "cannot be used beside `any_of`; move it in there"
         elif not self.any_of:
             yield from Way.check(self)
         if self.each is not None and (self.instance or self.label.text):
-            yield "instance" if self.instance else "label", "of a table's row is written inside `each`"
+            yield "instance" if self.instance else "label", "of a table's row belongs inside `each`"
         if self.each is None and any(not one.oid for one in self.refs):
-            yield "label", "`index` is that of a table's row; write it inside `each`"
-        find_problems = _state_problems if quantity.sort is Sort.STATE else _number_problems
+            yield "label", "`index` is the index of a table's row; write it inside `each`"
+        find_problems = _state_problems if quantity.type is QuantityType.STATE else _number_problems
         for way in self.ways:
             yield from ((key if way is self else "any_of", text) for key, text in find_problems(way, quantity))
 
     @property
     def refs(self) -> tuple[Ref, ...]:
-        """What it refers to beside the objects themselves."""
+        """The references of its names, conditions and scales."""
         names = self.each.instance.refs + self.each.label.refs if self.each else self.label.refs
         return (*names, *(one.oid for one in self.where), *(one.oid for way in self.ways for one in way.scale))
 
@@ -208,14 +208,14 @@ def _number_problems(way: Way, quantity: Quantity) -> Iterator[tuple[str, str]]:
         yield "raw_unit", f"`{way.raw_unit.text}` cannot become {unit or 'a plain number'}, the unit of {quantity.name}"
     if way.plausible and way.plausible.unit != unit:
         limits = f"{way.plausible.low:g} .. {way.plausible.high:g} {unit}".rstrip()
-        yield "plausible", f"is written in the unit of {quantity.name}: `{limits}`"
+        yield "plausible", f"must be in the unit of {quantity.name}: `{limits}`"
 
 
 def _state_problems(way: Way, quantity: Quantity) -> Iterator[tuple[str, str]]:
     if way.raw_unit or way.plausible or way.scale:
         yield "raw_unit", f"{quantity.name} is a state; it has `states`, not `raw_unit`, `scale` and `plausible`"
     if not way.states:
-        yield "", f"{quantity.name} needs `states`, raw value to one of {', '.join(quantity.states)}"
+        yield "", f"{quantity.name} needs `states`: raw value to one of {', '.join(quantity.states)}"
     for word in (*way.states.values(), way.otherwise):
         if word not in quantity.states:
             yield "states", f"`{word}` is no state of {quantity.name}; known: {', '.join(quantity.states)}"
@@ -223,25 +223,25 @@ def _state_problems(way: Way, quantity: Quantity) -> Iterator[tuple[str, str]]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quirk:
-    """Where `when` holds (a firmware version, say), `readings` take the place of those of the same quantity and instance, and
-    the quantities in `without` are not read at all. `because` says what that firmware does wrong."""
+    """A correction for devices on which `when` holds, for example a firmware version. `readings` replace those of the same
+    quantity and instance; the quantities in `without` are not read. `because` says what the firmware does wrong."""
 
     when: Where
     because: str
-    readings: tuple[Wanted, ...] = ()
-    without: tuple[str, ...] = field(default=(), metadata=LONE)
+    readings: tuple[ProfileReading, ...] = ()
+    without: tuple[str, ...] = field(default=(), metadata=ITEM_OR_LIST)
 
     def check(self) -> Iterator[tuple[str, str]]:
         """Yield (field, what is wrong)."""
         if not (self.readings or self.without):
             yield "", "a quirk needs `readings` or `without`"
         if not self.when.oid.oid:
-            yield "when", "names an object, not `index`"
+            yield "when", "must name an object, not `index`"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verified:
-    """On what a profile was seen to be right: the device, its firmware, and the recording that shows it."""
+    """A device on which the profile was verified: its model, its firmware, and the recording that proves it."""
 
     model: str
     firmware: str = ""
@@ -250,25 +250,25 @@ class Verified:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Head:
-    """A family of devices, but for what is read of it. `extends` names profiles whose readings are taken over, but for the
-    quantities named here (or in one named before); where they say `ROOT`, this profile's `root` is meant. `verified` is `none`
-    where no device or recording has shown it right."""
+    """A family of devices, without its readings. `extends` names profiles whose readings are added, except for quantities
+    that this profile (or an earlier one in `extends`) reads itself; in them, `ROOT` means this profile's `root`. `verified` is
+    `none` if the profile was not verified on a device or recording."""
 
     profile: str
     vendor: str
     category: Category
-    verified: tuple[Verified, ...] = field(metadata=NONE)
+    verified: tuple[Verified, ...] = field(metadata=NONE_OR_LIST)
     speaks: Speaks = Speaks.SNMP
     root: Oid | None = None
     match: tuple[Match, ...] = ()
-    extends: tuple[str, ...] = field(default=(), metadata=LONE)
+    extends: tuple[str, ...] = field(default=(), metadata=ITEM_OR_LIST)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Profile(Head):
-    """A family of devices, and what is read of it."""
+    """A family of devices, with its readings."""
 
-    readings: tuple[Wanted, ...] = ()
+    readings: tuple[ProfileReading, ...] = ()
     quirks: tuple[Quirk, ...] = ()
 
     def check(self) -> Iterator[tuple[str, str]]:
@@ -277,9 +277,9 @@ class Profile(Head):
             yield "profile", f"`{self.profile}` cannot be a profile's name; use a-z, 0-9 and `-` (and not `auto`)"
         if not (self.readings or self.extends):
             yield "profile", "needs `readings`, or `extends`"
-        for (quantity, instance), count in Counter(wanted.place for wanted in self.readings).items():
+        for (quantity, instance), count in Counter(reading.key for reading in self.readings).items():
             if count > 1:
-                yield "readings", f"{quantity} stands twice with the instance `{instance}`; tell them apart"
-        wrong = {way.speaks for wanted in self.readings for way in wanted.ways} - {self.speaks}
+                yield "readings", f"{quantity} is there twice with the instance `{instance}`; give them different ones"
+        wrong = {way.speaks for reading in self.readings for way in reading.ways} - {self.speaks}
         if wrong:
             yield "speaks", f"a profile for {self.speaks} cannot read by {', '.join(sorted(map(str, wrong)))}"

@@ -1,4 +1,4 @@
-"""Chromium, spoken to over a pipe (the DevTools protocol), for tests that click as a person does."""
+"""Chromium, driven by the DevTools protocol over a pipe, for tests that click as a person does."""
 
 import itertools
 import json
@@ -11,22 +11,22 @@ from types import TracebackType
 from typing import Any, Self
 
 PROGRAM = shutil.which("chromium")
-QUIET = (
+FLAGS = (
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage", "--hide-scrollbars",
 )  # fmt: skip
-PATIENCE_S = 30.0
+TIMEOUT_S = 30.0
 
 
 class Chromium:
-    """One browser with one page. Cookies stay as long as it lives."""
+    """One browser with one page. It keeps cookies until it ends."""
 
     def __init__(self, folder: Path) -> None:
         assert PROGRAM
         theirs_in, self._out = os.pipe()
         self._in, theirs_out = os.pipe()
-        command = [PROGRAM, *QUIET, f"--user-data-dir={folder / 'profile'}", "--remote-debugging-pipe", "about:blank"]
-        shell = f'exec "$@" 3<&{theirs_in} 4>&{theirs_out}'  # the numbers the browser looks for
+        command = [PROGRAM, *FLAGS, f"--user-data-dir={folder / 'profile'}", "--remote-debugging-pipe", "about:blank"]
+        shell = f'exec "$@" 3<&{theirs_in} 4>&{theirs_out}'  # the file descriptors that Chromium uses
         self._log = (folder / "chromium.log").open("wb")
         self._process = subprocess.Popen(
             ["bash", "-c", shell, "chromium", *command],
@@ -48,46 +48,46 @@ class Chromium:
     ) -> None:
         self._session = {}
         self.ask("Browser.close")
-        self._process.wait(timeout=PATIENCE_S)
+        self._process.wait(timeout=TIMEOUT_S)
         os.close(self._out)
         os.close(self._in)
         self._log.close()
 
     def ask(self, method: str, **parameters: Any) -> Any:
-        """One command of the protocol, and its result."""
+        """Send one command of the protocol; returns its result."""
         number = next(self._numbers)
         message = {"id": number, "method": method, "params": parameters, **self._session}
         os.write(self._out, json.dumps(message).encode() + b"\0")
         while (said := self._next()).get("id") != number:
-            pass  # events, which nobody here waits for
+            pass  # skip events
         assert "error" not in said, f"{method}: {said['error']}"
         return said["result"]
 
     def _next(self) -> dict[str, Any]:
         while b"\0" not in self._rest:
             part = os.read(self._in, 1 << 16)
-            assert part, "chromium has gone; see chromium.log"
+            assert part, "chromium has ended; see chromium.log"
             self._rest += part
         message, _, self._rest = self._rest.partition(b"\0")
         found: dict[str, Any] = json.loads(message)
         return found
 
     def open(self, url: str) -> None:
-        """Go there, and wait until the page stands."""
+        """Open a page and wait until it is complete."""
         self.ask("Page.navigate", url=url)
         self.until("document.readyState === 'complete' && location.href !== 'about:blank'")
 
     def run(self, script: str) -> Any:
-        """The value of a JavaScript expression in the page."""
-        said = self.ask("Runtime.evaluate", expression=script, returnByValue=True)
-        assert "exceptionDetails" not in said, said
-        return said["result"].get("value")
+        """Return the value of a JavaScript expression in the page."""
+        answer = self.ask("Runtime.evaluate", expression=script, returnByValue=True)
+        assert "exceptionDetails" not in answer, answer
+        return answer["result"].get("value")
 
     def until(self, condition: str) -> None:
-        """Wait for a JavaScript condition to hold. While a page is being replaced, nothing does."""
-        end = time.monotonic() + PATIENCE_S
+        """Wait until a JavaScript condition is true. While a page is being replaced, no condition is."""
+        end = time.monotonic() + TIMEOUT_S
         while not self._holds(condition):
-            assert time.monotonic() < end, f"never came true: {condition}\n{self.text()}"
+            assert time.monotonic() < end, f"this did not become true: {condition}\n{self.text()}"
             time.sleep(0.05)
 
     def _holds(self, condition: str) -> bool:
@@ -97,11 +97,11 @@ class Chromium:
             return False
 
     def text(self) -> str:
-        """What a person reads, in one line."""
+        """The visible text, in one line."""
         return " ".join(str(self.run("document.body.innerText")).split())
 
     def until_reads(self, text: str) -> None:
-        """Wait for a text to stand on the page."""
+        """Wait until the page contains a text."""
         self.until(f"document.body.innerText.replace(/\\s+/g, ' ').includes({json.dumps(text)})")
 
     def click(self, label: str) -> None:
@@ -115,6 +115,6 @@ class Chromium:
             self.ask("Input.dispatchMouseEvent", type=kind, x=box[0], y=box[1], button="left", clickCount=1)
 
     def resize(self, width: int, height: int) -> None:
-        """Another screen."""
+        """Set the size of the screen."""
         mobile = width < 600
         self.ask("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=mobile)

@@ -1,4 +1,4 @@
-"""A BMC in memory, and a bench to sweep it on."""
+"""A BMC in memory, and a bench that sweeps it."""
 
 import asyncio
 import struct
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from watchkeeper.agent.ports import NoAnswer
-from watchkeeper.agent.probes.ipmi.commands import AT_BMC, Command, Declined, Place
+from watchkeeper.agent.probes.ipmi.commands import AT_BMC, BusAddress, Command, Declined
 from watchkeeper.agent.probes.ipmi.probe import IpmiProbe
 from watchkeeper.documents.secrets import Secrets
 from watchkeeper.model.clock import FakeClock
@@ -24,7 +24,7 @@ REFUSAL = NoAnswer(Reason.REFUSED, "wrong password")
 
 
 def temperature(number: int, name: str, *, owner: int = 0x20, linear: int = 0, entity: int = 3) -> bytes:
-    """A full sensor record (IPMI 2.0, table 43-1) of a sensor in °C whose numbers are its raw readings."""
+    """A full sensor record (IPMI 2.0, table 43-1) of a sensor in °C whose values are its raw readings."""
     sensor = [owner, 0, number, entity, number, 0x67, 0x68, 1, 1, *[0] * 6]
     formula = [0, 1, 0, linear, 1, *[0] * 22]
     body = bytes([*sensor, *formula, 0xC0 | len(name)]) + name.encode()
@@ -33,7 +33,7 @@ def temperature(number: int, name: str, *, owner: int = 0x20, linear: int = 0, e
 
 @dataclass
 class MemoryBmc:
-    """A BMC in memory, and every session to it. `dead` is what all requests bring, `session` what only kept ones bring."""
+    """A BMC in memory, and every session to it. If `dead` is set, all requests and new sessions fail with it."""
 
     records: list[bytes] = field(
         default_factory=lambda: [temperature(1, "Inlet Temp", entity=7), temperature(2, "CPU1 Temp")]
@@ -45,23 +45,23 @@ class MemoryBmc:
     erased: int = 1
     chunk: int = 255
     reserved: int = 7
-    broken: int | None = None  # a record that it cannot read itself
+    broken: int | None = None  # the record that it cannot read
     dead: NoAnswer | None = None
     declined: dict[Command, int] = field(default_factory=dict)
-    asked: list[tuple[Command, bytes, Place, int]] = field(default_factory=list)
-    sessions: list["MemorySession"] = field(default_factory=list)
+    asked: list[tuple[Command, bytes, BusAddress, int]] = field(default_factory=list)
+    sessions: list["MemoryBmcSession"] = field(default_factory=list)
     gate: threading.Event | None = None
     spoil: Callable[[bytes], bytes] = bytes
 
-    def open(self, device: Device, attempts: int) -> "MemorySession":
+    def open(self, device: Device, attempts: int) -> "MemoryBmcSession":
         if self.gate is not None:
             self.gate.wait()
         if self.dead is not None:
             raise self.dead
-        self.sessions.append(MemorySession(self, attempts))
+        self.sessions.append(MemoryBmcSession(self, attempts))
         return self.sessions[-1]
 
-    def answer(self, command: Command, data: bytes, place: Place) -> bytes:
+    def answer(self, command: Command, data: bytes, address: BusAddress) -> bytes:
         plain = Command(*command[:2])
         if plain in self.declined:
             raise Declined(self.declined[plain])
@@ -70,7 +70,7 @@ class MemoryBmc:
             REPOSITORY: lambda: self.info(len(self.records), 999),
             RESERVE: lambda: struct.pack("<H", self.reserved),
             RECORD: lambda: self.record(data),
-            READING: lambda: self.reading(data[0], place),
+            READING: lambda: self.reading(data[0], address),
             FACTORS: lambda: bytes([0, 2, 0, 10, 0, 0, 0]),
             LOG: lambda: self.info(len(self.entries), 1600 - 16 * len(self.entries)),
             ENTRY: lambda: self.entry(int.from_bytes(data[2:4], "little")),
@@ -91,8 +91,8 @@ class MemoryBmc:
         following = at + 1 if at + 1 < len(self.records) else 0xFFFF
         return struct.pack("<H", following) + self.records[at][offset : offset + count]
 
-    def reading(self, number: int, place: Place) -> bytes:
-        if place.owner == 0x2C:
+    def reading(self, number: int, address: BusAddress) -> bytes:
+        if address.owner == 0x2C:
             raise SILENCE
         if number not in self.readings:
             raise Declined(0xCB)
@@ -118,24 +118,24 @@ class MemoryBmc:
 
 
 @dataclass
-class MemorySession:
+class MemoryBmcSession:
     bmc: MemoryBmc
     attempts: int
     lost: bool = False
-    closed: bool | None = None  # how
+    closed: bool | None = None  # with a log-out, or without
 
-    def ask(self, command: Command, data: bytes = b"", place: Place = AT_BMC) -> bytes:
-        self.bmc.asked.append((command, data, place, self.attempts))
+    def ask(self, command: Command, data: bytes = b"", address: BusAddress = AT_BMC) -> bytes:
+        self.bmc.asked.append((command, data, address, self.attempts))
         if self.lost or self.bmc.dead:
             raise self.bmc.dead or SILENCE
-        return self.bmc.spoil(self.bmc.answer(command, data, place))
+        return self.bmc.spoil(self.bmc.answer(command, data, address))
 
-    def close(self, *, politely: bool) -> None:
-        self.closed = politely
+    def close(self, *, log_out: bool) -> None:
+        self.closed = log_out
 
 
 class Bench:
-    """One BMC in memory, swept as often as a test likes, in one loop."""
+    """One BMC in memory with its probe, and a clock."""
 
     def __init__(self, *, every_s: float = 30.0, retries: int = 1, idle_s: float = 45.0) -> None:
         self.bmc = MemoryBmc()
@@ -153,16 +153,16 @@ class Bench:
         return sum(asked[0][:2] == command[:2] for asked in self.bmc.asked)
 
 
-def story(probe: IpmiProbe, told: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    """Let it happen, and close the probe whatever became of it."""
+def run_and_close(probe: IpmiProbe, scenario: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Run the scenario, then close the probe, also after a failure."""
 
-    async def whole() -> None:
+    async def run() -> None:
         try:
-            await told()
+            await scenario()
         finally:
             await probe.close()
 
-    asyncio.run(whole())
+    asyncio.run(run())
 
 
 def values(sweep: Sweep) -> dict[tuple[str, str], Value]:

@@ -1,4 +1,4 @@
-"""What tests of the service probes share: devices in short, secrets, a look at one, and servers of a few lines."""
+"""Shared by the tests of the service probes: devices, secrets, one sweep, and small servers."""
 
 import asyncio
 import contextlib
@@ -39,7 +39,7 @@ def probe_of(kind: str, clock: Clock | None = None) -> Probe:
 
 
 async def look(device: Device, probe: Probe | None = None) -> dict[str, Value]:
-    """What one sweep reads, by quantity, with `/instance` where there is one."""
+    """The values of one sweep, by quantity, with `/instance` where there is one."""
     own = probe or probe_of(device.probe)
     try:
         sweep = await own.sweep(device)
@@ -70,21 +70,21 @@ def reason(value: Value) -> Reason:
 
 
 def why(seen: dict[str, Value]) -> str:
-    """What a person reads of a service that is down."""
+    """The reason that a person reads about a service that is down."""
     value = seen["response.time"]
     assert isinstance(value, Missing), value
     return value.detail
 
 
 def down(seen: dict[str, Value]) -> str:
-    """Why the service of a machine that answers is down."""
+    """Why the service is down; the machine answers."""
     assert (seen["device.answering"], seen["service.state"]) == ("yes", "down"), seen
     return why(seen)
 
 
 @contextlib.asynccontextmanager
 async def listening(talk: Talk, context: ssl.SSLContext | None = None, host: str = "127.0.0.1") -> AsyncIterator[str]:
-    """The address of a server that does `talk` with whoever comes."""
+    """Run a server that handles each connection by `talk`; yields its address."""
 
     async def served(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -100,20 +100,20 @@ async def listening(talk: Talk, context: ssl.SSLContext | None = None, host: str
     finally:
         server.close()
         others = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in others:  # talks that would go on for ever
+        for task in others:  # connections that would never end
             task.cancel()
         await asyncio.gather(*others, return_exceptions=True)
 
 
 async def mute(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
-    """Takes everything and says nothing."""
+    """Reads everything and never answers."""
     while await reader.read(4096):
         pass
 
 
 @contextlib.contextmanager
 def silent_port() -> Any:
-    """A port from which nothing comes: Linux drops what is beyond the queue of a socket that nobody accepts from."""
+    """A port that never answers: its queue is full and nobody accepts, so Linux drops further connections."""
     with contextlib.ExitStack() as held:
         full = held.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
         for _ in range(2):
@@ -124,21 +124,21 @@ def silent_port() -> Any:
 
 
 def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as line:
-        port: int = line.getsockname()[1]
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port: int = server.getsockname()[1]
         return port
 
 
 @dataclass(frozen=True, slots=True)
-class Paper:
-    """A certificate with its key, and the server's side of TLS with them."""
+class Certificate:
+    """A certificate with its key in a file, and a server's TLS context that uses them."""
 
     file: Path
     context: ssl.SSLContext
 
 
-def certify(folder: Path, now: float, lasts_s: float, name: str = "localhost") -> Paper:
-    """A certificate that vouches for itself, for `name` and 127.0.0.1, ending `lasts_s` after `now`."""
+def certify(folder: Path, now: float, lasts_s: float, name: str = "localhost") -> Certificate:
+    """Make a self-signed certificate for `name` (localhost: also 127.0.0.1) that ends `lasts_s` after `now`."""
     key = ec.generate_private_key(ec.SECP256R1())
     end = datetime.datetime.fromtimestamp(now + lasts_s, datetime.UTC)
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
@@ -163,4 +163,4 @@ def certify(folder: Path, now: float, lasts_s: float, name: str = "localhost") -
     file.chmod(0o600)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(file)
-    return Paper(file, context)
+    return Certificate(file, context)

@@ -1,5 +1,4 @@
-"""An SNMP responder for v1 and v2c made of bytes, so that a test can answer anything at all, well-formed or not; and the sweep
-of it."""
+"""An SNMP responder for v1 and v2c that sends any bytes a test likes, well-formed or not; and sweeps of it."""
 
 import asyncio
 from bisect import bisect_right
@@ -8,7 +7,7 @@ from contextlib import asynccontextmanager
 from functools import cache
 from typing import Any, NamedTuple
 
-from watchkeeper.agent.probes.snmp.engine import Session
+from watchkeeper.agent.probes.snmp.engine import SnmpSession
 from watchkeeper.agent.probes.snmp.gufo_engine import GufoSession
 from watchkeeper.agent.probes.snmp.probe import SnmpProbe, login_to
 from watchkeeper.agent.probes.snmp.pysnmp_engine import PysnmpSession
@@ -24,7 +23,8 @@ GET, GETNEXT, RESPONSE, GETBULK = 0xA0, 0xA1, 0xA2, 0xA5  # RFC 3416, 3
 TOO_BIG, NO_SUCH_NAME = 1, 2
 END_OF_VIEW, NO_SUCH_OBJECT, NULL = b"\x82\x00", b"\x80\x00", b"\x05\x00"
 
-Reply = Callable[[bytes], Sequence[bytes]]
+Responder = Callable[[bytes], Sequence[bytes]]
+"""Returns the datagrams that answer a request."""
 
 
 def tlv(tag: int, body: bytes) -> bytes:
@@ -55,59 +55,58 @@ def oid(name: str) -> bytes:
     return tlv(6, bytes(body))
 
 
-class Asked(NamedTuple):
-    """A request, taken apart."""
+class Request(NamedTuple):
+    """A parsed request."""
 
     version: int
     community: bytes
     kind: int
     request_id: int
-    most: int
+    max_repetitions: int
     names: tuple[str, ...]
 
 
-def asked(request: bytes) -> Asked:
+def parse_request(request: bytes) -> Request:
     _, message, _ = _open(request)
     _, version, message = _open(message)
     _, community, message = _open(message)
     kind, pdu, _ = _open(message)
     _, request_id, pdu = _open(pdu)
     _, _, pdu = _open(pdu)
-    _, most, pdu = _open(pdu)
+    _, max_repetitions, pdu = _open(pdu)
     _, bindings, _ = _open(pdu)
     names = []
     while bindings:
         _, binding, bindings = _open(bindings)
         names.append(_name(_open(binding)[1]))
-    return Asked(
-        version[0], community, kind, int.from_bytes(request_id, "big"), int.from_bytes(most, "big"), tuple(names)
-    )
+    number, repetitions = int.from_bytes(request_id, "big"), int.from_bytes(max_repetitions, "big")
+    return Request(version[0], community, kind, number, repetitions, tuple(names))
 
 
 def answer(request: bytes, rows: Sequence[tuple[str, bytes]], status: int = 0, off: int = 0) -> bytes:
     """A well-formed response with these encoded values, its request id off by `off`."""
-    one = asked(request)
+    one = parse_request(request)
     bindings = b"".join(tlv(0x30, oid(name) + value) for name, value in rows)
     pdu = integer(one.request_id + off) + integer(status) + integer(0) + tlv(0x30, bindings)
     return tlv(0x30, integer(one.version) + text(one.community) + tlv(RESPONSE, pdu))
 
 
-def agent(objects: Mapping[str, bytes], most: int = 1000) -> Reply:
-    """An honest agent with these encoded values; more than `most` objects at once are too big for it."""
-    names = sorted(objects, key=_place)
-    places = [*map(_place, names)]
+def agent(objects: Mapping[str, bytes], most: int = 1000) -> Responder:
+    """A correct agent with these encoded values. It answers "too big" to a request for more than `most` objects."""
+    names = sorted(objects, key=_arcs)
+    sorted_arcs = [*map(_arcs, names)]
 
     def after(name: str, count: int) -> list[tuple[str, bytes]]:
-        start = bisect_right(places, _place(name))
+        start = bisect_right(sorted_arcs, _arcs(name))
         found = [(one, objects[one]) for one in names[start : start + count]]
         return found if len(found) == count else [*found, (name, END_OF_VIEW)]
 
     def reply(request: bytes) -> list[bytes]:
-        one = asked(request)
+        one = parse_request(request)
         if len(one.names) > most:
             return [answer(request, [], TOO_BIG)]
         if one.kind == GETBULK:
-            found = after(one.names[0], one.most)
+            found = after(one.names[0], one.max_repetitions)
             while len(whole := answer(request, found)) > LARGEST:
                 found.pop()
             return [whole]
@@ -123,18 +122,18 @@ def agent(objects: Mapping[str, bytes], most: int = 1000) -> Reply:
 
 
 @asynccontextmanager
-async def responding(reply: Reply) -> AsyncIterator[str]:
-    """Answer on a port of loopback, whose address this gives."""
+async def responding(reply: Responder) -> AsyncIterator[str]:
+    """Answer on a free port of loopback; yields its address."""
     loop = asyncio.get_running_loop()
-    transport, _ = await loop.create_datagram_endpoint(lambda: _Responder(reply), ("127.0.0.1", 0))
+    transport, _ = await loop.create_datagram_endpoint(lambda: _UdpServer(reply), ("127.0.0.1", 0))
     try:
         yield f"127.0.0.1:{transport.get_extra_info('sockname')[1]}"
     finally:
         transport.close()
 
 
-class _Responder(asyncio.DatagramProtocol):
-    def __init__(self, reply: Reply) -> None:
+class _UdpServer(asyncio.DatagramProtocol):
+    def __init__(self, reply: Responder) -> None:
         self.reply = reply
 
     def connection_made(self, transport: Any) -> None:
@@ -147,7 +146,7 @@ class _Responder(asyncio.DatagramProtocol):
 
 
 def _open(octets: bytes) -> tuple[int, bytes, bytes]:
-    """Tag and value of the first element, and what follows it."""
+    """Tag and value of the first element, and the bytes after it."""
     size, start = octets[1], 2
     if size & 0x80:
         start += size & 0x7F
@@ -165,7 +164,7 @@ def _name(body: bytes) -> str:
     return ".".join(map(str, arcs))
 
 
-def _place(name: str) -> tuple[int, ...]:
+def _arcs(name: str) -> tuple[int, ...]:
     return tuple(map(int, name.split(".")))
 
 
@@ -186,21 +185,21 @@ SECRETS = Secrets(environ={"WATCHKEEPER_SECRET_C": "public"})
 
 @cache
 def profiles(*own: Document) -> Profiles:
-    """The shipped ones and these, read once."""
+    """The shipped profiles and these, loaded once."""
     return load_profiles(own)
 
 
 def liar(
     address: str, engine: SnmpEngine, version: SnmpVersion = SnmpVersion.V2C, timeout_s: float = 0.15, **how: object
 ) -> Device:
-    """A device that is asked at that address for what ups-mib holds."""
+    """A device at that address, read by the profile ups-mib."""
     snmp = Snmp(version, "c", engine=engine)
     how = {"profile": "ups-mib", "retries": 0} | how
     return Device("liar", "room", Category.UPS, "snmp", address, timeout_s=timeout_s, snmp=snmp, **how)  # type: ignore[arg-type]
 
 
-def swept(  # noqa: PLR0917 -- as a test reads best
-    reply: Reply,
+def swept(  # noqa: PLR0917 -- short calls in tests
+    reply: Responder,
     engine: SnmpEngine,
     version: SnmpVersion = SnmpVersion.V2C,
     timeout_s: float = 0.15,
@@ -208,7 +207,7 @@ def swept(  # noqa: PLR0917 -- as a test reads best
     own: Sequence[Document] = (),
     **how: object,
 ) -> list[Sweep]:
-    """Sweep such a device, `times` in a row."""
+    """Sweep a device that answers by `reply`, `times` in a row."""
 
     async def run() -> list[Sweep]:
         probe = SnmpProbe(profiles(*own), SECRETS, FakeClock())
@@ -222,12 +221,12 @@ def swept(  # noqa: PLR0917 -- as a test reads best
     return asyncio.run(run())
 
 
-def told(sweep: Sweep) -> dict[tuple[str, str, str], Value]:
+def readings_of(sweep: Sweep) -> dict[tuple[str, str, str], Value]:
     """(quantity, instance, label) -> value."""
     return {(one.series.quantity, one.series.instance, one.series.label): one.value for one in sweep.readings()}
 
 
-async def opened(address: str, engine: SnmpEngine, version: SnmpVersion, timeout_s: float) -> Session:
-    """A session to that address, of that engine."""
+async def opened(address: str, engine: SnmpEngine, version: SnmpVersion, timeout_s: float) -> SnmpSession:
+    """A session to that address by that engine."""
     login = await login_to(liar(address, engine, version, timeout_s), SECRETS)
     return GufoSession(login) if engine is SnmpEngine.GUFO else PysnmpSession(login)

@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
-from watchkeeper.agent.event import EVENT, MOST_EVENTS, OVER
+from watchkeeper.agent.event import EVENT_OVER, EVENT_QUANTITY, MAX_EVENTS
 from watchkeeper.model.device import Category, Device
 from watchkeeper.model.reading import Missing, Series, Sweep
-from watchkeeper.model.verdict import Event, Key, Level, Standing, Verdict, Withdrawal
-from watchkeeper.rules.evaluate import CALM, State, evaluate
-from watchkeeper.rules.language import Rule
+from watchkeeper.model.verdict import ActiveVerdicts, Event, Key, Level, Verdict, Withdrawal
+from watchkeeper.rules.evaluate import ALL_OPEN, RuleState, evaluate
 from watchkeeper.rules.load import RuleSet
+from watchkeeper.rules.rule import Rule
 
 GONE_SWEEPS = 3
 """In how many answered sweeps in a row an instance must be absent before its verdict is withdrawn: a device that has
@@ -26,14 +26,14 @@ EXPLAINED = frozenset({ANSWERING, "service.state"})
 """Quantities whose bad word says nothing of its cause; the missing readings beside it do."""
 
 
-class Change(NamedTuple):
+class Judgement(NamedTuple):
     """What a sweep or a new bundle changed: events to tell, and states to keep (None: to forget) in the same commit."""
 
     events: list[Event]
-    states: dict[Key, State | None]
+    states: dict[Key, RuleState | None]
 
 
-NOTHING = Change([], {})
+UNCHANGED = Judgement([], {})
 
 
 class _Slot:
@@ -41,7 +41,7 @@ class _Slot:
 
     __slots__ = ("index", "key", "label", "rule", "state")
 
-    def __init__(self, index: int, rule: Rule, series: Series, state: State | None) -> None:
+    def __init__(self, index: int, rule: Rule, series: Series, state: RuleState | None) -> None:
         self.index, self.rule, self.label, self.state = index, rule, series.label, state
         self.key: Key = (series.device, rule.rule, series.instance)
 
@@ -59,7 +59,7 @@ class _Plan:
 class Judge:
     """See the module. For one thread. `states` are those kept from before; `mint` makes ids."""
 
-    def __init__(self, states: Mapping[Key, State], mint: Callable[[], str] = lambda: uuid.uuid4().hex) -> None:
+    def __init__(self, states: Mapping[Key, RuleState], mint: Callable[[], str] = lambda: uuid.uuid4().hex) -> None:
         self._states = dict(states)
         self._mint = mint
         self._rules = RuleSet(())
@@ -68,7 +68,7 @@ class Judge:
 
     # ---- hot ----
 
-    def sweep(self, sweep: Sweep, category: Category) -> Change:
+    def sweep(self, sweep: Sweep, category: Category) -> Judgement:
         """Judge one sweep."""
         plan = self._plans.get(sweep.device)
         if plan is None or plan.series is not sweep.series:
@@ -84,11 +84,11 @@ class Judge:
                 slot.state = now
                 changed.append((slot.key, state, now))
         if not (changed or plan.absent):
-            return NOTHING
+            return UNCHANGED
         return self._tell(sweep, plan, changed)
 
-    def _tell(self, sweep: Sweep, plan: _Plan, changed: list[tuple[Key, State | None, State]]) -> Change:
-        change = Change([], {})
+    def _tell(self, sweep: Sweep, plan: _Plan, changed: list[tuple[Key, RuleState | None, RuleState]]) -> Judgement:
+        change = Judgement([], {})
         for key, before, now in changed:
             self._states[key] = now
             if now.id != before.id if before else now.level is not Level.OK:
@@ -113,15 +113,15 @@ class Judge:
         that was bad, unless it is one of too many."""
         if not self._is_bad_event(key):
             return False
-        return sum(other[0] == key[0] and self._is_bad_event(other) for other in self._states) <= MOST_EVENTS
+        return sum(other[0] == key[0] and self._is_bad_event(other) for other in self._states) <= MAX_EVENTS
 
     def _is_bad_event(self, key: Key) -> bool:
         state = self._states[key]
-        return state.evidence.quantity == EVENT and state.level is not Level.OK
+        return state.evidence.quantity == EVENT_QUANTITY and state.level is not Level.OK
 
-    def _outlast(self, key: Key, at: float, change: Change) -> None:
+    def _outlast(self, key: Key, at: float, change: Judgement) -> None:
         state, rule = self._states[key], self._rules.named(key[1])
-        now = evaluate(rule, state, OVER, at, self._mint, state.evidence.label) if rule else state
+        now = evaluate(rule, state, EVENT_OVER, at, self._mint, state.evidence.label) if rule else state
         if now is not state:
             self._states[key] = change.states[key] = now
             change.events.append(_verdict(key, now))
@@ -142,13 +142,13 @@ class Judge:
 
     # ---- cold ----
 
-    def adopt(self, rules: RuleSet, devices: Iterable[Device], at: float) -> Change:
+    def activate(self, rules: RuleSet, devices: Iterable[Device], at: float) -> Judgement:
         """Put a bundle in force. States of what is still there are kept, also where a rule has other limits now. Of a
         device that is ours no longer nothing is said: the collector, or another agent, speaks of it."""
         self._rules = rules
         self._devices = frozenset(device.device for device in devices)
         self._plans.clear()
-        change = Change([], {})
+        change = Judgement([], {})
         for key in list(self._states):
             if key[0] not in self._devices:
                 del self._states[key]
@@ -157,22 +157,22 @@ class Judge:
                 self._withdraw(key, at, "the rule is gone", change)
         return change
 
-    def _withdraw(self, key: Key, at: float, reason: str, change: Change) -> None:
+    def _withdraw(self, key: Key, at: float, reason: str, change: Judgement) -> None:
         state = self._states.pop(key)
         change.states[key] = None
         if state.level is not Level.OK:
             change.events.append(Withdrawal(self._mint(), *key, at, reason))
 
-    def standing(self, at: float) -> Standing:
+    def active_verdicts(self, at: float) -> ActiveVerdicts:
         """Every verdict that is not ok."""
         bad = sorted(item for item in self._states.items() if item[1].level is not Level.OK)
-        return Standing(at, tuple(_verdict(key, state) for key, state in bad))
+        return ActiveVerdicts(at, tuple(_verdict(key, state) for key, state in bad))
 
-    def states(self) -> dict[Key, State]:
+    def states(self) -> dict[Key, RuleState]:
         """Every state worth keeping: what a spool that lost its own needs."""
         return {key: state for key, state in self._states.items() if not _calm(state)}
 
-    def settled(self, device: str) -> bool:
+    def silence_judged(self, device: str) -> bool:
         """Whether nothing would change if the device stayed silent: no verdict of its silence waits for its `for`."""
         plan = self._plans.get(device)
         return plan is not None and not any(
@@ -184,24 +184,24 @@ class Judge:
         return self._devices <= self._plans.keys()
 
 
-def _calm(state: State) -> bool:
+def _calm(state: RuleState) -> bool:
     """Whether forgetting the state makes no difference."""
-    return state.level is Level.OK and state.latches is CALM
+    return state.level is Level.OK and state.latches is ALL_OPEN
 
 
-def _explained(state: State, sweep: Sweep) -> State:
+def _explained(state: RuleState, sweep: Sweep) -> RuleState:
     """The same with the reason that the probe gave for what it could not read."""
     why = next((value.detail for value in sweep.values if isinstance(value, Missing) and value.detail), "")
     return replace(state, evidence=replace(state.evidence, says=why[:LONGEST_REASON])) if why else state
 
 
-def _pending(state: State | None, *, everything: bool) -> bool:
+def _pending(state: RuleState | None, *, everything: bool) -> bool:
     if state is None:
         return False
     latches = state.latches if everything else (state.latches.missing,)
     return any(latch.first is not None and not latch.closed for latch in latches)
 
 
-def _verdict(key: Key, state: State) -> Verdict:
+def _verdict(key: Key, state: RuleState) -> Verdict:
     device, rule, instance = key
     return Verdict(state.id, device, rule, instance, state.level, state.since, state.evidence)

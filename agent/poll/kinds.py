@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping
 from importlib import import_module
 
 from watchkeeper.agent.ports import Probe, ProbeContext
-from watchkeeper.model.device import KINDS
+from watchkeeper.model.device import PROBE_KINDS
 
 BY_PROFILE = frozenset({"snmp", "modbus", "nut"})
 """Kinds that read by profiles, and are built anew where those change."""
@@ -38,5 +38,5 @@ def build_all(
     return {
         kind: held[kind] if kind in held and not (relearn and kind in BY_PROFILE) else build(kind, context)
         for kind in kinds
-        if kind in KINDS
+        if kind in PROBE_KINDS
     }

@@ -1,1 +1,1 @@
-"""Probes: each reads devices of one kind, and knows no other probe."""
+"""Probes: each reads devices of one kind and imports no other probe."""

@@ -8,23 +8,23 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from watchkeeper.agent.ports import NoAnswer, ProbeContext
-from watchkeeper.agent.probes.services.check import Columns
+from watchkeeper.agent.probes.series import SeriesCache
 from watchkeeper.documents.secrets import Secrets
 from watchkeeper.model.clock import Clock
 from watchkeeper.model.device import Device, Nut
 from watchkeeper.model.errors import SecretError
-from watchkeeper.model.plain import word
+from watchkeeper.model.plain import one_line
 from watchkeeper.model.reading import Reason, Sweep, Value
 from watchkeeper.profiles import Profile, Profiles, load_profiles
 from watchkeeper.profiles.decode import Raw, decode
-from watchkeeper.profiles.flat import Layout, joined, lay
+from watchkeeper.profiles.flat import Layout, lay_out, merge_layouts
 from watchkeeper.profiles.shape import Speaks
 
-PORT = 3493
-PROFILE = "nut"
-LINES = 2000  # variables of one UPS
+NUT_PORT = 3493
+DEFAULT_PROFILE = "nut"
+MAX_VARIABLES = 2000  # of one UPS
 _VARIABLE = re.compile(r'VAR \S+ (\S+) "((?:[^"\\]|\\.)*)"')
-_ERRORS = MappingProxyType(
+_UPSD_ERRORS = MappingProxyType(
     {
         "ACCESS-DENIED": (
             Reason.REFUSED,
@@ -33,122 +33,122 @@ _ERRORS = MappingProxyType(
         "INVALID-PASSWORD": (Reason.REFUSED, "upsd refuses the password"),
         "INVALID-USERNAME": (Reason.REFUSED, "upsd refuses the user"),
         "UNKNOWN-UPS": (Reason.ABSENT, "upsd knows no UPS of that name; `upsc -l` lists them"),
-        "DATA-STALE": (Reason.TIMEOUT, "what upsd has is stale: its driver hears nothing of the UPS"),
-        "DRIVER-NOT-CONNECTED": (Reason.UNREACHABLE, "upsd's driver for this UPS does not run"),
+        "DATA-STALE": (Reason.TIMEOUT, "upsd's data is stale: its driver gets no answer from the UPS"),
+        "DRIVER-NOT-CONNECTED": (Reason.UNREACHABLE, "upsd's driver for this UPS is not running"),
     }
 )
 
 
 @dataclass(frozen=True, slots=True)
-class _Line:
-    """A connection to upsd, line by line."""
+class _UpsdConnection:
+    """A connection to upsd, read and written line by line."""
 
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
 
-    async def say(self, text: str) -> str:
-        """Send a line, and return the one that answers. Raises NoAnswer for what upsd refuses."""
+    async def command(self, text: str) -> str:
+        """Send a command and return the first line of the answer. Raises NoAnswer if upsd refuses it."""
         self.writer.write(text.encode() + b"\n")
-        return await self.hear()
+        return await self.read_line()
 
-    async def hear(self) -> str:
-        """The next line."""
+    async def read_line(self) -> str:
+        """Return the next line. Raises NoAnswer for an error line and at the end of the connection."""
         line = (await self.reader.readline()).decode("utf-8", "replace").strip()
         if line.startswith("ERR "):
             code = line.split()[1]
-            raise NoAnswer(*_ERRORS.get(code, (Reason.MALFORMED, f"upsd answers {word(code)}")))
+            raise NoAnswer(*_UPSD_ERRORS.get(code, (Reason.MALFORMED, f"upsd answers {one_line(code)}")))
         if not line:
             raise NoAnswer(Reason.MALFORMED, "upsd closed the connection")
         return line
 
 
 def build(context: ProbeContext) -> "NutProbe":
-    """See `agent.ports.ProbeContext`. Raises ConfigError."""
+    """Build the probe. Raises ConfigError."""
     return NutProbe(load_profiles(context.profiles), context.secrets, context.clock)
 
 
 class NutProbe:
-    """See `agent.ports.Probe`. A connection a sweep: upsd allows few, and may be restarted at any time."""
+    """Implements `agent.ports.Probe`. Connects for each sweep: upsd allows few connections and may restart at any time."""
 
     def __init__(self, profiles: Profiles, secrets: Secrets, clock: Clock) -> None:
         self._profiles, self._secrets, self._clock = profiles, secrets, clock
-        self._laid: dict[str, Layout] = {}
-        self._bare = Columns()  # of those never heard of: a place for the reason
+        self._layouts: dict[str, Layout] = {}
+        self._bare_series = SeriesCache()  # for devices that were never read: one series to carry the reason
 
     async def sweep(self, device: Device) -> Sweep:
-        """See `Probe.sweep`."""
-        laid = self._laid.get(device.device)
+        """Implements `Probe.sweep`."""
+        layout = self._layouts.get(device.device)
         values: list[Value]
         try:
             answer = await self._variables(device)
-            fresh = lay(device.device, self._profile(device), answer, lambda way: way.variable or "", "nut")
-            laid = self._laid[device.device] = joined(laid, fresh)
-            series, values = laid.series, ["yes", *decode(laid.steps, answer)]
+            fresh = lay_out(device.device, self._profile(device), answer, lambda way: way.variable or "", "nut")
+            layout = self._layouts[device.device] = merge_layouts(layout, fresh)
+            series, values = layout.series, ["yes", *decode(layout.steps, answer)]
         except NoAnswer as nothing:
-            series = laid.series if laid else self._bare.of(device, ("uptime", "", "nut"))
+            series = layout.series if layout else self._bare_series.of(device, ("uptime", "", "nut"))
             values = ["no", *[nothing.missing] * (len(series) - 1)]
         return Sweep(device.device, self._clock.boot(), series, tuple(values))
 
     async def forget(self, device: str) -> None:
-        """See `Probe.forget`."""
-        self._laid.pop(device, None)
-        self._bare.forget(device)
+        """Implements `Probe.forget`."""
+        self._layouts.pop(device, None)
+        self._bare_series.forget(device)
 
     async def close(self) -> None:
-        """See `Probe.close`."""
+        """Implements `Probe.close`."""
 
     def profile_of(self, device: str) -> Profile | None:
-        """See `ByProfile.profile_of`."""
-        return self._profiles.get(PROFILE) if device in self._laid else None
+        """Implements `ByProfile.profile_of`."""
+        return self._profiles.get(DEFAULT_PROFILE) if device in self._layouts else None
 
     def _profile(self, device: Device) -> Profile:
-        name = PROFILE if device.profile == "auto" else device.profile
+        name = DEFAULT_PROFILE if device.profile == "auto" else device.profile
         profile = self._profiles.get(name)
         if profile is None or profile.speaks is not Speaks.NUT:
-            raise NoAnswer(Reason.ABSENT, f"there is no profile `{name}` that speaks nut")
+            raise NoAnswer(Reason.ABSENT, f"there is no profile `{name}` with `speaks: nut`")
         return profile
 
     async def _variables(self, device: Device) -> dict[str, Raw]:
-        """Every variable of the UPS. Raises NoAnswer."""
+        """Read every variable of the UPS. Raises NoAnswer."""
         options = device.nut or Nut("")
         found: dict[str, Raw] = {}
         try:
-            async with asyncio.timeout(device.timeout_s), _connected(device) as line:
-                await self._log_in(line, options)
-                await line.say(f"LIST VAR {_quoted(options.ups)}")
-                for _ in range(LINES):
-                    text = await line.hear()
+            async with asyncio.timeout(device.timeout_s), _connected(device) as upsd:
+                await self._log_in(upsd, options)
+                await upsd.command(f"LIST VAR {_quoted(options.ups)}")
+                for _ in range(MAX_VARIABLES):
+                    text = await upsd.read_line()
                     if text.startswith("END LIST"):
                         return found
                     if match := _VARIABLE.fullmatch(text):
                         found[match[1]] = re.sub(r"\\(.)", r"\1", match[2])
         except TimeoutError:
-            raise NoAnswer(Reason.TIMEOUT, f"no answer of upsd within {device.timeout_s:g} s") from None
-        except (OSError, ValueError) as error:  # a line without an end is a ValueError
-            raise NoAnswer(Reason.UNREACHABLE, f"no connection to upsd: {word(str(error))}") from None
-        raise NoAnswer(Reason.MALFORMED, f"upsd lists more than {LINES} variables")
+            raise NoAnswer(Reason.TIMEOUT, f"no answer from upsd within {device.timeout_s:g} s") from None
+        except (OSError, ValueError) as error:  # readline raises ValueError for a line that is too long
+            raise NoAnswer(Reason.UNREACHABLE, f"no connection to upsd: {one_line(str(error))}") from None
+        raise NoAnswer(Reason.MALFORMED, f"upsd lists more than {MAX_VARIABLES} variables")
 
-    async def _log_in(self, line: _Line, options: Nut) -> None:
+    async def _log_in(self, upsd: _UpsdConnection, options: Nut) -> None:
         if not options.user:
             return
         try:
             password = self._secrets.get(options.password).reveal()
         except SecretError as error:
             raise NoAnswer(Reason.REFUSED, str(error)) from None
-        await line.say(f"USERNAME {_quoted(options.user)}")
-        await line.say(f"PASSWORD {_quoted(password)}")
+        await upsd.command(f"USERNAME {_quoted(options.user)}")
+        await upsd.command(f"PASSWORD {_quoted(password)}")
 
 
 def _quoted(text: str) -> str:
-    """A word of the protocol; what would end its line is left out."""
+    """The text as a quoted argument of the protocol, without line ends."""
     return '"' + re.sub(r'([\\"])', r"\\\1", re.sub(r"[\r\n]", "", text)) + '"'
 
 
 @asynccontextmanager
-async def _connected(device: Device) -> AsyncIterator[_Line]:
-    host, port = device.endpoint(PORT)
+async def _connected(device: Device) -> AsyncIterator[_UpsdConnection]:
+    host, port = device.endpoint(NUT_PORT)
     reader, writer = await asyncio.open_connection(host, port)
     try:
-        yield _Line(reader, writer)
+        yield _UpsdConnection(reader, writer)
     finally:
         writer.close()

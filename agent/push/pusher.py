@@ -9,11 +9,18 @@ import logging
 import random
 from collections.abc import Callable
 
-from watchkeeper.agent.ports import Collector
+from watchkeeper.agent.ports import CollectorClient
 from watchkeeper.agent.spool.spool import Batch, Spool
 from watchkeeper.model.batch import Answer, Bundle, Lane, Push, Request
 from watchkeeper.model.clock import Clock
-from watchkeeper.model.errors import PushError, PushLater, PushLocked, PushRefused, PushUndeclared, WatchkeeperError
+from watchkeeper.model.errors import (
+    PushError,
+    PushLater,
+    PushRefused,
+    PushUnauthorized,
+    PushUndeclared,
+    WatchkeeperError,
+)
 from watchkeeper.model.failpoint import failpoint
 from watchkeeper.model.worker import Worker
 
@@ -35,7 +42,7 @@ class Pusher:
     def __init__(
         self,
         spool: Spool,
-        collector: Collector,
+        collector: CollectorClient,
         clock: Clock,
         agent: str,
         *,
@@ -90,7 +97,7 @@ class Pusher:
         if self._not_before <= self._worker.beat():
             try:
                 self._round()
-            except PushLocked as error:
+            except PushUnauthorized as error:
                 self._away(
                     error, LOCKED_OUT_S, "the collector does not accept our token; correct the secret, or its books"
                 )

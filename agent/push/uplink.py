@@ -12,7 +12,7 @@ import requests
 from watchkeeper.agent.push.bundle import decode_bundle
 from watchkeeper.documents.secrets import Secret
 from watchkeeper.model.batch import PROTOCOL, Answer, Bundle, Lane, Push, Request
-from watchkeeper.model.errors import PushError, PushLater, PushLocked, PushRefused, PushUndeclared, WireError
+from watchkeeper.model.errors import PushError, PushLater, PushRefused, PushUnauthorized, PushUndeclared, WireError
 from watchkeeper.model.wire import encode_block
 
 CONNECT_S, ANSWER_S = 5.0, 20.0
@@ -20,7 +20,7 @@ WORTH_ZIPPING_BYTES = 600
 
 
 class Uplink:
-    """The collector at `address`, as agent.ports.Collector. Blocking; for one thread."""
+    """The collector at `address`, as agent.ports.CollectorClient. Blocking; for one thread."""
 
     def __init__(self, address: str, agent: str, token: Secret, ca: Path | None = None) -> None:
         """Raises SecretError where the token can be none."""
@@ -32,7 +32,7 @@ class Uplink:
             self._session.verify = str(ca)
 
     def push(self, push: Push, bodies: Sequence[str]) -> Answer:
-        """See agent.ports.Collector."""
+        """See agent.ports.CollectorClient."""
         head = {
             "protocol": PROTOCOL, "agent": push.agent, "epoch": push.epoch, "lane": push.lane.value,
             "sent_at": push.sent_at, "bundle": push.bundle, "more": push.more,
@@ -49,7 +49,7 @@ class Uplink:
         return _answer(answer, push.lane)
 
     def bundle(self, held: str) -> Bundle | None:
-        """See agent.ports.Collector."""
+        """See agent.ports.CollectorClient."""
         answer = self._ask("GET", "/v1/bundle", {"If-None-Match": f'"{held}"'} if held else {}, None)
         if answer.status_code == requests.codes.not_modified:
             return None
@@ -104,7 +104,7 @@ def _error(answer: requests.Response) -> PushError:
     if status in (requests.codes.bad_request, requests.codes.forbidden, requests.codes.request_entity_too_large):
         return PushRefused(said, status)
     if status == requests.codes.unauthorized:
-        return PushLocked(said)
+        return PushUnauthorized(said)
     if status == requests.codes.conflict:
         blocks = body.get("blocks")
         return PushUndeclared(said, (one for one in blocks if type(one) is int) if isinstance(blocks, list) else ())

@@ -11,7 +11,7 @@ from watchkeeper.model.batch import Block, Lane
 from watchkeeper.model.reading import Series
 from watchkeeper.model.verdict import Key
 from watchkeeper.model.wire import DECADE_S, encode_block
-from watchkeeper.rules.evaluate import State, encode_state
+from watchkeeper.rules.evaluate import RuleState, encode_state
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -49,7 +49,7 @@ class Writing:
     """Everything one commit puts on the disk."""
 
     rows: Mapping[Lane, tuple[Row, ...]]
-    states: Mapping[Key, State | None]
+    states: Mapping[Key, RuleState | None]
     done: tuple[Done, ...]
     blocks: tuple[tuple[int, str, str], ...]  # number, device, JSON
     declared: Mapping[int, bool]
@@ -81,7 +81,7 @@ def write(db: sqlite3.Connection, writing: Writing) -> None:
         spoolfile.put(db, name, text)
 
 
-def _keep(db: sqlite3.Connection, key: Key, state: State | None) -> None:
+def _keep(db: sqlite3.Connection, key: Key, state: RuleState | None) -> None:
     if state is None:
         db.execute("DELETE FROM states WHERE device = ? AND rule = ? AND instance = ?", key)
     else:

@@ -25,9 +25,9 @@ from watchkeeper.model.clock import Clock
 from watchkeeper.model.errors import SpoolError
 from watchkeeper.model.failpoint import failpoint
 from watchkeeper.model.reading import Series
-from watchkeeper.model.verdict import Event, Key, Standing
+from watchkeeper.model.verdict import ActiveVerdicts, Event, Key
 from watchkeeper.model.wire import encode_event, encode_values
-from watchkeeper.rules.evaluate import State, decode_state, encode_state, rebase
+from watchkeeper.rules.evaluate import RuleState, decode_state, encode_state, rebase
 
 log = logging.getLogger("agent.spool")
 
@@ -74,7 +74,7 @@ class Spool:
         self._lock = threading.Lock()  # the memory: held for microseconds
         self._disk = threading.RLock()  # the file: held while the disk works; always taken before the memory
         self._rows: dict[Lane, list[Row]] = {lane: [] for lane in Lane}
-        self._states: dict[Key, State | None] = {}
+        self._states: dict[Key, RuleState | None] = {}
         self._done: list[Done] = []
         self._notes: dict[str, str] = {}
         self._new_blocks: list[tuple[int, str, str]] = []
@@ -138,9 +138,9 @@ class Spool:
     def _boot(self) -> str:
         return json.dumps({"boot_id": self._boot_id, "offset": self._offset(), "at": self._clock.boot()})
 
-    def states(self) -> dict[Key, State]:
+    def states(self) -> dict[Key, RuleState]:
         """The judge's states as last committed; one that nobody can read (of another version, say) is left out."""
-        found: dict[Key, State] = {}
+        found: dict[Key, RuleState] = {}
         with self._disk:
             for device, rule, instance, body in self._db.execute("SELECT * FROM states"):
                 try:
@@ -151,7 +151,7 @@ class Spool:
 
     # ---- handing in: memory only ----
 
-    def record(self, events: Sequence[Event], states: Mapping[Key, State | None]) -> None:
+    def record(self, events: Sequence[Event], states: Mapping[Key, RuleState | None]) -> None:
         """Take verdict changes and the judge's states after them (None: forget it); one commit will hold both."""
         now = self._clock.boot()
         bodies = [records.text(encode_event(event, now)) for event in events]
@@ -159,7 +159,7 @@ class Spool:
             for body in bodies:
                 self._append(Lane.EVENTS, now, 0, body)
             self._states.update(states)
-            if any(isinstance(event, Standing) for event in events):
+            if any(isinstance(event, ActiveVerdicts) for event in events):
                 self._notes["standing"] = "told"
 
     def add(self, frame: Frame) -> None:

@@ -9,13 +9,13 @@ from dataclasses import dataclass, replace
 from itertools import chain, count
 
 from watchkeeper.agent.ports import NoAnswer
-from watchkeeper.agent.probes.snmp.plan import SYS_DESCR, SYS_OBJECT_ID, Reach, recognise
-from watchkeeper.agent.probes.snmp.probe import open_session
+from watchkeeper.agent.probes.snmp.plan import SYS_DESCR, SYS_OBJECT_ID, DeviceReader, recognise
+from watchkeeper.agent.probes.snmp.probe import open_snmp_session
 from watchkeeper.agent.tools.target import Target
 from watchkeeper.documents.secrets import Secrets
 from watchkeeper.model.device import Category, Snmp, SnmpVersion
 from watchkeeper.profiles import Profile, Profiles
-from watchkeeper.profiles.decode import said
+from watchkeeper.profiles.decode import raw_text
 
 MOST = 65_536
 """Addresses of one network; a larger one is a mistake."""
@@ -69,11 +69,11 @@ async def _by_snmp(
         target = login(host)
         device = replace(target.device, timeout_s=1.0)
         try:
-            session = await open_session(device, secrets)
+            session = await open_snmp_session(device, secrets)
         except NoAnswer:
             continue
         try:
-            return await _identify(Reach(session, device, _version(device.snmp)), profiles)
+            return await _identify(DeviceReader(session, device, _version(device.snmp)), profiles)
         except NoAnswer:
             continue
         finally:
@@ -85,14 +85,14 @@ def _version(snmp: Snmp | None) -> SnmpVersion:
     return snmp.version if snmp else SnmpVersion.V2C
 
 
-async def _identify(reach: Reach, profiles: Profiles) -> Found:
+async def _identify(reach: DeviceReader, profiles: Profiles) -> Found:
     system = await reach.get((SYS_DESCR, SYS_OBJECT_ID, SYS_NAME))
     profile, _ = await recognise(reach, profiles)
     return Found(
         reach.device.address.removesuffix(":161"),
         profile.category if profile else Category.NETWORK,
-        said(system.get(SYS_NAME, "")),
-        said(system.get(SYS_DESCR, "")),
+        raw_text(system.get(SYS_NAME, "")),
+        raw_text(system.get(SYS_DESCR, "")),
         profile,
         reach.device.snmp,
     )

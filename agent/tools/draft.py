@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from watchkeeper.profiles.decode import Raw, said
+from watchkeeper.profiles.decode import Raw, raw_text
 
 SHOWN, LONGEST = 4, 40
 FEWEST_COLUMNS = 2
@@ -26,7 +26,7 @@ class Column:
     @property
     def numeric(self) -> bool:
         """Whether every value is a number, or text that is one."""
-        return all(_NUMBER.fullmatch(said(value)) for value in self.values)
+        return all(_NUMBER.fullmatch(raw_text(value)) for value in self.values)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class Table:
     @property
     def names(self) -> Column | None:
         """The column that most likely names the rows: text, and different in each."""
-        texts = [one for one in self.columns if not one.numeric and any(map(said, one.values))]
+        texts = [one for one in self.columns if not one.numeric and any(map(raw_text, one.values))]
         return max(texts, key=lambda one: len(set(one.values)), default=None)
 
 
@@ -166,12 +166,12 @@ def _table(table: Table) -> Iterator[str]:
 
 
 def _reading(oid: str, values: Sequence[Raw], each: str) -> Iterator[str]:
-    if all(_NUMBER.fullmatch(said(value)) for value in values):
+    if all(_NUMBER.fullmatch(raw_text(value)) for value in values):
         yield f"  # - {{quantity: TODO,{each} oid: {oid}, raw_unit: TODO, source: TODO}}  # {_shown(values)}"
     else:
         yield f"  # text {oid}: {_shown(values)}"
 
 
 def _shown(values: Iterable[Raw]) -> str:
-    texts = [said(value)[:LONGEST] for value in values]
+    texts = [raw_text(value)[:LONGEST] for value in values]
     return ", ".join(texts[:SHOWN]) + (", ..." if len(texts) > SHOWN else "")

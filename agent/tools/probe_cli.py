@@ -104,9 +104,9 @@ async def _show(targets: Sequence[Target], context: "ProbeContext", style: str) 
 
 
 def _profile(probe: "Probe", target: Target) -> "Profile | None":
-    from watchkeeper.agent.ports import ByProfile
+    from watchkeeper.agent.ports import ProfileProbe
 
-    return probe.profile_of(target.device.device) if isinstance(probe, ByProfile) else None
+    return probe.profile_of(target.device.device) if isinstance(probe, ProfileProbe) else None
 
 
 async def read(target: Target, probe: "Probe", gate: asyncio.Semaphore, settle_s: float = SETTLE_S) -> Sweep:

@@ -13,9 +13,9 @@ from watchkeeper.model.quantity import QUANTITIES
 from watchkeeper.model.reading import Missing, Value
 
 if TYPE_CHECKING:
-    from watchkeeper.agent.probes.snmp.engine import Session
-    from watchkeeper.agent.probes.snmp.plan import Reach
-    from watchkeeper.agent.probes.snmp.trial import Tried
+    from watchkeeper.agent.probes.snmp.engine import SnmpSession
+    from watchkeeper.agent.probes.snmp.plan import DeviceReader
+    from watchkeeper.agent.probes.snmp.trial import TrialReading
     from watchkeeper.agent.tools.draft import Subject
     from watchkeeper.agent.tools.target import Target
     from watchkeeper.documents.secrets import Secrets
@@ -48,7 +48,7 @@ def new(where: str, name: str, secrets: Path | None) -> None:
     """Walk an unknown device (an snmp:// URL, or a .snmprec file) and print a first draft of its profile."""
     from watchkeeper.agent.tools.draft import draft, sort_out
 
-    async def look(reach: "Reach") -> None:
+    async def look(reach: "DeviceReader") -> None:
         subject, known, objects = await _walked(reach)
         if known:
             click.echo(
@@ -84,7 +84,7 @@ def check(file: Path, where: str | None, secrets: Path | None) -> None:
     if where is None:
         return
 
-    async def read(reach: "Reach") -> None:
+    async def read(reach: "DeviceReader") -> None:
         from watchkeeper.agent.probes.snmp.plan import recognise
 
         picked, described = await recognise(reach, profiles)
@@ -134,17 +134,17 @@ def record(where: str, out: Path, rows: int, secrets: Path | None) -> None:
 # ---- devices and recordings, behind one door ----
 
 
-def _with(where: str, secrets: Path | None, use: Callable[["Reach"], Awaitable[None]]) -> None:
+def _with(where: str, secrets: Path | None, use: Callable[["DeviceReader"], Awaitable[None]]) -> None:
     """Call `use` with the device or the recording."""
-    from watchkeeper.agent.probes.snmp.plan import Reach
-    from watchkeeper.agent.probes.snmp.probe import open_session
+    from watchkeeper.agent.probes.snmp.plan import DeviceReader
+    from watchkeeper.agent.probes.snmp.probe import open_snmp_session
     from watchkeeper.agent.tools.target import parse_target
     from watchkeeper.model.device import Category, Device, Snmp, SnmpVersion
 
     async def live(device: "Device", held: "Secrets") -> None:
-        session = await open_session(device, held)
+        session = await open_snmp_session(device, held)
         try:
-            await use(Reach(session, device, device.snmp.version if device.snmp else SnmpVersion.V2C))
+            await use(DeviceReader(session, device, device.snmp.version if device.snmp else SnmpVersion.V2C))
         finally:
             session.close()
 
@@ -153,18 +153,18 @@ def _with(where: str, secrets: Path | None, use: Callable[["Reach"], Awaitable[N
         _run(live(target.device, _secrets(target, secrets)))
         return
     device = Device(Path(where).stem, "probe", Category.SERVER, "snmp", "recording", snmp=Snmp(community="none"))
-    _run(use(Reach(_recorded(Path(where)), device, SnmpVersion.V2C)))
+    _run(use(DeviceReader(_recorded(Path(where)), device, SnmpVersion.V2C)))
 
 
-def _recorded(file: Path) -> "Session":
-    from watchkeeper.agent.probes.testing import MemorySession, recorded
+def _recorded(file: Path) -> "SnmpSession":
+    from watchkeeper.agent.probes.testing import MemorySession, read_snmprec
     from watchkeeper.model.device import SnmpVersion
 
     try:
         lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError as error:
         raise click.ClickException(f"{file}: neither an snmp:// URL nor a recording: {error.strerror}") from None
-    objects = recorded(lines)
+    objects = read_snmprec(lines)
     if not objects:
         raise click.ClickException(
             f"{file}: no recording: its lines are OID|TYPE|VALUE, see docs/examples/coldwatch.snmprec"
@@ -206,23 +206,23 @@ def _run(work: Awaitable[T]) -> T:
 # ---- new ----
 
 
-async def _walked(reach: "Reach") -> "tuple[Subject, Profile | None, Mapping[str, Raw]]":
+async def _walked(reach: "DeviceReader") -> "tuple[Subject, Profile | None, Mapping[str, Raw]]":
     """Who the device is, the shipped profile that fits, and what it answers beyond the standard MIBs."""
     from watchkeeper.agent.probes.snmp.plan import SYS_DESCR, SYS_OBJECT_ID, recognise
     from watchkeeper.agent.tools.draft import Subject
     from watchkeeper.profiles import load_profiles
-    from watchkeeper.profiles.decode import said
+    from watchkeeper.profiles.decode import raw_text
 
     profiles = load_profiles()
     system = await reach.get((SYS_DESCR, SYS_OBJECT_ID))
     known, _ = await recognise(reach, profiles)
     fits = dict([fit async for fit in _fits(reach, profiles)])
     objects = dict(await reach.session.walk(ENTERPRISES, WALK_ROWS))
-    subject = Subject(said(system.get(SYS_OBJECT_ID, "")).strip("."), said(system.get(SYS_DESCR, "")), fits)
+    subject = Subject(raw_text(system.get(SYS_OBJECT_ID, "")).strip("."), raw_text(system.get(SYS_DESCR, "")), fits)
     return subject, known, objects
 
 
-async def _fits(reach: "Reach", profiles: "Profiles") -> AsyncIterator[tuple[str, int]]:
+async def _fits(reach: "DeviceReader", profiles: "Profiles") -> AsyncIterator[tuple[str, int]]:
     from watchkeeper.agent.probes.snmp.trial import try_profile
 
     for name in STANDARD:
@@ -243,7 +243,7 @@ def _name_of(text: str) -> str:
     return str(yaml.safe_load(text)["profile"])
 
 
-def _shown(tried: "Sequence[Tried]") -> Iterator[str]:
+def _shown(tried: "Sequence[TrialReading]") -> Iterator[str]:
     from watchkeeper.agent.tools.draft import counted
 
     rows = [
@@ -257,13 +257,13 @@ def _shown(tried: "Sequence[Tried]") -> Iterator[str]:
     yield f"{counted(len(rows), 'reading')}, {bad} of them missing"
 
 
-def _raw(one: "Tried") -> str:
-    from watchkeeper.profiles.decode import LONGEST_SHOWN, said
+def _raw(one: "TrialReading") -> str:
+    from watchkeeper.profiles.decode import LONGEST_SHOWN, raw_text
 
-    return "nothing" if one.raw is None else said(one.raw)[:LONGEST_SHOWN]
+    return "nothing" if one.raw is None else raw_text(one.raw)[:LONGEST_SHOWN]
 
 
-def _said(one: "Tried") -> str:
+def _said(one: "TrialReading") -> str:
     value: Value = one.value
     if isinstance(value, Missing):
         return f"missing: {value.reason}, {value.detail}"

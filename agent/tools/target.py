@@ -1,23 +1,23 @@
-"""What to probe, as a URL on the command line.
+"""The device to read, as a URL on the command line.
 
-Only a community may stand in the clear, and only here; passwords are named (`auth_secret=NAME`, `password=NAME`), and so may be
-a community (`snmp://HOST?community=NAME`). What is shown or said of a target has `***` before its `@`, and no `?...`.
+A URL may contain a community in clear text, but no password. Passwords are named (`auth_secret=NAME`, `password=NAME`); a
+community may be named too (`snmp://HOST?community=NAME`). Output and error texts show a target with `***` before its `@`,
+and without its `?...`.
 """
 
-import dataclasses
-import enum
 import re
-import types
 import typing
 import urllib.parse
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from itertools import count
 from typing import Any, NamedTuple
 
 from watchkeeper.agent.poll.kinds import BY_PROFILE
-from watchkeeper.model import device as options
-from watchkeeper.model.device import KINDS, Category, Device, Snmp, SnmpVersion
+from watchkeeper.documents.bind import Spelling, bind
+from watchkeeper.documents.nodes import json_node
+from watchkeeper.model.device import PROBE_KINDS, Category, Device, SnmpAuth, SnmpEngine, SnmpPriv, SnmpVersion
 
 SHAPE = (
     "write `host`, `snmp://COMMUNITY@HOST:PORT`, `snmp://USER@HOST?auth=..&auth_secret=NAME`, `ipmi://USER@HOST?password=NAME`, "
@@ -27,8 +27,8 @@ SHAPE = (
 
 
 class Scheme(NamedTuple):
-    """The probe of a URL's scheme, what such devices are for, their port, and which option stands before the `@` and which
-    behind the `/`."""
+    """What a URL's scheme means: the probe, the category of such devices, their port, and the options that are written before
+    the `@` (`user`) and after the `/` (`path`)."""
 
     probe: str
     category: Category
@@ -50,13 +50,53 @@ _SCHEMES: Mapping[str, Scheme] = {
     "mysql": Scheme("mysql", Category.SERVICE, 3306, "user", "database"),
     "redis": Scheme("redis", Category.SERVICE, 6379, "user", "database"),
 }
-_COMMUNITY = "probe-target"  # what a community in the URL is called, with a number behind it
+COMMUNITY_PREFIX = "probe-target-"
+"""A community in a URL becomes a secret with this name and a number."""
+
 _numbers = count()
+
+
+def _one_of(kind: type[StrEnum], hint: str = "") -> Callable[[str], StrEnum]:
+    def parse(text: str) -> StrEnum:
+        for member in kind:
+            if member.value.lower() == text.lower():
+                return member
+        raise ValueError(f"expected one of {', '.join(kind)}{hint}")
+
+    return parse
+
+
+def _whole(text: str) -> int:
+    if not (text.isascii() and text.isdigit()):
+        raise ValueError("expected a whole number")
+    return int(text)
+
+
+def _yes_or_no(text: str) -> bool:
+    if text not in ("yes", "true", "1", "no", "false", "0"):
+        raise ValueError("expected yes or no")
+    return text in ("yes", "true", "1")
+
+
+_URL = Spelling(
+    # No message repeats what was written: it may be a password.
+    {
+        str: str,
+        int: _whole,
+        bool: _yes_or_no,
+        SnmpVersion: _one_of(SnmpVersion),
+        SnmpAuth: _one_of(SnmpAuth, "; name a password with `auth_secret`"),
+        SnmpPriv: _one_of(SnmpPriv, "; name a password with `priv_secret`"),
+        SnmpEngine: _one_of(SnmpEngine),
+    },
+    "the URL",
+)
+_OPTION_TYPES = typing.get_type_hints(Device)
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A device to read once. `environ` holds the URL's community where documents.secrets.Secrets finds it by name."""
+    """A device to read once. `environ` has the URL's community under the variable in which Secrets looks for it."""
 
     masked: str
     device: Device
@@ -64,7 +104,7 @@ class Target:
 
 
 def parse_target(text: str, profile: str = "auto", name: str = "") -> Target:
-    """Make a target of the URL, called `name`. Raises ValueError with a sentence that has no secret in it."""
+    """Make a target called `name` of the URL. Raises ValueError with a sentence that contains no secret."""
     if text in ("host", "host://"):
         return Target("host", Device(name or "host", "probe", Category.SERVER, "host"))
     masked = mask(text)
@@ -86,14 +126,14 @@ def parse_target(text: str, profile: str = "auto", name: str = "") -> Target:
     if port is not None:
         address = f"{address}:{port}"
     device = Device(name or address, "probe", scheme.category, scheme.probe, address, own or profile, **given)
-    wrong = [text for _, text in device.check_kind()] + [text for _, _, text in device.check_options()]
+    wrong = [text for _, text in device.check_kind()]
     if wrong:
         raise ValueError(f"{masked}: {'; '.join(wrong)}")
     return Target(masked, device, environ)
 
 
 def parse_targets(lines: Iterable[str], file: str, profile: str = "auto") -> Iterator[Target]:
-    """Targets of a file, a line `NAME URL`; `#` begins a comment. Raises ValueError with file and line."""
+    """The targets of a file with lines `NAME URL`; `#` begins a comment. Raises ValueError with file and line."""
     seen: dict[str, int] = {}
     for number, line in enumerate(lines, 1):
         words = line.split()
@@ -111,86 +151,52 @@ def parse_targets(lines: Iterable[str], file: str, profile: str = "auto") -> Ite
 
 
 def mask(text: str) -> str:
-    """Hide all that stands before the last `@`, but for the scheme, and all after the `?`."""
+    """The URL with `***` before its last `@`, and without what follows its `?`."""
     return re.sub(r"^([a-z]+://)?.*@", r"\1***@", text, flags=re.DOTALL).partition("?")[0]
 
 
 def _options(url: urllib.parse.SplitResult, scheme: Scheme) -> tuple[dict[str, Any], dict[str, str], str]:
-    """The device's options, its community under a name of its own, and the profile that the URL names ("" for none)."""
+    """The device's options, the environment with its community, and the profile that the URL names ("" for none)."""
     before = urllib.parse.unquote(url.netloc.rpartition("@")[0])
-    if "@" in url.query:  # and so it is not repeated
-        raise ValueError("in a community `?` is `%3F`, and in what follows a `?` there is no `@`")
+    if "@" in url.query:  # the query is not repeated: it may be part of a community
+        raise ValueError("after a `?` there can be no `@`; in a community write `?` as `%3F`")
     keys = {} if scheme.probe == "http" else dict(urllib.parse.parse_qsl(url.query, keep_blank_values=True))
     own = keys.pop("profile", "") if scheme.probe in BY_PROFILE else ""
     environ: dict[str, str] = {}
     if scheme.probe == "snmp" and before and not ("auth" in keys or keys.get("version") == SnmpVersion.V3):
-        name = f"{_COMMUNITY}-{next(_numbers)}"
+        name = f"{COMMUNITY_PREFIX}{next(_numbers)}"
         environ[f"WATCHKEEPER_SECRET_{name.upper().replace('-', '_')}"] = before
         keys["community"], before = name, ""
     if before:
-        keys[_user(url, scheme)] = before
+        keys[_user_option(url, scheme)] = before
     if scheme.probe == "http":
         keys |= {"path": url.path or "/", "tls": "yes" if url.scheme == "https" else "no"}
         if url.query:
             keys["path"] += f"?{url.query}"
     elif url.path.strip("/"):
         keys[scheme.path] = url.path.strip("/")
-    kind = KINDS[scheme.probe].options
+    kind = PROBE_KINDS[scheme.probe].options
     if not kind:
         if keys:
-            raise ValueError(f"`{url.scheme}` takes nothing behind a `?`")
+            raise ValueError(f"`{url.scheme}` takes nothing after a `?`")
         return {}, environ, own
-    return ({kind: _made(_CLASSES[kind], keys)} if keys or KINDS[scheme.probe].needed else {}), environ, own
+    return ({kind: _bound(kind, keys)} if keys or PROBE_KINDS[scheme.probe].needed else {}), environ, own
 
 
-def _user(url: urllib.parse.SplitResult, scheme: Scheme) -> str:
-    """The option that stands before the `@`. Raises ValueError."""
+def _user_option(url: urllib.parse.SplitResult, scheme: Scheme) -> str:
+    """The name of the option that is written before the `@`. Raises ValueError."""
     if not scheme.user:
         raise ValueError(f"`{url.scheme}` takes nothing before an `@`")
-    if ":" in url.netloc.rpartition("@")[0]:  # else it would be the user's name, and shown as such
-        raise ValueError("no password stands in a URL: name it, `password=NAME` (SNMPv3: `auth_secret=NAME`)")
+    if ":" in url.netloc.rpartition("@")[0]:  # else the password would become part of the user's name, which is shown
+        raise ValueError("a URL must not contain a password: name it, `password=NAME` (SNMPv3: `auth_secret=NAME`)")
     return scheme.user
 
 
-_CLASSES: Mapping[str, Any] = {
-    "snmp": Snmp,
-    "ipmi": options.Ipmi,
-    "modbus": options.Modbus,
-    "nut": options.Nut,
-    "http": options.Http,
-    "database": options.Database,
-}
-
-
-def _made(cls: Any, keys: Mapping[str, str]) -> Any:
-    """The options of what stands in the URL. Raises ValueError."""
-    hints = typing.get_type_hints(cls)
-    known = {one.name: one for one in dataclasses.fields(cls)}
-    unknown = [key for key in keys if key not in known]
-    if unknown:
-        raise ValueError(f"unknown `{unknown[0]}`; known: {', '.join(known)}")
-    absent = [name for name, one in known.items() if one.default is dataclasses.MISSING and name not in keys]
-    if absent:
-        raise ValueError(f"needs {' and '.join(f'`{name}`' for name in absent)}")
-    fields = {key: _value(text, hints[key], key) for key, text in keys.items()}
-    if cls is Snmp and "auth" in fields:
-        fields.setdefault("version", SnmpVersion.V3)
-    return cls(**fields)
-
-
-def _value(text: str, wanted: Any, key: str) -> Any:
-    """The text as that type. What was written is not repeated: it may be a password."""
-    if typing.get_origin(wanted) is types.UnionType:
-        wanted = typing.get_args(wanted)[0]
-    if isinstance(wanted, type) and issubclass(wanted, enum.StrEnum):
-        words = {member.value.lower(): member for member in wanted}
-        if text.lower() not in words:
-            raise ValueError(f"`{key}` is one of {', '.join(wanted)}; a password is named with `{key}_secret`")
-        return words[text.lower()]
-    if wanted is int:
-        if not (text.isascii() and text.isdigit()):
-            raise ValueError(f"`{key}` is a whole number")
-        return int(text)
-    if wanted is bool:
-        return text in ("yes", "true", "1")
-    return text
+def _bound(kind: str, keys: Mapping[str, str]) -> Any:
+    """The options of that kind. Raises ValueError."""
+    if kind == "snmp" and "auth" in keys:
+        keys = {"version": SnmpVersion.V3.value, **keys}
+    bound = bind(json_node(keys, ""), _OPTION_TYPES[kind], _URL)
+    if bound.value is None:
+        raise ValueError("; ".join(": ".join(filter(None, (one.file, one.message))) for one in bound.problems))
+    return bound.value

@@ -1,97 +1,97 @@
-"""The limit on what is decoded at all, by source and before anything is looked at; and what of it is told. Pure."""
+"""Limits, by source, on the datagrams that are decoded; and which drops are logged. Pure."""
 
 from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 from enum import Enum, StrEnum
 
-BURST = 100.0
-"""So many traps of one source are taken at once: a large PDU tells of each of its outlets."""
+BUCKET_SIZE = 100.0
+"""How many traps of one source are accepted at once: a large PDU sends one for each of its outlets."""
 
-A_SECOND = 2.0
-"""And so many a second from then on."""
+REFILL_PER_S = 2.0
+"""How many traps of one source are accepted per second after that."""
 
 
-class Pass(Enum):
-    """What becomes of a datagram, by its source alone."""
+class Admission(Enum):
+    """What happens to a datagram, decided by its source alone."""
 
     TAKEN = "taken"
     FLOOD = "flood"
-    STRANGER = "stranger"
+    UNKNOWN_SOURCE = "unknown source"
 
 
 @dataclass(slots=True)
 class _Bucket:
-    left: float
+    tokens: float
     at: float
 
 
-class Gate:
-    """One bucket of tokens a known source; of unknown ones nothing is kept. Costs the same for every datagram."""
+class SourceLimiter:
+    """A token bucket for each known source. Nothing is kept for unknown sources. The cost is the same for every datagram."""
 
     def __init__(self) -> None:
         self._buckets: dict[str, _Bucket] = {}
 
     def know(self, sources: Iterable[str]) -> None:
-        """From now on these addresses, and no others, are heard."""
-        self._buckets = {source: self._buckets.get(source) or _Bucket(BURST, 0.0) for source in sources}
+        """Set the known sources. Those that were known before keep their bucket."""
+        self._buckets = {source: self._buckets.get(source) or _Bucket(BUCKET_SIZE, 0.0) for source in sources}
 
-    def admit(self, source: str, now: float) -> Pass:
+    def admit(self, source: str, now: float) -> Admission:
         """Take a token of the source at boot time `now`."""
         bucket = self._buckets.get(source)
         if bucket is None:
-            return Pass.STRANGER
-        bucket.left = min(BURST, bucket.left + (now - bucket.at) * A_SECOND)
+            return Admission.UNKNOWN_SOURCE
+        bucket.tokens = min(BUCKET_SIZE, bucket.tokens + (now - bucket.at) * REFILL_PER_S)
         bucket.at = now
-        if bucket.left < 1:
-            return Pass.FLOOD
-        bucket.left -= 1
-        return Pass.TAKEN
+        if bucket.tokens < 1:
+            return Admission.FLOOD
+        bucket.tokens -= 1
+        return Admission.TAKEN
 
 
-class Trouble(StrEnum):
-    """Why datagrams are dropped, as the log says it."""
+class DropReason(StrEnum):
+    """Why datagrams are dropped, in the words of the log."""
 
     FLOOD = "flood"
-    STRANGER = "unknown source"
+    UNKNOWN_SOURCE = "unknown source"
     REFUSED = "refused"
     BROKEN = "not SNMP"
     FAULT = "a fault of our own"
 
 
-QUIET_S = 60.0
-STRANGERS_QUIET_S = 3600.0  # somebody's forgotten box sends for ever
+BURST_OVER_S = 60.0
+UNKNOWN_BURST_OVER_S = 3600.0  # a forgotten device may send for ever
 
 
 @dataclass(slots=True)
-class _Spell:
+class _Burst:
     count: int
     last: float
 
 
 class Bursts:
-    """Troubles in a row count as one spell, told of when it begins and when nothing more came for a while. The keys are
-    few: sources that the gate knows, and one for all strangers."""
+    """Counts drops in a row for the same reason as one burst, which is logged at its start and at its end. The keys are few:
+    the known sources, and one for all unknown sources together."""
 
     def __init__(self) -> None:
-        self._running: dict[tuple[Trouble, Hashable], _Spell] = {}
+        self._running: dict[tuple[DropReason, Hashable], _Burst] = {}
 
-    def begins(self, trouble: Trouble, who: Hashable, now: float) -> bool:
-        """Count one more; whether it is the first of its spell."""
-        spell = self._running.get((trouble, who))
-        if spell is None:
-            self._running[trouble, who] = _Spell(1, now)
+    def begins(self, reason: DropReason, source: Hashable, now: float) -> bool:
+        """Count one drop. Returns whether it is the first of a burst."""
+        burst = self._running.get((reason, source))
+        if burst is None:
+            self._running[reason, source] = _Burst(1, now)
             return True
-        spell.count += 1
-        spell.last = now
+        burst.count += 1
+        burst.last = now
         return False
 
-    def over(self, now: float) -> list[tuple[Trouble, Hashable, int]]:
-        """The spells that ended, with how many were dropped in each."""
-        ended = [
-            (trouble, who, spell.count)
-            for (trouble, who), spell in self._running.items()
-            if now - spell.last >= (STRANGERS_QUIET_S if trouble is Trouble.STRANGER else QUIET_S)
+    def ended(self, now: float) -> list[tuple[DropReason, Hashable, int]]:
+        """Remove and return the bursts that have ended, each with the number of drops."""
+        over = [
+            (reason, source, burst.count)
+            for (reason, source), burst in self._running.items()
+            if now - burst.last >= (UNKNOWN_BURST_OVER_S if reason is DropReason.UNKNOWN_SOURCE else BURST_OVER_S)
         ]
-        for trouble, who, _ in ended:
-            del self._running[trouble, who]
-        return ended
+        for reason, source, _ in over:
+            del self._running[reason, source]
+        return over

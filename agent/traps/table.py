@@ -1,4 +1,4 @@
-"""Which trap means what: `known.yml`, and what to make of one that does not stand there."""
+"""The meaning of each trap, read from `known.yml`; a trap that is not listed there is a notice."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -6,15 +6,16 @@ from enum import StrEnum
 from pathlib import Path
 from typing import ClassVar
 
-from watchkeeper.agent.traps.events import CRITICAL, NONE, NOTICE, WARNING, Reply
-from watchkeeper.agent.traps.message.decode import Trap, text_of
+from watchkeeper.agent.traps.events import CRITICAL, NONE, NOTICE, WARNING, TrapEvent
+from watchkeeper.agent.traps.message.decode import Trap, variable_text
 from watchkeeper.documents.bind import load
-from watchkeeper.model.plain import word
+from watchkeeper.model.plain import one_line
 from watchkeeper.profiles.scalars import SCALARS, Oid
 
 
-class Meaning(StrEnum):
-    """What a trap means: `poll` that a poll shows all there is, `none` that events are over, the others an event."""
+class TrapMeaning(StrEnum):
+    """What a trap means. `poll`: a poll reads all there is to it. `none`: it ends events. The others: an event of that
+    level."""
 
     POLL = "poll"
     NONE = NONE
@@ -24,64 +25,65 @@ class Meaning(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
-    """One line of the table. `key` is the column of the variable that tells several events of the same trap apart; `ends`
-    are the traps whose events (of the same key) this one ends."""
+class KnownTrap:
+    """One line of the table. `key` is the column of the variable that distinguishes several events of the same trap. `ends`
+    are the traps whose events (with the same key) this one ends."""
 
-    WORD: ClassVar = "trap"
+    MESSAGE_NAME: ClassVar = "trap"
 
     trap: Oid
-    meaning: Meaning
+    meaning: TrapMeaning
     title: str = ""
     key: Oid | None = None
     ends: tuple[Oid, ...] = ()
 
     def check(self) -> Iterator[tuple[str, str]]:
         """Yield (field, what is wrong)."""
-        if bool(self.ends) is not (self.meaning is Meaning.NONE):
-            yield "ends", "stands where the trap means `none`, and only there"
-        if bool(self.title) is not (self.meaning in _EVENTS):
-            yield "title", "stands where the trap is an event, and only there"
+        if bool(self.ends) is not (self.meaning is TrapMeaning.NONE):
+            yield "ends", "belongs to every trap that means `none`, and to no other"
+        if bool(self.title) is not (self.meaning in _EVENT_MEANINGS):
+            yield "title", "belongs to every trap that is an event, and to no other"
 
 
-_EVENTS = frozenset({Meaning.NOTICE, Meaning.WARNING, Meaning.CRITICAL})
+_EVENT_MEANINGS = frozenset({TrapMeaning.NOTICE, TrapMeaning.WARNING, TrapMeaning.CRITICAL})
 
 
 @dataclass(frozen=True, slots=True)
-class _File:
-    traps: tuple[Known, ...]
+class _TrapFile:
+    traps: tuple[KnownTrap, ...]
 
     def check(self) -> Iterator[tuple[str, str]]:
-        events = {known.trap for known in self.traps if known.meaning in _EVENTS}
+        events = {known.trap for known in self.traps if known.meaning in _EVENT_MEANINGS}
         for known in self.traps:
-            yield from (("traps", f"{one}, which is no event, is ended") for one in known.ends if one not in events)
+            yield from (("traps", f"{one} is ended, but it is no event") for one in known.ends if one not in events)
         if len({known.trap for known in self.traps}) < len(self.traps):
-            yield "traps", "a trap stands twice"
+            yield "traps", "a trap is listed twice"
 
 
-Table = Mapping[str, Known]
+TrapTable = Mapping[str, KnownTrap]
 
 
-def shipped() -> Table:
+def shipped_traps() -> TrapTable:
     """The table that comes with Watchkeeper."""
     file = Path(__file__).with_name("known.yml")
-    return {known.trap: known for known in load(file.read_text(encoding="utf-8"), file.name, _File, SCALARS).traps}
+    return {known.trap: known for known in load(file.read_text(encoding="utf-8"), file.name, _TrapFile, SCALARS).traps}
 
 
-def events_of(trap: Trap, table: Table) -> list[Reply]:
-    """The events that a trap tells of: none where a poll shows all there is. An unknown trap is a notice, so that it is seen
-    and wakes nobody."""
+def events_of(trap: Trap, table: TrapTable) -> list[TrapEvent]:
+    """The events that a trap reports; none if a poll reads all there is to it. An unknown trap is a notice: it is shown, and
+    pages nobody."""
     known = table.get(trap.trap)
     if known is None:
-        name = word(trap.trap)
-        return [Reply(name, name, NOTICE)]
-    if known.meaning is Meaning.POLL:
+        name = one_line(trap.trap)
+        return [TrapEvent(name, name, NOTICE)]
+    if known.meaning is TrapMeaning.POLL:
         return []
-    if known.meaning is Meaning.NONE:
-        return [_told(table[one], trap, NONE) for one in known.ends]
-    return [_told(known, trap, known.meaning.value)]
+    if known.meaning is TrapMeaning.NONE:
+        return [_event(table[one], trap, NONE) for one in known.ends]
+    return [_event(known, trap, known.meaning.value)]
 
 
-def _told(known: Known, trap: Trap, level: str) -> Reply:
-    which = next((text_of(said) for name, said in trap.said if known.key and name.startswith(f"{known.key}.")), "")
-    return Reply(word(f"{known.trap} {which}".strip()), word(f"{known.title} {which}".strip()), level)
+def _event(known: KnownTrap, trap: Trap, level: str) -> TrapEvent:
+    keys = (variable_text(value) for name, value in trap.variables if known.key and name.startswith(f"{known.key}."))
+    key = next(keys, "")
+    return TrapEvent(one_line(f"{known.trap} {key}".strip()), one_line(f"{known.title} {key}".strip()), level)

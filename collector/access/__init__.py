@@ -1,1 +1,1 @@
-"""Who may speak: tokens of agents and persons, browser sessions."""
+"""Authentication: tokens of agents and persons, browser sessions."""

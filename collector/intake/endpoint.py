@@ -1,6 +1,6 @@
-"""Where agents knock: pushes and bundles, as bare ASGI, because here speed matters. See docs/protocol.md.
+"""The HTTP endpoint of agents: pushes and bundles. Bare ASGI, because speed matters here. See docs/protocol.md.
 
-Nothing is answered 200 before it is on disk, and nothing of a refused push has been applied.
+A push is answered 200 only after it is on disk; a refused push is not applied in any part.
 """
 
 import asyncio
@@ -13,15 +13,15 @@ from typing import Any
 
 from pydantic_core import from_json, to_json
 
-from watchkeeper.collector.access.tokens import Kind
+from watchkeeper.collector.access.tokens import TokenKind
 from watchkeeper.collector.intake.journal import Answer, Journal, Waiting
 from watchkeeper.collector.intake.requests import Requests
 from watchkeeper.collector.intake.sequences import BadPush, UnknownBlocks
 from watchkeeper.collector.process.runtime import Runtime
-from watchkeeper.collector.site.snapshot import to_json as bundle_json
+from watchkeeper.collector.site.snapshot import bundle_to_json as bundle_json
 from watchkeeper.model.batch import Push
 from watchkeeper.model.errors import StoreError, StoreFull, WireError
-from watchkeeper.model.verdict import Standing, Verdict, Withdrawal
+from watchkeeper.model.verdict import ActiveVerdicts, Verdict, Withdrawal
 from watchkeeper.model.wire import decode_push
 
 Scope = MutableMapping[str, Any]
@@ -32,8 +32,8 @@ Headers = tuple[tuple[bytes, bytes], ...]
 BODY_LIMIT = 8_000_000
 UNZIPPED_LIMIT = 64_000_000
 BACKLOG_LIMIT = 5_000
-_BIG = 200_000  # parsed in a thread, so that the loop is not held
-_LATER_S = 10
+_BIG_BODY = 200_000  # bytes; parsed in a thread, so that the event loop goes on
+RETRY_AFTER_S, BACKLOG_RETRY_AFTER_S = 10, 1
 
 
 class _Refusal(Exception):
@@ -45,11 +45,12 @@ class _Refusal(Exception):
 
 
 def _later(error: str, status: int = 503) -> _Refusal:
-    return _Refusal(status, error, [(b"retry-after", str(_LATER_S if status == 503 else 1).encode())])  # noqa: PLR2004 -- Service Unavailable
+    seconds = RETRY_AFTER_S if status == 503 else BACKLOG_RETRY_AFTER_S  # noqa: PLR2004 -- Service Unavailable
+    return _Refusal(status, error, [(b"retry-after", str(seconds).encode())])
 
 
-class Ingest:
-    """Serves `/v1/push` and `/v1/bundle`. `full` tells whether the disk's reserve has been reached."""
+class AgentEndpoint:
+    """Serves `/v1/push` and `/v1/bundle`. `full` tells whether less than the reserve of the disk is free."""
 
     def __init__(self, runtime: Runtime, journal: Journal, requests: Requests, full: Callable[[], bool]) -> None:
         self._runtime = runtime
@@ -65,18 +66,18 @@ class Ingest:
         try:
             agent = await self._agent(scope)
             if scope["path"] == "/v1/push":
-                _must_be(scope, "POST")
+                _require_method(scope, "POST")
                 status, body = 200, await self._push(agent, scope, receive)
             else:
-                _must_be(scope, "GET")
+                _require_method(scope, "GET")
                 status, headers, body = self._bundle(agent, scope)
         except _Refusal as refusal:
             status, headers, body = self._refusal(refusal)
-        except StoreError as error:  # a database's words are not for everybody who knocks
-            said = str(error) if isinstance(error, StoreFull) else "the collector's store cannot be used now"
-            status, headers, body = self._refusal(_later(said))
+        except StoreError as error:  # the database's own error is not shown to clients
+            message = str(error) if isinstance(error, StoreFull) else "the collector's store is not available now"
+            status, headers, body = self._refusal(_later(message))
         start = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode()), *headers]
-        if status == 413:  # noqa: PLR2004 -- the rest of the body is not read
+        if status == 413:  # noqa: PLR2004 -- Content Too Large: the rest of the body is not read
             start.append((b"connection", b"close"))
         await send({"type": "http.response.start", "status": status, "headers": start})
         await send({"type": "http.response.body", "body": body})
@@ -89,24 +90,28 @@ class Ingest:
         header = _header(scope, b"authorization")
         scheme, _, text = header.partition(" ")
         bearer = self._runtime.tokens.bearer(text.strip()) if scheme.lower() == "bearer" and text else None
-        if bearer is None or bearer.kind is not Kind.AGENT:
-            raise _Refusal(401, "no agent's token, or not one that is known here", [(b"www-authenticate", b"Bearer")])
+        if bearer is None or bearer.kind is not TokenKind.AGENT:
+            raise _Refusal(
+                401,
+                "authentication required: send the token of an agent as a Bearer token",
+                [(b"www-authenticate", b"Bearer")],
+            )
         return bearer.name
 
     # ---- pushes ----
 
     async def _push(self, agent: str, scope: Scope, receive: Receive) -> bytes:
         if self._full():
-            raise _later("the collector's disk is full; keep what you have")
+            raise _later("the collector's disk is full; keep the data and try again")
         if self._journal.waiting > BACKLOG_LIMIT:
-            raise _later("too many pushes at once", 429)
+            raise _later("too many requests: pushes are waiting to be journalled", 429)
         body = await _body(scope, receive)
         received_at = self._runtime.clock.wall()
-        if len(body) > _BIG:
+        if len(body) > _BIG_BODY:
             push = await asyncio.to_thread(_parse, body, received_at)
         else:
             push = _parse(body, received_at)
-        self._must_own(agent, push)
+        self._require_ownership(agent, push)
         try:
             through = await self._commit(push, body, received_at)
         except UnknownBlocks as error:
@@ -129,38 +134,38 @@ class Ingest:
         return await done
 
     def _tell(self, done: "asyncio.Future[int]", answer: Answer) -> None:
-        """From the journal's thread: wake the loop once for a whole group of answers."""
+        """Called from the journal's thread: wake the event loop once for a whole group of answers."""
         self._answers.append((done, answer))
         if len(self._answers) == 1:
-            with contextlib.suppress(RuntimeError):  # the loop has ended, and nobody waits any more
+            with contextlib.suppress(RuntimeError):  # the event loop has ended: no request waits any more
                 done.get_loop().call_soon_threadsafe(self._hand_out)
 
     def _hand_out(self) -> None:
         while self._answers:
             done, answer = self._answers.popleft()
             if done.done():
-                continue  # who asked has gone
+                continue  # the client has disconnected
             if isinstance(answer, int):
                 done.set_result(answer)
             else:
                 done.set_exception(answer)
 
-    def _must_own(self, agent: str, push: Push) -> None:
-        """An agent speaks only of itself and of its own devices."""
+    def _require_ownership(self, agent: str, push: Push) -> None:
+        """Refuse a push about another agent, or about a device of another agent."""
         if push.agent != agent:
-            raise _Refusal(403, f"this token is not agent `{push.agent}`'s")
+            raise _Refusal(403, f"forbidden: this is the token of agent `{agent}`, not of `{push.agent}`")
         if agent not in self._runtime.snapshot.agents:
-            raise _Refusal(403, f"agent `{agent}` is not in the inventory")
+            raise _Refusal(403, f"forbidden: agent `{agent}` is not in the inventory")
         devices = self._runtime.snapshot.devices
         for device in _devices(push):
             known = devices.get(device)
             if known is None or known.agent != agent:
-                raise _Refusal(403, f"device `{device}` is not agent `{agent}`'s")
+                raise _Refusal(403, f"forbidden: device `{device}` does not belong to agent `{agent}`")
 
     def _bundle(self, agent: str, scope: Scope) -> tuple[int, Headers, bytes]:
         bundle = self._runtime.snapshot.bundles.get(agent)
         if bundle is None:
-            raise _Refusal(403, f"agent `{agent}` is not in the inventory")
+            raise _Refusal(403, f"forbidden: agent `{agent}` is not in the inventory")
         tag = f'"{bundle.version}"'
         headers = ((b"etag", tag.encode()),)
         if tag in _header(scope, b"if-none-match"):
@@ -173,7 +178,7 @@ def _devices(push: Push) -> set[str]:
     for _, body in push.items:
         if isinstance(body, Verdict | Withdrawal):
             devices.add(body.device)
-        elif isinstance(body, Standing):
+        elif isinstance(body, ActiveVerdicts):
             devices.update(verdict.device for verdict in body.verdicts)
     return devices
 
@@ -182,14 +187,14 @@ def _parse(body: bytes, received_at: float) -> Push:
     try:
         return decode_push(from_json(body, allow_inf_nan=False), received_at)
     except (ValueError, RecursionError) as error:
-        raise _Refusal(400, f"not JSON: {error}") from None
+        raise _Refusal(400, f"bad request: the body is not JSON: {error}") from None
     except WireError as error:
         raise _Refusal(400, str(error)) from None
 
 
-def _must_be(scope: Scope, method: str) -> None:
+def _require_method(scope: Scope, method: str) -> None:
     if scope["method"] != method:
-        raise _Refusal(405, f"use {method}", [(b"allow", method.encode())])
+        raise _Refusal(405, f"method not allowed: use {method}", [(b"allow", method.encode())])
 
 
 def _header(scope: Scope, wanted: bytes) -> str:
@@ -197,15 +202,15 @@ def _header(scope: Scope, wanted: bytes) -> str:
 
 
 async def _body(scope: Scope, receive: Receive) -> bytes:
-    """The request's body, unzipped. Stops reading where it becomes larger than allowed."""
-    said = _header(scope, b"content-length")
-    if said.isdigit() and int(said) > BODY_LIMIT:
+    """The body of the request, unzipped. Stops reading as soon as it is larger than allowed."""
+    length = _header(scope, b"content-length")
+    if length.isdigit() and int(length) > BODY_LIMIT:
         raise _too_large()
     parts, size = [], 0
     while True:
         event = await receive()
         if event["type"] == "http.disconnect":
-            raise _Refusal(400, "the connection ended before the body did")
+            raise _Refusal(400, "bad request: the connection ended before the body")
         parts.append(event.get("body", b""))
         size += len(parts[-1])
         if size > BODY_LIMIT:
@@ -217,22 +222,24 @@ async def _body(scope: Scope, receive: Receive) -> bytes:
     if coding in ("", "identity"):
         return body
     if coding != "gzip":
-        raise _Refusal(400, f"content-encoding `{coding}`: send gzip, or none")
-    return _unzip(body) if len(body) < _BIG else await asyncio.to_thread(_unzip, body)
+        raise _Refusal(400, f"bad request: content-encoding `{coding}` is not supported; send gzip, or none")
+    return _unzip(body) if len(body) < _BIG_BODY else await asyncio.to_thread(_unzip, body)
 
 
 def _unzip(body: bytes) -> bytes:
-    machine = zlib.decompressobj(wbits=31)
+    inflater = zlib.decompressobj(wbits=31)
     try:
-        plain = machine.decompress(body, UNZIPPED_LIMIT)
+        plain = inflater.decompress(body, UNZIPPED_LIMIT)
     except zlib.error as error:
-        raise _Refusal(400, f"not gzip: {error}") from None
-    if machine.unconsumed_tail:
+        raise _Refusal(400, f"bad request: the body is not gzip: {error}") from None
+    if inflater.unconsumed_tail:
         raise _too_large()
-    if not machine.eof:
-        raise _Refusal(400, "not gzip: it ends too early")
+    if not inflater.eof:
+        raise _Refusal(400, "bad request: the gzip body ends too early")
     return plain
 
 
 def _too_large() -> _Refusal:
-    return _Refusal(413, f"larger than {BODY_LIMIT} bytes, or {UNZIPPED_LIMIT} unzipped; send less at once")
+    return _Refusal(
+        413, f"content too large: more than {BODY_LIMIT} bytes, or {UNZIPPED_LIMIT} unzipped; send fewer items"
+    )

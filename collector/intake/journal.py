@@ -1,8 +1,8 @@
-"""The journal: a push is answered only after its commit, and one commit serves every push that came meanwhile.
+"""The journal: a push is answered only after its commit, and one commit serves all pushes that are waiting.
 
-One thread owns it. Each turn takes all waiting pushes, commits them (then answers), applies them and deletes them from
-the journal in a second transaction. A push that cannot be applied stays in the journal with its fault; the others go on.
-While the store takes nothing, what was committed waits, in its order.
+One thread does this. Each turn commits all waiting pushes, answers them, and then applies them and deletes them from the
+journal in a second transaction. A push that cannot be applied stays in the journal with its fault; the others are applied.
+While the store does not accept writes, committed pushes wait in their order.
 """
 
 import contextlib
@@ -29,20 +29,27 @@ from watchkeeper.model.wire import decode_push
 from watchkeeper.model.worker import Worker
 
 log = logging.getLogger(__name__)
-GROUP_PUSHES = 500
-LOOK_S = 1.0
-STOP_S = 10.0
-_SWEEP_S = 10.0
-_FAULT_LIMIT = 1_000
 
+GROUP_PUSHES = 500
+"""How many pushes one commit takes at most."""
+
+RETRY_APPLY_S = 1.0
+"""How often pushes that could not be applied are tried again."""
+
+JOURNAL_STOP_S = 10.0
+
+ADOPT_AFTER_S = 10.0
+"""With several collectors: a push that another one journalled so long ago and has not applied is applied here."""
+
+FAULT_CHARACTERS = 1_000
 
 Answer = int | WatchkeeperError
-"""The seq through which the lane is on disk; or UnknownBlocks, BadPush, StoreFull, StoreError."""
+"""The seq up to which the lane is on disk; or UnknownBlocks, BadPush, StoreFull, StoreError."""
 
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """A push, the bytes it came as, and whom to tell (from the journal's thread) how it went."""
+    """A push and its body as received. `answer` is called from the journal's thread with the outcome."""
 
     push: Push
     body: bytes
@@ -57,28 +64,28 @@ class _Written:
 
 
 class Journal:
-    """Takes pushes from any thread."""
+    """Takes pushes from any thread. `applied` is called after a group was applied."""
 
-    def __init__(self, store: Store, notifiers: Notifiers, clock: Clock, woke: Callable[[], None]) -> None:
+    def __init__(self, store: Store, notifiers: Notifiers, clock: Clock, applied: Callable[[], None]) -> None:
         self._store = store
         self._notifiers = notifiers
         self._clock = clock
-        self._woke = woke
+        self._applied = applied
         self._queue: queue.SimpleQueue[Waiting] = queue.SimpleQueue()
         self._sequences = Sequences(store)
         self._pending: list[_Written] = []  # committed, answered, not applied yet
-        self._swept = clock.boot()
+        self._adopted_at = clock.boot()
         self.faults = 0
         self.worker = Worker("journal", self._next, clock)
 
     def start(self) -> None:
-        """Apply what an earlier life left in the journal, then take pushes."""
+        """Apply what an earlier run left in the journal, then take pushes."""
         self.recover()
         self.worker.start()
 
     def stop(self) -> None:
-        """Finish what is waiting, then end."""
-        self.worker.stop(STOP_S)
+        """Commit and apply what is waiting, then end."""
+        self.worker.stop(JOURNAL_STOP_S)
         while not self.worker.alive and (group := self._collect()):
             self.turn(group)
 
@@ -93,7 +100,7 @@ class Journal:
         return self._queue.qsize() + len(self._pending)
 
     def recover(self, until: float = math.inf) -> None:
-        """Apply every row from before `until` that an earlier life of ours, or a collector that is no more, left behind."""
+        """Apply every row older than `until` (UTC seconds) that an earlier run, or a collector that has stopped, left."""
         while self._apply_left_behind(until):
             pass
 
@@ -101,7 +108,7 @@ class Journal:
 
     def _next(self) -> float:
         self.turn(self._collect())
-        return LOOK_S if self._queue.empty() else 0.0
+        return RETRY_APPLY_S if self._queue.empty() else 0.0
 
     def _collect(self) -> list[Waiting]:
         group: list[Waiting] = []
@@ -111,14 +118,14 @@ class Journal:
         return group
 
     def turn(self, group: Sequence[Waiting]) -> None:
-        """Commit the group, answer it, apply it and whatever still waits."""
+        """Commit and answer a group, then apply it and everything committed before."""
         if group:
             self._take(group)
         if self._pending:
             self._apply_pending()
-        if not self._store.embedded and self._clock.boot() - self._swept >= _SWEEP_S:
-            self._swept = self._clock.boot()
-            self.recover(self._clock.wall() - _SWEEP_S)
+        if not self._store.embedded and self._clock.boot() - self._adopted_at >= ADOPT_AFTER_S:
+            self._adopted_at = self._clock.boot()
+            self.recover(self._clock.wall() - ADOPT_AFTER_S)
 
     def _take(self, group: Sequence[Waiting]) -> None:
         try:
@@ -134,7 +141,7 @@ class Journal:
         failpoint("collector.push.answered")
 
     def _refuse(self, group: Sequence[Waiting], error: Exception) -> None:
-        """Let them come again, where that helps; else find the one to blame."""
+        """Ask the agents to send again where that may help. Otherwise take the pushes one by one, to find the bad one."""
         if _may_pass(error):
             for waiting in group:
                 waiting.answer(error)
@@ -142,11 +149,11 @@ class Journal:
             for waiting in group:
                 self._take([waiting])
         else:
-            log.error("a push of agent %s cannot be kept", group[0].push.agent, exc_info=error)
-            group[0].answer(BadPush(f"cannot be kept here: {error}"))
+            log.error("a push of agent %s cannot be journalled", group[0].push.agent, exc_info=error)
+            group[0].answer(BadPush(f"bad request: the push cannot be journalled: {error}"))
 
     def _write(self, group: Sequence[Waiting]) -> tuple[list[_Written], list[Answer]]:
-        """One transaction: dedupe, remember lanes and blocks, insert. A push that is refused does not stop the others."""
+        """In one transaction: drop replays, keep lanes and blocks, insert. A refused push does not stop the others."""
         answers: list[Answer] = []
         written: list[Arrival] = []
         bodies: list[dict[str, Any]] = []
@@ -171,7 +178,7 @@ class Journal:
         if not bodies:
             return []
         if self._store.embedded:
-            # Nobody else writes meanwhile: the numbers follow one another (sqlite.org/autoinc.html).
+            # We are the only writer, so the numbers are consecutive (sqlite.org/autoinc.html).
             self._store.write_many(connection, journal, bodies)
             last = int(connection.execute(sa.select(sa.func.max(journal.c.id))).scalar_one())
             return range(last - len(bodies) + 1, last + 1)
@@ -200,10 +207,10 @@ class Journal:
             for one in group:
                 self._apply_alone(one)
         failpoint("collector.apply.committed")
-        self._woke()
+        self._applied()
 
     def _apply_alone(self, one: _Written) -> None:
-        """Whatever is wrong with one push must not stop the others."""
+        """Apply one push. A push that fails is set aside; it must not stop the others."""
         try:
             with self._store.write() as connection:
                 self._apply_in(connection, [one])
@@ -225,8 +232,8 @@ class Journal:
         failpoint("collector.apply.before-commit")
 
     def _with_earlier(self, connection: sa.Connection, group: Sequence[_Written]) -> Sequence[_Written]:
-        """With several collectors: also what another one journalled before for the same agents and has not applied, so
-        that an agent's events are applied in their order. Locks these agents until the transaction ends."""
+        """With several collectors: add the pushes of the same agents that another collector journalled earlier and has not
+        applied, so that the events of an agent are applied in their order. Locks these agents until the transaction ends."""
         if self._store.embedded:
             return group
         agents = sorted({one.arrival.push.agent for one in group})
@@ -241,7 +248,7 @@ class Journal:
 
     def _set_aside(self, connection: sa.Connection, number: int, error: Exception) -> None:
         self.faults += 1
-        fault = f"{type(error).__name__}: {error}"[:_FAULT_LIMIT].replace("\0", "")
+        fault = f"{type(error).__name__}: {error}"[:FAULT_CHARACTERS].replace("\0", "")
         connection.execute(sa.update(journal).where(journal.c.id == number), {"fault": fault})
 
     def _read(self, connection: sa.Connection, query: "sa.Select[Any]") -> list[_Written]:
@@ -249,8 +256,8 @@ class Journal:
         for row in connection.execute(query).all():
             try:
                 push = decode_push(from_json(row.body), row.received_at)
-            except (ValueError, WireError) as error:  # of another version, say
-                log.error("push %d of agent %s cannot be read any more; it stays in the journal", row.id, row.agent)  # noqa: TRY400 -- its fault is in its row
+            except (ValueError, WireError) as error:  # written by another version, for instance
+                log.error("push %d of agent %s cannot be decoded; it stays in the journal", row.id, row.agent)  # noqa: TRY400 -- its fault is in its row
                 self._set_aside(connection, row.id, error)
             else:
                 found.append(_Written(row.id, Arrival(push, row.received_at, row.after_seq)))
@@ -263,14 +270,14 @@ class Journal:
                 return False
         with self._store.write() as connection:
             found = self._read(connection, query.order_by(journal.c.id).limit(GROUP_PUSHES))
-        log.info("applying %d pushes that an earlier life, or another collector, left in the journal", len(found))
+        log.info("applying %d pushes that an earlier run or another collector left in the journal", len(found))
         if found:
             self._apply(found)
         return True
 
 
 def _may_pass(error: Exception) -> TypeGuard[StoreError]:
-    """Whether trying again, as it is, may help."""
+    """Whether the same request may succeed later."""
     return isinstance(error, StoreError) and not isinstance(error, StoreRefused)
 
 
@@ -282,5 +289,5 @@ def _row(waiting: Waiting, after: int) -> dict[str, Any]:
 
 
 def _claim(connection: sa.Connection, ids: Sequence[int]) -> set[int]:
-    """Delete journal rows; those that were still there are ours to apply."""
+    """Delete journal rows. Returns those that were still there: nobody else has applied them."""
     return set(connection.execute(sa.delete(journal).where(journal.c.id.in_(ids)).returning(journal.c.id)).scalars())

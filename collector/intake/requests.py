@@ -1,4 +1,4 @@
-"""What the collector would like of its agents, handed over with the answer to a push: the only way back."""
+"""Requests to agents. The answer to a push carries them: an agent has no other way to be reached."""
 
 import threading
 
@@ -9,8 +9,8 @@ from watchkeeper.collector.store.schema import request
 
 
 class Requests:
-    """Requests waiting for each agent, from memory; `refresh` brings them in step with what persons asked for since, and
-    what was handed over. Of several collectors each knows all: an agent hears from the one it speaks to."""
+    """The requests waiting for each agent, in memory. `refresh` reads new ones from the store and deletes those that were sent.
+    With several collectors each has all requests: an agent gets them from the one it pushes to."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -19,7 +19,7 @@ class Requests:
         self._lock = threading.Lock()
 
     def refresh(self) -> None:
-        """Forget in the store what was handed over, and fetch the rest."""
+        """Delete the sent requests from the store, and read the others."""
         with self._lock:
             handed = set(self._handed)
         if handed:
@@ -36,7 +36,7 @@ class Requests:
             self._handed -= handed
 
     def take(self, agent: str) -> list[dict[str, str]]:
-        """What waits for this agent; each is handed over once, or again where we die, for asking twice does no harm."""
+        """The requests for this agent. Each is sent once, or twice if the collector is killed in between, which does no harm."""
         if agent not in self._waiting:
             return []
         with self._lock:

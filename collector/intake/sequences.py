@@ -1,5 +1,5 @@
-"""Which items of which lane are new: replays are dropped, gaps counted, blocks remembered. Used inside the journal's
-transaction, by its one thread."""
+"""Sequence tracking: which items of a lane are new. Replays are dropped, gaps counted, blocks kept. Used by the journal's
+thread, inside its transaction."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -8,10 +8,9 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from watchkeeper.collector.process.apply import Blocks
 from watchkeeper.collector.store.engine import Store
 from watchkeeper.collector.store.schema import agent, block, lane
-from watchkeeper.model.batch import Block, Frame, Push, Tombstone
+from watchkeeper.model.batch import Block, Blocks, Frame, Push, Tombstone
 from watchkeeper.model.errors import WatchkeeperError
 from watchkeeper.model.reading import Series
 
@@ -19,7 +18,7 @@ Known = tuple[str, str, str]
 
 
 class UnknownBlocks(WatchkeeperError):
-    """Frames under blocks that were never declared here: declare them and send again."""
+    """A push has frames of blocks that were not declared. The agent declares them and sends again."""
 
     def __init__(self, blocks: Iterable[int]) -> None:
         self.blocks = tuple(sorted(set(blocks)))
@@ -27,7 +26,7 @@ class UnknownBlocks(WatchkeeperError):
 
 
 class BadPush(WatchkeeperError):
-    """A push that contradicts what its agent declared."""
+    """A push contradicts what its agent declared, or cannot be journalled."""
 
 
 @dataclass(slots=True)
@@ -40,25 +39,25 @@ class _Lane:
 
 
 class Sequences:
-    """The lanes of the pushes in hand, and every block met so far."""
+    """The lanes of the pushes being journalled, and every block seen so far."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self.blocks: Blocks = {}
-        self._epochs: set[tuple[str, str]] = set()  # whose blocks are all in `blocks`
+        self._epochs: set[tuple[str, str]] = set()  # epochs whose blocks are all in `blocks`
         self._sequences: dict[Known, _Lane] = {}
         self._taken: list[Push] = []
 
     def open(self, connection: sa.Connection, pushes: Sequence[Push]) -> None:
-        """Read, and lock, the lanes of these pushes; nobody else moves them before our transaction ends."""
+        """Read and lock the lanes of these pushes until the transaction ends."""
         self._taken = []
         wanted = {(push.agent, push.epoch, push.lane.value) for push in pushes}
         if not self._store.embedded:
-            self._sequences = {}  # another collector may have moved them
+            self._sequences = {}  # another collector may have changed them
         if unread := wanted - self._sequences.keys():
             self._sequences |= self._locked(connection, unread)
         if fresh := wanted - self._sequences.keys():  # a row that is not there cannot be locked
-            self._store.hold(connection, {f"agent {who}" for who, _, _ in fresh})
+            self._store.lock_names(connection, {f"agent {who}" for who, _, _ in fresh})
             self._sequences |= self._locked(connection, fresh)
         self.know(connection, {(push.agent, push.epoch) for push in pushes})
 
@@ -71,14 +70,14 @@ class Sequences:
         }
 
     def learn(self, connection: sa.Connection, push: Push) -> None:
-        """Make sure of the blocks of a push that another collector, or an earlier life, took."""
+        """Read the blocks of a push that another collector, or an earlier run, journalled."""
         epoch = (push.agent, push.epoch)
         if any(isinstance(body, Frame) and (*epoch, body.block) not in self.blocks for _, body in push.items):
             self._epochs.discard(epoch)
             self.know(connection, {epoch})
 
     def know(self, connection: sa.Connection, epochs: set[tuple[str, str]]) -> None:
-        """Read the blocks of these (agent, epoch) that are not known yet."""
+        """Read the blocks of these (agent, epoch), where they have not been read."""
         for who, epoch in epochs - self._epochs:
             query = sa.select(block).where(block.c.agent == who, block.c.epoch == epoch)
             for row in connection.execute(query):
@@ -88,8 +87,8 @@ class Sequences:
             self._epochs.add((who, epoch))
 
     def take(self, push: Push, heard_at: float) -> tuple[int, int]:
-        """Count a push in. Returns (items up to this seq are replays, the lane now stands at). Raises UnknownBlocks or
-        BadPush, and then nothing was counted."""
+        """Count the items of a push. Returns (the seq up to which items are replays, the new seq of the lane). Raises
+        UnknownBlocks or BadPush; then nothing was counted."""
         declared = {one.block: one for one in push.blocks}
         for number, one in declared.items():
             held = self.blocks.get((push.agent, push.epoch, number))
@@ -157,14 +156,14 @@ class Sequences:
             heard_at = self._sequences[push.agent, push.epoch, push.lane.value].heard_at
             rows[push.agent] = {
                 "agent": push.agent, "epoch": push.epoch, "heard_at": heard_at, "skew_s": push.sent_at - heard_at,
-                "bundle": push.bundle, "behind_since": 0.0, "behind_until": 0.0,
+                "bundle": push.bundle, "backlog_since": 0.0, "backlog_until": 0.0,
             }  # fmt: skip
-        # By name, as everybody locks them: two collectors never wait for each other.
+        # Sorted by name, as every collector locks them, so that two of them cannot deadlock.
         ordered = [rows[name] for name in sorted(rows)]
-        self._store.write_many(connection, agent, ordered, keep=("behind_since", "behind_until"))
+        self._store.write_many(connection, agent, ordered, keep=("backlog_since", "backlog_until"))
 
     def forget(self) -> None:
-        """The transaction failed: what it declared is not there."""
+        """Forget everything after a transaction that failed: what it declared is not in the store."""
         self.blocks.clear()
         self._epochs.clear()
         self._sequences.clear()

@@ -1,4 +1,4 @@
-"""Whether people can be told at all, looked at before the first fault."""
+"""Checks before the first fault that every channel of every person can be opened."""
 
 from collections.abc import Iterable, Iterator
 
@@ -8,10 +8,10 @@ from watchkeeper.model.errors import WatchkeeperError
 
 
 def unreachable(people: Iterable[Person], opener: Opener) -> Iterator[str]:
-    """A sentence for each channel that would deliver nothing: its secret is absent, say."""
+    """Yield a message for each channel that cannot deliver, for example because its secret is missing."""
     for person in people:
         for address in person.channels:
             try:
                 opener(address)
             except WatchkeeperError as error:
-                yield f"{person.person} cannot be told by {address.via.value}: {error}"
+                yield f"{person.person} cannot be notified by {address.via.value}: {error}"

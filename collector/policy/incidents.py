@@ -1,32 +1,32 @@
-"""What a verdict does to an incident, and what a person may do to it. Pure: nouns in, nouns out, times in UTC seconds."""
+"""How verdicts and persons change an incident. Pure; times in UTC seconds."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from watchkeeper.model.errors import Conflict
-from watchkeeper.model.verdict import Evidence, Key, Level, Standing, Verdict
+from watchkeeper.model.verdict import ActiveVerdicts, Evidence, Key, Level, Verdict
 
 REOPEN_WITHIN_S = 600.0
-"""A fault that comes back this soon is the same incident, in its next round."""
+"""A fault that comes back this soon is the same incident, in its next recurrence."""
 
 
-class State(StrEnum):
-    """Open until the fault is resolved, or withdrawn because its rule, device or instance is gone."""
+class IncidentState(StrEnum):
+    """Open, until the fault is resolved, or withdrawn because its rule, device or instance is gone."""
 
     OPEN = "open"
     RESOLVED = "resolved"
     WITHDRAWN = "withdrawn"
 
 
-class Kind(StrEnum):
+class TransitionKind(StrEnum):
     """What can happen to an incident."""
 
     OPENED = "opened"
     REOPENED = "reopened"
     RISEN = "risen"  # warning -> critical
     EASED = "eased"  # critical -> warning
-    UNSEEN = "unseen"  # nobody can tell any more; the incident stands
+    UNSEEN = "unseen"  # the latest verdict is unknown; the incident stays open
     ACKNOWLEDGED = "acknowledged"
     ESCALATED = "escalated"  # by hand, one rung
     RESOLVED = "resolved"
@@ -35,8 +35,9 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Incident:
-    """A fault of (device, rule, instance). `verdict` is the latest level heard, `level` the latest bad one; `began_at` is
-    where the clock of the present round stands; `agent` judges it (`collector` for our own rules)."""
+    """A fault of (device, rule, instance). `verdict` is the level of the latest verdict, `level` the latest bad one. `began_at`
+    is the start of the present recurrence: unresolved time counts from there. `agent` judges it (`collector` for our own
+    rules)."""
 
     device: str
     rule: str
@@ -47,8 +48,8 @@ class Incident:
     verdict_id: str
     began_at: float
     evidence: Evidence
-    state: State = State.OPEN
-    round: int = 1
+    state: IncidentState = IncidentState.OPEN
+    recurrence: int = 1
     incident: int = 0  # its number; 0 until the store gives it one
     ended_at: float | None = None
     acknowledged_at: float | None = None
@@ -62,14 +63,14 @@ class Incident:
     @property
     def open(self) -> bool:
         """Whether somebody must still act."""
-        return self.state is State.OPEN
+        return self.state is IncidentState.OPEN
 
 
 @dataclass(frozen=True, slots=True)
 class Transition:
     """One thing that happened. `by` is `agent:NAME`, `person:NAME` or `collector`."""
 
-    kind: Kind
+    kind: TransitionKind
     at: float
     by: str
     level: Level
@@ -77,15 +78,15 @@ class Transition:
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
-    """An incident as it is now, and what brought it there (empty: nothing a person needs to know)."""
+class IncidentChange:
+    """An incident after a change, and its new transitions (none: nothing that a person needs to know)."""
 
     incident: Incident
     transitions: tuple[Transition, ...] = ()
 
 
-def judge(known: Incident | None, verdict: Verdict, agent: str, note: str = "") -> Change | None:
-    """Apply a verdict to the latest incident of its key. None where there is nothing to keep; a replay changes nothing."""
+def judge(known: Incident | None, verdict: Verdict, agent: str, note: str = "") -> IncidentChange | None:
+    """Apply a verdict to the latest incident of its key. None where nothing changes; a replay changes nothing."""
     if known is None or not known.open:
         return _open(known, verdict, agent, note) if verdict.level.bad else None
     if verdict.id == known.verdict_id:
@@ -93,57 +94,59 @@ def judge(known: Incident | None, verdict: Verdict, agent: str, note: str = "") 
     if verdict.level is Level.OK:
         return resolve(known, verdict.since, f"agent:{agent}", verdict.id, note)
     if verdict.level is Level.UNKNOWN:
-        return _seen(known, verdict, agent, Kind.UNSEEN, note)
+        return _seen(known, verdict, agent, TransitionKind.UNSEEN, note)
     if verdict.level is known.level:
         seen = replace(known, verdict=verdict.level, verdict_id=verdict.id, agent=agent, evidence=verdict.evidence)
-        return Change(seen)
-    kind = Kind.RISEN if verdict.level is Level.CRITICAL else Kind.EASED
+        return IncidentChange(seen)
+    kind = TransitionKind.RISEN if verdict.level is Level.CRITICAL else TransitionKind.EASED
     return _seen(known, verdict, agent, kind, note)
 
 
-def _open(known: Incident | None, verdict: Verdict, agent: str, note: str) -> Change:
-    began = Transition(Kind.OPENED, verdict.since, f"agent:{agent}", verdict.level, note)
+def _open(known: Incident | None, verdict: Verdict, agent: str, note: str) -> IncidentChange:
+    began = Transition(TransitionKind.OPENED, verdict.since, f"agent:{agent}", verdict.level, note)
     fresh = Incident(
         verdict.device, verdict.rule, verdict.instance, agent, verdict.level, verdict.level, verdict.id,
         verdict.since, verdict.evidence,
     )  # fmt: skip
     if known is None or not _soon(known, verdict.since):
-        return Change(fresh, (began,))
-    again = replace(fresh, incident=known.incident, round=known.round + 1)
-    return Change(again, (replace(began, kind=Kind.REOPENED),))
+        return IncidentChange(fresh, (began,))
+    again = replace(fresh, incident=known.incident, recurrence=known.recurrence + 1)
+    return IncidentChange(again, (replace(began, kind=TransitionKind.REOPENED),))
 
 
 def _soon(known: Incident, at: float) -> bool:
-    return known.state is State.RESOLVED and known.ended_at is not None and at - known.ended_at < REOPEN_WITHIN_S
+    return (
+        known.state is IncidentState.RESOLVED and known.ended_at is not None and at - known.ended_at < REOPEN_WITHIN_S
+    )
 
 
-def _seen(known: Incident, verdict: Verdict, agent: str, kind: Kind, note: str) -> Change:
+def _seen(known: Incident, verdict: Verdict, agent: str, kind: TransitionKind, note: str) -> IncidentChange:
     level = verdict.level if verdict.level.bad else known.level
     evidence = verdict.evidence if verdict.level.bad else known.evidence
     now = replace(known, agent=agent, level=level, verdict=verdict.level, verdict_id=verdict.id, evidence=evidence)
-    repeated = kind is Kind.UNSEEN and known.verdict is Level.UNKNOWN
+    repeated = kind is TransitionKind.UNSEEN and known.verdict is Level.UNKNOWN
     transitions = () if repeated else (Transition(kind, verdict.since, f"agent:{agent}", level, note),)
-    return Change(now, transitions)
+    return IncidentChange(now, transitions)
 
 
-def resolve(known: Incident, at: float, by: str, verdict_id: str = "", note: str = "") -> Change:
-    """The fault is gone: by its verdict. The end never lies before the beginning."""
+def resolve(known: Incident, at: float, by: str, verdict_id: str = "", note: str = "") -> IncidentChange:
+    """End the incident: the fault is gone. The end is never before the beginning."""
     at = max(at, known.began_at)
     ended = replace(
-        known, state=State.RESOLVED, verdict=Level.OK, verdict_id=verdict_id or known.verdict_id, ended_at=at
+        known, state=IncidentState.RESOLVED, verdict=Level.OK, verdict_id=verdict_id or known.verdict_id, ended_at=at
     )
-    return Change(ended, (Transition(Kind.RESOLVED, at, by, known.level, note),))
+    return IncidentChange(ended, (Transition(TransitionKind.RESOLVED, at, by, known.level, note),))
 
 
-def withdraw(known: Incident, at: float, by: str, note: str) -> Change:
-    """Its rule, device or instance is gone: nobody will ever say ok."""
-    ended = replace(known, state=State.WITHDRAWN, ended_at=max(at, known.began_at))
-    return Change(ended, (Transition(Kind.WITHDRAWN, at, by, known.level, note),))
+def withdraw(known: Incident, at: float, by: str, note: str) -> IncidentChange:
+    """End the incident without a recovery: its rule, device or instance is gone, so no verdict will ever be ok."""
+    ended = replace(known, state=IncidentState.WITHDRAWN, ended_at=max(at, known.began_at))
+    return IncidentChange(ended, (Transition(TransitionKind.WITHDRAWN, at, by, known.level, note),))
 
 
-def reconcile(standing: Standing, known: Iterable[Incident], agent: str) -> tuple[list[Verdict], list[Incident]]:
-    """What an agent's whole set of non-ok verdicts says against its open incidents: the verdicts we missed, and the
-    incidents it no longer reports. Both are empty where the two agree."""
+def reconcile(standing: ActiveVerdicts, known: Iterable[Incident], agent: str) -> tuple[list[Verdict], list[Incident]]:
+    """Compare all non-ok verdicts of an agent with its open incidents. Returns the verdicts that we missed, and the incidents
+    that the agent no longer reports. Both are empty where the two agree."""
     open_now = {incident.key: incident for incident in known if incident.open and incident.agent == agent}
     said = {verdict.key: verdict for verdict in standing.verdicts}
     missed = [
@@ -154,34 +157,36 @@ def reconcile(standing: Standing, known: Iterable[Incident], agent: str) -> tupl
     return missed, [incident for key, incident in open_now.items() if key not in said]
 
 
-# ---- what persons do ----
+# ---- changes by persons ----
 
 
-def acknowledge(known: Incident, person: str, at: float, note: str = "") -> Change:
-    """Say who is working on it. It stops nothing unless the ladder says so. Raises Conflict if it is over."""
+def acknowledge(known: Incident, person: str, at: float, note: str = "") -> IncidentChange:
+    """Note who works on it. This stops no rung unless the ladder says so. Raises Conflict if the incident has ended."""
     _must_be_open(known, "acknowledged")
     taken = replace(known, acknowledged_at=at, acknowledged_by=person)
-    return Change(taken, (Transition(Kind.ACKNOWLEDGED, at, f"person:{person}", known.level, note),))
+    return IncidentChange(taken, (Transition(TransitionKind.ACKNOWLEDGED, at, f"person:{person}", known.level, note),))
 
 
-def resolve_by_hand(known: Incident, person: str, at: float, note: str = "") -> Change:
-    """Close what no verdict can close any more. Raises Conflict while the latest verdict is bad, or if it is over."""
+def resolve_by_hand(known: Incident, person: str, at: float, note: str = "") -> IncidentChange:
+    """End an incident that no verdict can end any more. Raises Conflict while the latest verdict is bad, or if the incident
+    has ended."""
     _must_be_open(known, "resolved")
     if known.verdict.bad:
         raise Conflict(
-            f"incident {known.incident}: the latest verdict is still {known.verdict}; an incident is resolved when the "
-            "fault is. Fix it, or remove its rule or device"
+            f"incident {known.incident}: the latest verdict is still {known.verdict}. The incident is resolved when the fault "
+            "is: fix the fault, or remove its rule or device"
         )
     return resolve(known, at, f"person:{person}", note=note)
 
 
-def escalate(known: Incident, person: str, rung: str, at: float, note: str = "") -> Change:
-    """Cannot be resolved (4.2.6.2, 4.2.6.4): climb to `rung` at once. Raises Conflict if it is over."""
+def escalate(known: Incident, person: str, rung: str, at: float, note: str = "") -> IncidentChange:
+    """Note that `rung` is decided at once, because the fault cannot be resolved (4.2.6.2, 4.2.6.4). Raises Conflict if the
+    incident has ended."""
     _must_be_open(known, "escalated")
     said = f"{rung}: {note}" if note else rung
-    return Change(known, (Transition(Kind.ESCALATED, at, f"person:{person}", known.level, said),))
+    return IncidentChange(known, (Transition(TransitionKind.ESCALATED, at, f"person:{person}", known.level, said),))
 
 
 def _must_be_open(known: Incident, what: str) -> None:
     if not known.open:
-        raise Conflict(f"incident {known.incident} is {known.state} already; it cannot be {what}")
+        raise Conflict(f"incident {known.incident} is {known.state} already and cannot be {what}")

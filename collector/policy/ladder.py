@@ -1,16 +1,16 @@
-"""The ladder (4.2.6): which rungs an incident has, when each is due, and which one comes next. Pure; times in UTC seconds."""
+"""The ladder, an escalation policy (4.2.6): which rungs an incident has and when each is due. Pure; times in UTC seconds."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from watchkeeper.collector.policy.incidents import Incident
 from watchkeeper.collector.site.inventory import Ladder, Ladders, StopsAt
 from watchkeeper.model.verdict import Level
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
-    """A rung of one incident's round: when it is due, and when and by whom (`clock`, `person:NAME`) it was decided."""
+class ScheduledRung:
+    """A rung of one recurrence of an incident: when it is due, and when and by whom (`clock`, `person:NAME`) it was
+    decided."""
 
     rung: str
     number: int
@@ -21,15 +21,15 @@ class Step:
 
 
 def ladder_for(level: Level, ladders: Ladders) -> Ladder:
-    """The first ladder that lists the level. The books were refused if there is none."""
+    """The first ladder that lists the level. A configuration without one is refused when it is loaded."""
     return next(ladder for ladder in ladders.ladders if level in ladder.levels)
 
 
-def schedule_rungs(ladder: Ladder, start: float, steps: Sequence[Step] = ()) -> tuple[Step, ...]:
-    """The steps of an incident that climbs `ladder` from `start`, given those it has already.
+def schedule_rungs(ladder: Ladder, start: float, steps: Sequence[ScheduledRung] = ()) -> tuple[ScheduledRung, ...]:
+    """The rungs of an incident on `ladder` that counts from `start`, given the rungs it has already.
 
-    A rung that was decided is not repeated. One that both ladders have keeps the earlier of its two times: a fault that
-    gets worse is never told later for it. Undecided rungs that only the old ladder has are dropped.
+    A decided rung is not repeated. A rung that both ladders have keeps the earlier of its two times, so that a fault that gets
+    worse is never escalated later because of it. Undecided rungs that only the old ladder has are dropped.
     """
     held = {step.rung: step for step in steps}
     merged = [step for step in steps if step.decided_at is not None]
@@ -38,25 +38,26 @@ def schedule_rungs(ladder: Ladder, start: float, steps: Sequence[Step] = ()) -> 
         if old and old.decided_at is not None:
             continue
         due = start + rung.after_s
-        merged.append(Step(rung.rung, number, ladder.ladder, min(due, old.due_at) if old else due))
+        merged.append(ScheduledRung(rung.rung, number, ladder.ladder, min(due, old.due_at) if old else due))
     return tuple(merged)
 
 
-def stopped(incident: Incident, ladders: Ladders) -> bool:
-    """Whether the clock decides no more rungs: it was acknowledged, and its ladder stops at that."""
-    acknowledged = incident.acknowledged_at is not None
-    return acknowledged and ladder_for(incident.level, ladders).stops_at is StopsAt.ACKNOWLEDGED
+def stopping_levels(ladders: Ladders) -> frozenset[Level]:
+    """The levels whose ladder stops at an acknowledgement."""
+    return frozenset(
+        level for level in Level if level.bad and ladder_for(level, ladders).stops_at is StopsAt.ACKNOWLEDGED
+    )
 
 
-def upcoming(steps: Iterable[Step]) -> Step | None:
-    """The next undecided step: what the page counts down to, and what *escalate now* decides at once."""
+def upcoming(steps: Iterable[ScheduledRung]) -> ScheduledRung | None:
+    """The next undecided rung. The page counts down to it, and *escalate now* decides it at once."""
     return min((step for step in steps if step.decided_at is None), key=_order, default=None)
 
 
-def reached(steps: Iterable[Step]) -> Step | None:
-    """The highest rung decided so far."""
+def current(steps: Iterable[ScheduledRung]) -> ScheduledRung | None:
+    """The current level: the highest rung decided so far."""
     return max((step for step in steps if step.decided_at is not None), key=_order, default=None)
 
 
-def _order(step: Step) -> tuple[float, int]:
+def _order(step: ScheduledRung) -> tuple[float, int]:
     return (step.due_at, step.number)

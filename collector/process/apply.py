@@ -1,4 +1,4 @@
-"""What journalled pushes do to the world: incidents with their rungs and notices, latest values, history."""
+"""Applies journalled pushes: latest values and history, then incidents with all that follows."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -7,28 +7,22 @@ from typing import Any
 import sqlalchemy as sa
 from pydantic_core import to_json
 
-from watchkeeper.collector.notify.compose import Kind
 from watchkeeper.collector.notify.enqueue import Notifier
-from watchkeeper.collector.policy import incidents, ladder
-from watchkeeper.collector.policy.incidents import Change, Incident, Transition
-from watchkeeper.collector.policy.ladder import Step
-from watchkeeper.collector.site.inventory import COLLECTOR
+from watchkeeper.collector.policy import incidents
+from watchkeeper.collector.policy.hold import BACKLOG_S
+from watchkeeper.collector.policy.incidents import Incident, IncidentChange
+from watchkeeper.collector.process.follow_up import follow_up
 from watchkeeper.collector.site.snapshot import Snapshot
 from watchkeeper.collector.store import rows
 from watchkeeper.collector.store.schema import agent, history, latest
-from watchkeeper.model.batch import Block, Frame, Lane, Push
-from watchkeeper.model.verdict import Event, Key, Level, Standing, Verdict, Withdrawal
+from watchkeeper.model.batch import Blocks, Frame, Lane, Push
+from watchkeeper.model.verdict import ActiveVerdicts, Event, Key, Verdict, Withdrawal
 from watchkeeper.model.wire import encode_values
-
-BEHIND_S, BEHIND_MOST_S = 60.0, 300.0
-"""How long half a story may hold the ladder back: after the last push that promised more of it, and in all."""
-
-Blocks = dict[tuple[str, str, int], Block]
 
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """A journalled push: items up to `after_seq` are replays."""
+    """A journalled push. Items up to `after_seq` are replays."""
 
     push: Push
     received_at: float
@@ -38,9 +32,15 @@ class Arrival:
 def apply(
     connection: sa.Connection, notifier: Notifier, arrivals: Sequence[Arrival], blocks: Blocks, now: float
 ) -> set[int]:
-    """Apply pushes in their order, whole, in the caller's transaction. Returns the numbers of the incidents touched."""
+    """Apply whole pushes in their order, in the caller's transaction. Returns the numbers of the incidents changed."""
     _apply_readings(connection, notifier, arrivals, blocks)
     return _apply_events(connection, notifier, arrivals, now)
+
+
+def _owns(name: str, device: str, snapshot: Snapshot) -> bool:
+    """Whether the device belongs to the agent: the inventory may have changed since the push was journalled."""
+    known = snapshot.devices.get(device)
+    return known is not None and known.agent == name
 
 
 # ---- readings ----
@@ -68,167 +68,104 @@ def _apply_readings(connection: sa.Connection, notifier: Notifier, arrivals: Ite
     notifier.store.write_many(connection, history, past)
     for row in newest.values():
         del row["seq"]
-    notifier.store.write_many(
-        connection, latest, list(newest.values()), keep=()
-    )  # lanes keep the order, clocks need not
-
-
-def _owns(who: str, device: str, snapshot: Snapshot) -> bool:
-    """Whether the agent may still speak of the device: the inventory may have changed since the push was taken."""
-    known = snapshot.devices.get(device)
-    return known is not None and known.agent == who
+    # The last frame of the lane is the latest one, also where its time is earlier: clocks may be set back.
+    notifier.store.write_many(connection, latest, list(newest.values()), keep=())
 
 
 # ---- events ----
 
 
-@dataclass(slots=True)
-class _Touched:
-    """The latest incident of each key a group of pushes speaks of, and what happened to each incident by its number: one
-    may end and the next of its key begin in one group."""
-
-    connection: sa.Connection
-    now: float
-    known: dict[Key, Incident]
-    changes: dict[int, list[Change]] = field(default_factory=dict)
-    reconciled: int = 0
-
-    def keep(self, change: Change | None) -> None:
-        if change is None:
-            return
-        saved = rows.save(self.connection, change, self.now)
-        self.known[saved.key] = saved
-        self.changes.setdefault(saved.incident, []).append(Change(saved, change.transitions))
-
-
 def _apply_events(connection: sa.Connection, notifier: Notifier, arrivals: Sequence[Arrival], now: float) -> set[int]:
-    events = [said for arrival in arrivals for said in _said(arrival, notifier.snapshot)]
-    touched = apply_events(connection, notifier, events, now) if events else set()
-    _note_behind(connection, arrivals, now)
-    return touched
+    events = [event for arrival in arrivals for event in _new_events(arrival, notifier.snapshot)]
+    changed = apply_events(connection, notifier, events, now) if events else set()
+    _note_backlog(connection, arrivals, now)
+    return changed
 
 
-def _said(arrival: Arrival, snapshot: Snapshot) -> Iterator[tuple[str, Event]]:
-    """The new events of a push, each with who says it; what it says of others' devices is left out."""
-    who = arrival.push.agent
+def _new_events(arrival: Arrival, snapshot: Snapshot) -> Iterator[tuple[str, Event]]:
+    """The new events of a push, each with its agent. What concerns devices of other agents is left out."""
+    name = arrival.push.agent
     for seq, event in arrival.push.items:
         if seq <= arrival.after_seq:
             continue
-        if isinstance(event, Standing):
-            own = tuple(verdict for verdict in event.verdicts if _owns(who, verdict.device, snapshot))
-            yield who, replace(event, verdicts=own)
-        elif isinstance(event, Verdict | Withdrawal) and _owns(who, event.device, snapshot):
-            yield who, event
+        if isinstance(event, ActiveVerdicts):
+            own = tuple(verdict for verdict in event.verdicts if _owns(name, verdict.device, snapshot))
+            yield name, replace(event, verdicts=own)
+        elif isinstance(event, Verdict | Withdrawal) and _owns(name, event.device, snapshot):
+            yield name, event
 
 
 def apply_events(
     connection: sa.Connection, notifier: Notifier, events: Sequence[tuple[str, Event]], now: float
 ) -> set[int]:
-    """Apply (who judged it, event) in order, and only then set rungs and notices: half a story pages nobody."""
-    touched = _Touched(connection, now, rows.latest_of(connection, _keys(event for _, event in events)))
-    for who, event in events:
-        _apply_event(touched, who, event)
-    for changes in touched.changes.values():
+    """Apply (agent, event) in their order. Rungs and notices follow after the last one: a part of the events would page for
+    faults that are over. Returns the numbers of the incidents changed."""
+    group = _Group(connection, now, rows.lock_latest_incidents(connection, _keys(event for _, event in events)))
+    for name, event in events:
+        _apply_event(group, name, event)
+    for changes in group.changes.values():
         follow_up(connection, notifier, changes[-1].incident, changes, now)
-    notifier.store.count_up(connection, {"reconciled": touched.reconciled})
-    return set(touched.changes)
+    notifier.store.add_to_counters(connection, {"reconciled": group.reconciled})
+    return set(group.changes)
+
+
+@dataclass(slots=True)
+class _Group:
+    """The latest incident of each key in a group of events, and the changes of each incident by its number: within one
+    group an incident may end and the next one of its key begin."""
+
+    connection: sa.Connection
+    now: float
+    known: dict[Key, Incident]
+    changes: dict[int, list[IncidentChange]] = field(default_factory=dict)
+    reconciled: int = 0
+
+    def keep(self, change: IncidentChange | None) -> None:
+        if change is None:
+            return
+        saved = rows.save(self.connection, change, self.now)
+        self.known[saved.key] = saved
+        self.changes.setdefault(saved.incident, []).append(IncidentChange(saved, change.transitions))
 
 
 def _keys(events: Iterable[Event]) -> set[Key]:
     found: set[Key] = set()
     for event in events:
-        found |= {verdict.key for verdict in event.verdicts} if isinstance(event, Standing) else {event.key}
+        found |= {verdict.key for verdict in event.verdicts} if isinstance(event, ActiveVerdicts) else {event.key}
     return found
 
 
-def _apply_event(touched: _Touched, who: str, event: Event) -> None:
+def _apply_event(group: _Group, name: str, event: Event) -> None:
     if isinstance(event, Verdict):
-        touched.keep(incidents.judge(touched.known.get(event.key), event, who))
-    elif isinstance(event, Standing):
-        _reconcile(touched, who, event)
+        group.keep(incidents.judge(group.known.get(event.key), event, name))
+    elif isinstance(event, ActiveVerdicts):
+        _reconcile(group, name, event)
     else:
-        known = touched.known.get(event.key)
+        known = group.known.get(event.key)
         if known and known.open:
-            touched.keep(incidents.withdraw(known, event.at, f"agent:{who}", event.reason))
+            group.keep(incidents.withdraw(known, event.at, f"agent:{name}", event.reason))
 
 
-def _reconcile(touched: _Touched, who: str, standing: Standing) -> None:
-    for incident in rows.open_of(touched.connection, who):
-        touched.known.setdefault(incident.key, incident)
-    missed, vanished = incidents.reconcile(standing, touched.known.values(), who)
+def _reconcile(group: _Group, name: str, standing: ActiveVerdicts) -> None:
+    for incident in rows.lock_open_incidents(group.connection, name):
+        group.known.setdefault(incident.key, incident)
+    missed, vanished = incidents.reconcile(standing, group.known.values(), name)
     for verdict in missed:
-        touched.keep(incidents.judge(touched.known.get(verdict.key), verdict, who, "reconciled"))
+        group.keep(incidents.judge(group.known.get(verdict.key), verdict, name, "reconciled"))
     for incident in vanished:
         note = "reconciled: the agent no longer reports it"
-        touched.keep(incidents.resolve(incident, standing.at, f"agent:{who}", note=note))
-    touched.reconciled += len(missed) + len(vanished)
+        group.keep(incidents.resolve(incident, standing.at, f"agent:{name}", note=note))
+    group.reconciled += len(missed) + len(vanished)
 
 
-def _note_behind(connection: sa.Connection, arrivals: Iterable[Arrival], now: float) -> None:
-    """Remember which agents are in the middle of a story, and since when, so that nobody is paged on half of it."""
-    said = {arrival.push.agent: arrival.push.more for arrival in arrivals if arrival.push.lane is Lane.EVENTS}
-    goes_on = agent.c.behind_until.between(now, now + BEHIND_S)  # a later time: our clock was set back
-    since = sa.case((goes_on, agent.c.behind_since), else_=now)
-    for who, more in said.items():
-        mine = sa.update(agent).where(agent.c.agent == who)
+def _note_backlog(connection: sa.Connection, arrivals: Iterable[Arrival], now: float) -> None:
+    """Note which agents announce further events, and since when: `policy.hold` holds their incidents meanwhile."""
+    announced = {arrival.push.agent: arrival.push.more for arrival in arrivals if arrival.push.lane is Lane.EVENTS}
+    continued = agent.c.backlog_until.between(now, now + BACKLOG_S)  # a time further ahead: our clock was set back
+    since = sa.case((continued, agent.c.backlog_since), else_=now)
+    for name, more in announced.items():
+        mine = sa.update(agent).where(agent.c.agent == name)
         if more:
-            connection.execute(mine.values(behind_since=since, behind_until=now + BEHIND_S))
+            connection.execute(mine.values(backlog_since=since, backlog_until=now + BACKLOG_S))
         else:
-            connection.execute(mine.where(agent.c.behind_until != 0.0).values(behind_until=0.0))
-
-
-# ---- what follows ----
-
-
-def follow_up(
-    connection: sa.Connection, notifier: Notifier, now_is: Incident, changes: Sequence[Change], now: float
-) -> None:
-    """Set the rungs of an incident right after a group of changes to it, and tell those who must hear of the change."""
-    if now_is.open:
-        steps = [step for change in changes for step in change.transitions]
-        _climb(connection, notifier, now_is, steps)
-        if now_is.level is Level.CRITICAL and any(step.kind is incidents.Kind.RISEN for step in steps):
-            notifier.tell(connection, Kind.RISEN, now_is, notifier.told(connection, now_is), now)
-        return
-    rows.drop_undecided(connection, now_is)
-    told = notifier.told(connection, now_is)
-    if now_is.state is incidents.State.WITHDRAWN:
-        notifier.tell(connection, Kind.WITHDRAWN, now_is, told, now, changes[-1].transitions[-1].note)
-    elif told:
-        notifier.tell(connection, Kind.RECOVERED, now_is, told, now)
-    else:
-        notifier.tell_duty(connection, Kind.PASSED, now_is, now)
-
-
-def _climb(connection: sa.Connection, notifier: Notifier, now_is: Incident, happened: Iterable[Transition]) -> None:
-    ladders = notifier.snapshot.configuration.ladders
-    if ladder.stopped(now_is, ladders):
-        rows.drop_undecided(connection, now_is)
-        return
-    held = rows.steps_of(connection, [now_is.incident], lock=True).get((now_is.incident, now_is.round), [])
-    steps: Sequence[Step] = held
-    for one in happened:
-        if one.kind in (incidents.Kind.OPENED, incidents.Kind.REOPENED):
-            steps = ladder.schedule_rungs(ladder.ladder_for(one.level, ladders), one.at)
-        elif one.kind is incidents.Kind.RISEN:
-            steps = ladder.schedule_rungs(ladder.ladder_for(one.level, ladders), one.at, steps)
-    if steps is not held:
-        rows.replace_undecided(connection, now_is, steps)
-
-
-def withdraw_gone(connection: sa.Connection, notifier: Notifier, now: float) -> None:
-    """After new orders: incidents of which nobody who judged them speaks any more have nobody to say ok."""
-    for known in rows.open_of(connection):
-        if why := _gone(known, notifier.snapshot):
-            change = incidents.withdraw(known, now, COLLECTOR, why)
-            follow_up(connection, notifier, rows.save(connection, change, now), [change], now)
-
-
-def _gone(known: Incident, snapshot: Snapshot) -> str:
-    """Why its verdict will never be renewed; empty where it will."""
-    device = snapshot.device(known.device)
-    if device is None and known.device != COLLECTOR:
-        return "the device is no longer in the inventory"
-    if device is not None and known.agent not in (COLLECTOR, device.agent):
-        return f"the device is read by {device.agent} now, which judges it anew"
-    return "" if snapshot.rules.named(known.rule) else "the rule is gone"
+            connection.execute(mine.where(agent.c.backlog_until != 0.0).values(backlog_until=0.0))

@@ -1,44 +1,58 @@
-"""Decide the rungs that are due: each once, with its messages in the same transaction."""
+"""Decides the rungs that are due: each once, with its notices in the same transaction."""
+
+from collections.abc import Sequence
+from typing import Any
 
 import sqlalchemy as sa
 
 from watchkeeper.collector.notify.enqueue import Notifier
-from watchkeeper.collector.policy.ladder import Step
-from watchkeeper.collector.process.apply import BEHIND_MOST_S, BEHIND_S
+from watchkeeper.collector.policy.hold import Facts, held
+from watchkeeper.collector.policy.incidents import IncidentState
+from watchkeeper.collector.policy.ladder import ScheduledRung, stopping_levels
+from watchkeeper.collector.site.inventory import Ladders
 from watchkeeper.collector.store import rows
 from watchkeeper.collector.store.schema import agent, incident, rung
 from watchkeeper.model.failpoint import failpoint
 
-_TURN = 200
-_SLACK_S = 3600.0
-"""By how much collectors that share a store may differ in time."""
+DECIDED_AT_ONCE = 200
+CLOCKS_DIFFER_S = 3600.0
+"""By how much the clocks of collectors that share a store may differ."""
 
 
 def decide_due(notifier: Notifier, now: float) -> int:
-    """Decide up to 200 rungs that are due at `now`, oldest first. Returns how many were found; call again while there
-    are any. Incidents of an agent in the middle of a story wait for its end."""
-    store = notifier.store
+    """Decide up to DECIDED_AT_ONCE rungs that are due at `now` and not held, oldest first. Returns how many were found: call
+    again until it is 0."""
+    store, ladders = notifier.store, notifier.snapshot.configuration.ladders
     with store.read() as connection:
-        if connection.execute(_ANY_DUE, {"now": now}).first() is None:
+        if not due_rungs(connection, ladders, now, most=1):
             return 0
     with store.write() as connection:
-        found = connection.execute(_DUE, {"now": now}).all()
+        found = due_rungs(connection, ladders, now, lock=True)
         for row in found:
-            step = Step(row.rung, row.number, row.ladder, row.due_at)
-            known = rows.incident_of(row)
-            if rows.claim_step(connection, known, step, now, "clock"):
+            step = ScheduledRung(row.rung, row.number, row.ladder, row.due_at)
+            known = rows.incident_from_row(row)
+            if rows.claim_rung(connection, known, step, now, "clock"):
                 notifier.page(connection, known, step, now)
         failpoint("collector.rung.before-commit")
     failpoint("collector.rung.committed")
     return len(found)
 
 
+def due_rungs(
+    connection: sa.Connection, ladders: Ladders, now: float, *, most: int = DECIDED_AT_ONCE, lock: bool = False
+) -> "Sequence[sa.Row[Any]]":
+    """Undecided rungs that are due at `now` and not held, each with its incident, oldest first. With `lock`, nobody else
+    decides them before our transaction ends; those that somebody else has locked are left out."""
+    asked = {"now": now, "stopping_levels": sorted(stopping_levels(ladders)), "most": most}
+    return connection.execute(_DUE_LOCKED if lock else _DUE, asked).all()
+
+
 def catch_up(notifier: Notifier, now: float) -> int:
-    """A fault that begins in the future was heard of before our clock was set back. Those of its rungs that are due later
-    than its ladder is long would wait for as long as the clock had been wrong: they are due now. Returns how many were."""
+    """After our clock was set back, incidents recorded before seem to begin in the future. Their rungs would wait for as
+    long as the clock had been wrong; those due later than the longest ladder are made due now. Returns how many were."""
     longest = max(one.after_s for ladder in notifier.snapshot.configuration.ladders.ladders for one in ladder.rungs)
-    ahead = sa.exists().where(incident.c.incident == rung.c.incident, incident.c.began_at > now + _SLACK_S)
-    late = rung.c.due_at > now + longest + _SLACK_S
+    ahead = sa.exists().where(incident.c.incident == rung.c.incident, incident.c.began_at > now + CLOCKS_DIFFER_S)
+    late = rung.c.due_at > now + longest + CLOCKS_DIFFER_S
     lost = sa.and_(rung.c.decided_at.is_(None), late, ahead)
     with notifier.store.read() as connection:
         if connection.execute(sa.select(rung.c.rung).where(lost).limit(1)).first() is None:
@@ -47,11 +61,17 @@ def catch_up(notifier: Notifier, now: float) -> int:
         return connection.execute(sa.update(rung).where(lost), {"due_at": now}).rowcount
 
 
-def _due() -> "sa.Select[sa.Row[tuple[object, ...]]]":
+_COLUMNS = Facts(
+    ended=incident.c.state != IncidentState.OPEN.value,
+    acknowledged_at=sa.func.coalesce(incident.c.acknowledged_at, 0.0),
+    stops_at_acknowledged=incident.c.level.in_(sa.bindparam("stopping_levels", expanding=True)),
+    backlog_since=sa.func.coalesce(agent.c.backlog_since, 0.0),
+    backlog_until=sa.func.coalesce(agent.c.backlog_until, 0.0),
+)
+
+
+def _due() -> "sa.Select[Any]":
     now = sa.bindparam("now", type_=sa.Double)
-    in_a_story = sa.and_(
-        agent.c.behind_until > now, agent.c.behind_until <= now + BEHIND_S, agent.c.behind_since > now - BEHIND_MOST_S
-    )
     joined = rung.join(incident, rung.c.incident == incident.c.incident).outerjoin(
         agent, agent.c.agent == incident.c.agent
     )
@@ -62,14 +82,14 @@ def _due() -> "sa.Select[sa.Row[tuple[object, ...]]]":
         .where(
             rung.c.decided_at.is_(None),
             rung.c.due_at <= now,
-            incident.c.state == "open",
-            incident.c.round == rung.c.round,
-            ~sa.func.coalesce(in_a_story, sa.false()),
+            incident.c.recurrence == rung.c.recurrence,
+            ~held(_COLUMNS, now),
         )
         .order_by(rung.c.due_at, rung.c.number)
+        .limit(sa.bindparam("most", type_=sa.Integer))
     )
 
 
-# Built once: that takes longer than asking, and is asked after every group of pushes.
-_ANY_DUE = _due().limit(1)
-_DUE = _due().limit(_TURN).with_for_update(of=rung, skip_locked=True)
+# Built once: building takes longer than executing, and it is executed after every group of pushes.
+_DUE = _due()
+_DUE_LOCKED = _DUE.with_for_update(of=rung, skip_locked=True)

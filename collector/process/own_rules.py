@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import sqlalchemy as sa
 
+from watchkeeper.collector.policy import freshness
 from watchkeeper.collector.process.apply import apply_events
 from watchkeeper.collector.process.runtime import Runtime
 from watchkeeper.collector.site.inventory import COLLECTOR
@@ -16,10 +17,7 @@ from watchkeeper.collector.store.schema import agent
 from watchkeeper.model.device import Category
 from watchkeeper.model.reading import Series, Value
 from watchkeeper.model.verdict import Event, Key
-from watchkeeper.rules.evaluate import State, evaluate, rebase, to_verdict
-
-SILENT_AFTER = 3
-"""An agent is silent when it missed this many of its intervals."""
+from watchkeeper.rules.evaluate import RuleState, evaluate, rebase, to_verdict
 
 AWAY_S = 10.0
 """Looks are half a second apart. After a longer pause we were away, or without our store, and blame nobody for that."""
@@ -41,7 +39,7 @@ class Judge:
     runtime: Runtime
     reserve_bytes: int
     full: bool = False
-    _states: dict[Key, State] = field(default_factory=dict)
+    _states: dict[Key, RuleState] = field(default_factory=dict)
     _words: dict[str, _Word] = field(default_factory=dict)
     _listened_at: float = float("-inf")
 
@@ -79,7 +77,7 @@ class Judge:
     def _readings(self, snapshot: Snapshot, boot: float) -> Iterator[tuple[Series, Value]]:
         yield Series(COLLECTOR, "collector.disk", source="disk_usage"), "full" if self.full else "ok"
         for name, word in self._words.items():
-            if boot - word.seen_at > SILENT_AFTER * snapshot.agents[name].interval_s:
+            if freshness.silent(boot - word.seen_at, snapshot.agents[name].interval_s):
                 yield Series(name, "agent.heard"), "no"
             elif word.fresh:
                 yield Series(name, "agent.heard"), "yes"

@@ -1,4 +1,5 @@
-"""The collector's working place: store, clock, tokens and the orders in force, for everybody who acts on them."""
+"""The runtime context of the collector: store, clock, tokens and the active configuration. Also its reload on
+changes."""
 
 import contextlib
 import logging
@@ -6,7 +7,7 @@ from pathlib import Path
 
 from watchkeeper.collector.access.tokens import Tokens
 from watchkeeper.collector.notify.enqueue import Notifier
-from watchkeeper.collector.process.apply import withdraw_gone
+from watchkeeper.collector.process.follow_up import withdraw_gone
 from watchkeeper.collector.site.snapshot import Snapshot, read_snapshot
 from watchkeeper.collector.store.engine import Store
 from watchkeeper.model.clock import Clock
@@ -14,12 +15,13 @@ from watchkeeper.model.errors import ConfigError, StoreError
 
 log = logging.getLogger(__name__)
 
-_Signature = tuple[tuple[str, int, int], ...]
-"""Names, times (ns) and sizes of the files."""
+_FileStats = tuple[tuple[str, int, int], ...]
+"""Name, modification time (ns) and size of each file."""
 
 
 class Runtime:
-    """Hands out the desk. New orders are taken whole or not at all: `problem` then says why the old ones stand."""
+    """What every part of the collector shares. A new configuration becomes active as a whole or not at all. `problem`
+    says why the newest files were refused; it is empty if they are active."""
 
     def __init__(self, store: Store, clock: Clock, snapshot: Snapshot, url: str = "") -> None:
         self.store = store
@@ -30,16 +32,16 @@ class Runtime:
         self._notifier = Notifier(store, snapshot, url)
 
     def notifier(self) -> Notifier:
-        """The desk with the orders of this moment."""
+        """The notifier under the active configuration."""
         return self._notifier
 
     @property
     def snapshot(self) -> Snapshot:
-        """The orders in force."""
+        """The active configuration."""
         return self._notifier.snapshot
 
-    def adopt(self, snapshot: Snapshot) -> None:
-        """Let these be the orders; incidents of what they no longer name are withdrawn."""
+    def activate(self, snapshot: Snapshot) -> None:
+        """Make this configuration active. Incidents about devices and rules that it no longer has are withdrawn."""
         notifier = Notifier(self.store, snapshot, self._notifier.url)
         with self.store.write() as connection:
             withdraw_gone(connection, notifier, self.clock.wall())
@@ -48,44 +50,47 @@ class Runtime:
 
 
 class ConfigReloader:
-    """Watches the operator's folder, and gives the office its new orders when a file has changed."""
+    """Watches the folder of the site's configuration, and activates it when a file has changed."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._last = self._signature()
-        self._seen: _Signature | None = self._last
+        self._last = self._stats()
+        self._tried: _FileStats | None = self._last
 
     def read(self) -> Snapshot:
-        """Read the orders. Raises ConfigError."""
+        """Read the configuration. Raises ConfigError with every problem."""
         return read_snapshot(self._folder)
 
-    def again(self) -> None:
-        """Let the next look read everything, changed or not."""
-        self._seen = None
+    def reload(self) -> None:
+        """Let the next `refresh` read everything, changed or not. Safe in a signal handler."""
+        self._tried = None
 
     def refresh(self, runtime: Runtime) -> None:
-        """Adopt what changed, once it has stood still from one look to the next: half a file may make sense. A mistake
-        leaves the old orders in force, and is said once. Raises StoreError, and then the next look tries again."""
-        signature, before = self._signature(), self._last
-        self._last = signature
-        if signature != self._seen and signature == before:
-            self._seen = signature
+        """Activate changed files once they are the same in two calls, because a file that is still being written may be
+        valid too. If they have errors, the previous configuration stays active, and the errors are logged once. Raises
+        StoreError; the next call then tries again."""
+        stats, before = self._stats(), self._last
+        self._last = stats
+        if stats != self._tried and stats == before:
+            self._tried = stats
             try:
-                self._adopt(runtime)
+                self._activate(runtime)
             except StoreError:
-                self._seen = None
+                self._tried = None
                 raise
 
-    def _adopt(self, runtime: Runtime) -> None:
+    def _activate(self, runtime: Runtime) -> None:
         try:
-            runtime.adopt(self.read())
-            log.info("new orders are in force from %s", self._folder)
+            runtime.activate(self.read())
+            log.info("new configuration active from %s", self._folder)
         except ConfigError as error:
             runtime.problem = str(error)
-            log.error("the books have problems; the orders of before stay in force:\n%s", error)  # noqa: TRY400 -- for the operator, who has no use for a traceback
+            log.error(  # noqa: TRY400 -- a message for the operator; a traceback does not help
+                "the configuration has errors; the previous configuration stays active:\n%s", error
+            )
 
-    def _signature(self) -> _Signature:
-        """What stands there. A file that vanishes meanwhile is not there."""
+    def _stats(self) -> _FileStats:
+        """The files of the folder. A file that is deleted meanwhile is left out."""
         found = []
         for part in ("[!.]*.yml", "rules/[!.]*.yml", "profiles/[!.]*.yml"):
             for file in self._folder.glob(part):

@@ -1,1 +1,1 @@
-"""What pages, API and metrics ask of the store. Read only."""
+"""Queries for pages, API and metrics. Read only."""

@@ -1,1 +1,1 @@
-"""The operator's files: settings, inventory, contacts, ladders, rules; loaded whole as one snapshot."""
+"""The operator's files (settings, inventory, contacts, ladders, rules), loaded together as one snapshot."""

@@ -1,5 +1,5 @@
-"""The operator's books: who and what there is (inventory), who can be reached how (contacts), and who is told when
-(ladders). Plain nouns here; collector/site/load reads and cross-checks them."""
+"""The site's configuration as plain data: agents and devices (inventory), people, shifts and vendors (contacts), and
+escalation ladders. `collector/site/load` reads and cross-checks it."""
 
 import datetime
 import zoneinfo
@@ -9,22 +9,22 @@ from enum import StrEnum
 
 from watchkeeper.channels.ports import Address
 from watchkeeper.documents.scalars import ClockTime
-from watchkeeper.model.batch import Traps
+from watchkeeper.model.batch import TrapSettings
 from watchkeeper.model.device import Device
 from watchkeeper.model.verdict import Level
 
-_NAME_LIMIT = 100
+_RUNG_NAME_LIMIT = 100
 
 COLLECTOR = "collector"
-"""Who judges our own rules, and the device they speak of."""
+"""The name under which the collector judges its own rules, and of the device that these rules are about."""
 
 DUTY, OWNER = "duty", "owner"
-"""The roles that are worked out; every other is written in contacts.yml."""
+"""The roles that are computed, from shifts and from the inventory. All other roles are written in contacts.yml."""
 
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """The place, and the clock on its wall."""
+    """The site's name and time zone."""
 
     name: str
     timezone: zoneinfo.ZoneInfo
@@ -32,18 +32,19 @@ class Site:
 
 @dataclass(frozen=True, slots=True)
 class Agent:
-    """An agent and how often it must be heard. Its `owner` is told when it falls silent. `traps` is where it hears them."""
+    """An agent and the interval at which it must push. Its `owner` is notified when it is silent. `traps` is where it
+    listens for SNMP traps."""
 
     agent: str
     interval_s: float = 15.0
     owner: str = ""
     location: str = ""
-    traps: Traps | None = None
+    traps: TrapSettings | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Inventory:
-    """inventory.yml: the only list of agents and devices, and of who owns what (4.1.4)."""
+    """inventory.yml: the only list of agents, devices and their owners (4.1.4)."""
 
     site: Site
     agents: tuple[Agent, ...]
@@ -51,7 +52,7 @@ class Inventory:
 
 
 class Language(StrEnum):
-    """What a person reads."""
+    """The language of a person's notices."""
 
     ENGLISH = "en"
     CHINESE = "zh"
@@ -59,7 +60,7 @@ class Language(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """Somebody who can be paged. `channels` are tried in order."""
+    """A person who can be paged. `channels` are tried in this order."""
 
     person: str
     name: str
@@ -70,7 +71,7 @@ class Person:
 
 @dataclass(frozen=True, slots=True)
 class Vendor:
-    """A maintenance vendor or manufacturer the assistant calls (4.2.6.4)."""
+    """A maintenance vendor or manufacturer that the IT assistant calls (4.2.6.4)."""
 
     vendor: str
     name: str
@@ -80,7 +81,7 @@ class Vendor:
 
 
 class Turn(StrEnum):
-    """How often the rotation moves on."""
+    """How often a rotation moves on to its next person."""
 
     DAY = "day"
     WEEK = "week"
@@ -88,8 +89,8 @@ class Turn(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Shift:
-    """A watch from `start` to `end` on the site's clock (over midnight if end <= start). `rotation` moves on by one
-    person every `turn`, counted from `since`, whose shift is the first person's."""
+    """A duty shift from `start` to `end` in site time (over midnight if end <= start). `rotation` moves on by one
+    person every `turn`. The first person has the shift that begins on `since`."""
 
     shift: str
     start: ClockTime
@@ -101,7 +102,7 @@ class Shift:
 
 @dataclass(frozen=True, slots=True)
 class Swap:
-    """On `date` (the day the shift begins) `person` takes `shift` instead of whose turn it is."""
+    """`person` takes over `shift` on `date`, the day on which the shift begins."""
 
     date: datetime.date
     shift: str
@@ -110,7 +111,7 @@ class Swap:
 
 @dataclass(frozen=True, slots=True)
 class Contacts:
-    """contacts.yml. `roles` are standing roles (head, assistant ...); `duty` and `owner` are worked out."""
+    """contacts.yml. `roles` are fixed roles (head, assistant ...); `duty` and `owner` are computed."""
 
     people: tuple[Person, ...]
     shifts: tuple[Shift, ...]
@@ -120,7 +121,7 @@ class Contacts:
 
 
 class StopsAt(StrEnum):
-    """What ends a climb."""
+    """What stops a ladder: the end of the fault, or an acknowledgement."""
 
     RESOLVED = "resolved"
     ACKNOWLEDGED = "acknowledged"
@@ -128,7 +129,8 @@ class StopsAt(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Rung:
-    """One step: `after_s` of unresolved time, everybody in `tell` (roles or persons) hears `say`."""
+    """One escalation level: after `after_s` of unresolved time, everybody in `tell` (roles or persons) is paged with
+    the instruction `say`. With `vendor_contact`, the page names the device's vendor."""
 
     rung: str
     after_s: float
@@ -139,7 +141,8 @@ class Rung:
 
 @dataclass(frozen=True, slots=True)
 class Ladder:
-    """What happens while a fault is not resolved. `fallback` (roles or persons) is paged where a role is nobody."""
+    """An escalation policy: who is paged while a fault is unresolved. `fallback` (roles or persons) is paged where a
+    role has no person."""
 
     ladder: str
     rungs: tuple[Rung, ...]
@@ -148,31 +151,31 @@ class Ladder:
     stops_at: StopsAt = StopsAt.RESOLVED
 
     def check(self) -> Iterator[tuple[str, str]]:
-        """Yield (field, what is wrong)."""
+        """Yield (field, message) for each problem."""
         times = [rung.after_s for rung in self.rungs]
         names = [rung.rung for rung in self.rungs]
         if not times or times[0] != 0:
-            yield "rungs", "the first rung stands at `after: 0 min`: duty staff start at once (4.2.6.1)"
+            yield "rungs", "the first rung must have `after: 0 min`: duty staff start at once (4.2.6.1)"
         if times != sorted(times):
-            yield "rungs", "rungs stand in the order of their `after`"
+            yield "rungs", "rungs must be in the order of their `after`"
         if len(set(names)) != len(names):
-            yield "rungs", "every rung needs a name of its own"
-        if not all(0 < len(name) <= _NAME_LIMIT for name in names):
-            yield "rungs", f"the name of a rung has 1 to {_NAME_LIMIT} characters"
+            yield "rungs", "two rungs have the same name; give each its own name"
+        if not all(0 < len(name) <= _RUNG_NAME_LIMIT for name in names):
+            yield "rungs", f"the name of a rung must have 1 to {_RUNG_NAME_LIMIT} characters"
         if not self.fallback:
-            yield "fallback", "name at least one person; nobody is never an answer"
+            yield "fallback", "name at least one role or person, so that there is always somebody to page"
 
 
 @dataclass(frozen=True, slots=True)
 class Ladders:
-    """ladders.yml: each level climbs the first ladder that lists it."""
+    """ladders.yml: an incident of a level uses the first ladder that lists this level."""
 
     ladders: tuple[Ladder, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Configuration:
-    """All of them, cross-checked: every name used in one stands in another."""
+    """Inventory, contacts and ladders, cross-checked: every name that one of them uses is defined."""
 
     inventory: Inventory
     contacts: Contacts

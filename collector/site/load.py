@@ -1,5 +1,6 @@
-"""Reads inventory.yml, contacts.yml and ladders.yml, and cross-checks them: every name used in one must stand in another,
-and at every minute somebody must be on duty. The books are taken whole or refused whole, with every problem at once."""
+"""Reads inventory.yml, contacts.yml and ladders.yml, and cross-checks them: every name that one of them uses must be
+defined, and at every minute somebody must be on duty. One problem makes all three files invalid, and all problems are
+reported together."""
 
 import difflib
 import re
@@ -26,32 +27,34 @@ from watchkeeper.model.verdict import Level
 
 FILES = ("inventory.yml", "contacts.yml", "ladders.yml")
 
-_NAME = re.compile(r"\w[\w.-]*")  # letters of any script: a name stands in URLs, keys and messages
+_NAME_PATTERN = re.compile(r"\w[\w.-]*")  # letters of any script; safe in URLs, keys and messages
 _NAME_LIMIT = 200  # as in docs/protocol.md
-_HOST = re.compile(r"(\[[0-9A-Fa-f:.%]+\]|[^\s/@:\[\]]+)(:(?P<port>\d{1,5}))?", re.ASCII)
+_HOST_PATTERN = re.compile(r"(\[[0-9A-Fa-f:.%]+\]|[^\s/@:\[\]]+)(:(?P<port>\d{1,5}))?", re.ASCII)
 _PORTS = range(1, 65536)
 _DAY_MIN = 24 * 60
-_SOME = 12  # names worth listing in a hint
-_BAD = [level for level in Level if level.bad]
+_HINT_NAMES_LIMIT = 12
+_BAD_LEVELS = [level for level in Level if level.bad]
 
 T = TypeVar("T")
 
 
 def read_configuration(directory: Path) -> Configuration:
-    """Read and cross-check the three files of a directory. Raises ConfigError with every problem of all of them."""
+    """Read and cross-check the three files of a directory. Raises ConfigError with the problems of all three."""
     inventory, contacts, ladders = (directory / name for name in FILES)
-    return _together(_read(inventory, Inventory), _read(contacts, Contacts), _read(ladders, Ladders))
+    return _cross_check(_bind_file(inventory, Inventory), _bind_file(contacts, Contacts), _bind_file(ladders, Ladders))
 
 
-def read_texts(inventory: str, contacts: str, ladders: str) -> Configuration:
-    """The same of three texts, called by the names of the files. Raises ConfigError."""
-    stock, people, climbs = FILES
-    return _together(
-        try_load(inventory, stock, Inventory), try_load(contacts, people, Contacts), try_load(ladders, climbs, Ladders)
+def parse_configuration(inventory: str, contacts: str, ladders: str) -> Configuration:
+    """Cross-check the texts of the three files. Raises ConfigError."""
+    inventory_name, contacts_name, ladders_name = FILES
+    return _cross_check(
+        try_load(inventory, inventory_name, Inventory),
+        try_load(contacts, contacts_name, Contacts),
+        try_load(ladders, ladders_name, Ladders),
     )
 
 
-def _read(file: Path, cls: type[T]) -> Bound[T]:
+def _bind_file(file: Path, cls: type[T]) -> Bound[T]:
     try:
         return try_load(file.read_text(encoding="utf-8"), str(file), cls)
     except OSError as error:
@@ -61,103 +64,106 @@ def _read(file: Path, cls: type[T]) -> Bound[T]:
     return Bound(None, [problem], {}, str(file))
 
 
-def _together(inventory: Bound[Inventory], contacts: Bound[Contacts], ladders: Bound[Ladders]) -> Configuration:
-    stock, people, climbs = inventory.value, contacts.value, ladders.value
-    problems = [*inventory.problems, *contacts.problems, *ladders.problems]
-    # A file that makes no sense is not blamed in the others: they are only not checked against it.
-    if stock:
-        problems += _in_inventory(_Checked(inventory), stock, people)
-    if people:
-        problems += _in_contacts(_Checked(contacts), people)
-    if climbs:
-        problems += _in_ladders(_Checked(ladders), climbs, people)
-    if problems or not (stock and people and climbs):
+def _cross_check(
+    bound_inventory: Bound[Inventory], bound_contacts: Bound[Contacts], bound_ladders: Bound[Ladders]
+) -> Configuration:
+    inventory, contacts, ladders = bound_inventory.value, bound_contacts.value, bound_ladders.value
+    problems = [*bound_inventory.problems, *bound_contacts.problems, *bound_ladders.problems]
+    # If a file has no value, the others are not checked against it: its own problem is enough.
+    if inventory:
+        problems += _inventory_problems(_FileCheck(bound_inventory), inventory, contacts)
+    if contacts:
+        problems += _contacts_problems(_FileCheck(bound_contacts), contacts)
+    if ladders:
+        problems += _ladders_problems(_FileCheck(bound_ladders), ladders, contacts)
+    if problems or not (inventory and contacts and ladders):
         raise ConfigError(problems)
-    return Configuration(stock, people, climbs)
+    return Configuration(inventory, contacts, ladders)
 
 
 @dataclass(frozen=True, slots=True)
-class _Checked:
-    """A file being checked: each method gives the problems of one sort."""
+class _FileCheck:
+    """Makes the problems of one file, each with its line and column."""
 
     bound: Bound[Any]
 
-    def wrong(self, made: object, key: str, message: str) -> Problem:
-        return self.bound.mark(made).problem(message, key)
+    def problem(self, record: object, key: str, message: str) -> Problem:
+        return self.bound.mark(record).problem(message, key)
 
-    def names(self, records: Iterable[object], key: str, taken: Collection[str] = ()) -> Iterator[Problem]:
-        """Every record has a name of its own, which can stand anywhere."""
+    def unique_names(self, records: Iterable[object], key: str, taken: Collection[str] = ()) -> Iterator[Problem]:
+        """Every record must have its own valid name, which is not in `taken`."""
         seen: dict[str, object] = {}
         for record in records:
             name = getattr(record, key)
-            if not _NAME.fullmatch(name) or len(name) > _NAME_LIMIT:
-                said = "use letters, digits, `.`, `-` and `_`, at most 200"
-                yield self.wrong(record, key, f"`{name}` cannot be a name; {said}")
+            if not _NAME_PATTERN.fullmatch(name) or len(name) > _NAME_LIMIT:
+                hint = f"use letters, digits, `.`, `-` and `_`, at most {_NAME_LIMIT}"
+                yield self.problem(record, key, f"`{name}` is not a valid name; {hint}")
             elif name in seen:
                 line = self.bound.mark(seen[name]).line
-                yield self.wrong(record, key, f"the {key} `{name}` stands twice; the first is on line {line}")
+                yield self.problem(record, key, f"the {key} `{name}` is defined twice; the first is on line {line}")
             elif name in taken:
-                yield self.wrong(record, key, f"`{name}` already names something else; give the {key} another name")
+                yield self.problem(record, key, f"the name `{name}` is already taken; give the {key} another name")
             seen.setdefault(name, record)
 
-    def known(self, made: object, key: str, name: str, names: Collection[str], what: str) -> Iterator[Problem]:
+    def known_name(self, record: object, key: str, name: str, names: Collection[str], what: str) -> Iterator[Problem]:
         """A name that is used must be one of `names`."""
         if name not in names:
             near = difflib.get_close_matches(name, names, 1)
-            some = ", ".join(list(names)[:_SOME]) or "none"
-            hint = f"did you mean `{near[0]}`?" if near else f"known: {some}{', ...' if len(names) > _SOME else ''}"
-            yield self.wrong(made, key, f"there is no {what} `{name}`; {hint}")
+            listed = ", ".join(list(names)[:_HINT_NAMES_LIMIT]) or "none"
+            more = ", ..." if len(names) > _HINT_NAMES_LIMIT else ""
+            hint = f"did you mean `{near[0]}`?" if near else f"known: {listed}{more}"
+            yield self.problem(record, key, f"there is no {what} `{name}`; {hint}")
 
 
 # ---- inventory.yml ----
 
 
-def _in_inventory(file: _Checked, inventory: Inventory, contacts: Contacts | None) -> Iterator[Problem]:
+def _inventory_problems(file: _FileCheck, inventory: Inventory, contacts: Contacts | None) -> Iterator[Problem]:
     agents = [agent.agent for agent in inventory.agents]
-    yield from file.names(inventory.agents, "agent", taken=(COLLECTOR,))
-    # An agent is itself shown as a device, and so is the collector.
-    yield from file.names(inventory.devices, "device", taken=(*agents, COLLECTOR))
+    yield from file.unique_names(inventory.agents, "agent", taken=(COLLECTOR,))
+    # Agents and the collector are shown as devices too.
+    yield from file.unique_names(inventory.devices, "device", taken=(*agents, COLLECTOR))
     for agent in inventory.agents:
         if agent.interval_s <= 0:
-            yield file.wrong(agent, "interval", "must be longer than nothing")
+            yield file.problem(agent, "interval", "must be longer than 0 s")
         if contacts and agent.owner:
-            yield from file.known(agent, "owner", agent.owner, _people(contacts), "person")
+            yield from file.known_name(agent, "owner", agent.owner, _people(contacts), "person")
     for device in inventory.devices:
-        yield from file.known(device, "agent", device.agent, agents, "agent")
-        yield from _device(file, device)
+        yield from file.known_name(device, "agent", device.agent, agents, "agent")
+        yield from _device_problems(file, device)
         if contacts:
-            yield from _ownership(file, device, contacts)
+            yield from _owner_problems(file, device, contacts)
 
 
-def _ownership(file: _Checked, device: Device, contacts: Contacts) -> Iterator[Problem]:
+def _owner_problems(file: _FileCheck, device: Device, contacts: Contacts) -> Iterator[Problem]:
     if not device.owner:
-        yield file.wrong(
+        yield file.problem(
             device, "owner", f"`{device.device}` needs `owner`, the person called after 10 minutes (4.2.6.2)"
         )
     else:
-        yield from file.known(device, "owner", device.owner, _people(contacts), "person")
+        yield from file.known_name(device, "owner", device.owner, _people(contacts), "person")
     if device.vendor:
         vendors = [vendor.vendor for vendor in contacts.vendors]
-        yield from file.known(device, "vendor", device.vendor, vendors, "vendor")
+        yield from file.known_name(device, "vendor", device.vendor, vendors, "vendor")
 
 
-def _device(file: _Checked, device: Device) -> Iterator[Problem]:
-    """What one device's own fields say against each other."""
+def _device_problems(file: _FileCheck, device: Device) -> Iterator[Problem]:
+    """Problems that concern the fields of one device only."""
     if device.every_s <= 0:
-        yield file.wrong(device, "every", "must be longer than nothing")
+        yield file.problem(device, "every", "must be longer than 0 s")
     if device.timeout_s <= 0:
-        yield file.wrong(device, "timeout", "must be longer than nothing")
+        yield file.problem(device, "timeout", "must be longer than 0 s")
     if device.retries < 0:
-        yield file.wrong(device, "retries", "cannot be negative")
+        yield file.problem(device, "retries", "cannot be negative")
     if device.address and not _is_address(device.address):
-        shown = re.sub(r"^(\w+://)?.*@", r"\1***@", device.address)  # a community may stand there by mistake
-        yield file.wrong(device, "address", f"`{shown}` is neither `host` nor `host:port`")
+        shown = re.sub(r"^(\w+://)?.*@", r"\1***@", device.address)  # it may contain a community or password by mistake
+        yield file.problem(device, "address", f"`{shown}` is neither `host` nor `host:port`")
     for key, message in device.check_kind():
-        yield file.wrong(device, key, f"`{device.device}` {message}")
+        yield file.problem(device, key, f"`{device.device}` {message}")
 
 
 def _is_address(text: str) -> bool:
-    match = _HOST.fullmatch(text)
+    match = _HOST_PATTERN.fullmatch(text)
     return match is not None and (match["port"] is None or int(match["port"]) in _PORTS)
 
 
@@ -168,66 +174,66 @@ def _people(contacts: Contacts) -> list[str]:
     return [person.person for person in contacts.people]
 
 
-def _in_contacts(file: _Checked, contacts: Contacts) -> Iterator[Problem]:
+def _contacts_problems(file: _FileCheck, contacts: Contacts) -> Iterator[Problem]:
     people = _people(contacts)
-    yield from file.names(contacts.people, "person", taken=(DUTY, OWNER))
-    yield from file.names(contacts.shifts, "shift")
-    yield from file.names(contacts.vendors, "vendor")
+    yield from file.unique_names(contacts.people, "person", taken=(DUTY, OWNER))
+    yield from file.unique_names(contacts.shifts, "shift")
+    yield from file.unique_names(contacts.vendors, "vendor")
     for person in contacts.people:
         if not person.channels:
-            yield file.wrong(person, "channels", f"`{person.person}` cannot be reached; give at least one channel")
+            yield file.problem(person, "channels", f"`{person.person}` has no channel; give at least one")
     for role, names in contacts.roles.items():
-        yield from _role(file, contacts, role, names)
+        yield from _role_problems(file, contacts, role, names)
     for shift in contacts.shifts:
         if not shift.rotation:
-            yield file.wrong(shift, "rotation", f"nobody takes the shift `{shift.shift}`; name at least one person")
+            yield file.problem(
+                shift, "rotation", f"the shift `{shift.shift}` has nobody in its rotation; name at least one person"
+            )
         for name in shift.rotation:
-            yield from file.known(shift, "rotation", name, people, "person")
-    yield from _swaps(file, contacts)
-    yield from _round_the_clock(file, contacts)
+            yield from file.known_name(shift, "rotation", name, people, "person")
+    yield from _swap_problems(file, contacts)
+    yield from _duty_gaps(file, contacts)
 
 
-def _role(file: _Checked, contacts: Contacts, role: str, names: tuple[str, ...]) -> Iterator[Problem]:
+def _role_problems(file: _FileCheck, contacts: Contacts, role: str, names: tuple[str, ...]) -> Iterator[Problem]:
     people = _people(contacts)
     if role in (DUTY, OWNER):
-        yield file.wrong(
-            contacts, "roles", f"the role `{role}` is worked out, from shifts or inventory; remove it here"
-        )
+        yield file.problem(contacts, "roles", f"the role `{role}` is computed from shifts or inventory; remove it here")
     if role in people:
-        yield file.wrong(contacts, "roles", f"`{role}` is both a role and a person; give the role another name")
+        yield file.problem(contacts, "roles", f"`{role}` is both a role and a person; give the role another name")
     if not names:
-        yield file.wrong(contacts, "roles", f"the role `{role}` is nobody; name a person, or remove the role")
+        yield file.problem(contacts, "roles", f"the role `{role}` has no person; name one, or remove the role")
     for name in names:
-        yield from file.known(contacts, "roles", name, people, "person")
+        yield from file.known_name(contacts, "roles", name, people, "person")
 
 
-def _swaps(file: _Checked, contacts: Contacts) -> Iterator[Problem]:
+def _swap_problems(file: _FileCheck, contacts: Contacts) -> Iterator[Problem]:
     shifts = [shift.shift for shift in contacts.shifts]
     seen: set[tuple[object, str]] = set()
     for swap in contacts.swaps:
-        yield from file.known(swap, "shift", swap.shift, shifts, "shift")
-        yield from file.known(swap, "person", swap.person, _people(contacts), "person")
+        yield from file.known_name(swap, "shift", swap.shift, shifts, "shift")
+        yield from file.known_name(swap, "person", swap.person, _people(contacts), "person")
         if (swap.date, swap.shift) in seen:
-            yield file.wrong(swap, "date", f"the shift `{swap.shift}` of {swap.date} is swapped twice")
+            yield file.problem(swap, "date", f"the shift `{swap.shift}` of {swap.date} is swapped twice")
         seen.add((swap.date, swap.shift))
 
 
-def _round_the_clock(file: _Checked, contacts: Contacts) -> Iterator[Problem]:
+def _duty_gaps(file: _FileCheck, contacts: Contacts) -> Iterator[Problem]:
     """Each shift must last exactly until the next one starts."""
     shifts = sorted(contacts.shifts, key=lambda shift: shift.start)
     if not shifts:
-        yield file.wrong(contacts, "shifts", "nobody is ever on duty; write at least one shift")
+        yield file.problem(contacts, "shifts", "no shift is defined, so nobody is ever on duty; write at least one")
     for shift, following in zip(shifts, [*shifts[1:], *shifts[:1]], strict=True):
         alone = len(shifts) == 1
         lasts = (_minute(shift.end) - _minute(shift.start)) % _DAY_MIN or _DAY_MIN
         until_next = (_minute(following.start) - _minute(shift.start)) % _DAY_MIN or (_DAY_MIN if alone else 0)
         if lasts < until_next:
-            gap = f"nobody is on duty from {_said(shift.end)} to {_said(following.start)}"
-            yield file.wrong(shift, "end", f"{gap}: `{shift.shift}` has ended and `{following.shift}` not begun")
+            gap = f"nobody is on duty from {_hh_mm(shift.end)} to {_hh_mm(following.start)}"
+            yield file.problem(shift, "end", f"{gap}: `{shift.shift}` has ended and `{following.shift}` has not begun")
         elif lasts > until_next:
-            both = f"`{shift.shift}` lasts until {_said(shift.end)}"
-            yield file.wrong(
-                shift, "end", f"{both}, but `{following.shift}` already starts at {_said(following.start)}"
+            both = f"`{shift.shift}` lasts until {_hh_mm(shift.end)}"
+            yield file.problem(
+                shift, "end", f"{both}, but `{following.shift}` already starts at {_hh_mm(following.start)}"
             )
 
 
@@ -235,39 +241,43 @@ def _minute(time: ClockTime) -> int:
     return time.hour * 60 + time.minute
 
 
-def _said(time: ClockTime) -> str:
+def _hh_mm(time: ClockTime) -> str:
     return f"{time:%H:%M}"
 
 
 # ---- ladders.yml ----
 
 
-def _in_ladders(file: _Checked, ladders: Ladders, contacts: Contacts | None) -> Iterator[Problem]:
-    yield from file.names(ladders.ladders, "ladder")
-    uncovered = set(_BAD)
+def _ladders_problems(file: _FileCheck, ladders: Ladders, contacts: Contacts | None) -> Iterator[Problem]:
+    yield from file.unique_names(ladders.ladders, "ladder")
+    uncovered = set(_BAD_LEVELS)
     for ladder in ladders.ladders:
-        strange = [level for level in ladder.levels if not level.bad]
-        if strange:
-            yield file.wrong(ladder, "levels", f"nobody climbs for `{strange[0]}`; a level is {' or '.join(_BAD)}")
+        invalid = [level for level in ladder.levels if not level.bad]
+        if invalid:
+            yield file.problem(
+                ladder, "levels", f"`{invalid[0]}` needs no ladder; the levels are {' and '.join(_BAD_LEVELS)}"
+            )
         elif not uncovered & set(ladder.levels):
-            yield file.wrong(
-                ladder, "levels", f"`{ladder.ladder}` is never climbed: no level is left for it by those above"
+            yield file.problem(
+                ladder, "levels", f"`{ladder.ladder}` is never used: the ladders above it already have its levels"
             )
         uncovered -= set(ladder.levels)
         if contacts:
-            yield from _audiences(file, ladder, contacts)
+            yield from _audience_problems(file, ladder, contacts)
     for level in sorted(uncovered):
-        yield file.wrong(ladders, "ladders", f"no ladder has the level `{level}`; such a fault would be told to nobody")
+        yield file.problem(ladders, "ladders", f"no ladder has the level `{level}`; such a fault would page nobody")
 
 
-def _audiences(file: _Checked, ladder: Ladder, contacts: Contacts) -> Iterator[Problem]:
+def _audience_problems(file: _FileCheck, ladder: Ladder, contacts: Contacts) -> Iterator[Problem]:
     names = [DUTY, OWNER, *contacts.roles, *_people(contacts)]
     for rung in ladder.rungs:
         if not rung.tell:
-            yield file.wrong(rung, "tell", f"the rung `{rung.rung}` tells nobody; name a role or a person")
+            yield file.problem(rung, "tell", f"the rung `{rung.rung}` tells nobody; name a role or a person")
         for name in rung.tell:
-            yield from file.known(rung, "tell", name, names, "role or person")
+            yield from file.known_name(rung, "tell", name, names, "role or person")
     for name in ladder.fallback:
-        yield from file.known(ladder, "fallback", name, names, "role or person")
+        yield from file.known_name(ladder, "fallback", name, names, "role or person")
     if set(ladder.fallback) == {OWNER}:
-        yield file.wrong(ladder, "fallback", "an owner may be nobody; name a person, a role or `duty` as well")
+        yield file.problem(
+            ladder, "fallback", "an agent may have no owner; name a person, another role or `duty` as well"
+        )

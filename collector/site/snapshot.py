@@ -1,6 +1,6 @@
-"""What the operator has ordered, all of it as one value: books, rules, and the share of it that each agent gets.
+"""The whole configuration of a site as one value: inventory, contacts, ladders, rules, and the bundle of each agent.
 
-A reload builds a whole new value or, with a problem anywhere, none at all.
+A reload makes a new snapshot. If any file has a problem, it makes none.
 """
 
 import hashlib
@@ -21,7 +21,7 @@ from watchkeeper.rules.load import RuleSet, load_rules, shipped
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """Books and rules in force. `bundles` is what each agent is handed, ready to send."""
+    """The configuration and the rules that are active. `bundles` is the configuration that each agent receives."""
 
     configuration: Configuration
     rules: RuleSet
@@ -30,13 +30,13 @@ class Snapshot:
     bundles: Mapping[str, Bundle]
 
     def owner(self, device: str) -> str:
-        """The person who owns a device or an agent; empty where nobody does."""
+        """The person who owns a device or an agent; empty if it has no owner."""
         if device in self.devices:
             return self.devices[device].owner
         return self.agents[device].owner if device in self.agents else ""
 
     def device(self, name: str) -> Device | None:
-        """The device of that name. An agent counts as one: it is what falls silent."""
+        """The device of that name. An agent counts as a device, because the incident of a silent agent is about it."""
         if name in self.devices or name not in self.agents:
             return self.devices.get(name)
         agent = self.agents[name]
@@ -45,14 +45,14 @@ class Snapshot:
 
 def read_snapshot(folder: Path) -> Snapshot:
     """Read inventory, contacts, ladders and rules/*.yml, profiles/*.yml. Raises ConfigError with every problem."""
-    return make_snapshot(read_configuration(folder), documents(folder / "rules"), documents(folder / "profiles"))
+    return make_snapshot(read_configuration(folder), _read_folder(folder / "rules"), _read_folder(folder / "profiles"))
 
 
 def make_snapshot(
     configuration: Configuration, own_rules: tuple[Document, ...] = (), profiles: tuple[Document, ...] = ()
 ) -> Snapshot:
-    """Put books and the operator's own rules together with the shipped ones. Raises ConfigError, also where an agent would
-    have to refuse a profile."""
+    """Combine the configuration, the shipped rules and the operator's own rules and profiles. Raises ConfigError, also
+    for a profile that an agent would refuse."""
     load_profiles(profiles)
     rules = (*shipped(), *own_rules)
     return Snapshot(
@@ -64,9 +64,9 @@ def make_snapshot(
     )
 
 
-def documents(folder: Path) -> tuple[Document, ...]:
-    """Every YAML file of a folder but hidden ones, in the order of their names. Raises ConfigError where one cannot be
-    read."""
+def _read_folder(folder: Path) -> tuple[Document, ...]:
+    """Read the YAML files of a folder in the order of their names, without hidden files. Raises ConfigError if one
+    cannot be read."""
     return read_documents(sorted(folder.glob("[!.]*.yml")))
 
 
@@ -78,16 +78,18 @@ def _bundle(
         for device in configuration.inventory.devices
         if device.agent == agent.agent
     )
-    bundle = Bundle("", agent.agent, agent.interval_s, share, _bare(rules), _bare(profiles), agent.traps)
-    text = json.dumps(to_json(bundle), sort_keys=True, ensure_ascii=False)
+    bundle = Bundle(
+        "", agent.agent, agent.interval_s, share, _file_names_only(rules), _file_names_only(profiles), agent.traps
+    )
+    text = json.dumps(bundle_to_json(bundle), sort_keys=True, ensure_ascii=False)
     return replace(bundle, version=hashlib.sha256(text.encode()).hexdigest()[:16])
 
 
-def _bare(documents: tuple[Document, ...]) -> tuple[Document, ...]:
-    """Where a file lies here is nothing to an agent."""
-    return tuple(Document(Path(one.name).name, one.text) for one in documents)
+def _file_names_only(documents: tuple[Document, ...]) -> tuple[Document, ...]:
+    """The documents without the collector's folders in their names: an agent does not have these folders."""
+    return tuple(Document(Path(document.name).name, document.text) for document in documents)
 
 
-def to_json(bundle: Bundle) -> dict[str, Any]:
-    """The bundle as docs/protocol.md has it."""
+def bundle_to_json(bundle: Bundle) -> dict[str, Any]:
+    """The bundle in the form of docs/protocol.md."""
     return asdict(bundle)

@@ -1,1 +1,1 @@
-"""The collector's memory: SQLite embedded, or PostgreSQL when there are several collectors. One code path for both."""
+"""The collector's database: embedded SQLite, or PostgreSQL for several collectors. The same code uses both."""

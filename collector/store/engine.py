@@ -1,4 +1,5 @@
-"""Open the store, and run transactions on it. The only place that knows the two databases apart."""
+"""Opens the store and runs transactions on it. Differences between SQLite and PostgreSQL are handled here and in
+`many`."""
 
 import contextlib
 import errno
@@ -20,25 +21,25 @@ from sqlalchemy.exc import (
     ProgrammingError,
 )
 
-from watchkeeper.collector.store.many import Many
+from watchkeeper.collector.store.many import BulkInsert
 from watchkeeper.collector.store.schema import metadata, tally
 from watchkeeper.model.errors import StoreError, StoreFull, StoreRefused
 
 _DISK_FULL = "53100"  # PostgreSQL, appendix A: disk_full
-_BUSY_MS = 10_000
-_REFUSED = (DataError, IntegrityError, NotSupportedError, ProgrammingError)
+_BUSY_TIMEOUT_S = 10.0
+_PERMANENT_ERRORS = (DataError, IntegrityError, NotSupportedError, ProgrammingError)
 
 
 class Store:
-    """A database and its transactions. `write` transactions of one process queue up instead of colliding."""
+    """A database and its transactions. In one process, `write` transactions on SQLite wait for each other."""
 
     def __init__(self, url: str) -> None:
-        """Raises StoreError for a URL that leads nowhere; whatever it says, the URL may hold a password."""
+        """Raises StoreError if the URL is not valid. The error never quotes the URL, which may contain a password."""
         self.url = _url(url)
         self.embedded = self.url.get_backend_name() == "sqlite"
         if self.embedded:
-            # A thread keeps its connection; readers never wait for the writer (WAL).
-            self.engine = sa.create_engine(self.url, connect_args={"timeout": _BUSY_MS / 1000}, hide_parameters=True)
+            # Each thread keeps its own connection. Readers never wait for the writer (WAL).
+            self.engine = sa.create_engine(self.url, connect_args={"timeout": _BUSY_TIMEOUT_S}, hide_parameters=True)
             sa.event.listen(self.engine, "connect", _prepare_sqlite)
             sa.event.listen(self.engine, "begin", _begin_sqlite)
         else:
@@ -48,23 +49,24 @@ class Store:
         self._writer: contextlib.AbstractContextManager[Any] = (
             threading.RLock() if self.embedded else contextlib.nullcontext()
         )
-        self._many: dict[tuple[Any, ...], Many] = {}
+        self._inserts: dict[tuple[Any, ...], BulkInsert] = {}
 
     @property
     def folder(self) -> Path | None:
-        """Where an embedded store lies, to watch its disk; None where another machine holds it."""
+        """The folder of an embedded store, to check its disk; None for PostgreSQL."""
         return Path(self.url.database).parent if self.embedded and self.url.database else None
 
     @contextlib.contextmanager
     def write(self) -> Iterator[sa.Connection]:
-        """One transaction that may write. Raises StoreFull where the disk is full, StoreRefused for what it will never
-        take, StoreError where trying again may help."""
+        """One transaction that may write. Raises StoreFull if the disk is full, StoreRefused if the database will never
+        accept the statement, StoreError if a retry may help."""
         with self._writer, _translated(), self._connect(writes=True) as connection, connection.begin():
             yield connection
 
     @contextlib.contextmanager
     def read(self, *, steady: bool = False) -> Iterator[sa.Connection]:
-        """One transaction that only reads. With `steady` all its statements see one moment (SQLite's always do)."""
+        """One transaction that only reads. With `steady`, all its statements see the data of one moment (on SQLite they
+        always do)."""
         level = {"isolation_level": "REPEATABLE READ"} if steady and not self.embedded else {}
         with _translated(), self._connect(**level) as connection, connection.begin():
             yield connection
@@ -72,17 +74,17 @@ class Store:
     def _connect(self, **options: Any) -> sa.Connection:
         return self.engine.connect().execution_options(**options)
 
-    def hold(self, connection: sa.Connection, names: Iterable[str]) -> None:
-        """Wait for whoever holds one of these names, and hold them until our transaction ends: for what has no row to lock
-        yet. Embedded, a transaction that writes is alone anyway."""
+    def lock_names(self, connection: sa.Connection, names: Iterable[str]) -> None:
+        """Lock these names until the transaction ends, and wait while another transaction has one of them. This
+        protects rows that do not exist yet. SQLite needs no such lock: it allows one writing transaction at a time."""
         for name in () if self.embedded else sorted(names):
             key = sa.func.hashtextextended(name, 0)
             connection.execute(sa.select(sa.func.pg_advisory_xact_lock(key)))
 
     def renumber(self, connection: sa.Connection) -> None:
-        """After rows were written with numbers of their own: let the next numbers come after them."""
+        """Set the sequences behind the highest existing number, after rows were inserted with their own numbers."""
         if self.embedded:
-            return  # SQLite looks at the rows
+            return  # SQLite takes the next number from the rows
         for table in metadata.sorted_tables:
             for column in table.primary_key.columns:
                 if column.autoincrement is True:
@@ -91,7 +93,7 @@ class Store:
                     connection.execute(sa.select(sa.func.setval(sequence, highest, sa.false())))
 
     def upsert(self, table: sa.Table, *, keep: Container[str] = ()) -> sa.Insert:
-        """An insert that overwrites the row with the same primary key but for the columns in `keep`."""
+        """An insert that overwrites the row with the same primary key, except for the columns in `keep`."""
         statement = self._insert(table)
         keys = [column.name for column in table.primary_key.columns]
         names = [column.name for column in table.columns if column.name not in keys and column.name not in keep]
@@ -105,32 +107,32 @@ class Store:
         rows: Sequence[Mapping[str, Any]],
         keep: tuple[str, ...] | None = None,
     ) -> None:
-        """Insert rows that all have the same columns; with `keep` as an `upsert`. See collector/store/many."""
+        """Insert rows that all have the same columns. With `keep`, existing rows are overwritten as in `upsert`."""
         if not rows:
             return
         key = (table.name, keep, *rows[0])
-        if key not in self._many:
+        if key not in self._inserts:
             statement = sa.insert(table) if keep is None else self.upsert(table, keep=keep)
-            self._many[key] = Many(statement, rows[0], self.engine.dialect)
-        self._many[key].run(connection, rows)
+            self._inserts[key] = BulkInsert(statement, rows[0], self.engine.dialect)
+        self._inserts[key].run(connection, rows)
 
     def insert_new(self, table: sa.Table) -> sa.Insert:
-        """An insert that leaves a row alone that is already there."""
+        """An insert that does not change an existing row."""
         return self._insert(table).on_conflict_do_nothing()
 
     def _insert(self, table: sa.Table) -> "sqlite.Insert | postgresql.Insert":
         return sqlite.insert(table) if self.embedded else postgresql.insert(table)
 
-    def count_up(self, connection: sa.Connection, tallies: Mapping[str, int]) -> None:
-        """Add to counters that must survive restarts."""
-        rows = [{"name": name, "count": count} for name, count in tallies.items() if count]
+    def add_to_counters(self, connection: sa.Connection, counts: Mapping[str, int]) -> None:
+        """Add to the counters that survive restarts."""
+        rows = [{"name": name, "count": count} for name, count in counts.items() if count]
         if rows:
             statement = self._insert(tally)
             total = {"count": tally.c.count + statement.excluded.count}
             connection.execute(statement.on_conflict_do_update(index_elements=["name"], set_=total), rows)
 
     def close(self) -> None:
-        """Give the connections back."""
+        """Close the connections."""
         self.engine.dispose()
 
 
@@ -140,18 +142,18 @@ def _url(written: str) -> sa.URL:
         if url.drivername == "postgresql":
             url = url.set(drivername="postgresql+psycopg")
         url.get_dialect()
-        if "@" in (url.host or ""):  # the end of a password, which every complaint about the host would show
-            raise ValueError  # noqa: TRY301 -- said below
+        if "@" in (url.host or ""):  # the end of a password, which an error about the host would show
+            raise ValueError  # noqa: TRY301 -- handled below, with the other errors
     except (ArgumentError, NoSuchModuleError, ValueError):
         raise StoreError(
-            "the store's URL cannot be read; write it like postgresql+psycopg://USER:PASSWORD@HOST/DATABASE, "
+            "the store's URL is not valid; write it like postgresql+psycopg://USER:PASSWORD@HOST/DATABASE, "
             "with `%40` for an `@` in the password and `%2F` for a `/`"
         ) from None
     return url
 
 
 def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
-    connection.isolation_level = None  # we begin ourselves, so that a writer locks at once
+    connection.isolation_level = None  # `_begin_sqlite` begins transactions, so that a writer locks at once
     for pragma in ("journal_mode=WAL", "synchronous=FULL", "temp_store=MEMORY", "wal_autocheckpoint=4000"):
         connection.execute(f"PRAGMA {pragma}")
 
@@ -168,7 +170,7 @@ def _translated() -> Iterator[None]:
     except DBAPIError as error:
         raise _translate(error) from error
     except sa.exc.TimeoutError as error:
-        raise StoreError("the store has no connection left for this; it is tried again") from error
+        raise StoreError("all connections to the store are in use; this is tried again") from error
     except OSError as error:
         if error.errno == errno.ENOSPC:
             raise StoreFull("the store's disk is full") from error
@@ -182,7 +184,7 @@ def _translate(error: DBAPIError) -> StoreError:
     )
     if full:
         return StoreFull(
-            "the store's disk is full; free some space, nothing is lost meanwhile: agents keep what they have"
+            "the store's disk is full; free some space (nothing is lost: agents keep their data meanwhile)"
         )
-    kind = StoreRefused if isinstance(error, _REFUSED) else StoreError
-    return kind(f"the store refused: {str(cause).strip()}")
+    kind = StoreRefused if isinstance(error, _PERMANENT_ERRORS) else StoreError
+    return kind(f"the database reports: {str(cause).strip()}")

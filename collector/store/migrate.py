@@ -1,4 +1,4 @@
-"""Bring a store to the newest schema: Alembic, driven from here, with no alembic.ini to find."""
+"""Upgrades a store to the newest schema with Alembic, without an alembic.ini."""
 
 from pathlib import Path
 
@@ -11,15 +11,15 @@ from watchkeeper.collector.store.engine import Store
 
 
 def migrate(store: Store) -> None:
-    """Create or upgrade the tables, in one transaction where the database can."""
+    """Create or upgrade the tables in one transaction. Several collectors may do this at the same time."""
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
     with store.write() as connection:
-        store.hold(connection, ["the schema"])
+        store.lock_names(connection, ["the schema"])
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
 
 
 def version(connection: sa.Connection) -> str:
-    """The schema's version; empty for a store without tables."""
+    """The version of the schema; empty if the store has no tables."""
     return MigrationContext.configure(connection).get_current_revision() or ""

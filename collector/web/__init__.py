@@ -1,1 +1,1 @@
-"""What people and Prometheus see: pages, API, /metrics. Reads through collector/read/views.py, writes through collector/process/actions.py."""
+"""Pages, API and /metrics. It reads through collector/read and writes through collector/process/actions.py."""

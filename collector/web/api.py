@@ -1,5 +1,5 @@
-"""/api/v1, described at /openapi.json. Whoever writes is a person: by a bearer token, or by the session's cookie with the
-header X-CSRF-Token. What went wrong is `{"error": "sentence"}`."""
+"""/api/v1, described at /openapi.json. A person writes with a bearer token, or with the session's cookie and the header
+X-CSRF-Token. An error is `{"error": "what is wrong: what to do"}`."""
 
 from typing import Annotated, Any, Literal
 
@@ -7,26 +7,29 @@ from fastapi import APIRouter, Depends, Query
 from fastapi.security import HTTPBearer
 
 from watchkeeper.collector.policy import roster
-from watchkeeper.collector.policy.incidents import State
+from watchkeeper.collector.policy.incidents import IncidentState
 from watchkeeper.collector.process import actions
-from watchkeeper.collector.process.actions import NoSuch
+from watchkeeper.collector.process.actions import NotFound
 from watchkeeper.collector.process.runtime import Runtime
-from watchkeeper.collector.read import views
+from watchkeeper.collector.read import agents as read_agents
+from watchkeeper.collector.read import devices as read_devices
+from watchkeeper.collector.read import history as read_history
+from watchkeeper.collector.read import incidents as read_incidents
 from watchkeeper.collector.web import schemas
-from watchkeeper.collector.web.edge.auth import Person, RuntimeHere, may_read
+from watchkeeper.collector.web.edge.auth import ActingPerson, CurrentRuntime, may_read
 
-_SAYS = {
-    401: "nobody we know",
-    403: "somebody who may not, or a cookie without its CSRF token",
-    404: "no such thing",
-    409: "it contradicts the state of the incident; the sentence says how",
-    422: "the request does not fit this description",
-    503: "the store cannot be used now",
+_ERRORS = {
+    401: "Authentication required: there is no valid token or session.",
+    403: "Forbidden: the CSRF token of the session is missing or wrong, or the form was sent by another site.",
+    404: "Not found.",
+    409: "Conflict with the state of the incident; `error` says which.",
+    422: "Unprocessable content: the request does not fit this description.",
+    503: "Service unavailable: the database cannot be used now.",
 }
 
 
 def _errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    return {status: {"model": schemas.Error, "description": _SAYS[status]} for status in (*statuses, 422, 503)}
+    return {status: {"model": schemas.Error, "description": _ERRORS[status]} for status in (*statuses, 422, 503)}
 
 
 _BEARER = HTTPBearer(auto_error=False, description="a person's token: `watchkeeper collector token person NAME`")
@@ -35,90 +38,102 @@ router = APIRouter(prefix="/api/v1", dependencies=[Depends(may_read), Depends(_B
 
 @router.get("/incidents", responses=_errors(401))
 def incidents(
-    runtime: RuntimeHere,
+    runtime: CurrentRuntime,
     state: Literal["open", "resolved", "withdrawn", "all"] = "open",
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
-    cursor: Annotated[int | None, Query(ge=1, le=schemas.LARGEST, description="as the last answer gave it")] = None,
+    cursor: Annotated[
+        int | None, Query(ge=1, le=schemas.MAX_INCIDENT_NUMBER, description="from the last response")
+    ] = None,
 ) -> schemas.IncidentsOut:
     """Incidents, newest first."""
-    states = tuple(State) if state == "all" else (State(state),)
+    states = tuple(IncidentState) if state == "all" else (IncidentState(state),)
     now = runtime.clock.wall()
     with runtime.store.read() as connection:
-        found = views.climbs_before(connection, cursor, limit + 1, states)
+        found = read_incidents.incidents_before(
+            connection, runtime.snapshot, runtime.clock.wall(), cursor, limit + 1, states
+        )
     following = found[limit - 1].incident.incident if len(found) > limit else None
-    shown = [schemas.incident_out(climb, runtime.snapshot, now) for climb in found[:limit]]
+    shown = [schemas.incident_out(progress, runtime.snapshot, now) for progress in found[:limit]]
     return schemas.IncidentsOut(incidents=shown, cursor=following)
 
 
 @router.get("/incidents/{number}", responses=_errors(401, 404))
-def incident(runtime: RuntimeHere, number: schemas.Number) -> schemas.StoryOut:
-    """One incident with its timeline, its rungs, who was told and what came back."""
-    return _story(runtime, number)
+def incident(runtime: CurrentRuntime, number: schemas.IncidentNumber) -> schemas.IncidentDetailOut:
+    """One incident with its timeline, its escalation levels, the notifications and what their channels answered."""
+    return _incident(runtime, number)
 
 
 @router.post("/incidents/{number}/acknowledge", responses=_errors(401, 403, 404, 409))
-def acknowledge(runtime: RuntimeHere, person: Person, number: schemas.Number, body: schemas.NoteIn) -> schemas.StoryOut:
-    """Say that you are working on it. The ladder goes on, unless it `stops_at: acknowledged`."""
-    actions.acknowledge(runtime.notifier(), number, person, runtime.clock.wall(), body.note)
-    return _story(runtime, number)
+def acknowledge(
+    runtime: CurrentRuntime, person: ActingPerson, number: schemas.IncidentNumber, body: schemas.NoteIn
+) -> schemas.IncidentDetailOut:
+    """Say that you are working on it. The escalation goes on, unless the ladder has `stops_at: acknowledged`."""
+    actions.acknowledge(runtime.notifier(), number, person.person, runtime.clock.wall(), body.note)
+    return _incident(runtime, number)
 
 
 @router.post("/incidents/{number}/resolve", responses=_errors(401, 403, 404, 409))
-def resolve(runtime: RuntimeHere, person: Person, number: schemas.Number, body: schemas.NoteIn) -> schemas.StoryOut:
-    """Close an incident that no verdict can close any more; refused (409) while its latest verdict is bad."""
-    actions.resolve(runtime.notifier(), number, person, runtime.clock.wall(), body.note)
-    return _story(runtime, number)
+def resolve(
+    runtime: CurrentRuntime, person: ActingPerson, number: schemas.IncidentNumber, body: schemas.NoteIn
+) -> schemas.IncidentDetailOut:
+    """Close an incident that can no longer be judged automatically. Refused (409) while its latest verdict is bad."""
+    actions.resolve(runtime.notifier(), number, person.person, runtime.clock.wall(), body.note)
+    return _incident(runtime, number)
 
 
 @router.post("/incidents/{number}/escalate", responses=_errors(401, 403, 404, 409))
-def escalate(runtime: RuntimeHere, person: Person, number: schemas.Number, body: schemas.NoteIn) -> schemas.StoryOut:
-    """It cannot be resolved: climb one rung at once. Later rungs keep their own times."""
-    actions.escalate(runtime.notifier(), number, person, runtime.clock.wall(), body.note)
-    return _story(runtime, number)
+def escalate(
+    runtime: CurrentRuntime, person: ActingPerson, number: schemas.IncidentNumber, body: schemas.NoteIn
+) -> schemas.IncidentDetailOut:
+    """It cannot be resolved: go to the next escalation level now. Later levels keep their own times."""
+    actions.escalate(runtime.notifier(), number, person.person, runtime.clock.wall(), body.note)
+    return _incident(runtime, number)
 
 
-def _story(runtime: Runtime, number: int) -> schemas.StoryOut:
+def _incident(runtime: Runtime, number: int) -> schemas.IncidentDetailOut:
     with runtime.store.read(steady=True) as connection:
-        found = views.story(connection, number)
+        found = read_incidents.incident_detail(connection, runtime.snapshot, runtime.clock.wall(), number)
     if found is None:
-        raise NoSuch(f"there is no incident {number}")
-    return schemas.story_out(found, runtime.snapshot, runtime.clock.wall())
+        raise NotFound(f"there is no incident {number}")
+    return schemas.incident_detail_out(found, runtime.snapshot, runtime.clock.wall())
 
 
 @router.get("/devices", responses=_errors(401))
-def devices(runtime: RuntimeHere) -> list[schemas.DeviceOut]:
+def devices(runtime: CurrentRuntime) -> list[schemas.DeviceOut]:
     """The devices of the inventory."""
     with runtime.store.read(steady=True) as connection:
-        found = views.watched(connection, runtime.snapshot, runtime.clock.wall(), runtime.started_at)
+        found = read_devices.device_readings(connection, runtime.snapshot, runtime.clock.wall(), runtime.started_at)
     return [schemas.device_out(one) for one in found]
 
 
 @router.get("/devices/{name}", responses=_errors(401, 404))
-def device(runtime: RuntimeHere, name: str) -> schemas.DeviceDetailOut:
+def device(runtime: CurrentRuntime, name: str) -> schemas.DeviceDetailOut:
     """One device with its latest readings, their age, and why one is missing."""
     with runtime.store.read(steady=True) as connection:
-        found = views.watched(connection, runtime.snapshot, runtime.clock.wall(), runtime.started_at, name)
+        found = read_devices.device_readings(
+            connection, runtime.snapshot, runtime.clock.wall(), runtime.started_at, name
+        )
     if not found:
-        raise NoSuch(f"no device is called `{name}`")
+        raise NotFound(f"there is no device `{name}`")
     return schemas.device_detail_out(found[0])
 
 
 @router.get("/devices/{name}/history", responses=_errors(401, 404))
 def history(
     *,
-    runtime: RuntimeHere,
+    runtime: CurrentRuntime,
     name: str,
     quantity: str,
     instance: str | None = None,
-    since: Annotated[float | None, Query(description="UTC seconds; an hour ago where it is not said")] = None,
-    limit: Annotated[int, Query(ge=1, le=20_000, description="the newest so many")] = 2000,
+    since: Annotated[float | None, Query(description="UTC seconds; default: an hour ago")] = None,
+    limit: Annotated[int, Query(ge=1, le=20_000, description="at most so many of the newest values")] = 2000,
 ) -> list[schemas.HistoryOut]:
-    """What a quantity was, one entry an instance (or only the instance asked for)."""
+    """The past of a quantity: one entry for each instance, or only the requested instance."""
     if name not in runtime.snapshot.devices:
-        raise NoSuch(f"no device is called `{name}`")
+        raise NotFound(f"there is no device `{name}`")
     start = runtime.clock.wall() - 3600 if since is None else since
     with runtime.store.read() as connection:
-        found = views.past(connection, name, start, limit, quantity)
+        found = read_history.readings_since(connection, name, start, limit, quantity)
     return [
         schemas.HistoryOut(
             quantity=quantity,
@@ -132,22 +147,22 @@ def history(
 
 
 @router.post("/devices/{name}/poll", status_code=202, responses=_errors(401, 403, 404))
-def poll(runtime: RuntimeHere, person: Person, name: str) -> dict[str, str]:
-    """Ask for a device to be read at once; its agent hears of it with its next push."""
-    actions.poll_now(runtime.notifier(), name, person, runtime.clock.wall())
+def poll(runtime: CurrentRuntime, person: ActingPerson, name: str) -> dict[str, str]:
+    """Request that a device is polled now. Its agent gets the request with the response to its next push."""
+    actions.poll_now(runtime.notifier(), name, person.person, runtime.clock.wall())
     return {"asked": name}
 
 
 @router.get("/agents", responses=_errors(401))
-def agents(runtime: RuntimeHere) -> list[schemas.AgentOut]:
-    """The agents, when they were last heard, and what came over their lanes."""
+def agents(runtime: CurrentRuntime) -> list[schemas.AgentOut]:
+    """The agents: when data last came from each, and what came over its lanes."""
     with runtime.store.read(steady=True) as connection:
-        found = views.agents(connection, runtime.snapshot, runtime.clock.wall(), runtime.started_at)
+        found = read_agents.agent_statuses(connection, runtime.snapshot, runtime.clock.wall(), runtime.started_at)
     return [schemas.agent_out(one) for one in found]
 
 
 @router.get("/duty", responses=_errors(401))
-def on_duty(runtime: RuntimeHere) -> schemas.DutyOut:
+def on_duty(runtime: CurrentRuntime) -> schemas.DutyOut:
     """Who is on duty, and who takes over when."""
     contacts, site, now = (
         runtime.snapshot.configuration.contacts,

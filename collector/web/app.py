@@ -1,8 +1,10 @@
-"""The collector's whole front as one ASGI application: agents' requests go straight to the ingest, everything else
-through the guard to pages, API and metrics."""
+"""The collector's ASGI application: requests of agents go directly to the ingest, all others through the guard to pages, API
+and metrics."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from http import HTTPStatus
 from pathlib import Path
+from typing import Any
 
 from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -11,70 +13,79 @@ from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from watchkeeper.collector.intake.endpoint import Ingest
-from watchkeeper.collector.process.actions import NoSuch
+from watchkeeper.collector.intake.endpoint import AgentEndpoint
+from watchkeeper.collector.process.actions import NotFound
 from watchkeeper.collector.process.runtime import Runtime
 from watchkeeper.collector.read.exposition import CONTENT_TYPE, Metrics
-from watchkeeper.collector.read.self_metrics import release
+from watchkeeper.collector.read.self_metrics import installed_version
 from watchkeeper.collector.web import api, forms, pages
-from watchkeeper.collector.web.edge.auth import NOBODY, ComeAgain, Nobody, is_open, may_read, visitor
+from watchkeeper.collector.web.edge.auth import (
+    ANONYMOUS,
+    AuthenticationRequired,
+    ReloadRequired,
+    identify,
+    is_open,
+    may_read,
+)
 from watchkeeper.collector.web.edge.guard import Guard
-from watchkeeper.collector.web.events import Ticker
-from watchkeeper.collector.web.page import Here, PageContext
+from watchkeeper.collector.web.events import ChangeFeed
+from watchkeeper.collector.web.page import CurrentPage, PageContext
 from watchkeeper.model.errors import Conflict, NotAllowed, StoreError, WatchkeeperError
 
-_AGENTS = ("/v1/push", "/v1/bundle")
+_AGENT_PATHS = ("/v1/push", "/v1/bundle")
 _STATUSES: tuple[tuple[type[WatchkeeperError], int], ...] = (
-    (Nobody, 401), (NotAllowed, 403), (NoSuch, 404), (Conflict, 409), (StoreError, 503),
+    (AuthenticationRequired, 401), (NotAllowed, 403), (NotFound, 404), (Conflict, 409), (StoreError, 503),
 )  # fmt: skip
+_PHRASES = {401: "authentication required", 422: "unprocessable content"}
+"""RFC 9110's phrases where HTTPStatus has an older or less clear one."""
 
 
-class Front:
-    """The application. `close` ends what would go on for ever (pages that wait for events), before a server stops."""
+class CollectorApp:
+    """The application. `close` ends the event streams of open pages, which would keep a server from stopping."""
 
-    def __init__(self, web: FastAPI, guarded: ASGIApp, ingest: Ingest) -> None:
+    def __init__(self, web: FastAPI, guarded: ASGIApp, ingest: AgentEndpoint) -> None:
         self.web = web
         self._guarded = guarded
         self._ingest = ingest
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request."""
-        if scope["type"] == "http" and scope["path"] in _AGENTS:
+        """Handle one request."""
+        if scope["type"] == "http" and scope["path"] in _AGENT_PATHS:
             await self._ingest(scope, receive, send)
         else:
             await self._guarded(scope, receive, send)
 
     def close(self) -> None:
-        """Let open event streams end within a second."""
+        """End all open event streams, within a second."""
         self.web.state.closing = True
 
 
 def build_app(
-    runtime: Runtime, ingest: Ingest, metrics: Metrics, hosts: Iterable[str], *, open_reading: bool = True
-) -> Front:
-    """Put it together. `hosts` are the names we may be asked under, besides the loopback's; without `open_reading` even
-    reading needs a person's token."""
+    runtime: Runtime, ingest: AgentEndpoint, metrics: Metrics, hosts: Iterable[str], *, open_reading: bool = True
+) -> CollectorApp:
+    """Build the application. `hosts` are the host names it answers to, besides the loopback's; without `open_reading` even
+    reading needs a person's token or session."""
     web = FastAPI(
-        title="Watchkeeper", version=release() or "0", docs_url=None, redoc_url=None, openapi_url=None,
+        title="Watchkeeper", version=installed_version() or "0", docs_url=None, redoc_url=None, openapi_url=None,
         description=api.__doc__ or "",
     )  # fmt: skip
     web.state.runtime, web.state.open_reading, web.state.closing = runtime, open_reading, False
-    web.state.metrics, web.state.ticker = metrics, Ticker(runtime)
+    web.state.metrics, web.state.changes = metrics, ChangeFeed(runtime)
     web.include_router(api.router)
     web.include_router(pages.router)
     web.include_router(forms.router)
     web.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"))
-    _add_plain(web)
-    for error in (WatchkeeperError, ComeAgain, RequestValidationError, HTTPException):
-        web.add_exception_handler(error, _sorry)
-    return Front(web, Guard(web, hosts), ingest)
+    _add_other_routes(web)
+    for error in (WatchkeeperError, ReloadRequired, RequestValidationError, HTTPException):
+        web.add_exception_handler(error, _error_response)
+    return CollectorApp(web, Guard(web, hosts), ingest)
 
 
-def _add_plain(web: FastAPI) -> None:
-    """What is neither page nor API."""
+def _add_other_routes(web: FastAPI) -> None:
+    """Add the routes that are neither page nor API."""
     reading = [Depends(may_read)]
-    for path, what in (("/metrics", _metrics), ("/events", _events), ("/openapi.json", _openapi), ("/docs", _docs)):
-        web.add_api_route(path, what, include_in_schema=False, dependencies=reading, response_model=None)
+    for path, endpoint in (("/metrics", _metrics), ("/events", _events), ("/openapi.json", _openapi), ("/docs", _docs)):
+        web.add_api_route(path, endpoint, include_in_schema=False, dependencies=reading, response_model=None)
     web.add_api_route("/healthz", _healthz, include_in_schema=False)
 
 
@@ -85,45 +96,66 @@ def _metrics(request: Request) -> Response:
 
 async def _events(request: Request) -> Response:
     state = request.app.state
-    return StreamingResponse(state.ticker.stream(lambda: bool(state.closing)), media_type="text/event-stream")
+    return StreamingResponse(state.changes.stream(lambda: bool(state.closing)), media_type="text/event-stream")
 
 
 def _openapi(request: Request) -> Response:
     return JSONResponse(request.app.openapi())
 
 
-def _docs(here: Here) -> Response:
-    return here.show("docs.html", paths=here.request.app.openapi()["paths"])
+def _docs(page: CurrentPage) -> Response:
+    return page.show("docs.html", paths=page.request.app.openapi()["paths"])
 
 
 def _healthz() -> Response:
     return PlainTextResponse("alive\n")
 
 
-def _sorry(request: Request, error: Exception) -> Response:
-    """Say what went wrong: to a program as JSON, to a person as a page in their language."""
+def _error_response(request: Request, error: Exception) -> Response:
+    """Say what is wrong and what to do: as JSON to a program, as a page in the reader's language to a person."""
     runtime: Runtime = request.app.state.runtime
-    who = NOBODY if isinstance(error, StoreError) else visitor(request, runtime)
-    if request.method == "POST" and not who.person and _told(error)[0] in (400, 422):
-        error = Nobody("nobody we know; whatever it is that was sent")
-    status, sentence = _told(error)
+    identity = ANONYMOUS if isinstance(error, StoreError) else identify(request, runtime)
+    if request.method == "POST" and identity.person is None and _status(error) in (400, 422):
+        error = AuthenticationRequired()  # an anonymous client learns nothing about its body
+    status, sentence = _status(error), _sentence(error)
     if isinstance(error, StoreError) and not is_open(request):
-        sentence = "the collector's log says why"
-    headers = {"www-authenticate": "Bearer"} if isinstance(error, Nobody) else {}
+        sentence = "the collector's log has the reason"  # the text of a database may name hosts and users
+    headers = _headers(error)
     if request.url.path.startswith("/api/") or request.url.path in ("/metrics", "/events", "/openapi.json"):
-        return JSONResponse({"error": sentence}, status, headers)
-    template = "again.html" if isinstance(error, ComeAgain) else "error.html"
-    response = PageContext(request, runtime, who).show(template, status, status=status, sentence=sentence)
+        phrase = _PHRASES.get(status) or HTTPStatus(status).phrase.lower()
+        return JSONResponse({"error": f"{phrase}: {sentence}" if sentence else phrase}, status, headers)
+    template = "reload.html" if isinstance(error, ReloadRequired) else "error.html"
+    response = PageContext(request, runtime, identity).show(template, status, status=status, sentence=sentence)
     response.headers.update(headers)
     return response
 
 
-def _told(error: Exception) -> tuple[int, str]:
+def _status(error: Exception) -> int:
     if isinstance(error, RequestValidationError):
-        said = (f"{'.'.join(str(part) for part in one['loc'][1:]) or 'body'}: {one['msg']}" for one in error.errors())
-        return 422, "; ".join(said)
+        return 422
     if isinstance(error, HTTPException):
-        return error.status_code, str(error.detail)
+        return error.status_code
     if isinstance(error, WatchkeeperError):
-        return next((status for kind, status in _STATUSES if isinstance(error, kind)), 500), str(error)
-    return 200, ""
+        return next((status for kind, status in _STATUSES if isinstance(error, kind)), 500)
+    return 200  # ReloadRequired
+
+
+def _sentence(error: Exception) -> str:
+    """What is wrong and what to do; empty where the status says it all."""
+    if isinstance(error, RequestValidationError):
+        return "; ".join(_invalid(one) for one in error.errors())
+    if isinstance(error, HTTPException):
+        return "" if error.detail == HTTPStatus(error.status_code).phrase else str(error.detail)
+    return str(error)
+
+
+def _invalid(problem: Mapping[str, Any]) -> str:
+    """One problem of a request, after its place."""
+    place = ".".join(str(part) for part in problem["loc"][1:]) or "body"
+    return f"{place}: unknown key" if problem["type"] == "extra_forbidden" else f"{place}: {problem['msg']}"
+
+
+def _headers(error: Exception) -> Mapping[str, str]:
+    if isinstance(error, AuthenticationRequired):
+        return {"www-authenticate": "Bearer"}
+    return (error.headers or {}) if isinstance(error, HTTPException) else {}

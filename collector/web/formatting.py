@@ -1,4 +1,4 @@
-"""How pages say things: texts in the reader's language, times on the site's clock, values with their unit."""
+"""How pages format things: texts in the reader's language, times in the site's timezone, values with their unit."""
 
 import datetime
 from collections.abc import Mapping
@@ -6,53 +6,53 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from watchkeeper.collector.notify.compose import LEVELS, clock_time, in_words, limit_in_words, span, title_of
+from watchkeeper.collector.notify.compose import LEVELS, clock_time, format_limit, format_value, span, title_of
 from watchkeeper.collector.notify.i18n import marked, translator
 from watchkeeper.collector.policy.incidents import Incident
-from watchkeeper.collector.policy.ladder import Step
+from watchkeeper.collector.policy.ladder import ScheduledRung
 from watchkeeper.collector.policy.roster import audience
-from watchkeeper.collector.read.views import Column
-from watchkeeper.collector.site.inventory import Language, Person
+from watchkeeper.collector.read.devices import ProbeReadings
+from watchkeeper.collector.site.inventory import Language
 from watchkeeper.collector.site.snapshot import Snapshot
 from watchkeeper.model.quantity import BYTE, QUANTITIES, SECOND
 from watchkeeper.model.reading import Missing, Series, Value
 
 REASONS = {
-    "timeout": marked("no answer in time"),
-    "unreachable": marked("cannot be reached"),
-    "refused": marked("refused us"),
-    "absent": marked("not there"),
-    "malformed": marked("answer not understood"),
-    "implausible": marked("impossible value"),
-    "warming-up": marked("first sample, wait for the second"),
-    "hung": marked("hangs"),
-    "fault": marked("fault of the probe"),
+    "timeout": marked("timeout"),
+    "unreachable": marked("network unreachable"),
+    "refused": marked("access refused"),
+    "absent": marked("not present"),
+    "malformed": marked("invalid response"),
+    "implausible": marked("implausible value"),
+    "warming-up": marked("first sample, waiting for the second"),
+    "hung": marked("no response (hung)"),
+    "fault": marked("error in the probe"),
 }
-KINDS = {
+TRANSITIONS = {
     "opened": marked("Fault began"),
-    "reopened": marked("Fault came back"),
+    "reopened": marked("Fault recurred"),
     "risen": marked("Became critical"),
-    "eased": marked("Eased to warning"),
-    "unseen": marked("Cannot be judged any more"),
+    "eased": marked("Dropped to warning"),
+    "unseen": marked("Can no longer be judged"),
     "acknowledged": marked("Acknowledged"),
     "escalated": marked("Escalated by hand"),
     "resolved": marked("Resolved"),
     "withdrawn": marked("Withdrawn"),
 }
 STATES = {
-    "open": marked("open"),
+    "open": marked("unresolved"),
     "resolved": marked("resolved"),
     "withdrawn": marked("withdrawn"),
     "pending": marked("not delivered yet"),
     "delivered": marked("delivered"),
-    "given-up": marked("given up"),
+    "given-up": marked("delivery failed"),
 }
 NOTICES = {
-    "page": marked("paged"),
-    "risen": marked("told that it became critical"),
-    "passed": marked("told that it came and went"),
-    "recovered": marked("told of the recovery"),
-    "withdrawn": marked("told that it was withdrawn"),
+    "page": marked("Notification"),
+    "risen": marked("Notification: became critical"),
+    "passed": marked("Notification: cleared before notification"),
+    "recovered": marked("Notification: recovered"),
+    "withdrawn": marked("Notification: withdrawn"),
 }
 CATEGORIES = {
     "server": marked("Server"),
@@ -70,16 +70,16 @@ CATEGORIES = {
     "watchkeeper": marked("Watchkeeper"),
 }
 LANES = {"events": marked("events"), "readings": marked("readings")}
-_ALL: Mapping[str, Mapping[str, str]] = {
-    "level": LEVELS, "reason": REASONS, "kind": KINDS, "state": STATES, "notice": NOTICES, "category": CATEGORIES,
-    "lane": LANES,
+_LABELS: Mapping[str, Mapping[str, str]] = {
+    "level": LEVELS, "reason": REASONS, "transition": TRANSITIONS, "state": STATES, "notice": NOTICES,
+    "category": CATEGORIES, "lane": LANES,
 }  # fmt: skip
 _DAY_S = 86_400
 
 
 @dataclass(frozen=True, slots=True)
 class Formatter:
-    """The words of one page at one moment: `now` is UTC seconds."""
+    """Formats what one page shows at one moment: `now` is UTC seconds."""
 
     language: Language
     snapshot: Snapshot
@@ -89,15 +89,15 @@ class Formatter:
         """An English text in the reader's language."""
         return translator(self.language)(text) if text else ""
 
-    def of(self, list_: str, word: str) -> str:
-        """A word of one of our own vocabularies: a level, a state, a kind ..."""
-        return self.say(_ALL[list_].get(word, word))
+    def label(self, sort: str, name: str) -> str:
+        """The label of a name of ours: a level, a reason, a transition, a state ... An unknown name is shown as it is."""
+        return self.say(_LABELS[sort].get(name, name))
 
     # ---- times ----
 
     def moment(self, at: float) -> Markup:
-        """A time of day on the site's clock; with the date where it is not today's, with the offset where it is not
-        the present one."""
+        """A time of day in the site's timezone; with the date if it is not today, with the offset if it is not the present
+        one."""
         text = clock_time(at, self.snapshot)
         if text[:10] == clock_time(self.now, self.snapshot)[:10]:
             text = text[11:]
@@ -106,7 +106,7 @@ class Formatter:
         return Markup('<time datetime="{}">{}</time>').format(self._local(at).isoformat(timespec="seconds"), text)
 
     def clock(self) -> str:
-        """The date, the time and the offset that hold for the page."""
+        """The date, the time and the offset of the page."""
         return f"{clock_time(self.now, self.snapshot)} {self.offset(self.now)}"
 
     def offset(self, at: float) -> str:
@@ -118,78 +118,74 @@ class Formatter:
         return datetime.datetime.fromtimestamp(at, self.snapshot.configuration.inventory.site.timezone)
 
     def span(self, seconds: float) -> str:
-        """How long, in words."""
+        """A duration, such as `5 min 3 s`."""
         return span(seconds, translator(self.language))
 
     def left(self, due_at: float) -> Markup:
-        """How long until then, as a clock that static/watch.js lets run."""
-        return Markup('<b class="timer" data-until="{}">{}</b>').format(f"{due_at:.0f}", ticking(due_at - self.now))
+        """The time left until then, as a timer that static/watch.js keeps running."""
+        return Markup('<b class="timer" data-until="{}">{}</b>').format(f"{due_at:.0f}", timer_text(due_at - self.now))
 
     def passed(self, since: float) -> Markup:
-        """How long since then, as a clock that runs."""
-        return Markup('<b class="timer" data-since="{}">{}</b>').format(f"{since:.0f}", ticking(self.now - since))
+        """The time since then, as a timer that keeps running."""
+        return Markup('<b class="timer" data-since="{}">{}</b>').format(f"{since:.0f}", timer_text(self.now - since))
 
     # ---- things ----
 
-    def title(self, one: Incident) -> str:
-        """The incident in words."""
-        return title_of(one, self.snapshot, translator(self.language))
+    def title(self, incident: Incident) -> str:
+        """The incident's title."""
+        return title_of(incident, self.snapshot, translator(self.language))
 
     def quantity(self, name: str) -> str:
-        """What is measured, in words."""
+        """The title of a quantity."""
         return self.say(QUANTITIES[name].title) if name in QUANTITIES else name
 
     def value(self, value: Value, quantity: str) -> str:
-        """A value with its unit; for a missing one, why."""
+        """A value with its unit; for a missing one, the reason."""
         if isinstance(value, Missing):
-            return self.of("reason", value.reason.value)
+            return self.label("reason", value.reason.value)
         unit = QUANTITIES[quantity].unit if quantity in QUANTITIES else None
         if unit is SECOND and not isinstance(value, str):
             return self.long(value)
         if unit is BYTE and not isinstance(value, str):
             return _bytes(value)
-        return in_words(value, quantity, translator(self.language))
+        return format_value(value, quantity, translator(self.language))
 
     def limit(self, expects: str) -> str:
-        """A limit as the rule has it, in the reader's language; empty where the value says it all."""
-        return limit_in_words(expects, self.say)
+        """A rule's limit in the reader's language; empty where the value alone is clear."""
+        return format_limit(expects, self.say)
 
     def long(self, seconds: float) -> str:
-        """A span that may be of days."""
+        """A duration that may be days."""
         if seconds < _DAY_S:
             return self.span(seconds)
         return self.say("{d} d {h} h").format(d=int(seconds // _DAY_S), h=int(seconds % _DAY_S // 3600))
 
     def part(self, series: Series) -> str:
-        """Which disk, phase or probe."""
+        """Which disk, phase or sensor."""
         return series.label or series.instance
 
-    def age(self, column: Column) -> str:
-        """How old a column is."""
+    def age(self, column: ProbeReadings) -> str:
+        """How old the readings of a probe are."""
         return self.long(column.age_s)
 
     # ---- people ----
 
-    def person(self, name: str) -> Person | None:
-        """Somebody of contacts.yml."""
-        return next((one for one in self.snapshot.configuration.contacts.people if one.person == name), None)
-
-    def name(self, name: str) -> str:
-        """What somebody is called; the bare name of somebody who left."""
-        known = self.person(name)
-        return known.name if known else name
+    def name(self, person: str) -> str:
+        """A person's display name; the key itself if the person is no longer in contacts.yml."""
+        people = self.snapshot.configuration.contacts.people
+        return next((one.name for one in people if one.person == person), person)
 
     def who(self, by: str) -> str:
-        """`person:NAME`, `agent:NAME`, `clock` or `collector` in words."""
+        """Who did something: `person:NAME`, `agent:NAME`, `clock` or `collector`."""
         kind, _, name = by.partition(":")
         if kind == "person":
             return self.name(name)
         if kind == "agent":
             return self.say("agent {agent}").format(agent=name)
-        return self.say("the clock") if by == "clock" else self.say("the collector")
+        return self.say("automatic") if by == "clock" else self.say("the collector")
 
-    def told(self, step: Step, device: str) -> tuple[str, ...]:
-        """Who would be told if this step were decided at its time."""
+    def audience(self, step: ScheduledRung, device: str) -> tuple[str, ...]:
+        """The display names of the people whom this step will notify at its time."""
         ladders = (one for one in self.snapshot.configuration.ladders.ladders if one.ladder == step.ladder)
         ladder = next(ladders, None)
         rung = next((one for one in ladder.rungs if one.rung == step.rung), None) if ladder else None
@@ -208,8 +204,8 @@ def _bytes(value: float) -> str:
     return f"{value:.3g} PB"
 
 
-def ticking(seconds: float) -> str:
-    """`9:05`, `1:04:03`, `2 d 1:04:03`; the same as static/watch.js writes."""
+def timer_text(seconds: float) -> str:
+    """`9:05`, `1:04:03`, `2 d 1:04:03`: the format that static/watch.js writes too."""
     whole = max(0, int(seconds))
     days, rest = divmod(whole, _DAY_S)
     hours, rest = divmod(rest, 3600)

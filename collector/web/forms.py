@@ -1,4 +1,4 @@
-"""What a person does on a page: enter by a one-time link, act on incidents by forms of ours, leave."""
+"""What a person does on a page: sign in by a one-time link, act on incidents, sign out."""
 
 from collections.abc import Callable, Mapping
 from typing import Annotated
@@ -9,20 +9,19 @@ from fastapi.responses import RedirectResponse, Response
 
 from watchkeeper.collector.policy.incidents import Incident
 from watchkeeper.collector.process import actions
-from watchkeeper.collector.process.actions import NoSuch
+from watchkeeper.collector.process.actions import NotFound
 from watchkeeper.collector.web.edge import auth
-from watchkeeper.collector.web.edge.auth import Asking, RuntimeHere
+from watchkeeper.collector.web.edge.auth import CurrentIdentity, CurrentRuntime
 from watchkeeper.collector.web.page import PageContext
-from watchkeeper.collector.web.schemas import NO_NUL, Number
+from watchkeeper.collector.web.schemas import NO_NUL, NOTE_LIMIT, IncidentNumber
 
 router = APIRouter(include_in_schema=False)
 
-NOTE_LIMIT = 1000
 Note = Annotated[str, Form(max_length=NOTE_LIMIT, pattern=NO_NUL)]
 Csrf = Annotated[str, Form(max_length=100)]
-Act = Callable[..., Incident]
+Action = Callable[..., Incident]
 
-ACTIONS: Mapping[str, Act] = {
+ACTIONS: Mapping[str, Action] = {
     "acknowledge": actions.acknowledge,
     "resolve": actions.resolve,
     "escalate": actions.escalate,
@@ -30,26 +29,26 @@ ACTIONS: Mapping[str, Act] = {
 
 
 @router.get("/enter")
-def enter(request: Request, runtime: RuntimeHere, ticket: str = "") -> Response:
-    """Spend a one-time link: a session's cookie, and on to a page whose address is no secret. A browser that only fetches
-    ahead does not spend it (Fetch Metadata, `Sec-Purpose`)."""
+def enter(request: Request, runtime: CurrentRuntime, ticket: str = "") -> Response:
+    """Sign in: spend a one-time link, set the session's cookie, and redirect to a page whose address is no secret. A browser
+    that only prefetches does not spend the link (Fetch Metadata, `Sec-Purpose`)."""
     if "prefetch" in request.headers.get("sec-purpose", "") + request.headers.get("purpose", ""):
         return Response(status_code=503)
-    session = auth.enter(runtime, ticket) if ticket else None
+    session = auth.start_session(runtime, ticket) if ticket else None
     if session is None:
-        return PageContext(request, runtime, auth.NOBODY).show("spent.html", 410)
+        return PageContext(request, runtime, auth.ANONYMOUS).show("link_spent.html", 410)
     response = RedirectResponse("/", 303, {"referrer-policy": "no-referrer"})
-    auth.keep_session(request, response, session)
+    auth.set_session_cookie(request, response, session)
     return response
 
 
 @router.post("/leave")
-def leave(request: Request, runtime: RuntimeHere, who: Asking, csrf: Csrf = "") -> Response:
-    """End the session. Raises NotAllowed."""
-    auth.must_act(request, who, csrf)
-    auth.leave(runtime, who.session)
+def leave(request: Request, runtime: CurrentRuntime, identity: CurrentIdentity, csrf: Csrf = "") -> Response:
+    """Sign out: end the session. Raises NotAllowed."""
+    auth.must_act(request, identity, csrf)
+    auth.end_session(runtime, identity.session)
     response = RedirectResponse("/", 303)
-    auth.keep_session(request, response, "")
+    auth.set_session_cookie(request, response, "")
     return response
 
 
@@ -57,24 +56,24 @@ def leave(request: Request, runtime: RuntimeHere, who: Asking, csrf: Csrf = "") 
 def act(
     *,
     request: Request,
-    runtime: RuntimeHere,
-    who: Asking,
-    number: Number,
+    runtime: CurrentRuntime,
+    identity: CurrentIdentity,
+    number: IncidentNumber,
     action: str,
     csrf: Csrf = "",
     note: Note = "",
 ) -> Response:
-    """Acknowledge, resolve or escalate. Raises NotAllowed, NoSuch or Conflict, and then nothing has changed."""
-    person = auth.must_act(request, who, csrf)
+    """Acknowledge, resolve or escalate. Raises NotAllowed, NotFound or Conflict, and then nothing has changed."""
+    person = auth.must_act(request, identity, csrf)
     if action not in ACTIONS:
-        raise NoSuch(f"nothing that can be done to an incident is called `{action}`")
-    ACTIONS[action](runtime.notifier(), number, person, runtime.clock.wall(), note.strip())
+        raise NotFound(f"there is no action `{action}`; an incident has: {', '.join(ACTIONS)}")
+    ACTIONS[action](runtime.notifier(), number, person.person, runtime.clock.wall(), note.strip())
     return RedirectResponse(f"/incidents/{number}", 303)
 
 
 @router.post("/devices/{name}/poll")
-def poll(request: Request, runtime: RuntimeHere, who: Asking, name: str, csrf: Csrf = "") -> Response:
-    """Ask for a device to be read at once. Raises NotAllowed or NoSuch."""
-    person = auth.must_act(request, who, csrf)
-    actions.poll_now(runtime.notifier(), name, person, runtime.clock.wall())
+def poll(request: Request, runtime: CurrentRuntime, identity: CurrentIdentity, name: str, csrf: Csrf = "") -> Response:
+    """Request that a device is polled now. Raises NotAllowed or NotFound."""
+    person = auth.must_act(request, identity, csrf)
+    actions.poll_now(runtime.notifier(), name, person.person, runtime.clock.wall())
     return RedirectResponse(f"/devices/{quote(name)}?asked=yes", 303)

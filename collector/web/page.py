@@ -1,4 +1,4 @@
-"""A page as such: the template, the reader's language, and what every page shows."""
+"""What every page has: the template environment, the reader's language, and the common part of the context."""
 
 import functools
 from dataclasses import dataclass
@@ -10,14 +10,14 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from watchkeeper.collector.notify.i18n import translations
 from watchkeeper.collector.process.runtime import Runtime
-from watchkeeper.collector.read.self_metrics import release
+from watchkeeper.collector.read.self_metrics import installed_version
 from watchkeeper.collector.site.inventory import Language
-from watchkeeper.collector.web.edge.auth import Reader, RuntimeHere, Visitor, is_open
+from watchkeeper.collector.web.edge.auth import CurrentRuntime, Identity, ReaderIdentity, is_open
 from watchkeeper.collector.web.formatting import Formatter
 
 LANGUAGE_COOKIE = "language"
 _YEAR_S = 366 * 86_400
-_NAMES = {Language.ENGLISH: "English", Language.CHINESE: "中文"}
+_LANGUAGE_NAMES = {Language.ENGLISH: "English", Language.CHINESE: "中文"}
 
 
 @functools.cache
@@ -30,14 +30,14 @@ def _environment(language: Language) -> Environment:
         lstrip_blocks=True,
         extensions=["jinja2.ext.i18n"],
     )
-    install = environment.install_gettext_translations  # type: ignore[attr-defined]  # the extension's
+    install = environment.install_gettext_translations  # type: ignore[attr-defined]  # added by the extension
     install(translations(language), newstyle=True)
     return environment
 
 
 def language_of(request: Request) -> Language:
-    """`?lang=`, the cookie, what the browser accepts, English: the first that is a language we speak."""
-    said = [request.query_params.get("lang", ""), request.cookies.get(LANGUAGE_COOKIE, "")]
+    """The first language that we have, of `?lang=`, the cookie and the browser's Accept-Language; else English."""
+    chosen = [request.query_params.get("lang", ""), request.cookies.get(LANGUAGE_COOKIE, "")]
     ranked = []
     for place, part in enumerate(request.headers.get("accept-language", "").split(",")):
         tag, _, quality = part.partition(";q=")
@@ -45,7 +45,7 @@ def language_of(request: Request) -> Language:
             ranked.append((-float(quality or 1), place, tag.strip()))
         except ValueError:
             continue
-    for tag in (*said, *(tag for _, _, tag in sorted(ranked))):
+    for tag in (*chosen, *(tag for _, _, tag in sorted(ranked))):
         short = tag.partition("-")[0].lower()
         if short in tuple(Language):
             return Language(short)
@@ -54,21 +54,21 @@ def language_of(request: Request) -> Language:
 
 @dataclass(frozen=True, slots=True)
 class PageContext:
-    """What a page needs besides its own matter."""
+    """What a page needs besides its own content."""
 
     request: Request
     runtime: Runtime
-    who: Visitor
+    identity: Identity
 
-    def show(self, template: str, code: int = 200, **matter: Any) -> Response:
+    def show(self, template: str, code: int = 200, **content: Any) -> Response:
         """Render a template."""
         language = language_of(self.request)
         now = self.runtime.clock.wall()
         query = self.request.query_params
         text = _environment(language).get_template(template).render(
-            w=Formatter(language, self.runtime.snapshot, now), who=self.who, now=now, problem=self._problem(),
-            site=self.runtime.snapshot.configuration.inventory.site, path=self.request.url.path, version=release(),
-            others=[(one.value, _NAMES[one]) for one in Language if one is not language], **matter,
+            fmt=Formatter(language, self.runtime.snapshot, now), identity=self.identity, now=now, problem=self._problem(),
+            site=self.runtime.snapshot.configuration.inventory.site, path=self.request.url.path, version=installed_version(),
+            others=[(one.value, _LANGUAGE_NAMES[one]) for one in Language if one is not language], **content,
         )  # fmt: skip
         response = HTMLResponse(text, code)
         response.headers["vary"] = "Accept-Language, Cookie"
@@ -77,13 +77,13 @@ class PageContext:
         return response
 
     def _problem(self) -> str:
-        """What is wrong with the books. It quotes them, so a stranger who may not read does not see it."""
-        return self.runtime.problem if self.who.person or is_open(self.request) else ""
+        """The errors in the configuration. They quote it, so that only a person who may read sees them."""
+        return self.runtime.problem if self.identity.person or is_open(self.request) else ""
 
 
-def page_context(request: Request, runtime: RuntimeHere, who: Reader) -> PageContext:
-    """The sheet of somebody who may read."""
-    return PageContext(request, runtime, who)
+def page_context(request: Request, runtime: CurrentRuntime, identity: ReaderIdentity) -> PageContext:
+    """The context of a page, for somebody who may read."""
+    return PageContext(request, runtime, identity)
 
 
-Here = Annotated[PageContext, Depends(page_context)]
+CurrentPage = Annotated[PageContext, Depends(page_context)]

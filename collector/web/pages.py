@@ -1,4 +1,4 @@
-"""The pages that show: server-rendered, complete without JavaScript, in the reader's language."""
+"""The pages that show something: rendered on the server, complete without JavaScript, in the reader's language."""
 
 from typing import Annotated, Any
 
@@ -6,89 +6,97 @@ from fastapi import APIRouter, Query
 from fastapi.responses import HTMLResponse, Response
 
 from watchkeeper.collector.policy import roster
-from watchkeeper.collector.policy.incidents import Incident, State
-from watchkeeper.collector.process.actions import NoSuch
-from watchkeeper.collector.read import views
-from watchkeeper.collector.read.views import Column, Point
-from watchkeeper.collector.web.page import Here, PageContext
-from watchkeeper.collector.web.schemas import LARGEST, Number
-from watchkeeper.collector.web.sparkline import BLANK, Spark, sparkline
+from watchkeeper.collector.policy.incidents import Incident, IncidentState
+from watchkeeper.collector.process.actions import NotFound
+from watchkeeper.collector.read import agents as read_agents
+from watchkeeper.collector.read import devices as read_devices
+from watchkeeper.collector.read import history as read_history
+from watchkeeper.collector.read import incidents as read_incidents
+from watchkeeper.collector.read.devices import ProbeReadings
+from watchkeeper.collector.read.history import Point
+from watchkeeper.collector.web.page import CurrentPage, PageContext
+from watchkeeper.collector.web.schemas import MAX_INCIDENT_NUMBER, IncidentNumber
+from watchkeeper.collector.web.sparkline import BLANK, Sparkline, sparkline
 from watchkeeper.model.quantity import QUANTITIES
 from watchkeeper.model.reading import Series, Value
 
-Reading = tuple[Column, Series, Value]
+Reading = tuple[ProbeReadings, Series, Value]
 History = dict[tuple[str, str], list[Point]]
 
 router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
 
-MOST = 200
-"""Incidents on one page."""
+INCIDENTS_PER_PAGE = 200
 
-FEW = 12
-"""So many devices are on the first page too, for a room that fits there."""
+OVERVIEW_DEVICES = 12
+"""A room with at most this many devices has them on the overview too."""
 
-SPARK_S = 6 * 3600.0
-"""How far back the small pictures of a device go."""
+SPARKLINE_S = 6 * 3600.0
+"""How far back the sparklines go."""
 
 HEADLINES = (
     "device.answering", "device.alarm", "temperature.ambient", "humidity.relative", "leak", "cooling.unit", "output.source",
     "battery.charge", "battery.runtime", "output.load", "input.voltage", "temperature.supply", "temperature.return",
     "cpu.usage", "memory.usage", "swap.usage", "disk.usage", "load.5m", "temperature.component",
 )  # fmt: skip
-"""What is shown of a device first, where everything would be too much."""
+"""The quantities that a device's card shows first, where all would be too many."""
 
 
 @router.get("/")
-def overview(here: Here) -> Response:
-    """What is wrong now, who is on duty, whether anybody still watches, and what a small room reads."""
-    runtime, snapshot = here.runtime, here.runtime.snapshot
+def overview(page: CurrentPage) -> Response:
+    """Open incidents, who is on duty, the state of the agents, and in a small room the latest readings."""
+    runtime, snapshot = page.runtime, page.runtime.snapshot
     now = runtime.clock.wall()
     with runtime.store.read(steady=True) as connection:
-        climbs = views.open_climbs(connection, MOST)
-        total = views.count_open(connection)
-        heard = views.agents(connection, snapshot, now, runtime.started_at)
-        recent = views.climbs_before(connection, None, 5, (State.RESOLVED, State.WITHDRAWN))
-        few = len(snapshot.devices) <= FEW
-        devices = views.watched(connection, snapshot, now, runtime.started_at) if few else []
+        incidents = read_incidents.open_incidents(connection, snapshot, now, INCIDENTS_PER_PAGE)
+        total = read_incidents.count_open(connection)
+        agents = read_agents.agent_statuses(connection, snapshot, now, runtime.started_at)
+        recent = read_incidents.incidents_before(
+            connection, snapshot, now, None, 5, (IncidentState.RESOLVED, IncidentState.WITHDRAWN)
+        )
+        small = len(snapshot.devices) <= OVERVIEW_DEVICES
+        devices = read_devices.device_readings(connection, snapshot, now, runtime.started_at) if small else []
     site, contacts = snapshot.configuration.inventory.site, snapshot.configuration.contacts
-    return here.show(
-        "overview.html", climbs=climbs, total=total, agents=heard, recent=recent, devices=devices, foremost=foremost,
+    return page.show(
+        "overview.html", incidents=incidents, total=total, agents=agents, recent=recent, devices=devices,
+        headlines=headlines,
         shift=roster.shift_at(contacts, site, now), handover=roster.next_handover(contacts, site, now),
     )  # fmt: skip
 
 
 @router.get("/incidents")
-def past(here: Here, before: Annotated[int | None, Query(ge=1, le=LARGEST)] = None) -> Response:
-    """Incidents that are over, and those that are not, newest first."""
-    with here.runtime.store.read() as connection:
-        found = views.climbs_before(connection, before, MOST + 1)
-    more = found[MOST - 1].incident.incident if len(found) > MOST else None
-    return here.show("incidents.html", climbs=found[:MOST], more=more)
+def incidents(page: CurrentPage, before: Annotated[int | None, Query(ge=1, le=MAX_INCIDENT_NUMBER)] = None) -> Response:
+    """All incidents, open and closed, newest first."""
+    limit, runtime = INCIDENTS_PER_PAGE, page.runtime
+    with runtime.store.read() as connection:
+        found = read_incidents.incidents_before(connection, runtime.snapshot, runtime.clock.wall(), before, limit + 1)
+    more = found[limit - 1].incident.incident if len(found) > limit else None
+    return page.show("incidents.html", incidents=found[:limit], more=more)
 
 
 @router.get("/incidents/{number}")
-def incident(here: Here, number: Number) -> Response:
-    """Everything about one incident. Raises NoSuch."""
-    with here.runtime.store.read(steady=True) as connection:
-        found = views.story(connection, number)
-    if found is None:
-        raise NoSuch(f"there is no incident {number}")
-    snapshot = here.runtime.snapshot
-    present, drawn = _present(here, found.climb.incident)
-    device = snapshot.device(found.climb.incident.device)
+def incident(page: CurrentPage, number: IncidentNumber) -> Response:
+    """Everything about one incident. Raises NotFound."""
+    runtime, snapshot = page.runtime, page.runtime.snapshot
+    with runtime.store.read(steady=True) as connection:
+        detail = read_incidents.incident_detail(connection, snapshot, runtime.clock.wall(), number)
+    if detail is None:
+        raise NotFound(f"there is no incident {number}")
+    one = detail.progress.incident
+    present, line = _present(page, one)
+    device = snapshot.device(one.device)
     vendors = (one for one in snapshot.configuration.contacts.vendors if device and one.vendor == device.vendor)
-    return here.show(
-        "incident.html", story=found, climb=found.climb, timeline=timeline(found), device=device,
-        rule=snapshot.rules.named(found.climb.incident.rule), vendor=next(vendors, None), present=present, drawn=drawn,
+    return page.show(
+        "incident.html", progress=detail.progress, timeline=timeline(detail), device=device,
+        rule=snapshot.rules.named(one.rule), vendor=next(vendors, None), present=present, sparkline=line,
     )  # fmt: skip
 
 
-def _present(here: PageContext, one: Incident) -> tuple[Reading | None, Spark]:
-    """What the incident's series reads now, and its last hours."""
-    runtime, now = here.runtime, here.runtime.clock.wall()
+def _present(page: PageContext, one: Incident) -> tuple[Reading | None, Sparkline]:
+    """The latest reading of the incident's series, and its last hours."""
+    runtime, now = page.runtime, page.runtime.clock.wall()
     key = (one.evidence.quantity, one.instance)
     with runtime.store.read(steady=True) as connection:
-        devices = views.watched(connection, runtime.snapshot, now, runtime.started_at, one.device)
+        devices = read_devices.device_readings(connection, runtime.snapshot, now, runtime.started_at, one.device)
         found = (
             (column, series, value)
             for device in devices
@@ -99,63 +107,65 @@ def _present(here: PageContext, one: Incident) -> tuple[Reading | None, Spark]:
         reading = next(found, None)
         if reading is None:
             return None, BLANK
-        history = views.past(connection, one.device, now - SPARK_S, quantity=one.evidence.quantity)
-    return reading, _drawn(reading[1], reading[0], history, now)
+        history = read_history.readings_since(connection, one.device, now - SPARKLINE_S, quantity=one.evidence.quantity)
+    return reading, _sparkline(reading[1], reading[0], history, now)
 
 
-def _drawn(series: Series, column: Column, history: History, now: float) -> Spark:
+def _sparkline(series: Series, column: ProbeReadings, history: History, now: float) -> Sparkline:
     quantity = QUANTITIES.get(series.quantity)
     points = history.get((series.quantity, series.instance), [])
-    return sparkline(points, quantity, now - SPARK_S, now, column.every_s) if quantity else BLANK
+    return sparkline(points, quantity, now - SPARKLINE_S, now, column.every_s) if quantity else BLANK
 
 
 @router.get("/devices")
-def devices(here: Here) -> Response:
+def devices(page: CurrentPage) -> Response:
     """Every device with its latest readings and their age."""
-    runtime = here.runtime
+    runtime, now = page.runtime, page.runtime.clock.wall()
     with runtime.store.read(steady=True) as connection:
-        found = views.watched(connection, runtime.snapshot, runtime.clock.wall(), runtime.started_at)
-        climbs = views.open_climbs(connection, 1000)
-    troubles: dict[str, list[views.Climb]] = {}
-    for climb in climbs:
-        troubles.setdefault(climb.incident.device, []).append(climb)
-    return here.show("devices.html", devices=found, troubles=troubles, foremost=foremost)
+        found = read_devices.device_readings(connection, runtime.snapshot, now, runtime.started_at)
+        open_now = read_incidents.open_incidents(connection, runtime.snapshot, now, 1000)
+    by_device: dict[str, list[read_incidents.Progress]] = {}
+    for progress in open_now:
+        by_device.setdefault(progress.incident.device, []).append(progress)
+    return page.show("devices.html", devices=found, open_incidents=by_device, headlines=headlines)
 
 
 @router.get("/devices/{name}")
-def device(here: Here, name: str) -> Response:
-    """One device: each reading, its age and its last hours. Raises NoSuch."""
-    runtime = here.runtime
+def device(page: CurrentPage, name: str) -> Response:
+    """One device: each reading with its age and its last hours. Raises NotFound."""
+    runtime = page.runtime
     now = runtime.clock.wall()
     with runtime.store.read(steady=True) as connection:
-        found = views.watched(connection, runtime.snapshot, now, runtime.started_at, name)
+        found = read_devices.device_readings(connection, runtime.snapshot, now, runtime.started_at, name)
         if not found:
-            raise NoSuch(f"no device is called `{name}`")
-        history = views.past(connection, name, now - SPARK_S)
-        climbs = views.open_climbs(connection, MOST, name)
+            raise NotFound(f"there is no device `{name}`")
+        history = read_history.readings_since(connection, name, now - SPARKLINE_S)
+        incidents = read_incidents.open_incidents(connection, runtime.snapshot, now, INCIDENTS_PER_PAGE, name)
 
-    def drawn(series: Series, column: Column) -> Spark:
-        return _drawn(series, column, history, now)
+    def line(series: Series, column: ProbeReadings) -> Sparkline:
+        return _sparkline(series, column, history, now)
 
-    asked = "asked" in here.request.query_params
-    return here.show("device.html", one=found[0], drawn=drawn, climbs=climbs, hours=int(SPARK_S // 3600), asked=asked)
+    return page.show(
+        "device.html", one=found[0], sparkline=line, incidents=incidents, hours=int(SPARKLINE_S // 3600),
+        poll_requested="asked" in page.request.query_params,
+    )  # fmt: skip
 
 
-def foremost(one: views.Watched, most: int = 8) -> tuple[list[Reading], int]:
+def headlines(one: read_devices.DeviceReadings, limit: int = 8) -> tuple[list[Reading], int]:
     """The readings of a device to show first, as (column, series, value), and how many more there are."""
     found = [(column, series, value) for column in one.columns for series, value in column.readings()]
     ranked = sorted(
         (reading for reading in found if reading[1].quantity in HEADLINES),
         key=lambda reading: HEADLINES.index(reading[1].quantity),
     )
-    return ranked[:most], len(found) - len(ranked[:most])
+    return ranked[:limit], len(found) - len(ranked[:limit])
 
 
-def timeline(found: views.Story) -> list[tuple[float, str, Any]]:
-    """(time, what sort of thing, the thing): all that happened to an incident, in order."""
-    happened: list[tuple[float, str, Any]] = [(one.at, "transition", one) for one, _ in found.transitions]
-    happened += [(step.decided_at, "rung", step) for _, step in found.steps if step.decided_at is not None]
-    for notice in found.notices:
+def timeline(detail: read_incidents.IncidentDetail) -> list[tuple[float, str, Any]]:
+    """Everything that happened to an incident, in order, as (time, sort, event)."""
+    happened: list[tuple[float, str, Any]] = [(one.at, "transition", one) for one, _ in detail.transitions]
+    happened += [(step.decided_at, "rung", step) for _, step in detail.steps if step.decided_at is not None]
+    for notice in detail.notices:
         happened.append((notice.at, "notice", notice))
         happened += [(one.at, "try", (notice, one)) for one in notice.tries]
     order = ("transition", "rung", "notice", "try")

@@ -1,54 +1,68 @@
-"""What the API answers: the shapes of OpenAPI, and how they are made. Times are UTC seconds, ages and spans seconds."""
+"""The models of the API's requests and responses, and how they are made. Times are UTC seconds, ages and durations seconds."""
 
 from typing import Annotated, Literal
 
 from fastapi import Path
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
-from watchkeeper.collector.policy.ladder import Step
+from watchkeeper.collector.policy.ladder import ScheduledRung
 from watchkeeper.collector.policy.roster import DutyShift
-from watchkeeper.collector.read.views import Climb, Column, Heard, Notice, Point, Story, Watched
+from watchkeeper.collector.read.agents import AgentStatus
+from watchkeeper.collector.read.devices import DeviceReadings, ProbeReadings
+from watchkeeper.collector.read.history import Point
+from watchkeeper.collector.read.incidents import IncidentDetail, NoticeStatus, Progress
 from watchkeeper.collector.site.inventory import Language, Person
 from watchkeeper.collector.site.snapshot import Snapshot
 from watchkeeper.collector.web.formatting import Formatter
 from watchkeeper.model.quantity import QUANTITIES
 from watchkeeper.model.reading import Missing, Series, Value
 
-LARGEST = 2**53
-"""What JSON carries exactly, and both databases can compare with."""
+MAX_INCIDENT_NUMBER = 2**53
+"""JSON carries integers up to this one exactly, and both databases can compare with it."""
 
-Number = Annotated[int, Path(ge=1, le=LARGEST)]
-"""An incident's, in a path."""
+IncidentNumber = Annotated[int, Path(ge=1, le=MAX_INCIDENT_NUMBER)]
+"""The number of an incident in a path."""
+
+NOTE_LIMIT = 1000
+"""Characters of a person's note."""
 
 NO_NUL = r"^[^\x00]*$"
-"""Text that both databases can keep."""
+"""Text that both databases can store."""
 
 
-class Error(BaseModel):
-    """What went wrong, in a sentence."""
+class Schema(BaseModel):
+    """Base of all models here. An unknown field is an error: a request is refused (422), and a response cannot lose a field
+    that was not declared."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class Error(Schema):
+    """What is wrong and what to do, in one sentence."""
 
     error: str
 
 
-class NoteIn(BaseModel):
-    """What a person wants to have said in the timeline."""
+class NoteIn(Schema):
+    """A person's note for the timeline."""
 
-    note: str = Field("", max_length=1000, pattern=NO_NUL)
+    note: str = Field("", max_length=NOTE_LIMIT, pattern=NO_NUL)
 
 
-class RungOut(BaseModel):
-    """One rung: when it is due; when and by whom (`clock`, `person:NAME`) it was decided; whom it reaches."""
+class RungOut(Schema):
+    """One rung (escalation level): when it is due; when and by whom (`clock`: automatic, `person:NAME`) it was decided; the
+    people it will notify."""
 
     rung: str
-    round: int
+    recurrence: int
     due_at: float
     decided_at: float | None
     decided_by: str | None
     people: list[str]
 
 
-class TryOut(BaseModel):
-    """One try to deliver a notice, and what came back."""
+class TryOut(Schema):
+    """One attempt to deliver a notification, and what its channel answered."""
 
     at: float
     channel: str
@@ -56,24 +70,25 @@ class TryOut(BaseModel):
     detail: str
 
 
-class NoticeOut(BaseModel):
-    """What somebody was told, or is to be told."""
+class NoticeOut(Schema):
+    """A notification of one person. `handed_on`: another person is notified instead."""
 
     person: str
     kind: str
     rung: str
-    round: int
+    recurrence: int
     at: float
     state: Literal["pending", "delivered", "given-up"]
     handed_on: bool
     tries: list[TryOut]
 
 
-class IncidentOut(BaseModel):
-    """A fault. `began_at` is where the clock of the present round stands; `next` is the rung it climbs next."""
+class IncidentOut(Schema):
+    """A fault. `recurrence` is 1, and one more each time the fault comes back; `began_at` is when the present recurrence began.
+    `current` is the current escalation level, `next` the next one."""
 
     incident: int
-    round: int
+    recurrence: int
     device: str
     rule: str
     instance: str
@@ -84,20 +99,21 @@ class IncidentOut(BaseModel):
     verdict: str
     began_at: float
     ended_at: float | None
-    unresolved_s: float = Field(description="how long it has stood, or stood")
+    unresolved_s: float = Field(description="how long it has been, or was, unresolved")
     acknowledged_at: float | None
     acknowledged_by: str | None
-    reached: str | None
+    current: str | None
     next: RungOut | None
-    next_in_s: float | None = Field(description="until the next rung; 0 if it is due")
+    next_in_s: float | None = Field(description="until the next escalation level; 0 if it is due")
     quantity: str
     value: float | str | None
     expects: str
+    says: str = Field(description="the probe's reason, such as why a device is unreachable; empty without one")
     told: list[NoticeOut]
 
 
-class HappeningOut(BaseModel):
-    """One transition. `at` is when it happened, `recorded_at` when the collector learnt of it."""
+class TransitionOut(Schema):
+    """One transition. `at` is when it happened, `recorded_at` when the collector received it."""
 
     kind: str
     at: float
@@ -107,22 +123,22 @@ class HappeningOut(BaseModel):
     note: str
 
 
-class StoryOut(IncidentOut):
-    """An incident with all that happened, over all its rounds."""
+class IncidentDetailOut(IncidentOut):
+    """An incident with everything that happened to it, over all its recurrences."""
 
-    timeline: list[HappeningOut]
+    timeline: list[TransitionOut]
     rungs: list[RungOut]
 
 
-class IncidentsOut(BaseModel):
+class IncidentsOut(Schema):
     """A page of incidents. Pass `cursor` to get the next one; null after the last."""
 
     incidents: list[IncidentOut]
     cursor: int | None
 
 
-class ReadingOut(BaseModel):
-    """One value, in `unit` or as a state's name; null where it is missing, with the reason."""
+class ReadingOut(Schema):
+    """One value, in `unit` or as the name of a state; null if it is missing, with the reason."""
 
     quantity: str
     instance: str
@@ -136,8 +152,8 @@ class ReadingOut(BaseModel):
     stale: bool
 
 
-class DeviceOut(BaseModel):
-    """A device of the inventory. It is stale when none of its readings is the present."""
+class DeviceOut(Schema):
+    """A device of the inventory. It is stale if none of its readings is current."""
 
     device: str
     category: str
@@ -156,16 +172,16 @@ class DeviceDetailOut(DeviceOut):
     readings: list[ReadingOut]
 
 
-class PointOut(BaseModel):
-    """One value in the past; null where it was missing."""
+class PointOut(Schema):
+    """One value in the past; null if it was missing."""
 
     at: float
     value: float | str | None
     missing: str | None = None
 
 
-class HistoryOut(BaseModel):
-    """One series' past, oldest first."""
+class HistoryOut(Schema):
+    """The past of one series, oldest first."""
 
     quantity: str
     instance: str
@@ -173,8 +189,8 @@ class HistoryOut(BaseModel):
     points: list[PointOut]
 
 
-class LaneOut(BaseModel):
-    """What came over a lane: `gaps` never came, `dropped` the agent itself had to drop."""
+class LaneOut(Schema):
+    """Counts of a lane's items: `gaps` are missing, `dropped` were dropped by the agent because its spool was full."""
 
     lane: str
     seq: int
@@ -183,8 +199,8 @@ class LaneOut(BaseModel):
     dropped: int
 
 
-class AgentOut(BaseModel):
-    """An agent; `heard_at` is null if it never was. `skew_s` is its wall clock less ours."""
+class AgentOut(Schema):
+    """An agent. `heard_at` is null if no data ever came; `skew_s` is its wall clock minus the collector's."""
 
     agent: str
     heard_at: float | None
@@ -196,8 +212,8 @@ class AgentOut(BaseModel):
     lanes: list[LaneOut]
 
 
-class ShiftOut(BaseModel):
-    """Who holds a watch, and since (or from) when."""
+class ShiftOut(Schema):
+    """Who has a shift, and when it begins."""
 
     shift: str
     person: str
@@ -206,8 +222,8 @@ class ShiftOut(BaseModel):
     begins_at: float
 
 
-class DutyOut(BaseModel):
-    """The watch that is on, and the one that takes over next."""
+class DutyOut(Schema):
+    """The present shift and the next one."""
 
     now: ShiftOut
     next: ShiftOut
@@ -216,65 +232,65 @@ class DutyOut(BaseModel):
 # ---- how they are made ----
 
 
-def incident_out(climb: Climb, snapshot: Snapshot, now: float) -> IncidentOut:
-    """An incident in short."""
-    return IncidentOut.model_validate(_incident(climb, snapshot, now))
+def incident_out(progress: Progress, snapshot: Snapshot, now: float) -> IncidentOut:
+    """An incident without its details."""
+    return IncidentOut.model_validate(_incident(progress, snapshot, now))
 
 
-def story_out(story: Story, snapshot: Snapshot, now: float) -> StoryOut:
-    """An incident whole."""
-    device = story.climb.incident.device
-    happened = [
-        HappeningOut(kind=one.kind, at=one.at, recorded_at=at, by=one.by, level=one.level, note=one.note)
-        for one, at in story.transitions
+def incident_detail_out(detail: IncidentDetail, snapshot: Snapshot, now: float) -> IncidentDetailOut:
+    """An incident with its details."""
+    device = detail.progress.incident.device
+    timeline = [
+        TransitionOut(kind=one.kind, at=one.at, recorded_at=at, by=one.by, level=one.level, note=one.note)
+        for one, at in detail.transitions
     ]
-    rungs = [_rung(step, turn, device, snapshot, now) for turn, step in story.steps]
-    matter = _incident(story.climb, snapshot, now) | {"told": [_notice(one) for one in story.notices]}
-    return StoryOut.model_validate(matter | {"timeline": happened, "rungs": rungs})
+    rungs = [_rung(step, recurrence, device, snapshot, now) for recurrence, step in detail.steps]
+    fields = _incident(detail.progress, snapshot, now) | {"told": [_notice(one) for one in detail.notices]}
+    return IncidentDetailOut.model_validate(fields | {"timeline": timeline, "rungs": rungs})
 
 
-def _incident(climb: Climb, snapshot: Snapshot, now: float) -> dict[str, object]:
-    one, reached, upcoming = climb.incident, climb.reached, climb.upcoming
+def _incident(progress: Progress, snapshot: Snapshot, now: float) -> dict[str, object]:
+    one, current, upcoming = progress.incident, progress.current, progress.upcoming
     rule = snapshot.rules.named(one.rule)
     value = one.evidence.value
     return {
-        "incident": one.incident, "round": one.round, "device": one.device, "rule": one.rule, "instance": one.instance,
+        "incident": one.incident, "recurrence": one.recurrence, "device": one.device, "rule": one.rule, "instance": one.instance,
         "title": Formatter(Language.ENGLISH, snapshot, now).title(one), "clause": rule.clause if rule else "",
         "state": one.state.value, "level": one.level.value, "verdict": one.verdict.value, "began_at": one.began_at,
         "ended_at": one.ended_at, "unresolved_s": max(0.0, (one.ended_at or now) - one.began_at),
         "acknowledged_at": one.acknowledged_at, "acknowledged_by": one.acknowledged_by,
-        "reached": reached.rung if reached else None,
-        "next": _rung(upcoming, one.round, one.device, snapshot, now) if upcoming else None,
+        "current": current.rung if current else None,
+        "next": _rung(upcoming, one.recurrence, one.device, snapshot, now) if upcoming else None,
         "next_in_s": max(0.0, upcoming.due_at - now) if upcoming else None,
         "quantity": one.evidence.quantity, "value": None if isinstance(value, Missing) else value,
-        "expects": one.evidence.expects, "says": one.evidence.says, "told": [_notice(notice) for notice in climb.notices],
+        "expects": one.evidence.expects, "says": one.evidence.says, "told": [_notice(notice) for notice in progress.notices],
     }  # fmt: skip
 
 
-def _rung(step: Step, turn: int, device: str, snapshot: Snapshot, now: float) -> RungOut:
-    people = list(Formatter(Language.ENGLISH, snapshot, now).told(step, device)) if step.decided_at is None else []
+def _rung(step: ScheduledRung, recurrence: int, device: str, snapshot: Snapshot, now: float) -> RungOut:
+    people = list(Formatter(Language.ENGLISH, snapshot, now).audience(step, device)) if step.decided_at is None else []
     return RungOut(
-        rung=step.rung, round=turn, due_at=step.due_at, decided_at=step.decided_at, decided_by=step.decided_by,
+        rung=step.rung, recurrence=recurrence, due_at=step.due_at, decided_at=step.decided_at, decided_by=step.decided_by,
         people=people,
     )  # fmt: skip
 
 
-def _notice(one: Notice) -> NoticeOut:
+def _notice(one: NoticeStatus) -> NoticeOut:
     return NoticeOut.model_validate(one, from_attributes=True)
 
 
-def device_out(one: Watched) -> DeviceOut:
+def device_out(one: DeviceReadings) -> DeviceOut:
     """A device without its readings."""
     return DeviceOut.model_validate(_device(one))
 
 
-def device_detail_out(one: Watched) -> DeviceDetailOut:
-    """A device with them."""
+def device_detail_out(one: DeviceReadings) -> DeviceDetailOut:
+    """A device with its latest readings."""
     readings = [_reading(column, series, value) for column in one.columns for series, value in column.readings()]
     return DeviceDetailOut.model_validate(_device(one) | {"readings": readings})
 
 
-def _device(one: Watched) -> dict[str, object]:
+def _device(one: DeviceReadings) -> dict[str, object]:
     device = one.device
     return {
         "device": device.device, "category": device.category.value, "agent": device.agent, "owner": device.owner,
@@ -283,7 +299,7 @@ def _device(one: Watched) -> dict[str, object]:
     }  # fmt: skip
 
 
-def _reading(column: Column, series: Series, value: Value) -> ReadingOut:
+def _reading(column: ProbeReadings, series: Series, value: Value) -> ReadingOut:
     missing = value if isinstance(value, Missing) else None
     return ReadingOut(
         quantity=series.quantity, instance=series.instance, label=series.label, unit=unit_of(series.quantity),
@@ -293,7 +309,7 @@ def _reading(column: Column, series: Series, value: Value) -> ReadingOut:
 
 
 def unit_of(quantity: str) -> str:
-    """The symbol of a quantity's unit; empty for a state, and for what we do not know."""
+    """The symbol of a quantity's unit; empty for a state and for an unknown quantity."""
     return QUANTITIES[quantity].unit.symbol if quantity in QUANTITIES else ""
 
 
@@ -307,7 +323,7 @@ def point_out(point: Point) -> PointOut:
     return PointOut(at=point.at, value=_present(point.value), missing=missing)
 
 
-def agent_out(one: Heard) -> AgentOut:
+def agent_out(one: AgentStatus) -> AgentOut:
     """An agent and its lanes."""
     lanes = [LaneOut.model_validate(lane, from_attributes=True) for lane in one.lanes]
     return AgentOut(
@@ -317,7 +333,7 @@ def agent_out(one: Heard) -> AgentOut:
 
 
 def shift_out(shift: DutyShift) -> ShiftOut:
-    """A watch and its person."""
+    """A shift and its person."""
     person: Person = shift.person
     return ShiftOut(
         shift=shift.shift, person=person.person, name=person.name, phone=person.phone, begins_at=shift.begins

@@ -1,4 +1,4 @@
-"""The pages in a real browser, over real HTTP: entering by the one-time link, clicking, with and without JavaScript."""
+"""The pages in a real browser, over real HTTP: signing in by the one-time link, clicking, with and without JavaScript."""
 
 import contextlib
 import http.server
@@ -11,7 +11,7 @@ import pytest
 from tests.chromium import PROGRAM, Chromium
 from tests.collector_room import Room, serving
 from watchkeeper.collector.access import tokens
-from watchkeeper.collector.access.tokens import Kind
+from watchkeeper.collector.access.tokens import TokenKind
 from watchkeeper.model.verdict import Evidence, Level
 
 pytestmark = pytest.mark.skipif(PROGRAM is None, reason="needs chromium on PATH (Debian: chromium)")
@@ -46,12 +46,12 @@ def url(room: Room, browser: Chromium) -> Iterator[str]:
 
 
 def ticket(room: Room) -> str:
-    return tokens.mint(room.store, Kind.TICKET, "sun.tao", room.clock.wall(), 3600.0)
+    return tokens.mint(room.store, TokenKind.TICKET, "sun.tao", room.clock.wall(), 3600.0)
 
 
 @contextlib.contextmanager
 def elsewhere(page: str) -> Iterator[str]:
-    """Another site (`localhost` is another than 127.0.0.1 to a browser) with one page."""
+    """Another site with one page. To a browser, `localhost` is another site than 127.0.0.1."""
 
     class Answer(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -73,17 +73,17 @@ def elsewhere(page: str) -> Iterator[str]:
 
 @pytest.mark.parametrize("scripts", [True, False])
 def test_woken_at_three(room: Room, url: str, browser: Chromium, scripts: bool) -> None:
-    """Enter, say that one is working on it, give up, and see the owner told: also where JavaScript is off."""
+    """Sign in, acknowledge, escalate, and see that the owner is notified: also without JavaScript."""
     browser.resize(390, 844)
     browser.ask("Emulation.setScriptExecutionDisabled", value=not scripts)
     secret = ticket(room)
     browser.open(f"{url}/enter?ticket={secret}")
-    browser.until_reads("孙涛 Leave")
+    browser.until_reads("孙涛 Sign out")
     assert secret not in browser.run("location.href")
     assert "Unresolved for 4:0" in browser.text()
-    assert "Next rung 5:5" in browser.text()
+    assert "Next level 5:5" in browser.text()
     browser.click("I am working on it")
-    browser.until_reads("Acknowledged 孙涛 03:04:05")
+    browser.until_reads("Acknowledgement 孙涛 03:04:05")
     browser.click("Cannot be resolved …")
     browser.click("Escalate now")
     browser.until_reads("Escalated by hand: owner")
@@ -91,20 +91,20 @@ def test_woken_at_three(room: Room, url: str, browser: Chromium, scripts: bool) 
     browser.open(f"{url}/incidents/1")
     assert "owner ✓ 03:04:05 · 孙涛 王磊 ✓ delivered" in browser.text()
     browser.open(f"{url}/enter?ticket={secret}")
-    assert "This link was used already" in browser.text()
+    assert "This sign-in link was used already, or has expired" in browser.text()
     browser.open(url)
-    browser.click("Leave")
-    browser.until_reads("You are only reading")
+    browser.click("Sign out")
+    browser.until_reads("You are not signed in and can only read.")
     browser.ask("Emulation.setScriptExecutionDisabled", value=False)
 
 
-def test_a_link_in_a_chat_opens_the_page_as_oneself(room: Room, url: str, browser: Chromium) -> None:
-    """SameSite=Strict or not."""
+def test_a_link_in_a_chat_opens_the_page_signed_in(room: Room, url: str, browser: Chromium) -> None:
+    """Although the cookie is SameSite=Strict."""
     browser.open(f"{url}/enter?ticket={ticket(room)}")
     with elsewhere(f'<a href="{url}/incidents/1">incident 1</a>') as chat:
         browser.open(chat)
         browser.click("incident 1")
-        browser.until_reads("孙涛 Leave")
+        browser.until_reads("孙涛 Sign out")
         assert "Room temperature out of range" in browser.text()
 
 
@@ -113,37 +113,37 @@ def test_a_form_of_another_site_does_nothing(room: Room, url: str, browser: Chro
     with elsewhere(f'<form method="post" action="{url}/incidents/1/acknowledge"><button>Win</button></form>') as evil:
         browser.open(evil)
         browser.click("Win")
-        browser.until_reads("Who are you?")
+        browser.until_reads("Sign in")
     browser.open(f"{url}/incidents/1")
-    assert "Acknowledged –" in browser.text()
+    assert "Acknowledgement –" in browser.text()
 
 
-def test_the_clocks_run_and_a_change_comes_by_itself(room: Room, url: str, browser: Chromium) -> None:
+def test_timers_run_and_a_change_is_shown(room: Room, url: str, browser: Chromium) -> None:
     browser.resize(1280, 900)
     browser.open(f"{url}/?lang=en")
     browser.until("document.querySelector('[data-since]').textContent >= '4:06'")
     room.say("crac-1", "device.alarm", Level.WARNING, Evidence("device.alarm", "warning", "is warning"))
     room.clock.advance(2)
-    browser.until_reads("Device reports an alarm of its own")
+    browser.until_reads("Device reports an alarm")
     browser.until_reads("Open incidents: 2")
 
 
-def test_an_opened_form_is_not_taken_away(room: Room, url: str, browser: Chromium) -> None:
+def test_an_opened_form_is_not_reloaded(room: Room, url: str, browser: Chromium) -> None:
     browser.open(f"{url}/enter?ticket={ticket(room)}")
     browser.click("Cannot be resolved …")
     room.say("crac-1", "device.alarm", Level.WARNING, Evidence("device.alarm", "warning", "is warning"))
     room.clock.advance(2)
-    browser.until_reads("Something has changed since.")
+    browser.until_reads("There is new information.")
     assert "Escalate now" in browser.text()
 
 
-def test_a_collector_that_is_gone_is_seen_to_be_gone(room: Room, browser: Chromium) -> None:
+def test_a_page_says_that_the_collector_is_gone(room: Room, browser: Chromium) -> None:
     with serving(room.front) as url:
         browser.open(f"{url}/?lang=en")
     browser.until_reads("The collector does not answer. What you see is old.")
 
 
-def test_nothing_is_wider_than_a_phone(room: Room, url: str, browser: Chromium) -> None:
+def test_no_page_is_wider_than_a_phone(room: Room, url: str, browser: Chromium) -> None:
     room.read_everything()
     browser.resize(360, 740)
     for path in ("/?lang=en", "/incidents/1", "/devices", "/devices/ups-1", "/incidents", "/docs", "/?lang=zh"):

@@ -129,7 +129,7 @@ def test_an_agent_begins_pushes_and_ends_cleanly(agent_yml: Path, collector: Fak
 
 
 def kinds(collector: FakeCollector) -> set[str]:
-    names = {"Verdict": "verdict", "Standing": "standing"}
+    names = {"Verdict": "verdict", "ActiveVerdicts": "standing"}
     return {names.get(type(item.body).__name__, "") for push in collector.pushes for item in push.items}
 
 
@@ -203,7 +203,7 @@ import asyncio, json, sys
 from pathlib import Path
 import watchkeeper.agent.main as main
 
-real = main.Agent._beat
+real = main.AgentService._beat
 async def beat(self):
     for _ in range(200):
         await asyncio.sleep(0.01)
@@ -212,7 +212,7 @@ async def beat(self):
     print(json.dumps(sorted(sys.modules)), flush=True)
     self._stopping.set()
     await real(self)
-main.Agent._beat = beat
+main.AgentService._beat = beat
 main.run(Path(sys.argv[1]))
 """
 

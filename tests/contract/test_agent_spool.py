@@ -12,7 +12,7 @@ from watchkeeper.agent.spool.spool import Limits, Spool
 from watchkeeper.model.batch import Frame, Lane
 from watchkeeper.model.clock import FakeClock
 from watchkeeper.model.reading import Missing, Reason
-from watchkeeper.model.verdict import Level, Standing, Withdrawal
+from watchkeeper.model.verdict import ActiveVerdicts, Level, Withdrawal
 
 Make = Callable[..., Spool]
 
@@ -57,7 +57,7 @@ def test_ages_are_those_of_the_moment_of_sending(make: Make, clock: FakeClock) -
     spool = make()
     fill(spool, clock, 1)
     spool.record(
-        [verdict(1, since=clock.boot() - 5), Standing(clock.boot(), (verdict(2, since=clock.boot() - 7),))], {}
+        [verdict(1, since=clock.boot() - 5), ActiveVerdicts(clock.boot(), (verdict(2, since=clock.boot() - 7),))], {}
     )
     spool.flush()
     clock.advance(100)

@@ -1,4 +1,4 @@
-"""The promises of `agent.ports.Probe`, held against every kind there is: devices that are not there, and no secret said."""
+"""The promises of `agent.ports.Probe` for every kind: a sweep of a device that does not exist, and no secret in it."""
 
 import asyncio
 import dataclasses
@@ -11,7 +11,19 @@ from watchkeeper.agent.poll import kinds
 from watchkeeper.agent.ports import ProbeContext
 from watchkeeper.documents.secrets import Secrets
 from watchkeeper.model.clock import SystemClock
-from watchkeeper.model.device import KINDS, Category, Database, Device, Http, Ipmi, Modbus, Nut, Process, Snmp, Systemd
+from watchkeeper.model.device import (
+    PROBE_KINDS,
+    Category,
+    Database,
+    Device,
+    Http,
+    Ipmi,
+    Modbus,
+    Nut,
+    Process,
+    Snmp,
+    Systemd,
+)
 from watchkeeper.model.quantity import QUANTITIES
 from watchkeeper.model.reading import Missing, Sweep
 
@@ -21,22 +33,22 @@ OPTIONS: dict[str, Any] = {
     "http": Http(), "database": Database("u", "it", "0"), "process": Process("no such program"), "systemd": Systemd(("no-such",)),
 }  # fmt: skip
 HERE = frozenset({"host", "process", "systemd"})
-"""Kinds that read this machine, whatever the address."""
+"""Kinds that read this machine; the address does not matter."""
 
 NOWHERE = ("127.0.0.1:nine", "no-such-name.invalid:9")
 
 
 def device(kind: str, address: str) -> Device:
-    options = KINDS[kind].options
+    options = PROBE_KINDS[kind].options
     made = Device(
-        "it-1", "room", Category.SERVER, kind, address if KINDS[kind].address else "", timeout_s=0.3, retries=0
+        "it-1", "room", Category.SERVER, kind, address if PROBE_KINDS[kind].address else "", timeout_s=0.3, retries=0
     )
     made = dataclasses.replace(made, profile="eastron-sdm630" if kind == "modbus" else "auto")
     return dataclasses.replace(made, **{options: OPTIONS[options]}) if options else made
 
 
 def swept(kind: str, address: str) -> tuple[Sweep, Sweep]:
-    async def story() -> tuple[Sweep, Sweep]:
+    async def run() -> tuple[Sweep, Sweep]:
         probe = kinds.build(kind, ProbeContext(SystemClock(), Secrets(None, {"WATCHKEEPER_SECRET_IT": SECRET})))
         try:
             return await probe.sweep(device(kind, address)), await probe.sweep(device(kind, address))
@@ -45,12 +57,14 @@ def swept(kind: str, address: str) -> tuple[Sweep, Sweep]:
             await probe.forget("never heard of")
             await probe.close()
 
-    return asyncio.run(story())
+    return asyncio.run(run())
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", PROBE_KINDS)
 @pytest.mark.parametrize("address", ["127.0.0.1:9", "[::1]:9", *NOWHERE])
-def test_what_is_not_there_is_a_sweep_that_says_why(kind: str, address: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_device_that_does_not_exist_gives_a_sweep_with_reasons(
+    kind: str, address: str, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level(logging.DEBUG)
     first, second = swept(kind, address)
     assert first.series is second.series

@@ -1,4 +1,4 @@
-"""The IPMI probe against OpenIPMI's ipmi_sim: a BMC with sensors, a log, users, and the ways in which it can be gone."""
+"""The IPMI probe against OpenIPMI's ipmi_sim: sensors, event log, users, restarts and failures of a BMC."""
 
 import asyncio
 import contextlib
@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from tests.ipmi_room import story, temperature, values
-from watchkeeper.agent.event import EVENT_S, OVER
+from tests.ipmi_room import run_and_close, temperature, values
+from watchkeeper.agent.event import EVENT_OVER, EVENT_SHOWN_S
 from watchkeeper.agent.probes.ipmi.probe import IpmiProbe
 from watchkeeper.documents.secrets import Secrets
 from watchkeeper.model.clock import FakeClock
@@ -54,7 +54,7 @@ def power_supply(number: int, name: str) -> bytes:
 
 
 def emulation() -> Iterator[str]:
-    """A BMC with two temperatures and a power supply, and a controller behind it with a temperature of its own."""
+    """A BMC with two temperatures and a power supply; the controller behind it has one temperature."""
     yield "mc_setbmc 0x20"
     for owner in (0x20, 0x40):
         yield f"mc_add {owner:#x} 0 no-device-sdrs 0x23 9 8 0x9f 0x1291 0xf02"
@@ -79,7 +79,7 @@ def emulation() -> Iterator[str]:
 
 
 class Simulator:
-    """ipmi_sim in a folder of its own; `say` is its console."""
+    """ipmi_sim with its own folder; `say` writes to its console."""
 
     def __init__(self, folder: Path) -> None:
         self.port = free_port()
@@ -121,7 +121,7 @@ def sim(tmp_path: Path) -> Iterator[Simulator]:
     simulator.kill()
 
 
-class Bench:
+class SimBench:
     """A probe with a login at the simulator."""
 
     def __init__(self, port: int) -> None:
@@ -134,10 +134,10 @@ class Bench:
     async def sweep(self, **other: Any) -> Sweep:
         return await self.probe.sweep(replace(self.device, **other))
 
-    async def until(self, well: Callable[[Sweep], bool]) -> Sweep:
-        """Sweep until it is as wanted, as after what was said to another process; a minute at most."""
+    async def until(self, wanted: Callable[[Sweep], bool]) -> Sweep:
+        """Sweep until the simulator shows the wanted state, at most a minute."""
         async with asyncio.timeout(60):
-            while not well(sweep := await self.sweep()):  # noqa: ASYNC110 -- another process gives no event
+            while not wanted(sweep := await self.sweep()):  # noqa: ASYNC110 -- another process gives no event
                 await asyncio.sleep(0.02)
         return sweep
 
@@ -157,9 +157,9 @@ def refusal(sweep: Sweep) -> Missing:
 
 
 def test_a_bmc_is_read(sim: Simulator) -> None:
-    bench = Bench(sim.port)
+    bench = SimBench(sim.port)
 
-    async def told() -> None:
+    async def scenario() -> None:
         sweep = await bench.until(answers)
         found = values(sweep)
         assert found["temperature.ambient", "0x01"] == 23.0
@@ -170,22 +170,22 @@ def test_a_bmc_is_read(sim: Simulator) -> None:
         assert found["temperature.component", "0x40/0/0x04"] == 33.0
         assert (await bench.sweep()).series is sweep.series
 
-    story(bench.probe, told)
+    run_and_close(bench.probe, scenario)
 
 
 def test_states_and_events_of_sensors(sim: Simulator) -> None:
-    bench = Bench(sim.port)
+    bench = SimBench(sim.port)
     hot = "CPU Temp: upper critical going high"
 
-    async def told() -> None:
+    async def scenario() -> None:
         assert events(await bench.until(answers)) == {}
         sim.say("sensor_set_value 0x20 0 2 95 1")
         sweep = await bench.until(lambda sweep: hot in events(sweep))
         assert events(sweep)[hot] == "critical"
         assert values(sweep)["temperature.component", "0x02"] == 95.0
         assert values(sweep)["temperature.health", "0x02"] == "critical"
-        bench.clock.advance(EVENT_S)
-        assert events(await bench.sweep())[hot] == OVER
+        bench.clock.advance(EVENT_SHOWN_S)
+        assert events(await bench.sweep())[hot] == EVENT_OVER
         sim.say("sensor_set_value 0x20 0 2 61 1")
         sweep = await bench.until(lambda sweep: events(sweep)[hot] == "none")
         assert values(sweep)["temperature.health", "0x02"] == "ok"
@@ -194,7 +194,7 @@ def test_states_and_events_of_sensors(sim: Simulator) -> None:
         sweep = await bench.until(lambda sweep: "PSU1: failure" in events(sweep))
         assert events(sweep)["PSU1: failure"] == "critical"
 
-    story(bench.probe, told)
+    run_and_close(bench.probe, scenario)
 
 
 @pytest.mark.parametrize(
@@ -208,23 +208,23 @@ def test_states_and_events_of_sensors(sim: Simulator) -> None:
     ],
 )
 def test_a_wrong_login_is_refused(sim: Simulator, login: Ipmi, why: str, caplog: pytest.LogCaptureFixture) -> None:
-    bench = Bench(sim.port)
+    bench = SimBench(sim.port)
     caplog.set_level(logging.DEBUG)
 
-    async def told() -> None:
+    async def scenario() -> None:
         await bench.until(answers)
         missing = refusal(await bench.sweep(device="other", ipmi=login))
         assert missing.reason is Reason.REFUSED
         assert why in missing.detail
 
-    story(bench.probe, told)
+    run_and_close(bench.probe, scenario)
     assert not any(secret in caplog.text for secret in SECRETS.values())
 
 
-def test_a_bmc_that_starts_anew_is_read_again_by_a_new_session(sim: Simulator) -> None:
-    bench = Bench(sim.port)
+def test_a_bmc_that_restarts_is_read_again_by_a_new_session(sim: Simulator) -> None:
+    bench = SimBench(sim.port)
 
-    async def told() -> None:
+    async def scenario() -> None:
         before = await bench.until(answers)
         sim.kill()
         gone = await bench.sweep()
@@ -233,49 +233,49 @@ def test_a_bmc_that_starts_anew_is_read_again_by_a_new_session(sim: Simulator) -
         sim.start()
         assert (await bench.until(answers)).series is before.series
 
-    story(bench.probe, told)
+    run_and_close(bench.probe, scenario)
 
 
-def test_a_session_that_the_bmc_has_forgotten_costs_no_sweep(sim: Simulator) -> None:
-    bench = Bench(sim.port)
+def test_a_session_that_the_bmc_has_forgotten_does_not_fail_a_sweep(sim: Simulator) -> None:
+    bench = SimBench(sim.port)
 
-    async def told() -> None:
+    async def scenario() -> None:
         bench.device = replace(bench.device, timeout_s=2.0)
         await bench.until(answers)
         sim.kill()
         sim.start()
-        other = Bench(sim.port)
-        await other.until(answers)  # it is up again, and `bench` does not know that it was down
+        other = SimBench(sim.port)
+        await other.until(answers)  # it has restarted, and `bench` has not noticed
         await other.probe.close()
         assert answers(await bench.sweep())
 
-    story(bench.probe, told)
+    run_and_close(bench.probe, scenario)
 
 
-def test_a_dead_port_and_an_unknown_name_say_what_they_are() -> None:
-    bench = Bench(free_port())
+def test_a_dead_port_and_an_unknown_name_are_unreachable() -> None:
+    bench = SimBench(free_port())
 
-    async def told() -> None:
+    async def scenario() -> None:
         missing = refusal(await bench.sweep())
         assert (missing.reason, missing.detail) == (Reason.UNREACHABLE, "nothing listens there (ICMP port unreachable)")
         missing = refusal(await bench.sweep(device="named", address="no-such-bmc.invalid"))
         assert missing.reason is Reason.UNREACHABLE
 
-    story(bench.probe, told)
+    run_and_close(bench.probe, scenario)
 
 
-def test_a_mute_bmc_is_silent_and_costs_one_thread() -> None:
+def test_a_silent_bmc_costs_one_thread() -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as mute:
         mute.bind(("127.0.0.1", 0))
-        bench = Bench(mute.getsockname()[1])
+        bench = SimBench(mute.getsockname()[1])
 
-        async def told() -> None:
+        async def scenario() -> None:
             first, second = await asyncio.gather(bench.sweep(timeout_s=0.3), bench.sweep(timeout_s=0.3))
             assert refusal(first).reason is Reason.TIMEOUT
             assert refusal(second).reason is Reason.HUNG
             assert len(bench.probe._pool._threads) == 1
 
-        story(bench.probe, told)
+        run_and_close(bench.probe, scenario)
         mute.settimeout(0)
         sent = 0
         with contextlib.suppress(BlockingIOError):

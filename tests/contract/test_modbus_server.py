@@ -1,4 +1,4 @@
-"""The Modbus probe against a real server (pymodbus) on loopback: values, holes, words swapped, and things going wrong."""
+"""The Modbus probe against a real server (pymodbus) on loopback: values, missing registers, swapped words, failures."""
 
 import asyncio
 import struct
@@ -10,7 +10,14 @@ from pymodbus.datastore import ModbusDeviceContext, ModbusServerContext, ModbusS
 from pymodbus.server import ModbusTcpServer
 
 from tests.service_room import listening
-from watchkeeper.agent.probes.modbus import AT_ONCE, RENEW_S, Block, ModbusProbe, blocks_of, value_of
+from watchkeeper.agent.probes.modbus import (
+    MODBUS_RENEW_S,
+    REGISTERS_PER_REQUEST,
+    ModbusProbe,
+    RegisterBlock,
+    blocks_of,
+    register_value,
+)
 from watchkeeper.model.batch import Document
 from watchkeeper.model.clock import FakeClock
 from watchkeeper.model.device import Category, Device, Modbus
@@ -55,7 +62,7 @@ INPUT = dict(enumerate(words(123456, ">I"), 100))
 
 @asynccontextmanager
 async def serving(holding: Mapping[int, int] = HOLDING) -> AsyncIterator[int]:
-    """A server whose registers are these alone: any other address is an exception."""
+    """A server that has only these registers: any other address is answered with an exception."""
 
     def table(cells: Mapping[int, int]) -> ModbusSparseDataBlock:
         return ModbusSparseDataBlock(dict(cells))
@@ -88,8 +95,8 @@ def reason(sweep: Sweep) -> str:
     return missing
 
 
-def test_registers_of_every_sort_are_read_in_the_catalogues_units() -> None:
-    async def story() -> None:
+def test_registers_of_every_kind_are_read_in_the_catalogues_units() -> None:
+    async def run() -> None:
         reader = probe()
         async with serving() as port:
             first = await reader.sweep(device(port))
@@ -103,30 +110,30 @@ def test_registers_of_every_sort_are_read_in_the_catalogues_units() -> None:
             "device.answering": "yes", "temperature.supply": 18.5, "water.flow": 42.5, "cooling.power": 35_000.0,
             "input.energy": 12345.6, "pump.state": "running", "water.health": "ok",
         }  # fmt: skip
-        assert "fan.duty" not in found  # register 400 is not there, and spoils nothing else
+        assert "fan.duty" not in found  # register 400 does not exist; the others are read all the same
         assert second.series is first.series
         assert values(second)["water.flow"] == 42.5
 
-    asyncio.run(story())
+    asyncio.run(run())
 
 
-def test_a_server_that_comes_back_is_read_again_and_one_that_is_gone_says_why() -> None:
-    async def story() -> None:
+def test_a_server_that_is_gone_keeps_its_series_and_they_say_why() -> None:
+    async def run() -> None:
         reader = probe()
         async with serving() as port:
             assert (await reader.sweep(device(port))).values[0] == "yes"
         gone = await reader.sweep(device(port))
         assert gone.values[0] == "no"
-        assert set(values(gone)) >= {"temperature.supply", "pump.state"}  # its columns stay, all missing
+        assert set(values(gone)) >= {"temperature.supply", "pump.state"}  # the series stay, all missing
         gone = await reader.sweep(device(port))
         assert "nothing listens there" in reason(gone)
         await reader.close()
 
-    asyncio.run(story())
+    asyncio.run(run())
 
 
-def test_what_is_wrong_with_the_inventory_is_said() -> None:
-    async def story() -> None:
+def test_a_mistake_in_the_inventory_is_named() -> None:
+    async def run() -> None:
         reader = probe()
         async with serving() as port:
             for name in ("auto", "ups-mib", "nobody"):
@@ -138,16 +145,16 @@ def test_what_is_wrong_with_the_inventory_is_said() -> None:
             assert wrong.values[0] == "no"
         await reader.close()
 
-    asyncio.run(story())
+    asyncio.run(run())
 
 
-def test_a_peer_that_hangs_or_babbles_costs_no_more_than_the_timeout() -> None:
+def test_a_peer_that_hangs_or_sends_rubbish_costs_no_more_than_the_timeout() -> None:
     async def hang(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writer.write(b"\x00\x01\x00\x00\x00\x03\x07\x83")  # an answer cut short, to a question nobody asked
+        writer.write(b"\x00\x01\x00\x00\x00\x03\x07\x83")  # half an answer to another request
         await asyncio.sleep(0.6)
         writer.close()
 
-    async def story() -> None:
+    async def run() -> None:
         reader = probe()
         server = await asyncio.start_server(hang, "127.0.0.1", 0)
         async with server:
@@ -157,42 +164,42 @@ def test_a_peer_that_hangs_or_babbles_costs_no_more_than_the_timeout() -> None:
             await reader.close()
             await asyncio.sleep(0.7)
 
-    asyncio.run(story())
+    asyncio.run(run())
 
 
-def test_a_device_that_was_starting_gets_its_registers_back() -> None:
-    there = {10: 185}
+def test_registers_that_a_device_lacked_while_it_started_are_asked_for_again() -> None:
+    registers = {10: 185}
 
-    async def answer(asked: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def answer(requests: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while True:
-            number, _, _, unit, function, start, count = struct.unpack(">HHHBBHH", await asked.readexactly(12))
-            cells = [there.get(start + step) for step in range(count)] if function == 3 else [None]
-            said = bytes((unit, function | 0x80, 2))  # illegal data address
+            number, _, _, unit, function, start, count = struct.unpack(">HHHBBHH", await requests.readexactly(12))
+            cells = [registers.get(start + step) for step in range(count)] if function == 3 else [None]
+            body = bytes((unit, function | 0x80, 2))  # illegal data address
             if None not in cells:
-                said = bytes((unit, function, 2 * count)) + struct.pack(f">{count}H", *cells)
-            writer.write(struct.pack(">HHH", number, 0, len(said)) + said)
+                body = bytes((unit, function, 2 * count)) + struct.pack(f">{count}H", *cells)
+            writer.write(struct.pack(">HHH", number, 0, len(body)) + body)
 
-    async def story() -> None:
+    async def run() -> None:
         clock = FakeClock()
         reader = ModbusProbe(load_profiles([Document("chiller.yml", PROFILE)]), clock)
         async with listening(answer) as address:
-            asked = device(0, address=address)
-            first = await reader.sweep(asked)
+            chiller = device(0, address=address)
+            first = await reader.sweep(chiller)
             assert values(first) == {"device.answering": "yes", "temperature.supply": 18.5}
-            there.update(HOLDING)
-            assert (await reader.sweep(asked)).series is first.series  # not asked for again at once
-            clock.advance(RENEW_S)
-            whole = await reader.sweep(asked)
+            registers.update(HOLDING)
+            assert (await reader.sweep(chiller)).series is first.series  # not asked for again before MODBUS_RENEW_S
+            clock.advance(MODBUS_RENEW_S)
+            whole = await reader.sweep(chiller)
             assert values(whole)["water.flow"] == 42.5
-            clock.advance(RENEW_S)
-            assert (await reader.sweep(asked)).series is whole.series
+            clock.advance(MODBUS_RENEW_S)
+            assert (await reader.sweep(chiller)).series is whole.series
             await reader.close()
 
-    asyncio.run(story())
+    asyncio.run(run())
 
 
-def test_a_device_without_any_of_the_registers_is_still_asked_whether_it_lives() -> None:
-    async def story() -> None:
+def test_a_device_without_any_of_the_registers_still_gets_a_request_at_each_sweep() -> None:
+    async def run() -> None:
         reader = ModbusProbe(load_profiles([Document("bare.yml", BARE)]), FakeClock())
         async with serving() as port:
             for _ in range(2):
@@ -200,35 +207,35 @@ def test_a_device_without_any_of_the_registers_is_still_asked_whether_it_lives()
         assert (await reader.sweep(device(port, profile="bare"))).values[0] == "no"
         await reader.close()
 
-    asyncio.run(story())
+    asyncio.run(run())
 
 
-def test_a_device_never_heard_of_has_the_same_columns_each_time_and_one_of_them_says_why() -> None:
-    async def story() -> None:
+def test_a_device_that_was_never_read_has_the_same_series_each_time_and_one_of_them_says_why() -> None:
+    async def run() -> None:
         reader = probe()
-        for address, said in (("127.0.0.1:9", "no connection to port 9"), ("127.0.0.1:x", "is not HOST or HOST:PORT")):
+        for address, why in (("127.0.0.1:9", "no connection to port 9"), ("127.0.0.1:x", "is not HOST or HOST:PORT")):
             silent = [await reader.sweep(device(0, address=address)) for _ in range(2)]
             assert silent[0].series is silent[1].series
-            assert said in reason(silent[1])
+            assert why in reason(silent[1])
             await reader.forget("chiller")
         await reader.close()
 
-    asyncio.run(story())
+    asyncio.run(run())
 
 
 # ---- pure ----
 
 
-def test_registers_side_by_side_are_one_request_and_holes_are_not_asked_for() -> None:
+def test_adjacent_registers_are_one_request_and_addresses_between_are_not_read() -> None:
     wanted = [
         register(text)
         for text in ("holding 10 int16", "holding 11 float32", "holding 20 uint16", "coil 3", "input 13 int16")
     ]
     assert list(blocks_of(wanted)) == [
-        Block("coil", 3, 1), Block("holding", 10, 3), Block("holding", 20, 1), Block("input", 13, 1),
+        RegisterBlock("coil", 3, 1), RegisterBlock("holding", 10, 3), RegisterBlock("holding", 20, 1), RegisterBlock("input", 13, 1),
     ]  # fmt: skip
     many = [register(f"holding {address} uint16") for address in range(200)]
-    assert max(block.length for block in blocks_of(many)) == AT_ONCE
+    assert max(block.length for block in blocks_of(many)) == REGISTERS_PER_REQUEST
     assert sum(block.length for block in blocks_of(many)) == 200
 
 
@@ -240,5 +247,5 @@ def test_registers_side_by_side_are_one_request_and_holes_are_not_asked_for() ->
         ("holding 0 float32", [0x4110], None),
     ],
 )  # fmt: skip
-def test_how_a_value_is_coded(text: str, cells: list[int], value: float | None) -> None:
-    assert value_of(register(text), {("holding", at): cell for at, cell in enumerate(cells)}) == value
+def test_a_value_is_decoded_by_its_kind(text: str, cells: list[int], value: float | None) -> None:
+    assert register_value(register(text), {("holding", at): cell for at, cell in enumerate(cells)}) == value

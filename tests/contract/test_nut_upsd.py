@@ -18,7 +18,7 @@ from watchkeeper.model.device import Category, Device, Nut
 from watchkeeper.model.reading import Missing, Reason, Sweep, Value
 from watchkeeper.profiles import load_profiles
 
-UPSD, DRIVER = Path("/lib/nut/upsd"), Path("/lib/nut/dummy-ups")  # /sbin/upsd is Debian's switch, which /etc/nut turns
+UPSD, DRIVER = Path("/lib/nut/upsd"), Path("/lib/nut/dummy-ups")  # Debian's /sbin/upsd runs only if /etc/nut enables it
 real = pytest.mark.skipif(
     not (UPSD.exists() and DRIVER.exists()), reason="needs upsd and dummy-ups (Debian: nut-server)"
 )
@@ -36,13 +36,13 @@ device.model: "Dummy" UPS
 
 
 def free_port() -> int:
-    with socket.socket() as line:
-        line.bind(("127.0.0.1", 0))
-        return int(line.getsockname()[1])
+    with socket.socket() as opened:
+        opened.bind(("127.0.0.1", 0))
+        return int(opened.getsockname()[1])
 
 
-class Server:
-    """upsd and its driver, in a folder of their own."""
+class UpsdServer:
+    """upsd and its driver, with all their files in one folder."""
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.port = folder, free_port()
@@ -84,8 +84,8 @@ class Server:
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    running = Server(tmp_path_factory.mktemp("nut"))
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[UpsdServer]:
+    running = UpsdServer(tmp_path_factory.mktemp("nut"))
     try:
         until(lambda: values(sweep(running.port)).get("output.source") == "mains")  # it says WAIT at first
         yield running
@@ -94,7 +94,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 def until(true: Callable[[], bool]) -> None:
-    """Wait for another program; only a deadlock takes the whole time."""
+    """Wait for another program, at most 30 s."""
     deadline = time.monotonic() + 30
     while not true():
         assert time.monotonic() < deadline
@@ -112,7 +112,7 @@ def values(found: Sweep) -> dict[str, Value]:
 
 
 @real
-def test_a_real_upsd_is_read(server: Server) -> None:
+def test_a_real_upsd_is_read(server: UpsdServer) -> None:
     assert values(sweep(server.port)) == {
         "device.answering": "yes", "output.source": "mains", "battery.state": "charging", "load.health": "ok",
         "device.alarm": "ok", "output.load": 23.0, "battery.charge": 87.0, "battery.runtime": 1800.0,
@@ -121,7 +121,7 @@ def test_a_real_upsd_is_read(server: Server) -> None:
 
 
 @real
-def test_a_login_and_what_upsd_refuses(server: Server) -> None:
+def test_a_login_is_accepted_and_an_unknown_ups_refused(server: UpsdServer) -> None:
     assert sweep(server.port, Nut("room", "watch", "nut")).values[0] == "yes"
     unknown = sweep(server.port, Nut("elsewhere"))
     assert unknown.values[0] == "no"
@@ -129,7 +129,7 @@ def test_a_login_and_what_upsd_refuses(server: Server) -> None:
 
 
 @real
-def test_the_same_columns_from_sweep_to_sweep_and_all_missing_when_the_driver_is_gone(server: Server) -> None:
+def test_the_series_stay_the_same_and_are_missing_while_the_driver_hangs(server: UpsdServer) -> None:
     probe = NutProbe(load_profiles(), Secrets(None, {}), FakeClock())
     first = sweep(server.port, probe=probe)
     assert sweep(server.port, probe=probe).series is first.series
@@ -150,18 +150,17 @@ def reason(sweep: Sweep) -> str:
     return missing
 
 
-# ---- an upsd of our own, for what the real one does not do ----
+# ---- a fake upsd, for what the real one does not do ----
 
 
-def told(*lines: str, status: str = "") -> Sweep:
-    """What comes of a server that says these lines to whatever is asked."""
+def fake_sweep(*lines: str, status: str = "") -> Sweep:
+    """One sweep of a server that answers every command with these lines, or with one UPS of that status."""
 
-    async def story() -> Sweep:
+    async def run() -> Sweep:
         async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             await reader.readline()
-            said = [f'VAR room ups.status "{status}"'] if status else []
-            text = ["BEGIN LIST VAR room", *said, "END LIST VAR room"] if status else list(lines)
-            writer.write("".join(line + "\n" for line in text).encode())
+            one = ["BEGIN LIST VAR room", f'VAR room ups.status "{status}"', "END LIST VAR room"]
+            writer.write("".join(line + "\n" for line in (one if status else lines)).encode())
             writer.close()
 
         server = await asyncio.start_server(serve, "127.0.0.1", 0)
@@ -171,7 +170,7 @@ def told(*lines: str, status: str = "") -> Sweep:
             device = Device("ups", "room", Category.UPS, "nut", f"127.0.0.1:{port}", nut=Nut("room"), timeout_s=2.0)
             return await probe.sweep(device)
 
-    return asyncio.run(story())
+    return asyncio.run(run())
 
 
 @pytest.mark.parametrize(
@@ -186,8 +185,8 @@ def told(*lines: str, status: str = "") -> Sweep:
         ("OFF", "none", "ok", "ok", "ok"),
     ],
 )
-def test_flags_that_stand_beside_each_other(status: str, source: str, battery: str, load: str, alarm: str) -> None:
-    assert values(told(status=status)) == {
+def test_several_status_flags_at_once(status: str, source: str, battery: str, load: str, alarm: str) -> None:
+    assert values(fake_sweep(status=status)) == {
         "device.answering": "yes", "output.source": source, "battery.state": battery, "load.health": load, "device.alarm": alarm,
     }  # fmt: skip
 
@@ -197,19 +196,20 @@ def test_flags_that_stand_beside_each_other(status: str, source: str, battery: s
     [["ERR DRIVER-NOT-CONNECTED"], ["ERR SOMETHING-NEW"], [], ["BEGIN LIST VAR room"], ["x" * 100_000], ["BEGIN LIST VAR room", *['VAR room a.b "c"'] * 3000]],
 )  # fmt: skip
 def test_a_server_that_breaks_the_protocol_is_not_answering(lines: list[str]) -> None:
-    silent = told(*lines)
+    silent = fake_sweep(*lines)
     assert silent.values[0] == "no"
     assert "upsd" in reason(silent)
 
 
-def test_what_upsd_no_longer_lists_is_missing_and_what_is_new_stands_beside_it() -> None:
+def test_a_variable_that_upsd_no_longer_lists_is_missing_and_a_new_one_gets_a_series() -> None:
     listed = [{"battery.charge": "87", "ups.load": "23"}, {"ups.load": "24", "battery.runtime": "600"}, {"battery.charge": "86", "ups.load": "25"}]  # fmt: skip
 
-    async def story() -> list[Sweep]:
+    async def run() -> list[Sweep]:
         async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             await reader.readline()
-            said = [f'VAR room {name} "{value}"' for name, value in listed.pop(0).items()]
-            writer.write("".join(line + "\n" for line in ("BEGIN LIST VAR room", *said, "END LIST VAR room")).encode())
+            variables = [f'VAR room {name} "{value}"' for name, value in listed.pop(0).items()]
+            lines = ("BEGIN LIST VAR room", *variables, "END LIST VAR room")
+            writer.write("".join(line + "\n" for line in lines).encode())
             writer.close()
 
         async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
@@ -218,7 +218,7 @@ def test_what_upsd_no_longer_lists_is_missing_and_what_is_new_stands_beside_it()
             device = Device("ups", "room", Category.UPS, "nut", where, nut=Nut("room"), timeout_s=2.0)
             return [await probe.sweep(device) for _ in range(3)]
 
-    first, second, third = asyncio.run(story())
+    first, second, third = asyncio.run(run())
     assert values(first)["battery.charge"] == 87.0
     gone = values(second)["battery.charge"]
     assert isinstance(gone, Missing)
@@ -228,7 +228,7 @@ def test_what_upsd_no_longer_lists_is_missing_and_what_is_new_stands_beside_it()
     assert values(third)["battery.charge"] == 86.0
 
 
-def test_a_ups_never_heard_of_has_the_same_columns_each_time_and_one_of_them_says_why() -> None:
+def test_a_ups_that_was_never_read_has_the_same_series_each_time_and_one_of_them_says_why() -> None:
     probe = NutProbe(load_profiles(), Secrets(None, {}), FakeClock())
     port = free_port()
     first, second = sweep(port, probe=probe), sweep(port, probe=probe)

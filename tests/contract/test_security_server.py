@@ -1,4 +1,4 @@
-"""Attacks below HTTP, on the real server: the slow, the endless and the many; and what a listener beyond this machine needs."""
+"""Attacks on the real server: slow, endless and too many requests; and what is required to listen beyond this machine."""
 
 import contextlib
 import socket
@@ -20,7 +20,7 @@ HEAD = b"POST /v1/push HTTP/1.1\r\nHost: here\r\n"
 
 
 async def _app(scope: Any, receive: Any, send: Any) -> None:
-    """Says how long the body was."""
+    """Returns the length of the body."""
     assert scope["type"] == "http"
     size, more = 0, True
     while more:
@@ -33,9 +33,9 @@ async def _app(scope: Any, receive: Any, send: Any) -> None:
 
 @contextlib.contextmanager
 def serving(**limits: float) -> Iterator[int]:
-    """A server with these limits instead of ours; its port."""
+    """A server with these limits; yields its port."""
     protocol = type("Hasty", (ConnectionLimits,), limits)
-    server = uvicorn.Server(uvicorn.CollectorConfig(_app, http=protocol, ws="none", lifespan="off", log_level="error"))
+    server = uvicorn.Server(uvicorn.Config(_app, http=protocol, ws="none", lifespan="off", log_level="error"))
     listener = socket.create_server(("127.0.0.1", 0))
     thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
     thread.start()
@@ -54,7 +54,7 @@ def client(port: int) -> Iterator[socket.socket]:
 
 
 def ends(one: socket.socket) -> bytes:
-    """What comes until the other side ends it; a reset is an end."""
+    """The bytes until the other side closes the connection; a reset counts as closing."""
     said = b""
     with contextlib.suppress(ConnectionError):
         while more := one.recv(65_536):
@@ -66,14 +66,14 @@ def ends(one: socket.socket) -> bytes:
     "begun",
     [b"", HEAD, HEAD + b"Content-Length: 9\r\n\r\nhalf", HEAD + b"Transfer-Encoding: chunked\r\n\r\n1\r\nx\r\n"],
 )
-def test_who_does_not_end_a_request_is_cut_off(begun: bytes) -> None:
-    with serving(whole_within_s=0.1) as port, client(port) as slow:
+def test_a_request_that_stays_incomplete_is_closed(begun: bytes) -> None:
+    with serving(request_timeout_s=0.1) as port, client(port) as slow:
         slow.sendall(begun)
         assert ends(slow) == b""
 
 
-def test_who_ends_it_in_time_is_served_again_and_again() -> None:
-    with serving(whole_within_s=5.0) as port, client(port) as one:
+def test_requests_that_are_complete_in_time_are_served() -> None:
+    with serving(request_timeout_s=5.0) as port, client(port) as one:
         for _ in range(3):
             for part in (HEAD[:20], HEAD[20:] + b"Content-Length: 4\r\n\r\nha", b"lf"):
                 one.sendall(part)
@@ -85,21 +85,21 @@ def test_who_ends_it_in_time_is_served_again_and_again() -> None:
     [b"GET /" + b"a" * 40_000, HEAD + b"A: " + b"a" * 40_000, HEAD + b"A: b\r\n" * 7_000,
      HEAD + b"Transfer-Encoding: chunked\r\n\r\n0\r\n" + b"A: b\r\n" * 70_000],
 )  # fmt: skip
-def test_an_endless_head_or_tail_is_cut_off(endless: bytes) -> None:
+def test_an_endless_head_or_trailer_is_closed(endless: bytes) -> None:
     with serving(request_limit=100_000) as port, client(port) as one:
         with contextlib.suppress(ConnectionError):
             one.sendall(endless)
         assert b"200 OK" not in ends(one)
 
 
-def test_a_head_of_usual_size_and_a_large_body_pass() -> None:
+def test_a_usual_head_and_a_large_body_are_accepted() -> None:
     with serving() as port, client(port) as one:
         one.sendall(HEAD + b"A: " + b"a" * 20_000 + b"\r\nContent-Length: 1000000\r\n\r\n" + b"x" * 1_000_000)
         assert one.recv(1000).endswith(b"1000000")
 
 
-def test_one_too_many_is_turned_away_and_the_others_stay() -> None:
-    with serving(most=2) as port, client(port) as first, client(port) as second:
+def test_one_connection_too_many_is_closed_and_the_others_stay() -> None:
+    with serving(connection_limit=2) as port, client(port) as first, client(port) as second:
         for one in (first, second):
             one.sendall(HEAD + b"Content-Length: 0\r\n\r\n")
             assert b"200 OK" in one.recv(1000)
@@ -109,33 +109,33 @@ def test_one_too_many_is_turned_away_and_the_others_stay() -> None:
         assert b"200 OK" in first.recv(1000)
 
 
-def test_half_of_the_files_at_most_are_connections() -> None:
-    assert 0 < ConnectionLimits.most <= 30_000
-    assert (
-        ConnectionLimits.request_limit > 8_000_000
-    )  # what docs/protocol.md allows a body gets through to its own answer
+def test_at_most_half_of_the_files_are_connections() -> None:
+    assert 0 < ConnectionLimits.connection_limit <= 30_000
+    assert ConnectionLimits.request_limit > 8_000_000  # a body that docs/protocol.md allows reaches the application
 
 
-# ---- listening beyond this machine ----
+# ---- listening on other addresses ----
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("host: 192.0.2.5\n", "set `tls`"),
         ("host: 0.0.0.0\ntls: {certificate: a, key: b}\n", "`hosts`"),
         ("store: postgresql://u:hunter2@h/d\n", "`secret:NAME`"),
     ],
 )
-def test_a_careless_configuration_is_refused_without_repeating_a_password(text: str, said: str, tmp_path: Path) -> None:
+def test_an_insecure_configuration_is_refused_without_repeating_a_password(
+    text: str, message: str, tmp_path: Path
+) -> None:
     (tmp_path / "collector.yml").write_text(text)
     with pytest.raises(ConfigError) as refused:
         read_config(tmp_path / "collector.yml")
-    assert said in str(refused.value)
+    assert message in str(refused.value)
     assert "hunter2" not in str(refused.value)
 
 
-def test_it_answers_to_the_address_it_listens_on_and_its_links_have_a_name() -> None:
+def test_it_accepts_the_address_it_listens_on_and_its_links_have_a_name() -> None:
     assert CollectorConfig("192.0.2.5", hosts=("watch.example",)).names == ("watch.example", "192.0.2.5")
     assert CollectorConfig("0.0.0.0", hosts=("watch.example",)).names == ("watch.example",)
     assert CollectorConfig("127.0.0.1", hosts=("watch.example",)).names == ("127.0.0.1", "watch.example")

@@ -1,4 +1,4 @@
-"""Attacks on pages and API: forged hosts, cookies and links, words of devices that are markup, half a request."""
+"""Attacks on pages and API: forged hosts, cookies and links, texts of devices that are markup, incomplete requests."""
 
 import asyncio
 import html.parser
@@ -15,12 +15,12 @@ import sqlalchemy as sa
 from tests.collector_room import Readings, Room, browser, serving
 from watchkeeper.channels.ports import Message, Receipt
 from watchkeeper.collector.access import tokens
-from watchkeeper.collector.access.tokens import Kind
+from watchkeeper.collector.access.tokens import TokenKind
 from watchkeeper.collector.notify.outbox import Outbox
 from watchkeeper.collector.store.engine import Store
 from watchkeeper.collector.store.migrate import migrate
 from watchkeeper.collector.store.schema import token, transition
-from watchkeeper.collector.web.app import Front, build_app
+from watchkeeper.collector.web.app import CollectorApp, build_app
 from watchkeeper.model.errors import StoreError
 from watchkeeper.model.reading import Missing, Reason
 from watchkeeper.model.verdict import Evidence, Level
@@ -43,12 +43,12 @@ def web(room: Room) -> Iterator[httpx.Client]:
 
 
 def link(room: Room, person: str = "zhang.wei") -> str:
-    return "/enter?ticket=" + tokens.mint(room.store, Kind.TICKET, person, room.clock.wall(), tokens.TICKET_S)
+    return "/enter?ticket=" + tokens.mint(room.store, TokenKind.TICKET, person, room.clock.wall(), tokens.TICKET_S)
 
 
 def bearer(room: Room, name: str = "zhang.wei") -> dict[str, str]:
-    text = tokens.mint(room.store, Kind.PERSON, name, room.clock.wall())
-    room.runtime.tokens.forget()
+    text = tokens.mint(room.store, TokenKind.PERSON, name, room.clock.wall())
+    room.runtime.tokens.invalidate()
     return {"authorization": f"Bearer {text}"}
 
 
@@ -62,8 +62,10 @@ def acknowledged(room: Room) -> int:
         return int(connection.execute(query).scalar_one())
 
 
-def raw(front: Front, messages: list[dict[str, Any]], headers: list[tuple[bytes, bytes]], path: str = "/") -> list[Any]:
-    """One POST as a server would hand it over, byte by byte; what came back."""
+def raw(
+    front: CollectorApp, messages: list[dict[str, Any]], headers: list[tuple[bytes, bytes]], path: str = "/"
+) -> list[Any]:
+    """One POST as a server passes it on, message by message; returns what the application sent."""
     came: list[Any] = []
 
     async def receive() -> Any:
@@ -80,10 +82,10 @@ def raw(front: Front, messages: list[dict[str, Any]], headers: list[tuple[bytes,
     return came
 
 
-# ---- names and sites ----
+# ---- host names and other sites ----
 
 
-def test_two_hosts_in_one_request_are_none(room: Room) -> None:
+def test_two_host_headers_are_refused(room: Room) -> None:
     for hosts in ([b"127.0.0.1", b"evil.example"], [b"evil.example", b"127.0.0.1"], [b"127.0.0.1", b"127.0.0.1"]):
         came = raw(room.front, [], [(b"host", host) for host in hosts], "/healthz")
         assert came[0]["status"] == 421, hosts
@@ -94,8 +96,8 @@ def test_no_page_of_another_site_may_embed_us(web: httpx.Client) -> None:
         assert web.get(path).headers["cross-origin-resource-policy"] == "same-origin"
 
 
-def test_under_a_public_name_reading_is_for_persons_even_on_the_loopback(room: Room) -> None:
-    """A proxy stands before us: its guests are not this machine."""
+def test_under_a_public_name_reading_needs_a_person_even_from_127_0_0_1(room: Room) -> None:
+    """A proxy forwards the requests of other machines."""
     with browser(room.front, "http://watch.example") as guest:
         for path in ("/", "/metrics", "/events", "/openapi.json", "/api/v1/agents"):
             assert guest.get(path).status_code == 401, path
@@ -104,7 +106,7 @@ def test_under_a_public_name_reading_is_for_persons_even_on_the_loopback(room: R
         assert guest.get("/").status_code == 200
 
 
-def test_a_proxy_that_asks_as_this_machine_says_for_whom(room: Room) -> None:
+def test_a_request_that_a_local_proxy_forwards_is_not_local(room: Room) -> None:
     with serving(room.front) as url:
         for headers, status in (
             ({}, 200),
@@ -114,7 +116,7 @@ def test_a_proxy_that_asks_as_this_machine_says_for_whom(room: Room) -> None:
             assert httpx.get(f"{url}/devices", headers=headers).status_code == status
 
 
-def test_nothing_leads_to_another_site_or_out_of_the_static_folder(web: httpx.Client) -> None:
+def test_no_path_redirects_to_another_site_or_leaves_the_static_folder(web: httpx.Client) -> None:
     for path in (
         "//evil.example",
         "//evil.example/",
@@ -133,7 +135,7 @@ def test_nothing_leads_to_another_site_or_out_of_the_static_folder(web: httpx.Cl
         assert web.get(path).status_code in (404, 405), path
 
 
-def test_no_header_makes_a_write_of_a_read(room: Room, web: httpx.Client) -> None:
+def test_no_header_turns_a_read_into_a_write(room: Room, web: httpx.Client) -> None:
     web.get(link(room))
     headers = {"x-http-method-override": "POST", "x-http-method": "POST"}
     assert web.get("/incidents/1/acknowledge?_method=POST", headers=headers).status_code == 405
@@ -143,16 +145,16 @@ def test_no_header_makes_a_write_of_a_read(room: Room, web: httpx.Client) -> Non
 # ---- links and sessions ----
 
 
-def test_of_two_who_open_a_link_at_once_one_gets_in(room: Room, store_url: str) -> None:
+def test_a_link_that_is_opened_twice_at_once_works_once(room: Room, store_url: str) -> None:
     store = Store(store_url)
     migrate(store)
-    text = tokens.mint(store, Kind.TICKET, "zhang.wei", room.clock.wall(), tokens.TICKET_S)
+    text = tokens.mint(store, TokenKind.TICKET, "zhang.wei", room.clock.wall(), tokens.TICKET_S)
     got: list[str | None] = []
     both = threading.Barrier(4)
 
     def spend() -> None:
         both.wait()
-        got.append(tokens.spend_ticket(store, text, room.clock.wall()))
+        got.append(tokens.redeem_ticket(store, text, room.clock.wall()))
 
     threads = [threading.Thread(target=spend) for _ in range(4)]
     for thread in threads:
@@ -166,14 +168,14 @@ def test_of_two_who_open_a_link_at_once_one_gets_in(room: Room, store_url: str) 
 
 
 @pytest.mark.parametrize("header", [{"sec-purpose": "prefetch;prerender"}, {"purpose": "prefetch"}])
-def test_a_browser_that_fetches_ahead_spends_no_link(room: Room, web: httpx.Client, header: dict[str, str]) -> None:
+def test_a_prefetch_does_not_spend_a_link(room: Room, web: httpx.Client, header: dict[str, str]) -> None:
     where = link(room)
     ahead = web.get(where, headers=header)
     assert (ahead.status_code, "set-cookie" in ahead.headers) == (503, False)
     assert web.get(where).status_code == 303
 
 
-def test_over_https_no_neighbour_can_set_our_cookie(room: Room) -> None:
+def test_over_https_no_other_host_can_set_our_cookie(room: Room) -> None:
     with browser(room.front, "https://watch.example") as web:
         cookie = web.get(link(room)).headers["set-cookie"]
         assert cookie.startswith("__Host-watchkeeper=")
@@ -184,7 +186,7 @@ def test_over_https_no_neighbour_can_set_our_cookie(room: Room) -> None:
         web.cookies.clear()
         assert (
             web.get("/", headers={"cookie": f"watchkeeper={session}"}).status_code == 401
-        )  # without the prefix: nobody
+        )  # without the prefix: anonymous
         cookies = {"cookie": f"__Host-watchkeeper={session}"}
         left = web.post("/leave", data={"csrf": form}, headers={**cookies, "origin": "https://watch.example"})
         assert left.status_code == 303
@@ -193,7 +195,7 @@ def test_over_https_no_neighbour_can_set_our_cookie(room: Room) -> None:
         assert web.get("/", headers=cookies).status_code == 401
 
 
-def test_who_leaves_the_books_may_nothing_any_more(room: Room, web: httpx.Client) -> None:
+def test_a_person_who_was_removed_may_do_nothing(room: Room, web: httpx.Client) -> None:
     api = bearer(room, "li.na")
     web.get(link(room, "li.na"))
     form = csrf(web)
@@ -201,25 +203,25 @@ def test_who_leaves_the_books_may_nothing_any_more(room: Room, web: httpx.Client
     contacts = snapshot.configuration.contacts
     people = tuple(one for one in contacts.people if one.person != "li.na")
     gone = replace(snapshot.configuration, contacts=replace(contacts, people=people, shifts=contacts.shifts[1:]))
-    room.runtime.adopt(replace(snapshot, configuration=gone))
+    room.runtime.activate(replace(snapshot, configuration=gone))
     assert web.post("/incidents/1/acknowledge", data={"csrf": form}).status_code == 401
     assert web.post("/api/v1/incidents/1/acknowledge", json={}, headers=api).status_code == 401
     assert acknowledged(room) == 0
 
 
-def test_a_session_ends_with_its_persons_tokens(room: Room, web: httpx.Client) -> None:
+def test_a_session_ends_when_its_persons_tokens_are_revoked(room: Room, web: httpx.Client) -> None:
     web.get(link(room))
     form, unspent = csrf(web), link(room)
-    tokens.revoke(room.store, Kind.PERSON, "zhang.wei")
-    room.clock.advance(1.1)  # as long as another process needs to hear of it
+    tokens.revoke(room.store, TokenKind.PERSON, "zhang.wei")
+    room.clock.advance(1.1)  # until another process has read the store again
     assert web.post("/incidents/1/acknowledge", data={"csrf": form}).status_code == 401
     assert web.get(unspent).status_code == 410
 
 
-# ---- what is sent ----
+# ---- what clients send ----
 
 
-def test_nobody_hears_that_it_is_nobody_before_its_words_are_looked_at(room: Room, web: httpx.Client) -> None:
+def test_an_anonymous_request_is_401_whatever_its_body(room: Room, web: httpx.Client) -> None:
     where = "/api/v1/incidents/1/acknowledge"
     for content in (b"{", b"[" * 60_000, b'{"note": 1}', b"\xff"):
         assert web.post(where, content=content, headers={"content-type": "application/json"}).status_code == 401
@@ -229,7 +231,7 @@ def test_nobody_hears_that_it_is_nobody_before_its_words_are_looked_at(room: Roo
     assert acknowledged(room) == 0
 
 
-def test_half_a_request_is_not_acted_upon(room: Room, web: httpx.Client) -> None:
+def test_an_incomplete_request_is_not_used(room: Room, web: httpx.Client) -> None:
     web.get(link(room))
     form, session = csrf(web), web.cookies["watchkeeper"]
     body = f"csrf={form}&note=half".encode()
@@ -245,7 +247,7 @@ def test_half_a_request_is_not_acted_upon(room: Room, web: httpx.Client) -> None
     assert acknowledged(room) == 0
 
 
-def test_numbers_and_texts_that_no_database_takes_are_refused(room: Room, web: httpx.Client) -> None:
+def test_numbers_and_texts_that_a_database_cannot_store_are_refused(room: Room, web: httpx.Client) -> None:
     huge = 10**30
     for path in (f"/incidents/{huge}", f"/incidents?before={huge}", f"/api/v1/incidents/{huge}"):
         assert web.get(path).status_code == 422, path
@@ -255,33 +257,35 @@ def test_numbers_and_texts_that_no_database_takes_are_refused(room: Room, web: h
     assert acknowledged(room) == 0
 
 
-# ---- what strangers are told ----
+# ---- what strangers can read ----
 
 
-def test_a_stranger_reads_neither_books_nor_the_databases_words(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
-    room.runtime.problem = "inventory.yml:3:4: something of the books"
+def test_a_stranger_reads_neither_configuration_nor_database_errors(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    room.runtime.problem = "inventory.yml:3:4: a line of the configuration"
     closed = build_app(room.runtime, room.ingest, room.metrics, ["watch.example"], open_reading=False)
     person = bearer(room)
     with browser(closed, "https://watch.example") as web:
         for path in ("/", "/nowhere", "/enter", "/devices/ups-1", "/api/v1/incidents"):
-            assert "of the books" not in web.get(path).text, path
-        assert "of the books" in web.get("/", headers=person).text
+            assert "of the configuration" not in web.get(path).text, path
+        assert "of the configuration" in web.get("/", headers=person).text
 
         def broken(*_: object, **__: object) -> None:
-            raise StoreError("the store refused: db.internal said no to user watchkeeper")
+            raise StoreError("the store refused: db.internal refused the user watchkeeper")
 
         monkeypatch.setattr(room.store, "read", broken)
-        room.runtime.tokens.forget()
+        room.runtime.tokens.invalidate()
         for path in ("/", "/api/v1/incidents", "/v1/bundle"):
-            said = web.get(path, headers={"authorization": "Bearer x"})
-            assert (said.status_code, "db.internal" in said.text) == (503, False), path
+            response = web.get(path, headers={"authorization": "Bearer x"})
+            assert (response.status_code, "db.internal" in response.text) == (503, False), path
 
 
-# ---- words of devices ----
+# ---- texts of devices ----
 
 
 class Marks(html.parser.HTMLParser):
-    """What of a page is markup: elements and their attributes."""
+    """The elements of a page with their attributes."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -292,7 +296,7 @@ class Marks(html.parser.HTMLParser):
         self.elements.append((tag, dict(attrs)))
 
 
-def test_words_of_devices_rules_persons_and_receivers_are_never_markup(room: Room, web: httpx.Client) -> None:
+def test_texts_of_devices_rules_persons_and_receivers_are_never_markup(room: Room, web: httpx.Client) -> None:
     readings: Readings = {
         ("temperature.ambient", EVIL[:60], EVIL): 31.0,
         ("device.alarm", "", EVIL): EVIL,
@@ -326,9 +330,9 @@ def test_words_of_devices_rules_persons_and_receivers_are_never_markup(room: Roo
             assert page.status_code == 200, path
             _is_ours(page.text, path)
     _is_ours(web.get(f"/devices/{EVIL}").text, "a device that is none")
-    for said in (web.get("/api/v1/incidents/2"), web.get("/api/v1/devices/sensor-cold-aisle")):
-        assert said.headers["content-type"] == "application/json"
-        assert repr(EVIL) in str(said.json())
+    for response in (web.get("/api/v1/incidents/2"), web.get("/api/v1/devices/sensor-cold-aisle")):
+        assert response.headers["content-type"] == "application/json"
+        assert repr(EVIL) in str(response.json())
 
 
 def _is_ours(page: str, path: str) -> None:
@@ -338,17 +342,17 @@ def _is_ours(page: str, path: str) -> None:
         assert not any(name.startswith("on") or name == "style" for name in attributes), (path, tag, attributes)
         target = attributes.get("href") or attributes.get("src") or attributes.get("action") or "/"
         assert target.startswith(("/", "?", "#", "tel:")), (path, target)
-    assert "60481729" not in page, path  # nor a template
+    assert "60481729" not in page, path  # nor was it evaluated as a template
 
 
 class _Refusing:
-    """A receiver whose refusals are markup, lines of a log and orders to a terminal."""
+    """A receiver whose error texts contain markup."""
 
     def send(self, message: Message) -> Receipt:
         return Receipt(delivered=False, detail=f"{EVIL} to {message.person}")
 
 
-def test_words_of_devices_do_not_break_metrics(room: Room, web: httpx.Client) -> None:
+def test_texts_of_devices_do_not_break_metrics(room: Room, web: httpx.Client) -> None:
     forged = 'x"} 1\nwatchkeeper_forged{a="\\'
     room.read("sensor-cold-aisle", {("temperature.ambient", forged, forged): 22.0})
     room.move("sensor-cold-aisle", forged)

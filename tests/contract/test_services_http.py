@@ -1,4 +1,4 @@
-"""The TCP and HTTP probes against servers on loopback, honest and not."""
+"""The TCP and HTTP probes against servers on loopback, correct and faulty ones."""
 
 import asyncio
 import socket
@@ -16,21 +16,21 @@ from watchkeeper.model.clock import FakeClock
 from watchkeeper.model.device import Device, Http
 from watchkeeper.model.reading import Missing, Reason, Value
 
-NOW = float(int(time.time()))  # TLS asks the machine's clock, so certificates are made by it
+NOW = float(int(time.time()))  # TLS uses the machine's clock, so the certificates are made by it
 DAY_S = 86_400.0
 PLAIN = Http(tls=False)
 
 
 @pytest.fixture(autouse=True)
 def _authorities() -> Iterator[None]:
-    """A test may have the machine trust others."""
+    """Drop the cached TLS contexts: a test may change the authorities that this machine trusts."""
     tls_context.cache_clear()
     yield
     tls_context.cache_clear()
 
 
 def says(*answer: bytes, keep: bool = False) -> Talk:
-    """A server that answers these pieces, one after the other; `keep` leaves the connection open."""
+    """A server that sends these pieces one after the other; `keep` leaves the connection open."""
 
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
@@ -49,19 +49,19 @@ def page(body: bytes, status: str = "200 OK", *headers: str) -> bytes:
     return "\r\n".join(lines).encode() + body
 
 
-async def ask(talk: Talk, http: Http = PLAIN, timeout_s: float = 5.0) -> dict[str, Value]:
+async def attempt(talk: Talk, http: Http = PLAIN, timeout_s: float = 5.0) -> dict[str, Value]:
     async with listening(talk) as address:
         return await look(service("http", address, timeout_s=timeout_s, http=http))
 
 
-def asked(talk: Talk, http: Http = PLAIN, timeout_s: float = 5.0) -> dict[str, Value]:
-    return asyncio.run(ask(talk, http, timeout_s))
+def attempted(talk: Talk, http: Http = PLAIN, timeout_s: float = 5.0) -> dict[str, Value]:
+    return asyncio.run(attempt(talk, http, timeout_s))
 
 
 # ---- TCP ----
 
 
-def test_a_port_that_takes_connections_is_up() -> None:
+def test_a_port_that_accepts_connections_is_up() -> None:
     async def run() -> dict[str, Value]:
         async with listening(mute) as address:
             return await look(service("tcp", address))
@@ -79,49 +79,49 @@ def test_a_port_that_refuses_is_a_service_down_on_a_machine_that_answers(host: s
     assert "nothing listens on port 1" in why(seen)
 
 
-def test_a_machine_that_says_nothing_does_not_answer() -> None:
+def test_a_silent_machine_does_not_answer() -> None:
     with silent_port() as port:
         seen = see(service("tcp", f"127.0.0.1:{port}", timeout_s=0.3))
     assert seen["device.answering"] == "no"
     assert seen["service.state"] == seen["response.time"] == Missing(Reason.TIMEOUT, "no answer within 0.3 s")
 
 
-def addresses(monkeypatch: pytest.MonkeyPatch, *places: tuple[str, int]) -> Device:
-    """A device whose name has these addresses."""
+def with_addresses(monkeypatch: pytest.MonkeyPatch, *addresses: tuple[str, int]) -> Device:
+    """A device whose name resolves to these addresses."""
 
     async def look_up(*_: Any) -> list[Any]:
-        return [(socket.AF_INET, place) for place in places]
+        return [(socket.AF_INET, address) for address in addresses]
 
     monkeypatch.setattr("watchkeeper.agent.probes.services.check.look_up", look_up)
     return service("tcp", "many.room:80", timeout_s=0.6)
 
 
-NO_WAY = ("255.255.255.255", 1)  # refused by our own kernel
+UNREACHABLE = ("255.255.255.255", 1)  # refused by our own kernel
 
 
-@pytest.mark.parametrize("places", [(("127.0.0.1", 1), NO_WAY), (NO_WAY, ("127.0.0.1", 1))])
-def test_of_several_addresses_one_that_refuses_is_an_answer(
-    places: tuple[tuple[str, int], ...], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("addresses", [(("127.0.0.1", 1), UNREACHABLE), (UNREACHABLE, ("127.0.0.1", 1))])
+def test_if_one_of_several_addresses_refuses_the_machine_answers(
+    addresses: tuple[tuple[str, int], ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seen = see(addresses(monkeypatch, *places))
+    seen = see(with_addresses(monkeypatch, *addresses))
     assert (seen["device.answering"], seen["service.state"]) == ("yes", "down")
-    seen = see(addresses(monkeypatch, NO_WAY, NO_WAY))
+    seen = see(with_addresses(monkeypatch, UNREACHABLE, UNREACHABLE))
     assert seen["device.answering"] == "no"
     assert reason(seen["service.state"]) is Reason.UNREACHABLE
 
 
-def test_an_address_from_which_nothing_comes_leaves_time_for_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_silent_address_leaves_time_for_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
     async def run(silent: int) -> dict[str, Value]:
         async with listening(mute) as address:
             open_port = int(address.rpartition(":")[2])
-            return await look(addresses(monkeypatch, ("127.0.0.1", silent), ("127.0.0.1", open_port)))
+            return await look(with_addresses(monkeypatch, ("127.0.0.1", silent), ("127.0.0.1", open_port)))
 
     with silent_port() as silent:
         assert asyncio.run(run(silent))["service.state"] == "up"
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "127.0.0.1:", "127.0.0.1:http", "127.0.0.1:70000", "[::1]"])
-def test_an_address_without_a_port_is_said_to_be_none(address: str) -> None:
+def test_an_address_without_a_valid_port_is_refused(address: str) -> None:
     seen = see(service("tcp", address))
     assert seen["device.answering"] == "no"
     assert reason(seen["service.state"]) is Reason.UNREACHABLE
@@ -153,7 +153,7 @@ def test_series_stay_the_same_objects_until_the_device_is_redefined() -> None:
     asyncio.run(run())
 
 
-# ---- what a page says ----
+# ---- pages ----
 
 
 @pytest.mark.parametrize(
@@ -167,8 +167,8 @@ def test_series_stay_the_same_objects_until_the_device_is_redefined() -> None:
         ("200 OK", Http(tls=False, status=(401, 403)), "down"),
     ],
 )
-def test_the_status_wanted_is_up_any_other_down(status: str, http: Http, state: str) -> None:
-    seen = asked(says(page(b"x", status)), http)
+def test_a_wanted_status_is_up_any_other_down(status: str, http: Http, state: str) -> None:
+    seen = attempted(says(page(b"x", status)), http)
     assert (seen["device.answering"], seen["service.state"]) == ("yes", state)
     if state == "down":
         wanted = "401 or 403" if http.status else "200 to 399"
@@ -183,8 +183,8 @@ def test_a_redirect_is_not_followed() -> None:
 
     async def run() -> dict[str, Value]:
         async with listening(other) as there:
-            sent_on = page(b"", "302 Found", f"Location: http://{there}/?token=s3cret")
-            return await ask(says(sent_on), Http(tls=False, status=(200,)))
+            redirect = page(b"", "302 Found", f"Location: http://{there}/?token=s3cret")
+            return await attempt(says(redirect), Http(tls=False, status=(200,)))
 
     seen = asyncio.run(run())
     assert seen["service.state"] == "down"
@@ -202,53 +202,53 @@ CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
         (b"HTTP/1.0 200 OK\r\n\r\nall is", b" well"),
         (b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n" + page(b"is well"),),
         (b"HTTP/1.1 200 OK\nContent-Length: 7\n\nis well",),
-        (CHUNKED + b"6;x=y\r\nall is\r\n5\r\n well\r\n0\r\n\r\n",),  # the text lies across the border of two chunks
+        (CHUNKED + b"6;x=y\r\nall is\r\n5\r\n well\r\n0\r\n\r\n",),  # the text is split over two chunks
         (page("状态良好 is well".encode("gb18030"), "200 OK", "Content-Type: text/html; charset=GB18030"),),
     ],
 )
-def test_a_text_is_found_however_the_page_comes(answer: tuple[bytes, ...]) -> None:
-    seen = asked(says(*answer), Http(tls=False, contains="is well"))
+def test_a_text_is_found_however_the_page_is_sent(answer: tuple[bytes, ...]) -> None:
+    seen = attempted(says(*answer), Http(tls=False, contains="is well"))
     assert seen["service.state"] == "up", seen
 
 
-def test_a_text_is_sought_in_the_letters_of_the_page() -> None:
+def test_a_text_is_searched_in_the_encoding_of_the_page() -> None:
     talk = says(page("状态良好".encode("gb18030"), "200 OK", "Content-Type: text/html; charset=gb18030"))
-    assert asked(talk, Http(tls=False, contains="良好"))["service.state"] == "up"
-    assert asked(talk, Http(tls=False, contains="不良"))["service.state"] == "down"
+    assert attempted(talk, Http(tls=False, contains="良好"))["service.state"] == "up"
+    assert attempted(talk, Http(tls=False, contains="不良"))["service.state"] == "down"
 
 
 def test_a_text_is_found_although_the_connection_stays_open() -> None:
-    seen = asked(says(page(b"all is well"), keep=True), Http(tls=False, contains="well"))
+    seen = attempted(says(page(b"all is well"), keep=True), Http(tls=False, contains="well"))
     assert seen["service.state"] == "up"
-    seen = asked(says(page(b"all is lost"), keep=True), Http(tls=False, contains="well"))
+    seen = attempted(says(page(b"all is lost"), keep=True), Http(tls=False, contains="well"))
     assert why(seen) == "the answer is without the text wanted"
     assert reason(seen["response.time"]) is Reason.ABSENT
 
 
 def test_a_page_without_end_is_read_to_a_limit() -> None:
     endless = says(b"HTTP/1.1 200 OK\r\n\r\n", *[b"x" * 65_536] * 64)
-    seen = asked(endless, Http(tls=False, contains="well"))
+    seen = attempted(endless, Http(tls=False, contains="well"))
     assert why(seen) == f"the text wanted is not in the first {BODY_BYTES // 1024} kB of the answer"
 
 
 @pytest.mark.parametrize(
-    ("answer", "told"),
+    ("answer", "detail"),
     [
-        (b"SSH-2.0-OpenSSH_9.2\r\n\r\n", "what answers is not HTTP"),
-        (b"HTTP/2 200\r\n\r\n", "what answers is not HTTP"),
-        (b"HTTP/1.1 200 OK\r\n" + b"A: b\r\n" * 200, "what answers is not HTTP"),  # headers without end
-        (b"HTTP/1.1 200 OK\r\nA: " + b"b" * 100_000 + b"\r\n\r\n", "what answers is not HTTP"),
-        (b"HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\nwell", "what answers is not HTTP"),
-        (b"HTTP/1.1 200 OK\r\nContent-Length: many\r\n\r\nwell", "what answers is not HTTP"),
+        (b"SSH-2.0-OpenSSH_9.2\r\n\r\n", "the answer is not HTTP"),
+        (b"HTTP/2 200\r\n\r\n", "the answer is not HTTP"),
+        (b"HTTP/1.1 200 OK\r\n" + b"A: b\r\n" * 200, "the answer is not HTTP"),  # headers without end
+        (b"HTTP/1.1 200 OK\r\nA: " + b"b" * 100_000 + b"\r\n\r\n", "the answer is not HTTP"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\nwell", "the answer is not HTTP"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: many\r\n\r\nwell", "the answer is not HTTP"),
         (CHUNKED + b"ffffffffffffffff\r\nlost", "the answer is cut short"),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\nlost", "the answer is cut short"),
         (b"HTTP/1.1 200 OK\r\nConte", "the answer is cut short"),
         (b"", "the answer is cut short"),
     ],
 )
-def test_what_is_no_whole_answer_is_down_and_said(answer: bytes, told: str) -> None:
-    seen = asked(says(answer), Http(tls=False, contains="well"))
-    assert (seen["device.answering"], seen["service.state"], why(seen)) == ("yes", "down", told)
+def test_an_answer_that_is_cut_short_or_not_http_is_down(answer: bytes, detail: str) -> None:
+    seen = attempted(says(answer), Http(tls=False, contains="well"))
+    assert (seen["device.answering"], seen["service.state"], why(seen)) == ("yes", "down", detail)
 
 
 @pytest.mark.parametrize("begin", [b"", b"HTTP/1.1 200 OK\r\n\r\n"])
@@ -263,17 +263,17 @@ def test_a_server_that_drips_is_left_at_the_deadline(begin: bytes) -> None:
             dripped.append(1)
             await asyncio.sleep(0.02)
 
-    seen = asked(drip, Http(tls=False, contains="well"), timeout_s=0.3)
+    seen = attempted(drip, Http(tls=False, contains="well"), timeout_s=0.3)
     assert (seen["device.answering"], seen["service.state"]) == ("yes", "down")
     assert seen["response.time"] == Missing(Reason.TIMEOUT, "connected, but no whole answer within 0.3 s")
-    assert 1 < len(dripped) < 250  # it was heard, and not for ever
+    assert 1 < len(dripped) < 250  # the probe read some bytes, but stopped
 
 
-def test_what_is_asked() -> None:
-    heard: list[bytes] = []
+def test_the_request_has_an_encoded_path_and_no_injected_header() -> None:
+    received: list[bytes] = []
 
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        heard.append(await reader.readuntil(b"\r\n\r\n"))
+        received.append(await reader.readuntil(b"\r\n\r\n"))
         writer.write(page(b""))
         await writer.drain()
 
@@ -285,7 +285,7 @@ def test_what_is_asked() -> None:
             return port
 
     port = asyncio.run(run())
-    lines = heard[0].decode().split("\r\n")
+    lines = received[0].decode().split("\r\n")
     assert lines[0] == "GET /%E7%8A%B6%E6%80%81%20x?a=1&b=%20%0D%0AEvil:%20yes HTTP/1.1"
     assert f"Host: localhost:{port}" in lines
     assert "Connection: close" in lines
@@ -299,35 +299,35 @@ def tls(
     folder: Path, monkeypatch: pytest.MonkeyPatch, http: Http, *, lasts_s: float = 10 * DAY_S, trusted: bool = True,
     name: str = "localhost",
 ) -> dict[str, Value]:  # fmt: skip
-    """A look at a TLS server whose certificate lasts so long from NOW, and is trusted by this machine or not."""
-    paper = certify(folder, NOW, lasts_s, name)
+    """Check a TLS server whose certificate ends `lasts_s` after NOW; `trusted` makes this machine trust it."""
+    certificate = certify(folder, NOW, lasts_s, name)
     if trusted:
-        monkeypatch.setenv("SSL_CERT_FILE", str(paper.file))
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate.file))
 
     async def run() -> dict[str, Value]:
-        async with listening(says(page(b"all is well")), paper.context) as address:
+        async with listening(says(page(b"all is well")), certificate.context) as address:
             device = service("http", address, http=http)
             return await look(device, probe_of("http", FakeClock(NOW)))
 
     return asyncio.run(run())
 
 
-def test_a_trusted_certificate_tells_how_long_it_lasts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_trusted_certificate_gives_its_remaining_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = tls(tmp_path, monkeypatch, Http(contains="well"))
     assert seen["service.state"] == "up"
     assert seen["certificate.remaining"] == 10 * DAY_S
 
 
-def test_a_certificate_that_nobody_vouches_for_is_down_and_still_read(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_self_signed_certificate_is_down_and_still_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = tls(tmp_path, monkeypatch, Http(), trusted=False)
     assert (seen["device.answering"], seen["service.state"]) == ("yes", "down")
     assert why(seen) == "certificate not accepted: self-signed certificate"
     assert seen["certificate.remaining"] == 10 * DAY_S
 
 
-def test_an_expired_certificate_is_down_and_its_time_negative(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_expired_certificate_is_down_and_its_remaining_time_negative(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     seen = tls(tmp_path, monkeypatch, Http(), lasts_s=-2 * DAY_S)
     assert seen["service.state"] == "down"
     assert why(seen) == "certificate not accepted: certificate has expired"
@@ -340,7 +340,7 @@ def test_a_certificate_of_another_name_is_down(tmp_path: Path, monkeypatch: pyte
     assert "certificate is not valid for '127.0.0.1'" in why(seen)
 
 
-def test_without_verify_any_certificate_will_do_and_its_time_is_read(
+def test_without_verify_any_certificate_is_accepted_and_its_time_is_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen = tls(tmp_path, monkeypatch, Http(verify=False, contains="well"), lasts_s=-2 * DAY_S, trusted=False)
@@ -348,25 +348,25 @@ def test_without_verify_any_certificate_will_do_and_its_time_is_read(
     assert seen["certificate.remaining"] == -2 * DAY_S
 
 
-def test_a_plain_server_where_tls_is_wanted_is_down() -> None:
+def test_a_server_without_tls_is_down_if_tls_is_wanted() -> None:
     async def plain(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read(100)
         writer.write(b"HTTP/1.0 400 Bad Request\r\n\r\n")
         await writer.drain()
 
-    seen = asked(plain, Http())
+    seen = attempted(plain, Http())
     assert (seen["device.answering"], seen["service.state"]) == ("yes", "down")
-    assert why(seen).startswith("no TLS there that we can speak")
+    assert why(seen).startswith("the server does not speak TLS")
     assert isinstance(seen["certificate.remaining"], Missing)
 
 
 def test_a_server_that_hangs_in_the_handshake_answers_but_is_down() -> None:
-    seen = asked(mute, Http(), timeout_s=0.3)
+    seen = attempted(mute, Http(), timeout_s=0.3)
     assert (seen["device.answering"], seen["service.state"]) == ("yes", "down")
     assert reason(seen["certificate.remaining"]) is Reason.TIMEOUT
 
 
-def test_why_a_service_is_down_is_logged_once_a_change(caplog: pytest.LogCaptureFixture) -> None:
+def test_the_reason_is_logged_once_until_it_changes(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO")
 
     async def run() -> None:
@@ -380,14 +380,14 @@ def test_why_a_service_is_down_is_logged_once_a_change(caplog: pytest.LogCapture
 
         for status in ("200 OK", "500 Oh", "500 Oh", "502 Ah"):
             await at(status)
-        await probe.sweep(service("http", "nowhere:port", http=PLAIN))  # of which nothing can be said
+        await probe.sweep(service("http", "nowhere:port", http=PLAIN))  # the machine does not answer: nothing is logged
         await at("200 OK")
 
     asyncio.run(run())
-    told = [
+    logged = [
         record.getMessage() for record in caplog.records if record.name == "watchkeeper.agent.probes.services.check"
     ]
-    assert told == [
+    assert logged == [
         "http-1: the service is down: answers 500, not 200 to 399",
         "http-1: the service is down: answers 502, not 200 to 399",
         "http-1: the service is no longer down",

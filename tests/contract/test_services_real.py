@@ -1,4 +1,4 @@
-"""The database probes against real servers: let in, turned away, left hanging, stopped."""
+"""The database probes against real servers: login accepted, login refused, server hung, server stopped."""
 
 import asyncio
 import contextlib
@@ -23,7 +23,7 @@ from tests.conftest import _postgres_programs
 from tests.service_room import (
     PASSWORD,
     USER,
-    Paper,
+    Certificate,
     certify,
     down,
     free_port,
@@ -46,12 +46,12 @@ NARROW = "may-only-ping"
 
 @dataclass(slots=True)
 class Server:
-    """A real server on loopback. `port` for TLS is another one where the kind wants it so."""
+    """A real server on loopback. `tls_port` differs from `port` only for Redis."""
 
     kind: str
     port: int
     tls_port: int
-    paper: Paper
+    certificate: Certificate
     process: "subprocess.Popen[str]" = field(repr=False)
 
     def device(self, database: Database = LOGIN, host: str = "127.0.0.1", timeout_s: float = 10.0) -> Device:
@@ -60,7 +60,7 @@ class Server:
 
 
 def _user(name: str, *owned: Path) -> dict[str, Any]:
-    """As whom to run a server that refuses to be root; it must own these."""
+    """The user to run a server that refuses to run as root; it becomes the owner of these files."""
     if os.geteuid():
         return {}
     for path in owned:
@@ -86,15 +86,15 @@ def _postgresql(home: Path, port: int, tls_port: int) -> tuple[list[str], str, d
 
 
 def _mysql(home: Path, port: int, tls_port: int) -> tuple[list[str], str, dict[str, Any]]:
-    snapshot = home / "orders.sql"
-    snapshot.write_text(f"CREATE USER '{USER}'@'%' IDENTIFIED BY '{PASSWORD}';\n")
-    user = _user("mysql", home, snapshot, home / "localhost.pem")
+    init_file = home / "init.sql"
+    init_file.write_text(f"CREATE USER '{USER}'@'%' IDENTIFIED BY '{PASSWORD}';\n")
+    user = _user("mysql", home, init_file, home / "localhost.pem")
     subprocess.run(
         ["mariadb-install-db", "--no-defaults", f"--datadir={home}/data", "--skip-test-db",
          "--auth-root-authentication-method=normal"], cwd="/", check=True, capture_output=True, **user,
     )  # fmt: skip
     options = {
-        "datadir": home / "data", "port": port, "bind-address": "127.0.0.1", "socket": home / "s", "init-file": snapshot,
+        "datadir": home / "data", "port": port, "bind-address": "127.0.0.1", "socket": home / "s", "init-file": init_file,
         "ssl-cert": home / "localhost.pem", "ssl-key": home / "localhost.pem", "pid-file": home / "pid",
         "max-connections": 20,
     }  # fmt: skip
@@ -123,20 +123,20 @@ def _redis(home: Path, port: int, tls_port: int) -> tuple[list[str], str, dict[s
     return ["redis-server", str(file)], "Ready to accept connections", {}
 
 
-WAYS = {"postgresql": _postgresql, "mysql": _mysql, "redis": _redis}
+COMMANDS = {"postgresql": _postgresql, "mysql": _mysql, "redis": _redis}
 
 
 @contextlib.contextmanager
 def running(kind: str) -> Iterator[Server]:
-    """A server of that kind, gone afterwards; skips where none is installed."""
+    """Run a server of that kind, and stop it afterwards. Skips the test if none is installed."""
     found = _postgres_programs() if kind == "postgresql" else shutil.which(NEEDS[kind])
     if found is None:
         pytest.skip(f"needs {NEEDS[kind]} on PATH")
     with tempfile.TemporaryDirectory(prefix="watchkeeper-db-", dir="/tmp") as folder:
         home = Path(folder)
-        paper = certify(home, time.time(), 10 * 86_400.0)
+        certificate = certify(home, time.time(), 10 * 86_400.0)
         port, tls_port = free_port(), free_port()
-        command, ready, user = WAYS[kind](home, port, tls_port)
+        command, ready, user = COMMANDS[kind](home, port, tls_port)
         with subprocess.Popen(
             command, cwd="/", stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **user
         ) as process:  # fmt: skip
@@ -146,14 +146,14 @@ def running(kind: str) -> Iterator[Server]:
                 while ready not in (line := process.stdout.readline()):
                     said.append(line)
                     assert line, f"{kind} ended: {''.join(said)}"
-                yield Server(kind, port, tls_port if kind == "redis" else port, paper, process)
+                yield Server(kind, port, tls_port if kind == "redis" else port, certificate, process)
             finally:
                 process.send_signal(signal.SIGCONT)
                 process.send_signal(signal.SIGQUIT if kind == "postgresql" else signal.SIGKILL)
 
 
-def another(server: Server) -> Any:
-    """A session of somebody else's."""
+def another_client(server: Server) -> Any:
+    """A connection of another client."""
     if server.kind == "postgresql":
         return psycopg.connect(host="127.0.0.1", port=server.port, user=USER, password=PASSWORD, dbname="postgres")
     if server.kind == "mysql":
@@ -174,7 +174,7 @@ def _authorities() -> Iterator[None]:
     tls_context.cache_clear()
 
 
-def test_whoever_logs_in_finds_it_up(server: Server) -> None:
+def test_a_successful_login_is_up(server: Server) -> None:
     seen = see(server.device())
     assert (seen["device.answering"], seen["service.state"]) == ("yes", "up"), seen
     assert isinstance(seen["response.time"], float)
@@ -182,15 +182,15 @@ def test_whoever_logs_in_finds_it_up(server: Server) -> None:
     assert 0 < used < 100
 
 
-def test_connections_in_use_are_a_share_of_those_allowed(server: Server) -> None:
-    """Of 20 that the servers here allow (PostgreSQL; MariaDB), or of 10,000 (Redis)."""
-    most = 10_000 if server.kind == "redis" else 20
+def test_connections_in_use_are_a_percentage_of_those_allowed(server: Server) -> None:
+    """The servers here allow 20 connections (PostgreSQL, MariaDB) or 10,000 (Redis)."""
+    allowed = 10_000 if server.kind == "redis" else 20
 
     async def run() -> tuple[Value, Value]:
         probe = probe_of(server.kind)
         alone = (await look(server.device(), probe))["connections.usage"]
         with contextlib.ExitStack() as held:
-            others = [held.enter_context(another(server)) for _ in range(3)]
+            others = [held.enter_context(another_client(server)) for _ in range(3)]
             beside = (await look(server.device(), probe))["connections.usage"]
             assert len(others) == 3
         await probe.close()
@@ -199,17 +199,17 @@ def test_connections_in_use_are_a_share_of_those_allowed(server: Server) -> None
     alone, beside = asyncio.run(run())
     assert isinstance(alone, float)
     assert isinstance(beside, float)
-    assert beside - alone == pytest.approx(100 * 3 / most, abs=100 / most)
+    assert beside - alone == pytest.approx(100 * 3 / allowed, abs=100 / allowed)
 
 
-def test_who_may_not_ask_for_connections_still_finds_it_up() -> None:
+def test_a_user_who_may_not_read_the_connections_still_finds_it_up() -> None:
     with running("redis") as server:
         seen = see(server.device(Database(NARROW, "login")))
     assert seen["service.state"] == "up"
     assert reason(seen["connections.usage"]) is Reason.ABSENT
 
 
-def test_many_logins_leave_no_session_behind(server: Server) -> None:
+def test_many_logins_leave_no_connection_open(server: Server) -> None:
     async def run() -> None:
         probe = probe_of(server.kind)
         before = psutil.Process().num_fds()
@@ -234,7 +234,7 @@ def test_a_wrong_login_is_down_and_quotes_neither_user_nor_password(
         assert secret not in repr(seen)
 
 
-def test_a_secret_that_is_not_there_is_named(server: Server) -> None:
+def test_a_missing_secret_is_named(server: Server) -> None:
     seen = see(server.device(Database(USER, "lost")))
     assert seen["device.answering"] == "no"
     assert reason(seen["service.state"]) is Reason.REFUSED
@@ -258,21 +258,21 @@ def test_a_server_that_hangs_answers_but_is_down_until_it_wakes(server: Server) 
 
 
 def test_tls(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    vouched = replace(LOGIN, tls=True)
-    assert "certificate" in down(see(server.device(vouched)))
-    assert see(server.device(replace(vouched, verify=False)))["service.state"] == "up"
+    by_tls = replace(LOGIN, tls=True)
+    assert "certificate" in down(see(server.device(by_tls)))
+    assert see(server.device(replace(by_tls, verify=False)))["service.state"] == "up"
     tls_context.cache_clear()
-    monkeypatch.setenv("SSL_CERT_FILE", str(server.paper.file))
-    seen = see(server.device(vouched, "localhost"))
+    monkeypatch.setenv("SSL_CERT_FILE", str(server.certificate.file))
+    seen = see(server.device(by_tls, "localhost"))
     assert seen["service.state"] == "up", seen
 
 
-def test_a_database_that_is_not_there(server: Server) -> None:
+def test_a_database_that_does_not_exist_is_named(server: Server) -> None:
     seen = see(server.device(replace(LOGIN, database="99")))
-    told = (
+    expected = (
         "Redis" if server.kind == "redis" else "no right to this database" if server.kind == "mysql" else "no database"
     )
-    assert told in down(seen)
+    assert expected in down(seen)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -299,10 +299,10 @@ def test_a_real_process_is_found_until_it_ends() -> None:
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
-def test_loopback_comes_back(host: str) -> None:
-    """By whichever socket the kernel lets us have."""
+def test_loopback_answers_echos(host: str) -> None:
+    """By a datagram socket or a raw socket, whichever the kernel allows."""
     seen = see(service("icmp", host, timeout_s=1.0))
-    if isinstance(told := seen["packet.loss"], Missing) and told.reason is not Reason.TIMEOUT:
-        pytest.skip(f"needs echos to {host} allowed: {told.detail}")
+    if isinstance(loss := seen["packet.loss"], Missing) and loss.reason is not Reason.TIMEOUT:
+        pytest.skip(f"needs echos to {host} allowed: {loss.detail}")
     assert (seen["device.answering"], seen["packet.loss"]) == ("yes", 0.0)
     assert isinstance(seen["response.time"], float)

@@ -1,4 +1,4 @@
-"""The database probes against what only looks like a database: it babbles, drips, says nothing, or is after the password."""
+"""The database probes against servers that are no database: they send rubbish, drip, hang, or ask for the password."""
 
 import asyncio
 import sys
@@ -36,7 +36,7 @@ async def _shut(*_: object) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("talk", [_rubbish, _shut])
-def test_what_speaks_another_tongue_is_down(kind: str, talk: Talk) -> None:
+def test_a_server_that_is_no_database_is_down(kind: str, talk: Talk) -> None:
     async def run() -> dict[str, Value]:
         async with listening(talk) as address:
             return await look(service(kind, address, database=LOGIN))
@@ -44,15 +44,15 @@ def test_what_speaks_another_tongue_is_down(kind: str, talk: Talk) -> None:
     assert down(asyncio.run(run()))
 
 
-# A length that promises more than ever comes, in each tongue
+# In each protocol, the beginning of an answer whose length is never reached
 @pytest.mark.parametrize(
     ("kind", "begin"), [("postgresql", b"NE\0\0\x70\0"), ("mysql", b"\xff\xff\x0f\0"), ("redis", b"+")]
 )
 @pytest.mark.parametrize("drips", [True, False])
-def test_what_drips_or_is_mute_is_left_at_the_deadline(
+def test_a_server_that_drips_or_hangs_is_left_at_the_deadline(
     kind: str, begin: bytes, drips: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(mysql, "THREADS", 1)
+    monkeypatch.setattr(mysql, "MYSQL_THREADS", 1)
 
     async def run() -> list[dict[str, Value]]:
         probe = probe_of(kind)
@@ -60,7 +60,7 @@ def test_what_drips_or_is_mute_is_left_at_the_deadline(
         talk = partial(_drip, begin=begin) if drips else mute
         async with listening(talk) as address, listening(_rubbish) as another:
             left = [await look(replace(device, address=address), probe) for _ in range(2)]
-            # and while it goes on, the one thread is free again
+            # the server still drips or hangs, but the one thread is free again
             other = await look(replace(device, address=another, timeout_s=5.0), probe)
         await probe.close()
         return [*left, other]
@@ -76,13 +76,13 @@ async def _too_many(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) 
     await reader.read()
 
 
-async def _agrees_with_all(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def _says_ok_to_everything(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     while await reader.read(4096):
         writer.write(b"+OK\r\n")
 
 
-async def _copies(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """A PostgreSQL that takes every login, and answers a query with the beginning of a COPY: libpq shows it for ever."""
+async def _starts_a_copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """A PostgreSQL that accepts every login and answers a query with the start of a COPY, which libpq repeats for ever."""
     await reader.readexactly(8)  # SSLRequest
     writer.write(b"N")
     await reader.read(4096)
@@ -93,19 +93,19 @@ async def _copies(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) ->
 
 
 @pytest.mark.parametrize(
-    ("kind", "talk", "told"),
+    ("kind", "talk", "detail"),
     [
         ("redis", _too_many, "login refused: no connection left (maxclients)"),
-        ("redis", _agrees_with_all, "what answers there is not Redis, or refuses to PING"),
-        ("postgresql", _copies, "login taken, but SELECT 1 fails (SQLSTATE none)"),
+        ("redis", _says_ok_to_everything, "the server is not Redis, or refuses PING"),
+        ("postgresql", _starts_a_copy, "login accepted, but SELECT 1 fails (SQLSTATE none)"),
     ],
 )
-def test_an_answer_that_is_not_the_one_wanted_is_down(kind: str, talk: Talk, told: str) -> None:
+def test_a_wrong_answer_is_down(kind: str, talk: Talk, detail: str) -> None:
     async def run() -> dict[str, Value]:
         async with listening(talk) as address:
             return await look(service(kind, address, database=LOGIN))
 
-    assert down(asyncio.run(run())) == told
+    assert down(asyncio.run(run())) == detail
 
 
 GREETING = (
@@ -114,36 +114,36 @@ GREETING = (
 )  # fmt: skip
 
 
-async def _tells_nothing_of_itself(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """A MySQL that takes the login and SELECT 1, and refuses whatever asks for its numbers."""
+async def _reports_no_status(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """A MySQL that accepts the login and SELECT 1, and refuses queries for its status."""
 
-    def say(nth: int, body: bytes) -> None:
+    def send(nth: int, body: bytes) -> None:
         writer.write(len(body).to_bytes(3, "little") + bytes([nth]) + body)
 
-    async def hear() -> bytes:
+    async def receive() -> bytes:
         return await reader.readexactly(int.from_bytes((await reader.readexactly(4))[:3], "little"))
 
-    say(0, GREETING)
-    await hear()
-    say(2, b"\0\0\0\2\0\0\0")
+    send(0, GREETING)
+    await receive()
+    send(2, b"\0\0\0\2\0\0\0")
     while True:
-        say(1, b"\xff\xcb\x04#42000no" if b"SHOW" in await hear() else b"\0\0\0\2\0\0\0")
+        send(1, b"\xff\xcb\x04#42000no" if b"SHOW" in await receive() else b"\0\0\0\2\0\0\0")
 
 
-def test_a_mysql_that_does_not_tell_its_connections_is_up() -> None:
+def test_a_mysql_that_does_not_report_its_connections_is_up() -> None:
     async def run() -> dict[str, Value]:
-        async with listening(_tells_nothing_of_itself) as address:
+        async with listening(_reports_no_status) as address:
             return await look(service("mysql", address, database=LOGIN))
 
     seen = asyncio.run(run())
     assert seen["service.state"] == "up"
-    assert seen["connections.usage"] == Missing(Reason.ABSENT, "the server does not tell its connections")
+    assert seen["connections.usage"] == Missing(Reason.ABSENT, "the server does not report its number of connections")
 
 
-async def _wants_it_in_clear(
-    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, kind: str, heard: list[bytes]
+async def _asks_for_clear_password(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, kind: str, received: list[bytes]
 ) -> None:
-    """Servers that are after the password itself."""
+    """A server that asks for the password in the clear."""
     if kind == "postgresql":
         await reader.readexactly(8)  # SSLRequest
         writer.write(b"N")
@@ -154,21 +154,21 @@ async def _wants_it_in_clear(
         await reader.read(4096)
         switch = b"\xfemysql_clear_password\0"
         writer.write(len(switch).to_bytes(3, "little") + b"\2" + switch)
-    heard.append(b"asked")
-    heard.append(await reader.read(4096))
+    received.append(b"asked")
+    received.append(await reader.read(4096))
 
 
 @pytest.mark.parametrize("kind", ["postgresql", "mysql"])
-def test_without_tls_nobody_gets_the_password_itself(kind: str) -> None:
-    heard: list[bytes] = []
+def test_without_tls_the_password_is_never_sent_in_the_clear(kind: str) -> None:
+    received: list[bytes] = []
 
     async def run() -> dict[str, Value]:
-        async with listening(partial(_wants_it_in_clear, kind=kind, heard=heard)) as address:
+        async with listening(partial(_asks_for_clear_password, kind=kind, received=received)) as address:
             return await look(service(kind, address, database=LOGIN))
 
-    assert down(asyncio.run(run())) == "the server wants the password in the clear, and gets it with `tls: true` only"
-    assert heard[0] == b"asked"
-    assert PASSWORD.encode() not in b"".join(heard)
+    assert down(asyncio.run(run())) == "the server wants the password in the clear; it is sent only with `tls: true`"
+    assert received[0] == b"asked"
+    assert PASSWORD.encode() not in b"".join(received)
 
 
 @pytest.mark.parametrize(("kind", "module"), [("postgresql", "psycopg"), ("mysql", "pymysql"), ("redis", "redis")])

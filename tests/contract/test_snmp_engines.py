@@ -1,5 +1,5 @@
-"""One contract for both SNMP engines, held against net-snmp's own agent made up as a UPS: every version and security
-level gives the same readings, and every way to be wrong its own reason."""
+"""One contract for both SNMP engines, tested against net-snmp's agent in the role of a UPS: every version and security
+level gives the same readings, and every mistake its own reason."""
 
 import asyncio
 import os
@@ -25,7 +25,7 @@ SNMPD = shutil.which("snmpd", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr
 pytestmark = pytest.mark.skipif(SNMPD is None, reason="needs snmpd on PATH or in /usr/sbin")
 
 UPS = ".1.3.6.1.2.1.33.1"
-# A UPS of three phases whose second row has holes
+# A UPS of three phases; cells of the second row are missing
 OBJECTS = {
     "2.1.0": "integer 2",
     "2.3.0": "integer 20",
@@ -142,7 +142,7 @@ def free_port() -> int:
 
 @contextmanager
 def snmpd(folder: Path, port: int, engine_id: str = "0x80001f8801", boots: int = 1) -> Iterator[None]:
-    """net-snmp's agent on a port of loopback, ready to answer. It counts one boot more than it is told."""
+    """Run net-snmp's agent on a port of loopback until it answers. It reports one boot more than `boots`."""
     assert SNMPD is not None
     overrides = "\n".join(f"override {UPS}.{oid} {value}" for oid, value in OBJECTS.items())
     (folder / "snmpd.conf").write_text(
@@ -179,7 +179,7 @@ def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
 
 
 def device(port: int, snmp: Snmp, engine: SnmpEngine = SnmpEngine.GUFO, timeout_s: float = 5.0) -> Device:
-    """A device to sweep. The timeout is long where an answer comes, and short where none is expected."""
+    """A device to sweep. Give a short timeout only where no answer is expected."""
     return Device(
         "ups-1", "room", Category.UPS, "snmp", f"127.0.0.1:{port}",
         timeout_s=timeout_s, retries=0, snmp=replace(snmp, engine=engine),
@@ -200,8 +200,8 @@ def swept(*devices: Device) -> list[Sweep]:
     return asyncio.run(run())
 
 
-def told(sweep: Sweep) -> dict[tuple[str, str], Value | Reason]:
-    """Every value but the uptime, which moves; a missing one as its reason."""
+def readings_of(sweep: Sweep) -> dict[tuple[str, str], Value | Reason]:
+    """Every value except the uptime, which changes. A missing value is given as its reason."""
     return {
         (reading.series.quantity, reading.series.instance): (
             reading.value.reason if isinstance(reading.value, Missing) else reading.value
@@ -216,13 +216,13 @@ def told(sweep: Sweep) -> dict[tuple[str, str], Value | Reason]:
 def test_every_version_and_security_level_gives_the_same_readings(port: int, engine: SnmpEngine, login: str) -> None:
     ups = device(port, LOGINS[login], engine)
     first, second = swept(ups, ups)
-    assert told(first) == READINGS
-    assert told(second) == READINGS
+    assert readings_of(first) == READINGS
+    assert readings_of(second) == READINGS
     assert second.series is first.series
 
 
 @pytest.mark.parametrize("login", ["v1", "v2c", "authPriv AES"])
-def test_both_engines_name_the_same_columns_and_say_the_same(port: int, login: str) -> None:
+def test_both_engines_give_the_same_series_and_values(port: int, login: str) -> None:
     gufo, pysnmp = (swept(device(port, LOGINS[login], engine))[0] for engine in (SnmpEngine.GUFO, SnmpEngine.PYSNMP))
     assert gufo.series == pysnmp.series
     assert gufo.values[2:] == pysnmp.values[2:]  # after answering and uptime
@@ -230,28 +230,28 @@ def test_both_engines_name_the_same_columns_and_say_the_same(port: int, login: s
 
 @engines
 @pytest.mark.parametrize("mistake", WRONG)
-def test_every_way_to_be_wrong_has_its_reason(port: int, engine: SnmpEngine, mistake: str) -> None:
-    snmp, reason, says = WRONG[mistake]
+def test_every_mistake_has_its_reason(port: int, engine: SnmpEngine, mistake: str) -> None:
+    snmp, reason, detail = WRONG[mistake]
     (sweep,) = swept(device(port, snmp, engine, SHORT_S if reason is Reason.TIMEOUT else 5.0))
     answering, missing = sweep.values
     assert answering == "no"
     assert isinstance(missing, Missing)
-    assert (missing.reason, says in missing.detail) == (reason, True), missing
+    assert (missing.reason, detail in missing.detail) == (reason, True), missing
     assert not any(secret in missing.detail for secret in SECRETS.values())
 
 
 @engines
 @pytest.mark.parametrize("snmp", [V1, V2C, v3("aes", SnmpAuth.SHA256, SnmpPriv.AES)], ids=["v1", "v2c", "v3"])
-def test_a_port_where_nobody_listens_is_unreachable(engine: SnmpEngine, snmp: Snmp) -> None:
+def test_a_port_where_nothing_listens_is_unreachable(engine: SnmpEngine, snmp: Snmp) -> None:
     (sweep,) = swept(device(free_port(), snmp, engine, SHORT_S))
-    assert told(sweep) == {("device.answering", ""): "no"}
+    assert readings_of(sweep) == {("device.answering", ""): "no"}
     missing = sweep.values[1]
     assert isinstance(missing, Missing)
     assert missing.reason is Reason.UNREACHABLE
 
 
 @engines
-def test_the_same_user_with_another_password_elsewhere_does_not_mix(port: int, engine: SnmpEngine) -> None:
+def test_the_same_user_may_have_another_password_on_another_device(port: int, engine: SnmpEngine) -> None:
     right = device(port, v3("sha", SnmpAuth.SHA), engine)
     wrong = replace(right, device="ups-2", snmp=replace(v3("sha", SnmpAuth.SHA, auth_secret="other"), engine=engine))
     sweeps = swept(right, wrong, right)
@@ -277,5 +277,5 @@ def test_a_device_that_restarts_is_read_again_without_help(
         runner.run(probe.close())
     before, _, after, last = (sweep.values[0] for sweep in sweeps)
     assert (before, last) == ("yes", "yes")
-    if engine_id == "0x80001f8801":  # the device itself tells its new time, so no sweep is lost
+    if engine_id == "0x80001f8801":  # the device reports its new time itself, so no sweep is lost
         assert after == "yes", sweeps[2]

@@ -1,4 +1,4 @@
-"""A stranger in the device's place, without its keys: what SNMPv3 must not believe (RFC 3414, 3.2)."""
+"""An impostor at the device's address, without its keys: SNMPv3 must not accept its answers (RFC 3414, 3.2)."""
 
 import asyncio
 from typing import Any
@@ -8,48 +8,48 @@ import pytest
 from watchkeeper.agent.poll import kinds
 from watchkeeper.agent.ports import ProbeContext
 from watchkeeper.agent.traps.message import ber
-from watchkeeper.agent.traps.message.decode import Secured, open_message, open_scoped
-from watchkeeper.agent.traps.message.engine import UNKNOWN_ENGINE, report
-from watchkeeper.agent.traps.message.usm import Here, Keys, sealed
+from watchkeeper.agent.traps.message.decode import UsmMessage, open_message, open_scoped
+from watchkeeper.agent.traps.message.engine import UNKNOWN_ENGINE, build_report
+from watchkeeper.agent.traps.message.usm import Keys, LocalEngine, build_message
 from watchkeeper.documents.secrets import Secrets
 from watchkeeper.model.clock import SystemClock
 from watchkeeper.model.device import Category, Device, Snmp, SnmpAuth, SnmpEngine, SnmpVersion
 
-HERE = Here(b"\x80\x00\x7e\xd9\x05a-stranger", 5, 1000)
+IMPOSTOR = LocalEngine(b"\x80\x00\x7e\xd9\x05an-impostor", 5, 1000)
 RESPONSE, SEQUENCE = 0xA2, 0x30
 
 
-class Stranger(asyncio.DatagramProtocol):
-    """Answers whatever is asked, without authentication, with a number."""
+class Impostor(asyncio.DatagramProtocol):
+    """Answers every request with a number, without authentication."""
 
-    line: Any
+    transport: Any
 
     def connection_made(self, transport: Any) -> None:
-        self.line = transport
+        self.transport = transport
 
     def datagram_received(self, data: bytes, source: Any) -> None:
         message = open_message(data)
-        assert isinstance(message, Secured)
+        assert isinstance(message, UsmMessage)
         if not message.engine:  # discovery needs no key (RFC 3414, 4)
-            self.line.sendto(report(HERE, message, Keys(), UNKNOWN_ENGINE, 1), source)
+            self.transport.sendto(build_report(IMPOSTOR, message, Keys(), UNKNOWN_ENGINE, 1), source)
             return
         _, pdu = open_scoped(message.body).next()
         request = pdu.integer()
         pdu.integer()
         pdu.integer()
-        asked, told = pdu.inside(SEQUENCE), []
-        while asked.more:
-            told.append(ber.tlv(SEQUENCE, ber.oid(asked.inside(SEQUENCE).oid()), ber.integer(4711)))
-        body = ber.tlv(RESPONSE, ber.integer(request), ber.integer(0), ber.integer(0), ber.tlv(SEQUENCE, *told))
-        scoped = ber.tlv(SEQUENCE, ber.octets(HERE.engine), ber.octets(b""), body)
-        self.line.sendto(sealed(HERE, message.msg_id, message.user, Keys(), scoped), source)
+        names, values = pdu.inside(SEQUENCE), []
+        while names.more:
+            values.append(ber.tlv(SEQUENCE, ber.oid(names.inside(SEQUENCE).oid()), ber.integer(4711)))
+        body = ber.tlv(RESPONSE, ber.integer(request), ber.integer(0), ber.integer(0), ber.tlv(SEQUENCE, *values))
+        scoped = ber.tlv(SEQUENCE, ber.octets(IMPOSTOR.engine), ber.octets(b""), body)
+        self.transport.sendto(build_message(IMPOSTOR, message.msg_id, message.user, Keys(), scoped), source)
 
 
 @pytest.mark.parametrize("engine", [SnmpEngine.AUTO, SnmpEngine.PYSNMP])
-def test_an_answer_without_authentication_is_not_believed_of_a_user_who_has_it(engine: SnmpEngine) -> None:
-    async def story() -> str:
-        line, _ = await asyncio.get_running_loop().create_datagram_endpoint(Stranger, ("127.0.0.1", 0))
-        port = line.get_extra_info("sockname")[1]
+def test_an_unauthenticated_answer_is_not_accepted_if_the_inventory_has_auth(engine: SnmpEngine) -> None:
+    async def run() -> str:
+        transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(Impostor, ("127.0.0.1", 0))
+        port = transport.get_extra_info("sockname")[1]
         snmp = Snmp(SnmpVersion.V3, user="ops", auth=SnmpAuth.SHA, auth_secret="ops", engine=engine)
         device = Device("ups", "room", Category.UPS, "snmp", f"127.0.0.1:{port}", timeout_s=1.0, retries=0, snmp=snmp)
         probe = kinds.build(
@@ -59,6 +59,6 @@ def test_an_answer_without_authentication_is_not_believed_of_a_user_who_has_it(e
             return str((await probe.sweep(device)).values[0])
         finally:
             await probe.close()
-            line.close()
+            transport.close()
 
-    assert asyncio.run(story()) == "no"
+    assert asyncio.run(run()) == "no"

@@ -1,8 +1,8 @@
-"""Both engines, in both versions without keys, on everything that a profile can say: the same readings."""
+"""Both engines, with SNMP v1 and v2c, give the same readings for everything that a profile can contain."""
 
 import pytest
 
-from tests.snmp_liar import agent, integer, oid, swept, text, tlv, told
+from tests.snmp_liar import agent, integer, oid, readings_of, swept, text, tlv
 from watchkeeper.model.batch import Document
 from watchkeeper.model.device import SnmpEngine, SnmpVersion
 from watchkeeper.model.reading import Missing, Reason, Value
@@ -11,7 +11,7 @@ BOX = "1.3.6.1.4.1.99999"
 KIND, NAME, RAW, DIGITS, THERE, UNIT, ALARMS, FINE, COARSE, SAYS, WRAPS, WRAPPED = (
     f"{BOX}.1.{n}" for n in range(1, 13)
 )
-LONG = "5.65.105.115.108.101.4294967295.0.16777216"  # a text, and numbers of every length, as an index
+LONG = "5.65.105.115.108.101.4294967295.0.16777216"  # an index of a text, and of numbers of every length
 PROFILE = Document(
     "box.yml",
     f"""profile: box
@@ -82,13 +82,13 @@ READINGS = {
 @pytest.mark.parametrize("most", [1000, 3], ids=["", "small answers only"])
 @pytest.mark.parametrize("version", [SnmpVersion.V1, SnmpVersion.V2C])
 @pytest.mark.parametrize("engine", [SnmpEngine.GUFO, SnmpEngine.PYSNMP])
-def test_whatever_a_profile_says_both_engines_read_the_same(
+def test_both_engines_read_every_feature_of_a_profile_alike(
     engine: SnmpEngine, version: SnmpVersion, most: int
 ) -> None:
     first, second = swept(agent(OBJECTS, most), engine, version, 5.0, times=2, profile="auto", own=[PROFILE])
     assert second == first
     assert second.series is first.series
     found: dict[tuple[str, str, str], Value | Reason] = {
-        key: value.reason if isinstance(value, Missing) else value for key, value in told(first).items()
+        key: value.reason if isinstance(value, Missing) else value for key, value in readings_of(first).items()
     }
     assert found == READINGS

@@ -1,4 +1,4 @@
-"""Both engines on values, columns, labels and indices of every kind: what cannot be read spoils only itself."""
+"""Both engines on values, columns, labels and indices of every kind: one that cannot be read affects no other."""
 
 import asyncio
 import logging
@@ -13,20 +13,20 @@ from tests.snmp_liar import (
     SYSTEM,
     UPS,
     agent,
-    asked,
     integer,
     liar,
     oid,
     opened,
+    parse_request,
     profiles,
+    readings_of,
     responding,
     swept,
     text,
     tlv,
-    told,
 )
-from watchkeeper.agent.probes.snmp.engine import ROWS, Reply, ask
-from watchkeeper.agent.probes.snmp.plan import LONGEST_LABEL, MOST_READINGS
+from watchkeeper.agent.probes.snmp.engine import MAX_TABLE_ROWS, Reply, get_objects
+from watchkeeper.agent.probes.snmp.plan import LONGEST_LABEL, MAX_READINGS
 from watchkeeper.agent.probes.snmp.probe import SnmpProbe
 from watchkeeper.model.batch import Document
 from watchkeeper.model.clock import FakeClock
@@ -38,7 +38,7 @@ every = pytest.mark.parametrize("engine", [SnmpEngine.GUFO, SnmpEngine.PYSNMP])
 versions = pytest.mark.parametrize("version", [V1, V2C])
 
 
-# What stands in place of the battery's voltage, and what may come of it: each engine may also call it spoilt.
+# The encoded value at the battery's voltage, and the expected reading; each engine may also call the value unreadable.
 VALUES = {
     "INTEGER": (integer(548), 54.8),
     "INTEGER below zero": (integer(-12), None),
@@ -76,13 +76,13 @@ VALUES = {
 
 @versions
 @pytest.mark.parametrize("what", VALUES)
-def test_a_value_of_any_kind_spoils_only_itself(what: str, version: SnmpVersion) -> None:
+def test_a_value_of_any_kind_affects_no_other_reading(what: str, version: SnmpVersion) -> None:
     value, right = VALUES[what]
-    found = told(swept(agent({**OBJECTS, UPS + "2.5.0": value}), SnmpEngine.GUFO, version, 5.0, 2)[-1])
+    found = readings_of(swept(agent({**OBJECTS, UPS + "2.5.0": value}), SnmpEngine.GUFO, version, 5.0, 2)[-1])
     voltage = found.pop(("battery.voltage", "", ""), None)
     if right is None:
         assert voltage is None or isinstance(voltage, Missing) or voltage > 1e3  # type: ignore[operator]
-    elif version is V2C or what != "Counter64":  # which SNMPv1 does not have
+    elif version is V2C or what != "Counter64":  # SNMPv1 has no Counter64
         assert voltage == pytest.approx(right)
     assert found == {
         ("device.answering", "", ""): "yes",
@@ -93,36 +93,38 @@ def test_a_value_of_any_kind_spoils_only_itself(what: str, version: SnmpVersion)
     }
 
 
-def test_of_a_value_of_any_kind_both_engines_say_the_same_or_that_it_is_spoilt() -> None:
+def test_both_engines_give_the_same_for_a_value_of_any_kind_or_call_it_unreadable() -> None:
     names = [UPS + "2.4.0", UPS + "2.5.0", f"{COLUMN}.1"]
     objects = dict(OBJECTS)
 
-    async def told_of(engine: SnmpEngine) -> dict[str, Reply]:
+    async def replies_of(engine: SnmpEngine) -> dict[str, Reply]:
         async with responding(agent(objects)) as address:
             session = await opened(address, engine, V2C, 5.0)
             found = {}
             for what, (value, _) in VALUES.items():
                 objects[UPS + "2.5.0"] = value
-                found[what] = await ask(session, names, V2C, 0)
+                found[what] = await get_objects(session, names, V2C, 0)
             session.close()
         return found
 
-    gufo, pysnmp = (asyncio.run(told_of(engine)) for engine in (SnmpEngine.GUFO, SnmpEngine.PYSNMP))
+    gufo, pysnmp = (asyncio.run(replies_of(engine)) for engine in (SnmpEngine.GUFO, SnmpEngine.PYSNMP))
     for what, (_, right) in VALUES.items():
         for one in (gufo[what], pysnmp[what]):
             assert (one.answer[names[0]], one.answer[names[2]]) == (97, 231), what
-            assert set(one.spoilt) <= {names[1]}, what
-        assert gufo[what] == pysnmp[what] or (right is None and (gufo[what].spoilt or pysnmp[what].spoilt)), what
+            assert set(one.unreadable) <= {names[1]}, what
+        assert gufo[what] == pysnmp[what] or (right is None and (gufo[what].unreadable or pysnmp[what].unreadable)), (
+            what
+        )
 
 
 @every
 @versions
-def test_a_column_nobody_can_read_is_left_out_and_named_once(
+def test_an_unreadable_column_is_left_out_and_logged_once(
     version: SnmpVersion, engine: SnmpEngine, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.WARNING)
     *_, last = swept(agent({**OBJECTS, f"{COLUMN}.2": tlv(0x45, b"\x01\x02")}), engine, version, 5.0, 3)
-    assert told(last)["battery.charge", "", ""] == 97.0
+    assert readings_of(last)["battery.charge", "", ""] == 97.0
     (record,) = caplog.records
     assert record.message.startswith("liar at snmp://***@127.0.0.1")
     assert COLUMN in record.message
@@ -130,12 +132,12 @@ def test_a_column_nobody_can_read_is_left_out_and_named_once(
 
 
 @every
-def test_an_object_that_turns_odd_is_missing_with_the_reason_and_asked_for_alone(engine: SnmpEngine) -> None:
+def test_an_object_that_becomes_unreadable_is_missing_with_the_reason_and_requested_alone(engine: SnmpEngine) -> None:
     objects = dict(OBJECTS)
     requests: list[tuple[str, ...]] = []
 
     def reply(request: bytes) -> list[bytes]:
-        requests.append(asked(request).names)
+        requests.append(parse_request(request).names)
         return list(agent(objects)(request))
 
     async def run() -> Sweep:
@@ -150,7 +152,7 @@ def test_an_object_that_turns_odd_is_missing_with_the_reason_and_asked_for_alone
             await probe.close()
         return sweep
 
-    found = told(asyncio.run(run()))
+    found = readings_of(asyncio.run(run()))
     voltage = found["battery.voltage", "", ""]
     assert isinstance(voltage, Missing)
     assert voltage.reason is Reason.MALFORMED
@@ -160,12 +162,12 @@ def test_an_object_that_turns_odd_is_missing_with_the_reason_and_asked_for_alone
 
 
 @every
-def test_a_device_that_takes_only_small_requests_is_not_asked_in_vain_twice(engine: SnmpEngine) -> None:
+def test_a_device_that_accepts_only_small_requests_gets_large_ones_only_once(engine: SnmpEngine) -> None:
     sizes: list[int] = []
     small = agent(OBJECTS, most=2)
 
     def reply(request: bytes) -> list[bytes]:
-        sizes.append(len(asked(request).names))
+        sizes.append(len(parse_request(request).names))
         return list(small(request))
 
     async def run() -> tuple[Sweep, Sweep]:
@@ -181,16 +183,16 @@ def test_a_device_that_takes_only_small_requests_is_not_asked_in_vain_twice(engi
     first, second = asyncio.run(run())
     assert second.values == first.values
     assert not any(isinstance(value, Missing) for value in first.values)
-    assert sum(sizes) == len(first.series) - 1  # nothing was asked for twice
+    assert sum(sizes) == len(first.series) - 1  # nothing was requested twice
     assert max(sizes) <= 2
 
 
 @every
 @versions
-def test_the_walk_goes_on_behind_an_empty_cell(version: SnmpVersion, engine: SnmpEngine) -> None:
+def test_a_walk_continues_after_an_empty_cell(version: SnmpVersion, engine: SnmpEngine) -> None:
     cells = {f"{COLUMN}.{row}": NULL if row in (1, 3, 4) else integer(230) for row in range(1, 7)}
     (sweep,) = swept(agent({**OBJECTS, **cells}), engine, version, 5.0)
-    rows = {instance for quantity, instance, _ in told(sweep) if quantity == "input.voltage"}
+    rows = {instance for quantity, instance, _ in readings_of(sweep) if quantity == "input.voltage"}
     assert rows == {"2", "5", "6"}
 
 
@@ -248,18 +250,18 @@ def test_an_index_of_thousands_of_numbers_ends_the_table(
 ) -> None:
     long = f"{COLUMN}.3." + ".".join(["7"] * 30_000)
     (sweep,) = swept(agent({**OBJECTS, long: integer(230), f"{long}.1": integer(230)}), engine, version, 5.0)
-    assert told(sweep)["battery.charge", "", ""] == 97.0
-    assert not any(instance.startswith("3") for _, instance, _ in told(sweep))
+    assert readings_of(sweep)["battery.charge", "", ""] == 97.0
+    assert not any(instance.startswith("3") for _, instance, _ in readings_of(sweep))
     (record,) = caplog.records
     assert f"{COLUMN}: " in record.message
     assert len(record.message) < 300
 
 
-def test_a_device_with_more_rows_than_any_has_is_read_in_part_and_told_about(
+def test_a_table_with_too_many_rows_is_read_in_part_and_logged(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     objects = {"1.3.6.1.2.1.1.3.0": integer(5, 0x43)}
-    objects |= {f"{PDU}.1.{column}.{row}": integer(row) for column in (2, 3) for row in range(ROWS + 50)}
+    objects |= {f"{PDU}.1.{column}.{row}": integer(row) for column in (2, 3) for row in range(MAX_TABLE_ROWS + 50)}
     (sweep,) = swept(agent(objects), SnmpEngine.GUFO, timeout_s=5.0, profile="pdu", own=[LABELLED])
-    assert len(sweep.series) <= MOST_READINGS + 1
-    assert f"{PDU}.1.3: the table has more than {ROWS} rows" in caplog.text
+    assert len(sweep.series) <= MAX_READINGS + 1
+    assert f"{PDU}.1.3: the table has more than {MAX_TABLE_ROWS} rows" in caplog.text

@@ -1,4 +1,4 @@
-"""A real agent process that hears traps: what it pushes of one, and what it does not import where nobody wants them."""
+"""A real agent process that listens for traps: what it pushes for one; and without traps, what it does not import."""
 
 import os
 import shutil
@@ -12,7 +12,7 @@ import pytest
 
 from tests.agent_room import TOKEN, FakeCollector, bundle, serving
 from tests.traps_room import MEMORY, free_port, ups
-from watchkeeper.model.batch import Bundle, Document, Traps
+from watchkeeper.model.batch import Bundle, Document, TrapSettings
 from watchkeeper.model.verdict import Level, Verdict
 from watchkeeper.rules.load import shipped
 
@@ -28,12 +28,12 @@ def verdicts(collector: FakeCollector) -> list[Verdict]:
 def served(port: int) -> Bundle:
     board = replace(ups("board-1", f"127.0.0.1:{free_port()}"), every_s=3600.0, timeout_s=0.2, retries=0)
     rules = tuple(Document(Path(one.name).name, one.text) for one in shipped())
-    return replace(bundle(board), rules=rules, traps=Traps(f"127.0.0.1:{port}"))
+    return replace(bundle(board), rules=rules, traps=TrapSettings(f"127.0.0.1:{port}"))
 
 
 @pytest.mark.skipif(shutil.which("snmpinform") is None, reason="needs snmpinform on PATH (Debian: snmp)")
 def test_an_inform_is_acknowledged_and_its_verdict_pushed_at_once(tmp_path: Path) -> None:
-    """Also of a device that answers no poll."""
+    """Also if the device answers no poll."""
     secrets = tmp_path / "secrets.yml"
     secrets.touch(mode=0o600)
     secrets.write_text(f"agent-token: {TOKEN}\ncommunity: ours\n")
@@ -44,7 +44,7 @@ def test_an_inform_is_acknowledged_and_its_verdict_pushed_at_once(tmp_path: Path
         with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) as agent:
             assert agent.stderr is not None
             said = ""
-            while "heard at" not in said:
+            while "listening on" not in said:
                 said += agent.stderr.readline()
                 assert agent.poll() is None, said
             environ = {**os.environ, "SNMP_PERSISTENT_DIR": str(tmp_path), "MIBS": ""}
@@ -56,12 +56,12 @@ def test_an_inform_is_acknowledged_and_its_verdict_pushed_at_once(tmp_path: Path
             assert agent.wait(20) == 0
     (one, *_) = verdicts(collector)
     assert (one.device, one.instance, one.level) == ("board-1", MEMORY, Level.CRITICAL)
-    assert one.evidence.label == "Memory errors that could not be corrected"
-    assert f"traps: board-1: Memory errors that could not be corrected (critical): {MEMORY}" in said
-    assert "since the agent started: 1 taken" in said
+    assert one.evidence.label == "Uncorrectable memory errors"
+    assert f"traps: board-1: Uncorrectable memory errors (critical): {MEMORY}" in said
+    assert "since the agent started: 1 accepted" in said
     assert "Traceback" not in said
 
 
-def test_an_agent_without_traps_imports_next_to_nothing_of_them() -> None:
+def test_an_agent_without_traps_imports_only_their_events() -> None:
     found = subprocess.run([sys.executable, "-c", LOOK], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     assert found.strip() == "['watchkeeper.agent.traps', 'watchkeeper.agent.traps.events']"

@@ -1,4 +1,4 @@
-"""net-snmp's own snmptrap and snmpinform against an ear: every version and security level, right and wrong."""
+"""net-snmp's snmptrap and snmpinform against the listener: every version and security level, correct and wrong logins."""
 
 import asyncio
 import os
@@ -38,7 +38,7 @@ def v3(auth: SnmpAuth | None = SnmpAuth.SHA256, priv: SnmpPriv | None = SnmpPriv
 
 
 def login(snmp: Snmp, **wrong: str) -> list[str]:
-    """The same on net-snmp's command line."""
+    """The options of net-snmp's command line for this login."""
     if snmp.version is not SnmpVersion.V3:
         return ["-v", snmp.version.value, "-c", "ours"]
     level = "authPriv" if snmp.priv else "authNoPriv" if snmp.auth else "noAuthNoPriv"
@@ -48,7 +48,7 @@ def login(snmp: Snmp, **wrong: str) -> list[str]:
 
 
 class Sender:
-    """net-snmp with a folder of its own."""
+    """Runs net-snmp's programs, with their files in one folder."""
 
     def __init__(self, folder: Path) -> None:
         self.environ = {**os.environ, "SNMP_PERSISTENT_DIR": str(folder), "SNMPCONFPATH": str(folder), "MIBS": ""}
@@ -57,13 +57,13 @@ class Sender:
         process = await asyncio.create_subprocess_exec(
             program, *words, env=self.environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
         )
-        said, _ = await process.communicate()
+        output, _ = await process.communicate()
         assert process.returncode is not None
-        return process.returncode, said.decode()
+        return process.returncode, output.decode()
 
-    async def trap(self, room: Room, words: list[str], *said: str, engine: str = ENGINE) -> None:
+    async def trap(self, room: Room, words: list[str], *variables: str, engine: str = ENGINE) -> None:
         v3 = ["-e", f"0x{engine}"] if "3" in words[:2] else []
-        code, output = await self("snmptrap", *words, *v3, f"127.0.0.1:{room.port}", *said)
+        code, output = await self("snmptrap", *words, *v3, f"127.0.0.1:{room.port}", *variables)
         assert code == 0, output
 
     async def inform(self, room: Room, words: list[str], trap: str, tries: int = 3) -> int:
@@ -86,17 +86,17 @@ def send(tmp_path: Path) -> Sender:
     return Sender(tmp_path)
 
 
-def run(story: Callable[[Room], Awaitable[None]], *devices: Device) -> Room:
-    async def heard(room: Room) -> None:
+def run(scenario: Callable[[Room], Awaitable[None]], *devices: Device) -> Room:
+    async def listening(room: Room) -> None:
         room.listen()
-        await story(room)
+        await scenario(room)
 
-    return traps_room.run(heard, *devices, clock=SystemClock())
+    return traps_room.run(listening, *devices, clock=SystemClock())
 
 
 @pytest.fixture(scope="module")
 def device_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
-    """A device that can be asked for its engine: net-snmp's agent, whose engine id snmptrap then takes for its own."""
+    """A device for engine discovery: net-snmp's agent, with the engine id that snmptrap uses."""
     if SNMPD is None:
         pytest.skip("needs snmpd on PATH or in /usr/sbin")
     folder, port = tmp_path_factory.mktemp("snmpd"), free_port()
@@ -128,7 +128,7 @@ def device_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
 
 
 def shown(room: Room) -> dict[str, str]:
-    """The events of ups-1, by trap, as labelled."""
+    """The labels of ups-1's events, by trap."""
     events = room.events._of.get("ups-1")
     return {f"{name}": events.labels[name] for name in events.held} if events else {}
 
@@ -136,50 +136,50 @@ def shown(room: Room) -> dict[str, str]:
 # ---- v1 and v2c ----
 
 
-def test_a_v1_trap_wakes_its_device_and_is_named_as_in_v2(send: Sender) -> None:
-    async def story(room: Room) -> None:
+def test_a_v1_trap_wakes_its_device_and_gets_the_name_of_v2(send: Sender) -> None:
+    async def scenario(room: Room) -> None:
         await send.trap(room, login(V1), "1.3.6.1.4.1.99999", "10.9.9.9", "6", "17", "")
         await room.until_woken()
         await send.trap(room, login(V1), "1.3.6.1.4.1.99999", "10.9.9.9", "0", "0", "")
         await room.until_woken(2)
 
-    room = run(story, ups(address="127.0.0.1", snmp=V1))
+    room = run(scenario, ups(address="127.0.0.1", snmp=V1))
     assert room.woken == ["ups-1", "ups-1"]
     assert shown(room) == {"1.3.6.1.4.1.99999.0.17": "1.3.6.1.4.1.99999.0.17", COLD_START: "Device started"}
 
 
 def test_a_v2c_trap_that_a_poll_shows_only_wakes_its_device(send: Sender) -> None:
-    async def story(room: Room) -> None:
+    async def scenario(room: Room) -> None:
         await send.trap(room, login(V2C), "", LINK_DOWN, "1.3.6.1.2.1.2.2.1.1.3", "i", "3")
         await room.until_woken()
 
-    room = run(story, ups(address="127.0.0.1"))
+    room = run(scenario, ups(address="127.0.0.1"))
     assert shown(room) == {}
 
 
 def test_a_wrong_community_is_refused_and_an_inform_with_it_is_not_acknowledged(send: Sender) -> None:
-    async def story(room: Room) -> None:
+    async def scenario(room: Room) -> None:
         await send.trap(room, ["-v", "2c", "-c", "wrong"], "", LINK_DOWN)
         assert await send.inform(room, ["-v", "2c", "-c", "wrong"], LINK_DOWN, tries=1) != 0
-        assert await send.inform(room, login(V2C), LINK_DOWN) == 0  # which comes after the others
+        assert await send.inform(room, login(V2C), LINK_DOWN) == 0  # the last one sent
 
-    room = run(story, ups(address="127.0.0.1"))
+    room = run(scenario, ups(address="127.0.0.1"))
     assert room.woken == ["ups-1"]
-    assert room.ear.counts == {"taken": 1, "dropped (refused)": 2}
+    assert room.listener.counts == {"accepted": 1, "dropped (refused)": 2}
 
 
 # ---- v3 ----
 
 
 @pytest.mark.parametrize("level", LOGINS)
-def test_a_v3_trap_is_understood_once_the_device_told_its_engine(level: str, send: Sender, device_port: int) -> None:
+def test_a_v3_trap_is_accepted_after_engine_discovery(level: str, send: Sender, device_port: int) -> None:
     snmp = v3(*LOGINS[level])
 
-    async def story(room: Room) -> None:
+    async def scenario(room: Room) -> None:
         await send.trap(room, login(snmp), "", COLD_START)
         await room.until_woken()
 
-    room = run(story, ups(address=f"127.0.0.1:{device_port}", snmp=snmp))
+    room = run(scenario, ups(address=f"127.0.0.1:{device_port}", snmp=snmp))
     assert shown(room) == {COLD_START: "Device started"}
 
 
@@ -187,10 +187,10 @@ def test_a_v3_trap_is_understood_once_the_device_told_its_engine(level: str, sen
 def test_a_v3_inform_is_acknowledged(level: str, send: Sender) -> None:
     snmp = v3(*LOGINS[level])
 
-    async def story(room: Room) -> None:
+    async def scenario(room: Room) -> None:
         assert await send.inform(room, login(snmp), COLD_START) == 0
 
-    room = run(story, ups(address="127.0.0.1", snmp=snmp))
+    room = run(scenario, ups(address="127.0.0.1", snmp=snmp))
     assert room.woken == ["ups-1"]
     assert shown(room) == {COLD_START: "Device started"}
 
@@ -206,17 +206,17 @@ def test_a_v3_inform_is_acknowledged(level: str, send: Sender) -> None:
         (login(V2C), "version 3"),
     ],
 )
-def test_who_cannot_prove_it_is_refused(
+def test_a_sender_that_is_not_authenticated_is_refused(
     words: list[str], why: str, send: Sender, device_port: int, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async def story(room: Room) -> None:
+    async def scenario(room: Room) -> None:
         await send.trap(room, words, "", LINK_DOWN)
         assert await send.inform(room, words, LINK_DOWN, tries=1) != 0
         await send.trap(room, login(v3()), "", LINK_DOWN)
         await room.until_woken()
 
-    room = run(story, ups(address=f"127.0.0.1:{device_port}", snmp=v3()))
-    assert room.woken == ["ups-1"], "only the last"
+    room = run(scenario, ups(address=f"127.0.0.1:{device_port}", snmp=v3()))
+    assert room.woken == ["ups-1"], "only for the last trap"
     assert why in caplog.text
     assert "wrongpass12" not in caplog.text
 
@@ -224,22 +224,22 @@ def test_who_cannot_prove_it_is_refused(
 def test_another_engine_than_the_devices_is_refused(
     send: Sender, device_port: int, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async def story(room: Room) -> None:
+    async def scenario(room: Room) -> None:
         await send.trap(room, login(v3()), "", COLD_START, engine="80001f8899999999")
         await send.trap(room, login(v3()), "", LINK_DOWN)
         await room.until_woken()
 
-    room = run(story, ups(address=f"127.0.0.1:{device_port}", snmp=v3()))
+    room = run(scenario, ups(address=f"127.0.0.1:{device_port}", snmp=v3()))
     assert room.woken == ["ups-1"]
     assert shown(room) == {}
     assert "engine is not the one" in caplog.text
 
 
-def test_nothing_of_a_neighbours_address_is_believed(send: Sender) -> None:
-    async def story(room: Room) -> None:
+def test_traps_from_another_address_are_dropped(send: Sender) -> None:
+    async def scenario(room: Room) -> None:
         await send.trap(room, login(V2C), "", LINK_DOWN)
         assert await send.inform(room, login(V2C), LINK_DOWN, tries=1) != 0
 
-    room = run(story, ups(address="127.0.0.2"))
+    room = run(scenario, ups(address="127.0.0.2"))
     assert room.woken == []
-    assert room.ear.counts == {"dropped (unknown source)": 2}
+    assert room.listener.counts == {"dropped (unknown source)": 2}

@@ -1,4 +1,4 @@
-"""/api/v1: every operation, its documented errors, and the tick of /events."""
+"""/api/v1: every operation, its documented errors, and the events of /events."""
 
 import asyncio
 from collections.abc import Iterator
@@ -7,11 +7,13 @@ from typing import Any
 
 import httpx
 import pytest
+from pydantic import BaseModel, ValidationError
 
 from tests.collector_room import NIGHT, Room, browser
 from watchkeeper.collector.access import tokens
-from watchkeeper.collector.access.tokens import Kind
-from watchkeeper.collector.web.events import Ticker
+from watchkeeper.collector.access.tokens import TokenKind
+from watchkeeper.collector.web import schemas
+from watchkeeper.collector.web.events import ChangeFeed
 from watchkeeper.model.batch import Lane, Tombstone
 from watchkeeper.model.reading import Missing, Reason
 from watchkeeper.model.verdict import Evidence, Level
@@ -25,16 +27,16 @@ def room(tmp_path: Path) -> Iterator[Room]:
 
 @pytest.fixture
 def web(room: Room) -> Iterator[httpx.Client]:
-    text = tokens.mint(room.store, Kind.PERSON, "wang.lei", room.clock.wall())
+    text = tokens.mint(room.store, TokenKind.PERSON, "wang.lei", room.clock.wall())
     with browser(room.front) as client:
         client.headers["authorization"] = f"Bearer {text}"
         yield client
 
 
 def get(web: httpx.Client, path: str) -> Any:
-    said = web.get(f"/api/v1/{path}")
-    assert said.status_code == 200, said.text
-    return said.json()
+    response = web.get(f"/api/v1/{path}")
+    assert response.status_code == 200, response.text
+    return response.json()
 
 
 def test_an_open_incident_with_its_next_rung(room: Room, web: httpx.Client) -> None:
@@ -52,7 +54,7 @@ def test_an_open_incident_with_its_next_rung(room: Room, web: httpx.Client) -> N
     )
     assert (one["began_at"], one["unresolved_s"]) == (NIGHT, 240.0)
     assert (one["quantity"], one["value"], one["expects"]) == ("temperature.ambient", 31.5, "outside 18 .. 27 °C")
-    assert (one["reached"], one["next"]["rung"], one["next_in_s"]) == ("duty", "owner", 360.0)
+    assert (one["current"], one["next"]["rung"], one["next_in_s"]) == ("duty", "owner", 360.0)
     assert one["next"]["people"] == ["王磊"]
     (told,) = one["told"]
     assert (told["person"], told["kind"], told["rung"], told["state"]) == ("sun.tao", "page", "duty", "delivered")
@@ -71,21 +73,39 @@ def test_incidents_by_state_and_page(room: Room, web: httpx.Client) -> None:
     assert ([one["incident"] for one in second["incidents"]], second["cursor"]) == ([1], None)
 
 
-def test_a_whole_story(room: Room, web: httpx.Client) -> None:
+def test_an_incident_has_the_probes_reason(room: Room, web: httpx.Client) -> None:
+    reason = "no answer from 192.0.2.11:161 in 2 s"
+    room.say("ups-1", "device.not-answering", Level.CRITICAL, Evidence("device.answering", "no", "is no", says=reason))
+    assert get(web, "incidents")["incidents"][0]["says"] == reason
+    assert get(web, "incidents/1")["says"] == reason
+    room.heat()
+    assert get(web, "incidents/2")["says"] == "", "a value out of range needs no reason"
+
+
+def test_no_model_of_the_api_ignores_an_unknown_field() -> None:
+    """A field that is not declared would be lost in a response, and a misspelt one would be ignored in a request."""
+    models = [one for one in vars(schemas).values() if isinstance(one, type) and issubclass(one, BaseModel)]
+    assert len(models) > 10
+    assert {one.model_config.get("extra") for one in models if one is not BaseModel} == {"forbid"}
+    with pytest.raises(ValidationError, match="Extra inputs are not permitted"):
+        schemas.NoteIn.model_validate({"note": "", "says": ""})
+
+
+def test_an_incident_with_its_whole_history(room: Room, web: httpx.Client) -> None:
     room.heat(Level.WARNING)
     room.climb()
     room.heat(Level.OK, 22.0)
     room.clock.advance(60)
     room.heat()
-    story = get(web, "incidents/1")
-    assert [(one["kind"], one["by"]) for one in story["timeline"]] == [
+    detail = get(web, "incidents/1")
+    assert [(one["kind"], one["by"]) for one in detail["timeline"]] == [
         ("opened", "agent:room-1"), ("resolved", "agent:room-1"), ("reopened", "agent:room-1"),
     ]  # fmt: skip
-    assert [(rung["round"], rung["rung"], rung["decided_by"]) for rung in story["rungs"]] == [
+    assert [(rung["recurrence"], rung["rung"], rung["decided_by"]) for rung in detail["rungs"]] == [
         (1, "duty", "clock"), (2, "duty", None), (2, "owner", None), (2, "on-site", None), (2, "vendor", None),
     ]  # fmt: skip
-    assert story["rungs"][3]["people"] == ["王磊", "周刚"]
-    assert {notice["kind"] for notice in story["told"]} == {"page", "recovered"}
+    assert detail["rungs"][3]["people"] == ["王磊", "周刚"]
+    assert {notice["kind"] for notice in detail["told"]} == {"page", "recovered"}
 
 
 def test_a_person_acts(room: Room, web: httpx.Client) -> None:
@@ -96,14 +116,17 @@ def test_a_person_acts(room: Room, web: httpx.Client) -> None:
     assert acknowledged.json()["acknowledged_by"] == "wang.lei"
     assert acknowledged.json()["timeline"][-1]["by"] == "person:wang.lei"
     escalated = web.post("/api/v1/incidents/1/escalate", json={}).json()
-    assert (escalated["reached"], escalated["next"]["rung"]) == ("owner", "on-site")
+    assert (escalated["current"], escalated["next"]["rung"]) == ("owner", "on-site")
     for _ in ("on-site", "vendor"):
         web.post("/api/v1/incidents/1/escalate", json={})
     refused = web.post("/api/v1/incidents/1/escalate", json={})
-    assert (refused.status_code, refused.json()) == (409, {"error": "incident 1 stands on its last rung already"})
+    assert (refused.status_code, refused.json()) == (
+        409,
+        {"error": "conflict: incident 1: every rung of its ladder has been decided"},
+    )
 
 
-def test_a_conflict_is_told_and_changes_nothing(room: Room, web: httpx.Client) -> None:
+def test_a_conflict_changes_nothing(room: Room, web: httpx.Client) -> None:
     room.heat()
     before = get(web, "incidents/1")
     refused = web.post("/api/v1/incidents/1/resolve", json={"note": "done"})
@@ -114,31 +137,59 @@ def test_a_conflict_is_told_and_changes_nothing(room: Room, web: httpx.Client) -
     over = web.post("/api/v1/incidents/1/acknowledge", json={})
     assert (over.status_code, over.json()["error"]) == (
         409,
-        "incident 1 is resolved already; it cannot be acknowledged",
+        "conflict: incident 1 is resolved already and cannot be acknowledged",
     )
 
 
 @pytest.mark.parametrize(
-    ("method", "path", "status"),
+    ("method", "path", "status", "error"),
     [
-        ("GET", "incidents/7", 404), ("POST", "incidents/7/acknowledge", 404), ("GET", "devices/none", 404),
-        ("POST", "devices/none/poll", 404), ("GET", "devices/none/history?quantity=uptime", 404), ("GET", "nothing", 404),
-        ("GET", "incidents?limit=0", 422), ("GET", "incidents?state=odd", 422), ("GET", "incidents/x", 422),
-        ("GET", "devices/ups-1/history", 422), ("DELETE", "incidents/7", 405),
+        ("GET", "incidents/7", 404, "not found: there is no incident 7"),
+        ("POST", "incidents/7/acknowledge", 404, "not found: there is no incident 7"),
+        ("GET", "devices/none", 404, "not found: there is no device `none`"),
+        ("POST", "devices/none/poll", 404, "not found: there is no device `none`"),
+        ("GET", "devices/none/history?quantity=uptime", 404, "not found: there is no device `none`"),
+        ("GET", "nothing", 404, "not found"),
+        ("GET", "incidents?limit=0", 422, "unprocessable content: limit: Input should be greater than or equal to 1"),
+        ("GET", "incidents?state=odd", 422, "unprocessable content: state: Input should be 'open', 'resolved'"),
+        ("GET", "incidents/x", 422, "unprocessable content: number: Input should be a valid integer"),
+        ("GET", "devices/ups-1/history", 422, "unprocessable content: quantity: Field required"),
+        ("DELETE", "incidents/7", 405, "method not allowed"),
+    ],
+)
+def test_errors_say_what_is_wrong(web: httpx.Client, method: str, path: str, status: int, error: str) -> None:
+    """HTTP's own words first, then what is wrong."""
+    response = web.request(method, f"/api/v1/{path}", json={} if method == "POST" else None)
+    assert response.status_code == status
+    assert list(response.json()) == ["error"]
+    assert response.json()["error"].startswith(error)
+    assert ("allow" in response.headers) == (status == 405), "RFC 9110: a 405 names the methods that there are"
+
+
+def test_a_401_says_how_to_authenticate(web: httpx.Client) -> None:
+    del web.headers["authorization"]
+    response = web.post("/api/v1/incidents/1/acknowledge", json={})
+    assert response.status_code == 401
+    assert response.json()["error"] == (
+        "authentication required: open a sign-in link from `watchkeeper collector link PERSON`, or send a person's token "
+        "as `Authorization: Bearer TOKEN`"
+    )
+
+
+@pytest.mark.parametrize(
+    ("body", "error"),
+    [
+        (b"", "body: Field required"), (b"{", "1: JSON decode error"), (b"[]", "body: Input should be a valid dictionary"),
+        (b'{"note": 5}', "note: Input should be a valid string"),
+        (b'{"note": "' + b"x" * 1001 + b'"}', "note: String should have at most 1000 characters"),
+        (b'{"notes": "on my way"}', "notes: unknown key"),
     ],
 )  # fmt: skip
-def test_errors_are_sentences(web: httpx.Client, method: str, path: str, status: int) -> None:
-    said = web.request(method, f"/api/v1/{path}", json={} if method == "POST" else None)
-    assert said.status_code == status
-    assert list(said.json()) == ["error"]
-    assert said.json()["error"]
-
-
-@pytest.mark.parametrize("body", [b"", b"{", b"[]", b'{"note": 5}', b'{"note": "' + b"x" * 1001 + b'"}'])
-def test_a_body_that_does_not_fit(room: Room, web: httpx.Client, body: bytes) -> None:
+def test_an_invalid_body_is_refused(room: Room, web: httpx.Client, body: bytes, error: str) -> None:
     room.heat()
-    said = web.post("/api/v1/incidents/1/acknowledge", content=body, headers={"content-type": "application/json"})
-    assert said.status_code == 422
+    response = web.post("/api/v1/incidents/1/acknowledge", content=body, headers={"content-type": "application/json"})
+    assert response.status_code == 422
+    assert response.json()["error"].startswith(f"unprocessable content: {error}")
     assert get(web, "incidents/1")["acknowledged_by"] is None
 
 
@@ -193,7 +244,7 @@ def test_agents_and_their_lanes(room: Room, web: httpx.Client) -> None:
     room.skip(Lane.READINGS, 2)
     room.read("ups-1", {("battery.charge", "", ""): 96.0})
     assert get(web, "agents")[0]["lanes"] == [{"lane": "readings", "seq": 8, "items": 2, "gaps": 2, "dropped": 40}]
-    room.epoch = "epoch-2"  # a new spool: `seq` is its own, the counts are of both
+    room.epoch = "epoch-2"  # a new spool: `seq` starts anew, the counts include both
     room.push(Lane.READINGS, [Tombstone(9, 1)])
     assert get(web, "agents")[0]["lanes"] == [{"lane": "readings", "seq": 9, "items": 2, "gaps": 2, "dropped": 41}]
     room.clock.advance(46)
@@ -206,7 +257,7 @@ def test_duty(web: httpx.Client) -> None:
     assert (on["next"]["person"], on["next"]["shift"], on["next"]["begins_at"]) == ("li.na", "day", NIGHT + 5.5 * 3600)
 
 
-def test_reading_at_once(room: Room, web: httpx.Client) -> None:
+def test_poll_now(room: Room, web: httpx.Client) -> None:
     assert web.post("/api/v1/devices/ups-1/poll").status_code == 202
     room.requests.refresh()
     assert room.requests.take("room-1") == [{"kind": "poll-now", "device": "ups-1"}]
@@ -232,20 +283,21 @@ def test_the_docs_page_lists_them(web: httpx.Client) -> None:
         assert path in page
 
 
-def test_a_store_that_is_away_is_503(room: Room, web: httpx.Client) -> None:
+def test_an_unusable_store_is_503(room: Room, web: httpx.Client) -> None:
     with room.store.write() as connection:
         connection.exec_driver_sql("DROP TABLE incident")
-    said = web.get("/api/v1/incidents")
-    assert said.status_code == 503
-    assert "incident" in said.json()["error"]
+    response = web.get("/api/v1/incidents")
+    assert response.status_code == 503
+    assert response.json()["error"].startswith("service unavailable: ")
+    assert "incident" in response.json()["error"]
     assert web.get("/").status_code == 503
 
 
 # ---- /events ----
 
 
-def test_a_page_hears_when_something_changed(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("watchkeeper.collector.web.events.LOOK_S", 0.001)
+def test_an_open_page_gets_an_event_after_a_change(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("watchkeeper.collector.web.events.CHECK_S", 0.001)
     events = asyncio.run(_events(room))
     assert events[0].startswith(b"retry:")
     assert events[1:] == [b"event: readings", b"event: incidents", b"event: readings"]
@@ -253,13 +305,13 @@ def test_a_page_hears_when_something_changed(room: Room, monkeypatch: pytest.Mon
 
 async def _events(room: Room) -> list[bytes]:
     closing = False
-    stream = Ticker(room.runtime).stream(lambda: closing)
+    stream = ChangeFeed(room.runtime).stream(lambda: closing)
     found = [await anext(stream)]
     change = asyncio.create_task(_first(stream))
     await asyncio.sleep(0.05)
     assert not change.done(), "nothing has changed yet"
     room.read("ups-1", {("battery.charge", "", ""): 97.0})
-    room.clock.advance(1)  # the store is looked at once a second at most
+    room.clock.advance(1)  # the store is read at most once a second
     found.append(await change)
     room.heat()
     room.clock.advance(1)

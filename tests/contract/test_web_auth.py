@@ -8,10 +8,10 @@ import httpx
 import pytest
 import sqlalchemy as sa
 
-from tests.collector_room import Room, browser
+from tests.collector_room import Room, browser, words
 from watchkeeper.collector.access import tokens
-from watchkeeper.collector.access.tokens import Kind
-from watchkeeper.collector.store.retention import forget_old
+from watchkeeper.collector.access.tokens import TokenKind
+from watchkeeper.collector.store.retention import delete_expired
 from watchkeeper.collector.store.schema import request, rung, token, transition
 from watchkeeper.collector.web.app import build_app
 from watchkeeper.collector.web.edge.guard import BODY_LIMIT
@@ -39,12 +39,12 @@ def web(room: Room) -> Iterator[httpx.Client]:
 
 
 def ticket(room: Room, person: str = "zhang.wei") -> str:
-    return tokens.mint(room.store, Kind.TICKET, person, room.clock.wall(), tokens.TICKET_S)
+    return tokens.mint(room.store, TokenKind.TICKET, person, room.clock.wall(), tokens.TICKET_S)
 
 
-def bearer(room: Room, kind: Kind = Kind.PERSON, name: str = "zhang.wei") -> dict[str, str]:
+def bearer(room: Room, kind: TokenKind = TokenKind.PERSON, name: str = "zhang.wei") -> dict[str, str]:
     text = tokens.mint(room.store, kind, name, room.clock.wall())
-    room.runtime.tokens.forget()
+    room.runtime.tokens.invalidate()
     return {"authorization": f"Bearer {text}"}
 
 
@@ -67,15 +67,15 @@ def written(room: Room) -> tuple[object, ...]:
     return (*counts, decided)
 
 
-# ---- nobody ----
+# ---- anonymous ----
 
 
 def test_nobody_writes_without_a_token(room: Room, web: httpx.Client) -> None:
     before = written(room)
     for path in WRITES:
-        said = web.post(path, json={}) if path.startswith("/api") else web.post(path)
-        assert said.status_code == 401, path
-        assert said.headers["www-authenticate"] == "Bearer"
+        response = web.post(path, json={}) if path.startswith("/api") else web.post(path)
+        assert response.status_code == 401, path
+        assert response.headers["www-authenticate"] == "Bearer"
         assert written(room) == before, path
 
 
@@ -85,22 +85,22 @@ def test_a_cookie_alone_writes_nothing(room: Room, web: httpx.Client, csrf: str)
     before = written(room)
     for path in WRITES:
         if path.startswith("/api"):
-            said = web.post(path, json={}, headers={"x-csrf-token": csrf})
+            response = web.post(path, json={}, headers={"x-csrf-token": csrf})
         else:
-            said = web.post(path, data={"csrf": csrf})
-        assert said.status_code == 403, path
+            response = web.post(path, data={"csrf": csrf})
+        assert response.status_code == 403, path
         assert written(room) == before, path
 
 
-def test_tokens_of_agents_and_tickets_are_no_persons(room: Room, web: httpx.Client) -> None:
-    for kind in (Kind.AGENT, Kind.TICKET, Kind.SESSION):
-        said = web.post("/api/v1/incidents/1/acknowledge", json={}, headers=bearer(room, kind, "room-1"))
-        assert said.status_code == 401, kind
-    said = web.post("/api/v1/incidents/1/acknowledge", json={}, headers={"authorization": "Bearer nonsense"})
-    assert said.status_code == 401
+def test_tokens_of_agents_and_tickets_do_not_authenticate_a_person(room: Room, web: httpx.Client) -> None:
+    for kind in (TokenKind.AGENT, TokenKind.TICKET, TokenKind.SESSION):
+        response = web.post("/api/v1/incidents/1/acknowledge", json={}, headers=bearer(room, kind, "room-1"))
+        assert response.status_code == 401, kind
+    response = web.post("/api/v1/incidents/1/acknowledge", json={}, headers={"authorization": "Bearer nonsense"})
+    assert response.status_code == 401
 
 
-def test_a_wrong_bearer_is_nobody_even_with_a_good_cookie(room: Room, web: httpx.Client) -> None:
+def test_a_wrong_bearer_is_anonymous_even_with_a_good_cookie(room: Room, web: httpx.Client) -> None:
     csrf = enter(room, web)
     headers = {"authorization": "Bearer wrong", "x-csrf-token": csrf}
     assert web.post("/api/v1/incidents/1/acknowledge", json={}, headers=headers).status_code == 401
@@ -129,18 +129,18 @@ def test_a_link_works_once_and_leaves_no_secret(room: Room, web: httpx.Client) -
         assert text not in str(connection.execute(sa.select(token)).all())
 
 
-def test_a_link_runs_out(room: Room, web: httpx.Client) -> None:
+def test_a_link_expires(room: Room, web: httpx.Client) -> None:
     text = ticket(room)
     room.clock.advance(tokens.TICKET_S)
     assert web.get(f"/enter?ticket={text}").status_code == 410
     assert web.get("/enter").status_code == 410
 
 
-def test_tidying_up_forgets_what_has_run_out_and_nothing_else(room: Room) -> None:
+def test_only_expired_tokens_are_deleted(room: Room) -> None:
     now = room.clock.wall()
     for lasts_s in (10.0, 30.0, None):
-        tokens.mint(room.store, Kind.SESSION, "li.na", now, lasts_s)
-    forget_old(room.store, now + 20, 3600.0)
+        tokens.mint(room.store, TokenKind.SESSION, "li.na", now, lasts_s)
+    delete_expired(room.store, now + 20, 3600.0)
     with room.store.read() as connection:
         left = connection.execute(sa.select(token.c.expires_at).order_by(token.c.expires_at)).scalars()
         assert set(left) == {now + 30, None}
@@ -160,23 +160,23 @@ def test_over_https_the_cookie_is_secure(room: Room) -> None:
 def test_a_form_with_its_token_acknowledges_as_that_person(room: Room, web: httpx.Client) -> None:
     csrf = enter(room, web)
     headers = {"origin": BASE}
-    said = web.post("/incidents/1/acknowledge", data={"csrf": csrf, "note": "on my way"}, headers=headers)
-    assert (said.status_code, said.headers["location"]) == (303, "/incidents/1")
+    response = web.post("/incidents/1/acknowledge", data={"csrf": csrf, "note": "on my way"}, headers=headers)
+    assert (response.status_code, response.headers["location"]) == (303, "/incidents/1")
     page = web.get("/incidents/1").text
     assert "on my way" in page
-    assert page.count("张伟") >= 2  # who is logged in, and who acknowledged
+    assert page.count("张伟") >= 2  # the person who is signed in, and who acknowledged
 
 
 def test_a_form_of_another_site_does_nothing(room: Room, web: httpx.Client) -> None:
     csrf = enter(room, web)
     before = written(room)
     for origin in ("https://evil.example", "http://127.0.0.1:9999", "null"):
-        said = web.post("/incidents/1/acknowledge", data={"csrf": csrf}, headers={"origin": origin})
-        assert said.status_code == 403, origin
+        response = web.post("/incidents/1/acknowledge", data={"csrf": csrf}, headers={"origin": origin})
+        assert response.status_code == 403, origin
     assert written(room) == before
 
 
-def test_a_csrf_token_is_of_one_session(room: Room, web: httpx.Client) -> None:
+def test_a_csrf_token_is_valid_for_one_session(room: Room, web: httpx.Client) -> None:
     earlier = enter(room, web)
     web.cookies.clear()
     assert enter(room, web) != earlier
@@ -185,12 +185,12 @@ def test_a_csrf_token_is_of_one_session(room: Room, web: httpx.Client) -> None:
 
 def test_the_api_by_cookie_needs_the_header(room: Room, web: httpx.Client) -> None:
     csrf = enter(room, web)
-    said = web.post("/api/v1/incidents/1/acknowledge", json={}, headers={"x-csrf-token": csrf})
-    assert said.status_code == 200
-    assert said.json()["acknowledged_by"] == "zhang.wei"
+    response = web.post("/api/v1/incidents/1/acknowledge", json={}, headers={"x-csrf-token": csrf})
+    assert response.status_code == 200
+    assert response.json()["acknowledged_by"] == "zhang.wei"
 
 
-def test_leaving_ends_the_session(room: Room, web: httpx.Client) -> None:
+def test_signing_out_ends_the_session(room: Room, web: httpx.Client) -> None:
     csrf = enter(room, web)
     session = web.cookies["watchkeeper"]
     assert web.post("/leave", data={"csrf": csrf}).status_code == 303
@@ -199,14 +199,14 @@ def test_leaving_ends_the_session(room: Room, web: httpx.Client) -> None:
     assert again.status_code == 401
 
 
-def test_a_session_runs_out(room: Room, web: httpx.Client) -> None:
+def test_a_session_expires(room: Room, web: httpx.Client) -> None:
     csrf = enter(room, web)
     room.clock.advance(tokens.SESSION_S + 1)
     assert web.post("/incidents/1/acknowledge", data={"csrf": csrf}).status_code == 401
 
 
-def test_a_link_from_another_site_comes_again_as_oneself(room: Room, web: httpx.Client) -> None:
-    """A chat message leads here: the browser keeps the SameSite=Strict cookie back until we ask ourselves."""
+def test_a_link_from_another_site_is_requested_again(room: Room, web: httpx.Client) -> None:
+    """A link in a chat: the browser sends the SameSite=Strict cookie only when our own page requests the page again."""
     led = {"sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate"}
     first = web.get("/incidents/1", headers=led)
     assert 'http-equiv="refresh" content="0"' in first.text
@@ -245,32 +245,50 @@ def test_reading_is_open_on_the_loopback_only(room: Room, web: httpx.Client) -> 
         assert stranger.get("/devices").status_code == 200
 
 
-def test_we_answer_to_our_own_names_only(web: httpx.Client) -> None:
+def test_a_page_that_needs_a_person_says_how_to_sign_in(room: Room) -> None:
+    closed = build_app(room.runtime, room.ingest, room.metrics, ["watch.example"], open_reading=False)
+    with browser(closed, "https://watch.example") as stranger:
+        page = words(stranger.get("/incidents/1").text)
+        assert "Sign in This page is only for persons in contacts.yml. Open a sign-in link" in page
+        assert "run on the collector's machine: watchkeeper collector link PERSON" in page
+        assert "登录 本页面仅供 contacts.yml 中的人员查看。" in words(stranger.get("/?lang=zh").text)
+
+
+def test_a_form_that_is_refused_says_what_to_do(room: Room, web: httpx.Client) -> None:
+    enter(room, web)
+    page = words(web.post("/incidents/1/acknowledge", data={"csrf": "0" * 64}).text)
+    assert "Forbidden the CSRF token is missing or belongs to another session; load the page again" in page
+    assert "Nothing was changed." in page
+    refused = web.post("/api/v1/incidents/1/acknowledge", json={}).json()
+    assert refused["error"].startswith("forbidden: the CSRF token is missing")
+
+
+def test_only_our_own_host_names_are_served(web: httpx.Client) -> None:
     for host in ("evil.example", "evil.example:8760", "127.0.0.1.evil.example", ""):
-        said = web.get("/", headers={"host": host})
-        assert said.status_code == 421, host
-        assert "hosts" in said.text
+        response = web.get("/", headers={"host": host})
+        assert response.status_code == 421, host
+        assert "hosts" in response.text
     for host in ("127.0.0.1:8760", "localhost", "LOCALHOST:1", "[::1]:8760", "[::1]", "watch.example"):
         assert web.get("/healthz", headers={"host": host}).status_code == 200, host
 
 
-def guarded(said: httpx.Response) -> bool:
-    policy = said.headers["content-security-policy"]
+def guarded(response: httpx.Response) -> bool:
+    policy = response.headers["content-security-policy"]
     return (
         "default-src 'self'" in policy
         and "unsafe" not in policy
-        and said.headers["x-frame-options"] == "DENY"
-        and said.headers["x-content-type-options"] == "nosniff"
-        and said.headers["referrer-policy"] == "same-origin"
+        and response.headers["x-frame-options"] == "DENY"
+        and response.headers["x-content-type-options"] == "nosniff"
+        and response.headers["referrer-policy"] == "same-origin"
     )
 
 
-def test_every_page_tells_browsers_to_keep_it_to_themselves(web: httpx.Client) -> None:
+def test_every_page_has_the_security_headers(web: httpx.Client) -> None:
     for path in (*READS, "/nowhere", "/static/watch.js", "/enter"):
-        said = web.get(path)
-        assert guarded(said), path
+        response = web.get(path)
+        assert guarded(response), path
         if not path.startswith("/static"):
-            assert said.headers["cache-control"] == "no-store"
+            assert response.headers["cache-control"] == "no-store"
     assert guarded(web.get("/", headers={"host": "evil.example"}))
 
 
@@ -293,6 +311,6 @@ def test_a_body_too_large_is_not_read(room: Room, web: httpx.Client) -> None:
 
 
 def test_agents_go_straight_to_the_ingest(web: httpx.Client) -> None:
-    said = web.post("/v1/push", content=b"{}", headers={"host": "any.name"})
-    assert said.status_code == 401
-    assert "content-security-policy" not in said.headers
+    response = web.post("/v1/push", content=b"{}", headers={"host": "any.name"})
+    assert response.status_code == 401
+    assert "content-security-policy" not in response.headers

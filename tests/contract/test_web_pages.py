@@ -3,6 +3,7 @@
 import html
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -10,9 +11,10 @@ import pytest
 
 from tests.collector_room import Room, browser, words
 from watchkeeper.collector.access import tokens
-from watchkeeper.collector.access.tokens import Kind
+from watchkeeper.collector.access.tokens import TokenKind
 from watchkeeper.collector.process import actions
 from watchkeeper.collector.process.apply import apply_events
+from watchkeeper.collector.site.inventory import Ladders, StopsAt
 from watchkeeper.model.reading import Missing, Reason
 from watchkeeper.model.verdict import Evidence, Level, Verdict
 
@@ -36,7 +38,7 @@ def web(room: Room) -> Iterator[httpx.Client]:
 
 
 def enter(room: Room, web: httpx.Client, person: str = "sun.tao") -> None:
-    ticket = tokens.mint(room.store, Kind.TICKET, person, room.clock.wall(), 60.0)
+    ticket = tokens.mint(room.store, TokenKind.TICKET, person, room.clock.wall(), 60.0)
     assert web.get(f"/enter?ticket={ticket}").status_code == 303
 
 
@@ -46,20 +48,20 @@ def csrf(page: str) -> str:
     return found[1]
 
 
-# ---- the first page ----
+# ---- the overview ----
 
 
-def test_a_calm_room(room: Room, web: httpx.Client) -> None:
+def test_a_room_without_incidents(room: Room, web: httpx.Client) -> None:
     page = words(web.get("/").text)
     assert "No open incidents" in page
-    assert "2026-11-21 03:00:00 UTC+08:00" in page  # the site's clock, and its offset
+    assert "2026-11-21 03:00:00 UTC+08:00" in page  # the site's time and its offset
     assert "孙涛 138 0000 0004 night · since 2026-11-20 17:00:00" in page
-    assert "Handover 08:30:00 (in 5:30:00 ) → 李娜 , day" in page
-    assert "room-1 ✗ never heard" in page
-    assert "You are only reading" in page
+    assert "Handover 08:30:00 (in 5:30:00 ): 李娜, day" in page
+    assert "room-1 ✗ no data yet" in page
+    assert "You are not signed in and can only read." in page
 
 
-def test_an_open_incident_says_everything(room: Room, web: httpx.Client) -> None:
+def test_an_open_incident_with_its_escalation(room: Room, web: httpx.Client) -> None:
     room.heat()
     room.climb()
     room.deliver()
@@ -72,24 +74,24 @@ def test_an_open_incident_says_everything(room: Room, web: httpx.Client) -> None
     assert "sensor-cold-aisle · 冷通道" in page
     assert "Room temperature: 31.5 °C (outside 18 .. 27 °C)" in page
     assert "Unresolved for 12:00 since 03:00:00" in page
-    assert "Reached owner" in page
-    assert "Next rung 8:00 on-site" in page  # the time to the next rung
+    assert "Current level owner" in page
+    assert "Next level 8:00 on-site" in page  # the time until then
     assert "duty ✓ 03:00:00 孙涛 ✓ delivered 03:00:00 · console" in page
     assert "owner ✓ 03:12:00 王磊 ✗ not delivered yet · console: HTTP 503" in page
     assert "on-site in 8:00 · 03:20:00 王磊 周刚" in page
     assert "vendor 04:00:00 赵敏" in page
-    assert "Acknowledged – by nobody" in page
+    assert "Acknowledgement – not acknowledged" in page
 
 
-def test_buttons_are_for_persons(room: Room, web: httpx.Client) -> None:
+def test_only_a_signed_in_person_has_buttons(room: Room, web: httpx.Client) -> None:
     room.heat()
     assert "I am working on it" not in words(web.get("/").text)
     enter(room, web)
     page = words(web.get("/").text)
     assert "I am working on it" in page
-    assert "Cannot be resolved … Climb to “duty” at once. Told now: 孙涛" in page
+    assert "Cannot be resolved … Escalate to level “duty” now. These people are notified: 孙涛" in page
     assert "Resolve by hand" not in page, "its verdict is still bad"
-    assert "You are only reading" not in page
+    assert "You are not signed in" not in page
 
 
 def test_acknowledge_and_escalate_by_form(room: Room, web: httpx.Client) -> None:
@@ -100,13 +102,13 @@ def test_acknowledge_and_escalate_by_form(room: Room, web: httpx.Client) -> None
     assert web.post("/incidents/1/acknowledge", data={"csrf": token}).status_code == 303
     assert web.post("/incidents/1/escalate", data={"csrf": token, "note": "fan is dead"}).status_code == 303
     page = words(web.get("/incidents/1").text)
-    assert "Acknowledged 孙涛 03:00:00" in page
+    assert "Acknowledgement 孙涛 03:00:00" in page
     assert "owner ✓ 03:00:00 · 孙涛" in page
     assert "Escalated by hand : owner: fan is dead 孙涛" in page
-    assert "Next rung 20:00 on-site" in page, "later rungs keep their own times"
+    assert "Next level 20:00 on-site" in page, "later levels keep their own times"
 
 
-def test_what_no_verdict_can_close_a_person_can(room: Room, web: httpx.Client) -> None:
+def test_an_incident_that_cannot_be_judged_is_resolved_by_hand(room: Room, web: httpx.Client) -> None:
     room.heat()
     enter(room, web)
     token = csrf(web.get("/").text)
@@ -115,7 +117,7 @@ def test_what_no_verdict_can_close_a_person_can(room: Room, web: httpx.Client) -
     assert "the latest verdict is still critical" in words(refused.text)
     room.say("sensor-cold-aisle", "environment.temperature", Level.UNKNOWN, gone())
     page = words(web.get("/").text)
-    assert "nobody can judge it now" in page
+    assert "cannot be judged now" in page
     assert "Resolve by hand" in page
     assert web.post("/incidents/1/resolve", data={"csrf": token, "note": "seen with my own eyes"}).status_code == 303
     assert "No open incidents" in words(web.get("/").text)
@@ -125,7 +127,7 @@ def gone() -> Evidence:
     return Evidence("temperature.ambient", Missing(Reason.TIMEOUT, "no answer in 2 s"))
 
 
-def test_critical_stands_before_warning_and_old_before_new(room: Room, web: httpx.Client) -> None:
+def test_critical_comes_before_warning_and_old_before_new(room: Room, web: httpx.Client) -> None:
     for device in ("ups-1", "crac-1"):
         room.say(device, "device.alarm", Level.WARNING, Evidence("device.alarm", "warning", "is warning"))
         room.clock.advance(60)
@@ -135,30 +137,43 @@ def test_critical_stands_before_warning_and_old_before_new(room: Room, web: http
     assert places == sorted(places)
 
 
-def test_the_last_rung_leaves_nothing_to_climb(room: Room, web: httpx.Client) -> None:
+def test_the_last_level(room: Room, web: httpx.Client) -> None:
     room.heat()
     room.clock.advance(minutes=61)
     room.climb()
     page = words(web.get("/").text)
-    assert "Next rung – nothing left to climb" in page
-    assert "Reached vendor" in page
+    assert "Next level – this is the last level" in page
+    assert "Current level vendor" in page
 
 
-def test_a_rung_that_is_due_says_so(room: Room, web: httpx.Client) -> None:
+def test_an_acknowledgement_that_stops_the_escalation(room: Room, web: httpx.Client) -> None:
+    snapshot = room.runtime.snapshot
+    ladders = tuple(replace(one, stops_at=StopsAt.ACKNOWLEDGED) for one in snapshot.configuration.ladders.ladders)
+    changed = replace(snapshot.configuration, ladders=Ladders(ladders))
+    room.runtime.adopt(replace(snapshot, configuration=changed))
+    room.heat()
+    room.climb()
+    actions.acknowledge(room.runtime.notifier(), 1, "sun.tao", room.clock.wall())
+    page = words(web.get("/").text)
+    assert "Current level duty Next level – stopped by the acknowledgement" in page
+    assert "03:10:00" not in page, "the time of a level that will not come"
+
+
+def test_a_level_that_is_due(room: Room, web: httpx.Client) -> None:
     room.heat()
     page = words(web.get("/").text)
     assert "duty due now · 03:00:00" in page
 
 
-def test_books_with_mistakes_are_told_on_every_page(room: Room, web: httpx.Client) -> None:
+def test_errors_in_the_configuration_are_shown_on_every_page(room: Room, web: httpx.Client) -> None:
     room.runtime.problem = "inventory.yml:3:5: no such <person>"
     for path in ("/", "/devices", "/incidents"):
         page = web.get(path).text
         assert "inventory.yml:3:5: no such &lt;person&gt;" in page
-        assert "orders of before stay in force" in page
+        assert "The configuration has errors; the previous configuration stays active." in page
 
 
-# ---- what is written by others stays text ----
+# ---- foreign texts are no markup ----
 
 
 def test_what_agents_and_people_write_is_never_markup(room: Room, web: httpx.Client) -> None:
@@ -173,10 +188,10 @@ def test_what_agents_and_people_write_is_never_markup(room: Room, web: httpx.Cli
         assert "alert(1)" in text, path
 
 
-# ---- one incident, and past ones ----
+# ---- one incident, and past incidents ----
 
 
-def test_the_timeline_tells_the_whole_story(room: Room, web: httpx.Client) -> None:
+def test_the_timeline_has_everything_in_order(room: Room, web: httpx.Client) -> None:
     room.heat(Level.WARNING, 23.6)
     room.climb()
     room.deliver()
@@ -188,55 +203,58 @@ def test_the_timeline_tells_the_whole_story(room: Room, web: httpx.Client) -> No
     room.deliver()
     page = words(web.get("/incidents/1").text)
     order = [
-        "03:00:00 Fault began (warning) agent room-1", "03:00:00 Rung reached: duty the clock", "paged (duty) 孙涛",
+        "03:00:00 Fault began (warning) agent room-1", "03:00:00 Escalated to: duty automatic", "Notification (duty) 孙涛",
         "✓ delivered · console: accepted 孙涛", "03:03:00 Became critical agent room-1", "Acknowledged : on my way 孙涛",
-        "told that it became critical 孙涛", "03:05:00 Resolved agent room-1", "told of the recovery 孙涛",
+        "Notification: became critical 孙涛", "03:05:00 Resolved agent room-1", "Notification: recovered 孙涛",
     ]  # fmt: skip
     places = [page.index(text) for text in order]
     assert places == sorted(places)
     assert "resolved Room temperature out of range" in page
     assert "Lasted 5 min 0 s since 03:00:00" in page
-    assert "See whether the air conditioners run" in page
+    assert "Check that the air conditioners run" in page
     assert "Regulation: 3.6, 4.2.5.1" in page
     assert "Maintenance vendor: 精密空调维保服务商" in page
 
 
-def test_the_page_of_an_incident_shows_what_is_read_now(room: Room, web: httpx.Client) -> None:
+def test_an_incident_has_its_latest_reading(room: Room, web: httpx.Client) -> None:
     for value in (23.0, 27.5, 31.5, 33.0):
         room.read("sensor-cold-aisle", {**SENSOR, ("temperature.ambient", "", ""): value}, every_s=15.0)
         room.clock.advance(15)
     room.heat(value=31.5)
     text = web.get("/incidents/1").text
-    assert "Now: 33 °C 15 s ago" in words(text)
+    assert "Latest reading 33 °C 15 s ago" in words(text)
     assert text.count("<polyline") == 1
 
 
-def test_why_a_device_does_not_answer_stands_on_its_incident(room: Room, web: httpx.Client) -> None:
+def test_an_incident_says_why_its_device_is_unreachable(room: Room, web: httpx.Client) -> None:
     why = Missing(Reason.REFUSED, "no secret called `room-community`")
     room.read("ups-1", {("device.answering", "", ""): "no", ("uptime", "", ""): why})
     room.say("ups-1", "device.not-answering", Level.CRITICAL, Evidence("device.answering", "no", "is no"))
     page = words(web.get("/incidents/1").text)
-    assert "Device answers: no Now: no 0 s ago refused us: no secret called `room-community`" in page
+    assert "Reachability: unreachable Latest reading unreachable 0 s ago access refused: no secret called" in page
 
 
 def test_past_incidents_newest_first_page_by_page(
     room: Room, web: httpx.Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("watchkeeper.collector.web.pages.MOST", 2)
+    monkeypatch.setattr("watchkeeper.collector.web.pages.INCIDENTS_PER_PAGE", 2)
     for device in ("ups-1", "crac-1", "sensor-hot-aisle"):
         room.say(device, "device.alarm", Level.WARNING, Evidence("device.alarm", "warning"))
     first = web.get("/incidents").text
-    assert re.findall(r'<td><a href="/incidents/(\d+)">\d', first) == ["3", "2"]
-    assert re.findall(r'<td><a href="/incidents/(\d+)">\d', web.get("/incidents?before=2").text) == ["1"]
+    assert re.findall(r'<td class="number"><a href="/incidents/(\d+)">', first) == ["3", "2"]
+    assert re.findall(r'<td class="number"><a href="/incidents/(\d+)">', web.get("/incidents?before=2").text) == ["1"]
     assert 'href="/incidents?before=2"' in first
     assert "Only the first 2 are shown" in words(web.get("/").text)
 
 
 @pytest.mark.parametrize("path", ["/incidents/99", "/devices/nothing", "/nowhere", "/incidents/99/acknowledge"])
-def test_what_is_not_there(web: httpx.Client, path: str) -> None:
-    said = web.get(path)
-    assert said.status_code in (404, 405)
-    assert "<html" in said.text
+def test_an_address_that_does_not_exist(web: httpx.Client, path: str) -> None:
+    response = web.get(path)
+    assert "<html" in response.text
+    if path.endswith("acknowledge"):
+        assert (response.status_code, "Method not allowed" in words(response.text)) == (405, True)
+    else:
+        assert (response.status_code, "Not found" in words(response.text)) == (404, True)
 
 
 # ---- devices ----
@@ -252,21 +270,19 @@ def test_devices_show_values_ages_and_why_one_is_missing(room: Room, web: httpx.
     )  # fmt: skip
     room.clock.advance(12)
     page = words(web.get("/devices").text)
-    assert "ups-1 UPS · 配电间 Device answers yes Output fed from mains Battery charge 97 %" in page
+    assert "ups-1 UPS · 配电间 Reachability reachable Output source mains Battery charge 97 %" in page
     assert "Battery runtime left 40 min 0 s" in page
-    assert "Input voltage phase 1 no reading : impossible value 6553 V 12 s ago" in page.replace(
-        "reading:", "reading :"
-    )
-    assert "sensor-hot-aisle Environment · 热通道 Never read yet." in page
+    assert "Input voltage phase 1 no reading: implausible value 6553 V 12 s ago" in page
+    assert "sensor-hot-aisle Environment · 热通道 No reading yet." in page
     assert "STALE" not in page
 
 
-def test_a_small_room_reads_on_the_first_page_too_and_a_large_one_on_its_own(
+def test_the_overview_of_a_small_room_has_its_devices(
     room: Room, web: httpx.Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     room.read("ups-1", {("battery.charge", "", ""): 97.0})
     assert "ups-1 UPS · 配电间 Battery charge 97 % 0 s ago" in words(web.get("/").text)
-    monkeypatch.setattr("watchkeeper.collector.web.pages.FEW", 1)
+    monkeypatch.setattr("watchkeeper.collector.web.pages.OVERVIEW_DEVICES", 1)
     assert "Battery charge" not in words(web.get("/").text)
 
 
@@ -276,7 +292,7 @@ def test_an_old_frame_is_stale_by_its_own_interval(room: Room, web: httpx.Client
     room.clock.advance(46)
     room.push_nothing()
     page = words(web.get("/devices").text)
-    assert "Room temperature was 31.5 °C Relative humidity was 45 % STALE · 46 s ago" in page
+    assert "Room temperature last value 31.5 °C Relative humidity last value 45 % STALE · 46 s ago" in page
     assert "Battery charge 97 % 46 s ago" in page
 
 
@@ -285,12 +301,12 @@ def test_everything_of_a_silent_agent_is_stale(room: Room, web: httpx.Client) ->
     room.clock.advance(46)  # three of the agent's intervals, of 15 s
     for path in ("/devices", "/devices/ups-1"):
         page = words(web.get(path).text)
-        assert "Agent room-1 is silent: nothing here is the present." in page
+        assert "No data from agent room-1: these values are not current." in page
         assert "STALE · 46 s ago" in page
-    assert "room-1 ✗ SILENT for 46 s" in words(web.get("/").text)
+    assert "room-1 ✗ NO DATA for 46 s" in words(web.get("/").text)
 
 
-def test_a_device_draws_its_past(room: Room, web: httpx.Client) -> None:
+def test_a_device_has_sparklines(room: Room, web: httpx.Client) -> None:
     for value in (22.0, 24.0, 23.0):
         room.read("sensor-cold-aisle", {**SENSOR, ("temperature.ambient", "", ""): value}, every_s=15.0)
         room.clock.advance(15)
@@ -299,21 +315,23 @@ def test_a_device_draws_its_past(room: Room, web: httpx.Client) -> None:
     assert "Room temperature 23 °C 22 °C – 24 °C" in words(text)
 
 
-def test_reading_at_once_is_asked_for(room: Room, web: httpx.Client) -> None:
+def test_poll_now(room: Room, web: httpx.Client) -> None:
     room.read("ups-1", {("battery.charge", "", ""): 97.0})
     enter(room, web)
     page = web.get("/devices/ups-1").text
-    said = web.post("/devices/ups-1/poll", data={"csrf": csrf(page)})
-    assert (said.status_code, said.headers["location"]) == (303, "/devices/ups-1?asked=yes")
+    response = web.post("/devices/ups-1/poll", data={"csrf": csrf(page)})
+    assert (response.status_code, response.headers["location"]) == (303, "/devices/ups-1?asked=yes")
     room.requests.refresh()
     assert room.requests.take("room-1") == [{"kind": "poll-now", "device": "ups-1"}]
-    assert "the agent hears of it" in words(web.get("/devices/ups-1?asked=yes").text)
+    assert "Requested. The agent polls the device after its next push." in words(
+        web.get("/devices/ups-1?asked=yes").text
+    )
 
 
 # ---- languages ----
 
 
-def test_the_language_is_asked_for_kept_and_guessed(room: Room, web: httpx.Client) -> None:
+def test_the_language_is_chosen_kept_and_negotiated(room: Room, web: httpx.Client) -> None:
     room.heat()
     chinese, english = "未解决故障：1", "Open incidents: 1"
     assert english in words(web.get("/").text)
@@ -334,36 +352,45 @@ def test_an_engineer_reads_chinese(room: Room, web: httpx.Client) -> None:
     page = words(web.get("/?lang=zh").text)
     for text in (
         "严重 机房温度超出范围",
-        "机房温度: 31.5 °C (超出 18 .. 27 °C)",
+        "机房温度： 31.5 °C （超出 18 .. 27 °C）",
         "值班人员 ✓ 03:00:00 孙涛 ✓ 已送达",
         "立即到场",
         "维保服务商",
     ):
         assert text in page
     assert "检查精密空调是否运行" in words(web.get("/incidents/1").text)
-    assert "没有这一项" in words(web.get("/incidents/99").text)
+    assert "未找到" in words(web.get("/incidents/99").text)
+
+
+def test_a_state_has_the_right_word_for_each_quantity(room: Room, web: httpx.Client) -> None:
+    """Chinese has one word for an open door and another for an open breaker."""
+    room.read(
+        "ups-1", {("breaker.state", "", ""): "open", ("door", "", ""): "open", ("contact.state", "", ""): "closed"}
+    )
+    assert "断路器状态 断开 门状态 打开 干接点状态 闭合" in words(web.get("/devices/ups-1?lang=zh").text)
+    assert "Breaker state open (off) Door open" in words(web.get("/devices/ups-1?lang=en").text)
 
 
 # ---- links ----
 
 
 def test_every_link_leads_somewhere(room: Room, web: httpx.Client) -> None:
-    """Also from incidents of what is no device: an agent, the collector itself."""
+    """Also from incidents of an agent or of the collector, which are not devices."""
     room.read_everything()
     room.heat()
     for device, rule in (("room-1", "watchkeeper.agent-silent"), ("collector", "watchkeeper.disk-full")):
         verdict = Verdict(rule, device, rule, "", Level.CRITICAL, room.clock.wall(), Evidence("agent.heard", "no"))
         with room.store.write() as connection:
             apply_events(connection, room.runtime.notifier(), [("collector", verdict)], room.clock.wall())
-    assert "Agent is silent" in words(web.get("/").text)
-    assert "Collector's disk is full" in words(web.get("/").text)
+    assert "No data from agent" in words(web.get("/").text)
+    assert "Collector disk is full" in words(web.get("/").text)
     waiting, seen = ["/"], set[str]()
     while waiting:
         path = waiting.pop()
         seen.add(path)
-        said = web.get(path)
-        assert said.status_code == 200, path
-        if said.headers["content-type"].startswith("text/html"):
-            found = {html.unescape(link) for link in re.findall(r'(?:href|src)="([^"#]+)"', said.text)}
+        response = web.get(path)
+        assert response.status_code == 200, path
+        if response.headers["content-type"].startswith("text/html"):
+            found = {html.unescape(link) for link in re.findall(r'(?:href|src)="([^"#]+)"', response.text)}
             waiting += [link for link in found - seen - set(waiting) if link.startswith("/")]
     assert {"/devices/ups-1", "/incidents/1", "/static/watch.css", "/openapi.json"} <= seen

@@ -1,6 +1,6 @@
-"""Recorded devices through the whole probe: what ../shared/corpus knows to be right must come out right, and none wrong.
+"""Recorded devices read by the whole probe: the values that ../shared/corpus verifies must be right, and none wrong.
 
-Recordings are answered from memory here; `python -m benchmarks.corpus` polls them over UDP with both engines.
+Here the recordings are answered from memory; `python -m benchmarks.corpus` polls them over UDP with both engines.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ import pytest
 
 from benchmarks.corpus import disputes, memory
 from watchkeeper.agent.probes.snmp.probe import SnmpProbe
-from watchkeeper.agent.probes.testing import MemoryDevice, recorded
+from watchkeeper.agent.probes.testing import MemoryDevice, read_snmprec
 from watchkeeper.documents.secrets import Secrets
 from watchkeeper.model.clock import FakeClock
 from watchkeeper.model.device import Category, Device, Snmp, SnmpVersion
@@ -26,7 +26,7 @@ from watchkeeper.profiles import load_profiles
 CORPUS = Path(__file__).resolve().parents[2].parent / "shared" / "corpus"
 pytestmark = pytest.mark.skipif(not CORPUS.is_dir(), reason="needs the recordings in ../shared/corpus")
 
-NUMBERS, STATES = 97.5, 92.0  # per cent right, at least; docs/performance.md tells what is not
+NUMBERS, STATES = 97.5, 92.0  # per cent right, at least; docs/performance.md lists the rest
 MOST_DISPUTED = 0.01
 
 
@@ -41,7 +41,7 @@ def lines() -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def yardstick() -> ModuleType:
+def score() -> ModuleType:
     """The corpus's own score.py."""
     spec = importlib.util.spec_from_file_location("score", CORPUS / "score.py")
     assert spec
@@ -51,14 +51,12 @@ def yardstick() -> ModuleType:
     return module
 
 
-@pytest.mark.filterwarnings("ignore::ResourceWarning")  # the yardstick leaves its files to the collector of garbage
-def test_what_is_recorded_is_read_right_and_nothing_wrong(
-    lines: list[str], yardstick: ModuleType, tmp_path: Path
-) -> None:
+@pytest.mark.filterwarnings("ignore::ResourceWarning")  # score.py leaves its files open
+def test_recorded_values_are_read_right_and_none_wrong(lines: list[str], score: ModuleType, tmp_path: Path) -> None:
     expected = disputes.without(CORPUS / "expected.jsonl", tmp_path / "expected.jsonl")
     assert expected.disputed <= MOST_DISPUTED * expected.rows
     (tmp_path / "probe.jsonl").write_text("\n".join(lines), encoding="utf-8")
-    numbers, states, tally = yardstick.main(tmp_path, tmp_path / "probe.jsonl")
+    numbers, states, tally = score.main(tmp_path, tmp_path / "probe.jsonl")
     gc.collect()
     assert numbers.get("wrong", 0) == 0
     assert tally["sentinel shown as a value"] == 0
@@ -78,22 +76,22 @@ def test_every_recorded_device_is_recognised(lines: list[str]) -> None:
 
 
 def test_a_recording_that_a_profile_names_is_read_by_it(lines: list[str]) -> None:
-    """`verified` is no decoration."""
+    """A profile's `verified` must be true."""
     read_by = {row["name"]: row["profile"] for row in map(json.loads, lines)}
     named = {
         (one.recording, profile.profile) for profile in load_profiles() for one in profile.verified if one.recording
     }
     assert {recording for recording, _ in named} <= {file.stem for file in recordings()}
     extended = {(profile.profile, base) for profile in load_profiles() for base in profile.extends}
-    strangers = [
+    others = [
         (recording, name, read_by[recording])
         for recording, name in sorted(named)
         if read_by[recording] != name and (read_by[recording], name) not in extended
     ]
-    assert not strangers
+    assert not others
 
 
-def test_no_device_gives_the_same_series_twice_or_a_state_that_is_none(lines: list[str]) -> None:
+def test_no_device_gives_a_series_twice_or_an_undefined_level(lines: list[str]) -> None:
     rows: list[dict[str, Any]] = list(map(json.loads, lines))
     twice = Counter((row["name"], row["quantity"], row["instance"]) for row in rows)
     assert [key for key, count in twice.items() if count > 1] == []
@@ -101,10 +99,10 @@ def test_no_device_gives_the_same_series_twice_or_a_state_that_is_none(lines: li
 
 
 @pytest.mark.parametrize("name", ["generex-ups_cs141", "apc_airfm", "gude-esb_7213-12"])
-def test_version_1_reads_the_same(name: str, lines: list[str]) -> None:
-    """A device that empties a whole answer for one missing name is read by halves."""
+def test_version_1_gives_the_same_readings(name: str, lines: list[str]) -> None:
+    """In SNMPv1 one missing object empties the whole answer, so requests are split."""
     (file,) = recordings(name)
-    memory_device = MemoryDevice(recorded(file.read_text(encoding="utf-8", errors="replace").splitlines()))
+    memory_device = MemoryDevice(read_snmprec(file.read_text(encoding="utf-8", errors="replace").splitlines()))
     probe = SnmpProbe(load_profiles(), Secrets(None), FakeClock(), memory_device.open)
     snmp = Snmp(SnmpVersion.V1, "none")
     device = Device(name, "bench", Category.SERVER, "snmp", "192.0.2.1", snmp=snmp)

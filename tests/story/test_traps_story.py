@@ -1,5 +1,5 @@
-"""A trap that no poll can show, told as a story: it pages, it is over, nobody can tell, and only a person closes it. With
-real snmptrap, the agent's own rooms on a disk, and the collector's."""
+"""An event that only a trap reports: it pages, its state is then unknown, and only a person can close the incident. With
+the real snmptrap, the agent from socket to spool, and the collector."""
 
 import asyncio
 import json
@@ -14,12 +14,12 @@ import pytest
 from tests.agent_room import columns, everything, items
 from tests.story.world import INVENTORY, World
 from tests.traps_room import MEMORY, MEMORY_OK, Room, ups
-from watchkeeper.agent.event import EVENT_S
+from watchkeeper.agent.event import EVENT_SHOWN_S
 from watchkeeper.agent.judge.judge import Judge
-from watchkeeper.agent.pipeline import Flow
+from watchkeeper.agent.pipeline import Pipeline
 from watchkeeper.agent.poll.schedule import Schedule
 from watchkeeper.agent.spool.spool import Limits, Spool
-from watchkeeper.agent.traps.events import Events
+from watchkeeper.agent.traps.events import TrapEvents
 from watchkeeper.collector.process import actions
 from watchkeeper.model.batch import Lane
 from watchkeeper.model.device import Device
@@ -38,7 +38,7 @@ INVENTORY_WITH_BOARD = INVENTORY + (
 
 
 class Silent:
-    """Reads a board whose polls show nothing of it."""
+    """A probe of a board whose polls do not show the event."""
 
     series = columns("board-1")
 
@@ -56,27 +56,27 @@ class Silent:
 
 
 class Agent:
-    """The way of a trap through an agent, from the socket to what is on its disk."""
+    """The parts of an agent that a trap passes, from the socket to the spool."""
 
     def __init__(self, world: World, file: Path) -> None:
         self.world, self.clock = world, world.clock
         self.spool = Spool(file, Limits(), self.clock, "boot-1")
         judge = Judge(self.spool.states())
-        self.flow = Flow(self.spool, judge, self.clock, lambda: None)
-        self.events = Events()
+        self.pipeline = Pipeline(self.spool, judge, self.clock, lambda: None)
+        self.events = TrapEvents()
         self.taken = 0
         self.news = asyncio.Event()
-        self.schedule = Schedule(self.clock, self._swept, judge.settled)
+        self.schedule = Schedule(self.clock, self._swept, judge.silence_judged)
         self.room = Room(BOARD, clock=self.clock)
-        self.room.ear._events, self.room.ear._wake = self.events, self.schedule.poll_now
+        self.room.listener._events, self.room.listener._wake = self.events, self.schedule.poll_now
 
     def _swept(self, device: Device, sweep: Sweep) -> None:
-        self.flow.take(device, self.events.join(sweep))
+        self.pipeline.take(device, self.events.join(sweep))
         self.taken += 1
         self.news.set()
 
     async def __aenter__(self) -> Self:
-        self.flow.adopt(load_rules(shipped()), [BOARD])
+        self.pipeline.activate(load_rules(shipped()), [BOARD])
         await self.polled(lambda: self.schedule.watch([BOARD], {"snmp": Silent(self.clock.boot)}))
         self.room.listen()
         return self
@@ -84,18 +84,18 @@ class Agent:
     async def __aexit__(self, *_: object) -> None:
         await self.room.close()
         await self.schedule.stop()
-        await self.flow.close()
+        await self.pipeline.close()
         self.spool.close()
 
     async def polled(self, cause: Callable[[], Awaitable[None]]) -> None:
-        """Until the poll that this causes is taken; then all that is new is pushed."""
+        """Wait until the poll that `cause` starts is done, then push everything new."""
         seen = self.taken
         await cause()
         async with asyncio.timeout(20):
             while self.taken == seen:
                 self.news.clear()
                 await self.news.wait()
-        for _ in range(5):  # and the poll is over
+        for _ in range(5):  # until the poll is over
             await asyncio.sleep(0)
         self.push()
 
@@ -106,7 +106,7 @@ class Agent:
         assert await process.wait() == 0
 
     async def later(self, seconds: float) -> None:
-        """Time passes, and the board is read in its turn."""
+        """Let time pass, then poll the board."""
         self.world.advance(seconds / 60)
 
         async def turn() -> None:
@@ -115,10 +115,10 @@ class Agent:
         await self.polled(turn)
 
     async def stand(self) -> None:
-        """Tell the collector the whole set."""
-        self.flow._stood_at = None
-        self.flow.beat()
-        await asyncio.get_running_loop().run_in_executor(self.flow._disk, self.spool.flush)
+        """Push the set of non-ok verdicts."""
+        self.pipeline._reported_at = None
+        self.pipeline.beat()
+        await asyncio.get_running_loop().run_in_executor(self.pipeline._disk, self.spool.flush)
         self.push()
 
     def push(self) -> None:
@@ -136,8 +136,10 @@ def world(tmp_path: Path) -> Iterator[World]:
     made.close()
 
 
-def test_an_event_pages_outlasts_its_agent_and_is_closed_by_hand_alone(world: World, tmp_path: Path) -> None:
-    async def first_life() -> None:
+def test_an_event_pages_survives_a_restart_of_the_agent_and_is_only_closed_by_hand(
+    world: World, tmp_path: Path
+) -> None:
+    async def first_run() -> None:
         async with Agent(world, tmp_path / "spool.db") as agent:
             world.advance(0.1)
             await agent.polled(lambda: agent.trap(MEMORY, tmp_path))
@@ -145,43 +147,43 @@ def test_an_event_pages_outlasts_its_agent_and_is_closed_by_hand_alone(world: Wo
             assert [page[1:] for page in world.pages("page")] == [("day", "duty")]
             with pytest.raises(Conflict):
                 world.act(actions.resolve, 1)
-            await agent.later(EVENT_S)
+            await agent.later(EVENT_SHOWN_S)
             assert seen(world) == [(Level.UNKNOWN, True)]
 
-    async def second_life() -> None:
+    async def second_run() -> None:
         async with Agent(world, tmp_path / "spool.db") as agent:
             for _ in range(6):
                 await agent.later(30)
-            await agent.stand()
+            await agent.push_standing()
             assert seen(world) == [(Level.UNKNOWN, True)]
             world.act(actions.resolve, 1)
             assert seen(world) == [(Level.OK, False)]
             await agent.later(30)
-            await agent.stand()
+            await agent.push_standing()
             assert len(seen(world)) == 1, "it is not opened again"
 
-    asyncio.run(first_life())
-    asyncio.run(second_life())
+    asyncio.run(first_run())
+    asyncio.run(second_run())
     assert world.happened() == ["opened", "unseen", "resolved"]
 
 
-def test_an_agent_that_died_in_its_minute_says_that_it_is_over(world: World, tmp_path: Path) -> None:
-    async def first_life() -> None:
+def test_an_agent_that_ended_during_the_event_reports_its_end_later(world: World, tmp_path: Path) -> None:
+    async def first_run() -> None:
         async with Agent(world, tmp_path / "spool.db") as agent:
             world.advance(0.1)
             await agent.polled(lambda: agent.trap(MEMORY, tmp_path))
             assert seen(world) == [(Level.CRITICAL, True)]
 
-    async def second_life() -> None:
+    async def second_run() -> None:
         async with Agent(world, tmp_path / "spool.db") as agent:
-            assert seen(world) == [(Level.UNKNOWN, True)], "or nobody could ever close it"
+            assert seen(world) == [(Level.UNKNOWN, True)], "otherwise nobody could close it"
             world.advance(0.1)
             await agent.polled(lambda: agent.trap(MEMORY_OK, tmp_path))
             await agent.later(90)
-            assert seen(world) == [(Level.OK, False)], "the device says itself that it is well"
+            assert seen(world) == [(Level.OK, False)], "the device itself reported ok"
 
-    asyncio.run(first_life())
-    asyncio.run(second_life())
+    asyncio.run(first_run())
+    asyncio.run(second_run())
 
 
 def seen(world: World) -> list[tuple[Level, bool]]:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 import os
 import socket
 from pathlib import Path
@@ -89,8 +90,11 @@ def test_a_bundle_comes_back_as_it_was() -> None:
     assert decode_bundle(as_json(), "room-1") == bundle(device("ups", snmp=Snmp(community="room")), device("box"))
 
 
-def test_words_of_a_newer_collector_are_passed_over() -> None:
-    raw = as_json(mood="fine")
+def test_keys_of_a_newer_collector_are_skipped() -> None:
+    deep: list[Any] = []
+    for _ in range(10_000):
+        deep = [deep]
+    raw = as_json(mood=deep)
     raw["devices"][0]["colour"] = "grey"
     assert len(decode_bundle(raw, "room-1").devices) == 2
 
@@ -101,8 +105,8 @@ def test_words_of_a_newer_collector_are_passed_over() -> None:
         ({"agent": "room-2"}, "room-2"),
         ({"interval_s": 0}, "interval_s"),
         ({"interval_s": "often"}, "interval_s"),
-        ({"devices": {}}, "array"),
-        ({"devices": [{"device": "x"}]}, "missing"),
+        ({"devices": {}}, r"bundle\.devices: expected a list"),
+        ({"devices": [{"device": "x"}]}, r"bundle\.devices\[0\]: a device needs `agent`"),
         ({"devices": [{"device": "x", "agent": "room-1", "category": "toaster", "probe": "host"}]}, "toaster"),
         ({"devices": [{"device": "x", "agent": "room-2", "category": "env", "probe": "host"}]}, "room-2"),
         (
@@ -113,9 +117,25 @@ def test_words_of_a_newer_collector_are_passed_over() -> None:
             {"devices": [{"device": "x", "agent": "room-1", "category": "env", "probe": "snmp", "snmp": {}}]},
             "community",
         ),
-        ({"devices": [{"device": "x", "agent": "room-1", "category": "env", "probe": "host"}] * 2}, "twice"),
+        ({"devices": [{"device": "x", "agent": "room-1", "category": "env", "probe": "host"}] * 2}, "is there twice"),
         ({"rules": [{"name": "x"}]}, "text"),
-        ({"version": 3}, "version"),
+        ({"version": 3}, r"bundle\.version: expected a word, found `3`"),
+        ({"version": None}, r"bundle\.version: expected a word, found nothing"),
+        ({"interval_s": "15"}, r"bundle\.interval_s: expected a number, found `15`"),
+        ({"interval_s": True}, r"bundle\.interval_s: `true` is not a finite number"),
+        ({"interval_s": math.inf}, r"bundle\.interval_s: `inf` is not a finite number"),
+        (
+            {"devices": [{"device": "x", "agent": "room-1", "category": "env", "probe": "host", "retries": 1.5}]},
+            r"bundle\.devices\[0\]\.retries: `1.5` is not a whole number",
+        ),
+        (
+            {
+                "devices": [
+                    {"device": "x", "agent": "room-1", "category": "env", "probe": "modbus", "modbus": {"unit": 256}}
+                ]
+            },
+            r"bundle\.devices\[0\]\.modbus\.unit: must be between 0 and 255",
+        ),
     ],
 )
 def test_what_is_no_bundle_is_refused_with_its_place(changes: dict[str, Any], says: str) -> None:

@@ -8,7 +8,7 @@ import pytest
 from tests.agent_room import RULES, columns, device, everything, items, sweep
 from watchkeeper.agent import pipeline as module
 from watchkeeper.agent.judge.judge import Judge
-from watchkeeper.agent.pipeline import Flow
+from watchkeeper.agent.pipeline import Pipeline
 from watchkeeper.agent.spool.file import MEMORY
 from watchkeeper.agent.spool.spool import Limits, Spool
 from watchkeeper.model.batch import Document, Lane
@@ -26,19 +26,19 @@ class World:
         self.judge = Judge({})
         self.commits = asyncio.Semaphore(0)
         loop = asyncio.get_running_loop()
-        self.flow = Flow(
+        self.pipeline = Pipeline(
             self.spool, self.judge, self.clock, lambda: void(loop.call_soon_threadsafe(self.commits.release))
         )
 
-    async def adopt(self) -> None:
-        self.flow.adopt(RULE_SET, [device()])
+    async def activate(self) -> None:
+        self.pipeline.activate(RULE_SET, [device()])
         await self.committed()
 
     async def committed(self) -> None:
         await asyncio.wait_for(self.commits.acquire(), 10)
 
     def take(self, ambient: float) -> None:
-        self.flow.take(device(), sweep(COLUMNS, self.clock.boot(), ambient))
+        self.pipeline.take(device(), sweep(COLUMNS, self.clock.boot(), ambient))
 
     def kinds(self) -> list[str]:
         return [item["kind"] for item in items(everything(self.spool, Lane.EVENTS))]
@@ -61,7 +61,7 @@ def run(story: Callable[[World], Awaitable[None]], closed: Callable[[World], Non
         try:
             await story(world)
         finally:
-            await world.flow.close()
+            await world.pipeline.close()
             closed(world)
             world.spool.close()
 
@@ -72,7 +72,7 @@ def test_an_event_is_committed_at_once_with_the_reading_that_caused_it(monkeypat
     monkeypatch.setattr(module, "COMMIT_WITHIN_S", 3600.0)
 
     async def story(world: World) -> None:
-        await world.adopt()
+        await world.activate()
         world.take(20.0)
         assert world.frames() == 0
         world.take(31.0)
@@ -87,7 +87,7 @@ def test_readings_are_committed_by_themselves(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(module, "COMMIT_WITHIN_S", 0.0)
 
     async def story(world: World) -> None:
-        await world.adopt()
+        await world.activate()
         world.take(20.0)
         await world.committed()
         assert world.frames() == 1
@@ -99,7 +99,7 @@ def test_closing_commits_what_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "COMMIT_WITHIN_S", 3600.0)
 
     async def story(world: World) -> None:
-        await world.adopt()
+        await world.activate()
         world.take(20.0)
         assert world.frames() == 0
 
@@ -111,14 +111,14 @@ def test_closing_commits_what_waits(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_fresh_spool_tells_the_whole_set_only_when_it_knows_it() -> None:
     async def story(world: World) -> None:
-        world.flow.beat()
+        world.pipeline.beat()
         assert world.kinds() == [], "no bundle, nothing known"
-        await world.adopt()
-        world.flow.beat()
+        await world.activate()
+        world.pipeline.beat()
         await asyncio.sleep(0)
         assert world.kinds() == [], "the device was not read yet"
         world.take(20.0)
-        world.flow.beat()
+        world.pipeline.beat()
         await world.committed()
         assert world.kinds() == ["standing"]
 
@@ -127,9 +127,9 @@ def test_a_fresh_spool_tells_the_whole_set_only_when_it_knows_it() -> None:
 
 def test_a_device_that_is_never_read_does_not_hold_it_back_for_ever() -> None:
     async def story(world: World) -> None:
-        await world.adopt()
+        await world.activate()
         world.clock.advance(module.STANDING_AT_LATEST_S)
-        world.flow.beat()
+        world.pipeline.beat()
         await world.committed()
         assert world.kinds() == ["standing"]
 
@@ -138,24 +138,24 @@ def test_a_device_that_is_never_read_does_not_hold_it_back_for_ever() -> None:
 
 def test_the_whole_set_is_told_every_ten_minutes_and_at_a_new_epoch() -> None:
     async def story(world: World) -> None:
-        await world.adopt()
+        await world.activate()
         world.take(31.0)
         await world.committed()
-        world.flow.beat()
+        world.pipeline.beat()
         await world.committed()
         world.settle()
         world.clock.advance(599)
-        world.flow.beat()
+        world.pipeline.beat()
         world.clock.advance(1)
-        world.flow.beat()
+        world.pipeline.beat()
         await world.committed()
         assert world.kinds() == ["standing"]
         world.clock.advance(minutes=60)
-        world.flow.beat()
+        world.pipeline.beat()
         await asyncio.sleep(0)
         assert world.kinds() == ["standing"], "one waits already"
         world.spool.renew()
-        world.flow.beat()
+        world.pipeline.beat()
         await world.committed()
         assert world.kinds() == ["standing", "standing"]
         last = items(everything(world.spool, Lane.EVENTS))[-1]
@@ -169,7 +169,7 @@ def test_a_disk_that_refuses_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(module, "RETRY_S", 0.0)
 
     async def story(world: World) -> None:
-        await world.adopt()
+        await world.activate()
         answers = [False, False]
         real = world.spool.flush
         monkeypatch.setattr(world.spool, "flush", lambda: answers.pop() if answers else real())
@@ -183,13 +183,13 @@ def test_a_disk_that_refuses_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_a_new_bundle_tells_the_whole_set_again() -> None:
     async def story(world: World) -> None:
-        await world.adopt()
+        await world.activate()
         world.take(20.0)
-        world.flow.beat()
+        world.pipeline.beat()
         await world.committed()
         world.settle()
-        await world.adopt()
-        world.flow.beat()
+        await world.activate()
+        world.pipeline.beat()
         await world.committed()
         assert world.kinds() == ["standing"]
 

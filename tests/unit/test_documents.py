@@ -10,9 +10,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from watchkeeper.documents.bind import LONE, load, renamed, try_load
-from watchkeeper.documents.nodes import ALIASED_LIMIT, DEPTH_LIMIT, Scalar, Table, parse
-from watchkeeper.documents.scalars import ClockTime, duration_s, number_and_unit, size_bytes
+from watchkeeper.documents.bind import ITEM_OR_LIST, Spelling, bind, load, renamed, try_load
+from watchkeeper.documents.nodes import (
+    ALIASED_LIMIT,
+    DEPTH_LIMIT,
+    MappingNode,
+    ScalarNode,
+    SequenceNode,
+    json_node,
+    parse,
+)
+from watchkeeper.documents.scalars import PARSERS, ClockTime, duration_s, number_and_unit, size_bytes
 from watchkeeper.model.errors import ConfigError
 
 
@@ -44,7 +52,7 @@ class Whole:
     zone: zoneinfo.ZoneInfo | None = None
     count: int = 0
     ratio: float = 0.0
-    words: tuple[str, ...] = field(default=(), metadata=LONE)
+    words: tuple[str, ...] = field(default=(), metadata=ITEM_OR_LIST)
     by_name: dict[str, int] = field(default_factory=dict)
 
 
@@ -109,13 +117,13 @@ name: again
         "f.yml:10:5: expected a part (keys and values), found a list",
         "f.yml:11:5: `25:00` is not a time of day; write it like `08:30`",
         "f.yml:12:8: `many` is not a whole number",
-        "f.yml:13:1: `name` stands twice; the first is on line 2",
+        "f.yml:13:1: `name` is written twice; the first is on line 2",
     ]
 
 
 def test_duplicate_keys_in_a_mapping_of_free_words_are_mistakes_too() -> None:
     assert problems("name: x\nby_name:\n  a: 1\n  b: 2\n  a: 3") == [
-        "f.yml:5:3: `a` stands twice; the first is on line 3"
+        "f.yml:5:3: `a` is written twice; the first is on line 3"
     ]
 
 
@@ -138,8 +146,8 @@ def test_yaml_errors_have_their_place() -> None:
     assert problems("name: x\nparts: [a\n") == [unended]
     assert "expected a single document" in problems("name: x\n---\nname: y")[0]
     assert "undefined alias" in problems("name: *nobody")[0]
-    assert problems("name: x\nparts: \x00") == ["f.yml:2:8: not YAML: the character U+0000 may not stand here"]
-    assert problems("\ud800") == ["f.yml:1:1: not YAML: the character U+D800 may not stand here"]
+    assert problems("name: x\nparts: \x00") == ["f.yml:2:8: not YAML: the character U+0000 is not allowed"]
+    assert problems("\ud800") == ["f.yml:1:1: not YAML: the character U+D800 is not allowed"]
 
 
 def test_an_alias_stands_for_what_it_names() -> None:
@@ -184,8 +192,8 @@ def test_an_alias_bomb_does_not_go_off() -> None:
 
 def test_quoted_and_plain_nothing_differ() -> None:
     node, _ = parse("a:\nb: ''\nc: x\nd: \"x\"", "f")
-    assert isinstance(node, Table)
-    quoted = [item.quoted for item in node.items.values() if isinstance(item, Scalar)]
+    assert isinstance(node, MappingNode)
+    quoted = [item.quoted for item in node.items.values() if isinstance(item, ScalarNode)]
     assert quoted == [False, True, False, True]
 
 
@@ -243,3 +251,30 @@ def test_an_old_key_beside_the_new_one_is_a_mistake() -> None:
 
 def test_the_new_key_is_what_an_absent_one_is_called() -> None:
     assert [str(one) for one in try_load("{}", "f.yml", Moved).problems] == ["f.yml:1:1: the file needs `folder`"]
+
+
+# ---- other sources ----
+
+
+def test_json_is_the_same_nodes_with_paths_for_places() -> None:
+    node = json_node({"name": "x", "count": 3, "on": True, "off": None, "parts": [{"part": "a"}]}, "whole")
+    assert isinstance(node, MappingNode)
+    scalars = {key: item for key, item in node.items.items() if isinstance(item, ScalarNode)}
+    assert {key: (item.text, item.quoted) for key, item in scalars.items()} == {
+        "name": ("x", True), "count": ("3", False), "on": ("true", False), "off": ("", False),
+    }  # fmt: skip
+    parts = node.items["parts"]
+    assert isinstance(parts, SequenceNode)
+    assert [part.mark.file for part in parts.items] == ["whole.parts[0]"]
+
+
+def test_a_spelling_without_units_keeps_the_names_of_the_fields() -> None:
+    source = Spelling(PARSERS, "the source", skip_unknown=True)
+    bound = bind(
+        json_node({"name": "x", "parts": [{"part": "a", "every_s": 5, "size_bytes": 7, "colour": "green"}]}, ""),
+        Whole,
+        source,
+    )
+    assert bound.value == Whole("x", (Part("a", Colour.GREEN, 5.0, 7),))
+    bound = bind(json_node({"nme": "x"}, ""), Whole, source)
+    assert [(problem.file, problem.message) for problem in bound.problems] == [("", "the source needs `name`")]

@@ -14,11 +14,11 @@ from watchkeeper.agent.ports import ProbeContext
 from watchkeeper.agent.tools import probe_cli
 from watchkeeper.agent.tools.probe_cli import lines, read, table
 from watchkeeper.agent.tools.target import mask, parse_target, parse_targets
-from watchkeeper.cli import door
+from watchkeeper.cli import command_line
 from watchkeeper.documents.secrets import Secrets
 from watchkeeper.model.clock import FakeClock
 from watchkeeper.model.device import (
-    OPTIONS,
+    PROBE_OPTIONS,
     Database,
     Device,
     Http,
@@ -103,21 +103,22 @@ def test_versions_users_and_names_of_secrets(url: str, address: str, snmp: Snmp)
         ("https://hunter2@h", "takes nothing before an `@`"),
         ("ftp://hunter2@h", "write `host`"),
         ("ipmi://u@h", "needs `password`"),
-        ("ipmi://u@h?password=a&cipher=hunter2", "`cipher` is a whole number"),
-        ("modbus://h?unit=300", "between 0 and 255"),
-        ("icmp://h?x=hunter2", "takes nothing behind"),
+        ("ipmi://u@h?password=a&cipher=hunter2", "cipher: expected a whole number"),
+        ("postgresql://u@h/db?password=a&tls=hunter2", "tls: expected yes or no"),
+        ("modbus://h?unit=300", "unit: must be between 0 and 255"),
+        ("icmp://h?x=hunter2", "takes nothing after"),
         ("nut://h", "needs `ups`"),
         ("snmp://hunter2@h:99999", "not a URL"),
         ("snmp://hunter2@[::1", "not a URL"),
         ("snmp://hunter2@", "write `host`"),
         ("snmp://hunter2/1@h", "`%2F`"),
-        ("snmp://hunter2@h?colour=red", "unknown `colour`"),
+        ("snmp://hunter2@h?colour=red", "unknown key `colour`"),
         ("snmp://h", "snmp://COMMUNITY@HOST"),
-        ("snmp://u@h?auth=hunter2", "`auth` is one of MD5"),
+        ("snmp://u@h?auth=hunter2", "auth: expected one of MD5"),
         ("snmp://u@h?auth=SHA", "needs `auth_secret`"),
-        ("snmp://u:hunter2@h?auth=SHA&auth_secret=a", "no password stands in a URL"),
-        ("postgresql://u:hunter2@h/db", "no password stands in a URL"),
-        ("redis://:hunter2@h", "no password stands in a URL"),
+        ("snmp://u:hunter2@h?auth=SHA&auth_secret=a", "must not contain a password"),
+        ("postgresql://u:hunter2@h/db", "must not contain a password"),
+        ("redis://:hunter2@h", "must not contain a password"),
         ("snmp://u@h?version=3&priv=AES&priv_secret=p", "no privacy without authentication"),
     ],
 )
@@ -136,7 +137,7 @@ def test_what_is_shown_of_a_target() -> None:
 
 def test_the_mistakes_of_a_profile_to_be_tried_are_told_before_anything_is_asked(tmp_path: Path) -> None:
     (tmp_path / "box.yml").write_text("profile: box\ncategory: env\nverified: []\nreadingz: []\n", encoding="utf-8")
-    done = CliRunner().invoke(door, ["probe", "--add", str(tmp_path / "box.yml"), "snmp://public@127.0.0.1:1"])
+    done = CliRunner().invoke(command_line, ["probe", "--add", str(tmp_path / "box.yml"), "snmp://public@127.0.0.1:1"])
     assert done.exit_code == 1
     assert f"{tmp_path}/box.yml:4:1: unknown key `readingz`; did you mean `readings`?" in done.stderr
 
@@ -250,7 +251,7 @@ def test_a_wrong_line_is_named_and_its_secret_not_repeated(line: str, said: str)
 def test_every_kind_of_device_has_its_url(url: str, kind: str, address: str, says: object) -> None:
     device = parse_target(url).device
     assert (device.probe, device.address) == (kind, address)
-    options = [getattr(device, name) for name in OPTIONS if getattr(device, name) is not None]
+    options = [getattr(device, name) for name in PROBE_OPTIONS if getattr(device, name) is not None]
     assert options == ([] if says is None else [says])
 
 

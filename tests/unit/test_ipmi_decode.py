@@ -1,15 +1,16 @@
-"""IPMI by its bytes: sensor records, readings, discrete states and log entries, as the specification lays them out."""
+"""Decoding of IPMI: sensor records, readings, discrete states and log entries."""
 
 import math
 import random
 
 import pytest
 
-from watchkeeper.agent.probes.ipmi.commands import Place
-from watchkeeper.agent.probes.ipmi.decode import Row, rows, seats
-from watchkeeper.agent.probes.ipmi.sdr import Factors, Sensor, labels, sensors_of
-from watchkeeper.agent.probes.ipmi.sel import Entry
-from watchkeeper.agent.probes.ipmi.states import _GENERIC, _TYPES, quantity_of, value_of
+from watchkeeper.agent.probes.ipmi.commands import BusAddress
+from watchkeeper.agent.probes.ipmi.decode import readable_sensors, sensor_rows
+from watchkeeper.agent.probes.ipmi.sdr import Factors, Sensor, labels_of, sensors_of
+from watchkeeper.agent.probes.ipmi.sel import LogEntry
+from watchkeeper.agent.probes.ipmi.states import _GENERIC_STATES, _SENSOR_TYPES, discrete_value, quantity_of
+from watchkeeper.agent.probes.series import SweepRow
 from watchkeeper.model.quantity import QUANTITIES
 from watchkeeper.model.reading import Missing, Reason, Value
 
@@ -42,16 +43,16 @@ def compact(name: str, kind: int, event_type: int, *, share: int = 1, naming: in
     return bytes([1, 0, 0x51, 0x02, len(body), *body])
 
 
-def read(record: bytes, answer: bytes | Missing, factors: Factors | None = None) -> list[Row]:
-    (seat,) = seats(sensors_of(record))
-    return list(rows(seat, answer, factors))
+def read(record: bytes, answer: bytes | Missing, factors: Factors | None = None) -> list[SweepRow]:
+    (readable,) = readable_sensors(sensors_of(record))
+    return list(sensor_rows(readable, answer, factors))
 
 
 def number(record: bytes, raw: int) -> Value:
     return read(record, bytes([raw, FINE, 0]))[0].value
 
 
-def test_a_temperature_has_its_number_and_its_state() -> None:
+def test_a_temperature_gives_a_number_and_a_state() -> None:
     assert read(full("CPU1 Temp"), bytes([45, FINE, 0])) == [
         ("temperature.component", "0x1f", "CPU1 Temp", "ipmi 0x1f", 45.0),
         ("temperature.health", "0x1f", "CPU1 Temp", "ipmi 0x1f", "ok"),
@@ -97,13 +98,13 @@ def test_linearizations(linear: int, value: float) -> None:
 
 
 @pytest.mark.parametrize("linear", [1, 7])
-def test_a_formula_without_a_value_makes_up_none(linear: int) -> None:
+def test_a_formula_without_a_value_is_implausible(linear: int) -> None:
     missing = number(full("x", linear=linear), 0)
     assert isinstance(missing, Missing)
     assert missing.reason is Reason.IMPLAUSIBLE
 
 
-def test_a_sensor_without_one_formula_for_all_needs_the_factors_of_its_reading() -> None:
+def test_a_non_linear_sensor_needs_the_factors_of_its_reading() -> None:
     record = full("x", linear=0x71, m=0)
     assert isinstance(number(record, 16), Missing)
     assert read(record, bytes([16, FINE, 0]), Factors(3, 2, 0, 0))[0].value == 50.0
@@ -152,7 +153,7 @@ def test_percentages(name: str, kind: int, quantity: str) -> None:
     assert read(full(name, kind, 0, units=0x01), bytes([39, FINE, 0]))[0][:1] == (quantity,)
 
 
-def test_a_unit_not_known_here_gives_a_state_and_no_number() -> None:
+def test_an_unknown_unit_gives_a_state_and_no_number() -> None:
     for record in (full("Torque", 0x0B, 46), full("Joules an hour", 0x0B, 7, units=0x28), full("Margin", 1, 1)):
         assert [row.quantity.partition(".")[2] for row in read(record, bytes([7, FINE, 0]))] == ["health"]
     assert number(full("Fan", 4, 41, units=0x20), 50) == 50.0  # revolutions a minute
@@ -170,7 +171,7 @@ def test_a_unit_not_known_here_gives_a_state_and_no_number() -> None:
         (0xC0, "ok"),
     ],
 )
-def test_thresholds_are_the_sensors_own(status: int, state: str) -> None:
+def test_the_state_follows_the_sensors_own_thresholds(status: int, state: str) -> None:
     assert read(full("CPU1 Temp"), bytes([90, FINE, status]))[1].value == state
 
 
@@ -188,7 +189,7 @@ def test_a_sensor_without_thresholds_has_no_state() -> None:
         (bytes([0, 0xC0 | 0x20]), Reason.ABSENT),
     ],
 )
-def test_what_is_not_available_is_no_number(answer: bytes, reason: Reason) -> None:
+def test_an_unavailable_reading_is_missing(answer: bytes, reason: Reason) -> None:
     for row in read(full("Fan1", 4, 18), answer):
         assert isinstance(row.value, Missing)
         assert row.value.reason is reason
@@ -244,22 +245,22 @@ def test_discrete_states(kind: int, event_type: int, states: int, quantity: str,
 @pytest.mark.parametrize(
     ("kind", "event_type", "states"), [(0x08, 0x6F, 0), (0x0D, 0x6F, 0), (0x08, 0x08, 1), (0x25, 0x6F, 2)]
 )
-def test_a_part_that_is_not_fitted_has_no_health(kind: int, event_type: int, states: int) -> None:
-    value = value_of(kind, event_type, states, known=0x7FFF)
+def test_a_part_that_is_not_installed_has_no_health(kind: int, event_type: int, states: int) -> None:
+    value = discrete_value(kind, event_type, states, known=0x7FFF)
     assert isinstance(value, Missing)
     assert value.reason is Reason.ABSENT
 
 
-def test_a_part_that_cannot_tell_whether_it_is_fitted_is_well() -> None:
-    assert value_of(0x08, 0x6F, 0, known=0x0002) == "ok"
+def test_a_part_without_a_presence_bit_is_ok() -> None:
+    assert discrete_value(0x08, 0x6F, 0, known=0x0002) == "ok"
 
 
 def test_every_state_quantity_knows_every_value() -> None:
-    for kind in (*_TYPES, 0xC5):
-        for event_type in (*_GENERIC, 0x6F, 0x71):
+    for kind in (*_SENSOR_TYPES, 0xC5):
+        for event_type in (*_GENERIC_STATES, 0x6F, 0x71):
             states = QUANTITIES[quantity_of(kind, event_type)].states
             for bit in range(16):
-                value = value_of(kind, event_type, 1 << bit, 0)
+                value = discrete_value(kind, event_type, 1 << bit, 0)
                 assert isinstance(value, Missing) or value in states
 
 
@@ -279,7 +280,7 @@ def test_sensors_that_share_a_record(share: int, naming: int, names: list[str]) 
     assert [one.number for one in found] == list(range(0x40, 0x40 + len(names)))
 
 
-def test_names_in_every_alphabet() -> None:
+def test_names_in_every_encoding() -> None:
     def named(kind: int, data: bytes) -> str:
         record = full("")[:-1] + bytes([kind << 6 | len(data)]) + data
         return sensors_of(record)[0].name
@@ -291,17 +292,17 @@ def test_names_in_every_alphabet() -> None:
     assert named(3, b"a\x1b[31m") == "a�[31m"
 
 
-def test_sensors_of_one_name_are_told_apart_by_their_part() -> None:
+def test_sensors_of_the_same_name_are_distinguished_by_their_entity() -> None:
     first, second = (sensors_of(full("Temp", number=at, instance=at))[0] for at in (1, 2))
     (other,) = sensors_of(full("", entity=0x99, number=3, instance=0x60, owner=0x2C, lun=1))
-    assert list(labels((first, second, other)).values()) == [
+    assert list(labels_of((first, second, other)).values()) == [
         "Temp (processor 1)",
         "Temp (processor 2)",
         "sensor 0x2c/1/0x03 (part 0x99 0)",
     ]
 
 
-def test_a_record_as_a_real_board_sends_it() -> None:
+def test_a_record_of_a_real_board() -> None:
     """The example that openUBMC's documentation of Get SDR prints."""
     record = bytes.fromhex(
         "0100510137200001 07907f6801018472 84721a1a80010000 64000000 00e0011900007f80"
@@ -312,7 +313,7 @@ def test_a_record_as_a_real_board_sends_it() -> None:
     assert (state.instance, state.value) == ("0x01", "ok")
 
 
-def test_records_of_no_sensor_and_short_ones() -> None:
+def test_other_records_give_no_sensor_and_short_ones_raise() -> None:
     assert sensors_of(bytes([0, 0, 0x51, 0x12, 2, 0, 0])) == ()
     for record in (full("Temp"), compact("Temp", 8, 0x6F)):
         for length in range(32):
@@ -320,7 +321,7 @@ def test_records_of_no_sensor_and_short_ones() -> None:
                 sensors_of(record[:length])
 
 
-def test_no_bytes_at_all_bring_it_down() -> None:
+def test_random_bytes_raise_nothing_unexpected() -> None:
     chance = random.Random(4)  # noqa: S311 -- no secret
     for _ in range(3000):
         raw = bytearray(chance.choice([full("Temp"), compact("PSU", 8, 0x6F)]))
@@ -330,13 +331,14 @@ def test_no_bytes_at_all_bring_it_down() -> None:
             found = sensors_of(bytes(raw[: chance.randrange(20, len(raw) + 1)]))
         except ValueError:
             continue
-        for seat in seats(found):
-            for row in rows(seat, chance.randbytes(chance.randrange(2, 6)), Factors.of(chance.randbytes(6))):
+        for readable in readable_sensors(found):
+            answer, factors = chance.randbytes(chance.randrange(2, 6)), Factors.of(chance.randbytes(6))
+            for row in sensor_rows(readable, answer, factors):
                 quantity = QUANTITIES[row.quantity]
                 assert isinstance(row.value, Missing | float) or row.value in quantity.states
-        Entry.of(chance.randbytes(16))
+        LogEntry.of(chance.randbytes(16))
 
 
-def test_a_sensor_tells_which_it_is() -> None:
-    assert Sensor(Place(), 5, "", 1, 1, 0, 0).instance == "0x05"
-    assert Sensor(Place(0x2C, 6, 0), 5, "", 1, 1, 0, 0).instance == "0x2c/0/0x05"
+def test_the_instance_of_a_sensor() -> None:
+    assert Sensor(BusAddress(), 5, "", 1, 1, 0, 0).instance == "0x05"
+    assert Sensor(BusAddress(0x2C, 6, 0), 5, "", 1, 1, 0, 0).instance == "0x2c/0/0x05"

@@ -4,7 +4,7 @@ import itertools
 import json
 
 from tests.agent_room import RULES, columns, device, sweep
-from watchkeeper.agent.judge.judge import NOTHING, Change, Judge
+from watchkeeper.agent.judge.judge import UNCHANGED, Judge, Judgement
 from watchkeeper.model.batch import Document
 from watchkeeper.model.device import Category
 from watchkeeper.model.reading import Missing, Reason, Series, Sweep
@@ -23,15 +23,15 @@ def rules(text: str = RULES) -> RuleSet:
 def judge(**states: object) -> Judge:
     numbers = itertools.count(1)
     made = Judge({}, lambda: f"id-{next(numbers)}")
-    made.adopt(rules(), [device()], 0.0)
+    made.activate(rules(), [device()], 0.0)
     return made
 
 
-def levels(change: Change) -> list[tuple[str, Level]]:
+def levels(change: Judgement) -> list[tuple[str, Level]]:
     return [(event.rule, event.level) for event in change.events if isinstance(event, Verdict)]
 
 
-def seen(judge: Judge, at: float, ambient: object = 20.0, supply: object = 20.0, answering: str = "yes") -> Change:
+def seen(judge: Judge, at: float, ambient: object = 20.0, supply: object = 20.0, answering: str = "yes") -> Judgement:
     return judge.sweep(Sweep("box", at, COLUMNS, (answering, ambient, supply)), Category.ENV)  # type: ignore[arg-type]
 
 
@@ -39,7 +39,7 @@ def test_what_was_ok_from_the_first_is_no_event_and_no_state() -> None:
     one = judge()
     change = seen(one, 0)
     assert (change.events, change.states) == ([], {})
-    assert seen(one, 30) is NOTHING
+    assert seen(one, 30) is UNCHANGED
     assert one.states() == {}
 
 
@@ -49,7 +49,7 @@ def test_a_change_of_level_is_one_event_with_its_state_beside_it() -> None:
     change = seen(one, 30, ambient=31.0)
     assert levels(change) == [("heat", Level.CRITICAL)]
     assert change.states.keys() == {("box", "heat", "")}
-    assert seen(one, 60, ambient=32.0) is NOTHING
+    assert seen(one, 60, ambient=32.0) is UNCHANGED
     change = seen(one, 90, ambient=20.0)
     assert levels(change) == [("heat", Level.OK)]
     assert change.states == {("box", "heat", ""): None}
@@ -61,7 +61,7 @@ def test_a_reading_that_waits_for_its_time_is_kept_and_told_only_then() -> None:
     change = seen(one, 30, supply=26.0)
     assert change.events == []
     assert change.states.keys() == {("box", "long-heat", "")}
-    assert seen(one, 300, supply=26.0) is NOTHING
+    assert seen(one, 300, supply=26.0) is UNCHANGED
     (event,) = seen(one, 650, supply=26.0).events
     assert isinstance(event, Verdict)
     assert (event.level, event.since, event.evidence.first_at) == (Level.WARNING, 630, 30)
@@ -72,7 +72,7 @@ def test_the_wait_goes_on_after_a_restart() -> None:
     kept = seen(one, 0, supply=26.0).states
     stored = {key: decode_state(json.loads(json.dumps(encode_state(state)))) for key, state in kept.items() if state}
     again = Judge(stored)
-    again.adopt(rules(), [device()], 400.0)
+    again.activate(rules(), [device()], 400.0)
     assert seen(again, 500, supply=26.0).events == []
     assert levels(seen(again, 600, supply=26.0)) == [("long-heat", Level.WARNING)]
 
@@ -81,9 +81,9 @@ def test_a_standing_verdict_keeps_its_id_over_a_restart() -> None:
     one = judge()
     change = seen(one, 0, ambient=31.0)
     again = Judge({key: state for key, state in change.states.items() if state})
-    again.adopt(rules(), [device()], 10.0)
+    again.activate(rules(), [device()], 10.0)
     assert seen(again, 30, ambient=31.0).events == []
-    assert [verdict.id for verdict in again.standing(40).verdicts] == [one.standing(40).verdicts[0].id]
+    assert [verdict.id for verdict in again.active_verdicts(40).verdicts] == [one.active_verdicts(40).verdicts[0].id]
 
 
 def test_a_dead_device_says_so_once_and_each_of_its_rules_is_unknown_once() -> None:
@@ -99,7 +99,7 @@ def test_columns_missing_after_a_restart_of_a_dead_device_withdraw_nothing() -> 
     one = judge()
     kept = seen(one, 0, ambient=31.0).states
     again = Judge({key: state for key, state in kept.items() if state})
-    again.adopt(rules(), [device()], 10.0)
+    again.activate(rules(), [device()], 10.0)
     bare = columns("box")
     for at in range(30, 600, 30):
         change = again.sweep(sweep(bare, at, answering="no"), Category.ENV)
@@ -118,7 +118,7 @@ def test_an_instance_that_is_gone_for_three_answered_sweeps_is_withdrawn() -> No
     assert isinstance(event, Withdrawal)
     assert event.key == ("box", "heat", "")
     assert told[2].states == {("box", "heat", ""): None, ("box", "long-heat", ""): None}
-    assert one.standing(130).verdicts == ()
+    assert one.active_verdicts(130).verdicts == ()
 
 
 def test_it_is_withdrawn_though_the_other_columns_are_never_twice_the_same() -> None:
@@ -141,7 +141,7 @@ def test_an_instance_seen_again_in_between_is_not_withdrawn() -> None:
 def test_a_rule_that_is_gone_withdraws_its_verdicts_at_once() -> None:
     one = judge()
     seen(one, 0, ambient=31.0)
-    change = one.adopt(rules("rules: []"), [device()], 50.0)
+    change = one.activate(rules("rules: []"), [device()], 50.0)
     (event,) = change.events
     assert isinstance(event, Withdrawal)
     assert (event.key, event.at, event.reason) == (("box", "heat", ""), 50.0, "the rule is gone")
@@ -151,16 +151,16 @@ def test_a_rule_that_is_gone_withdraws_its_verdicts_at_once() -> None:
 def test_of_a_device_that_is_ours_no_longer_nothing_is_said() -> None:
     one = judge()
     seen(one, 0, ambient=31.0)
-    change = one.adopt(rules(), [], 50.0)
+    change = one.activate(rules(), [], 50.0)
     assert change.events == []
     assert set(change.states.values()) == {None}
-    assert one.standing(60).verdicts == ()
+    assert one.active_verdicts(60).verdicts == ()
 
 
 def test_a_bundle_that_changes_nothing_for_a_rule_keeps_its_state() -> None:
     one = judge()
     seen(one, 0, ambient=31.0, supply=26.0)
-    change = one.adopt(rules(), [device(), device("other")], 300.0)
+    change = one.activate(rules(), [device(), device("other")], 300.0)
     assert (change.events, change.states) == ([], {})
     assert levels(seen(one, 600, ambient=31.0, supply=26.0)) == [("long-heat", Level.WARNING)]
 
@@ -168,7 +168,7 @@ def test_a_bundle_that_changes_nothing_for_a_rule_keeps_its_state() -> None:
 def test_other_limits_of_the_same_rule_end_or_keep_its_verdict() -> None:
     one = judge()
     seen(one, 0, ambient=31.0)
-    one.adopt(rules(RULES.replace("above: 30 °C", "above: 35 °C")), [device()], 50.0)
+    one.activate(rules(RULES.replace("above: 30 °C", "above: 35 °C")), [device()], 50.0)
     assert levels(seen(one, 60, ambient=31.0)) == [("heat", Level.OK)]
 
 
@@ -182,9 +182,9 @@ def test_a_device_that_claims_one_column_twice_is_judged_once() -> None:
 def test_standing_is_the_whole_set_that_is_not_ok() -> None:
     one = judge()
     seen(one, 0)
-    assert one.standing(5).verdicts == ()
+    assert one.active_verdicts(5).verdicts == ()
     seen(one, 30, ambient=31.0, supply=GONE)
-    found = one.standing(40)
+    found = one.active_verdicts(40)
     assert found.at == 40
     assert [(verdict.rule, verdict.level) for verdict in found.verdicts] == [
         ("heat", Level.CRITICAL), ("long-heat", Level.UNKNOWN),
@@ -194,16 +194,16 @@ def test_standing_is_the_whole_set_that_is_not_ok() -> None:
 def test_a_silent_device_is_settled_once_its_verdict_stands() -> None:
     one = judge()
     seen(one, 0)
-    assert one.settled("box")
+    assert one.silence_judged("box")
     seen(one, 30, GONE, GONE, answering="no")
-    assert not one.settled("box"), "one more probe may still be needed within the rule's `for`"
+    assert not one.silence_judged("box"), "one more probe may still be needed within the rule's `for`"
     seen(one, 90, GONE, GONE, answering="no")
-    assert one.settled("box")
+    assert one.silence_judged("box")
 
 
 def test_the_set_is_complete_when_every_device_was_seen() -> None:
     one = judge()
-    one.adopt(rules(), [device(), device("other")], 0.0)
+    one.activate(rules(), [device(), device("other")], 0.0)
     seen(one, 0)
     assert not one.complete()
     one.sweep(sweep(columns("other"), 0), Category.ENV)
@@ -213,7 +213,9 @@ def test_the_set_is_complete_when_every_device_was_seen() -> None:
 def test_a_fault_that_stood_before_everything_was_forgotten_is_never_taken_for_good() -> None:
     one = judge()
     seen(one, 0, supply=26.0)
-    assert [(verdict.rule, verdict.level) for verdict in one.standing(1).verdicts] == [("long-heat", Level.UNKNOWN)]
+    assert [(verdict.rule, verdict.level) for verdict in one.active_verdicts(1).verdicts] == [
+        ("long-heat", Level.UNKNOWN)
+    ]
 
 
 def test_an_instance_of_a_series_is_part_of_what_is_judged() -> None:
@@ -235,11 +237,14 @@ def test_a_silent_device_or_a_service_that_is_down_says_why() -> None:
     change = seen(one, 60, GONE, GONE, answering="no")
     (silent,) = (event for event in change.events if isinstance(event, Verdict) and event.level.bad)
     assert (silent.evidence.quantity, silent.evidence.says) == ("device.answering", "no answer")
-    assert seen(one, 90, GONE, GONE, answering="no") is NOTHING
+    assert seen(one, 90, GONE, GONE, answering="no") is UNCHANGED
     again = Judge(
         {key: decode_state(json.loads(json.dumps(encode_state(state)))) for key, state in one.states().items()}
     )
-    assert next(verdict for verdict in again.standing(60).verdicts if verdict.level.bad).evidence.says == "no answer"
+    assert (
+        next(verdict for verdict in again.active_verdicts(60).verdicts if verdict.level.bad).evidence.says
+        == "no answer"
+    )
 
 
 def test_what_speaks_for_itself_gets_no_reason() -> None:

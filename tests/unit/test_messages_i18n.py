@@ -1,5 +1,5 @@
-"""Every text that an on-call engineer reads has a Chinese translation: of the code, the templates, the shipped rules, the
-starter ladders and the catalogue of quantities."""
+"""Every text that an on-call engineer reads has a Chinese translation: in the code, the templates, the shipped rules, the
+starter configuration and the catalogue of quantities."""
 
 import re
 import string
@@ -38,13 +38,13 @@ def in_rules() -> Iterator[str]:
 
 
 def in_starters() -> Iterator[str]:
-    """What the starter books say to people: the operator's own words, translated where they were left as they are."""
+    """Texts of the starter configuration. An operator may change them; they are translated if they are unchanged."""
     for ladder in yaml.safe_load((ROOT / "configs" / "ladders.yml").read_text(encoding="utf-8"))["ladders"]:
         for rung in ladder["rungs"]:
             yield from (rung["rung"], rung["say"])
     contacts = yaml.load((ROOT / "configs" / "contacts.yml").read_text(encoding="utf-8"), yaml.BaseLoader)  # noqa: S506 -- makes nothing but text
     yield from (shift["shift"] for shift in contacts["shifts"])
-    site = yaml.load((ROOT / "configs" / "rules" / "site.yml").read_text(encoding="utf-8"), yaml.BaseLoader)  # noqa: S506 -- the same
+    site = yaml.load((ROOT / "configs" / "rules" / "site.yml").read_text(encoding="utf-8"), yaml.BaseLoader)  # noqa: S506 -- makes nothing but text
     for rule in site["rules"]:
         yield from (rule["title"], rule["advice"])
 
@@ -73,16 +73,17 @@ def chinese() -> Catalog:
 def test_the_extraction_finds_all_sorts_of_texts() -> None:
     found = everything()
     for text in (
-        "[recovered] {device}: {title}",  # marked() in messages.py
-        "Since {began}, unresolved for {lasted}",  # say() in messages.py
-        "Told to you because nobody is: {roles}",  # say() in notices.py
+        "[recovered] {device}: {title}",  # marked() in compose.py
+        "Since {began}, unresolved for {lasted}",  # say() in compose.py
+        "You are notified because nobody has the role: {roles}",  # marked() in compose.py
         "Cannot be resolved …",  # _() in a template
         "Room temperature out of range",  # a rule's title
-        "Start at once.",  # a rung's word
+        "Start at once.",  # what a rung tells people to do
         "Battery runtime left",  # a quantity
         "bypass",  # a state
         "on-site",  # a rung
-        "no answer in time",  # a reason
+        "timeout",  # a reason
+        "open (off)",  # a state with a label of its own
     ):
         assert text in found
 
@@ -112,8 +113,8 @@ def test_a_translation_that_drops_a_placeholder_would_be_found() -> None:
 
 
 def test_the_catalogue_that_runs_is_the_file() -> None:
-    assert translations(Language.CHINESE).gettext("Device does not answer") == "设备无应答"
-    assert translations(Language.ENGLISH).gettext("Device does not answer") == "Device does not answer"
+    assert translations(Language.CHINESE).gettext("Device unreachable") == "设备不可达"
+    assert translations(Language.ENGLISH).gettext("Device unreachable") == "Device unreachable"
 
 
 @pytest.mark.parametrize(
@@ -122,7 +123,7 @@ def test_the_catalogue_that_runs_is_the_file() -> None:
         ("On duty", "值班"), ("Relative humidity", "相对湿度"), ("Air conditioning", "空调"), ("Maintenance vendor", "维保服务商"),
         ("Call the maintenance vendor or the manufacturer's engineer.", "厂商工程师"),
         ("The owner comes on site at once; the head of the data centre is informed.", "立即到场"),
-        ("Handover", "交接班"),
+        ("Handover {time} (in {left}): {person}, {shift}", "交接班"),
     ],
 )  # fmt: skip
 def test_the_regulations_own_terms_are_used(english: str, term: str) -> None:
@@ -134,11 +135,12 @@ def test_the_on_call_page_speaks_of_what_is_on_the_screen() -> None:
     page = (ROOT / "docs" / "on-call.md").read_text(encoding="utf-8")
     said, chinese = everything(), translations(Language.CHINESE).gettext
     quoted = (
-        "I am working on it", "Cannot be resolved …", "Escalate now", "was", "STALE", "no reading", "Start at once.",
+        "I am working on it", "Cannot be resolved …", "Escalate now", "last value", "STALE", "no reading", "Start at once.",
         "The collector does not answer. What you see is old.", "Room temperature out of range",
+        "The configuration has errors; the previous configuration stays active.",
     )  # fmt: skip
     for text in quoted:
         assert text in page
         assert text in said
-    for text in ("I am working on it", "Cannot be resolved …", "Escalate now", "STALE", "was", "no reading"):
+    for text in ("I am working on it", "Cannot be resolved …", "Escalate now", "STALE", "last value", "no reading"):
         assert chinese(text) in page

@@ -10,7 +10,7 @@ from tests.collector_room import Room
 from watchkeeper.collector.process import actions
 from watchkeeper.collector.read.exposition import FAMILIES, family
 from watchkeeper.model.batch import Lane, Tombstone
-from watchkeeper.model.quantity import QUANTITIES, Sort
+from watchkeeper.model.quantity import QUANTITIES, QuantityType
 from watchkeeper.model.reading import Missing, Reason
 from watchkeeper.model.verdict import Evidence, Level
 
@@ -91,7 +91,7 @@ def test_a_silent_device_disappears_within_two_intervals(room: Room) -> None:
     assert of(samples, "watchkeeper_temperature_ambient_celsius")
 
 
-def test_new_orders_change_labels_and_drop_what_is_gone(room: Room) -> None:
+def test_a_new_configuration_changes_labels_and_drops_what_is_gone(room: Room) -> None:
     room.read("ups-1", {("battery.charge", "", ""): 97.0})
     room.read("crac-1", {("cooling.output", "", ""): 50.0})
     assert of(scrape(room), "watchkeeper_cooling_output_ratio", location="机房 1, 东侧")
@@ -154,10 +154,10 @@ def test_agents_and_lanes_are_counted(room: Room) -> None:
 
 def test_the_collector_speaks_of_itself(room: Room) -> None:
     room.ingest.refused[401] = 3
-    room.runtime.problem = "books"
+    room.runtime.problem = "inventory.yml:1:1: an error"
     samples = scrape(room)
     assert of(samples, "watchkeeper_pushes_refused_total", status="401") == [3.0]
-    assert of(samples, "watchkeeper_orders_problem") == [1.0]
+    assert of(samples, "watchkeeper_configuration_problem") == [1.0]
     assert of(samples, "watchkeeper_reconciled_total") == [0.0]
     assert of(samples, "watchkeeper_journal_waiting") == [0.0]
     assert of(samples, "watchkeeper_journal_faults_total") == [0.0]
@@ -170,7 +170,7 @@ def test_every_quantity_has_a_name_of_its_own() -> None:
     assert len(set(names)) == len(names)
     assert QUANTITIES.keys() - FAMILIES.keys() == {"agent.heard", "collector.disk"}, "what no agent reads"
     for quantity in QUANTITIES.values():
-        assert family(quantity).name.endswith("_total") == (quantity.sort is Sort.COUNTER)
+        assert family(quantity).name.endswith("_total") == (quantity.type is QuantityType.COUNTER)
 
 
 def test_a_series_of_an_unknown_quantity_is_left_out(room: Room) -> None:

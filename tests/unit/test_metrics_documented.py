@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tests.collector_room import ROOT, Room
 from watchkeeper.collector.read.exposition import FAMILIES
-from watchkeeper.collector.read.self_metrics import Tallies
+from watchkeeper.collector.read.self_metrics import SelfMetrics
 from watchkeeper.model.quantity import QUANTITIES
 
 PAGE = ROOT / "docs" / "metrics.md"
@@ -19,7 +19,7 @@ def readings() -> Iterator[str]:
     yield "|---|---|---|---|"
     for name, one in FAMILIES.items():
         states = f" `state`: {', '.join(one.states)}." if one.states else ""
-        says = f"{QUANTITIES[name].title}.{states}" if one.states else one.says
+        says = f"{QUANTITIES[name].title}.{states}" if one.states else one.help
         yield f"| `{name}` | `{one.name}` | {one.kind} | {says} |"
 
 
@@ -27,7 +27,7 @@ def own(folder: Path) -> Iterator[str]:
     yield "| metric | type | labels | what |"
     yield "|---|---|---|---|"
     with Room(folder) as room:
-        for one in Tallies(room.runtime, room.journal, room.ingest).collect():
+        for one in SelfMetrics(room.runtime, room.journal, room.ingest).collect():
             labels = ", ".join(f"`{name}`" for name in getattr(one, "_labelnames", ()))
             name = one.name + ("_total" if one.type == "counter" else "")
             yield f"| `{name}` | {one.type} | {labels} | {one.documentation} |"

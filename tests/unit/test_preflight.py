@@ -1,4 +1,4 @@
-"""A channel that would deliver nothing is told of before the first fault."""
+"""A channel that cannot deliver is reported before the first fault."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from watchkeeper.documents.secrets import Secrets
 from watchkeeper.model.clock import FakeClock
 
 
-def test_whoever_cannot_be_told_is_named_with_the_channel_and_why(tmp_path: Path) -> None:
+def test_an_unreachable_person_is_named_with_the_channel_and_the_reason(tmp_path: Path) -> None:
     secrets = Secrets(None, {"WATCHKEEPER_SECRET_KNOWN": "key", "WATCHKEEPER_SECRET_EMPTY": " "})
 
     def opener(address: Address) -> Channel:
@@ -23,5 +23,5 @@ def test_whoever_cannot_be_told_is_named_with_the_channel_and_why(tmp_path: Path
         Person("eve", "Eve", (Address(Via.APPRISE, secret="empty"),)),
     ]
     bob, eve = unreachable(people, opener)
-    assert bob.startswith("bob cannot be told by webhook: no secret called `absent`")
-    assert eve.startswith("eve cannot be told by apprise: the secret `empty` is empty")
+    assert bob.startswith("bob cannot be notified by webhook: no secret called `absent`")
+    assert eve.startswith("eve cannot be notified by apprise: the secret `empty` is empty")

@@ -1,4 +1,4 @@
-"""The host probe on machines made up for the purpose: what is a disk, what hangs, what is not there yet."""
+"""The host probe on fake machines: which mounts are disks, calls that hang, samples that are missing."""
 
 import asyncio
 import threading
@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import psutil
 import pytest
 
-from watchkeeper.agent.probes.host.mounts import real
+from watchkeeper.agent.probes.host.mounts import real_mounts
 from watchkeeper.agent.probes.host.probe import RESCAN_S, HostProbe, Machine
 from watchkeeper.model.clock import FakeClock
 from watchkeeper.model.device import Category, Device
@@ -107,7 +107,7 @@ def test_a_sweep_of_a_machine() -> None:
     assert ("network.errors", "veth1") not in found
 
 
-def test_every_quantity_is_in_the_catalogue_and_on_this_very_machine_something_real_is_read() -> None:
+def test_every_quantity_is_in_the_catalogue_and_this_machine_can_be_read() -> None:
     first, second = swept(HostProbe(FakeClock()), times=2)
     assert second.series is first.series
     assert {series.quantity for series in first.series} <= QUANTITIES.keys()
@@ -123,7 +123,7 @@ def test_disk_space_counts_as_df_does() -> None:
     assert found["disk.inodes", "/"] == pytest.approx(40.0)
 
 
-def test_a_file_system_that_counts_no_inodes_has_no_such_series_and_one_without_blocks_is_no_disk() -> None:
+def test_a_file_system_without_inodes_has_no_such_series_and_one_without_blocks_is_no_disk() -> None:
     sizes = {"/": statvfs(files=0, free_files=0), "/fuse": statvfs(blocks=0, free=0, available=0)}
     own = machine(partitions=lambda: [ROOT, Partition("odd", "/fuse", "fuse.odd")], statvfs=sizes.__getitem__)
     found = once(own)
@@ -147,24 +147,24 @@ def test_a_file_system_that_counts_no_inodes_has_no_such_series_and_one_without_
     ],
 )
 def test_which_mounts_are_disks(partitions: list[Partition], mounts: list[str]) -> None:
-    assert real(partitions) == mounts
+    assert real_mounts(partitions) == mounts
 
 
 class HungMount:
-    """A statvfs that blocks on the network mount until the server is back."""
+    """A statvfs that blocks on the network mount until its server is back."""
 
     def __init__(self) -> None:
         self.back = threading.Event()
-        self.asked = 0
+        self.calls = 0
 
     def __call__(self, path: str) -> Any:
         if path == NFS.mountpoint:
-            self.asked += 1
+            self.calls += 1
             self.back.wait(30)
         return statvfs()
 
 
-def test_a_hung_mount_is_missing_costs_one_thread_and_holds_up_nothing() -> None:
+def test_a_hung_mount_is_missing_costs_one_thread_and_delays_nothing_else() -> None:
     hung = HungMount()
     probe = HostProbe(FakeClock(), machine(partitions=lambda: [ROOT, NFS], statvfs=hung))
     sweeps = swept(probe, times=3)
@@ -176,20 +176,20 @@ def test_a_hung_mount_is_missing_costs_one_thread_and_holds_up_nothing() -> None
                 assert isinstance(value, Missing)
                 assert value.reason is Reason.HUNG
             assert isinstance(found["disk.usage", "/"], float)
-        assert hung.asked == 1
-        assert [thread.name for thread in threading.enumerate()].count("ask /mnt/nas") == 1
+        assert hung.calls == 1
+        assert [thread.name for thread in threading.enumerate()].count("bounded /mnt/nas") == 1
     finally:
         hung.back.set()
     for thread in threading.enumerate():
-        if thread.name == "ask /mnt/nas":
+        if thread.name == "bounded /mnt/nas":
             thread.join(10)
     (sweep,) = swept(probe)
     assert isinstance(values(sweep)["disk.usage", "/mnt/nas"], float)
     assert sweep.series is sweeps[0].series
-    assert hung.asked == 2
+    assert hung.calls == 2
 
 
-def test_a_mount_the_kernel_refuses_is_missing_with_its_words() -> None:
+def test_a_mount_that_the_kernel_refuses_is_missing_with_the_kernels_reason() -> None:
     def stale(path: str) -> Any:
         raise OSError(116, "Stale file handle")
 
@@ -226,7 +226,7 @@ def hwmon(tmp_path: Path) -> Callable[..., Path]:
     return write
 
 
-def test_temperatures_and_fans_where_the_kernel_shows_them(hwmon: Callable[..., Path]) -> None:
+def test_temperatures_and_fans_are_read_from_hwmon(hwmon: Callable[..., Path]) -> None:
     hwmon("hwmon0", name="coretemp", temp1_input="45500", temp1_label="Package id 0", temp2_input="-200000")
     root = hwmon("hwmon1", name="nct6775", fan1_input="1180", fan2_input="0", temp1_input="oops")
     (sweep,) = swept(HostProbe(FakeClock(), machine(hwmon=root)))
@@ -239,7 +239,7 @@ def test_temperatures_and_fans_where_the_kernel_shows_them(hwmon: Callable[..., 
     assert "coretemp Package id 0" in {series.label for series in sweep.series}
 
 
-def test_sensors_are_looked_for_now_and_then_and_read_always(hwmon: Callable[..., Path]) -> None:
+def test_new_sensors_are_found_every_ten_minutes_and_known_ones_read_at_each_sweep(hwmon: Callable[..., Path]) -> None:
     clock = FakeClock()
     root = hwmon("hwmon0", name="chip", temp1_input="30000")
     probe = HostProbe(clock, machine(hwmon=root))
@@ -264,5 +264,5 @@ def test_the_columns_change_only_when_the_machine_does() -> None:
     assert ("disk.usage", "/mnt/nas") in values(third)
 
 
-def test_psutil_is_not_asked_for_what_it_reads_slowly() -> None:
+def test_cpu_usage_is_computed_from_times() -> None:
     assert Machine().cpu_times is psutil.cpu_times  # not cpu_percent, whose first answer is 0.0

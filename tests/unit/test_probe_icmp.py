@@ -1,4 +1,4 @@
-"""The ICMP probe on wires made up for the purpose: what comes back, what is lost, what was never asked for."""
+"""The ICMP probe on fake sockets: replies, lost echos, and packets that answer no request of ours."""
 
 import asyncio
 import socket
@@ -11,8 +11,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.service_room import look
-from watchkeeper.agent.probes.services.check import Unwell
-from watchkeeper.agent.probes.services.icmp import ECHOS, HEADER, IcmpProbe, checksum, open_socket, reply_to, request
+from watchkeeper.agent.probes.services.check import CheckFailed
+from watchkeeper.agent.probes.services.icmp import (
+    ECHOS,
+    ICMP_HEADER,
+    IcmpProbe,
+    answered_request,
+    checksum,
+    echo_request,
+    open_socket,
+)
 from watchkeeper.model.clock import FakeClock
 from watchkeeper.model.device import Category, Device
 from watchkeeper.model.reading import Missing, Reason, Value
@@ -21,8 +29,8 @@ V4, V6 = socket.AF_INET, socket.AF_INET6
 TOKEN = bytes(range(48))
 
 
-class Wire:
-    """A socket that passes requests to `peer`, and gives back what it answers as from the address asked."""
+class FakeSocket:
+    """A socket that passes each request to `peer`, which returns the answers and the addresses they come from."""
 
     def __init__(self, family: socket.AddressFamily, peer: Callable[[bytes, str], list[tuple[bytes, str]]]) -> None:
         self.family, self.type, self.peer = family, socket.SOCK_DGRAM, peer
@@ -33,8 +41,8 @@ class Wire:
     def fileno(self) -> int:
         return self.ours.fileno()
 
-    def sendto(self, packet: bytes, place: tuple[str, int]) -> None:
-        for answer in self.peer(packet, place[0]):
+    def sendto(self, packet: bytes, address: tuple[str, int]) -> None:
+        for answer in self.peer(packet, address[0]):
             self.waiting.append(answer)
             self.theirs.send(b"!")
 
@@ -55,11 +63,11 @@ def echo(packet: bytes, kind: int = 0) -> bytes:
 def pinged(
     peer: Callable[[bytes, str], list[tuple[bytes, str]]], *hosts: str, timeout_s: float = 0.15
 ) -> list[dict[str, Value]]:
-    wires: list[Wire] = []
+    sockets: list[FakeSocket] = []
 
     def opener(family: socket.AddressFamily) -> Any:
-        wires.append(Wire(family, peer))
-        return wires[-1]
+        sockets.append(FakeSocket(family, peer))
+        return sockets[-1]
 
     async def run() -> list[dict[str, Value]]:
         probe = IcmpProbe(FakeClock(), opener)
@@ -69,17 +77,17 @@ def pinged(
         return list(seen)
 
     seen = asyncio.run(run())
-    assert len(wires) == len({":" in host for host in hosts})  # a socket an address family, for all devices
+    assert len(sockets) == len({":" in host for host in hosts})  # one socket for each address family, not each device
     return seen
 
 
-def test_all_echos_back_is_no_loss() -> None:
+def test_if_every_echo_comes_back_there_is_no_loss() -> None:
     (seen,) = pinged(lambda packet, host: [(echo(packet), host)], "127.0.0.1")
     assert seen == {"device.answering": "yes", "packet.loss": 0.0, "response.time": 0.0}
 
 
 @pytest.mark.parametrize("lost", range(1, ECHOS))
-def test_some_lost_is_a_share(lost: int) -> None:
+def test_lost_echos_are_counted_in_per_cent(lost: int) -> None:
     sent = 0
 
     def peer(packet: bytes, host: str) -> list[tuple[bytes, str]]:
@@ -94,15 +102,15 @@ def test_some_lost_is_a_share(lost: int) -> None:
 
 
 def wrong(packet: bytes, host: str) -> list[tuple[bytes, str]]:
-    """Everything that is no answer to this request."""
+    """Packets of every kind that do not answer this request."""
     number = struct.unpack_from("!H", packet, 6)[0]
-    other = HEADER.pack(0, 0, 0, 0, (number + 1000) % 65536) + packet[8:]
+    other = ICMP_HEADER.pack(0, 0, 0, 0, (number + 1000) % 65536) + packet[8:]
     return [(packet, host), (echo(packet), "127.0.0.9"), (echo(packet)[:-1], host), (other, host), (b"", host),
             (echo(packet, 3), host), (echo(packet)[:8] + b"x" * 48, host)]  # fmt: skip
 
 
 @pytest.mark.parametrize("peer", [lambda packet, host: [], wrong])
-def test_nothing_that_answers_is_a_device_that_does_not(peer: Any) -> None:
+def test_without_a_matching_reply_the_device_does_not_answer(peer: Any) -> None:
     (seen,) = pinged(peer, "127.0.0.1")
     assert seen["device.answering"] == "no"
     assert seen["packet.loss"] == Missing(Reason.TIMEOUT, "none of 3 echos came back within 0.15 s")
@@ -114,7 +122,7 @@ def test_an_answer_that_comes_twice_counts_once() -> None:
     assert seen["packet.loss"] == 0.0
 
 
-def test_many_at_once_do_not_hear_each_others_answers() -> None:
+def test_devices_read_at_the_same_time_do_not_take_each_others_replies() -> None:
     def peer(packet: bytes, host: str) -> list[tuple[bytes, str]]:
         return [(echo(packet, 129 if ":" in host else 0), host)] if host != "127.0.0.2" else []
 
@@ -122,15 +130,15 @@ def test_many_at_once_do_not_hear_each_others_answers() -> None:
     assert (one["device.answering"], two["device.answering"], six["device.answering"]) == ("yes", "no", "yes")
 
 
-def test_no_way_there_is_said() -> None:
+def test_an_error_of_the_network_is_reported() -> None:
     def peer(packet: bytes, host: str) -> list[tuple[bytes, str]]:
         raise OSError(101, "Network is unreachable")
 
     (seen,) = pinged(peer, "127.0.0.1")
-    assert seen["packet.loss"] == Missing(Reason.UNREACHABLE, "no way there: Network is unreachable")
+    assert seen["packet.loss"] == Missing(Reason.UNREACHABLE, "the network reports: Network is unreachable")
 
 
-def test_a_kernel_that_gives_no_socket_is_told_how_to(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_if_the_kernel_gives_no_socket_the_text_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     tried = []
 
     def no_socket(family: int, kind: int, protocol: int) -> Any:
@@ -138,7 +146,7 @@ def test_a_kernel_that_gives_no_socket_is_told_how_to(monkeypatch: pytest.Monkey
         raise PermissionError(1, "Operation not permitted")
 
     monkeypatch.setattr(socket, "socket", no_socket)
-    with pytest.raises(Unwell, match=r"net\.ipv4\.ping_group_range") as refused:
+    with pytest.raises(CheckFailed, match=r"net\.ipv4\.ping_group_range") as refused:
         open_socket(V4)
     assert refused.value.missing.reason is Reason.REFUSED
     assert tried == [socket.SOCK_DGRAM, socket.SOCK_RAW]
@@ -149,19 +157,19 @@ def test_the_checksum_is_that_of_rfc_1071() -> None:
 
 
 @given(st.binary(max_size=99).filter(lambda data: len(data) % 2 == 0))
-def test_what_carries_its_checksum_sums_up_to_nothing(data: bytes) -> None:
+def test_data_with_its_checksum_sums_up_to_zero(data: bytes) -> None:
     assert checksum(data + struct.pack("!H", checksum(data))) == 0
 
 
 def test_a_reply_is_known_by_its_token_behind_an_ip_header_or_without() -> None:
-    answer = echo(request(V4, 7, TOKEN))
-    assert reply_to(answer, V4, socket.SOCK_DGRAM, TOKEN) == 7
-    assert reply_to(b"\x46" + bytes(23) + answer, V4, socket.SOCK_RAW, TOKEN) == 7
-    assert reply_to(echo(request(V6, 7, TOKEN), 129), V6, socket.SOCK_RAW, TOKEN) == 7
-    assert reply_to(request(V4, 7, TOKEN), V4, socket.SOCK_DGRAM, TOKEN) is None
-    assert reply_to(answer, V4, socket.SOCK_DGRAM, TOKEN[::-1]) is None
+    answer = echo(echo_request(V4, 7, TOKEN))
+    assert answered_request(answer, V4, socket.SOCK_DGRAM, TOKEN) == 7
+    assert answered_request(b"\x46" + bytes(23) + answer, V4, socket.SOCK_RAW, TOKEN) == 7
+    assert answered_request(echo(echo_request(V6, 7, TOKEN), 129), V6, socket.SOCK_RAW, TOKEN) == 7
+    assert answered_request(echo_request(V4, 7, TOKEN), V4, socket.SOCK_DGRAM, TOKEN) is None
+    assert answered_request(answer, V4, socket.SOCK_DGRAM, TOKEN[::-1]) is None
 
 
 @given(st.binary(max_size=80), st.sampled_from([V4, V6]), st.sampled_from([socket.SOCK_DGRAM, socket.SOCK_RAW]))
-def test_rubbish_is_no_reply(packet: bytes, family: socket.AddressFamily, kind: int) -> None:
-    assert reply_to(packet, family, kind, TOKEN) is None
+def test_random_bytes_are_no_reply(packet: bytes, family: socket.AddressFamily, kind: int) -> None:
+    assert answered_request(packet, family, kind, TOKEN) is None

@@ -1,4 +1,4 @@
-"""The probes of this machine's own processes and units, on tables and a systemctl made up for the purpose."""
+"""The probes of this machine's processes and units, on a fake process table and a fake systemctl."""
 
 import os
 import re
@@ -13,7 +13,7 @@ import pytest
 from tests.service_room import reason, service, swept
 from watchkeeper.agent.probes.services import process
 from watchkeeper.agent.probes.services.process import ProcessProbe
-from watchkeeper.agent.probes.services.systemd import SystemdProbe, parse, state_of
+from watchkeeper.agent.probes.services.systemd import SystemdProbe, parse_show, unit_state
 from watchkeeper.model.clock import FakeClock
 from watchkeeper.model.device import Process, Systemd
 from watchkeeper.model.reading import Missing, Reason, Value
@@ -45,36 +45,36 @@ def test_processes_are_counted_by_their_command_line(matches: str, at_least: int
     assert sweep.values == ("yes", state, count)
 
 
-def test_what_counts_as_running(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_zombies_and_the_agent_itself_are_not_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     def one(pid: int, name: str, cmdline: list[str] | None, status: str = psutil.STATUS_SLEEPING) -> Any:
         return SimpleNamespace(info={"pid": pid, "name": name, "cmdline": cmdline, "status": status})
 
     table = [
         one(2, "kthreadd", []),
-        one(30, "hidden", None),  # whose command line may not be read
+        one(30, "hidden", None),  # its command line may not be read
         one(31, "nginx", ["nginx", "-g", "daemon off"]),
         one(32, "dead", ["dead", "long ago"], psutil.STATUS_ZOMBIE),
         one(os.getpid(), "watchkeeper", ["watchkeeper", "probe", "process:nginx"]),
     ]
     monkeypatch.setattr(psutil, "process_iter", lambda _: table)
-    assert list(process.running()) == ["kthreadd", "hidden", "nginx -g daemon off"]
+    assert list(process.command_lines()) == ["kthreadd", "hidden", "nginx -g daemon off"]
 
 
 def test_a_process_table_that_hangs_costs_one_thread() -> None:
-    let_go, asked = threading.Event(), []
+    released, calls = threading.Event(), []
 
     def hangs() -> list[str]:
-        asked.append(1)
-        let_go.wait(20)
+        calls.append(1)
+        released.wait(20)
         return LINES
 
     device = service("process", timeout_s=0.1, process=Process("nginx"))
     first, second = swept(ProcessProbe(FakeClock(), hangs), device, 2)
-    let_go.set()
+    released.set()
     for sweep in (first, second):
         assert sweep.values[0] == "no"
         assert all(reason(value) is Reason.HUNG for value in sweep.values[1:])
-    assert len(asked) == 1
+    assert len(calls) == 1
 
 
 # ---- units ----
@@ -129,7 +129,7 @@ SubState=odd
     [
         ("postgresql@15-main", "active"),
         ("pg.service", "active"),
-        ("nginx", "failed"),  # crashed, and waits for its next start
+        ("nginx", "failed"),  # it crashed, and waits for its next start
         ("backup.timer", "inactive"),
         ("slow", "starting"),
         ("broken.service", "failed"),
@@ -139,11 +139,11 @@ SubState=odd
     ],
 )
 def test_the_states_of_units(unit: str, state: Value) -> None:
-    assert state_of(unit, parse(SHOWN)) == state
+    assert unit_state(unit, parse_show(SHOWN)) == state
 
 
 def command(folder: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> None:
-    """Put a systemctl of our own first on PATH."""
+    """Put a fake systemctl first on PATH."""
     file = folder / "systemctl"
     file.write_text(f"#!/bin/sh\n{script}\n")
     file.chmod(0o755)
@@ -164,19 +164,19 @@ def test_one_command_asks_for_all_units(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 @pytest.mark.parametrize(
-    ("script", "told"),
+    ("script", "why"),
     [
         ("echo 'Failed to connect to bus: No such file' >&2; exit 1", Reason.ABSENT),
         ("exec sleep 60", Reason.HUNG),
     ],
 )
-def test_a_systemd_that_says_nothing_does_not_answer(
-    script: str, told: Reason, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_systemd_that_fails_or_hangs_does_not_answer(
+    script: str, why: Reason, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     command(tmp_path, monkeypatch, script)
     (sweep,) = swept(SystemdProbe(FakeClock()), service("systemd", timeout_s=0.5, systemd=Systemd(("a", "b"))))
     assert sweep.values[0] == "no"
-    assert [reason(value) for value in sweep.values[1:]] == [told, told]
+    assert [reason(value) for value in sweep.values[1:]] == [why, why]
 
 
 def test_a_machine_without_systemctl_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -186,6 +186,6 @@ def test_a_machine_without_systemctl_says_so(tmp_path: Path, monkeypatch: pytest
     assert reason(sweep.values[1]) is Reason.ABSENT
 
 
-def test_a_text_of_systemctl_is_told_as_one_line() -> None:
-    assert parse("") == []
-    assert parse("Id=a=b\nNames") == [{"Id": "a=b", "Names": ""}]
+def test_odd_lines_of_systemctl_are_parsed() -> None:
+    assert parse_show("") == []
+    assert parse_show("Id=a=b\nNames") == [{"Id": "a=b", "Names": ""}]

@@ -1,4 +1,4 @@
-"""The service probes without services: what is said of what went wrong, echos that get lost, processes and units made up."""
+"""The service probes without real services: states, reasons, addresses, login errors, and options of the inventory."""
 
 import asyncio
 import errno
@@ -11,9 +11,9 @@ import pytest
 from tests.service_room import listening, look, mute, probe_of, reason, service, swept, why
 from watchkeeper.agent.probes.services import check as service_module
 from watchkeeper.agent.probes.services import postgresql
-from watchkeeper.agent.probes.services.check import Attempt, ServiceProbe, Unwell, endpoint, look_up
+from watchkeeper.agent.probes.services.check import Attempt, CheckFailed, ServiceProbe, endpoint, look_up
 from watchkeeper.model.clock import FakeClock
-from watchkeeper.model.device import KINDS, Category, Database, Device, Http, Process, Systemd
+from watchkeeper.model.device import PROBE_KINDS, Category, Database, Device, Http, Process, Systemd
 from watchkeeper.model.quantity import QUANTITIES
 from watchkeeper.model.reading import Missing, Reason, Value
 
@@ -21,22 +21,22 @@ V4, V6 = socket.AF_INET, socket.AF_INET6
 TOKEN = bytes(range(48))
 
 
-# ---- one visit ----
+# ---- one attempt ----
 
 
-def visited(errand: Callable[[Attempt], Any], clock: FakeClock | None = None) -> dict[str, Value]:
-    probe = ServiceProbe(clock or FakeClock(), "test", errand, lambda _: ("certificate.remaining",))
+def attempted(check: Callable[[Attempt], Any], clock: FakeClock | None = None) -> dict[str, Value]:
+    probe = ServiceProbe(clock or FakeClock(), "test", check, lambda _: ("certificate.remaining",))
     return asyncio.run(look(service("http", "x", timeout_s=0.2), probe))
 
 
-def test_all_well_is_up_and_timed() -> None:
+def test_a_check_that_succeeds_is_up_and_timed() -> None:
     clock = FakeClock()
 
-    async def errand(visit: Attempt) -> None:
+    async def check(attempt: Attempt) -> None:
         clock.advance(0.25)
-        visit.found["certificate.remaining"] = 60.0
+        attempt.found["certificate.remaining"] = 60.0
 
-    assert visited(errand, clock) == {
+    assert attempted(check, clock) == {
         "device.answering": "yes",
         "service.state": "up",
         "response.time": 0.25,
@@ -46,9 +46,9 @@ def test_all_well_is_up_and_timed() -> None:
 
 @pytest.mark.parametrize("reached", [True, False])
 @pytest.mark.parametrize(
-    ("error", "told"),
+    ("error", "missing"),
     [
-        (Unwell(Reason.ABSENT, "not there"), Missing(Reason.ABSENT, "not there")),
+        (CheckFailed(Reason.ABSENT, "not there"), Missing(Reason.ABSENT, "not there")),
         (
             ConnectionResetError(104, "x"),
             Missing(Reason.MALFORMED, "the connection broke off: Connection reset by peer"),
@@ -56,32 +56,30 @@ def test_all_well_is_up_and_timed() -> None:
         (OSError("hush, s3cret"), Missing(Reason.MALFORMED, "the connection broke off: OSError")),
     ],
 )
-def test_down_is_said_of_a_service_only_where_something_answered(
-    error: Exception, told: Missing, *, reached: bool
-) -> None:
-    async def errand(visit: Attempt) -> None:
-        visit.reached = reached
+def test_a_service_is_down_only_if_the_machine_answered(error: Exception, missing: Missing, *, reached: bool) -> None:
+    async def check(attempt: Attempt) -> None:
+        attempt.reached = reached
         raise error
 
-    seen = visited(errand)
+    seen = attempted(check)
     assert seen["device.answering"] == ("yes" if reached else "no")
-    assert seen["service.state"] == ("down" if reached else told)
-    assert seen["response.time"] == seen["certificate.remaining"] == told
+    assert seen["service.state"] == ("down" if reached else missing)
+    assert seen["response.time"] == seen["certificate.remaining"] == missing
 
 
-def test_what_was_found_before_it_broke_off_is_kept() -> None:
-    async def errand(visit: Attempt) -> None:
-        visit.reached, visit.found["certificate.remaining"] = True, 60.0
+def test_readings_found_before_the_attempt_broke_off_are_kept() -> None:
+    async def check(attempt: Attempt) -> None:
+        attempt.reached, attempt.found["certificate.remaining"] = True, 60.0
         await asyncio.Event().wait()
 
-    seen = visited(errand)
+    seen = attempted(check)
     assert seen["service.state"] == "down"
     assert seen["certificate.remaining"] == 60.0
     assert why(seen) == "connected, but no whole answer within 0.2 s"
 
 
-def test_what_others_say_fits_on_a_line() -> None:
-    missing = Unwell(Reason.MALFORMED, "a\nb" + "x" * 500).missing
+def test_a_text_of_the_service_is_cut_to_one_short_line() -> None:
+    missing = CheckFailed(Reason.MALFORMED, "a\nb" + "x" * 500).missing
     assert "\n" not in missing.detail
     assert len(missing.detail) <= 200
 
@@ -97,17 +95,17 @@ def test_what_others_say_fits_on_a_line() -> None:
         ("fe80::1", ("fe80::1", 80)),
     ],
 )
-def test_addresses(address: str, found: tuple[str, int]) -> None:
+def test_an_address_is_split_into_host_and_port(address: str, found: tuple[str, int]) -> None:
     assert Device("d", "a", Category.SERVICE, "tcp", address).endpoint(80) == found
 
 
 @pytest.mark.parametrize("address", ["a:", "a:b", "a:0", "a:65536", "a:-1", "a:٣"])
-def test_addresses_that_are_none(address: str) -> None:
-    with pytest.raises(Unwell, match="is not HOST or HOST:PORT"):
+def test_a_wrong_port_is_refused(address: str) -> None:
+    with pytest.raises(CheckFailed, match="is not HOST or HOST:PORT"):
         endpoint(Device("d", "a", Category.SERVICE, "tcp", address), 80)
 
 
-def test_a_name_that_nobody_knows_is_unreachable(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unknown_name_is_unreachable(monkeypatch: pytest.MonkeyPatch) -> None:
     def unknown(*_: Any, **__: Any) -> Any:
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
@@ -119,7 +117,7 @@ def test_a_name_that_nobody_knows_is_unreachable(monkeypatch: pytest.MonkeyPatch
         assert why(seen) == "the name db.nowhere is not known to the resolver"
 
 
-def test_a_family_that_the_kernel_does_not_have_leaves_the_other_address(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_ipv6_in_the_kernel_the_ipv4_address_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
     class OnlyV4(socket.socket):
         def __init__(self, family: int = -1, *others: Any, **named: Any) -> None:
             if family == V6:
@@ -149,21 +147,21 @@ def test_an_address_does_not_wait_for_the_resolver(host: str, monkeypatch: pytes
         def busy(*_: object, **__: object) -> None:
             raise AssertionError
 
-        monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", busy)  # its few threads hang on names
+        monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", busy)  # slow name servers block its few threads
         found = await look_up(host, 7, socket.SOCK_STREAM)
-        assert [place[:2] for _, place in found] == [(host, 7)]
+        assert [address[:2] for _, address in found] == [(host, 7)]
 
     asyncio.run(run())
 
 
 @pytest.mark.parametrize("kind", ["icmp", "tcp", "http", "process", "systemd", "postgresql", "mysql", "redis"])
-def test_whatever_is_read_is_in_the_catalogue_and_stays_the_same_columns(kind: str) -> None:
+def test_every_reading_is_in_the_catalogue_and_the_series_stay_the_same(kind: str) -> None:
     options: dict[str, dict[str, Any]] = {
         "process": {"process": Process("x")}, "systemd": {"systemd": Systemd(("a", "b"))},
         "postgresql": {"database": Database()}, "mysql": {"database": Database()},
     }  # fmt: skip
     own = options.get(kind, {})
-    device = service(kind, "127.0.0.1:1" if KINDS[kind].address else "", timeout_s=0.5, **own)
+    device = service(kind, "127.0.0.1:1" if PROBE_KINDS[kind].address else "", timeout_s=0.5, **own)
     first, second = swept(probe_of(kind), device, 2)
     assert first.series is second.series
     assert first.series[0].quantity == "device.answering"
@@ -173,11 +171,11 @@ def test_whatever_is_read_is_in_the_catalogue_and_stays_the_same_columns(kind: s
         assert not isinstance(reading.value, float) or not quantity.states
 
 
-# ---- what the server's sentence becomes ----
+# ---- the server's text is replaced by ours ----
 
 
 @pytest.mark.parametrize(
-    ("message", "told"),
+    ("message", "ours"),
     [
         ('FATAL:  password authentication failed for user "bob"', "user or password wrong"),
         ('FATAL:  role "bob" does not exist', "user or password wrong"),
@@ -188,18 +186,18 @@ def test_whatever_is_read_is_in_the_catalogue_and_stays_the_same_columns(kind: s
         ("FATAL:  remaining connection slots are reserved for non-replication superuser connections", "no connection left"),
         ("FATAL:  the database system is starting up", "starting up or shutting down"),
         ("SSL error: certificate verify failed", "certificate not accepted"),
-        ("server does not support SSL, but SSL was required", "no TLS"),
+        ("server does not support SSL, but SSL was required", "does not speak TLS"),
         ('致命错误:  用户 "bob" Password 认证失败', "the server's own log says why"),
     ],
 )  # fmt: skip
-def test_a_refused_login_in_words_of_ours(message: str, told: str) -> None:
-    missing = postgresql.refused(f'connection to server at "10.0.0.7", port 5432 failed: {message}').missing
+def test_a_refused_login_never_quotes_the_user(message: str, ours: str) -> None:
+    missing = postgresql.login_refused(f'connection to server at "10.0.0.7", port 5432 failed: {message}').missing
     assert missing.reason is Reason.REFUSED
-    assert told in missing.detail
+    assert ours in missing.detail
     assert "bob" not in missing.detail
 
 
-# ---- what the inventory may say ----
+# ---- options of the inventory ----
 
 
 @pytest.mark.parametrize(
@@ -213,12 +211,12 @@ def test_a_refused_login_in_words_of_ours(message: str, told: str) -> None:
         (Systemd(("pg*",)), "units"),
     ],
 )
-def test_options_that_contradict_themselves_are_told(options: Any, field: str) -> None:
+def test_options_that_contradict_themselves_are_refused(options: Any, field: str) -> None:
     assert [name for name, _ in options.check()] == [field]
 
 
 @pytest.mark.parametrize(
-    ("address", "well"),
+    ("address", "valid"),
     [
         ("a:80", True),
         ("[fe80::1]:80", True),
@@ -228,12 +226,12 @@ def test_options_that_contradict_themselves_are_told(options: Any, field: str) -
         ("[fe80::1]", False),
     ],
 )
-def test_a_tcp_probe_needs_a_port(address: str, *, well: bool) -> None:
-    assert [field for field, _ in service("tcp", address).check_kind()] == ([] if well else ["address"])
+def test_a_tcp_probe_needs_a_port(address: str, *, valid: bool) -> None:
+    assert [field for field, _ in service("tcp", address).check_kind()] == ([] if valid else ["address"])
 
 
 @pytest.mark.parametrize(
     "options", [Http(), Http(status=(200, 401)), Database(tls=True, verify=False), Process("a"), Systemd(("a.b",))]
 )
-def test_options_that_are_well(options: Any) -> None:
+def test_valid_options_have_no_problems(options: Any) -> None:
     assert list(options.check()) == []

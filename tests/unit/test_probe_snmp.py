@@ -1,4 +1,4 @@
-"""The SNMP probe over devices in memory: what it asks, what it remembers, and what it says when things go wrong."""
+"""The SNMP probe over devices in memory: its requests, what it keeps between sweeps, and its reasons."""
 
 import asyncio
 import logging
@@ -7,8 +7,8 @@ import tracemalloc
 import pytest
 
 from watchkeeper.agent.ports import NoAnswer
-from watchkeeper.agent.probes.snmp.plan import Plan, Reach, bare_plan, replan
-from watchkeeper.agent.probes.snmp.probe import RENEW_S, SnmpProbe, open_session
+from watchkeeper.agent.probes.snmp.plan import DeviceReader, SweepPlan, bare_plan, replan
+from watchkeeper.agent.probes.snmp.probe import SNMP_RENEW_S, SnmpProbe, open_snmp_session
 from watchkeeper.agent.probes.testing import MemoryDevice
 from watchkeeper.documents.secrets import Secrets
 from watchkeeper.model.batch import Document
@@ -37,7 +37,7 @@ REFUSAL = NoAnswer(Reason.REFUSED, "wrong password")
 
 
 class Bench:
-    """One device in memory, swept as often as a test likes."""
+    """One device in memory with its probe, and a clock."""
 
     def __init__(
         self, objects: dict[str, Raw] | None = None, version: SnmpVersion = SnmpVersion.V2C, **how: object
@@ -80,7 +80,7 @@ def test_a_ups_is_recognised_and_read_in_the_units_of_the_catalogue() -> None:
     assert (voltage.label, voltage.source) == ("phase 2", ROW + "3.2")
 
 
-def test_after_the_first_sweep_one_request_is_enough_and_the_columns_stay_the_same_object() -> None:
+def test_after_the_first_sweep_one_request_is_enough_and_the_series_stay_the_same_object() -> None:
     bench = Bench()
     first = bench.sweep()
     before = len(bench.requests)
@@ -107,14 +107,14 @@ def test_a_new_row_is_found_at_the_next_renewal() -> None:
     bench = Bench()
     first = bench.sweep()
     bench.memory.objects[ROW + "3.3"] = 230
-    bench.clock.advance(RENEW_S - 1)
+    bench.clock.advance(SNMP_RENEW_S - 1)
     assert bench.sweep().series is first.series
     bench.clock.advance(1)
-    assert bench.sweep().series is first.series  # it read first, and looked afterwards
+    assert bench.sweep().series is first.series  # the values are read before the renewal
     assert values(bench.sweep())["input.voltage", "3"] == 230.0
 
 
-def test_a_row_that_is_gone_stays_missing_for_a_while_before_its_columns_go() -> None:
+def test_a_row_that_is_gone_stays_missing_for_a_while_before_its_series_are_dropped() -> None:
     bench = Bench()
     first = bench.sweep()
     del bench.memory.objects[ROW + "3.2"]
@@ -124,14 +124,14 @@ def test_a_row_that_is_gone_stays_missing_for_a_while_before_its_columns_go() ->
         assert sweep.series is first.series
         assert isinstance(values(sweep)["input.voltage", "2"], Missing)
     for _ in range(3):
-        bench.clock.advance(RENEW_S)
+        bench.clock.advance(SNMP_RENEW_S)
         bench.sweep()
     gone = bench.sweep()
     assert ("input.voltage", "2") not in values(gone)
     assert values(gone)["input.voltage", "1"] == 231.0
 
 
-def test_a_management_card_that_restarts_takes_no_column_away() -> None:
+def test_a_restart_of_the_management_card_drops_no_series() -> None:
     bench = Bench()
     first = bench.sweep()
     everything = dict(bench.memory.objects)
@@ -148,7 +148,7 @@ def test_a_management_card_that_restarts_takes_no_column_away() -> None:
     assert values(last) == values(first)
 
 
-def test_a_hole_makes_it_look_soon_but_not_at_every_sweep() -> None:
+def test_a_newly_absent_object_renews_the_plan_soon_but_not_at_every_sweep() -> None:
     bench = Bench()
     bench.sweep()
     del bench.memory.objects[UPS + "2.4.0"]
@@ -162,7 +162,7 @@ def test_a_hole_makes_it_look_soon_but_not_at_every_sweep() -> None:
     assert len(bench.requests) == before + 1
 
 
-def test_a_dead_device_keeps_its_columns_and_says_why() -> None:
+def test_a_dead_device_keeps_its_series_and_they_say_why() -> None:
     bench = Bench()
     first = bench.sweep()
     bench.memory.dead = SILENCE
@@ -176,35 +176,35 @@ def test_a_dead_device_keeps_its_columns_and_says_why() -> None:
     assert len(bench.memory.sessions) == 2
 
 
-def test_a_device_never_heard_of_still_says_why() -> None:
+def test_a_device_that_never_answered_still_says_why() -> None:
     bench = Bench()
     bench.memory.dead = SILENCE
     assert values(bench.sweep()) == {("device.answering", ""): "no", ("uptime", ""): SILENCE.missing}
 
 
 @pytest.mark.parametrize(("retries", "answering"), [(0, "no"), (1, "yes")])
-def test_a_lost_datagram_is_asked_for_again_as_often_as_the_inventory_says(retries: int, answering: str) -> None:
+def test_a_lost_datagram_is_requested_again_as_often_as_the_inventory_says(retries: int, answering: str) -> None:
     bench = Bench(retries=retries)
     bench.sweep()
-    bench.memory.troubles = [SILENCE]
+    bench.memory.failures = [SILENCE]
     assert bench.sweep().values[0] == answering
 
 
-def test_a_refusal_is_asked_once_more_because_a_restarted_device_tells_its_time_by_it() -> None:
+def test_a_refused_request_is_sent_once_more_because_the_refusal_carries_the_devices_new_time() -> None:
     bench = Bench(retries=0)
     bench.sweep()
-    bench.memory.troubles = [REFUSAL]
+    bench.memory.failures = [REFUSAL]
     assert bench.sweep().values[0] == "yes"
-    bench.memory.troubles = [REFUSAL, REFUSAL]
+    bench.memory.failures = [REFUSAL, REFUSAL]
     assert values(bench.sweep())["battery.charge", ""] == REFUSAL.missing
 
 
-def test_where_only_the_first_request_is_answered_the_rest_is_missing() -> None:
+def test_if_only_the_first_request_is_answered_the_rest_is_missing() -> None:
     many = OBJECTS | {f"{ROW}{column}.{row}": 1 for column in (2, 3, 4, 5) for row in range(1, 20)}
     bench = Bench(many, retries=0)
     first = bench.sweep()
     good = [None] * 1
-    bench.memory.troubles = [*good, SILENCE]  # type: ignore[list-item]  # None spoils nothing
+    bench.memory.failures = [*good, SILENCE]  # type: ignore[list-item]  # None fails nothing
     found = values(bench.sweep())
     assert found["device.answering", ""] == "yes"
     assert found["battery.charge", ""] == 97.0
@@ -212,7 +212,7 @@ def test_where_only_the_first_request_is_answered_the_rest_is_missing() -> None:
     assert 0 < len(missing) < len(first.series)
 
 
-def test_version_1_asks_in_halves_only_where_something_is_missing() -> None:
+def test_version_1_splits_requests_only_if_an_object_is_missing() -> None:
     bench = Bench(version=SnmpVersion.V1)
     assert values(bench.sweep())["battery.charge", ""] == 97.0
     before = len(bench.requests)
@@ -220,7 +220,7 @@ def test_version_1_asks_in_halves_only_where_something_is_missing() -> None:
     assert len(bench.requests) == before + 1
 
 
-def test_ordered_fallbacks_take_the_first_that_gives_a_value() -> None:
+def test_of_several_ways_the_first_that_gives_a_value_is_used() -> None:
     profile = Document(
         "box.yml",
         """\
@@ -249,7 +249,7 @@ readings:
     assert isinstance(charge(_2=255), Missing)
 
 
-def test_rows_are_called_what_the_device_calls_them() -> None:
+def test_rows_get_the_labels_that_the_device_gives_them() -> None:
     sensor = "1.3.6.1.4.1.28507.66.1.6.1.1."
     box: dict[str, Raw] = {
         "1.3.6.1.2.1.1.2.0": "1.3.6.1.4.1.28507.66",
@@ -267,7 +267,7 @@ def test_rows_are_called_what_the_device_calls_them() -> None:
     assert sweep.values[1:] == (25.9, -1.5, 53.9)
 
 
-def test_rows_called_the_same_are_told_apart() -> None:
+def test_rows_of_the_same_name_get_different_instances() -> None:
     pdu = "1.3.6.1.4.1.99999"
     profile = Document(
         "pdu.yml",
@@ -292,12 +292,12 @@ readings:
     assert max(map(len, currents)) <= 120
 
 
-def test_equal_devices_hold_what_to_ask_for_once() -> None:
-    async def planned(name: str, objects: dict[str, Raw]) -> Plan:
+def test_equal_devices_share_one_layout() -> None:
+    async def planned(name: str, objects: dict[str, Raw]) -> SweepPlan:
         device = Device(name, "room", Category.UPS, "snmp", "10.0.0.7", snmp=Snmp(community="c"))
         session = await MemoryDevice(objects).open(device, Secrets(environ={}))
         profile = load_profiles().get("ups-mib")
-        return await replan(Reach(session, device, SnmpVersion.V2C), profile, bare_plan(device), 0.0)
+        return await replan(DeviceReader(session, device, SnmpVersion.V2C), profile, bare_plan(device), 0.0)
 
     one = asyncio.run(planned("ups-1", OBJECTS))
     same = asyncio.run(planned("ups-2", {**OBJECTS, UPS + "2.4.0": 12}))
@@ -307,20 +307,20 @@ def test_equal_devices_hold_what_to_ask_for_once() -> None:
     assert {series.device for series in same.series} == {"ups-2"}
 
 
-def test_a_device_no_profile_fits_is_read_for_its_uptime_and_the_log_says_so_once(
+def test_a_device_that_no_profile_fits_gives_its_uptime_and_is_logged_once(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level(logging.WARNING)
     bench = Bench({"1.3.6.1.2.1.1.2.0": "1.3.6.1.4.1.4242", "1.3.6.1.2.1.1.3.0": 100})
     for _ in range(3):
-        bench.clock.advance(RENEW_S)
+        bench.clock.advance(SNMP_RENEW_S)
         assert values(bench.sweep()) == {("device.answering", ""): "yes", ("uptime", ""): 1.0}
     (record,) = caplog.records
     assert "1.3.6.1.4.1.4242" in record.message
     assert "snmp://***@10.0.0.7" in record.message
 
 
-def test_a_device_redefined_or_forgotten_starts_anew() -> None:
+def test_a_device_that_is_redefined_or_forgotten_gets_a_new_session() -> None:
     bench = Bench()
     bench.sweep()
     bench.device = Device("ups-1", "room", Category.UPS, "snmp", "10.0.0.8", snmp=bench.device.snmp)
@@ -333,7 +333,7 @@ def test_a_device_redefined_or_forgotten_starts_anew() -> None:
     assert bench.memory.sessions[2].closed
 
 
-def test_hostile_names_and_indices_do_not_outgrow_the_wire() -> None:
+def test_hostile_names_and_indices_are_cut_to_the_length_of_the_wire() -> None:
     sensor = "1.3.6.1.4.1.28507.66.1.6.1.1."
     box: dict[str, Raw] = {
         "1.3.6.1.2.1.1.2.0": "1.3.6.1.4.1.28507.66",
@@ -345,7 +345,7 @@ def test_hostile_names_and_indices_do_not_outgrow_the_wire() -> None:
         assert max(map(len, (series.instance, series.label, series.source))) <= 200
 
 
-def test_a_table_of_endless_texts_is_not_kept() -> None:
+def test_the_texts_of_a_huge_table_are_not_kept_in_memory() -> None:
     sensor = "1.3.6.1.4.1.28507.66.1.6.1.1."
     box: dict[str, Raw] = {"1.3.6.1.2.1.1.2.0": "1.3.6.1.4.1.28507.66"}
     for row in range(1, 2000):
@@ -360,28 +360,28 @@ def test_a_table_of_endless_texts_is_not_kept() -> None:
 
 
 @pytest.mark.parametrize(
-    ("snmp", "reason", "says"),
+    ("snmp", "reason", "detail"),
     [
         (Snmp(community="nowhere"), Reason.REFUSED, "no secret called `nowhere`"),
         (None, Reason.REFUSED, "no `snmp`"),
     ],
 )
-def test_a_session_that_cannot_be_opened_says_why(snmp: Snmp | None, reason: Reason, says: str) -> None:
+def test_a_session_that_cannot_be_opened_says_why(snmp: Snmp | None, reason: Reason, detail: str) -> None:
     device = Device("ups-1", "room", Category.UPS, "snmp", "127.0.0.1", snmp=snmp)
     with pytest.raises(NoAnswer) as caught:
-        asyncio.run(open_session(device, Secrets(environ={})))
+        asyncio.run(open_snmp_session(device, Secrets(environ={})))
     assert caught.value.missing.reason is reason
-    assert says in caught.value.missing.detail
+    assert detail in caught.value.missing.detail
 
 
-def test_a_device_that_is_known_is_not_asked_again_what_it_is() -> None:
-    """With its generic sysObjectID it is asked for an object of every maker once, and not at every renewal."""
+def test_a_recognised_device_is_not_asked_again_what_it_is() -> None:
+    """Its sysObjectID is generic, so it is asked for an object of every maker: once, and not at every renewal."""
     bench = Bench()
     bench.sweep()
     question = "1.3.6.1.2.1.33.1.2.1.0"
     asked = sum(question in request and len(request) > 10 for request in bench.requests)
     assert asked >= 1
-    bench.clock.advance(RENEW_S)
+    bench.clock.advance(SNMP_RENEW_S)
     before = len(bench.requests)
     bench.sweep()
     makers = [request for request in bench.requests[before:] if any(oid.startswith("1.3.6.1.4.1.") for oid in request)]

@@ -1,11 +1,11 @@
-"""What a profile can say of tables, conditions, scales, parts of values and firmware, on devices in memory."""
+"""The language of profiles: tables, conditions, scales, parts of values and firmware quirks, on devices in memory."""
 
 import asyncio
 from collections.abc import Mapping
 
 import pytest
 
-from watchkeeper.agent.probes.snmp.probe import RENEW_SOON_S, SnmpProbe
+from watchkeeper.agent.probes.snmp.probe import SNMP_RENEW_SOON_S, SnmpProbe
 from watchkeeper.agent.probes.testing import MemoryDevice
 from watchkeeper.documents.secrets import Secrets
 from watchkeeper.model.batch import Document
@@ -24,7 +24,7 @@ C, PORT, NAME, UNIT, SCALE = (f"{BOX}.1.{column}" for column in range(1, 6))
 
 
 class Box:
-    """A device in memory read by one profile."""
+    """A device in memory that is read by one profile."""
 
     def __init__(self, profile: str, objects: Mapping[str, Raw]) -> None:
         self.memory = MemoryDevice({**SYSTEM, **objects})
@@ -59,7 +59,7 @@ TYPED = f"""readings:
 """
 
 
-def test_a_column_says_what_each_row_of_a_mixed_table_is() -> None:
+def test_a_column_selects_the_quantity_of_each_row_in_a_mixed_table() -> None:
     rows = {f"{C}.1": 215, f"{C}.2": 45, f"{C}.3": 50, f"{C}.4": 7}
     kinds = {f"{PORT}.1": 1, f"{PORT}.2": 2, f"{PORT}.3": 3, f"{PORT}.4": 9}
     assert read(TYPED, {**rows, **kinds, f"{NAME}.1": b"aisle", f"{NAME}.2": b"rack"}) == {
@@ -69,7 +69,7 @@ def test_a_column_says_what_each_row_of_a_mixed_table_is() -> None:
     }
 
 
-def test_a_condition_may_look_at_the_index_and_a_name_at_a_part_of_it() -> None:
+def test_a_condition_may_use_the_index_and_a_name_a_part_of_it() -> None:
     profile = f"""readings:
   - quantity: outlet.current
     each: {{instance: "{{index:1}}", label: "{{{NAME}:1}}"}}
@@ -91,7 +91,7 @@ def test_a_condition_may_look_at_the_index_and_a_name_at_a_part_of_it() -> None:
     }
 
 
-def test_a_label_may_name_an_object_outside_the_table() -> None:
+def test_a_label_may_use_an_object_outside_the_table() -> None:
     profile = f"""readings:
   - {{quantity: battery.charge, each: {{label: "{{{NAME}.0:0}} {{index}}"}}, oid: {C}, raw_unit: 1 %, source: X}}
 """
@@ -103,17 +103,17 @@ SCALED = f"""readings:
 """
 
 
-def test_the_device_tells_how_many_digits_it_sends() -> None:
+def test_the_device_gives_the_scale_of_its_values() -> None:
     digits = {f"{SCALE}.1": 0, f"{SCALE}.2": 1, f"{SCALE}.3": 2, f"{SCALE}.4": 7}
     found = read(SCALED, {**digits, **{f"{C}.{row}": 23000 for row in (1, 2, 3, 4, 5)}})
     assert [found["input.voltage", row, ""] for row in "123"] == [23000.0, 2300.0, 230.0]
-    for row in "45":  # a scale nobody knows, and none at all: never a guess
+    for row in "45":  # an unknown scale, and no scale: no value is guessed
         value = found["input.voltage", row, ""]
         assert isinstance(value, Missing)
         assert value.reason is Reason.MALFORMED
 
 
-def test_a_unit_switched_on_the_device_makes_the_reading_missing_at_once_and_then_right() -> None:
+def test_after_the_unit_is_switched_on_the_device_the_reading_is_missing_and_then_correct() -> None:
     profile = f"""readings:
   - quantity: temperature.ambient
     any_of:
@@ -134,7 +134,7 @@ def test_a_switch_outside_the_table_counts_for_all_its_rows() -> None:
     switched(profile, f"{C}.4", "4")
 
 
-def test_a_switch_that_older_firmware_lacks_is_taken_as_not_turned() -> None:
+def test_a_switch_that_older_firmware_lacks_counts_as_off() -> None:
     profile = f"""readings:
   - quantity: temperature.ambient
     any_of:
@@ -145,14 +145,14 @@ def test_a_switch_that_older_firmware_lacks_is_taken_as_not_turned() -> None:
     assert read(profile, {f"{C}.0": 21}) == {("temperature.ambient", "", ""): 21.0}
 
 
-def switched(profile: str, place: str, instance: str) -> None:
-    box = Box(profile, {place: 23, f"{UNIT}.0": 1})
+def switched(profile: str, oid: str, instance: str) -> None:
+    box = Box(profile, {oid: 23, f"{UNIT}.0": 1})
     assert box.read() == {("temperature.ambient", instance, ""): 23.0}
-    box.memory.objects |= {place: 73, f"{UNIT}.0": 2}
+    box.memory.objects |= {oid: 73, f"{UNIT}.0": 2}
     (value,) = box.read().values()
-    assert isinstance(value, Missing)  # 73 is not taken for °C
+    assert isinstance(value, Missing)  # 73 is not read as °C
     assert "answers `2`" in value.detail
-    box.clock.advance(RENEW_SOON_S)
+    box.clock.advance(SNMP_RENEW_SOON_S)
     box.read()
     assert box.read()["temperature.ambient", instance, ""] == pytest.approx(22.78, abs=0.01)
 
@@ -169,7 +169,7 @@ def switched(profile: str, place: str, instance: str) -> None:
         ("signed: 16", b"x", Reason.MALFORMED),
     ],
 )
-def test_a_part_of_what_the_device_says(how: str, raw: Raw, value: float | Reason) -> None:
+def test_a_part_of_a_raw_value(how: str, raw: Raw, value: float | Reason) -> None:
     profile = f"readings:\n  - {{quantity: temperature.ambient, oid: {C}.0, raw_unit: 1 °C, {how}, source: X}}\n"
     (found,) = read(profile, {f"{C}.0": raw}).values()
     assert (found.reason if isinstance(found, Missing) else found) == value
@@ -197,15 +197,15 @@ quirks:
 """
 
 
-def test_what_a_firmware_does_wrong_is_put_right_for_that_firmware_alone() -> None:
+def test_a_quirk_corrects_only_the_firmware_that_it_names() -> None:
     objects: dict[str, Raw] = {f"{C}.0": 54, f"{PORT}.0": 90, f"{NAME}.0": 0}
     assert read(QUIRKY, objects) == {("battery.voltage", "", ""): 54.0, ("battery.charge", "", ""): 90.0}
-    sound = {**objects, "1.3.6.1.2.1.1.1.0": b"Box 3.0"}
-    assert read(QUIRKY, sound)["battery.voltage", "", ""] == 5.4
-    assert read(QUIRKY, sound)["battery.current", "", ""] == 0.0
+    newer = {**objects, "1.3.6.1.2.1.1.1.0": b"Box 3.0"}
+    assert read(QUIRKY, newer)["battery.voltage", "", ""] == 5.4
+    assert read(QUIRKY, newer)["battery.current", "", ""] == 0.0
 
 
-def test_a_profile_takes_over_several_others_and_the_first_named_wins() -> None:
+def test_a_profile_may_extend_several_others_and_the_first_one_wins() -> None:
     one = f"readings: [{{quantity: battery.charge, oid: {C}.0, raw_unit: 1 %, source: one}}]\n"
     two = f"readings: [{{quantity: battery.charge, oid: {PORT}.0, raw_unit: 1 %, source: two}}, {{quantity: battery.voltage, oid: {PORT}.0, raw_unit: 1 V, source: two}}]\n"
     both = HEAD.replace("box", "both") + "extends: [one, two]\n"
@@ -215,7 +215,7 @@ def test_a_profile_takes_over_several_others_and_the_first_named_wins() -> None:
     ]
     full = load_profiles([*documents, Document("both.yml", both)]).get("both")
     assert full is not None
-    assert [(wanted.quantity, wanted.source) for wanted in full.readings] == [
+    assert [(reading.quantity, reading.source) for reading in full.readings] == [
         ("battery.charge", "one"), ("battery.voltage", "two"),
     ]  # fmt: skip
 
@@ -246,7 +246,7 @@ def model(name: str, root: str, more: str = "") -> Document:
     return Document(f"{name}.yml", f"{lines}match: [{{sys_object_id: [ROOT]}}]\n{more}")
 
 
-def test_models_whose_tables_differ_in_their_beginning_share_one_base() -> None:
+def test_models_whose_tables_differ_only_in_the_root_share_one_base() -> None:
     own = "readings: [{quantity: humidity.relative, oid: ROOT.7.0, raw_unit: 0.1 %, source: X}]\n"
     profiles = load_profiles([FAMILY, model("one", BOX), model("two", OTHER, own)])
     found: dict[str, dict[tuple[str, str], Value]] = {}
@@ -270,25 +270,25 @@ def test_models_whose_tables_differ_in_their_beginning_share_one_base() -> None:
     assert found["two"] == {air: 21.5, ("humidity.relative", ""): 40.5}
 
 
-def test_the_root_of_the_one_that_extends_counts_all_the_way_down() -> None:
+def test_the_root_of_the_extending_profile_is_used_in_all_its_bases() -> None:
     younger = model("younger", OTHER).text.replace("extends: family", "extends: elder")
     profiles = load_profiles([FAMILY, model("elder", BOX), Document("younger.yml", younger)])
     for name, root in (("elder", BOX), ("younger", OTHER)):
         full = profiles.get(name)
         assert full
-        assert {wanted.oid for wanted in full.readings} == {f"{root}.1.1", f"{root}.1.6"}
+        assert {reading.oid for reading in full.readings} == {f"{root}.1.1", f"{root}.1.6"}
     rootless = model("heir", BOX).text.replace(f"root: {BOX}\n", "").replace("family", "elder").replace("ROOT", OTHER)
     heir = load_profiles([FAMILY, model("elder", BOX), Document("heir.yml", rootless)]).get("heir")
     assert heir
-    assert {wanted.oid for wanted in heir.readings} == {f"{BOX}.1.1", f"{BOX}.1.6"}
+    assert {reading.oid for reading in heir.readings} == {f"{BOX}.1.1", f"{BOX}.1.6"}
 
 
-def test_a_shipped_profile_takes_over_the_operators_base() -> None:
+def test_a_shipped_profile_extends_the_operators_base_of_that_name() -> None:
     base = HEAD.replace("box", "gude-surge").replace(f"match: [{{sys_object_id: [{BOX}]}}]\n", "")
     own = base + "readings: [{quantity: surge.health, oid: ROOT.9.0, states: {1: ok}, source: X}]\n"
     full = load_profiles([Document("own.yml", own)]).get("gude-epc8031")
     assert full
-    (surge,) = (wanted for wanted in full.readings if wanted.quantity == "surge.health")
+    (surge,) = (reading for reading in full.readings if reading.quantity == "surge.health")
     assert surge.oid == "1.3.6.1.4.1.28507.81.9.0"
 
 
@@ -297,7 +297,7 @@ def test_a_base_is_no_profile_by_itself() -> None:
 
 
 @pytest.mark.parametrize(
-    ("documents", "place", "says"),
+    ("documents", "place", "problem"),
     [
         ([Document("box.yml", HEAD + "readings: [{quantity: humidity.relative, oid: ROOT.1, raw_unit: 1 %, source: X}]\n")],
          "box.yml:6:47", "`ROOT.1` needs `root`"),
@@ -310,15 +310,15 @@ def test_a_base_is_no_profile_by_itself() -> None:
         ([Document("family.yml", FAMILY.text.replace("1 °C", "1 furlong")), model("one", BOX)], "family.yml:10:15", "furlong"),
     ],
 )  # fmt: skip
-def test_a_mistake_with_a_root_has_its_place(documents: list[Document], place: str, says: str) -> None:
+def test_a_mistake_with_a_root_has_line_and_column(documents: list[Document], place: str, problem: str) -> None:
     with pytest.raises(ConfigError) as caught:
         load_profiles(documents)
-    told = [str(problem) for problem in caught.value.problems]
-    assert any(one.startswith(f"{place}:") and says in one for one in told), told
-    assert len(set(told)) == len(told)
+    found = [str(one) for one in caught.value.problems]
+    assert any(one.startswith(f"{place}:") and problem in one for one in found), found
+    assert len(set(found)) == len(found)
 
 
-def test_what_a_device_leaves_empty_leaves_no_gap_in_a_name() -> None:
+def test_an_empty_text_of_the_device_leaves_no_gap_in_a_name() -> None:
     profile = f"""readings:
   - quantity: outlet.current
     each: {{instance: "{{{NAME}}} {{index}}", label: " {{{NAME}}}  current {{{UNIT}}} "}}
@@ -333,7 +333,7 @@ def test_what_a_device_leaves_empty_leaves_no_gap_in_a_name() -> None:
     }
 
 
-def test_a_device_is_known_by_what_a_table_of_its_maker_says() -> None:
+def test_a_device_is_recognised_by_a_text_in_a_table_of_its_maker() -> None:
     text = HEAD.replace(f"{{sys_object_id: [{BOX}]}}", f"{{answers: {BOX}.7, says: '^ENV'}}")
     profiles = load_profiles(
         [
@@ -342,8 +342,8 @@ def test_a_device_is_known_by_what_a_table_of_its_maker_says() -> None:
             )
         ]
     )
-    for said, known in ((b"ENV-4", "box"), (b"PDU-4", None)):
-        memory = MemoryDevice({**SYSTEM, "1.3.6.1.2.1.1.2.0": "1.3.6.1.4.1.8072.3.2.10", f"{BOX}.7.3.1": said})
+    for text_in_table, known in ((b"ENV-4", "box"), (b"PDU-4", None)):
+        memory = MemoryDevice({**SYSTEM, "1.3.6.1.2.1.1.2.0": "1.3.6.1.4.1.8072.3.2.10", f"{BOX}.7.3.1": text_in_table})
         probe = SnmpProbe(profiles, Secrets(environ={}), FakeClock(), memory.open)
         asyncio.run(probe.sweep(Device("box", "room", Category.ENV, "snmp", "10.0.0.7", snmp=Snmp(community="c"))))
         found = probe.profile_of("box")
@@ -351,7 +351,7 @@ def test_a_device_is_known_by_what_a_table_of_its_maker_says() -> None:
 
 
 @pytest.mark.parametrize(
-    ("reading", "says"),
+    ("reading", "problem"),
     [
         (f"{{quantity: battery.charge, oid: {C}, raw_unit: 1 %, source: X, where: [{{oid: {C}}}]}}", "needs one of `is`, `is_not` and `matches`"),
         (f"{{quantity: battery.charge, oid: {C}, raw_unit: 1 %, source: X, where: [{{oid: index, is: 1}}]}}", "inside `each`"),
@@ -363,13 +363,13 @@ def test_a_device_is_known_by_what_a_table_of_its_maker_says() -> None:
         (f"{{quantity: battery.state, oid: {C}, states: {{1: ok}}, scale: [{{oid: {C}, by: {{1: 1}}}}], source: X}}", "is a state"),
     ],
 )  # fmt: skip
-def test_what_makes_no_sense_is_refused_with_its_place(reading: str, says: str) -> None:
-    told = complaint(f"readings:\n  - {reading}\n")
-    assert "box.yml:" in told
-    assert says in told
+def test_a_mistake_is_refused_with_its_file(reading: str, problem: str) -> None:
+    found = complaint(f"readings:\n  - {reading}\n")
+    assert "box.yml:" in found
+    assert problem in found
 
 
-def test_places_in_a_row() -> None:
+def test_references_to_a_row() -> None:
     assert ref("1.3.6.1:-2").name("5.6.7") == "1.3.6.1.6.7"
     assert ref("1.3.6.1").name("") == "1.3.6.1"
     assert ref("index:1") == Ref("", 1)

@@ -112,7 +112,7 @@ def test_a_check_says_when_the_device_would_get_another_profile(tmp_path: Path) 
         (["new", "absent.snmprec"], "neither an snmp:// URL nor a recording"),
         (["new", "snmp://hunter2@127.0.0.1:1"], "unreachable: nothing listens there"),
         (["record", "host", "--out", "x"], "profiles are for SNMP devices"),
-        (["record", "snmp://hunter2@h?colour=red", "--out", "x"], "unknown `colour`"),
+        (["record", "snmp://hunter2@h?colour=red", "--out", "x"], "unknown key `colour`"),
     ],
 )
 def test_what_cannot_be_done_is_a_sentence_without_a_secret(words: list[str], says: str) -> None:

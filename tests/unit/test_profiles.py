@@ -1,4 +1,4 @@
-"""Profiles as documents: what may stand in them, what is refused and where, and which one a device gets."""
+"""Profiles as documents: what they may contain, which mistakes are found and where, and which profile a device gets."""
 
 import dataclasses
 import textwrap
@@ -8,8 +8,8 @@ import pytest
 
 from watchkeeper.model.batch import Document
 from watchkeeper.model.errors import ConfigError
-from watchkeeper.model.quantity import QUANTITIES, Sort
-from watchkeeper.profiles import READINGS, Profile, bind, is_base, load_profiles, shipped
+from watchkeeper.model.quantity import QUANTITIES, QuantityType
+from watchkeeper.profiles import END_OF_HEAD, Profile, bind_profile, is_base, load_profiles, shipped_profiles
 from watchkeeper.profiles.scalars import raw_unit
 from watchkeeper.profiles.shape import Head
 
@@ -34,18 +34,18 @@ def profiles() -> list[Profile]:
     return list(load_profiles())
 
 
-def test_the_shipped_profiles_load_and_say_where_their_units_come_from(profiles: list[Profile]) -> None:
+def test_the_shipped_profiles_load_and_name_the_source_of_their_units(profiles: list[Profile]) -> None:
     assert {"ups-mib", "gude-esb7213", "apc-networkair-fm"} <= {profile.profile for profile in profiles}
     for profile in profiles:
-        for wanted in profile.readings:
-            for way in wanted.ways:
-                said = f"{profile.profile}: {wanted.quantity}: source is MIB::object, or where it was recorded"
-                assert "::" in way.source or "recorded" in way.source or "manual" in way.source, said
-                if QUANTITIES[wanted.quantity].sort is Sort.GAUGE and QUANTITIES[wanted.quantity].unit.symbol:
-                    assert way.plausible, f"{profile.profile}: {wanted.quantity}: what is plausible?"
+        for reading in profile.readings:
+            for way in reading.ways:
+                rule = f"{profile.profile}: {reading.quantity}: source is MIB::object, or where it was recorded"
+                assert "::" in way.source or "recorded" in way.source or "manual" in way.source, rule
+                if QUANTITIES[reading.quantity].type is QuantityType.GAUGE and QUANTITIES[reading.quantity].unit.symbol:
+                    assert way.plausible, f"{profile.profile}: {reading.quantity}: what is plausible?"
 
 
-def test_a_profile_without_a_recording_says_so() -> None:
+def test_a_profile_may_be_verified_by_nothing() -> None:
     profiles = load_profiles([document(HEAD + READING)])
     box = profiles.get("box")
     assert box is not None
@@ -63,7 +63,7 @@ def test_a_profile_without_a_recording_says_so() -> None:
         ("1", 233.0),
     ],
 )
-def test_a_raw_unit_says_what_one_step_is_worth(text: str, value: float) -> None:
+def test_a_raw_unit_gives_the_worth_of_one_step(text: str, value: float) -> None:
     unit = raw_unit(text)
     assert 233 * unit.multiply / unit.divide + unit.offset == pytest.approx(value, abs=1e-12)
 
@@ -74,7 +74,7 @@ def test_a_bare_divisor_or_an_unknown_unit_is_refused(text: str) -> None:
     assert complaint.startswith("box.yml:7:")
 
 
-def test_every_mistake_is_found_with_its_place() -> None:
+def test_every_mistake_is_found_with_line_and_column() -> None:
     text = HEAD + (
         "  - quantity: battery.voltage\n"
         "    oid: UPS-MIB::upsBatteryVoltage\n"
@@ -104,7 +104,7 @@ def test_every_mistake_is_found_with_its_place() -> None:
 
 
 @pytest.mark.parametrize(
-    ("reading", "says"),
+    ("reading", "problem"),
     [
         ("{quantity: battery.voltage, oid: 1.3.6.1, source: X}", "needs `raw_unit`"),
         ("{quantity: battery.voltage, oid: 1.3.6.1, raw_unit: 1 A, source: X}", "cannot become V"),
@@ -117,7 +117,10 @@ def test_every_mistake_is_found_with_its_place() -> None:
         ("{quantity: battery.state, oid: 1.3.6.1, raw_unit: 1, states: {1: ok}, source: X}", "is a state"),
         ("{quantity: device.answering, oid: 1.3.6.1, states: {1: 'yes'}, source: X}", "`unknown` is no state"),
         ("{quantity: battery.voltage, oid: 1.3.6.1, raw_unit: 1 V, label: '{index}', source: X}", "inside `each`"),
-        ("{quantity: battery.voltage, each: {instance: x}, oid: 1.3.6, raw_unit: 1 V, source: X}", "told apart"),
+        (
+            "{quantity: battery.voltage, each: {instance: x}, oid: 1.3.6, raw_unit: 1 V, source: X}",
+            "differ from row to row",
+        ),
         ("{quantity: battery.voltage, each: {}, label: x, oid: 1.3.6, raw_unit: 1 V, source: X}", "inside `each`"),
         (
             "{quantity: battery.voltage, oid: 1.3.6.1, any_of: [{oid: 1.3, raw_unit: 1 V, source: X}]}",
@@ -126,20 +129,20 @@ def test_every_mistake_is_found_with_its_place() -> None:
         ("{quantity: battery.voltage, any_of: [{oid: 1.3, raw_unit: 1 A, source: X}]}", "cannot become V"),
     ],
 )
-def test_what_contradicts_itself_is_refused(reading: str, says: str) -> None:
+def test_a_reading_that_contradicts_itself_is_refused(reading: str, problem: str) -> None:
     found = complaints(document(f"{HEAD}  - {reading}\n"))
     assert len(found) == 1
-    assert says in found[0]
+    assert problem in found[0]
     assert found[0].startswith("box.yml:7:")
 
 
 def test_one_quantity_read_twice_needs_two_instances() -> None:
-    assert "stands twice" in complaints(document(HEAD + READING + READING))[0]
-    told_apart = READING + READING.replace("oid:", "instance: upper, oid:")
-    assert len(load_profiles([document(HEAD + told_apart)]).get("box").readings) == 2  # type: ignore[union-attr]
+    assert "is there twice" in complaints(document(HEAD + READING + READING))[0]
+    distinct = READING + READING.replace("oid:", "instance: upper, oid:")
+    assert len(load_profiles([document(HEAD + distinct)]).get("box").readings) == 2  # type: ignore[union-attr]
 
 
-def test_extends_takes_over_what_is_not_named_here() -> None:
+def test_extends_adds_the_quantities_that_the_profile_does_not_read_itself() -> None:
     base = document(
         HEAD + READING + "  - {quantity: battery.charge, oid: 1.3.6.1.2, raw_unit: 1 %, source: X-MIB::charge}\n"
     )
@@ -155,13 +158,13 @@ def test_extends_takes_over_what_is_not_named_here() -> None:
         """,
         "child.yml",
     )
-    readings = {wanted.quantity: wanted.oid for wanted in load_profiles([child, base]).get("child").readings}  # type: ignore[union-attr]
+    readings = {reading.quantity: reading.oid for reading in load_profiles([child, base]).get("child").readings}  # type: ignore[union-attr]
     assert readings == {"battery.charge": "1.3.6.1.9", "battery.voltage": "1.3.6.1.4.1.99999.1.0"}
 
 
-def test_extending_nothing_or_oneself_is_refused() -> None:
-    nobody = document("profile: a\nvendor: V\ncategory: ups\nverified: none\nextends: nobody\n", "a.yml")
-    assert complaints(nobody) == ["a.yml:5:10: there is no profile `nobody`"]
+def test_extending_an_unknown_profile_or_itself_is_refused() -> None:
+    unknown = document("profile: a\nvendor: V\ncategory: ups\nverified: none\nextends: nobody\n", "a.yml")
+    assert complaints(unknown) == ["a.yml:5:10: there is no profile `nobody`"]
     circle = [
         document(f"profile: {one}\nvendor: V\ncategory: ups\nverified: none\nextends: {other}\n", f"{one}.yml")
         for one, other in (("a", "b"), ("b", "a"))
@@ -169,7 +172,7 @@ def test_extending_nothing_or_oneself_is_refused() -> None:
     assert any("extends itself" in complaint for complaint in complaints(*circle))
 
 
-def test_an_operators_profile_takes_the_place_of_a_shipped_one_but_not_of_another_operators() -> None:
+def test_an_operators_profile_replaces_a_shipped_one_but_not_another_one_of_the_operator() -> None:
     own = document(HEAD.replace("box", "ups-mib") + READING)
     assert len(load_profiles([own]).get("ups-mib").readings) == 1  # type: ignore[union-attr]
     assert "is also in box.yml" in complaints(own, Document("twice.yml", own.text))[0]
@@ -183,7 +186,7 @@ def box(name: str, match: str) -> Document:
     return document(HEAD.replace("box", name).replace("[{sys_object_id: [1.3.6.1.4.1.99999]}]", match) + READING, name)
 
 
-def test_the_profile_that_says_most_is_picked() -> None:
+def test_the_profile_with_the_best_match_is_picked() -> None:
     profiles = load_profiles(
         [
             box("maker", "[{sys_object_id: [1.3.6.1.4.1.99999]}]"),
@@ -212,7 +215,7 @@ def test_the_profile_that_says_most_is_picked() -> None:
     assert picked("1.3.6.1.4.1.99999.8", "", {firmware: "2.1"}) == "asked"
 
 
-def test_a_device_is_asked_only_what_could_make_a_difference() -> None:
+def test_a_device_is_asked_only_what_can_change_the_choice() -> None:
     questions = load_profiles([box("asked", ASKED)]).questions
     assert "1.3.6.1.4.1.99999.1.0" in questions("1.3.6.1.4.1.99999.8", "")
     assert "1.3.6.1.4.1.99999.1.0" not in questions("1.3.6.1.4.1.77777", "")
@@ -223,30 +226,30 @@ def test_a_device_is_asked_only_what_could_make_a_difference() -> None:
 
 
 def test_the_shipped_documents_are_named_after_their_profiles() -> None:
-    for document in shipped():
-        head = bind(head_text(document), Head).value
+    for document in shipped_profiles():
+        head = bind_profile(head_text(document), Head).value
         assert head
         assert document.name == f"{head.profile}.yml"
 
 
-def test_a_base_among_the_shipped_is_there_to_be_extended(profiles: list[Profile]) -> None:
+def test_every_shipped_base_is_extended_by_some_profile(profiles: list[Profile]) -> None:
     extended = {name for profile in profiles for name in profile.extends}
-    bases = {document.name.removesuffix(".yml") for document in shipped() if is_base(document)}
+    bases = {document.name.removesuffix(".yml") for document in shipped_profiles() if is_base(document)}
     assert bases
     assert bases <= extended
     assert not bases & {profile.profile for profile in profiles}
 
 
-def test_what_a_shipped_profile_is_recognised_by_stands_before_its_readings() -> None:
-    """Only that much is read until a device is recognised."""
-    for document in shipped():
-        whole = bind(document, Profile, "1.3.6.1" if is_base(document) else None).value
+def test_the_head_of_every_shipped_profile_is_before_its_readings() -> None:
+    """Only the head is parsed until a device is recognised."""
+    for document in shipped_profiles():
+        whole = bind_profile(document, Profile, "1.3.6.1" if is_base(document) else None).value
         assert whole
-        assert bind(head_text(document), Head).value == head_of(whole)
+        assert bind_profile(head_text(document), Head).value == head_of(whole)
 
 
 def head_text(document: Document) -> Document:
-    return Document(document.name, document.text.partition(READINGS)[0])
+    return Document(document.name, document.text.partition(END_OF_HEAD)[0])
 
 
 def head_of(profile: Profile) -> Head:

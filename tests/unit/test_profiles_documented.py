@@ -1,9 +1,9 @@
-"""docs/profiles.md and docs/devices.md are kept true: every key and reason stands there, and the examples load. The list of
-devices, docs/known-devices.md, is written anew by `python -m tests.unit.test_profiles_documented`."""
+"""Keeps docs/profiles.md and docs/devices.md true: they contain every key and reason, and the examples load. The list of
+devices, docs/known-devices.md, is rewritten by `python -m tests.unit.test_profiles_documented`."""
 
 import dataclasses
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -12,7 +12,7 @@ from watchkeeper.agent.probes.host.mounts import PSEUDO
 from watchkeeper.model.batch import Document
 from watchkeeper.model.reading import Reason
 from watchkeeper.profiles import load_profiles
-from watchkeeper.profiles.shape import Each, Match, Profile, Quirk, Scale, Wanted, Where
+from watchkeeper.profiles.shape import Each, Match, Profile, ProfileReading, Quirk, Scale, Where
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 LIST = DOCS / "known-devices.md"
@@ -22,12 +22,21 @@ EXAMPLES = re.findall(r"```yaml\n(.*?)```", LANGUAGE, re.DOTALL)
 MARK = "<!-- profiles -->\n"
 
 
+def grouped(quantities: Iterable[str]) -> str:
+    """`battery.charge`, `battery.state` and `door` as "battery: charge, state; door"."""
+    groups: dict[str, list[str]] = {}
+    for name in sorted(quantities):
+        first, _, rest = name.partition(".")
+        groups.setdefault(first, []).extend([rest] if rest else [])
+    return "; ".join(f"{first}: {', '.join(rest)}" if rest else first for first, rest in groups.items())
+
+
 def listed() -> Iterator[str]:
     yield "| vendor | category | profile | seen right on | reads |"
     yield "|---|---|---|---|---|"
     for profile in sorted(load_profiles(), key=lambda one: (one.vendor.lower(), one.category, one.profile)):
         seen = ", ".join(f"{one.model} {one.firmware}".strip() for one in profile.verified) or "none (from the MIB)"
-        reads = ", ".join(f"`{name}`" for name in sorted({wanted.quantity for wanted in profile.readings}))
+        reads = grouped({reading.quantity for reading in profile.readings})
         yield f"| {profile.vendor} | {profile.category} | `{profile.profile}` | {seen.replace('|', '/')} | {reads} |"
 
 
@@ -35,7 +44,7 @@ def test_every_shipped_profile_and_what_it_reads_is_documented() -> None:
     assert LIST.read_text(encoding="utf-8").partition(MARK)[2].splitlines() == list(listed())
 
 
-@pytest.mark.parametrize("shape", [Profile, Match, Wanted, Each, Where, Scale, Quirk])
+@pytest.mark.parametrize("shape", [Profile, Match, ProfileReading, Each, Where, Scale, Quirk])
 def test_every_key_of_a_profile_is_documented(shape: type) -> None:
     for field in dataclasses.fields(shape):
         key = field.name.removesuffix("_")
@@ -46,7 +55,11 @@ def test_the_example_is_a_profile() -> None:
     (example,) = (text for text in EXAMPLES if text.startswith("profile:"))
     box = load_profiles([Document("acme-box.yml", example)]).get("acme-box")
     assert box is not None
-    assert [wanted.quantity for wanted in box.readings] == ["temperature.ambient", "battery.state", "humidity.relative"]
+    assert [reading.quantity for reading in box.readings] == [
+        "temperature.ambient",
+        "battery.state",
+        "humidity.relative",
+    ]
 
 
 def test_every_reason_a_device_can_have_is_explained() -> None:

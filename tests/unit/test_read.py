@@ -1,13 +1,19 @@
-"""What pages, API and metrics read, on both stores."""
+"""The queries behind pages, API and metrics, on both stores."""
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from tests.collector_room import NIGHT, Room, browser
-from watchkeeper.collector.policy.incidents import State
-from watchkeeper.collector.read import views
+from watchkeeper.collector.policy.hold import Hold, HoldReason
+from watchkeeper.collector.policy.incidents import IncidentState
+from watchkeeper.collector.read import agents as read_agents
+from watchkeeper.collector.read import changes as read_changes
+from watchkeeper.collector.read import devices as read_devices
+from watchkeeper.collector.read import history as read_history
+from watchkeeper.collector.read import incidents as read_incidents
 from watchkeeper.model.reading import Missing, Reason
 from watchkeeper.model.verdict import Evidence, Level
 
@@ -22,7 +28,8 @@ def alarm(room: Room, device: str, level: Level = Level.WARNING) -> None:
     room.say(device, "device.alarm", level, Evidence("device.alarm", str(level)))
 
 
-def test_incidents_climbs_and_stories(room: Room) -> None:
+def _three_incidents(room: Room) -> None:
+    """1 on ups-1 (owner paged, not delivered), 2 on crac-1 (resolved), 3 on sensor-cold-aisle (critical)."""
     alarm(room, "ups-1")
     room.clock.advance(60)
     alarm(room, "crac-1")
@@ -33,44 +40,59 @@ def test_incidents_climbs_and_stories(room: Room) -> None:
     room.climb()
     room.deliver("chen.jing")
     alarm(room, "crac-1", Level.OK)
+
+
+def test_incidents_in_their_order(room: Room) -> None:
+    _three_incidents(room)
+    snapshot = room.runtime.snapshot
     with room.store.read() as connection:
-        climbs = views.open_climbs(connection)
-        assert [climb.incident.device for climb in climbs] == ["sensor-cold-aisle", "ups-1"]
-        assert views.count_open(connection) == 2
-        assert [climb.incident.incident for climb in views.open_climbs(connection, device="ups-1")] == [1]
-        assert [climb.incident.incident for climb in views.open_climbs(connection, 1)] == [3]
-        assert [climb.incident.incident for climb in views.climbs_before(connection, None, 2)] == [3, 2]
-        assert [climb.incident.incident for climb in views.climbs_before(connection, 2, 9)] == [1]
-        over = views.climbs_before(connection, None, 9, [State.RESOLVED])
-        assert [climb.incident.incident for climb in over] == [2]
-        assert over[0].upcoming is None
-        ups = climbs[1]
-        assert ups.reached
-        assert ups.upcoming
-        assert (ups.reached.rung, ups.upcoming.rung, ups.upcoming.due_at) == ("owner", "on-site", NIGHT + 1200)
-        duty, owner = ups.notices
-        assert (duty.person, duty.state, owner.person, owner.state) == ("sun.tao", "delivered", "chen.jing", "pending")
-        assert owner.last
-        assert (owner.last.delivered, owner.last.detail, owner.last.at) == (False, "HTTP 503", NIGHT + 660)
-        story = views.story(connection, 2)
-        assert story
-        assert [one.kind for one, _ in story.transitions] == ["opened", "resolved"]
-        assert {notice.kind for notice in story.notices} >= {"page", "recovered"}
-        assert views.story(connection, 99) is None
+        ask = partial(read_incidents.open_incidents, connection, snapshot, NIGHT)
+        assert [one.incident.device for one in ask()] == ["sensor-cold-aisle", "ups-1"]
+        assert [one.incident.incident for one in ask(device="ups-1")] == [1]
+        assert [one.incident.incident for one in ask(1)] == [3]
+        assert read_incidents.count_open(connection) == 2
+        before = partial(read_incidents.incidents_before, connection, snapshot, NIGHT)
+        assert [one.incident.incident for one in before(None, 2)] == [3, 2]
+        assert [one.incident.incident for one in before(2, 9)] == [1]
+        (over,) = before(None, 9, [IncidentState.RESOLVED])
+    assert over.incident.incident == 2
+    assert over.upcoming is None
+    assert over.hold == Hold(HoldReason.ENDED)
 
 
-def test_a_climb_is_of_the_present_round(room: Room) -> None:
+def test_an_incident_with_its_rungs_notices_and_history(room: Room) -> None:
+    _three_incidents(room)
+    with room.store.read() as connection:
+        detail = partial(read_incidents.incident_detail, connection, room.runtime.snapshot, NIGHT)
+        ups, over = detail(1), detail(2)
+        assert detail(99) is None
+    assert ups
+    assert ups.progress.hold is None
+    assert ups.progress.current
+    assert ups.progress.upcoming
+    next_one = ups.progress.upcoming
+    assert (ups.progress.current.rung, next_one.rung, next_one.due_at) == ("owner", "on-site", NIGHT + 1200)
+    duty, owner = ups.progress.notices
+    assert (duty.person, duty.state, owner.person, owner.state) == ("sun.tao", "delivered", "chen.jing", "pending")
+    assert owner.last
+    assert (owner.last.delivered, owner.last.detail, owner.last.at) == (False, "HTTP 503", NIGHT + 660)
+    assert over
+    assert [one.kind for one, _ in over.transitions] == ["opened", "resolved"]
+    assert {notice.kind for notice in over.notices} >= {"page", "recovered"}
+
+
+def test_the_progress_is_that_of_the_current_recurrence(room: Room) -> None:
     room.heat()
     room.climb()
     room.heat(Level.OK, 22.0)
     room.clock.advance(30)
     room.heat()
     with room.store.read() as connection:
-        (climb,) = views.open_climbs(connection)
-        assert climb.incident.round == 2
+        (climb,) = read_incidents.open_incidents(connection, room.runtime.snapshot, NIGHT)
+        assert climb.incident.recurrence == 2
         assert [step.decided_at for step in climb.steps] == [None] * 4
         assert climb.notices == ()
-        story = views.story(connection, climb.incident.incident)
+        story = read_incidents.incident_detail(connection, room.runtime.snapshot, NIGHT, climb.incident.incident)
         assert story
         assert len(story.steps) == 5
 
@@ -79,41 +101,43 @@ def test_devices_with_every_probe_and_age(room: Room) -> None:
     room.read("ups-1", {("battery.charge", "", ""): 97.0}, every_s=30.0, age_s=5.0)
     room.read("ups-1", {("battery.charge", "", ""): Missing(Reason.TIMEOUT, "2 s")}, every_s=30.0)
     with room.store.read() as connection:
-        devices = views.watched(connection, room.runtime.snapshot, NIGHT + 80, NIGHT)
+        devices = read_devices.device_readings(connection, room.runtime.snapshot, NIGHT + 80, NIGHT)
         assert [one.device.device for one in devices] == list(room.runtime.snapshot.devices)
-        (ups,) = views.watched(connection, room.runtime.snapshot, NIGHT + 80, NIGHT + 79, "ups-1")
+        (ups,) = read_devices.device_readings(connection, room.runtime.snapshot, NIGHT + 80, NIGHT + 79, "ups-1")
         (column,) = ups.columns
         assert (column.age_s, column.every_s, column.stale, ups.silent) == (80.0, 30.0, False, False)
         assert list(column.values) == [Missing(Reason.TIMEOUT, "2 s")]
-        (later,) = views.watched(connection, room.runtime.snapshot, NIGHT + 91, NIGHT + 90, "ups-1")
+        (later,) = read_devices.device_readings(connection, room.runtime.snapshot, NIGHT + 91, NIGHT + 90, "ups-1")
         assert later.stale
-        assert views.watched(connection, room.runtime.snapshot, NIGHT, NIGHT, "nothing") == []
+        assert read_devices.device_readings(connection, room.runtime.snapshot, NIGHT, NIGHT, "nothing") == []
 
 
-def test_the_past_is_the_newest_frames_oldest_first(room: Room) -> None:
+def test_the_history_is_the_newest_frames_in_time_order(room: Room) -> None:
     for turn in range(5):
         room.read("ups-1", {("battery.charge", "", ""): float(turn), ("output.load", "", ""): 1.0})
         room.clock.advance(30)
     with room.store.read() as connection:
-        found = views.past(connection, "ups-1", NIGHT + 30, most=3)
+        found = read_history.readings_since(connection, "ups-1", NIGHT + 30, most=3)
         assert [point.value for point in found["battery.charge", ""]] == [2.0, 3.0, 4.0]
-        assert set(views.past(connection, "ups-1", NIGHT, quantity="output.load")) == {("output.load", "")}
-        assert len(views.past(connection, "ups-1", NIGHT)["output.load", ""]) == 5
+        assert set(read_history.readings_since(connection, "ups-1", NIGHT, quantity="output.load")) == {
+            ("output.load", "")
+        }
+        assert len(read_history.readings_since(connection, "ups-1", NIGHT)["output.load", ""]) == 5
 
 
-def test_nobody_is_silent_for_the_time_before_we_started(room: Room) -> None:
+def test_no_agent_is_silent_because_of_the_time_before_the_start(room: Room) -> None:
     room.read("ups-1", {("battery.charge", "", ""): 97.0})
     with room.store.read() as connection:
-        (missed,) = views.agents(connection, room.runtime.snapshot, NIGHT + 3600, NIGHT + 3590)
-        (silent,) = views.agents(connection, room.runtime.snapshot, NIGHT + 3600, NIGHT)
+        (missed,) = read_agents.agent_statuses(connection, room.runtime.snapshot, NIGHT + 3600, NIGHT + 3590)
+        (silent,) = read_agents.agent_statuses(connection, room.runtime.snapshot, NIGHT + 3600, NIGHT)
     assert (missed.silent, silent.silent) == (False, True)
     assert (missed.age_s, missed.heard_at) == (3600.0, NIGHT)
 
 
-def test_the_signature_changes_with_what_is_shown(room: Room) -> None:
-    def signature() -> views.Signature:
+def test_the_signature_changes_when_the_shown_data_change(room: Room) -> None:
+    def signature() -> read_changes.Signature:
         with room.store.read() as connection:
-            return views.signature(connection)
+            return read_changes.signature(connection)
 
     empty = signature()
     room.heat()
@@ -132,7 +156,7 @@ def test_the_signature_changes_with_what_is_shown(room: Room) -> None:
     assert signature() == signature()
 
 
-def test_every_page_and_metric_can_be_read_from_it(room: Room) -> None:
+def test_every_page_and_metric_can_be_read(room: Room) -> None:
     room.read_everything()
     room.heat()
     room.climb()
@@ -149,10 +173,10 @@ def test_every_page_and_metric_can_be_read_from_it(room: Room) -> None:
     assert "watchkeeper_output_load_ratio{" in metrics
 
 
-def test_what_another_probe_read_before_is_no_reading_of_now(room: Room) -> None:
+def test_readings_of_a_former_probe_are_not_current(room: Room) -> None:
     room.read("ups-1", {("battery.charge", "", ""): 97.0})
     room.read_otherwise("ups-1", "ipmi")
     room.read("ups-1", {("battery.charge", "", ""): 96.0})
     with room.store.read() as connection:
-        (ups,) = views.watched(connection, room.runtime.snapshot, NIGHT, NIGHT, "ups-1")
+        (ups,) = read_devices.device_readings(connection, room.runtime.snapshot, NIGHT, NIGHT, "ups-1")
     assert [(column.probe, column.values) for column in ups.columns] == [("ipmi", (96.0,))]

@@ -13,7 +13,7 @@ from watchkeeper.agent.spool.status import read_status
 from watchkeeper.model.batch import Lane
 from watchkeeper.model.clock import FakeClock
 from watchkeeper.model.errors import SpoolError
-from watchkeeper.model.verdict import Standing
+from watchkeeper.model.verdict import ActiveVerdicts
 
 KEY = ("box", "heat", "1")
 
@@ -38,7 +38,7 @@ def test_a_restart_finds_everything_again(file: Path, clock: FakeClock) -> None:
         fill(spool, clock, 3)
         batch = everything(spool, Lane.READINGS)
         spool.settle(batch, 2)
-        spool.record([verdict(1), Standing(clock.boot())], {KEY: state()})
+        spool.record([verdict(1), ActiveVerdicts(clock.boot())], {KEY: state()})
     with opened(file, clock) as spool:
         assert spool.epoch == epoch
         assert not spool.fresh
@@ -65,7 +65,7 @@ def test_a_spool_is_fresh_until_the_standing_verdicts_are_on_disk(file: Path, cl
             assert spool.fresh
             spool.record([verdict(1)], {KEY: state()})
     with opened(file, clock) as spool:
-        spool.record([Standing(clock.boot())], {})
+        spool.record([ActiveVerdicts(clock.boot())], {})
     with opened(file, clock) as spool:
         assert not spool.fresh
 

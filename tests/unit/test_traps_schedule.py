@@ -1,4 +1,4 @@
-"""A poll out of turn: at once, but once a second at most, and once more where it came during another."""
+"""A poll out of turn: at once, but at most once a second; and once more if it was requested during a poll."""
 
 import asyncio
 from typing import Self
@@ -14,16 +14,16 @@ from watchkeeper.model.reading import Sweep
 
 
 class Probe:
-    """Answers when it is let."""
+    """Answers while it is released."""
 
     def __init__(self) -> None:
         self.polls = 0
-        self.let = asyncio.Event()
-        self.let.set()
+        self.released = asyncio.Event()
+        self.released.set()
 
     async def sweep(self, device: Device) -> Sweep:
         self.polls += 1
-        await self.let.wait()
+        await self.released.wait()
         return Sweep(device.device, 1.0, columns(device.device), ("yes",))
 
     async def forget(self, device: str) -> None:
@@ -60,7 +60,7 @@ class World:
 
 @pytest.fixture
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A second is over at the loop's next turn."""
+    """Make the wait of AGAIN_S end at the loop's next turn."""
     call_later = asyncio.BaseEventLoop.call_later
     monkeypatch.setattr(
         asyncio.BaseEventLoop, "call_later",
@@ -68,23 +68,23 @@ def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     )  # fmt: skip
 
 
-def test_many_wakes_within_a_second_are_one_poll_at_once_and_one_after() -> None:
-    async def story() -> None:
+def test_many_wakes_within_a_second_are_one_poll_at_once_and_one_later() -> None:
+    async def scenario() -> None:
         async with World() as world:
             world.wake()
             await world.quiet()
             assert world.probe.polls == 2, "at once"
             world.wake(100)
             await world.quiet()
-            assert world.probe.polls == 2, "the other waits for its second"
+            assert world.probe.polls == 2, "the second one waits for AGAIN_S"
             (health,) = world.schedule._health.values()
             assert health.later is not None
 
-    asyncio.run(story())
+    asyncio.run(scenario())
 
 
-def test_the_poll_after_comes(soon: None) -> None:
-    async def story() -> None:
+def test_the_later_poll_is_made(soon: None) -> None:
+    async def scenario() -> None:
         async with World() as world:
             world.wake(100)
             world.clock.advance(module.AGAIN_S)
@@ -93,28 +93,28 @@ def test_the_poll_after_comes(soon: None) -> None:
             await world.quiet()
             assert world.probe.polls == 3, "and no more"
 
-    asyncio.run(story())
+    asyncio.run(scenario())
 
 
-def test_woken_while_it_is_read_it_is_read_once_more_when_that_is_over(soon: None) -> None:
-    async def story() -> None:
+def test_a_device_woken_during_a_poll_is_polled_once_more_afterwards(soon: None) -> None:
+    async def scenario() -> None:
         async with World() as world:
-            world.probe.let.clear()
+            world.probe.released.clear()
             world.wake()
             await world.quiet()
             world.clock.advance(module.AGAIN_S)
             world.wake(5)
             await world.quiet()
             assert world.probe.polls == 2, "never twice at once"
-            world.probe.let.set()
+            world.probe.released.set()
             await world.quiet()
             assert world.probe.polls == 3
 
-    asyncio.run(story())
+    asyncio.run(scenario())
 
 
-def test_a_device_that_was_taken_away_is_not_woken_later(soon: None) -> None:
-    async def story() -> None:
+def test_a_device_that_was_removed_is_not_polled_later(soon: None) -> None:
+    async def scenario() -> None:
         async with World() as world:
             world.wake(2)
             await world.schedule.watch([], {})
@@ -123,4 +123,4 @@ def test_a_device_that_was_taken_away_is_not_woken_later(soon: None) -> None:
             assert world.probe.polls <= 2
             world.wake()
 
-    asyncio.run(story())
+    asyncio.run(scenario())

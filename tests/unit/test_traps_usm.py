@@ -1,4 +1,4 @@
-"""The User-based Security Model: keys as the RFC computes them, and what a digest, a cipher and a clock let through."""
+"""The User-based Security Model: keys, digests, encryption and time windows."""
 
 from dataclasses import replace
 
@@ -7,32 +7,32 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from watchkeeper.agent.traps.message import ber
-from watchkeeper.agent.traps.message.decode import Secured, open_message, open_scoped
+from watchkeeper.agent.traps.message.decode import UsmMessage, open_message, open_scoped
 from watchkeeper.agent.traps.message.usm import (
     WINDOW_S,
-    Here,
     Keys,
-    Refused,
+    LocalEngine,
+    TimeWindow,
+    TrapRefused,
     User,
-    Window,
-    clear,
+    build_message,
+    decrypt,
     engine_id,
     localized,
-    sealed,
-    verify,
+    verify_digest,
 )
 from watchkeeper.model.device import SnmpAuth, SnmpPriv
 
 ENGINE = bytes.fromhex("000000000000000000000002")
-HERE = Here(ENGINE, 3, 4711)
+LOCAL = LocalEngine(ENGINE, 3, 4711)
 SCOPED = ber.tlv(ber.SEQUENCE, ber.octets(ENGINE), ber.octets(b""), ber.tlv(0xA7, ber.integer(42)))
 USER = User(b"ops", SnmpAuth.SHA256, b"authpass12", SnmpPriv.AES, b"privpass12")
 CIPHERS = [(auth, priv) for auth in SnmpAuth for priv in SnmpPriv]
 
 
-def message(keys: Keys, here: Here = HERE) -> Secured:
-    made = open_message(sealed(here, 1, b"ops", keys, SCOPED, salt=b"saltsalt" if keys.priv else b""))
-    assert isinstance(made, Secured)
+def message(keys: Keys, engine: LocalEngine = LOCAL) -> UsmMessage:
+    made = open_message(build_message(engine, 1, b"ops", keys, SCOPED, salt=b"saltsalt" if keys.priv else b""))
+    assert isinstance(made, UsmMessage)
     return made
 
 
@@ -43,26 +43,26 @@ def message(keys: Keys, here: Here = HERE) -> Secured:
         (SnmpAuth.SHA, "6695febc9288e36282235fc7151f128497b38f3f"),
     ],
 )
-def test_a_key_is_that_of_the_rfc(auth: SnmpAuth, key: str) -> None:
-    """RFC 3414, A.3.1 and A.3.2."""
+def test_a_key_is_computed_as_in_the_rfc(auth: SnmpAuth, key: str) -> None:
+    """The examples of RFC 3414, A.3.1 and A.3.2."""
     assert localized(auth, b"maplesyrup", ENGINE).hex() == key
 
 
 @pytest.mark.parametrize(("auth", "priv"), CIPHERS)
-def test_what_is_sealed_is_understood_by_the_same_user_alone(auth: SnmpAuth, priv: SnmpPriv) -> None:
+def test_a_message_is_accepted_only_with_the_keys_of_its_user(auth: SnmpAuth, priv: SnmpPriv) -> None:
     user = replace(USER, auth=auth, priv=priv)
     keys = user.keys(ENGINE)
     made = message(keys)
     assert SCOPED not in made.whole
-    verify(made, keys)
-    assert open_scoped(clear(made, keys)).rest() == ber.tlv(0xA7, ber.integer(42))
+    verify_digest(made, keys)
+    assert open_scoped(decrypt(made, keys)).rest() == ber.tlv(0xA7, ber.integer(42))
     for other in (replace(user, auth_password=b"other").keys(ENGINE), user.keys(b"another engine")):
-        with pytest.raises(Refused, match="authentication"):
-            verify(made, other)
+        with pytest.raises(TrapRefused, match="authentication"):
+            verify_digest(made, other)
 
 
 @given(st.data())
-def test_a_message_that_was_tampered_with_is_refused(data: st.DataObject) -> None:
+def test_an_altered_message_is_refused(data: st.DataObject) -> None:
     keys = USER.keys(ENGINE)
     whole = bytearray(message(keys).whole)
     whole[data.draw(st.integers(0, len(whole) - 1))] ^= data.draw(st.integers(1, 255))
@@ -70,37 +70,37 @@ def test_a_message_that_was_tampered_with_is_refused(data: st.DataObject) -> Non
         made = open_message(bytes(whole))
     except ber.Undecodable:
         return
-    assert isinstance(made, Secured)
-    with pytest.raises(Refused):
-        verify(made, keys)
+    assert isinstance(made, UsmMessage)
+    with pytest.raises(TrapRefused):
+        verify_digest(made, keys)
 
 
-def test_every_security_level_but_its_own_is_refused() -> None:
+def test_another_security_level_is_refused() -> None:
     levels = [USER.keys(ENGINE), replace(USER.keys(ENGINE), priv=None), Keys()]
     for made in levels:
         for wanted in levels:
             if made.flags == wanted.flags:
-                verify(message(made), wanted)
+                verify_digest(message(made), wanted)
             else:
-                with pytest.raises(Refused, match="level"):
-                    verify(message(made), wanted)
+                with pytest.raises(TrapRefused, match="level"):
+                    verify_digest(message(made), wanted)
 
 
 def test_a_salt_of_the_wrong_length_is_refused() -> None:
     keys = USER.keys(ENGINE)
-    with pytest.raises(Refused, match="privacy"):
-        clear(replace(message(keys), salt=b"short"), keys)
+    with pytest.raises(TrapRefused, match="privacy"):
+        decrypt(replace(message(keys), salt=b"short"), keys)
     des = replace(USER, priv=SnmpPriv.DES).keys(ENGINE)
-    with pytest.raises(Refused, match="privacy"):
-        clear(replace(message(des), body=b"no block"[:5]), des)
+    with pytest.raises(TrapRefused, match="privacy"):
+        decrypt(replace(message(des), body=b"no block"[:5]), des)
 
 
 def test_an_empty_password_is_refused() -> None:
-    with pytest.raises(Refused, match="empty"):
+    with pytest.raises(TrapRefused, match="empty"):
         replace(USER, auth_password=b"").keys(ENGINE)
 
 
-def test_no_secret_shows_itself() -> None:
+def test_no_secret_is_in_a_repr() -> None:
     assert "authpass12" not in repr(USER)
     assert "privpass12" not in repr(USER)
     assert USER.keys(ENGINE).auth_key.hex() not in repr(USER.keys(ENGINE)).replace("\\x", "")
@@ -109,31 +109,31 @@ def test_no_secret_shows_itself() -> None:
 # ---- clocks ----
 
 
-def test_of_another_engine_only_what_is_of_this_moment_is_taken() -> None:
-    """RFC 3414, 3.2, 7b."""
-    window = Window()
+def test_only_recent_messages_of_another_engine_are_accepted() -> None:
+    """By RFC 3414, 3.2, 7b."""
+    window = TimeWindow()
     assert window.admits(7, 1000, now=50.0)
     assert window.admits(7, 1000 - WINDOW_S, now=50.0)
     assert not window.admits(7, 1000 - WINDOW_S - 1, now=50.0)
     assert not window.admits(7, 1000, now=50.0 + WINDOW_S + 1), "sent again, later"
     assert window.admits(7, 1200, now=51.0), "its clock is fast"
-    assert window.admits(8, 1, now=52.0), "it started again"
+    assert window.admits(8, 1, now=52.0), "it restarted"
     assert not window.admits(7, 99_999, now=53.0)
-    assert not window.admits(2**31 - 1, 1, now=54.0), "it counts no further"
+    assert not window.admits(2**31 - 1, 1, now=54.0), "its boot counter is at its maximum"
 
 
-def test_our_own_time_goes_on_over_restarts_and_wraps() -> None:
-    before, after = Here.at(ENGINE, 1_800_000_000.5), Here.at(ENGINE, 1_800_000_010.0)
+def test_our_own_time_continues_over_restarts_and_wraps() -> None:
+    before, after = LocalEngine.at(ENGINE, 1_800_000_000.5), LocalEngine.at(ENGINE, 1_800_000_010.0)
     assert (before.boots, after.boots, after.time - before.time) == (1, 1, 10)
-    assert Here.at(ENGINE, 2.0**31) == Here(ENGINE, 2, 0)
+    assert LocalEngine.at(ENGINE, 2.0**31) == LocalEngine(ENGINE, 2, 0)
     old = message(Keys(), before)
     assert before.admits(old)
-    assert Here.at(ENGINE, 1_800_000_000.0 + WINDOW_S).admits(old)
-    assert not Here.at(ENGINE, 1_800_000_001.0 + WINDOW_S).admits(old)
+    assert LocalEngine.at(ENGINE, 1_800_000_000.0 + WINDOW_S).admits(old)
+    assert not LocalEngine.at(ENGINE, 1_800_000_001.0 + WINDOW_S).admits(old)
     assert not replace(before, boots=2).admits(old)
 
 
-def test_an_agents_engine_is_its_own_for_ever() -> None:
+def test_an_agents_engine_id_never_changes_and_is_unique() -> None:
     assert engine_id("room-1") == engine_id("room-1") != engine_id("room-2")
     assert (
         engine_id("room-1").hex().startswith("80007ed905")

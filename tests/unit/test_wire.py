@@ -15,7 +15,7 @@ from pydantic_core import from_json
 from watchkeeper.model.batch import Frame, Item, Tombstone
 from watchkeeper.model.errors import WireError
 from watchkeeper.model.reading import Missing, Reason
-from watchkeeper.model.verdict import Event, Evidence, Level, Standing, Verdict, Withdrawal
+from watchkeeper.model.verdict import ActiveVerdicts, Event, Evidence, Level, Verdict, Withdrawal
 from watchkeeper.model.wire import decode_push, decode_values, encode_event, encode_values
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "protocol.md").read_text(encoding="utf-8")
@@ -55,7 +55,7 @@ def test_the_page_s_examples_are_understood() -> None:
     assert whole.blocks[0].series[0].source == "1.3.6.1.2.1.33.1.2.4.0"
     events = [one for one in examples() if one.get("kind") in ("verdict", "withdrawn", "standing")]
     said = [item.body for item in decode_push(push(lane="events", blocks=[], items=events), NOW).items]
-    assert [type(one) for one in said] == [Verdict, Withdrawal, Standing]
+    assert [type(one) for one in said] == [Verdict, Withdrawal, ActiveVerdicts]
     (verdict,) = (one for one in said if isinstance(one, Verdict))
     assert (verdict.since, verdict.evidence.first_at) == (NOW - 0.4, NOW - 60.4)
     stone = next(one for text in re.findall(r"`(\{\"seq\".*?\})`", PAGE) if "frames" in (one := json.loads(text)))
@@ -136,12 +136,12 @@ def test_a_column_comes_through_whole(column: list[Any]) -> None:
     assert decode_values(json.loads(json.dumps(encode_values(column)))) == tuple(column)
 
 
-@given(st.one_of(verdicts, st.builds(Standing, st.just(NOW - 1), st.lists(verdicts, max_size=3).map(tuple))))
+@given(st.one_of(verdicts, st.builds(ActiveVerdicts, st.just(NOW - 1), st.lists(verdicts, max_size=3).map(tuple))))
 def test_an_event_comes_through_whole_at_its_own_time(said: Event) -> None:
     body = push(lane="events", blocks=[], items=[{"seq": 1, **json.loads(json.dumps(encode_event(said, NOW)))}])
     assert decode_push(body, NOW).items[0].body == said
     moved = decode_push(body, NOW + 3600).items[0].body
-    assert (moved.at if isinstance(moved, Standing) else moved.since) >= NOW + 3600 - 5  # type: ignore[union-attr]
+    assert (moved.at if isinstance(moved, ActiveVerdicts) else moved.since) >= NOW + 3600 - 5  # type: ignore[union-attr]
 
 
 junk = st.recursive(

@@ -1,4 +1,4 @@
-"""Which mounts are disks, and how full they are."""
+"""Which mounts are real disks, and how full they are."""
 
 import os
 from collections.abc import Callable, Iterable
@@ -7,7 +7,7 @@ from typing import Protocol
 
 import psutil
 
-# File systems without a disk of their own, and read-only images, which are full by nature
+# File systems without a disk of their own, and read-only images, which are always full
 PSEUDO = frozenset(
     {
         "autofs", "bdev", "binder", "binfmt_misc", "bpf", "cgroup", "cgroup2", "configfs", "cpuset", "debugfs", "devfs",
@@ -18,7 +18,7 @@ PSEUDO = frozenset(
         "cramfs", "erofs", "iso9660", "romfs", "squashfs", "udf",
     }
 )  # fmt: skip
-# Single files that container runtimes lay over a container's own
+# Single files that container runtimes mount over the container's own
 CONTAINER_FILES = frozenset({"/etc/hosts", "/etc/hostname", "/etc/resolv.conf", "/dev/termination-log"})
 
 StatVfs = Callable[[str], os.statvfs_result]
@@ -29,34 +29,34 @@ class Partition(Protocol):
 
     @property
     def device(self) -> str:
-        """What is mounted."""
+        """The mounted device."""
 
     @property
     def mountpoint(self) -> str:
-        """Where."""
+        """Where it is mounted."""
 
     @property
     def fstype(self) -> str:
-        """As what."""
+        """The type of the file system."""
 
 
 @dataclass(frozen=True, slots=True)
 class Space:
-    """One mount's numbers. `inodes_percent` is None where the file system does not count them (btrfs, vfat)."""
+    """How full one mount is. `inodes_percent` is None where the file system does not count inodes (btrfs, vfat)."""
 
     used_percent: float
     size_bytes: float
     inodes_percent: float | None
 
 
-def listed() -> list[Partition]:
-    """Everything mounted, without touching any of it."""
+def list_mounts() -> list[Partition]:
+    """Everything that is mounted. Does not touch the mounts."""
     return list(psutil.disk_partitions(all=True))
 
 
-def real(partitions: Iterable[Partition]) -> list[str]:
-    """The mount points of disks: `/` whatever it is (a container's root is an overlay, a chroot's no mount at all), no
-    pseudo file systems, and of several mounts of one device the shortest."""
+def real_mounts(partitions: Iterable[Partition]) -> list[str]:
+    """The mount points of disks: always `/` (in a container it is an overlay, in a chroot no mount at all), no pseudo
+    file systems, and the shortest path if a device is mounted several times."""
     chosen: dict[tuple[str, str], str] = {}
     for one in partitions:
         path = one.mountpoint
@@ -68,9 +68,9 @@ def real(partitions: Iterable[Partition]) -> list[str]:
     return sorted({"/", *chosen.values()})
 
 
-def measure(path: str, statvfs: StatVfs) -> Space | None:
-    """Ask the kernel, which may take for ever. None where the file system has no blocks at all. Used space counts as
-    df does: what only root may fill is not free."""
+def measure_space(path: str, statvfs: StatVfs) -> Space | None:
+    """Ask the kernel; this call may hang. None where the file system has no blocks. Used space is counted as df does:
+    space reserved for root is not free."""
     found = statvfs(path)
     used = found.f_blocks - found.f_bfree
     if used + found.f_bavail <= 0:

@@ -1,52 +1,43 @@
-"""The host probe: this machine, by psutil (clause 4.2.5.3 and the hardware behind it)."""
+"""The host probe: this machine, by psutil (clause 4.2.5.3, and the hardware)."""
 
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import psutil
 
 from watchkeeper.agent.ports import ProbeContext
 from watchkeeper.agent.probes.bounded import BoundedCalls
-from watchkeeper.agent.probes.host.mounts import Partition, Space, StatVfs, listed, measure, real
-from watchkeeper.agent.probes.host.sensors import Sensor, read, scan
+from watchkeeper.agent.probes.host.mounts import Partition, Space, StatVfs, list_mounts, measure_space, real_mounts
+from watchkeeper.agent.probes.host.sensors import HwmonSensor, read_sensors, scan_hwmon
+from watchkeeper.agent.probes.series import SweepRow, series_of
 from watchkeeper.model.clock import Clock
 from watchkeeper.model.device import Device
-from watchkeeper.model.plain import word
+from watchkeeper.model.plain import one_line
 from watchkeeper.model.reading import Missing, Reason, Series, Sweep, Value
 
-RESCAN_S = 600.0  # sensors are plugged in rarely
+RESCAN_S = 600.0  # new sensors are rare
 SENSORS = "sensors"
-# The other ends of containers and virtual machines come and go, and are counted on the real interface as well
-PASSING_INTERFACES = ("lo", "veth", "vnet", "tap", "cali")
+# Interfaces of containers and virtual machines come and go; their traffic is also counted on the real interface
+IGNORED_INTERFACES = ("lo", "veth", "vnet", "tap", "cali")
 
 
 Found = Space | list[Value] | None
-"""What a question to the kernel brings: a mount's numbers, the sensors' values, nothing."""
+"""The result of one bounded call: a mount's space, the sensors' values, or None for a mount without blocks."""
 
 
 def _counters() -> Any:
-    return psutil.net_io_counters(pernic=True, nowrap=False)  # whoever reads a counter handles its wraps
-
-
-class Row(NamedTuple):
-    """One reading before it has its series: quantity, instance, label, source, value."""
-
-    quantity: str
-    instance: str
-    label: str
-    source: str
-    value: Value
+    return psutil.net_io_counters(pernic=True, nowrap=False)  # a wrap is handled where the counter becomes a rate
 
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """What the probe asks of the machine; tests put their own in."""
+    """The calls by which the probe reads the machine. Tests replace them."""
 
-    partitions: Callable[[], list[Partition]] = listed
+    partitions: Callable[[], list[Partition]] = list_mounts
     statvfs: StatVfs = os.statvfs
     cpu_times: Callable[[], Any] = psutil.cpu_times
     memory: Callable[[], Any] = psutil.virtual_memory
@@ -57,90 +48,80 @@ class Machine:
 
 
 class HostProbe:
-    """See `agent.ports.Probe`. Nothing here waits for a disk: what may hang is asked in threads, with the device's
+    """Implements `agent.ports.Probe`. Calls that may hang (disks, sensors) run in threads, bounded by the device's
     timeout."""
 
     def __init__(self, clock: Clock, machine: Machine | None = None) -> None:
         self._clock = clock
         self._machine = machine or Machine()
-        self._patience: BoundedCalls[Found] = BoundedCalls()
+        self._bounded: BoundedCalls[Found] = BoundedCalls()
         self._cpu: Any = None
-        self._sensors: list[Sensor] = []
+        self._sensors: list[HwmonSensor] = []
         self._scan_at = 0.0
-        self._uncounted: set[str] = set()  # mounts without inodes
-        self._blockless: set[str] = set()  # mounts that turned out to be no disks
+        self._uncounted: set[str] = set()  # mounts that do not count inodes
+        self._blockless: set[str] = set()  # mounts without blocks, which are no disks
         self._series: tuple[Series, ...] = ()
 
     async def sweep(self, device: Device) -> Sweep:
-        """See `Probe.sweep`. A machine that runs this answers."""
+        """Implements `Probe.sweep`. `device.answering` is always yes: the probe runs on the device."""
         if self._clock.boot() >= self._scan_at:
-            self._sensors = scan(self._machine.hwmon)
+            self._sensors = scan_hwmon(self._machine.hwmon)
             self._blockless.clear()
             self._scan_at = self._clock.boot() + RESCAN_S
-        mounts = [path for path in real(self._machine.partitions()) if path not in self._blockless]
-        questions: dict[str, Callable[[], Found]] = {
-            path: partial(measure, path, self._machine.statvfs) for path in mounts
+        mounts = [path for path in real_mounts(self._machine.partitions()) if path not in self._blockless]
+        calls: dict[str, Callable[[], Found]] = {
+            path: partial(measure_space, path, self._machine.statvfs) for path in mounts
         }
         if self._sensors:
-            questions[SENSORS] = partial(read, self._sensors)
-        answers = await self._patience.ask(questions, device.timeout_s)
-        rows = [Row("device.answering", "", "", "", "yes"), *self._vitals(), *self._interfaces()]
+            calls[SENSORS] = partial(read_sensors, self._sensors)
+        found = await self._bounded.run(calls, device.timeout_s)
+        rows = [SweepRow("device.answering", "", "", "", "yes"), *self._vitals(), *self._interfaces()]
         for path in mounts:
-            rows.extend(self._disk(path, answers[path]))
-        rows.extend(self._chips(answers.get(SENSORS)))
-        return Sweep(device.device, self._clock.boot(), self._named(device, rows), tuple(row.value for row in rows))
+            rows.extend(self._disk(path, found[path]))
+        rows.extend(self._chips(found.get(SENSORS)))
+        self._series = series_of(device.device, rows, self._series)
+        return Sweep(device.device, self._clock.boot(), self._series, tuple(row.value for row in rows))
 
     async def forget(self, device: str) -> None:  # noqa: ARG002 -- the port's signature
-        """See `Probe.forget`. There is only this machine, and nothing to let go of."""
+        """Implements `Probe.forget`. There is only one device, this machine."""
         self._series = ()
 
     async def close(self) -> None:
-        """See `Probe.close`. Threads that hang in the kernel are daemons and end with the process."""
+        """Implements `Probe.close`. Threads that hang in the kernel are daemons: they end with the process."""
 
-    def _named(self, device: Device, rows: list[Row]) -> tuple[Series, ...]:
-        """The same tuple as before as long as nothing but values changed."""
-        held = self._series
-        same = len(held) == len(rows) and all(
-            (series.device, series.quantity, series.instance, series.label) == (device.device, *row[:3])
-            for series, row in zip(held, rows, strict=True)
-        )
-        if not same:
-            self._series = tuple(Series(device.device, *row[:4]) for row in rows)
-        return self._series
-
-    def _vitals(self) -> Iterator[Row]:
-        yield Row("uptime", "", "", "CLOCK_BOOTTIME", self._clock.boot())
-        yield Row("cpu.usage", "", "", "psutil.cpu_times", self._cpu_usage())
+    def _vitals(self) -> Iterator[SweepRow]:
+        yield SweepRow("uptime", "", "", "CLOCK_BOOTTIME", self._clock.boot())
+        yield SweepRow("cpu.usage", "", "", "psutil.cpu_times", self._cpu_usage())
         memory, swap = self._machine.memory(), self._machine.swap()
-        yield Row("memory.usage", "", "", "psutil.virtual_memory", float(memory.percent))
-        yield Row("memory.size", "", "", "psutil.virtual_memory", float(memory.total))
+        yield SweepRow("memory.usage", "", "", "psutil.virtual_memory", float(memory.percent))
+        yield SweepRow("memory.size", "", "", "psutil.virtual_memory", float(memory.total))
         used = float(swap.percent) if swap.total else Missing(Reason.ABSENT, "this machine has no swap")
-        yield Row("swap.usage", "", "", "psutil.swap_memory", used)
+        yield SweepRow("swap.usage", "", "", "psutil.swap_memory", used)
         for minutes, load in zip((1, 5, 15), self._machine.load(), strict=True):
-            yield Row(f"load.{minutes}m", "", "", "getloadavg", load)
+            yield SweepRow(f"load.{minutes}m", "", "", "getloadavg", load)
 
     def _cpu_usage(self) -> Value:
-        """Per cent of all CPUs since the last sweep. psutil's own first answer would be 0.0."""
+        """Per cent of all CPUs since the last sweep. psutil's first answer would be a wrong 0.0."""
         before, now = self._cpu, self._machine.cpu_times()
         if before is not None and _busy_and_all(now)[1] <= _busy_and_all(before)[1]:
-            return Missing(Reason.WARMING_UP, "no time has passed since the last sample")
+            return Missing(Reason.WARMING_UP, "no CPU time has passed since the last sample")
         self._cpu = now
         if before is None:
-            return Missing(Reason.WARMING_UP, "the first sample; the next sweep has a second one")
+            return Missing(Reason.WARMING_UP, "this is the first sample; the next sweep gives a value")
         busy, total = (late - early for late, early in zip(_busy_and_all(now), _busy_and_all(before), strict=True))
         return min(100.0, max(0.0, 100 * busy / total))
 
-    def _interfaces(self) -> Iterator[Row]:
+    def _interfaces(self) -> Iterator[SweepRow]:
         for name, counters in self._machine.network().items():
-            if name.startswith(PASSING_INTERFACES):
+            if name.startswith(IGNORED_INTERFACES):
                 continue
             errors = counters.errin + counters.errout + counters.dropin + counters.dropout
-            part = word(name)
-            yield Row("network.errors", part, part, "psutil.net_io_counters", float(errors))
-            yield Row("network.received", part, part, "psutil.net_io_counters", float(counters.bytes_recv))
-            yield Row("network.sent", part, part, "psutil.net_io_counters", float(counters.bytes_sent))
+            part = one_line(name)
+            yield SweepRow("network.errors", part, part, "psutil.net_io_counters", float(errors))
+            yield SweepRow("network.received", part, part, "psutil.net_io_counters", float(counters.bytes_recv))
+            yield SweepRow("network.sent", part, part, "psutil.net_io_counters", float(counters.bytes_sent))
 
-    def _disk(self, path: str, space: Found | Missing) -> Iterator[Row]:
+    def _disk(self, path: str, space: Found | Missing) -> Iterator[SweepRow]:
         if isinstance(space, Space):
             usage: Value = space.used_percent
             size: Value = space.size_bytes
@@ -151,26 +132,26 @@ class HostProbe:
         else:
             self._blockless.add(path)
             return
-        part = word(path)  # which anybody who may mount has chosen
-        yield Row("disk.usage", part, part, "statvfs", usage)
-        yield Row("disk.size", part, part, "statvfs", size)
+        part = one_line(path)  # any user who may mount chooses this text
+        yield SweepRow("disk.usage", part, part, "statvfs", usage)
+        yield SweepRow("disk.size", part, part, "statvfs", size)
         if inodes is not None and path not in self._uncounted:
-            yield Row("disk.inodes", part, part, "statvfs", inodes)
+            yield SweepRow("disk.inodes", part, part, "statvfs", inodes)
 
-    def _chips(self, values: Found | Missing) -> Iterator[Row]:
+    def _chips(self, values: Found | Missing) -> Iterator[SweepRow]:
         for number, sensor in enumerate(self._sensors):
             value = values[number] if isinstance(values, list) else values
             if isinstance(value, float | Missing):
-                part = word(sensor.instance), word(sensor.label), word(str(sensor.path))
-                yield Row(sensor.kind.quantity, *part, value)
+                part = one_line(sensor.instance), one_line(sensor.label), one_line(str(sensor.path))
+                yield SweepRow(sensor.kind.quantity, *part, value)
 
 
 def _busy_and_all(times: Any) -> tuple[float, float]:
-    """Seconds of work and of everything; guest time is already part of user time (proc(5), /proc/stat)."""
+    """Busy seconds and all seconds. Guest time is already part of user time (proc(5), /proc/stat)."""
     total = sum(times) - getattr(times, "guest", 0.0) - getattr(times, "guest_nice", 0.0)
     return total - times.idle - getattr(times, "iowait", 0.0), total
 
 
 def build(context: ProbeContext) -> HostProbe:
-    """See `agent.ports.ProbeContext`."""
+    """Build the probe."""
     return HostProbe(context.clock)

@@ -1,7 +1,7 @@
 """Temperatures and fans from /sys/class/hwmon (Linux: Documentation/hwmon/sysfs-interface.rst).
 
-psutil can read them too, but opens five files a sensor at every call; here the names are looked up once in a while and a
-sweep opens one.
+psutil can read them too, but opens five files for each sensor at every call. Here the names are looked up once in ten
+minutes, and a sweep opens one file for each sensor.
 """
 
 from collections.abc import Iterable
@@ -12,8 +12,8 @@ from watchkeeper.model.reading import Missing, Reason, Value
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
-    """A kind of input file: the quantity it gives, its step, and what can be true (in the quantity's unit)."""
+class HwmonKind:
+    """A kind of input file: the quantity it gives, the divisor to the quantity's unit, and the plausible range."""
 
     prefix: str
     quantity: str
@@ -22,43 +22,43 @@ class Kind:
     high: float
 
 
-KINDS = (
-    Kind("temp", "temperature.component", 1000.0, -60.0, 200.0),  # millidegrees
-    Kind("fan", "fan.speed", 1.0, 0.0, 100_000.0),
+HWMON_KINDS = (
+    HwmonKind("temp", "temperature.component", 1000.0, -60.0, 200.0),  # millidegrees
+    HwmonKind("fan", "fan.speed", 1.0, 0.0, 100_000.0),
 )
 
 
 @dataclass(frozen=True, slots=True)
-class Sensor:
-    """One input file. `instance` survives a reboot, in which hwmon numbers are dealt anew."""
+class HwmonSensor:
+    """One input file. `instance` stays the same after a reboot, which may change hwmon's numbers."""
 
-    kind: Kind
+    kind: HwmonKind
     instance: str
     label: str
     path: Path
 
 
-def scan(root: Path) -> list[Sensor]:
-    """Every temperature and fan the kernel shows."""
-    found: list[Sensor] = []
+def scan_hwmon(root: Path) -> list[HwmonSensor]:
+    """Find every temperature and fan that the kernel shows."""
+    found: list[HwmonSensor] = []
     for chip in sorted(root.glob("hwmon*")):
-        name = _text(chip / "name") or chip.name
-        home = (chip / "device").resolve().name if (chip / "device").exists() else ""
-        for kind in KINDS:
+        name = _file_text(chip / "name") or chip.name
+        parent = (chip / "device").resolve().name if (chip / "device").exists() else ""
+        for kind in HWMON_KINDS:
             for path in sorted(chip.glob(f"{kind.prefix}*_input")):
-                place = path.name.removesuffix("_input")
-                label = _text(chip / f"{place}_label") or place
-                instance = "/".join(filter(None, (name, home, place)))
-                found.append(Sensor(kind, instance, f"{name} {label}", path))
+                channel = path.name.removesuffix("_input")
+                label = _file_text(chip / f"{channel}_label") or channel
+                instance = "/".join(filter(None, (name, parent, channel)))
+                found.append(HwmonSensor(kind, instance, f"{name} {label}", path))
     return found
 
 
-def read(sensors: Iterable[Sensor]) -> list[Value]:
-    """Their values, in order. May take long: some chips hang behind a slow bus."""
-    return [_value(sensor) for sensor in sensors]
+def read_sensors(sensors: Iterable[HwmonSensor]) -> list[Value]:
+    """Read the values, in order. May take long: some chips are behind a slow bus."""
+    return [_sensor_value(sensor) for sensor in sensors]
 
 
-def _value(sensor: Sensor) -> Value:
+def _sensor_value(sensor: HwmonSensor) -> Value:
     try:
         value = int(sensor.path.read_bytes()) / sensor.kind.divide
     except OSError as error:
@@ -70,7 +70,7 @@ def _value(sensor: Sensor) -> Value:
     return value
 
 
-def _text(path: Path) -> str:
+def _file_text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8", errors="replace").strip()
     except OSError:

@@ -1,1 +1,1 @@
-"""Server boards (BMCs) over IPMI 2.0: sensors, event log, session."""
+"""Server management controllers (BMCs) over IPMI 2.0: sensors, event log, session."""

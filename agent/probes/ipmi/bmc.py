@@ -1,4 +1,4 @@
-"""One BMC, read from a thread: its session, its sensors, its log. Everything here blocks; one call at a time."""
+"""One BMC: its session, its sensors, its event log. Everything here blocks and runs in a thread, one call at a time."""
 
 import contextlib
 import logging
@@ -6,71 +6,73 @@ from collections.abc import Callable, Iterator
 
 from watchkeeper.agent.ports import NoAnswer
 from watchkeeper.agent.probes.ipmi.commands import (
-    BMC,
+    BMC_ADDRESS,
     GET_CHASSIS_STATUS,
     GET_DEVICE_ID,
     GET_SENSOR_READING,
     GET_SENSOR_READING_FACTORS,
-    GONE,
+    SENSOR_GONE,
     Ask,
     Declined,
-    Session,
-    asking,
+    IpmiSession,
+    checked_ask,
 )
-from watchkeeper.agent.probes.ipmi.decode import Row, Seat, rows, seats
-from watchkeeper.agent.probes.ipmi.repository import Repository
-from watchkeeper.agent.probes.ipmi.sdr import Factors, Sensor, labels
-from watchkeeper.agent.probes.ipmi.sel import Events, Log
+from watchkeeper.agent.probes.ipmi.decode import ReadableSensor, readable_sensors, sensor_rows
+from watchkeeper.agent.probes.ipmi.repository import SdrRepository
+from watchkeeper.agent.probes.ipmi.sdr import Factors, Sensor, labels_of
+from watchkeeper.agent.probes.ipmi.sel import EventLog, LogEvents
+from watchkeeper.agent.probes.series import SweepRow
 from watchkeeper.model.clock import Clock
 from watchkeeper.model.device import Device
 from watchkeeper.model.reading import Missing, Reason, Value
 
-RENEW_S = 600.0  # how often a BMC is asked whether its sensors are still the same
-RENEW_SOON_S = 60.0  # and how soon where that went wrong
-PART = 0.8  # of its interval that reading a BMC may take, before the next poll is due
-LEARN_PART = 0.4  # and of that, finding out what sensors it has
+log = logging.getLogger(__name__)
 
-Opener = Callable[[Device, int], Session]
-"""Opens a session in which every request is sent so many times before it is given up. Raises NoAnswer."""
+IPMI_RENEW_S = 600.0  # how often we check whether a BMC's list of sensors has changed
+IPMI_RENEW_SOON_S = 60.0  # and how soon after a failed check
+SWEEP_SHARE = 0.8  # of its interval that reading a BMC may take, before the next poll is due
+LEARN_SHARE = 0.4  # of its interval that reading the list of sensors may take
+
+BmcOpener = Callable[[Device, int], IpmiSession]
+"""Opens a session that sends each request so many times before it gives up. Raises NoAnswer."""
 
 _NO_TIME = Missing(Reason.TIMEOUT, "the BMC is slow: it was not this sensor's turn before the next poll")
-_log = logging.getLogger(__name__)
 
 
 class Bmc:
-    """What is kept of one BMC between sweeps."""
+    """One BMC with everything kept between sweeps."""
 
-    def __init__(self, device: Device, clock: Clock, opener: Opener) -> None:
+    def __init__(self, device: Device, clock: Clock, opener: BmcOpener) -> None:
         self._device = device
         self._clock = clock
         self._opener = opener
-        self._session: Session | None = None
-        self._repository = Repository()
+        self._session: IpmiSession | None = None
+        self._repository = SdrRepository()
         self._listed: tuple[Sensor, ...] = ()
         self._names: dict[str, str] = {}
-        self._seats: tuple[Seat, ...] = ()
-        self._log = Log()
-        self._events = Events()
-        self._look_at = 0.0  # when to look for other sensors, boot time
-        self._gone: frozenset[str] = frozenset()  # sensors that are listed and not there
-        self._mute: dict[int, float] = {}  # silent controllers behind it, and until when they are left alone
-        self._troubled = ""
+        self._sensors: tuple[ReadableSensor, ...] = ()
+        self._event_log = EventLog()
+        self._events = LogEvents()
+        self._renew_at = 0.0  # when to check the list of sensors again, boot time
+        self._gone: frozenset[str] = frozenset()  # sensors that are listed but do not exist
+        self._silent: dict[int, float] = {}  # controllers that do not answer, and until when they are not asked
+        self._problem = ""  # as last logged
 
-    def read(self) -> list[Row]:
-        """Read it once. Raises NoAnswer, and then has no session."""
-        begun, every_s = self._clock.boot(), self._device.every_s
+    def read(self) -> list[SweepRow]:
+        """Read everything once. Raises NoAnswer; the session is closed then."""
+        started, every_s = self._clock.boot(), self._device.every_s
         try:
-            session, chassis = self._reach()
-            ask = asking(session)
-            self._learn(ask, begun + LEARN_PART * every_s)
-            found = [*_chassis(chassis), *self._sensors(session, begun + PART * every_s), *self._history(ask)]
+            session, chassis = self._connect()
+            ask = checked_ask(session)
+            self._learn(ask, started + LEARN_SHARE * every_s)
+            sensors = self._read_sensors(session, started + SWEEP_SHARE * every_s)
+            return [*_chassis_rows(chassis), *sensors, *self._read_log(ask)]
         except NoAnswer:
             self.drop()
             raise
-        return found
 
-    def tend(self) -> None:
-        """Keep the session from running out: a BMC ends one that is silent for a minute (IPMI 2.0, 6.12.15)."""
+    def keep_alive(self) -> None:
+        """Keep the session from timing out: a BMC ends a session that is idle for a minute (IPMI 2.0, 6.12.15)."""
         if self._session is None:
             return
         try:
@@ -81,133 +83,136 @@ class Bmc:
         except NoAnswer:
             self.drop()
 
-    def drop(self, *, politely: bool = False) -> None:
-        """Close the session; the next reading opens another."""
+    def drop(self, *, log_out: bool = False) -> None:
+        """Close the session; the next reading opens a new one."""
         session, self._session = self._session, None
         if session is not None:
-            session.close(politely=politely)
+            session.close(log_out=log_out)
 
-    def _reach(self) -> tuple[Session, bytes | Missing]:
-        """The session and the chassis status, whose answer tells that the session lives. A kept one may have died in
-        silence, as when the BMC started anew: the device's last try goes to a new one."""
+    def _connect(self) -> tuple[IpmiSession, bytes | Missing]:
+        """The session, and the chassis status, whose answer proves that the session works. A kept session may be dead
+        without notice, for example after a restart of the BMC: the device's last try is left for a new session."""
         tries = self._device.retries + 1
         status, session = None, self._session
         if session is not None:
             session.attempts, tries = max(1, tries - 1), 1
             with contextlib.suppress(NoAnswer):
-                status = _asked(session)
+                status = _chassis_status(session)
         if status is None or session is None:
             self.drop()
             session = self._session = self._opener(self._device, tries)
-            status = _asked(session)
+            status = _chassis_status(session)
         session.attempts = self._device.retries + 1
         return session, status
 
     def _learn(self, ask: Ask, until: float) -> None:
-        """Find out what sensors it has. One that does not manage to tell keeps those it had."""
+        """Read the list of sensors, at most until `until` (boot time). If that fails, the list of before is kept."""
         now = self._clock.boot()
-        if now < self._look_at:
+        if now < self._renew_at:
             return
-        trouble = ""
+        problem = ""
         try:
             whole = self._repository.refresh(ask, self._clock.boot, until)
-            self._look_at = now + RENEW_S if whole else now
-        except Declined as no:
-            self._look_at = now + RENEW_SOON_S
-            trouble = f"its sensors are not all listed: {no}"
+            self._renew_at = now + IPMI_RENEW_S if whole else now
+        except Declined as declined:
+            self._renew_at = now + IPMI_RENEW_SOON_S
+            problem = f"its sensors are not all listed: {declined}"
         if self._repository.odd:
-            trouble = trouble or f"{self._repository.odd} of its sensor records cannot be understood"
-        self._tell(trouble)
+            problem = problem or f"{self._repository.odd} of its sensor records cannot be understood"
+        self._log_problem(problem)
         if self._repository.sensors is not self._listed:
             self._listed = self._repository.sensors
-            self._names = {one.instance: label for one, label in labels(self._listed).items()}
-            self._seats = seats(self._listed)
+            self._names = {one.instance: label for one, label in labels_of(self._listed).items()}
+            self._sensors = readable_sensors(self._listed)
 
-    def _sensors(self, session: Session, until: float) -> Iterator[Row]:
-        ask, gone = asking(session), set()
-        for seat in self._seats:
+    def _read_sensors(self, session: IpmiSession, until: float) -> Iterator[SweepRow]:
+        ask, gone = checked_ask(session), set()
+        for readable in self._sensors:
             answer: bytes | Missing
             factors = None
             try:
-                answer = self._answer(session, seat, until)
-                factors = _factors(ask, seat, answer)
-            except Declined as no:
-                answer = no.missing
-                if no.code == GONE:
-                    gone.add(seat.sensor.instance)
-            yield from rows(seat, answer, factors)
+                answer = self._ask_sensor(session, readable, until)
+                factors = _factors(ask, readable, answer)
+            except Declined as declined:
+                answer = declined.missing
+                if declined.code == SENSOR_GONE:
+                    gone.add(readable.sensor.instance)
+            yield from sensor_rows(readable, answer, factors)
         if gone - self._gone:
-            self._look_at = 0.0
+            self._renew_at = 0.0
         self._gone = frozenset(gone)
 
-    def _answer(self, session: Session, seat: Seat, until: float) -> bytes | Missing:
-        """What a sensor says. A controller behind the BMC that is silent is nobody else's fault, and is asked once only."""
-        place, now, attempts = seat.sensor.place, self._clock.boot(), session.attempts
+    def _ask_sensor(self, session: IpmiSession, readable: ReadableSensor, until: float) -> bytes | Missing:
+        """One sensor's answer. A controller behind the BMC that does not answer must not fail the whole sweep: it is
+        asked once, and then left out for a while."""
+        address, now, attempts = readable.sensor.address, self._clock.boot(), session.attempts
         if now >= until:
             return _NO_TIME
-        if now < self._mute.get(place.owner, now):
-            return _mute(place.owner)
-        if place.owner != BMC:
+        if now < self._silent.get(address.owner, now):
+            return _silent_controller(address.owner)
+        if address.owner != BMC_ADDRESS:
             session.attempts = 1
         try:
-            return asking(session)(GET_SENSOR_READING, bytes([seat.sensor.number]), place)
+            return checked_ask(session)(GET_SENSOR_READING, bytes([readable.sensor.number]), address)
         except NoAnswer as nothing:
-            if place.owner == BMC or nothing.missing.reason is not Reason.TIMEOUT:
+            if address.owner == BMC_ADDRESS or nothing.missing.reason is not Reason.TIMEOUT:
                 raise
-            self._mute[place.owner] = now + RENEW_SOON_S
-            return _mute(place.owner)
+            self._silent[address.owner] = now + IPMI_RENEW_SOON_S
+            return _silent_controller(address.owner)
         finally:
             session.attempts = attempts
 
-    def _history(self, ask: Ask) -> Iterator[Row]:
-        """How full the log is, and what is new in it."""
+    def _read_log(self, ask: Ask) -> Iterator[SweepRow]:
+        """How full the event log is, and its new events."""
         used: Value
         try:
-            entries = self._log.follow(ask)
-            used = self._log.used
-        except Declined as no:
-            entries, used = [], no.missing
+            entries = self._event_log.follow(ask)
+            used = self._event_log.used
+        except Declined as declined:
+            entries, used = [], declined.missing
         now = self._clock.boot()
         self._events.take(entries, self._names, now)
-        yield Row("device.percent", "sel", "event log used", "ipmi sel", used)
+        yield SweepRow("device.percent", "sel", "event log used", "ipmi sel", used)
         yield from self._events.rows(now)
 
-    def _tell(self, trouble: str) -> None:
-        """Log what is wrong with it, once."""
-        if trouble and trouble != self._troubled:
-            _log.warning("%s: %s", self._device.device, trouble)
-        self._troubled = trouble
+    def _log_problem(self, problem: str) -> None:
+        """Log a problem of the list of sensors, once until it changes."""
+        if problem and problem != self._problem:
+            log.warning("%s: %s", self._device.device, problem)
+        self._problem = problem
 
 
-def _asked(session: Session) -> bytes | Missing:
+def _chassis_status(session: IpmiSession) -> bytes | Missing:
     try:
-        return asking(session)(GET_CHASSIS_STATUS)
-    except Declined as no:
-        return no.missing
+        return checked_ask(session)(GET_CHASSIS_STATUS)
+    except Declined as declined:
+        return declined.missing
 
 
-def _factors(ask: Ask, seat: Seat, answer: bytes | Missing) -> Factors | None:
-    """What a reading of a sensor without one formula for all is to be multiplied by (35.5)."""
-    analog = seat.sensor.analog
-    if isinstance(answer, Missing) or seat.gauge is None or analog is None or not analog.by_reading:
+def _factors(ask: Ask, readable: ReadableSensor, answer: bytes | Missing) -> Factors | None:
+    """The factors for this very reading, if the sensor is not linear (35.5)."""
+    analog = readable.sensor.analog
+    if isinstance(answer, Missing) or readable.conversion is None or analog is None or not analog.by_reading:
         return None
-    said = ask(GET_SENSOR_READING_FACTORS, bytes([seat.sensor.number, answer[0]]), seat.sensor.place)
-    return Factors.of(said[1:7])
+    raw = ask(GET_SENSOR_READING_FACTORS, bytes([readable.sensor.number, answer[0]]), readable.sensor.address)
+    return Factors.of(raw[1:7])
 
 
-def _mute(owner: int) -> Missing:
+def _silent_controller(owner: int) -> Missing:
     return Missing(Reason.TIMEOUT, f"the controller {owner:#04x} behind the BMC does not answer")
 
 
-def _chassis(status: bytes | Missing) -> Iterator[Row]:
-    """The power as the BMC switches it, and the faults it has noted (28.2)."""
-    power, _, parts = status[:3] if isinstance(status, bytes) else (0, 0, 0)
-    fault = "critical" if power & 0b01010 else "warning" if power & 0b10000 else "ok"  # overload, fault; control fault
-    told = (
+def _chassis_rows(status: bytes | Missing) -> Iterator[SweepRow]:
+    """The chassis' power, and the faults that the BMC reports for it (28.2)."""
+    power, _, faults = status[:3] if isinstance(status, bytes) else (0, 0, 0)
+    power_health = (
+        "critical" if power & 0b01010 else "warning" if power & 0b10000 else "ok"
+    )  # overload, fault; control fault
+    readings = (
         ("power.state", "", "on" if power & 1 else "off"),
-        ("power.health", "chassis", fault),
-        ("drive.health", "chassis", "critical" if parts & 0b0100 else "ok"),
-        ("cooling.health", "chassis", "critical" if parts & 0b1000 else "ok"),
+        ("power.health", "chassis", power_health),
+        ("drive.health", "chassis", "critical" if faults & 0b0100 else "ok"),
+        ("cooling.health", "chassis", "critical" if faults & 0b1000 else "ok"),
     )
-    for quantity, instance, value in told:
-        yield Row(quantity, instance, instance, "ipmi chassis", status if isinstance(status, Missing) else value)
+    for quantity, instance, value in readings:
+        yield SweepRow(quantity, instance, instance, "ipmi chassis", status if isinstance(status, Missing) else value)

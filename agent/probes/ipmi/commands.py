@@ -1,34 +1,35 @@
-"""What a BMC can be asked (IPMI 2.0, appendix G), whoever carries it there, and what it means that it brings nothing."""
+"""The commands for a BMC (IPMI 2.0, appendix G), a session's port, and what failures mean."""
 
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 from watchkeeper.model.reading import Missing, Reason
 
-BMC = 0x20
-"""The slave address that every BMC has."""
+BMC_ADDRESS = 0x20
+"""The slave address of every BMC."""
 
-GONE = 0xCB
-"""Completion code: the sensor, record or data is not there."""
-LOST = 0xC5
+SENSOR_GONE = 0xCB
+"""Completion code: the sensor, record or data does not exist."""
+RESERVATION_LOST = 0xC5
 """Completion code: the reservation is cancelled."""
 _BUSY = (0xC0, 0xC3, 0xCE, 0xD0, 0xD1, 0xD2, 0xD3)
 _FORBIDDEN = 0xD4
-_SHORT = -1
+_TOO_SHORT = -1
 
 
 class Declined(Exception):
-    """One command brought nothing, the others may: the BMC said no, by this completion code (table 5-2), or too little."""
+    """One command failed; others may still work. Either the BMC answered with this completion code (table 5-2), or its
+    answer was too short."""
 
     def __init__(self, code: int) -> None:
         self.code = code
-        self.missing = _declined(code)
+        self.missing = _missing_for(code)
         super().__init__(self.missing.detail)
 
 
-def _declined(code: int) -> Missing:
-    if code == _SHORT:
-        return Missing(Reason.MALFORMED, "an answer that is too short")
+def _missing_for(code: int) -> Missing:
+    if code == _TOO_SHORT:
+        return Missing(Reason.MALFORMED, "the answer is too short")
     if code in _BUSY:
         return Missing(Reason.TIMEOUT, f"the BMC cannot answer this now (completion code {code:#04x})")
     if code == _FORBIDDEN:
@@ -37,7 +38,7 @@ def _declined(code: int) -> Missing:
 
 
 class Command(NamedTuple):
-    """A command: its network function and number, and how many bytes its answer has at least behind the completion code."""
+    """A command: its network function and number, and the least bytes of its answer after the completion code."""
 
     netfn: int
     number: int
@@ -55,40 +56,40 @@ GET_SEL_INFO = Command(0x0A, 0x40, 13)
 GET_SEL_ENTRY = Command(0x0A, 0x43, 18)
 
 
-class Place(NamedTuple):
-    """Where a command is carried out: at which controller, on which channel behind the BMC, at which of its units."""
+class BusAddress(NamedTuple):
+    """The controller that carries out a command: its slave address, the channel behind the BMC, and the unit (LUN)."""
 
-    owner: int = BMC
+    owner: int = BMC_ADDRESS
     channel: int = 0
     lun: int = 0
 
 
-AT_BMC = Place()
+AT_BMC = BusAddress()
 
 
-class Session(Protocol):
-    """An open session. `attempts` is how often a request is sent before its answer is given up."""
+class IpmiSession(Protocol):
+    """An open session. `attempts` is how often a request is sent before it is given up."""
 
     attempts: int
 
-    def ask(self, command: Command, data: bytes = b"", place: Place = AT_BMC) -> bytes:
-        """What the answer says behind its completion code. Raises Declined and NoAnswer."""
+    def ask(self, command: Command, data: bytes = b"", address: BusAddress = AT_BMC) -> bytes:
+        """Send a command; return its answer after the completion code. Raises Declined and NoAnswer."""
 
-    def close(self, *, politely: bool) -> None:
-        """Let go of the socket; politely, the BMC is told, which takes up to the timeout."""
+    def close(self, *, log_out: bool) -> None:
+        """Close the socket. `log_out` tells the BMC first, which takes up to the timeout."""
 
 
 Ask = Callable[..., bytes]
-"""(command, data, place): as `Session.ask`, and the answer is as long as the command says."""
+"""`IpmiSession.ask` (command, data, address) with a check: the answer is as long as the command demands."""
 
 
-def asking(session: Session) -> Ask:
-    """The session's `ask`, with answers that are too short as Declined."""
+def checked_ask(session: IpmiSession) -> Ask:
+    """The session's `ask`. An answer that is too short raises Declined."""
 
-    def ask(command: Command, data: bytes = b"", place: Place = AT_BMC) -> bytes:
-        answer = session.ask(command, data, place)
+    def ask(command: Command, data: bytes = b"", address: BusAddress = AT_BMC) -> bytes:
+        answer = session.ask(command, data, address)
         if len(answer) < command.least:
-            raise Declined(_SHORT)
+            raise Declined(_TOO_SHORT)
         return answer
 
     return ask

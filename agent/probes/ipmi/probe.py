@@ -1,4 +1,4 @@
-"""The IPMI probe: BMCs by RMCP+, one kept session each, read from a bounded pool of threads."""
+"""The IPMI probe: reads BMCs by RMCP+, with one kept session for each, in a pool of threads."""
 
 import asyncio
 from collections.abc import Callable
@@ -7,154 +7,149 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from watchkeeper.agent.ports import NoAnswer, ProbeContext
-from watchkeeper.agent.probes.ipmi.bmc import Bmc, Opener
-from watchkeeper.agent.probes.ipmi.commands import Session
-from watchkeeper.agent.probes.ipmi.decode import Row
-from watchkeeper.agent.probes.ipmi.session import PORT, Login, PyIpmiSession
+from watchkeeper.agent.probes.ipmi.bmc import Bmc, BmcOpener
+from watchkeeper.agent.probes.ipmi.commands import IpmiSession
+from watchkeeper.agent.probes.ipmi.session import IPMI_PORT, IpmiLogin, PyIpmiSession
+from watchkeeper.agent.probes.series import SweepRow, series_of
 from watchkeeper.documents.secrets import Secrets
 from watchkeeper.model.clock import Clock
 from watchkeeper.model.device import Device
 from watchkeeper.model.errors import SecretError
 from watchkeeper.model.reading import Missing, Reason, Series, Sweep
 
-THREADS = 96
-"""More than the schedule reads of devices that were silent last time (64), so that those leave room for the others."""
+IPMI_THREADS = 96
+"""More than the 64 devices without an answer that the schedule reads at once: the rest is for BMCs that answer."""
 
 IDLE_S = 45.0
-"""How long a session is left alone; the BMC's own patience is a minute (IPMI 2.0, 6.12.15)."""
+"""How long a session may be idle before we keep it alive; the BMC ends it after a minute (IPMI 2.0, 6.12.15)."""
 
 T = TypeVar("T")
 
 
 @dataclass(slots=True)
-class _Held:
-    """What is kept of a BMC between sweeps. `reading` and `tending` are threads at work on it."""
+class _IpmiDevice:
+    """What is kept of a BMC between sweeps. `reading` and `keeping_alive` are threads that work on it now; `timer` starts
+    the next keep-alive."""
 
     device: Device
     bmc: Bmc
     series: tuple[Series, ...]
-    reading: asyncio.Future[list[Row]] | None = None
-    tending: asyncio.Future[None] | None = None
-    alarm: asyncio.TimerHandle | None = None
+    reading: asyncio.Future[list[SweepRow]] | None = None
+    keeping_alive: asyncio.Future[None] | None = None
+    timer: asyncio.TimerHandle | None = None
 
 
 def build(context: ProbeContext) -> "IpmiProbe":
-    """See `agent.ports.ProbeContext`."""
+    """Build the probe."""
     return IpmiProbe(context.secrets, context.clock)
 
 
 class IpmiProbe:
-    """See `agent.ports.Probe`. All calls come from one event loop."""
+    """Implements `agent.ports.Probe`. All calls must come from one event loop."""
 
-    def __init__(self, secrets: Secrets, clock: Clock, opener: Opener | None = None, idle_s: float = IDLE_S) -> None:
+    def __init__(self, secrets: Secrets, clock: Clock, opener: BmcOpener | None = None, idle_s: float = IDLE_S) -> None:
         self._clock = clock
-        self._opener = opener or (lambda device, attempts: open_session(device, secrets, attempts))
+        self._opener = opener or (lambda device, attempts: open_ipmi_session(device, secrets, attempts))
         self._idle_s = idle_s
-        self._pool = ThreadPoolExecutor(THREADS, "ipmi")
-        self._held: dict[str, _Held] = {}
-        self._leaving: set[asyncio.Task[None]] = set()
+        self._pool = ThreadPoolExecutor(IPMI_THREADS, "ipmi")
+        self._held: dict[str, _IpmiDevice] = {}
+        self._closing: set[asyncio.Task[None]] = set()
 
     async def sweep(self, device: Device) -> Sweep:
-        """See `Probe.sweep`. A BMC that still keeps a thread waiting gets no second one."""
-        held = self._hold(device)
-        if held.tending is not None:
-            await asyncio.wait({held.tending})
+        """Implements `Probe.sweep`. A BMC whose thread still hangs gets no second thread."""
+        held = self._held_for(device)
+        if held.keeping_alive is not None:
+            await asyncio.wait({held.keeping_alive})
         if held.reading is not None:
             return self._failed(held, Missing(Reason.HUNG, "its last reading has not come to an end"))
-        if held.alarm is not None:
-            held.alarm.cancel()
-        held.reading = self._work(held.bmc.read)
-        held.reading.add_done_callback(lambda done: self._read(held, done))
+        if held.timer is not None:
+            held.timer.cancel()
+        held.reading = self._in_thread(held.bmc.read)
+        held.reading.add_done_callback(lambda done: self._reading_done(held, done))
         try:
-            rows = await asyncio.shield(held.reading)
+            rows = [_ANSWERING, *await asyncio.shield(held.reading)]
         except NoAnswer as nothing:
             return self._failed(held, nothing.missing)
-        series = self._named(held, rows)
-        return Sweep(device.device, self._clock.boot(), series, ("yes", *(row.value for row in rows)))
+        held.series = series_of(device.device, rows, held.series)
+        return Sweep(device.device, self._clock.boot(), held.series, tuple(row.value for row in rows))
 
     async def forget(self, device: str) -> None:
-        """See `Probe.forget`."""
+        """Implements `Probe.forget`."""
         held = self._held.pop(device, None)
         if held is not None:
-            self._let_go(held)
+            self._release(held)
 
     async def close(self) -> None:
-        """See `Probe.close`. Returns once every BMC was told, or had its timeout for it."""
+        """Implements `Probe.close`. Returns once every BMC was logged out, or its timeout is over."""
         for held in self._held.values():
-            self._let_go(held)
+            self._release(held)
         self._held.clear()
-        await asyncio.gather(*self._leaving)
+        await asyncio.gather(*self._closing)
         self._pool.shutdown(wait=False)
 
-    def _hold(self, device: Device) -> _Held:
+    def _held_for(self, device: Device) -> _IpmiDevice:
         held = self._held.get(device.device)
         if held is None or (held.device is not device and held.device != device):
             if held is not None:
-                self._let_go(held)
-            held = self._held[device.device] = _Held(device, Bmc(device, self._clock, self._opener), _bare(device))
+                self._release(held)
+            held = self._held[device.device] = _IpmiDevice(
+                device, Bmc(device, self._clock, self._opener), _bare_series(device)
+            )
         return held
 
-    def _work(self, job: Callable[[], T]) -> asyncio.Future[T]:
+    def _in_thread(self, job: Callable[[], T]) -> asyncio.Future[T]:
         return asyncio.get_running_loop().run_in_executor(self._pool, job)
 
-    def _read(self, held: _Held, done: asyncio.Future[list[Row]]) -> None:
-        """A thread has come back: from now on the session waits for the next sweep."""
+    def _reading_done(self, held: _IpmiDevice, done: asyncio.Future[list[SweepRow]]) -> None:
         held.reading = None
-        done.exception()  # nobody may be waiting for it any more
-        self._wait(held)
+        done.exception()  # marks it as retrieved: the sweep that started it may be cancelled
+        self._start_timer(held)
 
-    def _wait(self, held: _Held) -> None:
+    def _start_timer(self, held: _IpmiDevice) -> None:
         if held.device.every_s > self._idle_s and self._held.get(held.device.device) is held:
-            held.alarm = asyncio.get_running_loop().call_later(self._idle_s, self._tend, held)
+            held.timer = asyncio.get_running_loop().call_later(self._idle_s, self._keep_alive, held)
 
-    def _tend(self, held: _Held) -> None:
-        held.tending = self._work(held.bmc.tend)
-        held.tending.add_done_callback(lambda done: self._tended(held, done))
+    def _keep_alive(self, held: _IpmiDevice) -> None:
+        held.keeping_alive = self._in_thread(held.bmc.keep_alive)
+        held.keeping_alive.add_done_callback(lambda done: self._keep_alive_done(held, done))
 
-    def _tended(self, held: _Held, done: asyncio.Future[None]) -> None:
-        held.tending = None
+    def _keep_alive_done(self, held: _IpmiDevice, done: asyncio.Future[None]) -> None:
+        held.keeping_alive = None
         done.exception()
-        self._wait(held)
+        self._start_timer(held)
 
-    def _let_go(self, held: _Held) -> "asyncio.Task[None]":
-        """Close its session, once its thread is back."""
-        if held.alarm is not None:
-            held.alarm.cancel()
-        leaving = asyncio.create_task(self._take_leave(held), name=f"leave {held.device.device}")
-        self._leaving.add(leaving)
-        leaving.add_done_callback(self._leaving.discard)
-        return leaving
+    def _release(self, held: _IpmiDevice) -> "asyncio.Task[None]":
+        """Close the BMC's session as soon as no thread works on it."""
+        if held.timer is not None:
+            held.timer.cancel()
+        closing = asyncio.create_task(self._log_out(held), name=f"log out of {held.device.device}")
+        self._closing.add(closing)
+        closing.add_done_callback(self._closing.discard)
+        return closing
 
-    async def _take_leave(self, held: _Held) -> None:
-        busy = [thread for thread in (held.reading, held.tending) if thread is not None]
+    async def _log_out(self, held: _IpmiDevice) -> None:
+        busy = [thread for thread in (held.reading, held.keeping_alive) if thread is not None]
         if busy:
             await asyncio.wait(busy)
-        await self._work(lambda: held.bmc.drop(politely=True))
+        await self._in_thread(lambda: held.bmc.drop(log_out=True))
 
-    def _failed(self, held: _Held, missing: Missing) -> Sweep:
+    def _failed(self, held: _IpmiDevice, missing: Missing) -> Sweep:
         rest = [missing] * (len(held.series) - 1)
         return Sweep(held.device.device, self._clock.boot(), held.series, ("no", *rest))
 
-    def _named(self, held: _Held, rows: list[Row]) -> tuple[Series, ...]:
-        """The same tuple as before as long as nothing but values changed."""
-        series = held.series
-        same = len(series) == len(rows) + 1 and all(
-            (one.quantity, one.instance, one.label) == row[:3] for one, row in zip(series[1:], rows, strict=True)
-        )
-        if not same:
-            held.series = (series[0], *(Series(held.device.device, *row[:4]) for row in rows))
-        return held.series
+
+_ANSWERING = SweepRow("device.answering", "", "", "ipmi", "yes")
 
 
-def _bare(device: Device) -> tuple[Series, ...]:
-    """The series of a BMC that was never heard of: of all that it may have, its power is certain."""
+def _bare_series(device: Device) -> tuple[Series, ...]:
+    """The series of a BMC that never answered: every BMC has a power state, which carries the reason."""
     return (
         Series(device.device, "device.answering", source="ipmi"),
         Series(device.device, "power.state", source="ipmi chassis"),
     )
 
 
-def open_session(device: Device, secrets: Secrets, attempts: int) -> Session:
+def open_ipmi_session(device: Device, secrets: Secrets, attempts: int) -> IpmiSession:
     """Open a session with the device's secrets. Blocks. Raises NoAnswer."""
     ipmi = device.ipmi
     if ipmi is None:
@@ -164,7 +159,7 @@ def open_session(device: Device, secrets: Secrets, attempts: int) -> Session:
     except SecretError as error:
         raise NoAnswer(Reason.REFUSED, str(error)) from None
     try:
-        host, port = device.endpoint(PORT)
+        host, port = device.endpoint(IPMI_PORT)
     except ValueError as error:
         raise NoAnswer(Reason.UNREACHABLE, str(error)) from None
-    return PyIpmiSession(Login(host, port, ipmi.user, password, ipmi.cipher, device.timeout_s, attempts))
+    return PyIpmiSession(IpmiLogin(host, port, ipmi.user, password, ipmi.cipher, device.timeout_s, attempts))

@@ -1,4 +1,4 @@
-"""The sensors of a BMC, read from its SDR repository and kept until that changes (IPMI 2.0, section 33)."""
+"""The sensors of a BMC: read from its SDR repository, and kept until the repository changes (IPMI 2.0, section 33)."""
 
 import struct
 from collections.abc import Callable
@@ -7,37 +7,37 @@ from dataclasses import dataclass, field
 from watchkeeper.agent.probes.ipmi.commands import (
     GET_SDR,
     GET_SDR_REPOSITORY_INFO,
-    LOST,
+    RESERVATION_LOST,
     RESERVE_SDR_REPOSITORY,
     Ask,
     Declined,
 )
-from watchkeeper.agent.probes.ipmi.sdr import HEAD, Sensor, sensors_of
+from watchkeeper.agent.probes.ipmi.sdr import HEADER_BYTES, Sensor, sensors_of
 
-RECORDS = 1024  # a repository longer than that is a BMC gone wrong
+MAX_RECORDS = 1024  # a longer repository is a fault of the BMC
 _START, _END = 0x0000, 0xFFFF
-_CHUNK, _LEAST = 255, 8
-_TOO_MUCH = (0xC6, 0xC7, 0xC8, 0xCA, 0xFF)  # completion codes of BMCs that were asked for too many bytes at once
-_LOSSES = 8  # reservations that somebody else may take away in one reading
+_MAX_CHUNK, _MIN_CHUNK = 255, 8  # bytes of a record asked for at once
+_CHUNK_TOO_LARGE = (0xC6, 0xC7, 0xC8, 0xCA, 0xFF)  # completion codes of BMCs that were asked for too many bytes at once
+_MAX_LOST_RESERVATIONS = 8  # in one refresh; another client that reserves the repository cancels ours
 
 
 @dataclass(slots=True)
-class Repository:
-    """`sensors` are those of the last list that was read to its end, and before that as many as the BMC would tell."""
+class SdrRepository:
+    """`sensors` is the last list that was read to its end; until there is one, the part that could be read."""
 
     sensors: tuple[Sensor, ...] = ()
     odd: int = 0  # records that could not be understood
     _stamp: bytes = b""
     _next: int = _END
     _found: dict[int, bytes] = field(default_factory=dict)
-    _chunk: int = _CHUNK
+    _chunk: int = _MAX_CHUNK
     _reservation: bytes = bytes(2)  # none
 
     def refresh(self, ask: Ask, boot: Callable[[], float], until: float) -> bool:
-        """Read it if it is another than before, and say whether all of it is read: at `until` (boot time) it breaks off,
-        and goes on at the next call. Raises Declined and NoAnswer."""
+        """Read the repository if it has changed. Returns whether all of it is read: reading stops at `until` (boot time)
+        and continues at the next call. Raises Declined and NoAnswer."""
         info = ask(GET_SDR_REPOSITORY_INFO)
-        stamp = info[1:3] + info[5:13]  # how many records, and when one was last added and erased
+        stamp = info[1:3] + info[5:13]  # the number of records, and the times of the last addition and the last erase
         if stamp != self._stamp:
             self._stamp, self._next, self._found = stamp, _START, {}
         if self._next == _END:
@@ -45,52 +45,53 @@ class Repository:
         try:
             self._read_on(ask, boot, until)
         except Declined:
-            if not self.sensors:  # what stands before a record that cannot be had is better than nothing
-                self._settle()
+            if not self.sensors:  # the records before one that cannot be read are better than none
+                self._parse_records()
             raise
         if self._next == _END:
-            self._settle()
+            self._parse_records()
             self._found = {}
         return self._next == _END
 
     def _read_on(self, ask: Ask, boot: Callable[[], float], until: float) -> None:
-        losses = 0
+        lost = 0
         while self._next != _END and boot() < until:
             try:
-                following, record = self._record(ask)
-            except Declined as no:
-                losses += 1
-                if no.code != LOST or losses > _LOSSES:
+                following, record = self._read_record(ask)
+            except Declined as declined:
+                lost += 1
+                if declined.code != RESERVATION_LOST or lost > _MAX_LOST_RESERVATIONS:
                     raise
                 self._reservation = ask(RESERVE_SDR_REPOSITORY)[:2]
                 continue
-            endless = self._next in self._found or len(self._found) >= RECORDS
+            endless = self._next in self._found or len(self._found) >= MAX_RECORDS
             self._found[self._next] = record
             self._next = _END if endless else following
 
-    def _record(self, ask: Ask) -> tuple[int, bytes]:
-        """The next record's successor and bytes. Its header comes first, as BMCs dislike being asked beyond the end; then
-        all of it, for which nothing need be reserved (33.12), and the rest in pieces only where that is too much."""
-        answer = self._piece(ask, 0, HEAD)
-        following, record = int.from_bytes(answer[:2], "little"), answer[2 : 2 + HEAD]
-        whole = HEAD + record[-1] if len(record) == HEAD else 0
+    def _read_record(self, ask: Ask) -> tuple[int, bytes]:
+        """The number of the following record, and the bytes of this one. First its header, because some BMCs refuse a
+        request beyond the record's end. Then the whole record, which needs no reservation (33.12). Only if that is too
+        large for the BMC, the rest in smaller pieces."""
+        answer = self._read_piece(ask, 0, HEADER_BYTES)
+        following, record = int.from_bytes(answer[:2], "little"), answer[2 : 2 + HEADER_BYTES]
+        whole = HEADER_BYTES + record[-1] if len(record) == HEADER_BYTES else 0
         while len(record) < whole:
             start = 0 if self._chunk >= whole else len(record)
             wanted = min(self._chunk, whole - start)
             try:
-                record = record[:start] + self._piece(ask, start, wanted)[2 : 2 + wanted]
-            except Declined as no:
-                if no.code not in _TOO_MUCH or self._chunk <= _LEAST:
+                record = record[:start] + self._read_piece(ask, start, wanted)[2 : 2 + wanted]
+            except Declined as declined:
+                if declined.code not in _CHUNK_TOO_LARGE or self._chunk <= _MIN_CHUNK:
                     raise
                 self._chunk = min(self._chunk, whole) // 2
             if not start and len(record) < whole:
                 self._chunk = min(self._chunk, whole - 1)
         return following, record
 
-    def _piece(self, ask: Ask, start: int, count: int) -> bytes:
+    def _read_piece(self, ask: Ask, start: int, count: int) -> bytes:
         return ask(GET_SDR, self._reservation + struct.pack("<HBB", self._next, start, count))
 
-    def _settle(self) -> None:
+    def _parse_records(self) -> None:
         sensors: list[Sensor] = []
         self.odd = 0
         for record in self._found.values():
@@ -98,5 +99,5 @@ class Repository:
                 sensors.extend(sensors_of(record))
             except ValueError:
                 self.odd += 1
-        once = {one.instance: one for one in sensors}  # a BMC that lists a sensor twice has it once
-        self.sensors = tuple(once.values())
+        unique = {one.instance: one for one in sensors}  # some BMCs list a sensor twice
+        self.sensors = tuple(unique.values())

@@ -1,4 +1,4 @@
-"""Sensor data records (IPMI 2.0, section 43): what sensors a BMC has, and how their readings become numbers. Pure."""
+"""Sensor data records (IPMI 2.0, section 43): the sensors of a BMC, and how their raw readings become numbers. Pure."""
 
 import math
 from collections import Counter
@@ -6,15 +6,15 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from watchkeeper.agent.probes.ipmi.commands import BMC, Place
+from watchkeeper.agent.probes.ipmi.commands import BMC_ADDRESS, BusAddress
 from watchkeeper.agent.probes.ipmi.states import THRESHOLD
-from watchkeeper.model.plain import word
+from watchkeeper.model.plain import one_line
 
-HEAD = 5
+HEADER_BYTES = 5
 """Bytes of a record's header; the last one is the length of the rest."""
 
 _FULL, _COMPACT, _EVENT_ONLY = 0x01, 0x02, 0x03
-_NAME_AT = {_FULL: 47, _COMPACT: 31, _EVENT_ONLY: 16}  # where the type/length byte of the name stands
+_NAME_AT = {_FULL: 47, _COMPACT: 31, _EVENT_ONLY: 16}  # offset of the name's type/length byte
 _NO_ANALOG = 3
 _NON_LINEAR = 0x70
 _LETTERS = 26
@@ -33,7 +33,7 @@ _LINEAR: Mapping[int, Callable[[float], float]] = {
     10: math.sqrt,
     11: lambda y: math.copysign(abs(y) ** (1 / 3), y),
 }
-"""Table 43-1, byte 24."""
+"""The linearization formulas (table 43-1, byte 24)."""
 
 _ENTITIES: Mapping[int, str] = {
     0x03: "processor",
@@ -60,7 +60,7 @@ _ENTITIES: Mapping[int, str] = {
     0x41: "processor",
     0x42: "main board",
 }
-"""Table 43-13, as far as several sensors of one name are found there."""
+"""Entities (table 43-13) that may have several sensors of the same name."""
 
 
 class Factors(NamedTuple):
@@ -73,7 +73,7 @@ class Factors(NamedTuple):
 
     @classmethod
     def of(cls, raw: bytes) -> "Factors":
-        """From six bytes as they stand in a record and in the answer to Get Sensor Reading Factors (35.5)."""
+        """From the six bytes that a record and the answer to Get Sensor Reading Factors (35.5) have in common."""
         m = _signed(raw[0] | (raw[1] & 0xC0) << 2, 10)
         b = _signed(raw[2] | (raw[3] & 0xC0) << 2, 10)
         return cls(m, b, _signed(raw[5] & 0x0F, 4), _signed(raw[5] >> 4, 4))
@@ -81,8 +81,8 @@ class Factors(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Analog:
-    """How a raw reading becomes a number. `base` and `modifier` are units of table 43-15, `units` the byte that says how
-    they go together (table 43-1, byte 21)."""
+    """How a raw reading becomes a number. `base` and `modifier` are units of table 43-15; `units` is the byte that says
+    how they combine (table 43-1, byte 21)."""
 
     units: int
     base: int
@@ -97,21 +97,21 @@ class Analog:
 
     @property
     def rate(self) -> int:
-        """0 for none, 4 for "a minute"."""
+        """The rate unit: 0 for none, 4 for "per minute"."""
         return self.units >> 3 & 0x07
 
     @property
     def composed(self) -> bool:
-        """Whether the modifier unit counts."""
+        """Whether the unit is composed of base and modifier."""
         return bool(self.units & 0x06)
 
     @property
     def by_reading(self) -> bool:
-        """Whether every reading has factors of its own, which must be asked for."""
+        """Whether every raw reading has its own factors, which must be read from the BMC."""
         return self.linearization >= _NON_LINEAR
 
     def value(self, raw: int, factors: Factors | None = None) -> float | None:
-        """The number in the sensor's own unit; None where the formula has none."""
+        """The number in the sensor's own unit; None where the formula gives none."""
         if self.units >> 6 == 1:
             raw = raw - 255 if raw & 0x80 else raw
         elif self.units >> 6 == 2:  # noqa: PLR2004 -- two's complement
@@ -127,10 +127,10 @@ class Analog:
 
 @dataclass(frozen=True, slots=True)
 class Sensor:
-    """One sensor. `known` are the bits that a discrete one can set; `readable` is false where it only makes events, or
-    belongs to software, which has no address."""
+    """One sensor. `known` are the bits that a discrete sensor can set. `readable` is false for a sensor that only sends
+    events, or that belongs to software, which has no address."""
 
-    place: Place
+    address: BusAddress
     number: int
     name: str
     sensor_type: int
@@ -144,18 +144,20 @@ class Sensor:
 
     @property
     def instance(self) -> str:
-        """What tells it apart, for good: its number, and where that is needed its owner and unit."""
-        return instance_of(self.place, self.number)
+        """Its stable instance: see `instance_of`."""
+        return instance_of(self.address, self.number)
 
 
-def instance_of(place: Place, number: int) -> str:
-    """See `Sensor.instance`."""
-    return f"{number:#04x}" if place.owner == BMC and not place.lun else f"{place.owner:#04x}/{place.lun}/{number:#04x}"
+def instance_of(address: BusAddress, number: int) -> str:
+    """The instance of a sensor: its number; for one that is not at the BMC itself, with owner and unit before it."""
+    if address.owner == BMC_ADDRESS and not address.lun:
+        return f"{number:#04x}"
+    return f"{address.owner:#04x}/{address.lun}/{number:#04x}"
 
 
 def sensors_of(record: bytes) -> tuple[Sensor, ...]:
-    """The sensors that a record describes; none where it describes something else. Raises ValueError where it is short."""
-    if len(record) < HEAD:
+    """The sensors that a record describes; none for other types of records. Raises ValueError for a short record."""
+    if len(record) < HEADER_BYTES:
         raise ValueError("shorter than a header")
     kind = record[3]
     name_at = _NAME_AT.get(kind)
@@ -163,13 +165,13 @@ def sensors_of(record: bytes) -> tuple[Sensor, ...]:
         return ()
     if len(record) <= name_at:
         raise ValueError(f"type {kind:#04x}, but only {len(record)} bytes")
-    place = Place(record[5], record[6] >> 4, record[6] & 0x03)
-    name = _name(record[name_at:])
+    address = BusAddress(record[5], record[6] >> 4, record[6] & 0x03)
+    name = _decode_name(record[name_at:])
     if kind == _EVENT_ONLY:
-        one = Sensor(place, record[7], name, record[10], record[11], record[8], record[9], readable=False)
+        one = Sensor(address, record[7], name, record[10], record[11], record[8], record[9], readable=False)
         return tuple(_shared(one, record[12], record[13]))
     one = Sensor(
-        place, record[7], name, record[12], record[13], record[8], record[9], readable=not record[5] & 1,
+        address, record[7], name, record[12], record[13], record[8], record[9], readable=not record[5] & 1,
         known=record[18] | record[19] << 8, thresholds=record[13] == THRESHOLD and bool(record[11] & 0x0C),
     )  # fmt: skip
     if kind == _COMPACT:
@@ -178,7 +180,8 @@ def sensors_of(record: bytes) -> tuple[Sensor, ...]:
 
 
 def _analog(record: bytes) -> Analog | None:
-    """None for a sensor without numbers. A discrete one has some only if it names their unit: the byte is often left 0."""
+    """How the sensor's readings become numbers; None for a sensor without numbers. A discrete sensor has numbers only if
+    their unit is set: many BMCs leave the format byte at 0."""
     units, base = record[20], record[21]
     if units >> 6 == _NO_ANALOG or (record[13] != THRESHOLD and not base and not units & 0x01):
         return None
@@ -186,7 +189,7 @@ def _analog(record: bytes) -> Analog | None:
 
 
 def _shared(one: Sensor, sharing: int, naming: int) -> Iterator[Sensor]:
-    """The sensors that share a record (table 43-2, bytes 24 and 25): numbers count on, and so do the names."""
+    """The sensors that share a record (table 43-2, bytes 24 and 25): numbers and names are counted up."""
     count = max(1, sharing & 0x0F)
     for step in range(count):
         sign = (naming & 0x7F) + step
@@ -202,8 +205,8 @@ def _letters(number: int) -> str:
     return (_letters(number // _LETTERS - 1) if number >= _LETTERS else "") + chr(ord("A") + number % _LETTERS)
 
 
-def _name(raw: bytes) -> str:
-    """The type/length byte and the text behind it (43.15), its spaces too: a number may follow."""
+def _decode_name(raw: bytes) -> str:
+    """The text after a type/length byte (43.15). Spaces at its end are kept, because a number may follow."""
     data = raw[1 : 1 + (raw[0] & 0x1F)]
     match raw[0] >> 6:
         case 1:
@@ -215,20 +218,20 @@ def _name(raw: bytes) -> str:
             text = data.decode("latin-1")
         case _:
             text = data.decode(errors="replace")
-    return word(text.partition("\0")[0])
+    return one_line(text.partition("\0")[0])
 
 
-def labels(sensors: Iterable[Sensor]) -> dict[Sensor, str]:
-    """What people call them: the name, and where several have the same one, at which part they sit."""
+def labels_of(sensors: Iterable[Sensor]) -> dict[Sensor, str]:
+    """The label of each sensor: its name; if several have the same name, also its entity."""
     sensors = tuple(sensors)
     counted = Counter(sensor.name for sensor in sensors)
-    return {one: one.name if one.name and counted[one.name] == 1 else _placed(one) for one in sensors}
+    return {one: one.name if one.name and counted[one.name] == 1 else _name_with_entity(one) for one in sensors}
 
 
-def _placed(sensor: Sensor) -> str:
+def _name_with_entity(sensor: Sensor) -> str:
     number = sensor.entity_instance & 0x7F
     part = _ENTITIES.get(sensor.entity, f"part {sensor.entity:#04x}")
-    number = number - 0x60 if number >= 0x60 else number  # noqa: PLR2004 -- 60h and up are counted within their controller
+    number = number - 0x60 if number >= 0x60 else number  # noqa: PLR2004 -- from 60h on, instances count within their controller
     return f"{sensor.name or 'sensor ' + sensor.instance} ({part} {number})"
 
 

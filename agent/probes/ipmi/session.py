@@ -1,4 +1,4 @@
-"""One RMCP+ session to a BMC (IPMI 2.0, section 13), by python-ipmi. Everything here blocks, and belongs into a thread."""
+"""One RMCP+ session to a BMC (IPMI 2.0, section 13), by python-ipmi. Everything here blocks: run it in a thread."""
 
 import os
 import socket
@@ -12,39 +12,39 @@ from pyipmi import errors
 from pyipmi.interfaces.rmcpplus import RmcpPlus
 
 from watchkeeper.agent.ports import NoAnswer
-from watchkeeper.agent.probes.ipmi.commands import AT_BMC, BMC, Command, Declined, Place
+from watchkeeper.agent.probes.ipmi.commands import AT_BMC, BMC_ADDRESS, BusAddress, Command, Declined
 from watchkeeper.model.reading import Reason
 
-PORT = 623
+IPMI_PORT = 623
 
 SILENT = "no answer; BMC down, IPMI over LAN switched off there, or a firewall between"
-DEAD_PORT = "nothing listens there (ICMP port unreachable)"
-BAD_LOGIN = "login refused: user or password wrong, or the user may not use IPMI over LAN"
+IPMI_DEAD_PORT = "nothing listens there (ICMP port unreachable)"
+IPMI_BAD_LOGIN = "login refused: user or password wrong, or the user may not use IPMI over LAN"
 BAD_CIPHER = "the BMC does not accept this cipher suite; see `cipher` in the inventory"
 BAD_ROLE = "the BMC does not grant this user the privilege level User"
-FULL = "the BMC has no session left; others keep too many open"
-GARBLED = "an answer that cannot be understood"
+NO_SESSION_LEFT = "the BMC has no session left; other clients keep too many open"
+GARBLED = "the answer cannot be understood"
 
-_STATUS = {
-    **dict.fromkeys((0x01, 0x0A), FULL),
+_STATUS_TEXTS = {
+    **dict.fromkeys((0x01, 0x0A), NO_SESSION_LEFT),
     **dict.fromkeys((0x08, 0x09), BAD_ROLE),
     **dict.fromkeys((0x03, 0x04, 0x05, 0x06, 0x0F, 0x10, 0x11), BAD_CIPHER),
-}  # RMCP+ status codes (table 13-15) by what an operator can do about them
-_NO_ROLE = (0x80, 0x81)  # Set Session Privilege Level (22.18)
-_REFUSED = (
+}  # RMCP+ status codes (table 13-15), grouped by what an operator can do
+_NO_ROLE = (0x80, 0x81)  # completion codes of Set Session Privilege Level (22.18)
+_LOGIN_REFUSED = (
     errors.AuthenticationError,
     errors.CompletionCodeError,
     errors.IpmiLongPasswordError,
     errors.MessageStatusCodeError,
     errors.NotSupportedError,
 )
-# What the library raises of silence, and its decoding of an answer that is too short or says nonsense
-_NOTHING = (errors.RetryError, errors.DecodingError, OSError, struct.error, ValueError, LookupError)
+# Errors of the library if no answer comes, or if it cannot decode the answer
+_REQUEST_FAILED = (errors.RetryError, errors.DecodingError, OSError, struct.error, ValueError, LookupError)
 
 
 @dataclass(frozen=True, slots=True)
-class Login:
-    """Whom to ask, and as whom. Lives only while a session is opened, and never shows its password."""
+class IpmiLogin:
+    """Address, user and password. Kept only while a session is opened; its repr leaves out the password."""
 
     host: str
     port: int
@@ -55,24 +55,24 @@ class Login:
     attempts: int
 
 
-class _Wire(RmcpPlus):  # type: ignore[misc]  # python-ipmi ships no types
-    """The library's interface, with IPv6, without the presence ping (which it sends once only, and which BMCs that log in
-    well do not all answer), and with an end to its patience where rubbish comes instead of an answer."""
+class _RmcpInterface(RmcpPlus):  # type: ignore[misc]  # python-ipmi ships no types
+    """The library's interface with three changes: IPv6 works; there is no presence ping (it is sent only once, and some
+    BMCs that accept logins do not answer it); and the timeout also ends a wait in which only rubbish arrives."""
 
-    def __init__(self, login: Login) -> None:
+    def __init__(self, login: IpmiLogin) -> None:
         super().__init__(keep_alive_interval=0, max_retries=login.attempts - 1, cipher_suite=login.cipher)
-        self._place = login.host, login.port
+        self._endpoint = login.host, login.port
         self._timeout_s = login.timeout_s
         self._until = 0.0
 
     def open(self) -> None:
-        """A socket of the family that the host's first address has."""
-        found = socket.getaddrinfo(*self._place, type=socket.SOCK_DGRAM)
+        """Open a socket for the address family of the host's first address."""
+        found = socket.getaddrinfo(*self._endpoint, type=socket.SOCK_DGRAM)
         self._sock = socket.socket(found[0][0], socket.SOCK_DGRAM)
         self.set_timeout(self._timeout_s)
 
     def ping(self) -> None:
-        """Not sent."""
+        """Send no presence ping."""
 
     def _send_rmcp_msg(self, sdu: bytes | None, class_of_msg: int) -> None:
         self._until = time.monotonic() + self._timeout_s
@@ -87,25 +87,25 @@ class _Wire(RmcpPlus):  # type: ignore[misc]  # python-ipmi ships no types
 
 
 class PyIpmiSession:
-    """See `ipmi_commands.Session`. Raises NoAnswer where none can be opened."""
+    """Implements `commands.IpmiSession`. Raises NoAnswer if no session can be opened."""
 
-    def __init__(self, login: Login) -> None:
-        self._wire = _Wire(login)
-        self._ipmi = pyipmi.create_connection(self._wire)
+    def __init__(self, login: IpmiLogin) -> None:
+        self._interface = _RmcpInterface(login)
+        self._ipmi = pyipmi.create_connection(self._interface)
         self._ipmi.session.set_session_type_rmcp(login.host, login.port)
-        self._ipmi.session.set_priv_level("user")  # enough to read everything
-        self._ipmi.target = pyipmi.Target(ipmb_address=BMC)
+        self._ipmi.session.set_priv_level("user")  # enough for reading
+        self._ipmi.target = pyipmi.Target(ipmb_address=BMC_ADDRESS)
         try:
             self._log_in(login)
-        except _REFUSED as error:
-            self.close(politely=True)
+        except _LOGIN_REFUSED as error:
+            self.close(log_out=True)
             raise NoAnswer(Reason.REFUSED, _refusal(error)) from None
-        except _NOTHING as error:
-            self.close(politely=False)
-            raise _no_answer(error) from None
+        except _REQUEST_FAILED as error:
+            self.close(log_out=False)
+            raise _failure(error) from None
 
-    def _log_in(self, login: Login) -> None:
-        """The library's debug log shows a session with its password, so that it must not keep it."""
+    def _log_in(self, login: IpmiLogin) -> None:
+        """Log in, then remove the password from the library's session: its debug log shows the session."""
         self._ipmi.session.set_auth_type_user(login.user, login.password)
         try:
             self._ipmi.open()
@@ -114,48 +114,51 @@ class PyIpmiSession:
 
     @property
     def attempts(self) -> int:
-        """See `Session`."""
-        return int(self._wire.max_retries) + 1
+        """Implements `IpmiSession.attempts`."""
+        return int(self._interface.max_retries) + 1
 
     @attempts.setter
     def attempts(self, attempts: int) -> None:
-        self._wire.max_retries = attempts - 1
+        self._interface.max_retries = attempts - 1
 
-    def ask(self, command: Command, data: bytes = b"", place: Place = AT_BMC) -> bytes:
-        """See `Session.ask`."""
-        target = self._ipmi.target if place.owner == BMC else _bridged(place)
+    def ask(self, command: Command, data: bytes = b"", address: BusAddress = AT_BMC) -> bytes:
+        """Implements `IpmiSession.ask`."""
+        target = self._ipmi.target if address.owner == BMC_ADDRESS else _bridged(address)
+        request = bytes([command.number]) + data
         try:
-            answer = self._wire.send_and_receive_raw(target, place.lun, command.netfn, bytes([command.number]) + data)
+            answer = self._interface.send_and_receive_raw(target, address.lun, command.netfn, request)
             code = answer[0]
         except errors.CompletionCodeError as error:
             raise Declined(error.cc) from None
         except errors.AuthenticationError:
-            raise NoAnswer(Reason.MALFORMED, "an answer that is not signed with the session's key") from None
-        except _NOTHING as error:
-            raise _no_answer(error) from None
+            raise NoAnswer(Reason.MALFORMED, "the answer is not signed with the session's key") from None
+        except _REQUEST_FAILED as error:
+            raise _failure(error) from None
         if code:
             raise Declined(code)
         return bytes(answer[1:])
 
-    def close(self, *, politely: bool) -> None:
-        """See `Session.close`."""
+    def close(self, *, log_out: bool) -> None:
+        """Implements `IpmiSession.close`."""
         try:
-            if politely:
+            if log_out:
                 self.attempts = 1
                 self._ipmi.session.close()
-        except (*_REFUSED, *_NOTHING):
-            pass  # whether it has heard us or not: it drops what is idle for a minute
+        except (*_LOGIN_REFUSED, *_REQUEST_FAILED):
+            pass  # the BMC ends a session that is idle for a minute anyway
         finally:
-            self._wire.close()
+            self._interface.close()
 
 
-def _bridged(place: Place) -> Any:
-    """A controller behind the BMC, by Send Message (IPMI 2.0, 6.13)."""
-    return pyipmi.Target(ipmb_address=place.owner, routing=[(0x81, BMC, place.channel), (BMC, place.owner, None)])
+def _bridged(address: BusAddress) -> Any:
+    """The library's target for a controller behind the BMC, reached by Send Message (IPMI 2.0, 6.13)."""
+    return pyipmi.Target(
+        ipmb_address=address.owner, routing=[(0x81, BMC_ADDRESS, address.channel), (BMC_ADDRESS, address.owner, None)]
+    )
 
 
 def _refusal(error: Exception) -> str:
-    """What an operator can do about a session that the BMC or the library refused."""
+    """Why the BMC or the library refused the session, and what to do."""
     match error:
         case errors.IpmiLongPasswordError():
             text = "the password is longer than the 20 bytes that IPMI 2.0 allows"
@@ -164,21 +167,21 @@ def _refusal(error: Exception) -> str:
         case errors.CompletionCodeError(cc=code):
             text = BAD_ROLE if code in _NO_ROLE else f"the BMC opens no session (completion code {code:#04x})"
         case errors.MessageStatusCodeError(msc=code):
-            text = _STATUS.get(code, BAD_LOGIN)
+            text = _STATUS_TEXTS.get(code, IPMI_BAD_LOGIN)
         case _:
-            text = BAD_LOGIN
+            text = IPMI_BAD_LOGIN
     return text
 
 
-def _no_answer(error: Exception) -> NoAnswer:
-    """Why a request brought nothing."""
+def _failure(error: Exception) -> NoAnswer:
+    """Why a request failed."""
     match error:
         case errors.RetryError() | TimeoutError():
             return NoAnswer(Reason.TIMEOUT, SILENT)
         case ConnectionRefusedError():
-            return NoAnswer(Reason.UNREACHABLE, DEAD_PORT)
+            return NoAnswer(Reason.UNREACHABLE, IPMI_DEAD_PORT)
         case socket.gaierror() | UnicodeError():
-            return NoAnswer(Reason.UNREACHABLE, "its name is not known to the resolver")
+            return NoAnswer(Reason.UNREACHABLE, "the name is not known to the resolver")
         case OSError(errno=number):
-            return NoAnswer(Reason.UNREACHABLE, f"no way there: {os.strerror(number or 0)}")
+            return NoAnswer(Reason.UNREACHABLE, f"the network reports: {os.strerror(number or 0)}")
     return NoAnswer(Reason.MALFORMED, GARBLED)

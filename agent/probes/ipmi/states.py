@@ -1,7 +1,7 @@
-"""What the bits of discrete sensors mean (IPMI 2.0, tables 42-2 and 42-3), for readings and for the event log.
+"""The meaning of the bits of discrete sensors (IPMI 2.0, tables 42-2 and 42-3), for readings and for the event log.
 
-A mark before an offset's text is its level: `!` warning, `!!` critical, `?` says nothing of the device's health, `-` the
-part is not there; without a mark it is well. The specification names the states, the levels are ours.
+The mark before a text is its level: `!` warning, `!!` critical, `?` unknown (nothing about the device's health), `-` the
+part is not installed, no mark ok. The specification names the states; the levels are ours.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -13,36 +13,37 @@ from watchkeeper.model.verdict import Level
 THRESHOLD, SPECIFIC, REDUNDANCY = 0x01, 0x6F, 0x0B
 """Event/reading type codes (table 42-1)."""
 
-_ABSENT = Missing(Reason.ABSENT, "the part is not fitted")
+_NOT_INSTALLED = Missing(Reason.ABSENT, "the part is not installed")
 _WORST = (Level.CRITICAL, Level.WARNING, Level.UNKNOWN, Level.OK)
 _MARKS = {"!!": Level.CRITICAL, "!": Level.WARNING, "?": Level.UNKNOWN}
 
 
-class State(NamedTuple):
-    """One offset of a sensor: what people call it, what it says of the device, and whether it says that nothing is there."""
+class SensorState(NamedTuple):
+    """One offset of a sensor: its text, its level, and whether it means that the part is not installed."""
 
     text: str
     level: Level
     absent: bool = False
 
 
-_STRANGE = State("a state this sensor type does not have", Level.UNKNOWN)
+_UNDEFINED = SensorState("a state that this sensor type does not have", Level.UNKNOWN)
 
 
-def _parsed(table: str) -> dict[int, tuple[str, tuple[State, ...]]]:
-    """A row is `TYPE QUANTITY | state | state`, the states in the order of their offsets; an indented line goes on."""
+def _parse_table(table: str) -> dict[int, tuple[str, tuple[SensorState, ...]]]:
+    """Parse rows `TYPE QUANTITY | state | state`, the states in the order of their offsets. An indented line continues
+    its row."""
     rows = (row.split("|") for row in table.replace("\n    ", " ").split("\n") if row)
-    return {int(head[:2], 16): (head[2:].strip(), tuple(map(_state, texts))) for head, *texts in rows}
+    return {int(head[:2], 16): (head[2:].strip(), tuple(map(_parse_state, texts))) for head, *texts in rows}
 
 
-def _state(marked: str) -> State:
+def _parse_state(marked: str) -> SensorState:
     marked = marked.strip()
     text = marked.lstrip("!?-")
     mark = marked.removesuffix(text)
-    return State(text or _STRANGE.text, _MARKS.get(mark, Level.OK), mark == "-")
+    return SensorState(text or _UNDEFINED.text, _MARKS.get(mark, Level.OK), mark == "-")
 
 
-_GENERIC = _parsed("""
+_GENERIC_STATES = _parse_table("""
 01 | !lower non-critical going low | lower non-critical going high | !!lower critical going low | lower critical
     going high | !!lower non-recoverable going low | lower non-recoverable going high | upper non-critical going low
     | !upper non-critical going high | upper critical going low | !!upper critical going high | upper
@@ -63,7 +64,7 @@ _GENERIC = _parsed("""
 0c | D0 | D1 | D2 | D3
 """)
 
-_TYPES = _parsed("""
+_SENSOR_TYPES = _parse_table("""
 01 temperature.health
 02 voltage.health
 03 current.health
@@ -134,15 +135,15 @@ _TYPES = _parsed("""
 2c board.health | -not installed | ?inactive | activation requested | activation in progress | active |
     ?deactivation requested | ?deactivation in progress | !!communication lost
 """)
-_OEM: tuple[str, tuple[State, ...]] = ("device.alarm", ())
-# Sensor type: the offset that says that something is fitted
+_OEM: tuple[str, tuple[SensorState, ...]] = ("device.alarm", ())
+# Sensor type: the offset that means that the part is installed
 _PRESENCE: Mapping[int, int] = {0x07: 7, 0x08: 0, 0x0C: 6, 0x0D: 0, 0x29: 2}
-_NAMED_ALWAYS = frozenset({0x1B, 0x22, 0x25, 0x27, 0x2C})  # types of which one offset is always set
+_ALWAYS_SET = frozenset({0x1B, 0x22, 0x25, 0x27, 0x2C})  # sensor types that always have one offset set
 
-_WORDS: Mapping[str, Mapping[Level, str]] = {
+_STATE_NAMES: Mapping[str, Mapping[Level, str]] = {
     "intrusion": {Level.OK: "closed", Level.WARNING: "open", Level.CRITICAL: "open", Level.UNKNOWN: "unknown"}
 }
-_POWER: Mapping[int, str] = {
+_POWER_STATES: Mapping[int, str] = {
     **dict.fromkeys((0, 0x0B), "on"),
     **dict.fromkeys((1, 2, 3, 4, 8, 9), "sleeping"),
     **dict.fromkeys((5, 6, 7, 0x0A, 0x0C), "off"),
@@ -150,51 +151,51 @@ _POWER: Mapping[int, str] = {
 
 
 def quantity_of(sensor_type: int, event_type: int) -> str:
-    """The state quantity that a discrete sensor tells; an OEM's own types can only be called an alarm."""
+    """The state quantity of a discrete sensor. An OEM's own type is only known to be an alarm."""
     if event_type == REDUNDANCY:
         return "redundancy.health"
-    quantity = _TYPES.get(sensor_type, _OEM)[0]
+    quantity = _SENSOR_TYPES.get(sensor_type, _OEM)[0]
     return "device.alarm" if quantity == "power.state" and event_type != SPECIFIC else quantity
 
 
-def state_of(sensor_type: int, event_type: int, offset: int) -> State:
-    """What one offset says."""
-    table, row = (_TYPES, sensor_type) if event_type == SPECIFIC else (_GENERIC, event_type)
+def sensor_state(sensor_type: int, event_type: int, offset: int) -> SensorState:
+    """The state of one offset."""
+    table, row = (_SENSOR_TYPES, sensor_type) if event_type == SPECIFIC else (_GENERIC_STATES, event_type)
     states = table.get(row, _OEM)[1]
-    return states[offset] if offset < len(states) else _STRANGE
+    return states[offset] if offset < len(states) else _UNDEFINED
 
 
-def value_of(sensor_type: int, event_type: int, states: int, known: int) -> Value:
-    """The value that a discrete sensor's set bits amount to: the worst of them. `known` are the bits it can set."""
-    offsets = tuple(_bits(states))
+def discrete_value(sensor_type: int, event_type: int, states: int, known: int) -> Value:
+    """The value of a discrete sensor: the worst of its set bits. `known` are the bits that it can set."""
+    offsets = tuple(_set_bits(states))
     quantity = quantity_of(sensor_type, event_type)
     if quantity == "power.state":
-        return next((word for offset in offsets if (word := _POWER.get(offset))), "unknown")
+        return next((state for offset in offsets if (state := _POWER_STATES.get(offset))), "unknown")
     if not offsets:
-        return _none_set(quantity, sensor_type, event_type, known)
-    said = [state_of(sensor_type, event_type, offset) for offset in offsets]
-    present = [state.level for state in said if not state.absent]
-    return _word(quantity, _worst(present)) if present else _ABSENT
+        return _value_without_bits(quantity, sensor_type, event_type, known)
+    found = [sensor_state(sensor_type, event_type, offset) for offset in offsets]
+    present = [state.level for state in found if not state.absent]
+    return _state_name(quantity, _worst(present)) if present else _NOT_INSTALLED
 
 
-def _none_set(quantity: str, sensor_type: int, event_type: int, known: int) -> Value:
-    """No bit set: nothing is wrong, where bits stand for faults."""
-    if event_type != SPECIFIC or sensor_type in _NAMED_ALWAYS or not _TYPES.get(sensor_type, _OEM)[1]:
-        return _word(quantity, Level.UNKNOWN)
+def _value_without_bits(quantity: str, sensor_type: int, event_type: int, known: int) -> Value:
+    """The value if no bit is set: ok for sensor types whose bits are faults."""
+    if event_type != SPECIFIC or sensor_type in _ALWAYS_SET or not _SENSOR_TYPES.get(sensor_type, _OEM)[1]:
+        return _state_name(quantity, Level.UNKNOWN)
     presence = _PRESENCE.get(sensor_type)
     if presence is not None and known >> presence & 1:
-        return _ABSENT
-    return _word(quantity, Level.OK)
+        return _NOT_INSTALLED
+    return _state_name(quantity, Level.OK)
 
 
 def _worst(levels: Iterable[Level]) -> Level:
-    """The worst of the levels; none at all is ok."""
+    """The worst of the levels; ok if there are none."""
     return min(levels, key=_WORST.index, default=Level.OK)
 
 
-def _word(quantity: str, level: Level) -> str:
-    return _WORDS.get(quantity, {}).get(level, level.value)
+def _state_name(quantity: str, level: Level) -> str:
+    return _STATE_NAMES.get(quantity, {}).get(level, level.value)
 
 
-def _bits(states: int) -> Iterator[int]:
+def _set_bits(states: int) -> Iterator[int]:
     return (bit for bit in range(15) if states >> bit & 1)  # the sixteenth is always set (35.14)

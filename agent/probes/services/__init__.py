@@ -1,1 +1,1 @@
-"""Services as their clients see them: one module a kind, `check` for what they share."""
+"""Services as their clients see them: one module for each kind, and `check` for the parts they share."""

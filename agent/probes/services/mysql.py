@@ -1,7 +1,6 @@
-"""The MySQL probe, for MariaDB as well: a login of its own, `SELECT 1`, and out again.
+"""The MySQL probe, also for MariaDB: a new login, then `SELECT 1`.
 
-PyMySQL blocks, so it runs in a thread; but the socket is ours, and is shut under it when the visit ends. No thread
-outlives its visit.
+PyMySQL blocks, so it runs in a thread. The socket is ours: it is shut down when the attempt ends, which ends the thread.
 """
 
 import asyncio
@@ -13,13 +12,14 @@ from typing import Any, NoReturn
 
 from watchkeeper.agent.ports import ProbeContext
 from watchkeeper.agent.probes.services.check import (
-    IN_CLEAR,
+    NEEDS_TLS,
+    NO_TLS,
     Attempt,
+    CheckFailed,
     ServiceProbe,
-    Unwell,
     dial,
+    driver_missing,
     endpoint,
-    no_driver,
     password_of,
     tls_context,
 )
@@ -27,10 +27,10 @@ from watchkeeper.documents.secrets import Secrets
 from watchkeeper.model.device import Database
 from watchkeeper.model.reading import Missing, Reason, Value
 
-PORT = 3306
-THREADS = 96  # the schedule lets 64 hang at once (SICK_AT_ONCE); those that are well find room beside them
+MYSQL_PORT = 3306
+MYSQL_THREADS = 96  # the schedule lets 64 devices hang at once (SICK_AT_ONCE); the rest is for devices that answer
 
-_SENTENCES = {  # by the numbers of MySQL's and MariaDB's error reference
+_ERROR_TEXTS = {  # by the numbers of MySQL's and MariaDB's error reference
     1040: "login refused: no connection left (max_connections)",
     1044: "login refused: the user has no right to this database",
     1045: "login refused: user or password wrong",
@@ -42,49 +42,49 @@ _SENTENCES = {  # by the numbers of MySQL's and MariaDB's error reference
     1698: "login refused: user or password wrong",
     1820: "login refused: the password has expired",
     1862: "login refused: the password has expired",
-    2026: "no TLS there that we can speak",  # from here on the driver's own numbers
-    2059: "login refused: the server wants a way to log in that the driver does not know",
-    2061: "login refused: the server wants a way to log in that the driver does not know",
+    2026: NO_TLS,  # from here on the driver's own numbers
+    2059: "login refused: the driver does not support the server's login method",
+    2061: "login refused: the driver does not support the server's login method",
 }
 
-_OF_THE_CLIENT = (0, *range(2000, 3000))
+_DRIVER_ERRORS = (0, *range(2000, 3000))
 
 
-class Login:
-    """See `check.Check`."""
+class MysqlCheck:
+    """Implements `check.Check`."""
 
     def __init__(self, secrets: Secrets) -> None:
         self._secrets = secrets
-        self._threads = ThreadPoolExecutor(THREADS, "mysql")
+        self._threads = ThreadPoolExecutor(MYSQL_THREADS, "mysql")
 
     async def __call__(self, attempt: Attempt) -> None:
-        """Log in and ask for 1."""
+        """Log in and run `SELECT 1`."""
         try:
             import pymysql  # noqa: F401, PLC0415 -- an extra
         except ImportError:
-            raise no_driver("MySQL", "mysql") from None
-        told = _told(attempt, password_of(attempt.device, self._secrets))
-        line = await dial(attempt, PORT)
-        with line.dup() as handle:  # TLS takes the first one apart
-            work = self._threads.submit(_session, line, told)
+            raise driver_missing("MySQL", "mysql") from None
+        options = _driver_options(attempt, password_of(attempt.device, self._secrets))
+        connection = await dial(attempt, MYSQL_PORT)
+        with connection.dup() as handle:  # TLS detaches the first descriptor
+            work = self._threads.submit(_use_database, connection, options)
             try:
                 attempt.found["connections.usage"] = await asyncio.wrap_future(work)
             finally:
                 with contextlib.suppress(OSError):
-                    handle.shutdown(socket.SHUT_RDWR)  # a thread that waits for it wakes up and ends
-                if work.cancel():  # it never began
-                    line.close()
+                    handle.shutdown(socket.SHUT_RDWR)  # a thread that waits for the server wakes up and ends
+                if work.cancel():  # the thread never started
+                    connection.close()
 
 
-def _told(attempt: Attempt, password: str) -> dict[str, Any]:
-    """What the driver is told. Raises Unwell."""
+def _driver_options(attempt: Attempt, password: str) -> dict[str, Any]:
+    """The options for the driver. Raises CheckFailed."""
     database = attempt.device.database or Database()
-    host, port = endpoint(attempt.device, PORT)
-    told: dict[str, Any] = {
+    host, port = endpoint(attempt.device, MYSQL_PORT)
+    options: dict[str, Any] = {
         "host": host,
         "port": port,
         "user": database.user,
-        "password": password.encode(),  # of a text the driver makes Latin-1, and quotes what is none
+        "password": password.encode(),  # the driver encodes a str as Latin-1, and its error would quote other characters
         "database": database.database or None,
         "read_timeout": attempt.device.timeout_s,
         "write_timeout": attempt.device.timeout_s,
@@ -92,43 +92,44 @@ def _told(attempt: Attempt, password: str) -> dict[str, Any]:
         "defer_connect": True,
     }
     if database.tls:
-        return {**told, "ssl": tls_context(verify=database.verify)}
-    return {**told, "ssl_disabled": True, "auth_plugin_map": {"mysql_clear_password": _InClear, "dialog": _InClear}}
+        return {**options, "ssl": tls_context(verify=database.verify)}
+    refused = {"mysql_clear_password": _ClearPasswordRefused, "dialog": _ClearPasswordRefused}
+    return {**options, "ssl_disabled": True, "auth_plugin_map": refused}
 
 
-class _InClear:
-    """A way to log in that would send the password as it is to whoever answers there."""
+class _ClearPasswordRefused:
+    """Stands in for the login methods that would send the password in the clear, and refuses."""
 
     def __init__(self, _: object) -> None: ...
 
     def authenticate(self, _: object) -> NoReturn:
-        raise Unwell(Reason.REFUSED, IN_CLEAR)
+        raise CheckFailed(Reason.REFUSED, NEEDS_TLS)
 
 
-def _session(line: socket.socket, told: dict[str, Any]) -> Value:
-    """In a thread: log in, ask for 1, and how many connections are in use. Raises Unwell, and TLS's own errors."""
+def _use_database(connected: socket.socket, options: dict[str, Any]) -> Value:
+    """In a thread: log in, run `SELECT 1`, and return the share of connections in use. Raises CheckFailed and TLS errors."""
     import pymysql  # noqa: PLC0415 -- an extra
 
     try:
-        with contextlib.closing(pymysql.Connection(**told)) as connection:
-            connection.connect(line)
+        with contextlib.closing(pymysql.Connection(**options)) as connection:
+            connection.connect(connected)
             with connection.cursor() as cursor:
                 cursor.execute("SELECT 1")
-                return _usage(cursor)
-    except Unwell:
+                return _connections_usage(cursor)
+    except CheckFailed:
         raise
     except pymysql.err.MySQLError as error:
         if isinstance(cause := getattr(error, "original_exception", None), ssl.SSLError):
             raise cause from None
-        raise _sentence(error) from None
-    except Exception:  # noqa: BLE001 -- on bytes that are no MySQL the driver raises whatever it stumbles over
-        raise Unwell(Reason.MALFORMED, "what answers there is not MySQL") from None
+        raise _login_failure(error) from None
+    except Exception:  # noqa: BLE001 -- if the server is not MySQL, the driver may raise any error
+        raise CheckFailed(Reason.MALFORMED, "the server is not MySQL") from None
     finally:
-        line.close()
+        connected.close()
 
 
-def _usage(cursor: Any) -> Value:
-    """Per cent of the connections that there may be."""
+def _connections_usage(cursor: Any) -> Value:
+    """Connections in use, in per cent of max_connections."""
     import pymysql  # noqa: PLC0415 -- an extra
 
     try:
@@ -137,29 +138,29 @@ def _usage(cursor: Any) -> Value:
         cursor.execute("SELECT @@max_connections")
         return 100.0 * float(used) / float(cursor.fetchone()[0])
     except pymysql.err.MySQLError as error:
-        if _number(error) in _OF_THE_CLIENT:
+        if _error_number(error) in _DRIVER_ERRORS:
             raise
     except (TypeError, ValueError, ZeroDivisionError):
         pass
-    # What stands between (a proxy) may not know of it, or not allow it
-    return Missing(Reason.ABSENT, "the server does not tell its connections")
+    # A proxy before the server may not know these statements, or not allow them
+    return Missing(Reason.ABSENT, "the server does not report its number of connections")
 
 
-def _number(error: Exception) -> int:
-    """The error's number; 0 where the driver gives none, which is its own then."""
+def _error_number(error: Exception) -> int:
+    """The error's number; 0 for an error of the driver that has none."""
     return error.args[0] if error.args and isinstance(error.args[0], int) else 0
 
 
-def _sentence(error: Exception) -> Unwell:
-    """The driver's own text may quote user and address."""
-    number = _number(error)
-    if number in _SENTENCES:
-        return Unwell(Reason.REFUSED, _SENTENCES[number])
-    if number in _OF_THE_CLIENT and number:  # nothing more came
-        return Unwell(Reason.MALFORMED, "the connection broke off")
-    return Unwell(Reason.REFUSED, f"login or SELECT 1 refused (error {number})")
+def _login_failure(error: Exception) -> CheckFailed:
+    """The failure in our own words: the driver's text may quote user and address."""
+    number = _error_number(error)
+    if number in _ERROR_TEXTS:
+        return CheckFailed(Reason.REFUSED, _ERROR_TEXTS[number])
+    if number in _DRIVER_ERRORS and number:  # the server sent no error of its own
+        return CheckFailed(Reason.MALFORMED, "the connection broke off")
+    return CheckFailed(Reason.REFUSED, f"login or SELECT 1 refused (error {number})")
 
 
 def build(context: ProbeContext) -> ServiceProbe:
-    """See `agent.ports.ProbeContext`."""
-    return ServiceProbe(context.clock, "SELECT 1", Login(context.secrets), lambda _: ("connections.usage",))
+    """Build the probe."""
+    return ServiceProbe(context.clock, "SELECT 1", MysqlCheck(context.secrets), lambda _: ("connections.usage",))

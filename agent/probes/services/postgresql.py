@@ -1,7 +1,7 @@
-"""The PostgreSQL probe: a login of its own, `SELECT 1`, and out again.
+"""The PostgreSQL probe: a new login, then `SELECT 1`.
 
-libpq is driven through `psycopg.pq` without blocking, so that the visit ends at its deadline wherever the server hangs;
-psycopg's own connection would wait for the server to confirm that the query was given up.
+libpq is used through `psycopg.pq`, without blocking: the attempt ends at its deadline wherever the server hangs. A
+connection of psycopg itself would wait until the server confirms that the query is cancelled.
 """
 
 import asyncio
@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING
 
 from watchkeeper.agent.ports import ProbeContext
 from watchkeeper.agent.probes.services.check import (
-    IN_CLEAR,
+    NEEDS_TLS,
+    NO_TLS,
     Attempt,
+    CheckFailed,
     ServiceProbe,
-    Unwell,
     dial,
+    driver_missing,
     endpoint,
-    no_driver,
     password_of,
 )
 from watchkeeper.documents.secrets import Secrets
@@ -27,11 +28,11 @@ from watchkeeper.model.reading import Reason
 if TYPE_CHECKING:
     from psycopg.pq.abc import PGconn, PGresult
 
-PORT = 5432
+POSTGRESQL_PORT = 5432
 
-# libpq hands out no SQLSTATE for a login that failed, only the server's sentence, which may be in any language and names
-# the user. What is recognised becomes a sentence of ours, the rest the last one.
-_SENTENCES = (
+# For a failed login libpq gives no SQLSTATE, only the server's text, which may be in any language and names the user.
+# A known text is replaced by ours, an unknown one by _UNKNOWN_REFUSAL.
+_LOGIN_ERRORS = (
     (
         "password authentication failed|no password supplied|role .* does not exist",
         "login refused: user or password wrong",
@@ -40,49 +41,49 @@ _SENTENCES = (
     ("database .* does not exist", "login refused: no database of that name"),
     ("too many clients|connection slots|too many connections", "login refused: no connection left (max_connections)"),
     ("starting up|shutting down|recovery mode", "it is starting up or shutting down"),
-    ("cleartext password", IN_CLEAR),
+    ("cleartext password", NEEDS_TLS),
     ("certificate", "certificate not accepted"),
-    ("SSL", "no TLS there that we can speak"),
+    ("SSL", NO_TLS),
 )
-_USAGE = b"""
+_CONNECTIONS_USAGE = b"""
     SELECT 100.0 * count(*) / current_setting('max_connections')::int
     FROM pg_stat_activity WHERE backend_type = 'client backend'
 """
-_UNKNOWN = "login refused; the server's own log says why"
+_UNKNOWN_REFUSAL = "login refused; the server's own log says why"
 
 
-class Login:
-    """See `check.Check`."""
+class PostgresqlCheck:
+    """Implements `check.Check`."""
 
     def __init__(self, secrets: Secrets) -> None:
         self._secrets = secrets
 
     async def __call__(self, attempt: Attempt) -> None:
-        """Log in and ask for 1."""
+        """Log in and run `SELECT 1`."""
         try:
             import psycopg  # noqa: PLC0415 -- an extra
         except ImportError:
-            raise no_driver("PostgreSQL", "postgresql") from None
-        told = _told(attempt, password_of(attempt.device, self._secrets))
-        with await dial(attempt, PORT) as line:  # which tells in our words what is wrong with the way there
-            told["hostaddr"] = line.getpeername()[0]
-        connection = psycopg.pq.PGconn.connect_start(psycopg.conninfo.make_conninfo(**told).encode())
+            raise driver_missing("PostgreSQL", "postgresql") from None
+        options = _libpq_options(attempt, password_of(attempt.device, self._secrets))
+        with await dial(attempt, POSTGRESQL_PORT) as connected:  # fails with a text of our own if the connection fails
+            options["hostaddr"] = connected.getpeername()[0]
+        connection = psycopg.pq.PGconn.connect_start(psycopg.conninfo.make_conninfo(**options).encode())
         try:
             await _log_in(connection)
-            await _ask(connection, b"SELECT 1")
-            with contextlib.suppress(Unwell, ValueError):  # what stands between (a pooler) may not know of it
-                attempt.found["connections.usage"] = float(await _ask(connection, _USAGE))
+            await _query(connection, b"SELECT 1")
+            with contextlib.suppress(CheckFailed, ValueError):  # a pooler before the server may not know this query
+                attempt.found["connections.usage"] = float(await _query(connection, _CONNECTIONS_USAGE))
         except psycopg.OperationalError:
-            raise Unwell(Reason.MALFORMED, "the connection broke off") from None
+            raise CheckFailed(Reason.MALFORMED, "the connection broke off") from None
         finally:
             connection.finish()
 
 
-def _told(attempt: Attempt, password: str) -> dict[str, str]:
-    """What libpq is told. Raises Unwell."""
+def _libpq_options(attempt: Attempt, password: str) -> dict[str, str]:
+    """The connection options for libpq. Raises CheckFailed."""
     database = attempt.device.database or Database()
-    host, port = endpoint(attempt.device, PORT)
-    told = {
+    host, port = endpoint(attempt.device, POSTGRESQL_PORT)
+    options = {
         "host": host,
         "port": str(port),
         "user": database.user,
@@ -90,54 +91,57 @@ def _told(attempt: Attempt, password: str) -> dict[str, str]:
         "dbname": database.database or "postgres",
         "application_name": "watchkeeper",
         "gssencmode": "disable",
-        "passfile": "/dev/null",  # what the inventory does not name is not used
+        "passfile": "/dev/null",  # only the inventory's password is used
         "sslmode": "prefer",
     }
     if not database.tls:
-        return told | {"require_auth": "!password"}  # whatever proves that we know it, but not itself
-    return told | ({"sslmode": "verify-full", "sslrootcert": "system"} if database.verify else {"sslmode": "require"})
+        return options | {"require_auth": "!password"}  # any login method that does not send the password itself
+    tls = {"sslmode": "verify-full", "sslrootcert": "system"} if database.verify else {"sslmode": "require"}
+    return options | tls
 
 
 async def _log_in(connection: "PGconn") -> None:
-    """Raises Unwell."""
+    """Drive libpq's login to its end. Raises CheckFailed."""
     from psycopg.pq import ConnStatus, PollingStatus  # noqa: PLC0415 -- an extra
 
-    poll: int = PollingStatus.WRITING  # before the first call of PQconnectPoll, says libpq
+    poll: int = PollingStatus.WRITING  # the state before the first call of PQconnectPoll (libpq's documentation)
     while poll != PollingStatus.OK:
         if poll == PollingStatus.FAILED or connection.status == ConnStatus.BAD:
-            raise refused(connection.get_error_message())
-        await _ready(connection.socket, writing=poll == PollingStatus.WRITING)
+            raise login_refused(connection.get_error_message())
+        await _wait_until_ready(connection.socket, writing=poll == PollingStatus.WRITING)
         poll = connection.connect_poll()
 
 
-def refused(message: str) -> Unwell:
-    """What the server said, in a sentence of ours: its own may name the user."""
-    found = next((ours for pattern, ours in _SENTENCES if re.search(pattern, message)), _UNKNOWN)
-    return Unwell(Reason.REFUSED, found)
+def login_refused(message: str) -> CheckFailed:
+    """The server's refusal in our own words: the server's text may name the user."""
+    text = next((ours for pattern, ours in _LOGIN_ERRORS if re.search(pattern, message)), _UNKNOWN_REFUSAL)
+    return CheckFailed(Reason.REFUSED, text)
 
 
-async def _ask(connection: "PGconn", query: bytes) -> bytes:
-    """The first value of the answer. Raises Unwell, and OperationalError."""
+async def _query(connection: "PGconn", query: bytes) -> bytes:
+    """Run a query and return its first value. Raises CheckFailed and OperationalError."""
     from psycopg.pq import DiagnosticField, ExecStatus  # noqa: PLC0415 -- an extra
 
     connection.send_query(query)
-    answer = await _result(connection)
+    answer = await _next_result(connection)
     if answer is None or answer.status != ExecStatus.TUPLES_OK:
         state = (answer.error_field(DiagnosticField.SQLSTATE) if answer else None) or b"none"
-        raise Unwell(Reason.REFUSED, f"login taken, but SELECT 1 fails (SQLSTATE {state.decode(errors='replace')})")
-    if await _result(connection) is not None:  # libpq takes the next query only when this one's answers are all fetched
-        raise Unwell(Reason.MALFORMED, "login taken, but SELECT 1 has more than one answer")
+        raise CheckFailed(
+            Reason.REFUSED, f"login accepted, but SELECT 1 fails (SQLSTATE {state.decode(errors='replace')})"
+        )
+    if await _next_result(connection) is not None:  # libpq takes the next query only once all results are fetched
+        raise CheckFailed(Reason.MALFORMED, "login accepted, but SELECT 1 has more than one answer")
     return answer.get_value(0, 0) or b""
 
 
-async def _result(connection: "PGconn") -> "PGresult | None":
+async def _next_result(connection: "PGconn") -> "PGresult | None":
     while connection.is_busy():
-        await _ready(connection.socket, writing=False)
+        await _wait_until_ready(connection.socket, writing=False)
         connection.consume_input()
     return connection.get_result()
 
 
-async def _ready(handle: int, *, writing: bool) -> None:
+async def _wait_until_ready(handle: int, *, writing: bool) -> None:
     """Wait until the socket can be read or written."""
     loop = asyncio.get_running_loop()
     ready = asyncio.Event()
@@ -149,5 +153,5 @@ async def _ready(handle: int, *, writing: bool) -> None:
 
 
 def build(context: ProbeContext) -> ServiceProbe:
-    """See `agent.ports.ProbeContext`."""
-    return ServiceProbe(context.clock, "SELECT 1", Login(context.secrets), lambda _: ("connections.usage",))
+    """Build the probe."""
+    return ServiceProbe(context.clock, "SELECT 1", PostgresqlCheck(context.secrets), lambda _: ("connections.usage",))

@@ -1,4 +1,4 @@
-"""The process probe: how many processes of this machine have a command line that the device's expression finds."""
+"""The process probe: how many processes of this machine have a command line that matches the device's expression."""
 
 import os
 import re
@@ -8,61 +8,61 @@ import psutil
 
 from watchkeeper.agent.ports import ProbeContext
 from watchkeeper.agent.probes.bounded import BoundedCalls
-from watchkeeper.agent.probes.services.check import Columns
+from watchkeeper.agent.probes.series import SeriesCache
 from watchkeeper.model.clock import Clock
 from watchkeeper.model.device import Device
 from watchkeeper.model.reading import Missing, Reason, Sweep, Value
 
-Listed = Callable[[], Iterable[str]]
-"""The command lines of this machine's processes."""
+CommandLines = Callable[[], Iterable[str]]
+"""Lists the command lines of this machine's processes."""
 
 
-def running() -> Iterable[str]:
-    """What runs, in the words of its command line; a kernel thread by its name. Neither the dead that nobody has fetched
-    (zombies) nor this process, whose own arguments may name what it looks for."""
+def command_lines() -> Iterable[str]:
+    """The command line of each process; for a kernel thread, its name. Leaves out zombies and this process itself, whose
+    own arguments may contain the text that is searched."""
     for process in psutil.process_iter(["pid", "cmdline", "name", "status"]):
-        told = process.info
-        if told["pid"] != os.getpid() and told["status"] != psutil.STATUS_ZOMBIE:
-            yield " ".join(told["cmdline"] or ()) or told["name"] or ""
+        info = process.info
+        if info["pid"] != os.getpid() and info["status"] != psutil.STATUS_ZOMBIE:
+            yield " ".join(info["cmdline"] or ()) or info["name"] or ""
 
 
 class ProcessProbe:
-    """See `agent.ports.Probe`. The kernel is asked in a thread: it may hang on the memory of one stuck process."""
+    """Implements `agent.ports.Probe`. The kernel is asked in a thread: it may hang on the memory of one stuck process."""
 
-    def __init__(self, clock: Clock, listed: Listed = running) -> None:
+    def __init__(self, clock: Clock, lines: CommandLines = command_lines) -> None:
         self._clock = clock
-        self._listed = listed
-        self._patience: BoundedCalls[float] = BoundedCalls()
-        self._columns = Columns()
+        self._lines = lines
+        self._bounded: BoundedCalls[float] = BoundedCalls()
+        self._series = SeriesCache()
 
     async def sweep(self, device: Device) -> Sweep:
-        """See `Probe.sweep`."""
-        asked = device.process
-        series = self._columns.of(device, ("process.state", "", "psutil"), ("process.number", "", "psutil"))
-        if asked is None:
-            nothing = Missing(Reason.REFUSED, "the inventory has no `process` for this device")
-            return Sweep(device.device, self._clock.boot(), series, ("no", nothing, nothing))
-        sought = re.compile(asked.matches)
-        # Asked by device: two of them may hang, each on its own
-        answers = await self._patience.ask({device.device: lambda: self._count(sought)}, device.timeout_s)
-        count = answers[device.device]
+        """Implements `Probe.sweep`."""
+        wanted = device.process
+        series = self._series.of(device, ("process.state", "", "psutil"), ("process.number", "", "psutil"))
+        if wanted is None:
+            missing = Missing(Reason.REFUSED, "the inventory has no `process` for this device")
+            return Sweep(device.device, self._clock.boot(), series, ("no", missing, missing))
+        pattern = re.compile(wanted.matches)
+        # The key is the device: if the call of one device hangs, the others are still made
+        counts = await self._bounded.run({device.device: lambda: self._count(pattern)}, device.timeout_s)
+        count = counts[device.device]
         if isinstance(count, Missing):
             values: tuple[Value, ...] = ("no", count, count)
         else:
-            values = ("yes", "running" if count >= asked.at_least else "stopped", count)
+            values = ("yes", "running" if count >= wanted.at_least else "stopped", count)
         return Sweep(device.device, self._clock.boot(), series, values)
 
     async def forget(self, device: str) -> None:
-        """See `Probe.forget`."""
-        self._columns.forget(device)
+        """Implements `Probe.forget`."""
+        self._series.forget(device)
 
     async def close(self) -> None:
-        """See `Probe.close`. A thread that hangs in the kernel is a daemon and ends with the process."""
+        """Implements `Probe.close`. A thread that hangs in the kernel is a daemon: it ends with the process."""
 
-    def _count(self, sought: re.Pattern[str]) -> float:
-        return float(sum(1 for line in self._listed() if sought.search(line)))
+    def _count(self, pattern: re.Pattern[str]) -> float:
+        return float(sum(1 for line in self._lines() if pattern.search(line)))
 
 
 def build(context: ProbeContext) -> ProcessProbe:
-    """See `agent.ports.ProbeContext`."""
+    """Build the probe."""
     return ProcessProbe(context.clock)

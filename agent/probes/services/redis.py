@@ -1,4 +1,4 @@
-"""The Redis probe, for Valkey as well: AUTH where there is a password, PING, and out again."""
+"""The Redis probe, also for Valkey: AUTH if there is a password, then PING."""
 
 import contextlib
 import ssl
@@ -6,52 +6,52 @@ import ssl
 from watchkeeper.agent.ports import ProbeContext
 from watchkeeper.agent.probes.services.check import (
     Attempt,
+    CheckFailed,
     ServiceProbe,
-    Unwell,
     dial,
+    driver_missing,
     endpoint,
-    no_driver,
     password_of,
 )
 from watchkeeper.documents.secrets import Secrets
 from watchkeeper.model.device import Database
 from watchkeeper.model.reading import Reason
 
-PORT = 6379
+REDIS_PORT = 6379
 
 
-class Ping:
-    """See `check.Check`."""
+class RedisCheck:
+    """Implements `check.Check`."""
 
     def __init__(self, secrets: Secrets) -> None:
         self._secrets = secrets
 
     async def __call__(self, attempt: Attempt) -> None:
-        """Log in and ask whether it is there."""
+        """Log in and send PING."""
         try:
             from redis import exceptions  # noqa: PLC0415 -- an extra
         except ImportError:
-            raise no_driver("Redis", "redis") from None
+            raise driver_missing("Redis", "redis") from None
         password = password_of(attempt.device, self._secrets)
-        (await dial(attempt, PORT)).close()  # which tells in our words what is wrong with the way there
+        (await dial(attempt, REDIS_PORT)).close()  # fails with a text of our own if the connection fails
         try:
             await _ping(attempt, password)
         except exceptions.AuthenticationError:
-            raise Unwell(Reason.REFUSED, "login refused: user or password wrong, or none given") from None
+            raise CheckFailed(Reason.REFUSED, "login refused: user or password wrong, or none given") from None
         except exceptions.BusyLoadingError:
-            raise Unwell(Reason.REFUSED, "it is loading its data and takes no orders yet") from None
+            raise CheckFailed(Reason.REFUSED, "it is loading its data and accepts no commands yet") from None
         except exceptions.NoPermissionError:
-            raise Unwell(Reason.REFUSED, "the user has no right to PING") from None
+            raise CheckFailed(Reason.REFUSED, "the user has no right to PING") from None
         except exceptions.ConnectionError as error:
             if isinstance(error.__context__, ssl.SSLError):
                 raise error.__context__ from None
             if "max number of clients" in str(error):
-                raise Unwell(Reason.REFUSED, "login refused: no connection left (maxclients)") from None
-            raise Unwell(Reason.MALFORMED, "the connection broke off") from None
+                raise CheckFailed(Reason.REFUSED, "login refused: no connection left (maxclients)") from None
+            raise CheckFailed(Reason.MALFORMED, "the connection broke off") from None
         except OSError:
             raise
-        except Exception:  # noqa: BLE001 -- on what is no Redis the driver raises whatever it stumbles over, quoting it
-            raise Unwell(Reason.MALFORMED, "what answers there is not Redis, or refuses to PING") from None
+        except Exception:  # noqa: BLE001 -- if the server is not Redis, the driver raises any error, and quotes the answer
+            raise CheckFailed(Reason.MALFORMED, "the server is not Redis, or refuses PING") from None
 
 
 async def _ping(attempt: Attempt, password: str) -> None:
@@ -61,7 +61,7 @@ async def _ping(attempt: Attempt, password: str) -> None:
     from redis.exceptions import ResponseError  # noqa: PLC0415 -- an extra
 
     database = attempt.device.database or Database()
-    host, port = endpoint(attempt.device, PORT)
+    host, port = endpoint(attempt.device, REDIS_PORT)
     async with Redis(
         host=host,
         port=port,
@@ -77,11 +77,11 @@ async def _ping(attempt: Attempt, password: str) -> None:
     ) as client:
         if not await client.ping():
             raise ValueError("no PONG")
-        with contextlib.suppress(KeyError, ResponseError):  # before Redis 7, or where the user may not ask
-            told = await client.info("clients")
-            attempt.found["connections.usage"] = 100.0 * told["connected_clients"] / told["maxclients"]
+        with contextlib.suppress(KeyError, ResponseError):  # before Redis 7, or if the user may not use INFO
+            clients = await client.info("clients")
+            attempt.found["connections.usage"] = 100.0 * clients["connected_clients"] / clients["maxclients"]
 
 
 def build(context: ProbeContext) -> ServiceProbe:
-    """See `agent.ports.ProbeContext`."""
-    return ServiceProbe(context.clock, "PING", Ping(context.secrets), lambda _: ("connections.usage",))
+    """Build the probe."""
+    return ServiceProbe(context.clock, "PING", RedisCheck(context.secrets), lambda _: ("connections.usage",))

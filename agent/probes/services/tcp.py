@@ -1,16 +1,16 @@
-"""The TCP probe: does anything take a connection on that port?"""
+"""The TCP probe: whether the port accepts a connection."""
 
 from watchkeeper.agent.ports import ProbeContext
 from watchkeeper.agent.probes.services.check import Attempt, ServiceProbe, dial
 
-_UNNAMED = 0
+_NO_DEFAULT_PORT = 0
 
 
-async def connect(attempt: Attempt) -> None:
-    """See `check.Check`."""
-    (await dial(attempt, _UNNAMED)).close()
+async def check_port(attempt: Attempt) -> None:
+    """Implements `check.Check`."""
+    (await dial(attempt, _NO_DEFAULT_PORT)).close()
 
 
 def build(context: ProbeContext) -> ServiceProbe:
-    """See `agent.ports.ProbeContext`."""
-    return ServiceProbe(context.clock, "tcp", connect)
+    """Build the probe."""
+    return ServiceProbe(context.clock, "tcp", check_port)

@@ -1,1 +1,1 @@
-"""Devices over SNMP: what a profile asks for, laid over the tables a device has, by one of two engines."""
+"""Devices over SNMP: a profile is laid over the tables that a device has, and read by one of two engines."""

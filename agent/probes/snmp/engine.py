@@ -1,7 +1,7 @@
-"""What both SNMP engines look like from outside, and what is the same for both: asking again, splitting, guarded walks.
+"""The port of both SNMP engines, and what they share: retries, splitting of requests, and bounded walks.
 
-Inside the probe a request that brings nothing raises NoAnswer; at the probe's door it becomes Missing. A device may answer
-anything at all: what is kept of it is bounded here (rows) and in the engines (bytes).
+A request that fails raises NoAnswer; the probe turns it into Missing. A device may answer anything, so the size of what
+is kept is bounded: rows here, bytes in the engines.
 """
 
 import asyncio
@@ -20,13 +20,13 @@ from watchkeeper.profiles.decode import Raw
 T = TypeVar("T")
 U = TypeVar("U")
 
-PORT = 161
-ROWS = 4096  # a table longer than that is a device gone wrong
-WALK_TIMEOUTS = 10  # a walk may take so many times the timeout of one request
-LONGEST_STRING = 4096  # bytes; what is longer is cut (gufo takes no datagram longer than that)
-LONGEST_PLACE = 40
-MOST_ARCS = 128  # of an object identifier (RFC 2578, 3.5); to ask for one of thousands takes pysnmp seconds
-NULLS = 3  # a walk ends where so many answers in a row hold no value
+SNMP_PORT = 161
+MAX_TABLE_ROWS = 4096  # a longer table is a fault of the device
+WALK_TIMEOUTS = 10  # a walk may take ten times the timeout of one request
+LONGEST_STRING = 4096  # bytes; longer strings are cut (gufo reads no longer datagram)
+LONGEST_SHOWN_OID = 40  # arcs of an object identifier in a text
+MAX_ARCS = 128  # of an object identifier (RFC 2578, 3.5); pysnmp takes seconds for one with thousands
+MAX_NULL_ANSWERS = 3  # a walk ends after so many answers in a row without a value
 
 BAD_LOGIN = "authentication refused: user, password, protocol or security level wrong"
 BAD_COMMUNITY = "no answer; community wrong, or device down"
@@ -36,33 +36,33 @@ DEAD_PORT = "nothing listens there (ICMP port unreachable)"
 
 
 class EngineBroken(NoAnswer):
-    """The answer broke the engine itself; the other engine may take it."""
+    """The answer broke the engine itself; the other engine may be able to read it."""
 
 
-class Rows(list[tuple[str, T]]):
-    """What a walk found, in order. `cut` says why that may not be all."""
+class WalkRows(list[tuple[str, T]]):
+    """The rows that a walk found, in order. `cut` says why they may not be all."""
 
     cut: Missing | None = None
 
-    def each(self, change: Callable[[T], U]) -> "Rows[U]":
+    def each(self, change: Callable[[T], U]) -> "WalkRows[U]":
         """The same rows with other values."""
-        made = Rows((name, change(value)) for name, value in self)
+        made = WalkRows((name, change(value)) for name, value in self)
         made.cut = self.cut
         return made
 
 
 class Reply(NamedTuple):
-    """What a device told: its `answer`, the `requests` that it took to get it, and the objects that it cannot be asked for
-    without an answer that makes no sense."""
+    """A device's answer; the requests that were needed to get it; and the objects for which the device sends an answer
+    that makes no sense."""
 
     answer: dict[str, Raw]
     requests: tuple[tuple[str, ...], ...]
-    spoilt: Mapping[str, Missing] = MappingProxyType({})
+    unreadable: Mapping[str, Missing] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
-class Login:
-    """Where to ask, and with which secrets in the clear. Lives only while a session is opened; never shows itself."""
+class SnmpLogin:
+    """The address and the secrets in the clear. Kept only while a session is opened; its repr leaves out the secrets."""
 
     host: str
     port: int
@@ -73,54 +73,57 @@ class Login:
     priv_password: str = field(default="", repr=False)
 
 
-class Session(Protocol):
-    """One device's session. Every call is one attempt within the login's timeout, and raises NoAnswer."""
+class SnmpSession(Protocol):
+    """The session to one device. Every call is one attempt within the login's timeout, and raises NoAnswer."""
 
     async def get_many(self, oids: Sequence[str]) -> dict[str, Raw]:
-        """Ask for the objects; those the device does not have are left out (with SNMPv1, one of them empties all)."""
+        """Get the objects. Those that the device does not have are left out; with SNMPv1, one of them empties the answer."""
 
-    async def walk(self, base: str, rows: int = ROWS) -> Rows[Raw]:
-        """Return the objects below `base`, in order, at most so many."""
+    async def walk(self, base: str, rows: int = MAX_TABLE_ROWS) -> WalkRows[Raw]:
+        """Return at most `rows` objects below `base`, in order."""
 
     def close(self) -> None:
-        """Let go of the socket."""
+        """Close the socket."""
 
 
-async def ask(session: Session, oids: Sequence[str], version: SnmpVersion, retries: int) -> Reply:
-    """Get the objects, asking again where nothing came, and in halves where one of them spoils the answer: in SNMPv1 a
-    missing one (RFC 1157, 4.1.2), in the others an answer too big or refused as a whole, in all of them one that is not
-    SNMP. Whoever asks in the `requests` of the answer next time need not find that out again."""
+async def get_objects(session: SnmpSession, oids: Sequence[str], version: SnmpVersion, retries: int) -> Reply:
+    """Get the objects, with retries. If one object spoils the whole answer, the request is split in halves. In SNMPv1 a
+    missing object does that (RFC 1157, 4.1.2); in v2c and v3 an answer that is too big or refused as a whole; in all
+    versions an answer that is not SNMP. The reply's `requests` are the parts that worked: use them next time."""
     request = tuple(oids)
-    spoilt = False
+    malformed = False
     answer: dict[str, Raw] = {}
     try:
-        answer = await patiently(session, oids, retries)
+        answer = await get_with_retries(session, oids, retries)
     except NoAnswer as nothing:
-        if not _is_spoilt(nothing):
+        if not _is_malformed(nothing):
             raise
         if len(oids) == 1:
             return Reply({}, (request,), {oids[0]: nothing.missing})
-        spoilt = True
+        malformed = True
     if len(answer) != len(request):
         answer = {oid: answer[oid] for oid in request if oid in answer}
-        if len(request) > 1 and (version is SnmpVersion.V1 or spoilt or not answer):
+        if len(request) > 1 and (version is SnmpVersion.V1 or malformed or not answer):
             middle = len(request) // 2
-            first = await ask(session, request[:middle], version, retries)
-            second = await ask(session, request[middle:], version, retries)
+            first = await get_objects(session, request[:middle], version, retries)
+            second = await get_objects(session, request[middle:], version, retries)
             return Reply(
-                first.answer | second.answer, first.requests + second.requests, {**first.spoilt, **second.spoilt}
+                first.answer | second.answer,
+                first.requests + second.requests,
+                {**first.unreadable, **second.unreadable},
             )
     return Reply(answer, (request,))
 
 
-def _is_spoilt(nothing: NoAnswer) -> bool:
-    """Whether something came that makes no sense, and the engine can go on."""
+def _is_malformed(nothing: NoAnswer) -> bool:
+    """Whether an answer came that makes no sense, and the engine still works."""
     return nothing.missing.reason is Reason.MALFORMED and not isinstance(nothing, EngineBroken)
 
 
-async def patiently(session: Session, oids: Sequence[str], retries: int) -> dict[str, Raw]:
-    """One request, repeated `retries` times where nothing comes. A refusal is worth one more try: by it a device that
-    restarted tells the engine its new time (RFC 3414, 3.2.7). An answer that makes no sense is worth none."""
+async def get_with_retries(session: SnmpSession, oids: Sequence[str], retries: int) -> dict[str, Raw]:
+    """Send one request, and repeat it `retries` times if no answer comes. After a refusal it is sent once more: with the
+    refusal, a device that restarted tells the engine its new time (RFC 3414, 3.2.7). After an answer that makes no sense
+    it is not repeated."""
     refused = False
     while True:
         try:
@@ -134,16 +137,16 @@ async def patiently(session: Session, oids: Sequence[str], retries: int) -> dict
                 raise
 
 
-async def table(session: Session, base: str, retries: int, rows: int = ROWS) -> Rows[Raw]:
-    """Walk a table, from the start again where something did not come. One that makes no sense comes out empty and `cut`."""
+async def walk_table(session: SnmpSession, base: str, retries: int, rows: int = MAX_TABLE_ROWS) -> WalkRows[Raw]:
+    """Walk a table, and start again if an answer did not come. A table that makes no sense is returned empty and `cut`."""
     while True:
         try:
             found = await session.walk(base, rows)
             if retries <= 0 or found.cut is None or found.cut.reason is not Reason.TIMEOUT:
                 return found
         except NoAnswer as nothing:
-            if _is_spoilt(nothing):
-                empty: Rows[Raw] = Rows()
+            if _is_malformed(nothing):
+                empty: WalkRows[Raw] = WalkRows()
                 empty.cut = nothing.missing
                 return empty
             if retries <= 0 or isinstance(nothing, EngineBroken):
@@ -151,13 +154,15 @@ async def table(session: Session, base: str, retries: int, rows: int = ROWS) -> 
         retries -= 1
 
 
-async def guarded(rows: AsyncIterator[tuple[str, T]], base: str, timeout_s: float, most: int = ROWS) -> Rows[T]:
-    """Collect the rows below `base`, each within the timeout, and stop where a device counts without end, goes
-    backwards, or takes its time. Raises TimeoutError where nothing comes at all."""
-    found: Rows[T] = Rows()
+async def collect_walk(
+    rows: AsyncIterator[tuple[str, T]], base: str, timeout_s: float, most: int = MAX_TABLE_ROWS
+) -> WalkRows[T]:
+    """Collect the rows below `base`, each within the timeout. Stops at a device that lists rows without end, goes
+    backwards, or is too slow. Raises TimeoutError if no row comes at all."""
+    found: WalkRows[T] = WalkRows()
     last: tuple[int, ...] = ()
     clock = asyncio.get_running_loop().time
-    limit_s = WALK_TIMEOUTS * timeout_s * max(1, most / ROWS)
+    limit_s = WALK_TIMEOUTS * timeout_s * max(1, most / MAX_TABLE_ROWS)
     deadline = clock() + limit_s
     while len(found) < most:
         try:
@@ -166,41 +171,41 @@ async def guarded(rows: AsyncIterator[tuple[str, T]], base: str, timeout_s: floa
         except (TimeoutError, NoAnswer) as nothing:
             if not found or (isinstance(nothing, NoAnswer) and nothing.missing.reason is not Reason.TIMEOUT):
                 raise
-            found.cut = Missing(Reason.TIMEOUT, f"the device falls silent after {_shown(last)}")
+            found.cut = Missing(Reason.TIMEOUT, f"the device stops answering after {_short_oid(last)}")
             return found
         if row is None or not row[0].startswith(base + "."):
             return found
-        place = tuple(map(int, row[0].split(".")))
-        if len(place) > MOST_ARCS:
-            found.cut = Missing(Reason.MALFORMED, f"{_shown(place)} is no object identifier")
+        arcs = tuple(map(int, row[0].split(".")))
+        if len(arcs) > MAX_ARCS:
+            found.cut = Missing(Reason.MALFORMED, f"{_short_oid(arcs)} is no object identifier")
             return found
-        if place <= last:
-            found.cut = Missing(Reason.MALFORMED, f"the table goes backwards after {_shown(last)}")
+        if arcs <= last:
+            found.cut = Missing(Reason.MALFORMED, f"the table goes backwards after {_short_oid(last)}")
             return found
         found.append(row)
-        last = place
+        last = arcs
         if clock() > deadline:
-            found.cut = Missing(Reason.MALFORMED, f"the table is not through after {limit_s:g} s")
+            found.cut = Missing(Reason.MALFORMED, f"the table is not at its end after {limit_s:g} s")
             return found
-    if most >= ROWS:
+    if most >= MAX_TABLE_ROWS:
         found.cut = Missing(Reason.MALFORMED, f"the table has more than {most} rows")
     return found
 
 
-def _shown(place: Sequence[int]) -> str:
-    """An object identifier for a person: of a long one, which nobody reads, only the beginning."""
-    return ".".join(map(str, place[:LONGEST_PLACE])) + (" ..." if len(place) > LONGEST_PLACE else "")
+def _short_oid(arcs: Sequence[int]) -> str:
+    """An object identifier as text; only the beginning of a long one."""
+    return ".".join(map(str, arcs[:LONGEST_SHOWN_OID])) + (" ..." if len(arcs) > LONGEST_SHOWN_OID else "")
 
 
-def silence(login: Login) -> NoAnswer:
-    """What it means that nothing came: a device does not say that it was asked in the wrong way."""
+def no_answer(login: SnmpLogin) -> NoAnswer:
+    """The failure if no answer came. A device also stays silent if community, user or protocol is wrong."""
     if login.snmp.version is not SnmpVersion.V3:
         return NoAnswer(Reason.TIMEOUT, BAD_COMMUNITY)
     return NoAnswer(Reason.TIMEOUT, NO_V3_PRIVACY if login.snmp.priv else NO_V3)
 
 
-async def resolve(host: str, port: int, timeout_s: float) -> str:
-    """The address of a host, as text. Raises NoAnswer where the name is not known in time."""
+async def resolve_host(host: str, port: int, timeout_s: float) -> str:
+    """The address of a host, as text. Raises NoAnswer if the name is not known in time."""
     try:
         return str(ipaddress.ip_address(host))
     except ValueError:

@@ -1,4 +1,4 @@
-"""SNMP by gufo-snmp: fast, and its replies cost about 40 us of CPU for twenty objects."""
+"""SNMP by gufo-snmp: the fast engine. Twenty objects cost about 40 us of CPU."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -21,20 +21,20 @@ from gufo.snmp import (
     SnmpVersion,
     User,
 )
-from gufo.snmp.aio import SnmpSession
+from gufo.snmp.aio import SnmpSession as GufoClient
 from gufo.snmp.typing import ValueType
 
 from watchkeeper.agent.ports import NoAnswer
 from watchkeeper.agent.probes.snmp.engine import (
     BAD_LOGIN,
     DEAD_PORT,
-    NULLS,
-    ROWS,
+    MAX_NULL_ANSWERS,
+    MAX_TABLE_ROWS,
     EngineBroken,
-    Login,
-    Rows,
-    guarded,
-    silence,
+    SnmpLogin,
+    WalkRows,
+    collect_walk,
+    no_answer,
 )
 from watchkeeper.model import device
 from watchkeeper.model.device import SnmpAuth, SnmpPriv
@@ -42,13 +42,13 @@ from watchkeeper.model.reading import Reason
 from watchkeeper.profiles.decode import Raw
 
 T = TypeVar("T")
-_Row = tuple[str, ValueType]
+_GufoRow = tuple[str, ValueType]
 
-ROWS_AT_ONCE = (20, 4, 1)
-"""The library reads no datagram beyond 4,080 bytes, so a table of long texts is asked for in smaller bites."""
+BULK_SIZES = (20, 4, 1)
+"""Rows for each GETBULK. The library reads no datagram beyond 4,080 bytes: a table of long texts needs the smaller sizes."""
 LONGEST_ERROR = 80
 
-_AUTH = MappingProxyType(
+_AUTH_KEYS = MappingProxyType(
     {
         SnmpAuth.MD5: Md5Key,
         SnmpAuth.SHA: Sha1Key,
@@ -58,10 +58,10 @@ _AUTH = MappingProxyType(
         SnmpAuth.SHA512: Sha512Key,
     }
 )
-_PRIV = MappingProxyType(
+_PRIV_KEYS = MappingProxyType(
     {SnmpPriv.DES: DesKey, SnmpPriv.AES: Aes128Key, SnmpPriv.AES192: Aes192Key, SnmpPriv.AES256: Aes256Key}
 )
-_VERSION: Mapping[device.SnmpVersion, SnmpVersion] = MappingProxyType(
+_GUFO_VERSIONS: Mapping[device.SnmpVersion, SnmpVersion] = MappingProxyType(
     {
         device.SnmpVersion.V1: SnmpVersion.v1,
         device.SnmpVersion.V2C: SnmpVersion.v2c,
@@ -71,84 +71,86 @@ _VERSION: Mapping[device.SnmpVersion, SnmpVersion] = MappingProxyType(
 
 
 class GufoSession:
-    """See `agent.probes.snmp.probe.engine.Session`."""
+    """Implements `engine.SnmpSession`."""
 
-    def __init__(self, login: Login) -> None:
+    def __init__(self, login: SnmpLogin) -> None:
         self._login = login
-        self._session: SnmpSession | None = _open(login)
-        # SNMPv3 begins by asking the device for its engine id, boots and time (RFC 3414, 4)
-        self._greeted = login.snmp.version is not device.SnmpVersion.V3
+        self._client: GufoClient | None = _open_client(login)
+        # SNMPv3 starts by asking the device for its engine id, boots and time (RFC 3414, 4)
+        self._discovered = login.snmp.version is not device.SnmpVersion.V3
 
     async def get_many(self, oids: Sequence[str]) -> dict[str, Raw]:
-        """See `Session.get_many`."""
+        """Implements `SnmpSession.get_many`."""
 
-        async def request(session: SnmpSession) -> dict[str, Raw]:
+        async def request(client: GufoClient) -> dict[str, Raw]:
             async with asyncio.timeout(self._login.timeout_s):
-                return await session.get_many(oids)  # type: ignore[return-value]  # None never comes
+                return await client.get_many(oids)  # type: ignore[return-value]  # None never comes
 
-        return await self._try(request)
+        return await self._guard(request)
 
-    async def walk(self, base: str, rows: int = ROWS) -> Rows[Raw]:
-        """See `Session.walk`."""
+    async def walk(self, base: str, rows: int = MAX_TABLE_ROWS) -> WalkRows[Raw]:
+        """Implements `SnmpSession.walk`."""
         if self._login.snmp.version is device.SnmpVersion.V1:
-            return await self._walk(base, rows, lambda session: _past_nulls(session.getnext(base)))
-        for size in ROWS_AT_ONCE:
+            return await self._walk(base, rows, lambda client: _past_nulls(client.getnext(base)))
+        for size in BULK_SIZES:
             try:
-                return await self._walk(base, rows, lambda session, size=size: session.getbulk(base, size))  # type: ignore[misc]  # the default binds the loop's variable
+                return await self._walk(base, rows, lambda client, size=size: client.getbulk(base, size))  # type: ignore[misc]  # the default binds the loop's variable
             except NoAnswer as nothing:
                 if nothing.missing.reason is not Reason.MALFORMED or isinstance(nothing, EngineBroken):
                     raise
-                spoilt = nothing
-        raise spoilt
+                malformed = nothing
+        raise malformed
 
-    async def _walk(self, base: str, rows: int, start: Callable[[SnmpSession], AsyncIterator[_Row]]) -> Rows[Raw]:
-        async def request(session: SnmpSession) -> Rows[Raw]:
-            return await guarded(start(session), base, self._login.timeout_s, rows)  # type: ignore[arg-type]  # None never comes
+    async def _walk(
+        self, base: str, rows: int, start: Callable[[GufoClient], AsyncIterator[_GufoRow]]
+    ) -> WalkRows[Raw]:
+        async def request(client: GufoClient) -> WalkRows[Raw]:
+            return await collect_walk(start(client), base, self._login.timeout_s, rows)  # type: ignore[arg-type]  # None never comes
 
-        return await self._try(request)
+        return await self._guard(request)
 
     def close(self) -> None:
-        """See `Session.close`. The library closes its socket with the last reference."""
-        self._session = None
+        """Implements `SnmpSession.close`. The library closes its socket with the last reference."""
+        self._client = None
 
-    async def _try(self, request: Callable[[SnmpSession], Awaitable[T]]) -> T:
-        session = self._session
-        if session is None:
+    async def _guard(self, request: Callable[[GufoClient], Awaitable[T]]) -> T:
+        client = self._client
+        if client is None:
             raise NoAnswer(Reason.FAULT, "the session is closed")
         try:
-            if not self._greeted:
+            if not self._discovered:
                 async with asyncio.timeout(self._login.timeout_s):
-                    await session.refresh()
-                self._greeted = True
-            return await request(session)
+                    await client.refresh()
+                self._discovered = True
+            return await request(client)
         except SnmpAuthError:
             raise NoAnswer(Reason.REFUSED, BAD_LOGIN) from None
         except TimeoutError as error:
-            raise self._nothing(error) from None
+            raise self._failure(error) from None
         except (SnmpError, RuntimeError) as error:
-            # the latter where a value cannot become Python's; of a tag it does not know, it shows the packet after `: [`
+            # RuntimeError: a value cannot become Python's. For an unknown tag, the text shows the packet after `: [`
             why = str(error).partition(": [")[0][:LONGEST_ERROR]
             raise NoAnswer(Reason.MALFORMED, f"the answer is not SNMP: {why}") from None
         except OSError as error:
-            raise NoAnswer(Reason.UNREACHABLE, f"the network says no: {error}") from None
+            raise NoAnswer(Reason.UNREACHABLE, f"the network reports: {error}") from None
         except BaseException as error:
-            # a panic of the library's Rust part is no Exception; a hostile answer must not end the agent. Rust writes two
-            # lines to stderr by itself, so whoever gets this does not ask the same again
+            # A panic of the library's Rust part is no Exception, and a hostile answer must not end the agent. Rust writes
+            # two lines to stderr for each panic, so the probe does not send the same request again
             if type(error).__name__ != "PanicException":
                 raise
             raise EngineBroken(Reason.MALFORMED, "the answer breaks the rules of SNMP") from None
 
-    def _nothing(self, error: TimeoutError) -> NoAnswer:
+    def _failure(self, error: TimeoutError) -> NoAnswer:
         if error.__cause__ is not None and error.__cause__.args == ("connection refused",):
             return NoAnswer(Reason.UNREACHABLE, DEAD_PORT)
-        return silence(self._login)
+        return no_answer(self._login)
 
 
-async def _past_nulls(rows: AsyncIterator[_Row]) -> AsyncIterator[_Row]:
-    """The rows of an SNMPv1 walk. The library ends at a cell that is NULL as it ends at the table's end; asked once more, it
-    goes on behind the cell."""
+async def _past_nulls(rows: AsyncIterator[_GufoRow]) -> AsyncIterator[_GufoRow]:
+    """The rows of an SNMPv1 walk. The library stops at a cell that is NULL, as at the end of the table; asked again, it
+    continues after the cell."""
     nulls = 0
-    while nulls < NULLS:
+    while nulls < MAX_NULL_ANSWERS:
         try:
             row = await anext(rows)
         except StopAsyncIteration:
@@ -158,20 +160,20 @@ async def _past_nulls(rows: AsyncIterator[_Row]) -> AsyncIterator[_Row]:
         yield row
 
 
-def _open(login: Login) -> SnmpSession:
+def _open_client(login: SnmpLogin) -> GufoClient:
     snmp = login.snmp
     user = None
     if snmp.version is device.SnmpVersion.V3:
         user = User(
             snmp.user,
-            auth_key=_AUTH[snmp.auth](login.auth_password.encode()) if snmp.auth else None,
-            priv_key=_PRIV[snmp.priv](login.priv_password.encode()) if snmp.priv else None,
+            auth_key=_AUTH_KEYS[snmp.auth](login.auth_password.encode()) if snmp.auth else None,
+            priv_key=_PRIV_KEYS[snmp.priv](login.priv_password.encode()) if snmp.priv else None,
         )
-    return SnmpSession(
+    return GufoClient(
         login.host,
         login.port,
         community=login.community,
         user=user,
-        version=_VERSION[snmp.version],
-        timeout=None,  # type: ignore[arg-type]  # ours bounds the whole exchange, stray datagrams included, and costs less
+        version=_GUFO_VERSIONS[snmp.version],
+        timeout=None,  # type: ignore[arg-type]  # our own timeout covers the whole exchange, also stray datagrams, and costs less
     )

@@ -1,4 +1,4 @@
-"""What to ask one device for: its profile laid over the tables it really has."""
+"""What to read from one device: its profile, laid over the tables that the device has."""
 
 import asyncio
 import math
@@ -10,228 +10,233 @@ from sys import intern
 from weakref import WeakValueDictionary
 
 from watchkeeper.agent.ports import NoAnswer
-from watchkeeper.agent.probes.snmp.engine import Rows, Session, ask, table
+from watchkeeper.agent.probes.snmp.engine import SnmpSession, WalkRows, get_objects, walk_table
 from watchkeeper.model.device import Device, SnmpVersion
 from watchkeeper.model.reading import Missing, Reason, Series
 from watchkeeper.profiles import Profile, Profiles
-from watchkeeper.profiles.decode import NO_SCALE, Raw, Step, decode, said, step
+from watchkeeper.profiles.decode import NO_SCALE, DecodeStep, Raw, decode, decode_step, raw_text
 from watchkeeper.profiles.scalars import Ref, oid, raw_unit
-from watchkeeper.profiles.shape import Wanted, Way
+from watchkeeper.profiles.shape import ProfileReading, Way
 
 SYS_DESCR, SYS_OBJECT_ID = "1.3.6.1.2.1.1.1.0", "1.3.6.1.2.1.1.2.0"
-UPTIME = Wanted(
+UPTIME_READING = ProfileReading(
     quantity="uptime",
     oid=oid("1.3.6.1.2.1.1.3.0"),
     raw_unit=raw_unit("0.01 s"),
     source="SNMPv2-MIB::sysUpTime",
 )
-OIDS_AT_ONCE = 32  # request and answer stay below the 1,472 bytes that fit one frame
-PATIENCE_S = 540.0  # how long a vanished column stays, as Missing
-LONGEST_INDEX, LONGEST_LABEL, LONGEST_SOURCE = 250, 120, 200  # the wire takes 200 characters a word
-LONGEST_CELL = 255  # what a text in a table may have (RFC 2579, DisplayString)
-MOST_READINGS = 4096  # a device with more is one gone wrong
-ROWS_A_TURN = 200  # about 10 ms of CPU, then others get theirs
+OIDS_PER_REQUEST = 32  # request and answer stay below the 1,472 bytes of one Ethernet frame
+COLUMN_GRACE_S = 540.0  # how long a vanished column is kept, as Missing
+LONGEST_INDEX, LONGEST_LABEL, LONGEST_SOURCE = 250, 120, 200  # a word of the wire has at most 200 characters
+LONGEST_CELL = 255  # of a text in a table (RFC 2579, DisplayString)
+MAX_READINGS = 4096  # more of them are a fault of the device
+ROWS_PER_TURN = 200  # about 10 ms of CPU; then the event loop serves other devices
 
-Key = tuple[str, str]
-Columns = dict[Key, tuple[Series, Step]]
-"""What a device has, by (quantity, instance)."""
+ColumnKey = tuple[str, str]
+PlannedColumns = dict[ColumnKey, tuple[Series, DecodeStep]]
+"""The columns of a device, by (quantity, instance)."""
 
 
 @dataclass(frozen=True, slots=True, weakref_slot=True)
-class Layout:
-    """What devices of one kind have in common: the steps of their columns, and the requests that fill them. `size` is how many
-    objects that is, and `guarded` are the steps with a condition."""
+class RequestLayout:
+    """Shared by all devices with the same columns: their decoding steps, and the requests for their objects. `size` is the
+    number of objects; `conditional` are the steps with a condition."""
 
-    steps: tuple[Step, ...]
-    chunks: tuple[tuple[str, ...], ...]
+    steps: tuple[DecodeStep, ...]
+    requests: tuple[tuple[str, ...], ...]
     size: int
-    guarded: tuple[Step, ...]
+    conditional: tuple[DecodeStep, ...]
 
 
-_layouts: WeakValueDictionary[tuple[tuple[str, ...], ...], Layout] = WeakValueDictionary()
-"""Those in use, by their requests: a thousand equal devices hold one."""
+_layouts: WeakValueDictionary[tuple[tuple[str, ...], ...], RequestLayout] = WeakValueDictionary()
+"""The layouts in use, by their requests: a thousand equal devices share one."""
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
-    """The columns of a device; the first series is `device.answering` and has no step. `lost` are columns of an earlier plan
-    that the device no longer shows, and when (boot clock) that was first seen."""
+class SweepPlan:
+    """The columns of a device; the first series is `device.answering`, which has no step. `lost` are the columns that have
+    vanished from the device, with the time (boot clock) when that was noticed."""
 
     series: tuple[Series, ...]
-    layout: Layout
-    lost: Mapping[Key, float] = field(default_factory=dict)
+    layout: RequestLayout
+    lost: Mapping[ColumnKey, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
-class Reach:
-    """A device and the session to it. `spoilt` gathers what cannot be read of it, object or column, and why."""
+class DeviceReader:
+    """Reads one device by its session. `unreadable` collects the objects and columns that cannot be read, and why."""
 
-    session: Session
+    session: SnmpSession
     device: Device
     version: SnmpVersion
-    spoilt: dict[str, Missing] = field(default_factory=dict)
+    unreadable: dict[str, Missing] = field(default_factory=dict)
 
     async def get(self, oids: Iterable[str]) -> dict[str, Raw]:
-        """Ask for any number of objects."""
+        """Get any number of objects."""
         answer: dict[str, Raw] = {}
-        for chunk in chunked(oids):
-            told = await ask(self.session, chunk, self.version, self.device.retries)
-            answer |= told.answer
-            self.spoilt.update(told.spoilt)
+        for chunk in split_requests(oids):
+            reply = await get_objects(self.session, chunk, self.version, self.device.retries)
+            answer |= reply.answer
+            self.unreadable.update(reply.unreadable)
         return answer
 
     async def cells(self, column: str) -> dict[str, Raw]:
-        """Return a table's column, in order: the row's index and what stands there. A single column may be met with silence;
-        at the second one the device is taken for gone."""
+        """Return a table's column, in order: row index and value. One column without an answer is accepted; if a second one
+        gets no answer either, the device counts as gone."""
         try:
-            found = await table(self.session, column, self.device.retries)
+            found = await walk_table(self.session, column, self.device.retries)
         except NoAnswer as nothing:
             if nothing.missing.reason is not Reason.TIMEOUT:
                 raise
-            found = Rows()
+            found = WalkRows()
             found.cut = nothing.missing
         if found.cut:
             silent = found.cut.reason is Reason.TIMEOUT
-            if silent and any(missing.reason is Reason.TIMEOUT for missing in self.spoilt.values()):
+            if silent and any(missing.reason is Reason.TIMEOUT for missing in self.unreadable.values()):
                 raise NoAnswer(found.cut.reason, found.cut.detail)
-            self.spoilt[column] = found.cut
-        cells = {name[len(column) + 1 :]: _short(value) for name, value in found}
+            self.unreadable[column] = found.cut
+        cells = {name[len(column) + 1 :]: _cut_text(value) for name, value in found}
         return {index: value for index, value in cells.items() if len(index) <= LONGEST_INDEX}
 
-    def nothing(self) -> NoAnswer:
-        """What to raise where all is spoilt."""
-        missing = next(iter(self.spoilt.values()))
+    def failure(self) -> NoAnswer:
+        """The failure to raise if nothing could be read."""
+        missing = next(iter(self.unreadable.values()))
         return NoAnswer(missing.reason, missing.detail)
 
-    async def says(self, oids: Sequence[str]) -> dict[str, str]:
-        """What stands at each object, or first below it; without those where nothing does."""
-        answers = {name: said(value) for name, value in (await self.get(oids)).items()}
+    async def texts(self, oids: Sequence[str]) -> dict[str, str]:
+        """The text of each object, or of the first one below it. Objects that do not exist are left out."""
+        answers = {name: raw_text(value) for name, value in (await self.get(oids)).items()}
         for name in oids:
             if name not in answers and not name.endswith(".0"):
-                for _, value in await table(self.session, name, self.device.retries, 1):
-                    answers[name] = said(value)
+                for _, value in await walk_table(self.session, name, self.device.retries, 1):
+                    answers[name] = raw_text(value)
         return answers
 
 
-def _short(value: Raw) -> Raw:
+def _cut_text(value: Raw) -> Raw:
     return value[:LONGEST_CELL] if isinstance(value, bytes | str) else value
 
 
-def chunked(oids: Iterable[str]) -> tuple[tuple[str, ...], ...]:
-    """Split into requests, each object asked once."""
+def split_requests(oids: Iterable[str]) -> tuple[tuple[str, ...], ...]:
+    """Split the objects into requests. Each object is asked for once."""
     once = tuple(dict.fromkeys(oids))
-    return tuple(once[start : start + OIDS_AT_ONCE] for start in range(0, len(once), OIDS_AT_ONCE))
+    return tuple(once[start : start + OIDS_PER_REQUEST] for start in range(0, len(once), OIDS_PER_REQUEST))
 
 
-def bare_plan(device: Device) -> Plan:
-    """The plan for a device that has not been heard of yet."""
-    uptime = step(UPTIME, str(UPTIME.oid))
-    return _plan(
-        device, {("uptime", ""): (_series(device, UPTIME, "", "", uptime.oid), uptime)}, {("uptime", ""): -math.inf}
+def bare_plan(device: Device) -> SweepPlan:
+    """The plan for a device that has never answered."""
+    uptime = decode_step(UPTIME_READING, str(UPTIME_READING.oid))
+    return _make_plan(
+        device,
+        {("uptime", ""): (_make_series(device, UPTIME_READING, "", "", uptime.oid), uptime)},
+        {("uptime", ""): -math.inf},
     )
 
 
-Known = tuple[Profile | None, str]
-"""A device's profile, and words that describe the device for a log."""
+Recognised = tuple[Profile | None, str]
+"""A device's profile, and a description of the device for logs."""
 
 
-async def recognise(reach: Reach, profiles: Profiles, known: Known = (None, "")) -> Known:
-    """Find the device's profile. A device that says the same of itself as when it was `known` is asked nothing more: of makers
-    that answer with a generic sysObjectID there are many questions. Raises NoAnswer."""
-    named = reach.device.profile
+async def recognise(reader: DeviceReader, profiles: Profiles, known: Recognised = (None, "")) -> Recognised:
+    """Find the device's profile. If the device describes itself as before, `known` is returned without further requests,
+    which are many for a generic sysObjectID. Raises NoAnswer."""
+    named = reader.device.profile
     if named != "auto":
         return profiles.get(named), f"the name `{named}`"
-    system = await reach.get((SYS_DESCR, SYS_OBJECT_ID))
-    if not system and reach.spoilt:
-        raise reach.nothing()
-    sys_object_id, sys_descr = said(system.get(SYS_OBJECT_ID, "")), said(system.get(SYS_DESCR, ""))
+    system = await reader.get((SYS_DESCR, SYS_OBJECT_ID))
+    if not system and reader.unreadable:
+        raise reader.failure()
+    sys_object_id, sys_descr = raw_text(system.get(SYS_OBJECT_ID, "")), raw_text(system.get(SYS_DESCR, ""))
     described = f"sysObjectID `{sys_object_id[:LONGEST_LABEL]}`, sysDescr `{sys_descr[:LONGEST_LABEL]}`"
     if known[0] is not None and known[1] == described:
         return known
-    answers = await reach.says(profiles.questions(sys_object_id, sys_descr))
+    answers = await reader.texts(profiles.questions(sys_object_id, sys_descr))
     return profiles.pick(sys_object_id, sys_descr, answers), described
 
 
-async def replan(reach: Reach, profile: Profile | None, before: Plan, now: float) -> Plan:
-    """Look what the device has now (boot time `now`). What it had before and does not show stays as Missing for a while,
-    so that a restarting management card withdraws nothing. Raises NoAnswer."""
-    found = await _columns(reach, (UPTIME, *await _readings(reach, profile)) if profile else (UPTIME,))
-    if not found and reach.spoilt:
-        raise reach.nothing()
-    kept: Columns = {}
-    lost: dict[Key, float] = {}
+async def replan(reader: DeviceReader, profile: Profile | None, before: SweepPlan, now: float) -> SweepPlan:
+    """Find the columns that the device has now (boot time `now`). Columns that have vanished are kept as Missing for
+    COLUMN_GRACE_S, so a restart of the management card withdraws no incident. Raises NoAnswer."""
+    readings = (UPTIME_READING, *await _readings_of(reader, profile)) if profile else (UPTIME_READING,)
+    found = await _find_columns(reader, readings)
+    if not found and reader.unreadable:
+        raise reader.failure()
+    kept: PlannedColumns = {}
+    lost: dict[ColumnKey, float] = {}
     for series, one in zip(before.series[1:], before.layout.steps, strict=True):
         key = (series.quantity, series.instance)
         if key in found:
             kept[key] = found[key]
-        elif now - before.lost.get(key, now) < PATIENCE_S:
+        elif now - before.lost.get(key, now) < COLUMN_GRACE_S:
             kept[key] = (series, one)
             lost[key] = before.lost.get(key, now)
-    plan = _plan(reach.device, kept | found, lost)
+    plan = _make_plan(reader.device, kept | found, lost)
     return replace(plan, series=before.series) if plan.series == before.series else plan
 
 
-def _plan(device: Device, columns: Columns, lost: Mapping[Key, float]) -> Plan:
+def _make_plan(device: Device, columns: PlannedColumns, lost: Mapping[ColumnKey, float]) -> SweepPlan:
     answering = Series(device.device, "device.answering", source="snmp")
     series = (answering, *(series for series, _ in columns.values()))
-    return Plan(series, _layout(tuple(one for _, one in columns.values())), lost)
+    return SweepPlan(series, _shared_layout(tuple(one for _, one in columns.values())), lost)
 
 
-def _layout(steps: tuple[Step, ...]) -> Layout:
-    chunks = chunked(name for one in steps for name in one.oids)
-    known = _layouts.get(chunks)
+def _shared_layout(steps: tuple[DecodeStep, ...]) -> RequestLayout:
+    requests = split_requests(name for one in steps for name in one.oids)
+    known = _layouts.get(requests)
     if known is not None and known.steps == steps:
         return known
-    guarded = tuple(one for one in steps if one.special.guards)
-    layout = _layouts[chunks] = Layout(steps, chunks, sum(map(len, chunks)), guarded)
+    conditional = tuple(one for one in steps if one.special.guards)
+    layout = _layouts[requests] = RequestLayout(steps, requests, sum(map(len, requests)), conditional)
     return layout
 
 
-async def _readings(reach: Reach, profile: Profile) -> tuple[Wanted, ...]:
-    """The profile's readings, as the quirks of this very device leave them."""
+async def _readings_of(reader: DeviceReader, profile: Profile) -> tuple[ProfileReading, ...]:
+    """The profile's readings, changed by those quirks that apply to this device."""
     readings = profile.readings
     if profile.quirks:
-        answer = await reach.get(quirk.when.oid.oid for quirk in profile.quirks)
+        answer = await reader.get(quirk.when.oid.oid for quirk in profile.quirks)
         for quirk in profile.quirks:
-            there = answer.get(quirk.when.oid.oid)
-            if quirk.when.holds(None if there is None else said(there)):
-                instead = {wanted.place for wanted in quirk.readings}
-                stay = (one for one in readings if one.place not in instead and one.quantity not in quirk.without)
-                readings = (*stay, *quirk.readings)
+            raw = answer.get(quirk.when.oid.oid)
+            if quirk.when.holds(None if raw is None else raw_text(raw)):
+                replaced = {reading.key for reading in quirk.readings}
+                kept = (one for one in readings if one.key not in replaced and one.quantity not in quirk.without)
+                readings = (*kept, *quirk.readings)
     return readings
 
 
-async def _columns(reach: Reach, readings: Sequence[Wanted]) -> Columns:
+async def _find_columns(reader: DeviceReader, readings: Sequence[ProfileReading]) -> PlannedColumns:
     answer: dict[str, Raw] = {}
     cells: dict[str, dict[str, Raw]] = {}
-    for column in dict.fromkeys(_walked(readings)):
-        cells[column] = await reach.cells(column)
+    for column in dict.fromkeys(_table_columns(readings)):
+        cells[column] = await reader.cells(column)
         answer |= {f"{column}.{index}": value for index, value in cells[column].items()}
-    answer |= await reach.get(_asked(readings))
-    places: list[tuple[Wanted, str]] = []
-    for wanted in readings:
-        there = _indices(wanted, cells)
-        places += ((wanted, one) for one in there if all(it.holds(_text(it.oid, one, answer)) for it in wanted.where))
-        await asyncio.sleep(0)  # of a table of thousands of rows, the other devices are not to notice
-    answer |= await reach.get(_guards(places, answer))
-    columns: Columns = {}
-    for number, (wanted, index) in enumerate(places):
-        if number % ROWS_A_TURN == 0:
+    answer |= await reader.get(_single_objects(readings))
+    rows: list[tuple[ProfileReading, str]] = []
+    for reading in readings:
+        indices = _row_indices(reading, cells)
+        rows += (
+            (reading, one) for one in indices if all(it.holds(_ref_text(it.oid, one, answer)) for it in reading.where)
+        )
+        await asyncio.sleep(0)  # a table of thousands of rows must not delay other devices
+    answer |= await reader.get(_condition_objects(rows, answer))
+    columns: PlannedColumns = {}
+    for number, (reading, index) in enumerate(rows):
+        if number % ROWS_PER_TURN == 0:
             await asyncio.sleep(0)
-        one = _best_step(wanted, index, answer)
+        one = _best_step(reading, index, answer)
         if one is None:
             continue
-        if len(columns) >= MOST_READINGS:
-            reach.spoilt[one.oid] = Missing(Reason.MALFORMED, f"the device has more than {MOST_READINGS} readings")
+        if len(columns) >= MAX_READINGS:
+            reader.unreadable[one.oid] = Missing(Reason.MALFORMED, f"the device has more than {MAX_READINGS} readings")
             break
-        instance, label = _called(wanted, index, answer)
-        key = _apart((wanted.quantity, instance[:LONGEST_LABEL]), index, columns)
-        columns[key] = (_series(reach.device, wanted, key[1], label, one.oid), one)
+        instance, label = _instance_and_label(reading, index, answer)
+        key = _unique_key((reading.quantity, instance[:LONGEST_LABEL]), index, columns)
+        columns[key] = (_make_series(reader.device, reading, key[1], label, one.oid), one)
     return columns
 
 
-def _apart(key: Key, index: str, columns: Columns) -> Key:
-    """The key, made different where another row is called the same."""
+def _unique_key(key: ColumnKey, index: str, columns: PlannedColumns) -> ColumnKey:
+    """The key, with the row's index and a number added if another row has the same one."""
     quantity, instance = key
     end = tail = f" {index}".rstrip()[-LONGEST_LABEL // 2 :]
     for number in count(2):
@@ -242,81 +247,79 @@ def _apart(key: Key, index: str, columns: Columns) -> Key:
     return key
 
 
-def _walked(readings: Iterable[Wanted]) -> Iterator[str]:
-    """The columns of tables: values, and what the rows are told apart, scaled and called by."""
-    for wanted in readings:
-        if wanted.each:
-            yield from (str(way.oid) for way in wanted.ways)
-            yield from (one.oid for one in wanted.refs if one.oid and one.arcs != 0)
+def _table_columns(readings: Iterable[ProfileReading]) -> Iterator[str]:
+    """The table columns to walk: those with values, and those for instances, labels, scales and conditions."""
+    for reading in readings:
+        if reading.each:
+            yield from (str(way.oid) for way in reading.ways)
+            yield from (one.oid for one in reading.refs if one.oid and one.arcs != 0)
 
 
-def _asked(readings: Iterable[Wanted]) -> Iterator[str]:
+def _single_objects(readings: Iterable[ProfileReading]) -> Iterator[str]:
     """The objects outside tables."""
-    for wanted in readings:
-        if not wanted.each:
-            yield from (str(way.oid) for way in wanted.ways)
-        yield from (one.oid for one in wanted.refs if not wanted.each or one.arcs == 0)
+    for reading in readings:
+        if not reading.each:
+            yield from (str(way.oid) for way in reading.ways)
+        yield from (one.oid for one in reading.refs if not reading.each or one.arcs == 0)
 
 
-def _guards(places: Iterable[tuple[Wanted, str]], answer: Mapping[str, Raw]) -> Iterator[str]:
-    """What the conditions of every poll stand on, where that is not known yet."""
-    for wanted, index in places:
-        for way in wanted.ways:
+def _condition_objects(rows: Iterable[tuple[ProfileReading, str]], answer: Mapping[str, Raw]) -> Iterator[str]:
+    """The objects of `only_if` conditions that are not read yet."""
+    for reading, index in rows:
+        for way in reading.ways:
             names = (one.oid.name(index) for one in way.only_if)
             yield from (name for name in names if name not in answer)
 
 
-def _indices(wanted: Wanted, cells: Mapping[str, Mapping[str, Raw]]) -> Iterable[str]:
-    """The rows that have the quantity; one without an index where it does not stand in a table."""
-    if wanted.each is None:
+def _row_indices(reading: ProfileReading, cells: Mapping[str, Mapping[str, Raw]]) -> Iterable[str]:
+    """The indices of the rows that have the quantity; one empty index outside tables."""
+    if reading.each is None:
         return ("",)
-    return dict.fromkeys(index for way in wanted.ways for index in cells[str(way.oid)])
+    return dict.fromkeys(index for way in reading.ways for index in cells[str(way.oid)])
 
 
-def _text(ref: Ref, index: str, answer: Mapping[str, Raw]) -> str | None:
-    """What stands where the reference points, or None."""
+def _ref_text(ref: Ref, index: str, answer: Mapping[str, Raw]) -> str | None:
+    """The text that the reference points to, or None."""
     if not ref.oid:
         return ref.row(index)
-    there = answer.get(ref.name(index))
-    return None if there is None else said(there)
+    raw = answer.get(ref.name(index))
+    return None if raw is None else raw_text(raw)
 
 
-def _series(device: Device, wanted: Wanted, instance: str, label: str, source: str) -> Series:
-    """Its words are the same on a thousand devices, and so held once."""
+def _make_series(device: Device, reading: ProfileReading, instance: str, label: str, source: str) -> Series:
+    """The series, with interned strings: they are the same on a thousand devices."""
     words = instance, label[:LONGEST_LABEL], source[:LONGEST_SOURCE]
-    return Series(device.device, wanted.quantity, *map(intern, words))
+    return Series(device.device, reading.quantity, *map(intern, words))
 
 
-def _object(way: Way, index: str) -> str:
+def _object_name(way: Way, index: str) -> str:
     return intern(f"{way.oid}.{index}") if index else str(way.oid)
 
 
-def _best_step(wanted: Wanted, index: str, answer: Mapping[str, Raw]) -> Step | None:
-    """The first way that gives a value, else the first that answers at all, else None: the device has no such thing."""
-    there = [
-        step(way, _object(way, index), index, _factor(way, index, answer))
-        for way in wanted.ways
-        if _object(way, index) in answer
+def _best_step(reading: ProfileReading, index: str, answer: Mapping[str, Raw]) -> DecodeStep | None:
+    """The first way that gives a value; else the first one that is answered; else None: the device does not have it."""
+    answered = [
+        decode_step(way, _object_name(way, index), index, _scale_factor(way, index, answer))
+        for way in reading.ways
+        if _object_name(way, index) in answer
     ]
-    values = decode(there, answer)
-    good = [one for one, value in zip(there, values, strict=True) if not isinstance(value, Missing)]
-    return next(iter(good or there), None)
+    values = decode(answered, answer)
+    good = [one for one, value in zip(answered, values, strict=True) if not isinstance(value, Missing)]
+    return next(iter(good or answered), None)
 
 
-def _factor(way: Way, index: str, answer: Mapping[str, Raw]) -> Fraction:
-    """What the device's own scales make of one step."""
+def _scale_factor(way: Way, index: str, answer: Mapping[str, Raw]) -> Fraction:
+    """The product of the scales that the device gives; NO_SCALE if the profile does not know one of them."""
     factor = Fraction(1)
     for one in way.scale:
-        factor *= one.by.get(_text(one.oid, index, answer) or "", NO_SCALE)
+        factor *= one.by.get(_ref_text(one.oid, index, answer) or "", NO_SCALE)
     return factor
 
 
-def _called(wanted: Wanted, index: str, answer: Mapping[str, Raw]) -> tuple[str, str]:
-    """Instance and label."""
+def _instance_and_label(reading: ProfileReading, index: str, answer: Mapping[str, Raw]) -> tuple[str, str]:
+    def text_of_ref(ref: Ref) -> str:
+        return _ref_text(ref, index, answer) or ""
 
-    def say(ref: Ref) -> str:
-        return _text(ref, index, answer) or ""
-
-    if wanted.each:
-        return wanted.each.instance.fill(say), wanted.each.label.fill(say)
-    return wanted.instance, wanted.label.fill(say)
+    if reading.each:
+        return reading.each.instance.fill(text_of_ref), reading.each.label.fill(text_of_ref)
+    return reading.instance, reading.label.fill(text_of_ref)

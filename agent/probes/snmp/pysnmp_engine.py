@@ -1,4 +1,5 @@
-"""SNMP by pysnmp: patient with odd devices, at a hundred times the CPU. Imported only where a device asks for it."""
+"""SNMP by pysnmp: the fallback engine. It copes with odd devices, at a hundred times the CPU, and is imported only when a
+device needs it."""
 
 import asyncio
 import contextlib
@@ -20,21 +21,21 @@ from watchkeeper.agent.probes.snmp.engine import (
     BAD_LOGIN,
     DEAD_PORT,
     LONGEST_STRING,
-    NULLS,
-    ROWS,
-    Login,
-    Rows,
-    guarded,
-    silence,
+    MAX_NULL_ANSWERS,
+    MAX_TABLE_ROWS,
+    SnmpLogin,
+    WalkRows,
+    collect_walk,
+    no_answer,
 )
 from watchkeeper.model.device import SnmpAuth, SnmpPriv, SnmpVersion
 from watchkeeper.model.reading import Reason
 from watchkeeper.profiles.decode import Raw
 
-ROWS_AT_ONCE = 20
-ECHO_S = 0.05  # an ICMP answer from the same network takes less
+BULK_SIZE = 20
+ICMP_WAIT_S = 0.05  # an ICMP error from the same network comes sooner
 
-_AUTH = MappingProxyType(
+_AUTH_PROTOCOLS = MappingProxyType(
     {
         None: hlapi.USM_AUTH_NONE,
         SnmpAuth.MD5: hlapi.USM_AUTH_HMAC96_MD5,
@@ -45,7 +46,7 @@ _AUTH = MappingProxyType(
         SnmpAuth.SHA512: hlapi.USM_AUTH_HMAC384_SHA512,
     }
 )
-_PRIV = MappingProxyType(
+_PRIV_PROTOCOLS = MappingProxyType(
     {
         None: hlapi.USM_PRIV_NONE,
         SnmpPriv.DES: hlapi.USM_PRIV_CBC56_DES,
@@ -54,7 +55,7 @@ _PRIV = MappingProxyType(
         SnmpPriv.AES256: hlapi.USM_PRIV_CFB256_AES_BLUMENTHAL,
     }
 )
-_REFUSED = (
+_AUTH_ERRORS = (
     errind.AuthenticationError,
     errind.AuthenticationFailure,
     errind.NoAuthentication,
@@ -70,52 +71,52 @@ _REFUSED = (
     errind.WrongDigest,
 )
 _AUTHORIZATION_ERROR = 16  # RFC 3416, 3
-_NOTHING = (univ.Null, NoSuchObject, NoSuchInstance, EndOfMibView)
+_NO_VALUE = (univ.Null, NoSuchObject, NoSuchInstance, EndOfMibView)
 
 
 class PysnmpSession:
-    """See `agent.probes.snmp.probe.engine.Session`. Each has an SNMP engine of its own (75 ms and 1 MB to make), so that the
-    same user name may have another password on another device."""
+    """Implements `engine.SnmpSession`. Each session has its own SNMP engine (75 ms and 1 MB): the same user name may have
+    different passwords on different devices."""
 
-    def __init__(self, login: Login) -> None:
+    def __init__(self, login: SnmpLogin) -> None:
         self._login = login
-        self._post = _Post(login.host, login.port)
-        self._engine = hlapi.SnmpEngine(msgAndPduDsp=self._post)
-        self._who = _who(login)
+        self._dispatcher = _Dispatcher(login.host, login.port)
+        self._engine = hlapi.SnmpEngine(msgAndPduDsp=self._dispatcher)
+        self._credentials = _credentials(login)
         self._target: Any = None
 
     async def get_many(self, oids: Sequence[str]) -> dict[str, Raw]:
-        """See `Session.get_many`."""
-        bindings = await self._request(hlapi.get_cmd, *map(_asked, oids))
-        return {str(name): _raw(value) for name, value in bindings if not isinstance(value, _NOTHING)}
+        """Implements `SnmpSession.get_many`."""
+        bindings = await self._request(hlapi.get_cmd, *map(_object_type, oids))
+        return {str(name): _to_python(value) for name, value in bindings if not isinstance(value, _NO_VALUE)}
 
-    async def walk(self, base: str, rows: int = ROWS) -> Rows[Raw]:
-        """See `Session.walk`."""
-        return (await self._walk(base, rows)).each(_raw)
+    async def walk(self, base: str, rows: int = MAX_TABLE_ROWS) -> WalkRows[Raw]:
+        """Implements `SnmpSession.walk`."""
+        return (await self._walk(base, rows)).each(_to_python)
 
     async def record(self, base: str, rows: int) -> list[tuple[str, int, Raw]]:
-        """The same with the BER tag of each value: what a recording needs."""
-        return [(name, _tag(value), _raw(value)) for name, value in await self._walk(base, rows)]
+        """Walk, and return each value also with its BER tag, which a recording needs."""
+        return [(name, _ber_tag(value), _to_python(value)) for name, value in await self._walk(base, rows)]
 
-    async def _walk(self, base: str, rows: int) -> Rows[Any]:
-        limit_s = 2 * self._login.timeout_s  # `_request` has its own, shorter
+    async def _walk(self, base: str, rows: int) -> WalkRows[Any]:
+        limit_s = 2 * self._login.timeout_s  # `_request` has its own, shorter limit
         try:
-            return await guarded(self._rows(base), base, limit_s, rows)
+            return await collect_walk(self._rows(base), base, limit_s, rows)
         except TimeoutError:
-            raise await self._nothing() from None
+            raise await self._failure() from None
 
     def close(self) -> None:
-        """See `Session.close`."""
+        """Implements `SnmpSession.close`."""
         self._engine.close_dispatcher()
 
     async def _rows(self, base: str) -> AsyncIterator[tuple[str, Any]]:
         after = base
         nulls = 0
-        while nulls < NULLS:
+        while nulls < MAX_NULL_ANSWERS:
             if self._login.snmp.version is SnmpVersion.V1:
-                bindings = await self._request(hlapi.next_cmd, _asked(after))
+                bindings = await self._request(hlapi.next_cmd, _object_type(after))
             else:
-                bindings = await self._request(hlapi.bulk_cmd, 0, ROWS_AT_ONCE, _asked(after))
+                bindings = await self._request(hlapi.bulk_cmd, 0, BULK_SIZE, _object_type(after))
             if not bindings:
                 return
             nulls += 1
@@ -123,95 +124,96 @@ class PysnmpSession:
                 if isinstance(value, EndOfMibView):
                     return
                 after = str(name)
-                if not isinstance(value, _NOTHING):
+                if not isinstance(value, _NO_VALUE):
                     nulls = 0
                     yield after, value
                 elif not after.startswith(base + "."):
                     return
 
-    async def _request(self, command: Any, *asked: Any) -> Sequence[tuple[Any, Any]]:
+    async def _request(self, command: Any, *arguments: Any) -> Sequence[tuple[Any, Any]]:
         try:
             async with asyncio.timeout(self._login.timeout_s) as limit:
                 if self._target is None:
-                    self._target = await _target(self._login)
-                with self._post.watching(limit):
+                    self._target = await _transport_target(self._login)
+                with self._dispatcher.waiting(limit):
                     problem, status, _, bindings = await command(
-                        self._engine, self._who, self._target, hlapi.ContextData(), *asked, lookupMib=False
+                        self._engine, self._credentials, self._target, hlapi.ContextData(), *arguments, lookupMib=False
                     )
         except TimeoutError:
-            raise await self._nothing() from None
-        except Exception as error:  # noqa: BLE001 -- whatever a hostile answer makes the library raise; its text may quote the packet
+            raise await self._failure() from None
+        except Exception as error:  # noqa: BLE001 -- a hostile answer may make the library raise any error, and its text may quote the packet
             raise NoAnswer(Reason.MALFORMED, f"the answer breaks the rules of SNMP ({type(error).__name__})") from None
         if isinstance(problem, errind.RequestTimedOut):
-            raise await self._nothing()
-        if isinstance(problem, _REFUSED) or int(status) == _AUTHORIZATION_ERROR:
+            raise await self._failure()
+        if isinstance(problem, _AUTH_ERRORS) or int(status) == _AUTHORIZATION_ERROR:
             raise NoAnswer(Reason.REFUSED, BAD_LOGIN)
         if problem:
             raise NoAnswer(Reason.MALFORMED, f"the answer is not SNMP: {problem}")
         return () if int(status) else bindings
 
-    async def _nothing(self) -> NoAnswer:
-        """The library's socket is not connected and hears no ICMP, so ask the port once more with one that is."""
-        if self._post.spoilt:
+    async def _failure(self) -> NoAnswer:
+        """Why no answer came. The library's socket is not connected, so it gets no ICMP errors: the port is tried once
+        more with a connected socket."""
+        if self._dispatcher.malformed:
             return NoAnswer(Reason.MALFORMED, "the answer is not SNMP")
-        if self._post.stranger:
-            return NoAnswer(Reason.TIMEOUT, f"no answer from there, but one from {self._post.stranger}")
+        if self._dispatcher.other_sender:
+            return NoAnswer(Reason.TIMEOUT, f"no answer from there, but one from {self._dispatcher.other_sender}")
         if await _port_is_dead(self._login.host, self._login.port):
             return NoAnswer(Reason.UNREACHABLE, DEAD_PORT)
-        return silence(self._login)
+        return no_answer(self._login)
 
 
-class _Post(MsgAndPduDispatcher):  # type: ignore[misc]  # the library ships no types
-    """Takes the device's datagrams into the library, and only its: the socket hears everybody. Of one that cannot be read the
-    library says nothing and waits on; this ends the wait."""
+class _Dispatcher(MsgAndPduDispatcher):  # type: ignore[misc]  # the library ships no types
+    """Passes the device's datagrams to the library and drops those of other senders, which the socket also receives. The
+    library ignores a datagram that it cannot read and waits on; this dispatcher ends the wait."""
 
     def __init__(self, host: str, port: int) -> None:
         super().__init__()
-        self._from = _bare(host), port
+        self._device = _parse_address(host), port
         self._limit: asyncio.Timeout | None = None
-        self.spoilt = False
-        self.stranger = ""
+        self.malformed = False
+        self.other_sender = ""
 
     @contextlib.contextmanager
-    def watching(self, limit: asyncio.Timeout) -> Iterator[None]:
-        """While a request waits for its answer at most until `limit`."""
-        self._limit, self.spoilt, self.stranger = limit, False, ""
+    def waiting(self, limit: asyncio.Timeout) -> Iterator[None]:
+        """Accept datagrams while a request waits for its answer, until `limit` at most."""
+        self._limit, self.malformed, self.other_sender = limit, False, ""
         try:
             yield
         finally:
             self._limit = None
 
     def receive_message(self, engine: Any, domain: Any, sender: Any, message: bytes) -> Any:
-        """See MsgAndPduDispatcher; called by the event loop, where nobody would catch what it raises."""
+        """Overrides `MsgAndPduDispatcher.receive_message`. The event loop calls it, so it must not raise."""
         limit = self._limit
         if limit is None or limit.expired():
             return b""
-        if (_bare(sender[0]), sender[1]) != self._from:
-            self.stranger = f"{sender[0]}:{sender[1]}"
+        if (_parse_address(sender[0]), sender[1]) != self._device:
+            self.other_sender = f"{sender[0]}:{sender[1]}"
             return b""
-        before = self._unread()
+        before = self._parse_errors()
         try:
             return super().receive_message(engine, domain, sender, message)
-        except Exception:  # noqa: BLE001 -- whatever a hostile answer makes the library raise
-            self.spoilt = True
+        except Exception:  # noqa: BLE001 -- a hostile answer may make the library raise any error
+            self.malformed = True
         finally:
-            self.spoilt = self.spoilt or self._unread() > before
-            if self.spoilt:
+            self.malformed = self.malformed or self._parse_errors() > before
+            if self.malformed:
                 limit.reschedule(asyncio.get_running_loop().time())
         return b""
 
-    def _unread(self) -> int:
-        """How many datagrams the library could not read."""
+    def _parse_errors(self) -> int:
+        """How many datagrams the library could not parse."""
         (count,) = self.mib_instrum_controller.get_mib_builder().import_symbols("__SNMPv2-MIB", "snmpInASNParseErrs")
         return int(count.syntax)
 
 
-def _bare(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
-    """The address without the network interface that a link-local one is written with."""
+def _parse_address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    """The address without the interface's name (`%eth0`) of a link-local one."""
     return ipaddress.ip_address(host.partition("%")[0])
 
 
-def _who(login: Login) -> Any:
+def _credentials(login: SnmpLogin) -> Any:
     snmp = login.snmp
     if snmp.version is not SnmpVersion.V3:
         return hlapi.CommunityData(login.community, mpModel=0 if snmp.version is SnmpVersion.V1 else 1)
@@ -219,23 +221,23 @@ def _who(login: Login) -> Any:
         snmp.user,
         authKey=login.auth_password or None,
         privKey=login.priv_password or None,
-        authProtocol=_AUTH[snmp.auth],
-        privProtocol=_PRIV[snmp.priv],
+        authProtocol=_AUTH_PROTOCOLS[snmp.auth],
+        privProtocol=_PRIV_PROTOCOLS[snmp.priv],
     )
 
 
-async def _target(login: Login) -> Any:
+async def _transport_target(login: SnmpLogin) -> Any:
     kind = hlapi.Udp6TransportTarget if ":" in login.host else hlapi.UdpTransportTarget
-    # its own timeout is only a backstop: it counts in half seconds
+    # The library's own timeout, which counts in half seconds, is only a backstop
     return await kind.create((login.host, login.port), timeout=2 * login.timeout_s + 1, retries=0)
 
 
-def _asked(oid: str) -> Any:
+def _object_type(oid: str) -> Any:
     return hlapi.ObjectType(hlapi.ObjectIdentity(oid))
 
 
-def _raw(value: Any) -> Raw:
-    """The same Python value that gufo makes of it."""
+def _to_python(value: Any) -> Raw:
+    """The same Python value as gufo returns."""
     if isinstance(value, univ.Integer):
         return int(value)
     if isinstance(value, univ.ObjectIdentifier):
@@ -247,22 +249,22 @@ def _raw(value: Any) -> Raw:
     return str(value.prettyPrint())
 
 
-def _tag(value: Any) -> int:
-    """The first byte of its BER encoding, but for the bit of constructed types."""
+def _ber_tag(value: Any) -> int:
+    """The first byte of the value's BER encoding, without the bit for constructed types."""
     tag = value.tagSet[-1]
     return int(tag.tagClass | tag.tagId)
 
 
 async def _port_is_dead(host: str, port: int) -> bool:
-    """Whether an empty datagram to the port comes back as an ICMP error."""
+    """Whether an empty datagram to the port is answered with an ICMP error."""
     loop = asyncio.get_running_loop()
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as knock, contextlib.suppress(OSError):
-        knock.connect((host, port))
-        knock.send(b"")
+    with socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as connected, contextlib.suppress(OSError):
+        connected.connect((host, port))
+        connected.send(b"")
         try:
-            async with asyncio.timeout(ECHO_S):
-                await loop.sock_recv(knock, 1)
+            async with asyncio.timeout(ICMP_WAIT_S):
+                await loop.sock_recv(connected, 1)
         except TimeoutError:
             return False
         except ConnectionRefusedError:

@@ -1,28 +1,28 @@
-"""A profile tried on a device or a recording: every object with its raw value and what became of it."""
+"""Tries a profile on a device or a recording: shows every object with its raw value and the reading made of it."""
 
 from dataclasses import dataclass
 
-from watchkeeper.agent.probes.snmp.plan import Reach, bare_plan, replan
+from watchkeeper.agent.probes.snmp.plan import DeviceReader, bare_plan, replan
 from watchkeeper.model.reading import Series, Value
 from watchkeeper.profiles import Profile
 from watchkeeper.profiles.decode import Raw, decode
 
 
 @dataclass(frozen=True, slots=True)
-class Tried:
-    """One reading: where it comes from, what the device answered (None: nothing), and the value made of it."""
+class TrialReading:
+    """One reading: its series, the device's raw answer (None: no answer), and the value made of it."""
 
     series: Series
     raw: Raw | None
     value: Value
 
 
-async def try_profile(reach: Reach, profile: Profile) -> list[Tried]:
+async def try_profile(reader: DeviceReader, profile: Profile) -> list[TrialReading]:
     """Lay the profile over the device and read it once. Raises NoAnswer."""
-    plan = await replan(reach, profile, bare_plan(reach.device), 0.0)
-    answer = await reach.get(name for chunk in plan.layout.chunks for name in chunk)
+    plan = await replan(reader, profile, bare_plan(reader.device), 0.0)
+    answer = await reader.get(name for request in plan.layout.requests for name in request)
     values = decode(plan.layout.steps, answer)
     return [
-        Tried(series, answer.get(one.oid), value)
+        TrialReading(series, answer.get(one.oid), value)
         for series, one, value in zip(plan.series[1:], plan.layout.steps, values, strict=True)
     ]

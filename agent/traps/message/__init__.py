@@ -1,1 +1,1 @@
-"""Decoding of traps and informs: BER, SNMP v1, v2c and v3 messages, USM. Pure."""
+"""SNMP messages of traps and informs: BER, v1, v2c and v3 messages, and the User-based Security Model. Pure."""

@@ -1,4 +1,4 @@
-"""The part of BER (X.690) that SNMP is written in. Pure; whatever comes in, nothing but Undecodable is raised."""
+"""The part of BER (X.690) that SNMP uses. Pure. Any input at all raises nothing but Undecodable."""
 
 from dataclasses import dataclass
 
@@ -7,17 +7,17 @@ INTEGER, OCTETS, NULL, OID, SEQUENCE = 0x02, 0x04, 0x05, 0x06, 0x30
 _LONG = 0x80
 _LENGTH_BYTES = 4  # more than any datagram needs
 _INTEGER_BYTES = 9  # Counter64 with its sign (RFC 3416, 2.1)
-_ARCS, _ARC = 128, 2**32  # RFC 2578, 3.5
-_SEVEN = 0x7F
+_MAX_ARCS, _ARC_LIMIT = 128, 2**32  # RFC 2578, 3.5
+_SEVEN_BITS = 0x7F
 
 
 class Undecodable(Exception):
-    """A message that breaks the rules; says which."""
+    """The message breaks a rule of BER or SNMP; the text says which."""
 
 
 @dataclass(slots=True)
-class Reader:
-    """Reads one value after the other from `at` up to `end`."""
+class BerReader:
+    """Reads one value after the other, from `at` to `end`."""
 
     data: bytes
     at: int
@@ -29,45 +29,45 @@ class Reader:
         return self.at < self.end
 
     def peek(self) -> int:
-        """The tag of the next value. Raises Undecodable where there is none."""
+        """The tag of the next value. Raises Undecodable if there is none."""
         if self.at >= self.end:
             raise Undecodable("a value is missing")
         return self.data[self.at]
 
-    def next(self) -> tuple[int, "Reader"]:
-        """The next value, whatever it is: its tag and its inside."""
+    def next(self) -> tuple[int, "BerReader"]:
+        """Read the next value, of any tag; return its tag and its content."""
         tag = self.peek()
         length, start = self._length(self.at + 1)
         if length > self.end - start:
-            raise Undecodable("a value is longer than what holds it")
+            raise Undecodable("a value is longer than the value around it")
         self.at = start + length
-        return tag, Reader(self.data, start, self.at)
+        return tag, BerReader(self.data, start, self.at)
 
-    def inside(self, tag: int) -> "Reader":
-        """The inside of the next value, which must have that tag."""
+    def inside(self, tag: int) -> "BerReader":
+        """Read the next value, which must have that tag; return its content."""
         found, inner = self.next()
         if found != tag:
-            raise Undecodable(f"a value is tagged {found:#04x} where {tag:#04x} belongs")
+            raise Undecodable(f"a value has the tag {found:#04x} instead of {tag:#04x}")
         return inner
 
     def rest(self) -> bytes:
-        """Every byte that is left."""
+        """All remaining bytes."""
         return self.data[self.at : self.end]
 
     def octets(self, tag: int = OCTETS) -> bytes:
-        """An OCTET STRING."""
+        """Read an OCTET STRING."""
         return self.inside(tag).rest()
 
     def integer(self, tag: int = INTEGER) -> int:
-        """An INTEGER."""
+        """Read an INTEGER."""
         return to_integer(self.inside(tag).rest())
 
     def oid(self) -> str:
-        """An OBJECT IDENTIFIER, dotted."""
+        """Read an OBJECT IDENTIFIER, as dotted text."""
         return to_oid(self.inside(OID).rest())
 
     def _length(self, at: int) -> tuple[int, int]:
-        """The length written at that place, and where what it counts begins (X.690, 8.1.3; only definite ones)."""
+        """The length at that offset, and the offset of the content after it (X.690, 8.1.3; only the definite form)."""
         if at >= self.end:
             raise Undecodable("a length is missing")
         first = self.data[at]
@@ -80,21 +80,21 @@ class Reader:
 
 
 def to_integer(raw: bytes) -> int:
-    """The inside of an INTEGER, or of one of SNMP's own whole numbers."""
+    """Decode the content of an INTEGER, or of one of SNMP's own integer types."""
     if not 0 < len(raw) <= _INTEGER_BYTES:
-        raise Undecodable("a number has no bytes, or too many")
+        raise Undecodable("an integer has no bytes, or too many")
     return int.from_bytes(raw, "big", signed=True)
 
 
 def to_oid(raw: bytes) -> str:
-    """The inside of an OBJECT IDENTIFIER (X.690, 8.19)."""
+    """Decode the content of an OBJECT IDENTIFIER (X.690, 8.19)."""
     if not raw or raw[-1] & _LONG:
         raise Undecodable("an object identifier ends too early")
     arcs: list[int] = []
     arc = 0
     for byte in raw:
-        arc = arc << 7 | byte & _SEVEN
-        if arc >= _ARC or len(arcs) >= _ARCS:
+        arc = arc << 7 | byte & _SEVEN_BITS
+        if arc >= _ARC_LIMIT or len(arcs) >= _MAX_ARCS:
             raise Undecodable("an object identifier is too long")
         if byte < _LONG:
             arcs.append(arc)
@@ -103,11 +103,11 @@ def to_oid(raw: bytes) -> str:
     return ".".join(map(str, (top, arcs[0] - 40 * top, *arcs[1:])))
 
 
-# ---- out ----
+# ---- encoding ----
 
 
 def tlv(tag: int, *parts: bytes) -> bytes:
-    """A value of that tag around the parts."""
+    """Encode a value with that tag; its content is the parts."""
     body = b"".join(parts)
     if len(body) < _LONG:
         return bytes((tag, len(body))) + body
@@ -116,23 +116,23 @@ def tlv(tag: int, *parts: bytes) -> bytes:
 
 
 def integer(number: int, tag: int = INTEGER) -> bytes:
-    """An INTEGER."""
+    """Encode an INTEGER."""
     return tlv(tag, number.to_bytes(number.bit_length() // 8 + 1, "big", signed=True))
 
 
 def octets(text: bytes) -> bytes:
-    """An OCTET STRING."""
+    """Encode an OCTET STRING."""
     return tlv(OCTETS, text)
 
 
 def oid(dotted: str) -> bytes:
-    """An OBJECT IDENTIFIER."""
+    """Encode an OBJECT IDENTIFIER."""
     first, second, *others = map(int, dotted.split("."))
-    return tlv(OID, *map(_arc, (40 * first + second, *others)))
+    return tlv(OID, *map(_encode_arc, (40 * first + second, *others)))
 
 
-def _arc(arc: int) -> bytes:
-    out = [arc & _SEVEN]
+def _encode_arc(arc: int) -> bytes:
+    septets = [arc & _SEVEN_BITS]
     while arc := arc >> 7:
-        out.append(_LONG | arc & _SEVEN)
-    return bytes(reversed(out))
+        septets.append(_LONG | arc & _SEVEN_BITS)
+    return bytes(reversed(septets))

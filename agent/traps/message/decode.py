@@ -1,11 +1,20 @@
-"""SNMP messages (v1, v2c, v3) taken apart as far as they may be trusted so far: first what says who speaks, and only then,
-with `trap_of`, what is said. Pure; raises nothing but Undecodable."""
+"""Decoding of SNMP messages (v1, v2c, v3) in two stages: first the part that names the sender; then, with `trap_of`, the PDU.
+Pure; raises nothing but Undecodable."""
 
 import ipaddress
 from dataclasses import dataclass
 
-from watchkeeper.agent.traps.message.ber import INTEGER, OCTETS, OID, SEQUENCE, Reader, Undecodable, to_integer, to_oid
-from watchkeeper.model.plain import word
+from watchkeeper.agent.traps.message.ber import (
+    INTEGER,
+    OCTETS,
+    OID,
+    SEQUENCE,
+    BerReader,
+    Undecodable,
+    to_integer,
+    to_oid,
+)
+from watchkeeper.model.plain import one_line
 
 V1, V2C, V3 = 0, 1, 3  # RFC 3584, 4.2; RFC 3412, 6
 RESPONSE, V1_TRAP, INFORM, V2_TRAP = 0xA2, 0xA4, 0xA6, 0xA7  # RFC 1157, 4.1; RFC 3416, 3
@@ -13,52 +22,54 @@ USM = 3  # RFC 3411, 5
 
 TRAP_OID = "1.3.6.1.6.3.1.1.4.1.0"  # snmpTrapOID.0
 SNMP_TRAPS = "1.3.6.1.6.3.1.1.5"
-_UPTIME = "1.3.6.1.2.1.1.3.0"
+_SYS_UPTIME = "1.3.6.1.2.1.1.3.0"
 _TRAP_ADDRESS = "1.3.6.1.6.3.18.1.3.0"  # snmpTrapAddress.0
-_TRAP_COMMUNITY = "1.3.6.1.6.3.18.1.4.0"  # snmpTrapCommunity.0: a proxy puts a v1 trap's there (RFC 3584, 3.1)
+_TRAP_COMMUNITY = (
+    "1.3.6.1.6.3.18.1.4.0"  # snmpTrapCommunity.0: a proxy puts a v1 trap's community there (RFC 3584, 3.1)
+)
 _TRAP_ENTERPRISE = "1.3.6.1.6.3.1.1.4.3.0"  # snmpTrapEnterprise.0
 _ENTERPRISE_SPECIFIC = 6
 
 _IP_ADDRESS = 0x40
-_NUMBERS = frozenset({INTEGER, 0x41, 0x42, 0x43, 0x46})  # Counter32, Gauge32, TimeTicks, Counter64 (RFC 3416, 3)
-_FOUR = 4
-_WORD = 2**31  # snmpEngineBoots, snmpEngineTime (RFC 3414, 2.3)
+_INTEGER_TYPES = frozenset({INTEGER, 0x41, 0x42, 0x43, 0x46})  # Counter32, Gauge32, TimeTicks, Counter64 (RFC 3416, 3)
+_IPV4_BYTES = 4
+_TIME_LIMIT = 2**31  # of snmpEngineBoots and snmpEngineTime (RFC 3414, 2.3)
 
-Said = int | str | bytes | None
-"""What a variable holds: numbers, object identifiers and addresses as text, strings, and None for everything else."""
+VariableValue = int | str | bytes | None
+"""A variable's value: a number; an object identifier or address as text; a string as bytes; None for all other types."""
 
 
 @dataclass(frozen=True, slots=True)
 class Trap:
-    """A notification in the words of SNMPv2: `trap` is its snmpTrapOID, `said` what it brings, `inform` whether the sender
-    waits for an answer."""
+    """A notification in SNMPv2's form: `trap` is its snmpTrapOID, `variables` are its variable bindings, and `inform` says
+    whether the sender waits for an answer."""
 
     trap: str
-    said: tuple[tuple[str, Said], ...] = ()
+    variables: tuple[tuple[str, VariableValue], ...] = ()
     inform: bool = False
 
     def __str__(self) -> str:
-        return word(" ".join((self.trap, *(f"{name}={_shown(value)}" for name, value in self.said))))
+        return one_line(" ".join((self.trap, *(f"{name}={_quoted_text(value)}" for name, value in self.variables))))
 
 
 @dataclass(frozen=True, slots=True)
-class Plain:
-    """A message of v1 or v2c. `at` is where its PDU begins in `whole`."""
+class CommunityMessage:
+    """A message of v1 or v2c. Its PDU begins at offset `at` in `whole`."""
 
     whole: bytes
     version: int
     community: bytes
     at: int
 
-    def pdu(self) -> Reader:
-        """What it says, still to be read."""
-        return Reader(self.whole, self.at, len(self.whole))
+    def pdu(self) -> BerReader:
+        """Its PDU, not read yet."""
+        return BerReader(self.whole, self.at, len(self.whole))
 
 
 @dataclass(frozen=True, slots=True)
-class Secured:
-    """A message of v3 under the User-based Security Model (RFC 3412, 6; RFC 3414, 2.4). `digest` stands at `digest_at` in
-    `whole`; `body` is the scoped PDU, as its own bytes or encrypted."""
+class UsmMessage:
+    """A message of v3 under the User-based Security Model (RFC 3412, 6; RFC 3414, 2.4). `digest` is at offset `digest_at` in
+    `whole`. `body` is the scoped PDU, in the clear or encrypted."""
 
     whole: bytes
     msg_id: int
@@ -76,60 +87,59 @@ class Secured:
 
     @property
     def authenticated(self) -> bool:
-        """Whether it says that it carries a digest."""
-        return bool(self.flags & Secured.AUTH)
+        """Whether its flags say that it has a digest."""
+        return bool(self.flags & UsmMessage.AUTH)
 
     @property
     def private(self) -> bool:
-        """Whether it says that it is encrypted."""
-        return bool(self.flags & Secured.PRIV)
+        """Whether its flags say that it is encrypted."""
+        return bool(self.flags & UsmMessage.PRIV)
 
 
-def open_message(datagram: bytes) -> Plain | Secured:
-    """What says who speaks. What follows the message is cut off."""
-    around = Reader(datagram, 0, len(datagram))
-    message = around.inside(SEQUENCE)
-    whole = datagram[: around.at]
+def open_message(datagram: bytes) -> CommunityMessage | UsmMessage:
+    """Read the part of a message that names its sender. Bytes after the message are cut off."""
+    outer = BerReader(datagram, 0, len(datagram))
+    message = outer.inside(SEQUENCE)
+    whole = datagram[: outer.at]
     version = message.integer()
     if version in (V1, V2C):
-        return Plain(whole, version, message.octets(), message.at)
+        return CommunityMessage(whole, version, message.octets(), message.at)
     if version != V3:
         raise Undecodable("its version of SNMP does not exist")
-    return _secured(whole, message)
+    return _open_usm(whole, message)
 
 
-def _secured(whole: bytes, message: Reader) -> Secured:
+def _open_usm(whole: bytes, message: BerReader) -> UsmMessage:
     header = message.inside(SEQUENCE)
     msg_id, _max_size, flags, model = header.integer(), header.integer(), header.octets(), header.integer()
     if len(flags) != 1 or model != USM:
-        raise Undecodable("only the User-based Security Model is spoken here")
+        raise Undecodable("its security model is not the User-based Security Model")
     security = message.inside(OCTETS).inside(SEQUENCE)
     engine, boots, time = security.octets(), security.integer(), security.integer()
-    if not (0 <= boots < _WORD and 0 <= time < _WORD):
-        raise Undecodable("its time lies outside what SNMP can count")
+    if not (0 <= boots < _TIME_LIMIT and 0 <= time < _TIME_LIMIT):
+        raise Undecodable("its engine boots or time is out of range")
     user, digest = security.octets(), security.octets()
     digest_at = security.at - len(digest)
     salt = security.octets()
-    body = message.octets() if flags[0] & Secured.PRIV else message.rest()
-    return Secured(whole, msg_id, flags[0], engine, boots, time, user, digest, digest_at, salt, body)
+    body = message.octets() if flags[0] & UsmMessage.PRIV else message.rest()
+    return UsmMessage(whole, msg_id, flags[0], engine, boots, time, user, digest, digest_at, salt, body)
 
 
-def open_scoped(body: bytes) -> Reader:
-    """The PDU of a scoped PDU in the clear (RFC 3412, 6), still to be read. What pads it is cut off."""
-    scoped = Reader(body, 0, len(body)).inside(SEQUENCE)
+def open_scoped(body: bytes) -> BerReader:
+    """The PDU inside a scoped PDU in the clear (RFC 3412, 6), not read yet. Padding is cut off."""
+    scoped = BerReader(body, 0, len(body)).inside(SEQUENCE)
     scoped.octets()  # contextEngineID
     scoped.octets()  # contextName
     return scoped
 
 
-def answer_to(pdu: Reader) -> bytes:
-    """Everything around an inform's PDU up to its end, with the PDU turned into its answer: the same but for the tag
-    (RFC 3416, 4.2.7)."""
+def answer_to(pdu: BerReader) -> bytes:
+    """The answer to an inform: the same bytes up to the end of the PDU, with the tag of a response (RFC 3416, 4.2.7)."""
     return pdu.data[: pdu.at] + bytes((RESPONSE,)) + pdu.data[pdu.at + 1 : pdu.end]
 
 
-def trap_of(pdu: Reader) -> Trap:
-    """The notification of a PDU; the oldest kind is told in the words of SNMPv2 (RFC 3584, 3.1)."""
+def trap_of(pdu: BerReader) -> Trap:
+    """Read the notification in a PDU. An SNMPv1 trap is converted to SNMPv2's form (RFC 3584, 3.1)."""
     tag, inner = pdu.next()
     if tag == V1_TRAP:
         return _from_v1(inner)
@@ -137,15 +147,15 @@ def trap_of(pdu: Reader) -> Trap:
         raise Undecodable("it is neither a trap nor an inform")
     for _ in range(3):  # request-id, error-status, error-index
         inner.integer()
-    said = _bindings(inner)
-    trap = dict(said).get(TRAP_OID)
+    variables = _read_bindings(inner)
+    trap = dict(variables).get(TRAP_OID)
     if not isinstance(trap, str):
         raise Undecodable("it does not say which trap it is (snmpTrapOID.0)")
-    others = tuple(one for one in said if one[0] not in (TRAP_OID, _UPTIME))
+    others = tuple(one for one in variables if one[0] not in (TRAP_OID, _SYS_UPTIME))
     return Trap(trap, others, inform=tag == INFORM)
 
 
-def _from_v1(pdu: Reader) -> Trap:
+def _from_v1(pdu: BerReader) -> Trap:
     enterprise, address = pdu.oid(), pdu.octets(_IP_ADDRESS)
     generic, specific = pdu.integer(), pdu.integer()
     pdu.next()  # time-stamp
@@ -155,40 +165,40 @@ def _from_v1(pdu: Reader) -> Trap:
         trap = f"{SNMP_TRAPS}.{generic + 1}"
     else:
         raise Undecodable("its generic-trap does not exist")
-    said = _bindings(pdu)
-    return Trap(trap, (*said, (_TRAP_ADDRESS, _address(address)), (_TRAP_ENTERPRISE, enterprise)))
+    variables = _read_bindings(pdu)
+    return Trap(trap, (*variables, (_TRAP_ADDRESS, _ip_address(address)), (_TRAP_ENTERPRISE, enterprise)))
 
 
-def _bindings(pdu: Reader) -> tuple[tuple[str, Said], ...]:
+def _read_bindings(pdu: BerReader) -> tuple[tuple[str, VariableValue], ...]:
     listed = pdu.inside(SEQUENCE)
-    found: list[tuple[str, Said]] = []
+    found: list[tuple[str, VariableValue]] = []
     while listed.more:
         pair = listed.inside(SEQUENCE)
-        found.append((pair.oid(), _said(*pair.next())))
-    return tuple(one for one in found if one[0] != _TRAP_COMMUNITY)  # a secret, and of no use to anybody here
+        found.append((pair.oid(), _read_value(*pair.next())))
+    return tuple(one for one in found if one[0] != _TRAP_COMMUNITY)  # it is a secret, and not needed
 
 
-def _said(tag: int, inner: Reader) -> Said:
+def _read_value(tag: int, inner: BerReader) -> VariableValue:
     raw = inner.rest()
-    if tag in _NUMBERS:
+    if tag in _INTEGER_TYPES:
         return to_integer(raw)
     if tag == OCTETS:
         return raw
     if tag == OID:
         return to_oid(raw)
-    return _address(raw) if tag == _IP_ADDRESS else None
+    return _ip_address(raw) if tag == _IP_ADDRESS else None
 
 
-def _address(raw: bytes) -> str:
-    if len(raw) != _FOUR:
-        raise Undecodable("an IpAddress has four bytes")
+def _ip_address(raw: bytes) -> str:
+    if len(raw) != _IPV4_BYTES:
+        raise Undecodable("an IpAddress does not have four bytes")
     return str(ipaddress.IPv4Address(raw))
 
 
-def text_of(said: Said) -> str:
-    """It as people read it."""
-    return said.decode(errors="replace") if isinstance(said, bytes) else "" if said is None else str(said)
+def variable_text(value: VariableValue) -> str:
+    """The value as text for people."""
+    return value.decode(errors="replace") if isinstance(value, bytes) else "" if value is None else str(value)
 
 
-def _shown(said: Said) -> str:
-    return repr(text_of(said)) if isinstance(said, bytes) else text_of(said)
+def _quoted_text(value: VariableValue) -> str:
+    return repr(variable_text(value)) if isinstance(value, bytes) else variable_text(value)

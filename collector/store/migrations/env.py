@@ -1,4 +1,4 @@
-"""Alembic's entry: runs on the connection that collector.store.migrate hands over."""
+"""Entry point of Alembic. It uses the connection that `collector.store.migrate` provides."""
 
 from alembic import context
 

@@ -1,1 +1,1 @@
-"""Between the network and the pages: limits of a connection, security headers, who is asking."""
+"""Between the network and the pages: connection limits, security headers, authentication."""

@@ -1,5 +1,6 @@
-"""Who asks, and whether they may. A person is known by a bearer token or by the cookie of a session that a one-time link
-began. Nothing is written for somebody unknown, nor for a page of another site that rides on the cookie."""
+"""Who sends a request, and what they may do. A person signs in with a bearer token, or with the cookie of a session that a
+one-time link started. Without a person nothing is written. A form of another site, which would use our cookie, writes
+nothing either."""
 
 import hashlib
 import hmac
@@ -11,8 +12,9 @@ import sqlalchemy as sa
 from fastapi import Depends, Request
 from fastapi.responses import Response
 
-from watchkeeper.collector.access.tokens import SESSION_S, Kind, fingerprint, spend_ticket
+from watchkeeper.collector.access.tokens import SESSION_S, TokenKind, fingerprint, redeem_ticket
 from watchkeeper.collector.process.runtime import Runtime
+from watchkeeper.collector.site.inventory import Person
 from watchkeeper.collector.store.schema import token
 from watchkeeper.documents.scalars import is_loopback
 from watchkeeper.model.errors import NotAllowed
@@ -20,125 +22,134 @@ from watchkeeper.model.errors import NotAllowed
 _COOKIE = "watchkeeper"
 
 
-class Nobody(NotAllowed):
-    """Nobody we know: no token, or one that has run out."""
+class AuthenticationRequired(NotAllowed):
+    """There is no valid token or session (HTTP 401)."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "open a sign-in link from `watchkeeper collector link PERSON`, or send a person's token as "
+            "`Authorization: Bearer TOKEN`"
+        )
 
 
-class ComeAgain(Exception):
-    """No error: a link on another site led here, and so the browser kept the SameSite=Strict cookie back. The page is asked for
-    once more, this time by ourselves."""
+class ReloadRequired(Exception):
+    """Not an error: a link on another site led here, so the browser did not send the SameSite=Strict cookie. The page must be
+    requested once more, by our own page."""
 
 
 @dataclass(frozen=True, slots=True)
-class Visitor:
-    """Who asks. `person` is empty for nobody; `session` is the secret of a browser's session, empty for an API's token."""
+class Identity:
+    """The person who sends a request (None for an anonymous one) and how they signed in: `session` is the secret of a
+    browser's session, empty for a bearer token."""
 
-    person: str = ""
+    person: Person | None = None
     session: str = ""
 
     @property
     def csrf(self) -> str:
-        """What a form of ours carries, and a form of another site cannot know."""
+        """The token that our own forms carry and a form of another site cannot know."""
         return hmac.digest(self.session.encode(), b"watchkeeper csrf", hashlib.sha256).hex() if self.session else ""
 
 
-NOBODY = Visitor()
+ANONYMOUS = Identity()
 
 
-def office_of(request: Request) -> Runtime:
-    """The office this application works in."""
+def runtime_of(request: Request) -> Runtime:
+    """The runtime of the application that serves the request."""
     runtime: Runtime = request.app.state.runtime
     return runtime
 
 
-RuntimeHere = Annotated[Runtime, Depends(office_of)]
+CurrentRuntime = Annotated[Runtime, Depends(runtime_of)]
 
 
-def visitor(request: Request, runtime: RuntimeHere) -> Visitor:
-    """Recognise who asks. A bearer token that is wrong is nobody, whatever the cookie says; and so is who has left the
-    books, token or not."""
+def identify(request: Request, runtime: CurrentRuntime) -> Identity:
+    """Find out who sends a request. With a wrong bearer token it is anonymous, whatever the cookie; with a valid token too,
+    if the person is no longer in contacts.yml."""
     header = request.headers.get("authorization")
-    session = request.cookies.get(cookie_of(request), "") if header is None else ""
+    session = request.cookies.get(cookie_name(request), "") if header is None else ""
     scheme, _, text = header.partition(" ") if header is not None else ("bearer", "", session)
     bearer = runtime.tokens.bearer(text.strip()) if text and scheme.lower() == "bearer" else None
-    if bearer is None or bearer.kind is not (Kind.SESSION if session else Kind.PERSON):
-        return NOBODY
-    known = any(one.person == bearer.name for one in runtime.snapshot.configuration.contacts.people)
-    return Visitor(bearer.name, session) if known else NOBODY
+    if bearer is None or bearer.kind is not (TokenKind.SESSION if session else TokenKind.PERSON):
+        return ANONYMOUS
+    people = runtime.snapshot.configuration.contacts.people
+    person = next((one for one in people if one.person == bearer.name), None)
+    return Identity(person, session) if person else ANONYMOUS
 
 
-def cookie_of(request: Request) -> str:
+CurrentIdentity = Annotated[Identity, Depends(identify)]
+
+
+def cookie_name(request: Request) -> str:
     """The cookie's name. Over HTTPS with the prefix that keeps other hosts of our domain from setting it (RFC 6265bis)."""
     return f"__Host-{_COOKIE}" if request.url.scheme == "https" else _COOKIE
 
 
-Asking = Annotated[Visitor, Depends(visitor)]
+def may_read(request: Request, identity: CurrentIdentity) -> Identity:
+    """Let everybody read where only this machine can reach the collector, elsewhere only persons. Raises
+    AuthenticationRequired or ReloadRequired."""
+    if identity.person is None and cookie_name(request) not in request.cookies and _comes_from_other_site(request):
+        raise ReloadRequired
+    if identity.person is None and not is_open(request):
+        raise AuthenticationRequired
+    return identity
 
 
-def may_read(request: Request, who: Asking) -> Visitor:
-    """Let everybody read where only this machine reaches us, otherwise persons only. Raises Nobody or ComeAgain."""
-    if who is NOBODY and cookie_of(request) not in request.cookies and _led_here(request):
-        raise ComeAgain
-    if who is NOBODY and not is_open(request):
-        raise Nobody("this collector shows nothing to strangers; open a link from `watchkeeper collector link PERSON`")
-    return who
+ReaderIdentity = Annotated[Identity, Depends(may_read)]
 
 
 def is_open(request: Request) -> bool:
-    """Whether reading is for everybody: we listen to this machine alone, and are asked by it, under its own name. Otherwise a
-    proxy has let others in (whom uvicorn knows by `X-Forwarded-For`)."""
-    guest = request.client is not None and not is_loopback(request.client.host)
-    return request.app.state.open_reading and not guest and is_loopback(request.url.hostname or "")
+    """Whether reading needs no person: the collector listens on the loopback only, the request comes from this machine, and it
+    names the loopback. Otherwise a proxy has forwarded it for another machine (uvicorn knows it by `X-Forwarded-For`)."""
+    remote = request.client is not None and not is_loopback(request.client.host)
+    return request.app.state.open_reading and not remote and is_loopback(request.url.hostname or "")
 
 
-Reader = Annotated[Visitor, Depends(may_read)]
-
-
-def _led_here(request: Request) -> bool:
+def _comes_from_other_site(request: Request) -> bool:
     """Whether a person followed a link of another site (Fetch Metadata, W3C)."""
     headers = request.headers
     return headers.get("sec-fetch-site") in ("cross-site", "same-site") and headers.get("sec-fetch-mode") == "navigate"
 
 
-def must_act(request: Request, who: Visitor, csrf: str) -> str:
-    """The person's name, if they may write. Raises Nobody (401) or NotAllowed (403)."""
-    if not who.person:
-        raise Nobody("nobody we know; open a link from `watchkeeper collector link PERSON`, or send a person's token")
-    if who.session:
-        if not hmac.compare_digest(csrf.encode(), who.csrf.encode()):
-            raise NotAllowed("this form is not one of ours, or of an earlier session; load the page again")
+def must_act(request: Request, identity: Identity, csrf: str) -> Person:
+    """The person, if they may write. Raises AuthenticationRequired (401) or NotAllowed (403)."""
+    if identity.person is None:
+        raise AuthenticationRequired
+    if identity.session:
+        if not hmac.compare_digest(csrf.encode(), identity.csrf.encode()):
+            raise NotAllowed("the CSRF token is missing or belongs to another session; load the page again")
         origin = request.headers.get("origin")
         if origin is not None and urlsplit(origin).netloc != request.headers.get("host"):
-            raise NotAllowed(f"a page of another site ({origin}) may not act here")
-    return who.person
+            raise NotAllowed(f"the form was sent by another site ({origin}); use the form on the collector's own page")
+    return identity.person
 
 
-def api_person(request: Request, who: Asking) -> str:
-    """The person who acts through the API: with a bearer token, or with the cookie and the header X-CSRF-Token."""
-    return must_act(request, who, request.headers.get("x-csrf-token", ""))
+def api_person(request: Request, identity: CurrentIdentity) -> Person:
+    """The person who writes through the API: by a bearer token, or by the cookie and the header X-CSRF-Token."""
+    return must_act(request, identity, request.headers.get("x-csrf-token", ""))
 
 
-Person = Annotated[str, Depends(api_person)]
+ActingPerson = Annotated[Person, Depends(api_person)]
 
 
-def enter(runtime: Runtime, ticket: str) -> str | None:
-    """Spend a one-time ticket; returns the session's secret, None if the ticket was used or has run out."""
-    session = spend_ticket(runtime.store, ticket, runtime.clock.wall())
-    runtime.tokens.forget()
+def start_session(runtime: Runtime, ticket: str) -> str | None:
+    """Spend a one-time ticket; returns the session's secret, None if the ticket was used or has expired."""
+    session = redeem_ticket(runtime.store, ticket, runtime.clock.wall())
+    runtime.tokens.invalidate()
     return session
 
 
-def keep_session(request: Request, response: Response, session: str) -> None:
-    """Give the browser its session, for as long as it lasts; an empty one takes it back."""
+def set_session_cookie(request: Request, response: Response, session: str) -> None:
+    """Give the browser its session, for as long as it lasts; an empty one deletes the cookie."""
     response.set_cookie(
-        cookie_of(request), session, max_age=int(SESSION_S) if session else 0, path="/",
+        cookie_name(request), session, max_age=int(SESSION_S) if session else 0, path="/",
         secure=request.url.scheme == "https", httponly=True, samesite="strict",
     )  # fmt: skip
 
 
-def leave(runtime: Runtime, session: str) -> None:
-    """End a session, here and for whoever else holds its secret."""
-    mine = sa.delete(token).where(token.c.sha256 == fingerprint(session), token.c.kind == Kind.SESSION.value)
+def end_session(runtime: Runtime, session: str) -> None:
+    """End a session in every browser that holds its secret."""
+    same = sa.delete(token).where(token.c.sha256 == fingerprint(session), token.c.kind == TokenKind.SESSION.value)
     with runtime.store.write() as connection:
-        connection.execute(mine)
-    runtime.tokens.forget()
+        connection.execute(same)
+    runtime.tokens.invalidate()

@@ -1,5 +1,5 @@
-"""What stands before every page: the name we are asked under, how much may be sent, and what a browser may do with the
-answer. Plain ASGI."""
+"""The checks before every page: the host name that is asked for, the size of the body, and the security headers of the
+response. Plain ASGI."""
 
 from collections.abc import Iterable
 
@@ -7,17 +7,17 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 BODY_LIMIT = 64_000
-"""Bytes a form or an API call may carry."""
+"""The largest body of a form or an API call, in bytes."""
 
-_ALWAYS = (
+_SECURITY_HEADERS = (
     (
         b"content-security-policy",
         b"default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; object-src 'none'",
     ),
     (b"x-frame-options", b"DENY"),
     (b"x-content-type-options", b"nosniff"),
-    # To ourselves a browser tells where a form came from (the Origin of a POST would be `null` under no-referrer), to
-    # other sites nothing.
+    # The collector itself must see where a form came from (under no-referrer the Origin of a POST would be `null`);
+    # other sites must see nothing.
     (b"referrer-policy", b"same-origin"),
     (b"cross-origin-opener-policy", b"same-origin"),
     (b"cross-origin-resource-policy", b"same-origin"),
@@ -25,27 +25,27 @@ _ALWAYS = (
 
 
 class Guard:
-    """Lets requests through to `app` that ask for us by one of our names (against DNS rebinding) and carry no more than
-    a form; and tells browsers to keep pages to themselves."""
+    """Passes a request to `app` if it names one of our hosts (against DNS rebinding) and its body is no larger than a form.
+    Adds the security headers to every response."""
 
     def __init__(self, app: ASGIApp, hosts: Iterable[str]) -> None:
         self._app = app
         self._names = {name.lower().strip("[]") for name in (*hosts, *LOOPBACK)}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer, or let through."""
+        """Refuse the request or pass it on."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         hosts = [value.decode("latin-1") for name, value in scope["headers"] if name == b"host"]
-        if len(hosts) != 1 or not self._ours(hosts[0]):  # with two, each of us might believe another one
-            await _refuse(send, 421, "this collector has no such name; add it to `hosts` in collector.yml")
+        if len(hosts) != 1 or not self._ours(hosts[0]):  # two headers: a proxy and we could each use another one
+            await _refuse(send, 421, "misdirected request: add this host name to `hosts` in collector.yml")
             return
         try:
             body = await _body(dict(scope["headers"]), receive)
         except _TooLarge:
-            await _refuse(send, 413, f"more than {BODY_LIMIT} bytes")
-        except _Gone:
+            await _refuse(send, 413, f"content too large: at most {BODY_LIMIT} bytes")
+        except _Disconnected:
             return
         else:
             await self._app(scope, _replay(body, receive), _with_headers(send))
@@ -58,25 +58,25 @@ class Guard:
 
 
 class _TooLarge(Exception):
-    """More than anybody has to say here."""
+    """The body has more than BODY_LIMIT bytes."""
 
 
-class _Gone(Exception):
-    """Who asked has hung up in the middle of a sentence; half of it is not acted upon."""
+class _Disconnected(Exception):
+    """The client disconnected before the body was complete. An incomplete body is not used."""
 
 
 async def _body(headers: dict[bytes, bytes], receive: Receive) -> bytes:
-    """The whole body, read before anybody thinks about it. Raises _TooLarge or _Gone."""
-    said = headers.get(b"content-length", b"0")
-    if said.isdigit() and int(said) == 0 and b"transfer-encoding" not in headers:
+    """The whole body, read before any of it is used. Raises _TooLarge or _Disconnected."""
+    length = headers.get(b"content-length", b"0")
+    if length.isdigit() and int(length) == 0 and b"transfer-encoding" not in headers:
         return b""
-    if said.isdigit() and int(said) > BODY_LIMIT:
+    if length.isdigit() and int(length) > BODY_LIMIT:
         raise _TooLarge
     body = b""
     while True:
         message = await receive()
         if message["type"] == "http.disconnect":
-            raise _Gone
+            raise _Disconnected
         body += bytes(message.get("body", b""))
         if len(body) > BODY_LIMIT:
             raise _TooLarge
@@ -85,25 +85,25 @@ async def _body(headers: dict[bytes, bytes], receive: Receive) -> bytes:
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:
-    """The body that was read, once; then whatever comes (the end of the connection)."""
+    """A `receive` that gives the body once, and then what the connection gives (its end)."""
     waiting: list[Message] = [{"type": "http.request", "body": body, "more_body": False}] if body else []
 
-    async def again() -> Message:
+    async def replay() -> Message:
         return waiting.pop() if waiting else await receive()
 
-    return again
+    return replay
 
 
 def _with_headers(send: Send) -> Send:
-    async def sending(message: Message) -> None:
+    async def send_with_headers(message: Message) -> None:
         if message["type"] == "http.response.start":
-            held = {name for name, _ in message["headers"]}
-            message["headers"] = [*message["headers"], *(pair for pair in _ALWAYS if pair[0] not in held)]
-            if b"cache-control" not in held:
+            present = {name for name, _ in message["headers"]}
+            message["headers"] = [*message["headers"], *(pair for pair in _SECURITY_HEADERS if pair[0] not in present)]
+            if b"cache-control" not in present:
                 message["headers"].append((b"cache-control", b"no-store"))
         await send(message)
 
-    return sending
+    return send_with_headers
 
 
 async def _refuse(send: Send, status: int, why: str) -> None:

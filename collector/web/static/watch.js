@@ -1,15 +1,14 @@
-// Lets the clocks run and loads the page's matter again when the collector says that something changed. The page is
-// complete without this file.
+// Keeps the timers running, and reloads the content when the collector reports a change. The pages work without this file.
 "use strict";
 
-const serverNow = Number(document.body.dataset.now);
+// A timer counts from the server's time, so that a wrong clock in this device changes nothing.
+let serverNow = Number(document.body.dataset.now);
 const loadedAt = performance.now();
-let skew = serverNow; // the server's time at `since`, so that a wrong clock in this device shifts nothing
-let since = loadedAt;
+let receivedAt = loadedAt; // when `serverNow` was received
 
-const now = () => skew + (performance.now() - since) / 1000;
+const now = () => serverNow + (performance.now() - receivedAt) / 1000;
 
-function ticking(seconds) {
+function timerText(seconds) {
   const whole = Math.max(0, Math.floor(seconds));
   const days = Math.floor(whole / 86400);
   const hours = Math.floor((whole % 86400) / 3600);
@@ -19,33 +18,33 @@ function ticking(seconds) {
   return days ? `${days} d ${text}` : text;
 }
 
-function tick() {
+function updateTimers() {
   for (const timer of document.querySelectorAll(".timer")) {
-    const { until, since: began } = timer.dataset;
-    timer.textContent = ticking(until ? Number(until) - now() : now() - Number(began));
+    const { until, since } = timer.dataset;
+    timer.textContent = timerText(until ? Number(until) - now() : now() - Number(since));
   }
 }
 
-// Somebody who is writing a note, or has opened a form, must not lose it.
+// A person who is writing a note, or has opened a form, must not lose it.
 const busy = () => document.querySelector("main details[open], main input:focus, main button:focus") !== null;
 
-// A change of incidents is shown within two seconds, readings within ten: they change all the time.
-const GAPS = { incidents: 2000, readings: 10000 };
-let startedLast = 0;
-let due = Infinity;
-let timer;
+// The shortest time between two reloads, in ms: two seconds for incidents, ten for readings, which change all the time.
+const MIN_INTERVAL_MS = { incidents: 2000, readings: 10000 };
+let lastReload = 0;
+let nextReload = Infinity;
+let reloadTimer;
 
-function soon(gap) {
-  const at = Math.max(performance.now(), startedLast + gap);
-  if (at >= due) return;
-  clearTimeout(timer);
-  due = at;
-  timer = setTimeout(load, at - performance.now());
+function scheduleReload(interval) {
+  const at = Math.max(performance.now(), lastReload + interval);
+  if (at >= nextReload) return;
+  clearTimeout(reloadTimer);
+  nextReload = at;
+  reloadTimer = setTimeout(reload, at - performance.now());
 }
 
-async function load() {
-  due = Infinity;
-  startedLast = performance.now();
+async function reload() {
+  nextReload = Infinity;
+  lastReload = performance.now();
   if (busy()) {
     document.getElementById("changed").hidden = false;
     return;
@@ -54,32 +53,32 @@ async function load() {
     const response = await fetch(location.href, { headers: { accept: "text/html" } });
     if (!response.ok) throw new Error(String(response.status));
     const fresh = new DOMParser().parseFromString(await response.text(), "text/html");
-    if (busy()) return soon(GAPS.incidents);
+    if (busy()) return scheduleReload(MIN_INTERVAL_MS.incidents);
     for (const part of ["main", ".clock", "title"]) {
       document.querySelector(part).replaceWith(document.adoptNode(fresh.querySelector(part)));
     }
-    skew = Number(fresh.body.dataset.now);
-    since = performance.now();
-    lost(false);
+    serverNow = Number(fresh.body.dataset.now);
+    receivedAt = performance.now();
+    showLost(false);
   } catch {
-    lost(true);
+    showLost(true);
   }
-  tick();
+  updateTimers();
 }
 
-function lost(whether) {
-  document.getElementById("lost").hidden = !whether;
+function showLost(lost) {
+  document.getElementById("lost").hidden = !lost;
 }
 
 const follow = document.body.dataset.follow.split(" ").filter(Boolean);
 if (follow.length) {
   const events = new EventSource("/events");
-  for (const name of follow) events.addEventListener(name, () => soon(GAPS[name]));
-  events.onerror = () => lost(true);
+  for (const name of follow) events.addEventListener(name, () => scheduleReload(MIN_INTERVAL_MS[name]));
+  events.onerror = () => showLost(true);
   events.onopen = () => {
-    lost(false);
-    if (performance.now() - loadedAt > 5000) soon(GAPS.incidents); // we may have missed something while we were away
+    showLost(false);
+    if (performance.now() - loadedAt > 5000) scheduleReload(MIN_INTERVAL_MS.incidents); // an event may have been missed
   };
 }
-setInterval(tick, 1000);
-tick();
+setInterval(updateTimers, 1000);
+updateTimers();

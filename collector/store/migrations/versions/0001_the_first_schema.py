@@ -8,7 +8,7 @@ down_revision = None
 branch_labels = None
 depends_on = None
 
-_NUMBER = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+_ID_TYPE = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 
 def upgrade() -> None:
@@ -29,7 +29,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    raise RuntimeError("there is nothing before the first schema; restore a backup instead")
+    raise RuntimeError("the first schema cannot be downgraded; restore a backup instead")
 
 
 def _token() -> None:
@@ -37,7 +37,7 @@ def _token() -> None:
         "token",
         sa.Column("sha256", sa.String(length=64), nullable=False),
         sa.Column("kind", sa.String(length=10), nullable=False, comment="agent | person | session | ticket"),
-        sa.Column("name", sa.String(length=200), nullable=False, comment="whose it is"),
+        sa.Column("name", sa.String(length=200), nullable=False, comment="the agent or person it belongs to"),
         sa.Column("created_at", sa.Double(), nullable=False),
         sa.Column("expires_at", sa.Double(), nullable=True),
         sa.PrimaryKeyConstraint("sha256"),
@@ -50,13 +50,16 @@ def _agent() -> None:
         sa.Column("agent", sa.String(length=200), nullable=False),
         sa.Column("epoch", sa.String(length=200), nullable=False),
         sa.Column("heard_at", sa.Double(), nullable=False),
-        sa.Column("skew_s", sa.Double(), nullable=False, comment="its wall clock less ours; nothing depends on it"),
-        sa.Column("bundle", sa.String(length=200), nullable=False, comment="the version in force there"),
         sa.Column(
-            "behind_since", sa.Double(), nullable=False, comment="when it began to tell a story in several pushes"
+            "skew_s", sa.Double(), nullable=False, comment="its wall clock minus the collector's; for information only"
         ),
+        sa.Column("bundle", sa.String(length=200), nullable=False, comment="the version active at the agent"),
+        sa.Column("behind_since", sa.Double(), nullable=False, comment="since when it has announced further events"),
         sa.Column(
-            "behind_until", sa.Double(), nullable=False, comment="no rung is decided before: half a story is under way"
+            "behind_until",
+            sa.Double(),
+            nullable=False,
+            comment="no rung of its incidents is decided before this time",
         ),
         sa.PrimaryKeyConstraint("agent"),
     )
@@ -69,11 +72,11 @@ def _lane() -> None:
         sa.Column("epoch", sa.String(length=200), nullable=False),
         sa.Column("lane", sa.String(length=10), nullable=False),
         sa.Column(
-            "seq", sa.BigInteger(), nullable=False, comment="everything up to here is in the journal, or was before"
+            "seq", sa.BigInteger(), nullable=False, comment="items up to this seq are in the journal, or were applied"
         ),
-        sa.Column("items", sa.BigInteger(), nullable=False, comment="how many items were taken"),
-        sa.Column("gaps", sa.BigInteger(), nullable=False, comment="seqs that never came and no tombstone explains"),
-        sa.Column("dropped", sa.BigInteger(), nullable=False, comment="frames under tombstones"),
+        sa.Column("items", sa.BigInteger(), nullable=False, comment="number of items accepted"),
+        sa.Column("gaps", sa.BigInteger(), nullable=False, comment="missing seqs that no tombstone explains"),
+        sa.Column("dropped", sa.BigInteger(), nullable=False, comment="frames that tombstones report as dropped"),
         sa.Column("heard_at", sa.Double(), nullable=False),
         sa.PrimaryKeyConstraint("agent", "epoch", "lane"),
     )
@@ -96,7 +99,7 @@ def _block() -> None:
 def _request() -> None:
     op.create_table(
         "request",
-        sa.Column("id", _NUMBER, autoincrement=True, nullable=False),
+        sa.Column("id", _ID_TYPE, autoincrement=True, nullable=False),
         sa.Column("agent", sa.String(length=200), nullable=False),
         sa.Column("kind", sa.String(length=20), nullable=False),
         sa.Column("device", sa.String(length=200), nullable=False),
@@ -109,7 +112,7 @@ def _request() -> None:
 def _journal() -> None:
     op.create_table(
         "journal",
-        sa.Column("id", _NUMBER, autoincrement=True, nullable=False),
+        sa.Column("id", _ID_TYPE, autoincrement=True, nullable=False),
         sa.Column("agent", sa.String(length=200), nullable=False),
         sa.Column("received_at", sa.Double(), nullable=False),
         sa.Column("after_seq", sa.BigInteger(), nullable=False, comment="items up to this seq are replays"),
@@ -118,7 +121,7 @@ def _journal() -> None:
             "fault",
             sa.Text(),
             nullable=True,
-            comment="why it could not be applied; such rows stay for a person to look at",
+            comment="why it could not be applied; the row is kept for a person to look at",
         ),
         sa.PrimaryKeyConstraint("id"),
         sqlite_autoincrement=True,
@@ -144,7 +147,7 @@ def _latest() -> None:
 def _history() -> None:
     op.create_table(
         "history",
-        sa.Column("id", _NUMBER, autoincrement=True, nullable=False),
+        sa.Column("id", _ID_TYPE, autoincrement=True, nullable=False),
         sa.Column("device", sa.String(length=200), nullable=False),
         sa.Column("agent", sa.String(length=200), nullable=False),
         sa.Column("epoch", sa.String(length=200), nullable=False),
@@ -161,20 +164,26 @@ def _history() -> None:
 def _incident() -> None:
     op.create_table(
         "incident",
-        sa.Column("incident", _NUMBER, autoincrement=True, nullable=False),
+        sa.Column("incident", _ID_TYPE, autoincrement=True, nullable=False),
         sa.Column("device", sa.String(length=200), nullable=False),
         sa.Column("rule", sa.String(length=200), nullable=False),
         sa.Column("instance", sa.String(length=200), nullable=False),
         sa.Column(
-            "agent", sa.String(length=200), nullable=False, comment="who judges it; `collector` for our own rules"
+            "agent",
+            sa.String(length=200),
+            nullable=False,
+            comment="the agent that judges it, or `collector`",
         ),
         sa.Column("state", sa.String(length=10), nullable=False, comment="open | resolved | withdrawn"),
         sa.Column("level", sa.String(length=10), nullable=False, comment="warning | critical"),
         sa.Column(
-            "verdict", sa.String(length=10), nullable=False, comment="the latest verdict's level, unknown included"
+            "verdict",
+            sa.String(length=10),
+            nullable=False,
+            comment="the level of the latest verdict, including unknown",
         ),
         sa.Column("verdict_id", sa.String(length=200), nullable=False),
-        sa.Column("round", sa.Integer(), nullable=False, comment="1, and one more each time it is reopened"),
+        sa.Column("round", sa.Integer(), nullable=False, comment="1 at first, plus 1 each time it is reopened"),
         sa.Column(
             "began_at", sa.Double(), nullable=False, comment="when the fault of this round began: the ladder's clock"
         ),
@@ -200,12 +209,12 @@ def _incident() -> None:
 def _transition() -> None:
     op.create_table(
         "transition",
-        sa.Column("id", _NUMBER, autoincrement=True, nullable=False),
+        sa.Column("id", _ID_TYPE, autoincrement=True, nullable=False),
         sa.Column("incident", sa.BigInteger(), nullable=False),
         sa.Column("round", sa.Integer(), nullable=False),
         sa.Column("kind", sa.String(length=20), nullable=False),
         sa.Column("at", sa.Double(), nullable=False, comment="when it happened"),
-        sa.Column("recorded_at", sa.Double(), nullable=False, comment="when we learnt of it"),
+        sa.Column("recorded_at", sa.Double(), nullable=False, comment="when the collector recorded it"),
         sa.Column("by", sa.String(length=210), nullable=False, comment="person:NAME | agent:NAME | collector"),
         sa.Column("level", sa.String(length=10), nullable=False),
         sa.Column("note", sa.Text(), nullable=False),
@@ -222,7 +231,7 @@ def _rung() -> None:
         sa.Column("incident", sa.BigInteger(), nullable=False),
         sa.Column("round", sa.Integer(), nullable=False),
         sa.Column("rung", sa.String(length=200), nullable=False),
-        sa.Column("number", sa.Integer(), nullable=False, comment="its place on the ladder, from 0"),
+        sa.Column("number", sa.Integer(), nullable=False, comment="its position on the ladder, from 0"),
         sa.Column("ladder", sa.String(length=200), nullable=False),
         sa.Column("due_at", sa.Double(), nullable=False),
         sa.Column("decided_at", sa.Double(), nullable=True),
@@ -242,7 +251,7 @@ def _rung() -> None:
 def _outbox() -> None:
     op.create_table(
         "outbox",
-        sa.Column("id", _NUMBER, autoincrement=True, nullable=False),
+        sa.Column("id", _ID_TYPE, autoincrement=True, nullable=False),
         sa.Column("key", sa.String(length=400), nullable=False, comment="the idempotency key of the message"),
         sa.Column("incident", sa.BigInteger(), nullable=False),
         sa.Column("round", sa.Integer(), nullable=False),
@@ -259,9 +268,9 @@ def _outbox() -> None:
         sa.Column(
             "next_at", sa.Double(), nullable=False, comment="when to try (again); while leased, when the lease ends"
         ),
-        sa.Column("channel", sa.Integer(), nullable=False, comment="which of the person's channels is tried next"),
-        sa.Column("attempts", sa.Integer(), nullable=False, comment="on that channel"),
-        sa.Column("handed_on", sa.Boolean(), nullable=False, comment="somebody else was told instead"),
+        sa.Column("channel", sa.Integer(), nullable=False, comment="index of the person's channel that is tried next"),
+        sa.Column("attempts", sa.Integer(), nullable=False, comment="attempts on that channel"),
+        sa.Column("handed_on", sa.Boolean(), nullable=False, comment="another person was notified instead"),
         sa.PrimaryKeyConstraint("id"),
         sa.UniqueConstraint("key"),
     )
@@ -279,7 +288,7 @@ def _outbox() -> None:
 def _receipt() -> None:
     op.create_table(
         "receipt",
-        sa.Column("id", _NUMBER, autoincrement=True, nullable=False),
+        sa.Column("id", _ID_TYPE, autoincrement=True, nullable=False),
         sa.Column("outbox", sa.BigInteger(), nullable=False),
         sa.Column("at", sa.Double(), nullable=False),
         sa.Column("channel", sa.String(length=200), nullable=False),

@@ -1,0 +1,74 @@
+"""Devices and their latest readings. Read only; `now` and all times are UTC seconds."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+
+from watchkeeper.collector.policy import freshness
+from watchkeeper.collector.read.agents import agent_statuses
+from watchkeeper.collector.read.blocks import block_series, same_block
+from watchkeeper.collector.site.snapshot import Snapshot
+from watchkeeper.collector.store.schema import block, latest
+from watchkeeper.model.device import Device
+from watchkeeper.model.reading import Series, Value
+from watchkeeper.model.wire import decode_values
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeReadings:
+    """The latest readings of a device by one probe. All values are as old as their frame. `stale` means that they are
+    too old to be current."""
+
+    at: float
+    age_s: float
+    every_s: float
+    stale: bool
+    probe: str
+    series: tuple[Series, ...]
+    values: tuple[Value, ...]
+
+    def readings(self) -> Iterator[tuple[Series, Value]]:
+        """Each series with its value."""
+        return zip(self.series, self.values, strict=True)
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceReadings:
+    """A device of the inventory with its latest readings (none if it was never read). `silent` is about its agent."""
+
+    device: Device
+    columns: tuple[ProbeReadings, ...]
+    silent: bool
+
+    @property
+    def stale(self) -> bool:
+        """Whether all its readings are stale."""
+        return all(column.stale for column in self.columns)
+
+
+def device_readings(
+    connection: sa.Connection, snapshot: Snapshot, now: float, started_at: float, device: str | None = None
+) -> list[DeviceReadings]:
+    """The devices of the inventory, in its order, or only the one of that name."""
+    statuses = agent_statuses(connection, snapshot, now, started_at)
+    silent = {status.agent for status in statuses if status.silent}
+    columns: dict[str, list[ProbeReadings]] = {}
+    query = sa.select(latest, block.c.every_s, block.c.series).join(block, same_block(latest))
+    if device is not None:
+        query = query.where(latest.c.device == device)
+    for row in connection.execute(query):
+        known = snapshot.devices.get(row.device)
+        if known and known.probe == row.probe:  # not the readings of an earlier probe of the device
+            columns.setdefault(row.device, []).append(_probe_readings(row, now, row.agent in silent))
+    wanted = snapshot.devices.values() if device is None else filter(None, [snapshot.devices.get(device)])
+    return [DeviceReadings(one, tuple(columns.get(one.device, ())), one.agent in silent) for one in wanted]
+
+
+def _probe_readings(row: "sa.Row[Any]", now: float, silent: bool) -> ProbeReadings:
+    age = max(0.0, now - row.at)
+    stale = silent or freshness.stale(age, row.every_s)
+    values = decode_values(json.loads(row.column))
+    return ProbeReadings(row.at, age, row.every_s, stale, row.probe, block_series(row.device, row.series), values)
