@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from watchkeeper.model.reading import Missing, Reason, Value
-from watchkeeper.profiles.decode import Raw, decode, step
+from watchkeeper.profiles.decode import Raw, decode, decode_step
 from watchkeeper.profiles.scalars import Marker, Oid, Pattern, Ref, between, raw_unit
 from watchkeeper.profiles.shape import Way, Where
 
@@ -19,7 +19,7 @@ def read(raw: Raw | None, factor: Fraction = Fraction(1), beside: Raw | None = N
     if "states" not in way:
         way = {"raw_unit": raw_unit("1 V")} | way
     answer = {oid: value for oid, value in {OID: raw, OTHER: beside}.items() if value is not None}
-    (value,) = decode([step(Way(oid=OID, source="x", **way), OID, "", factor)], answer)
+    (value,) = decode([decode_step(Way(oid=OID, source="x", **way), OID, "", factor)], answer)
     return value
 
 
@@ -181,7 +181,7 @@ def test_a_value_whose_condition_does_not_hold_is_absent_and_says_why() -> None:
 def test_the_condition_of_a_row_is_asked_of_that_row() -> None:
     way = Way(oid=OID, source="x", raw_unit=raw_unit("1 V"), **ON)  # type: ignore[arg-type]
     answer: dict[str, Raw] = {OID: 230, f"{OTHER}.7": 1, f"{OTHER}.8": 2}
-    values = decode([step(way, OID, "7"), step(way, OID, "8")], answer)
+    values = decode([decode_step(way, OID, "7"), decode_step(way, OID, "8")], answer)
     assert values[0] == 230.0
     assert why(values[1])[0] is Reason.ABSENT
 
@@ -191,7 +191,7 @@ def test_the_condition_of_a_row_is_asked_of_that_row() -> None:
 
 def test_one_bad_value_costs_only_itself() -> None:
     way = Way(oid=OID, source="x", raw_unit=raw_unit("1 V"), plausible=between("0 .. 10 V"))
-    steps = [step(way, Oid(f"1.3.{row}")) for row in range(5)]
+    steps = [decode_step(way, Oid(f"1.3.{row}")) for row in range(5)]
     values = decode(steps, {"1.3.0": 1, "1.3.1": 11, "1.3.3": b"x", "1.3.4": 4})
     assert [value if isinstance(value, float) else why(value)[0] for value in values] == [
         1.0, Reason.IMPLAUSIBLE, Reason.ABSENT, Reason.MALFORMED, 4.0,

@@ -10,9 +10,9 @@ import pytest
 from watchkeeper.model.batch import Document
 from watchkeeper.model.reading import Missing, Reason, Value
 from watchkeeper.model.verdict import Evidence, Level
-from watchkeeper.rules.evaluate import CALM, State, decode_state, encode_state, evaluate, rebase
-from watchkeeper.rules.language import Rule
+from watchkeeper.rules.evaluate import ALL_OPEN, RuleState, decode_state, encode_state, evaluate, rebase
 from watchkeeper.rules.load import load_rules
+from watchkeeper.rules.rule import Rule
 
 OK, WARNING, CRITICAL, UNKNOWN = Level.OK, Level.WARNING, Level.CRITICAL, Level.UNKNOWN
 GONE = Missing(Reason.TIMEOUT, "no answer in 2 s")
@@ -29,7 +29,7 @@ rules:
 """)]).rules[0]  # fmt: skip
 
 
-def judged(state: State | None, *steps: tuple[float, Value]) -> State:
+def judged(state: RuleState | None, *steps: tuple[float, Value]) -> RuleState:
     ids = (f"id-{number}" for number in itertools.count(1))
     for at, value in steps:
         state = evaluate(RULE, state, value, at, lambda: next(ids))
@@ -37,17 +37,17 @@ def judged(state: State | None, *steps: tuple[float, Value]) -> State:
     return state
 
 
-def restarted(state: State) -> State:
+def restarted(state: RuleState) -> RuleState:
     """As it comes back from the spool."""
     return decode_state(json.loads(json.dumps(encode_state(state), allow_nan=False)))
 
 
-def hot() -> State:
+def hot() -> RuleState:
     """Critical since 60."""
     return judged(None, (0, 28.0), (60, 28.0))
 
 
-def cooling() -> State:
+def cooling() -> RuleState:
     """Critical, and back inside since 100."""
     return judged(hot(), (100, 20.0))
 
@@ -118,5 +118,5 @@ def test_a_number_that_no_device_can_mean_is_told_as_implausible(number: float) 
 def test_a_state_that_remembers_nothing_is_as_quick_after_a_restart_as_before() -> None:
     calm = judged(None, (0, 20.0))
     for state in (restarted(calm), rebase(calm, 10.0)):
-        assert state.latches is CALM
+        assert state.latches is ALL_OPEN
         assert evaluate(RULE, state, 20.5, 30.0, str) is state

@@ -10,7 +10,7 @@ import pytest
 from watchkeeper.model.batch import Block, Frame, Item, Lane, Push, Tombstone
 from watchkeeper.model.errors import WireError
 from watchkeeper.model.reading import Missing, Reason, Series
-from watchkeeper.model.verdict import Evidence, Level, Standing, Verdict, Withdrawal
+from watchkeeper.model.verdict import ActiveVerdicts, Evidence, Level, Verdict, Withdrawal
 from watchkeeper.model.wire import (
     decode_evidence,
     decode_push,
@@ -29,7 +29,7 @@ BLOCK = Block(3, "ups-1", "snmp", 30.0, (Series("ups-1", "ups.load", "phase 1", 
 EVIDENCE = Evidence("ups.load", 97.5, "above 90 %", "L1", 91.0, NOW - 60, "Connection refused")
 VERDICT = Verdict("v-1", "ups-1", "ups.overload", "phase 1", Level.CRITICAL, NOW - 5, EVIDENCE)
 WITHDRAWAL = Withdrawal("w-1", "ups-1", "ups.overload", "phase 1", NOW - 2, "the rule is gone")
-STANDING = Standing(NOW - 1, (VERDICT,))
+ACTIVE = ActiveVerdicts(NOW - 1, (VERDICT,))
 
 BLOCK_JSON = {
     "block": 3, "device": "ups-1", "probe": "snmp", "every_s": 30.0,
@@ -84,7 +84,7 @@ def without(body: dict[str, Any], *keys: str) -> dict[str, Any]:
 
 def test_what_an_agent_sends_is_what_the_page_says() -> None:
     assert encode_block(BLOCK) == BLOCK_JSON
-    assert [encode_event(event, NOW) for event in (VERDICT, WITHDRAWAL, STANDING)] == EVENTS_JSON
+    assert [encode_event(event, NOW) for event in (VERDICT, WITHDRAWAL, ACTIVE)] == EVENTS_JSON
     assert encode_evidence(Evidence("ups.load", GONE), NOW) == {
         "quantity": "ups.load",
         "value": {"missing": "timeout", "detail": "no answer in 2 s"},
@@ -92,7 +92,7 @@ def test_what_an_agent_sends_is_what_the_page_says() -> None:
 
 
 def test_every_field_of_events_arrives() -> None:
-    events = (VERDICT, WITHDRAWAL, STANDING)
+    events = (VERDICT, WITHDRAWAL, ACTIVE)
     assert decode_push(json.loads(json.dumps(EVENTS)), NOW) == Push(
         "room-1", "e-1", Lane.EVENTS, NOW, "b-7", more=True, items=tuple(map(Item, (4, 5, 6), events))
     )
