@@ -1,1 +1,1 @@
-"""The agent decides whether something is wrong, and says so once it is on disk."""
+"""The agent decides whether something is wrong, and reports it once it is on disk."""

@@ -1,4 +1,4 @@
-"""`watchkeeper agent`: run one, and look at what it keeps."""
+"""`watchkeeper agent`: run an agent, and show its status."""
 
 import datetime
 from pathlib import Path
@@ -22,7 +22,7 @@ _CONFIG = click.option(
 
 @click.group()
 def agent() -> None:
-    """Read devices, judge the readings, push to the collector."""
+    """Read devices, judge the readings and push to the collector."""
 
 
 @agent.command()
@@ -37,31 +37,29 @@ def run(file: Path) -> None:
 @agent.command()
 @_CONFIG
 def status(file: Path) -> None:
-    """Show what waits in the spool, what the collector said last, and what it refused."""
+    """Show what waits in the spool, the collector's last answer, and what it refused."""
     from watchkeeper.agent.config import read_config
     from watchkeeper.agent.spool.status import read_status
     from watchkeeper.model.clock import SystemClock
 
     config, places = read_config(file)
-    found = read_status(places.spool, SystemClock().boot())
+    status = read_status(places.spool, SystemClock().boot())
     click.echo(f"agent {config.agent}, collector {config.collector}")
-    click.echo(f"spool {places.spool}: {found.file_bytes / 1e6:.1f} MB, epoch {found.epoch}")
-    _show(found)
+    click.echo(f"spool {places.spool}: {status.file_bytes / 1e6:.1f} MB, epoch {status.epoch}")
+    _show(status)
 
 
-def _show(found: "Status") -> None:
-    for lane in found.lanes:
+def _show(status: "Status") -> None:
+    for lane in status.lanes:
         oldest = "" if lane.oldest_s is None else f", the oldest {lane.oldest_s:.0f} s old"
-        click.echo(f"{lane.lane}: {lane.waiting} waiting{oldest}; given out {lane.last}, settled {lane.settled}")
-    click.echo(f"rules' states kept: {found.states}")
-    if found.answer:
-        said = found.answer
-        click.echo(
-            f"last answer {_utc(said)}: {said['lane']} through {said['through']}, bundle {said['bundle'] or '-'}"
-        )
-    if found.away:
-        click.echo(f"the collector took nothing at {_utc(found.away)}: {one_line(found.away['why'])}")
-    for refused in found.refused:
+        click.echo(f"{lane.lane}: {lane.waiting} waiting{oldest}; last seq {lane.last}, settled up to {lane.settled}")
+    click.echo(f"states of rules: {status.states}")
+    if answer := status.answer:
+        through, bundle = answer["through"], answer["bundle"] or "-"
+        click.echo(f"last answer {_utc(answer)}: {answer['lane']} up to {through}, bundle {bundle}")
+    if status.away:
+        click.echo(f"last failed push {_utc(status.away)}: {one_line(status.away['why'])}")
+    for refused in status.refused:
         click.echo(f"set aside: {refused.items} of {refused.lane}: {one_line(refused.reason)}")
 
 

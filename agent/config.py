@@ -1,4 +1,4 @@
-"""agent.yml: where the collector is, the token's name, the spool. What to watch comes from the collector, as a bundle."""
+"""agent.yml: the collector's address, the token's name and the spool. Devices and rules come from the collector, in a bundle."""
 
 import urllib.parse
 from collections.abc import Iterator
@@ -12,8 +12,8 @@ from watchkeeper.model.errors import ConfigError, Problem
 
 @dataclass(frozen=True, slots=True)
 class SpoolConfig:
-    """The disk queue: its file (relative to agent.yml), and how much and how old the readings in it may grow. Events are
-    never dropped."""
+    """The disk queue: its file (relative to agent.yml), its largest size, and the greatest age of a reading. Events are never
+    dropped."""
 
     path: str = "agent/spool.db"
     size_bytes: int = 64_000_000
@@ -22,18 +22,18 @@ class SpoolConfig:
     def check(self) -> Iterator[tuple[str, str]]:
         """Yield (field, what is wrong)."""
         if self.size_bytes < 1_000_000:  # noqa: PLR2004 -- less does not hold an hour of one room
-            yield "size", "a spool needs at least `1 MB`"
+            yield "size", "must be at least `1 MB`"
         if self.age_s < 60:  # noqa: PLR2004 -- a minute
-            yield "age", "readings are kept for at least `1 min`"
+            yield "age", "must be at least `1 min`"
 
 
 @dataclass(frozen=True, slots=True)
 class AgentConfig:
-    """agent.yml whole. `token` is the *name* of a secret; `secrets` and `ca` are files, relative to agent.yml."""
+    """The content of agent.yml. `token` is the *name* of a secret; `secrets` and `ca` are files, relative to agent.yml."""
 
     agent: str
     collector: str
-    token: str = "agent-token"  # noqa: S105 -- a name
+    token: str = "agent-token"  # noqa: S105 -- the name of a secret
     secrets: str = ""
     ca: str = ""
     spool: SpoolConfig = field(default_factory=SpoolConfig)
@@ -41,30 +41,30 @@ class AgentConfig:
     def check(self) -> Iterator[tuple[str, str]]:
         """Yield (field, what is wrong)."""
         if not 0 < len(self.agent) <= 200:  # noqa: PLR2004 -- the wire's limit of a name
-            yield "agent", "an agent's name has 1 to 200 characters, as in inventory.yml"
-        wrong = _wrong_with(self.collector)
-        if wrong:
-            yield "collector", wrong
+            yield "agent", "must have 1 to 200 characters, as in inventory.yml"
+        problem = _address_problem(self.collector)
+        if problem:
+            yield "collector", problem
 
 
-def _wrong_with(address: str) -> str:
+def _address_problem(address: str) -> str:
     try:
         url = urllib.parse.urlsplit(address)
         host, _ = url.hostname, url.port
-    except ValueError:  # whose words may quote a password
+    except ValueError:  # its text may quote a password
         return "not an address; write it like `https://collector.example:8760`"
     if url.scheme not in ("http", "https") or not host:
         return "write it like `https://collector.example:8760`"
     if "@" in url.netloc or url.query or url.fragment:
-        return "an address has no user, password or query; the token is named under `token`"
+        return "an address must have no user, password or query; name the token under `token`"
     if url.scheme == "http" and not is_loopback(host):
-        return f"http would show the token to everybody on the way to {host}; use https (http only on this machine)"
+        return f"http would send the token to {host} unencrypted; use https (http is only for this machine)"
     return ""
 
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """The files of an agent, resolved. The bundle lies beside the spool."""
+    """The paths of an agent's files. The bundle is beside the spool."""
 
     spool: Path
     bundle: Path

@@ -1,4 +1,4 @@
-"""The agent put together: the only place that builds its clock, its disk, its sockets and its threads."""
+"""The running agent: the only place that builds its clock, spool, sockets and threads."""
 
 import asyncio
 import contextlib
@@ -6,7 +6,6 @@ import gc
 import logging
 import os
 import signal
-import sys
 import threading
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +27,7 @@ from watchkeeper.model.batch import Bundle, Document, Request
 from watchkeeper.model.clock import Clock, SystemClock
 from watchkeeper.model.device import Device
 from watchkeeper.model.errors import WatchkeeperError
-from watchkeeper.model.plain import LogFormatter
+from watchkeeper.model.logs import set_up_logging
 from watchkeeper.model.reading import Sweep
 from watchkeeper.model.sd_notify import notify, watchdog_s
 from watchkeeper.rules.load import RuleSet, load_rules
@@ -36,7 +35,7 @@ from watchkeeper.rules.load import RuleSet, load_rules
 if TYPE_CHECKING:
     from watchkeeper.agent.traps.listener import TrapListener
 
-log = logging.getLogger("agent")
+log = logging.getLogger(__name__)
 
 BEAT_S = 5.0
 STOP_S = 3.0
@@ -45,9 +44,7 @@ STOP_S = 3.0
 def run(file: Path) -> None:
     """Run the agent of that agent.yml until SIGTERM or SIGINT. Raises WatchkeeperError where it cannot start."""
     stamp = "" if "JOURNAL_STREAM" in os.environ else "%(asctime)s "  # the journal has its own
-    told = logging.StreamHandler(sys.stderr)
-    told.setFormatter(LogFormatter(f"{stamp}%(levelname)s %(message)s"))
-    logging.basicConfig(level=logging.INFO, handlers=[told])
+    set_up_logging(f"{stamp}%(levelname)s %(message)s")
     config, places = read_config(file)
     asyncio.run(_run(config, places, SystemClock()))
 
@@ -57,25 +54,25 @@ async def _run(config: AgentConfig, places: Places, clock: Clock) -> None:
     uplink = Uplink(config.collector, config.agent, secrets.get(config.token), places.ca)
     spool = Spool(places.spool, Limits(config.spool.size_bytes, config.spool.age_s), clock)
     with contextlib.closing(uplink), contextlib.closing(spool):
-        # What a bundle names goes to whatever address it names: never our own token.
-        theirs = secrets.without(config.token)
-        await AgentService(config, places, clock, secrets=theirs, uplink=uplink, spool=spool).run()
-    # A thread that the kernel does not let go (a probe on a dead network mount) must not keep us from ending.
-    last = threading.Timer(STOP_S, os._exit, (0,))
-    last.daemon = True
-    last.start()
+        # A bundle names secrets and the addresses they are sent to, so it must not be able to name our token.
+        device_secrets = secrets.without(config.token)
+        await AgentService(config, places, clock, secrets=device_secrets, uplink=uplink, spool=spool).run()
+    # A thread that hangs in the kernel (a probe on a dead network mount) must not keep the process from ending.
+    timer = threading.Timer(STOP_S, os._exit, (0,))
+    timer.daemon = True
+    timer.start()
 
 
 @dataclass(frozen=True, slots=True)
-class Share:
-    """A bundle understood."""
+class LoadedBundle:
+    """A bundle with its rules loaded."""
 
     bundle: Bundle
     rules: RuleSet
 
 
 class AgentService:
-    """A running agent: probes -> schedule -> flow (judge, spool) on the event loop, pusher in its own thread."""
+    """A running agent: probes, schedule and pipeline (judge, spool) on the event loop, the pusher in a thread of its own."""
 
     def __init__(
         self, config: AgentConfig, places: Places, clock: Clock, *, secrets: Secrets, uplink: Uplink, spool: Spool
@@ -83,19 +80,21 @@ class AgentService:
         self._config, self._places, self._clock, self._secrets = config, places, clock, secrets
         self._loop = asyncio.get_running_loop()
         self._stopping = asyncio.Event()
-        self._adopting = asyncio.Lock()
+        self._activating = asyncio.Lock()
         self._probes: dict[str, Probe] = {}
         self._profiles: tuple[Document, ...] = ()
         self._tasks: set[asyncio.Task[None]] = set()
         judge = Judge(spool.states())
-        self._pusher = Pusher(spool, uplink, clock, config.agent, take=self._take, heed=self._heed)
+        self._pusher = Pusher(
+            spool, uplink, clock, config.agent, on_bundle=self._on_bundle, on_request=self._on_request
+        )
         self._pipeline = Pipeline(spool, judge, clock, self._pusher.wake)
-        self._schedule = Schedule(clock, self._swept, judge.silence_judged)
+        self._schedule = Schedule(clock, self._on_sweep, judge.silence_judged)
         self._events = TrapEvents()
         self._trap_listener: TrapListener | None = None
 
     async def run(self) -> None:
-        """Work until told to stop, then put everything away."""
+        """Run until SIGTERM or SIGINT, then close everything."""
         for number in (signal.SIGTERM, signal.SIGINT):
             self._loop.add_signal_handler(number, self._stopping.set)
         self._loop.add_signal_handler(signal.SIGHUP, self._pusher.fetch)
@@ -105,27 +104,27 @@ class AgentService:
             notify("READY=1")
             log.info("agent %s: running, pushing to %s", self._config.agent, self._config.collector)
             gc.collect()
-            gc.freeze()  # what stands now stays: no later collection walks it
+            gc.freeze()  # these objects stay: later collections need not visit them
             await self._beat()
         finally:
             notify("STOPPING=1")
             await self._end()
-        log.info("agent %s: ended", self._config.agent)
+        log.info("agent %s: stopped", self._config.agent)
 
     async def _begin(self) -> None:
         try:
-            kept = load_bundle(self._places.bundle, self._config.agent)
-            if kept:
-                await self._adopt(_understand(kept))
-                self._pusher.holds(kept)
+            bundle = load_bundle(self._places.bundle, self._config.agent)
+            if bundle:
+                await self._activate(_load(bundle))
+                self._pusher.set_bundle(bundle)
         except WatchkeeperError as error:
-            log.error("the bundle kept on disk cannot be used; fetching another:\n%s", error)  # noqa: TRY400 -- for the operator
+            log.error("the bundle on disk cannot be used; fetching another one:\n%s", error)  # noqa: TRY400 -- sentences for the operator need no traceback
         self._pusher.start()
 
     async def _beat(self) -> None:
         limit_s = watchdog_s()
         every_s = min(BEAT_S, limit_s / 3) if limit_s else BEAT_S
-        well = True
+        alive = True
         while not self._stopping.is_set():
             self._pipeline.beat()
             if self._trap_listener:
@@ -133,9 +132,9 @@ class AgentService:
             self._schedule.check_clock()
             if self._pusher.alive:
                 notify("WATCHDOG=1")
-            elif well:
-                log.critical("the push thread is stuck; leaving it to the watchdog")
-            well = self._pusher.alive
+            elif alive:
+                log.critical("the push thread hangs; under systemd the watchdog restarts the agent")
+            alive = self._pusher.alive
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), every_s)
 
@@ -151,52 +150,50 @@ class AgentService:
 
     # ---- called from the push thread ----
 
-    def _heed(self, request: Request) -> None:
+    def _on_request(self, request: Request) -> None:
         if request.kind == "poll-now":
             self._loop.call_soon_threadsafe(self._schedule.poll_now, request.device)
 
-    def _take(self, bundle: Bundle) -> None:
-        share = _understand(bundle)
+    def _on_bundle(self, bundle: Bundle) -> None:
+        loaded = _load(bundle)
         try:
             keep_bundle(self._places.bundle, bundle)
         except OSError as error:
-            log.error("%s: %s; going on with the bundle in memory", self._places.bundle, error.strerror)  # noqa: TRY400 -- the same
-        self._loop.call_soon_threadsafe(self._adopt_soon, share)
+            log.error("%s: %s; the bundle is used, but not on disk", self._places.bundle, error.strerror)  # noqa: TRY400 -- a sentence for the operator needs no traceback
+        self._loop.call_soon_threadsafe(self._activate_soon, loaded)
 
     # ---- on the event loop ----
 
-    def _adopt_soon(self, share: Share) -> None:
-        task = self._loop.create_task(self._adopt(share))
+    def _activate_soon(self, loaded: LoadedBundle) -> None:
+        task = self._loop.create_task(self._activate(loaded))
         self._tasks.add(task)
-        task.add_done_callback(self._adopted)
+        task.add_done_callback(self._activated)
 
-    def _adopted(self, task: asyncio.Task[None]) -> None:
+    def _activated(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()):
-            log.error("a bundle could not be put in force", exc_info=error)
+            log.error("a bundle could not be activated", exc_info=error)
 
-    async def _adopt(self, share: Share) -> None:
-        async with self._adopting:
-            old, self._probes = self._probes, self._build(share.bundle)
-            self._pipeline.activate(share.rules, share.bundle.devices)
-            await self._schedule.watch(share.bundle.devices, self._probes)
+    async def _activate(self, loaded: LoadedBundle) -> None:
+        bundle, rules = loaded.bundle, loaded.rules
+        async with self._activating:
+            old, self._probes = self._probes, self._build_probes(bundle)
+            self._pipeline.activate(rules, bundle.devices)
+            await self._schedule.watch(bundle.devices, self._probes)
             for kind, probe in old.items():
                 if self._probes.get(kind) is not probe:
                     await probe.close()
-            self._hear(share.bundle)
-        log.info(
-            "bundle %s in force: %d devices, %d rules",
-            share.bundle.version, len(share.bundle.devices), len(share.rules.rules),
-        )  # fmt: skip
+            self._listen(bundle)
+        log.info("bundle %s is active: %d devices, %d rules", bundle.version, len(bundle.devices), len(rules.rules))
 
-    def _swept(self, device: Device, sweep: Sweep) -> None:
-        self._pipeline.take(device, self._events.join(sweep))
+    def _on_sweep(self, device: Device, sweep: Sweep) -> None:
+        self._pipeline.add(device, self._events.join(sweep))
 
-    def _hear(self, bundle: Bundle) -> None:
-        """Hear traps where the bundle says so."""
+    def _listen(self, bundle: Bundle) -> None:
+        """Listen for traps if the bundle says so."""
         self._events.keep({device.device for device in bundle.devices})
         if bundle.traps and self._trap_listener is None:
-            from watchkeeper.agent.traps.listener import TrapListener  # noqa: PLC0415 -- only where somebody wants it
+            from watchkeeper.agent.traps.listener import TrapListener  # noqa: PLC0415 -- imported only if it is needed
 
             self._trap_listener = TrapListener(
                 self._config.agent, self._clock, self._secrets, self._events, self._schedule.poll_now
@@ -204,17 +201,18 @@ class AgentService:
         if self._trap_listener:
             self._trap_listener.adopt(bundle.traps, bundle.devices)
 
-    def _build(self, bundle: Bundle) -> dict[str, Probe]:
-        """The probes its devices need, those we have already kept."""
-        relearn, self._profiles = bundle.profiles != self._profiles, bundle.profiles
+    def _build_probes(self, bundle: Bundle) -> dict[str, Probe]:
+        """The probes that the bundle's devices need; existing ones are reused."""
+        new_profiles, self._profiles = bundle.profiles != self._profiles, bundle.profiles
         context = ProbeContext(self._clock, self._secrets, bundle.profiles)
-        return build_all({device.probe for device in bundle.devices}, context, self._probes, relearn=relearn)
+        kinds = {device.probe for device in bundle.devices}
+        return build_all(kinds, context, self._probes, new_profiles=new_profiles)
 
 
-def _understand(bundle: Bundle) -> Share:
-    """Read its rules and profiles. Raises ConfigError with every problem: such a bundle is refused whole."""
+def _load(bundle: Bundle) -> LoadedBundle:
+    """Load the bundle's rules. Raises ConfigError with every problem of its rules and profiles: such a bundle is refused."""
     if bundle.profiles:
-        from watchkeeper.profiles import load_profiles  # noqa: PLC0415 -- only where somebody wrote one
+        from watchkeeper.profiles import load_profiles  # noqa: PLC0415 -- imported only if there are profiles
 
         load_profiles(bundle.profiles)
-    return Share(bundle, load_rules(bundle.rules))
+    return LoadedBundle(bundle, load_rules(bundle.rules))

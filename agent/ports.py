@@ -1,4 +1,4 @@
-"""What the agent's rooms expect of each other. Only agent/main builds the real things."""
+"""The interfaces between the agent's folders. Only agent/main builds the real objects."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,23 +15,23 @@ from watchkeeper.profiles import Profile
 class Probe(Protocol):
     """Reads devices of one kind. One instance serves many devices and keeps their sessions.
 
-    A sweep's first series is always `device.answering`. A device that fails gives a sweep all the same: answering is
-    "no", and every series it ever had is Missing with the reason. Only a bug raises.
+    The first series of a sweep is always `device.answering`. A device that fails gives a sweep too: its `device.answering`
+    is "no", and all its known series are Missing with the reason. Only a bug raises.
     """
 
     async def sweep(self, device: Device) -> Sweep:
         """Read the device once, within its timeout and retries."""
 
     async def forget(self, device: str) -> None:
-        """Drop what is kept for a device that is gone or was redefined (session, series)."""
+        """Drop the session and series of a device that was removed or changed."""
 
     async def close(self) -> None:
-        """Release every session."""
+        """Close every session."""
 
 
 class NoAnswer(Exception):
-    """Inside a probe: a request brought nothing. `missing` says why, and never carries a secret; at the probe's door it becomes
-    the value of what could not be read."""
+    """Inside a probe: a request got no usable answer. `missing` is the reason, without a secret; the probe makes it the value
+    of whatever could not be read."""
 
     def __init__(self, reason: Reason, detail: str) -> None:
         self.missing = Missing(reason, detail)
@@ -40,15 +40,15 @@ class NoAnswer(Exception):
 
 @runtime_checkable
 class ProfileProbe(Protocol):
-    """A probe that reads by profiles."""
+    """A probe that reads devices by profiles."""
 
     def profile_of(self, device: str) -> Profile | None:
-        """The profile that a device it has swept is read by."""
+        """The profile of a device that it has read before."""
 
 
 @dataclass(frozen=True, slots=True)
 class ProbeContext:
-    """What a probe is built with: each module `agent.probes.KIND` has a `build(means) -> Probe`. `profiles` are the
+    """What a probe is built with: each module of `agent.probes` has a `build(context) -> Probe`. `profiles` are the
     operator's own."""
 
     clock: Clock
@@ -57,10 +57,10 @@ class ProbeContext:
 
 
 class CollectorClient(Protocol):
-    """The other end of the wire, as the pusher sees it. Blocking; called from the pusher's own thread."""
+    """The collector as the pusher sees it. Blocking; called from the pusher's thread."""
 
-    def push(self, push: Push, bodies: Sequence[str]) -> Answer:
-        """Hand over a batch. Raises PushLater, PushRefused or another PushError; returns only after a 2xx."""
+    def push(self, push: Push, items: Sequence[str]) -> Answer:
+        """Send a batch; `items` are JSON texts. Returns only after a 2xx. Raises PushLater, PushRefused or another PushError."""
 
-    def bundle(self, held: str) -> Bundle | None:
-        """Fetch our bundle unless its version is still `held`. Raises PushError."""
+    def bundle(self, version: str) -> Bundle | None:
+        """Fetch the bundle, or None where the collector still has `version`. Raises PushError."""

@@ -1,24 +1,72 @@
-"""Nouns as JSON values and back: the form of docs/protocol.md. Times become ages on the way out and times again on the
-way in. Decoding refuses whole what is not the protocol, with a WireError that names the place."""
+"""The nouns as JSON and back, in the form of docs/protocol.md. Encoding turns times into ages, decoding turns ages into
+times. Decoding refuses whatever does not follow the protocol, with a WireError that names the place."""
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from watchkeeper.model.batch import PROTOCOL, Block, Frame, Item, Lane, Push, Tombstone
+from watchkeeper.model.batch import PROTOCOL, Answer, Block, Frame, Item, Lane, Push, Request, Tombstone
 from watchkeeper.model.errors import WireError
 from watchkeeper.model.reading import Missing, Reason, Series, Value
 from watchkeeper.model.verdict import ActiveVerdicts, Event, Evidence, Level, Verdict, Withdrawal
 
 Json = dict[str, Any]
-NAME_LIMIT, TEXT_LIMIT, DECADE_S = 200, 4_000, 10 * 366 * 86_400.0
+NAME_LIMIT, TEXT_LIMIT = 200, 4_000  # characters
+MAX_AGE_S = 10 * 366 * 86_400.0
+
+to_json = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
+"""Compact JSON. Raises ValueError on NaN and infinity."""
 
 
-# ---- out: an agent's nouns, with `now` on the clock of their times ----
+# ---- encoding, by the agent; `now` is on the clock of the times ----
+
+
+def encode_push(push: Push, items: Iterable[str]) -> str:
+    """The body of a push. `items` are the texts of its items, by `frame_item`, `tombstone_item` and `event_item`."""
+    head = to_json(
+        {
+            "protocol": PROTOCOL, "agent": push.agent, "epoch": push.epoch, "lane": push.lane.value,
+            "sent_at": push.sent_at, "bundle": push.bundle, "more": push.more,
+            "blocks": [encode_block(block) for block in push.blocks],
+        }
+    )  # fmt: skip
+    return f'{head[:-1]},"items":[{",".join(items)}]}}'
+
+
+def frame_item(seq: int, age: float, block: int, columns: str) -> str:
+    """A frame as an item of a push; `columns` is the text of `frame_columns`."""
+    return f'{{"seq":{seq},"age_s":{_limited_age(age)},"block":{block},{columns}}}'
+
+
+def frame_columns(values: Sequence[Value]) -> str:
+    """The members `values` and `missing` of a frame, as text without the braces: what a spool keeps of it."""
+    return ",".join(f'"{name}":{to_json(column)}' for name, column in encode_values(values).items())
+
+
+def tombstone_item(seq: int, first: int, frames: int) -> str:
+    """A tombstone as an item of a push."""
+    return f'{{"seq":{seq},"first":{first},"frames":{frames}}}'
+
+
+def event_item(seq: int, event: str, seconds: float) -> str:
+    """An event as an item of a push: the JSON of `encode_event`, that many seconds later."""
+    body = json.loads(event)
+    _add_age(body, seconds)
+    return to_json({"seq": seq, **body})
+
+
+def _add_age(event: Json, seconds: float) -> None:
+    event["age_s"] = _limited_age(event["age_s"] + seconds)
+    evidence = event.get("evidence", {})
+    if "first_age_s" in evidence:
+        evidence["first_age_s"] = _limited_age(evidence["first_age_s"] + seconds)
+    for verdict in event.get("verdicts", ()):
+        _add_age(verdict, seconds)
 
 
 def encode_values(values: Sequence[Value]) -> Json:
     """A column as `values` (numbers, state names, null) and, where something is missing, `missing` by index."""
-    if Missing not in map(type, values):  # as nearly always: no need to look at each
+    if Missing not in map(type, values):  # nearly always: no need to look at each value
         return {"values": list(values)}
     column = [None if isinstance(value, Missing) else value for value in values]
     missing = {
@@ -41,7 +89,7 @@ def encode_block(block: Block) -> Json:
 
 
 def encode_event(event: Event, now: float) -> Json:
-    """An event of the `events` lane without its seq."""
+    """An event of the `events` lane, without its seq."""
     if isinstance(event, Withdrawal):
         return {
             "kind": "withdrawn", "id": event.id, "device": event.device, "rule": event.rule,
@@ -85,29 +133,52 @@ def _encode_value(value: Value) -> Any:
 
 
 def _age(now: float, at: float) -> float:
-    return round(max(0.0, now - at), 3)
+    return _limited_age(now - at)
 
 
-# ---- in: a collector's nouns, with times in UTC seconds: received_at - age ----
+def _limited_age(age: float) -> float:
+    return round(min(max(age, 0.0), MAX_AGE_S), 3)
+
+
+# ---- decoding, by the agent ----
+
+
+def decode_answer(data: Any, lane: Lane) -> Answer:
+    """Make the Answer to a push of that lane of parsed JSON."""
+    body = _object(data, "the body")
+    _one_of(body, "lane", (lane.value,), "")
+    through = body.get("through")
+    if type(through) is not int or through < 0:
+        raise WireError("through: expected a whole number of at least 0")
+    requests = [
+        _object(raw, f"requests[{index}]") for index, raw in enumerate(_array(body.get("requests", []), "requests"))
+    ]
+    return Answer(
+        lane, through, str(body.get("bundle", "")),
+        tuple(Request(str(request.get("kind", "")), str(request.get("device", ""))) for request in requests),
+    )  # fmt: skip
+
+
+# ---- decoding, by the collector; times become UTC seconds: received_at - age ----
 
 
 def decode_push(data: Any, received_at: float) -> Push:
-    """Make a Push of parsed JSON. Every time in it is UTC by the collector's clock."""
-    body = _table(data, "the body")
+    """Make a Push of parsed JSON. Its times are UTC by the collector's clock. Raises WireError."""
+    body = _object(data, "the body")
     if body.get("protocol") != PROTOCOL:
         raise WireError(f"protocol: expected {PROTOCOL}, found {body.get('protocol')!r}")
     lane = Lane(_one_of(body, "lane", tuple(Lane), ""))
     decode = _decode_event if lane is Lane.EVENTS else _decode_reading
     items: list[Item] = []
-    for index, raw in enumerate(_list(body.get("items", []), "items")):
-        item = _table(raw, f"items[{index}]")
-        seq = _whole(item, "seq", f"items[{index}].")
+    for index, raw in enumerate(_array(body.get("items", []), "items")):
+        item = _object(raw, f"items[{index}]")
+        seq = _positive(item, "seq", f"items[{index}].")
         if items and seq <= items[-1].seq:
             raise WireError(f"items[{index}].seq: {seq} does not come after {items[-1].seq}")
-        made = decode(item, received_at, f"items[{index}].")
-        if isinstance(made, Tombstone) and not made.first + made.frames <= seq + 1:
-            raise WireError(f"items[{index}].frames: {made.first} to {seq} cannot stand for {made.frames} frames")
-        items.append(Item(seq, made))
+        decoded = decode(item, received_at, f"items[{index}].")
+        if isinstance(decoded, Tombstone) and not decoded.first + decoded.frames <= seq + 1:
+            raise WireError(f"items[{index}].frames: {decoded.first} to {seq} cannot be {decoded.frames} frames")
+        items.append(Item(seq, decoded))
     return Push(
         agent=_name(body, "agent", ""),
         epoch=_name(body, "epoch", ""),
@@ -116,8 +187,8 @@ def decode_push(data: Any, received_at: float) -> Push:
         bundle=_text(body, "bundle", "", NAME_LIMIT) if "bundle" in body else "",
         more=_flag(body, "more"),
         blocks=tuple(
-            _decode_block(_table(raw, f"blocks[{index}]"), f"blocks[{index}].")
-            for index, raw in enumerate(_list(body.get("blocks", []), "blocks"))
+            _decode_block(_object(raw, f"blocks[{index}]"), f"blocks[{index}].")
+            for index, raw in enumerate(_array(body.get("blocks", []), "blocks"))
         ),
         items=tuple(items),
     )
@@ -126,52 +197,52 @@ def decode_push(data: Any, received_at: float) -> Push:
 def _decode_block(raw: Json, where: str) -> Block:
     device = _name(raw, "device", where)
     series: list[Series] = []
-    for index, row in enumerate(_list(raw.get("series"), where + "series")):
-        if not (isinstance(row, list) and len(row) == 4 and all(isinstance(word, str) for word in row)):  # noqa: PLR2004 -- the four words of a series
+    for index, row in enumerate(_array(raw.get("series"), where + "series")):
+        if not (isinstance(row, list) and len(row) == 4 and all(isinstance(part, str) for part in row)):  # noqa: PLR2004 -- the four parts of a series
             raise WireError(f"{where}series[{index}]: expected [quantity, instance, label, source]")
-        for word in row:
-            _fitting(word, f"{where}series[{index}]", NAME_LIMIT)
+        for part in row:
+            _within(part, f"{where}series[{index}]", NAME_LIMIT)
         series.append(Series(device, *row))
     every_s = _number(raw, "every_s", where)
     if every_s <= 0:
         raise WireError(f"{where}every_s: must be above 0")
-    return Block(_whole(raw, "block", where), device, _name(raw, "probe", where), every_s, tuple(series))
+    return Block(_positive(raw, "block", where), device, _name(raw, "probe", where), every_s, tuple(series))
 
 
 def _decode_reading(raw: Json, received_at: float, where: str) -> Frame | Tombstone:
     if "first" in raw:
-        return Tombstone(_whole(raw, "first", where), _whole(raw, "frames", where))
+        return Tombstone(_positive(raw, "first", where), _positive(raw, "frames", where))
     values = decode_values(raw, where)
-    return Frame(_whole(raw, "block", where), received_at - _age_of(raw, "age_s", where), values)
+    return Frame(_positive(raw, "block", where), received_at - _age_of(raw, "age_s", where), values)
 
 
 def decode_values(raw: Json, where: str = "") -> tuple[Value, ...]:
-    """The column of `encode_values`; numbers come back as float."""
-    column = _list(raw.get("values"), where + "values")
+    """The column of `encode_values`; numbers become float. Raises WireError."""
+    column = _array(raw.get("values"), where + "values")
     missing = raw.get("missing")
-    found = list(column)
+    values = list(column)
     if missing is not None:
-        for index, reason in _table(missing, where + "missing").items():
-            found[_index(index, column, where)] = _decode_missing(reason, f"{where}missing.{index}")
-    for place in [place for place, value in enumerate(found) if type(value) is not float or value - value != 0.0]:
-        found[place] = _closely(found[place], f"{where}values[{place}]")
-    return tuple(found)
+        for index, reason in _object(missing, where + "missing").items():
+            values[_index(index, column, where)] = _decode_missing(reason, f"{where}missing.{index}")
+    for place in [place for place, value in enumerate(values) if type(value) is not float or value - value != 0.0]:
+        values[place] = _not_a_float(values[place], f"{where}values[{place}]")
+    return tuple(values)
 
 
-def _closely(value: Any, where: str) -> Value:
-    """What is not simply a finite float."""
+def _not_a_float(value: Any, where: str) -> Value:
+    """Decode a value that is not simply a finite float."""
     if type(value) is int and -(2**1000) < value < 2**1000:
         return float(value)
     if isinstance(value, int | float) and not isinstance(value, bool):
         raise WireError(f"{where}: not a finite number")
     if not isinstance(value, str | Missing):
         raise WireError(f"{where}: expected a number or a state, or null with a reason in `missing`")
-    return _fitting(value, where, NAME_LIMIT) if isinstance(value, str) else value
+    return _within(value, where, NAME_LIMIT) if isinstance(value, str) else value
 
 
 def _index(text: str, column: Sequence[Any], where: str) -> int:
     if not (text.isascii() and text.isdigit() and len(text) < 9 and int(text) < len(column)):  # noqa: PLR2004 -- no column is that long
-        raise WireError(f"{where}missing: {text!r} is no index of `values`")
+        raise WireError(f"{where}missing: {text!r} is not an index of `values`")
     if column[int(text)] is not None:
         raise WireError(f"{where}missing: index {text} has a value")
     return int(text)
@@ -181,7 +252,7 @@ def _decode_missing(raw: Any, where: str) -> Missing:
     if not (isinstance(raw, list) and len(raw) == 2 and all(isinstance(word, str) for word in raw)):  # noqa: PLR2004 -- reason and detail
         raise WireError(f"{where}: expected [reason, detail]")
     reason, detail = raw
-    return Missing(Reason(_word(reason, tuple(Reason), where)), _fitting(detail[:TEXT_LIMIT], where, TEXT_LIMIT))
+    return Missing(Reason(_one_of_words(reason, tuple(Reason), where)), _within(detail[:TEXT_LIMIT], where, TEXT_LIMIT))
 
 
 def _decode_event(raw: Json, received_at: float, where: str) -> Event:
@@ -195,15 +266,15 @@ def _decode_event(raw: Json, received_at: float, where: str) -> Event:
             _text(raw, "instance", where, NAME_LIMIT), at, _text(raw, "reason", where, TEXT_LIMIT),
         )  # fmt: skip
     verdicts = (
-        decode_verdict(_table(one, f"{where}verdicts[{index}]"), received_at, f"{where}verdicts[{index}].")
-        for index, one in enumerate(_list(raw.get("verdicts"), where + "verdicts"))
+        decode_verdict(_object(verdict, f"{where}verdicts[{index}]"), received_at, f"{where}verdicts[{index}].")
+        for index, verdict in enumerate(_array(raw.get("verdicts"), where + "verdicts"))
     )
     return ActiveVerdicts(at, tuple(verdicts))
 
 
 def decode_verdict(raw: Json, received_at: float, where: str = "") -> Verdict:
-    """One verdict, its `since` and evidence in UTC seconds."""
-    evidence = _table(raw.get("evidence"), where + "evidence")
+    """Make a Verdict. Its `since` and the time in its evidence are UTC seconds. Raises WireError."""
+    evidence = _object(raw.get("evidence"), where + "evidence")
     return Verdict(
         id=_name(raw, "id", where),
         device=_name(raw, "device", where),
@@ -216,7 +287,7 @@ def decode_verdict(raw: Json, received_at: float, where: str = "") -> Verdict:
 
 
 def decode_evidence(raw: Json, received_at: float, where: str = "") -> Evidence:
-    """The inverse of `encode_evidence`."""
+    """The inverse of `encode_evidence`. Raises WireError."""
     first = "first_value" in raw
     return Evidence(
         quantity=_name(raw, "quantity", where),
@@ -233,19 +304,19 @@ def _decode_value(raw: Any, where: str) -> Value:
     if isinstance(raw, dict):
         detail = raw.get("detail", "")
         return _decode_missing([raw.get("missing"), detail], where)
-    return raw if type(raw) is float and raw - raw == 0.0 else _closely(raw, where)
+    return raw if type(raw) is float and raw - raw == 0.0 else _not_a_float(raw, where)
 
 
-# ---- the parts ----
+# ---- parts of the JSON ----
 
 
-def _table(raw: Any, where: str) -> Json:
+def _object(raw: Any, where: str) -> Json:
     if not isinstance(raw, dict):
         raise WireError(f"{where}: expected an object")
     return raw
 
 
-def _list(raw: Any, where: str) -> list[Any]:
+def _array(raw: Any, where: str) -> list[Any]:
     if not isinstance(raw, list):
         raise WireError(f"{where}: expected an array")
     return raw
@@ -255,14 +326,14 @@ def _text(raw: Mapping[str, Any], key: str, where: str, limit: int) -> str:
     value = raw.get(key)
     if not isinstance(value, str):
         raise WireError(f"{where}{key}: expected text")
-    return _fitting(value, where + key, limit)
+    return _within(value, where + key, limit)
 
 
-def _fitting(text: str, where: str, limit: int) -> str:
+def _within(text: str, where: str, limit: int) -> str:
     if len(text) > limit:
         raise WireError(f"{where}: longer than {limit} characters")
-    if "\0" in text:  # which PostgreSQL cannot keep, nor a mail carry
-        raise WireError(f"{where}: holds the character U+0000")
+    if "\0" in text:  # PostgreSQL and mail cannot carry it
+        raise WireError(f"{where}: contains the character U+0000")
     return text
 
 
@@ -275,19 +346,19 @@ def _name(raw: Mapping[str, Any], key: str, where: str) -> str:
 
 def _number(raw: Mapping[str, Any], key: str, where: str) -> float:
     value = raw.get(key)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not -1e15 < value < 1e15:  # noqa: PLR2004 -- no time nor interval lies beyond
+    if isinstance(value, bool) or not isinstance(value, int | float) or not -1e15 < value < 1e15:  # noqa: PLR2004 -- beyond any time or interval
         raise WireError(f"{where}{key}: expected a finite number")
     return float(value)
 
 
 def _age_of(raw: Mapping[str, Any], key: str, where: str) -> float:
     value = _number(raw, key, where)
-    if not 0 <= value <= DECADE_S:
-        raise WireError(f"{where}{key}: an age lies between 0 and ten years, in seconds")
+    if not 0 <= value <= MAX_AGE_S:
+        raise WireError(f"{where}{key}: an age must be between 0 and ten years, in seconds")
     return value
 
 
-def _whole(raw: Mapping[str, Any], key: str, where: str) -> int:
+def _positive(raw: Mapping[str, Any], key: str, where: str) -> int:
     value = raw.get(key)
     if isinstance(value, bool) or not isinstance(value, int) or not 0 < value < 2**62:
         raise WireError(f"{where}{key}: expected a whole number above 0")
@@ -302,10 +373,10 @@ def _flag(raw: Mapping[str, Any], key: str) -> bool:
 
 
 def _one_of(raw: Mapping[str, Any], key: str, words: Iterable[str], where: str) -> str:
-    return _word(raw.get(key), tuple(words), where + key)
+    return _one_of_words(raw.get(key), tuple(words), where + key)
 
 
-def _word(value: Any, words: Sequence[str], where: str) -> str:
+def _one_of_words(value: Any, words: Sequence[str], where: str) -> str:
     if not isinstance(value, str) or value not in words:
         raise WireError(f"{where}: expected one of {', '.join(words)}")
     return value

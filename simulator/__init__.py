@@ -1,1 +1,2 @@
-"""A simulated machine room: its physics, devices that answer SNMP on loopback, faults to switch on, and logs of what happened."""
+"""A simulated machine room: its physics, devices that answer SNMP on loopback, faults to switch on, and logs of what
+happened."""

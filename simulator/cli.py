@@ -1,4 +1,5 @@
-"""`watchkeeper simulate`: run a simulated room, and switch its faults. Heavy imports are made only when a command runs."""
+"""`watchkeeper simulate`: run a simulated room, and switch its faults. Heavy imports are made only when a command
+runs."""
 
 import asyncio
 from pathlib import Path

@@ -128,7 +128,8 @@ def _output_source(room: Room) -> int:
 
 
 def _ups_alarms(room: Room) -> int:
-    """How many of upsAlarmOnBattery, upsAlarmInputBad and upsAlarmLowBattery (or upsAlarmDepletedBattery) are present."""
+    """How many of upsAlarmOnBattery, upsAlarmInputBad and upsAlarmLowBattery (or upsAlarmDepletedBattery) are
+    present."""
     return 2 * (not room.mains) + (_battery_status(room) != 2)  # noqa: PLR2004 -- batteryNormal
 
 

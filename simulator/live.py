@@ -31,8 +31,8 @@ class JsonLines:
 class LiveRoom:
     """The room of a folder, running `pace` times as fast as `clock`.
 
-    A look shows it at that instant, with the faults of that instant: a fault that was switched before a request was sent
-    shows in its answer. Answers are appended to `given.jsonl`, and switched faults to `faults.jsonl`.
+    A look shows it at that instant, with the faults of that instant: a fault that was switched before a request was
+    sent shows in its answer. Answers are appended to `given.jsonl`, and switched faults to `faults.jsonl`.
     """
 
     def __init__(self, directory: Path, clock: Clock, pace: float = 1.0, seed: int = 0) -> None:

@@ -15,7 +15,7 @@ from watchkeeper.simulator.devices import (
     Syntax,
     oid_arcs,
 )
-from watchkeeper.simulator.serve import LOOPBACK, bind_udp
+from watchkeeper.simulator.serve import SIMULATOR_HOST, bind_udp
 from watchkeeper.simulator.snmp import SnmpResponder
 
 _TAGS: Mapping[int, Syntax] = {
@@ -75,7 +75,7 @@ async def run_recording(file: Path, port: int, say: Callable[[str], None]) -> No
     device = read_recording(file)
     with bind_udp(port) as listening:
         responder = SnmpResponder(device, StaticRoom(), listening)
-        url = f"snmp://{SIMULATED_COMMUNITY}@{LOOPBACK}:{listening.getsockname()[1]}"
+        url = f"snmp://{SIMULATED_COMMUNITY}@{SIMULATOR_HOST}:{listening.getsockname()[1]}"
         say(f"{device.name}: {len(device.objects)} objects, {url}")
         await stop.wait()
         responder.close()

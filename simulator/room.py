@@ -1,7 +1,7 @@
 """The room's physics: air, air conditioner, mains and battery under faults. Pure.
 
-Every fault breaks only one thing, so a test or demonstration gets exactly the alarms it wants. The air conditioner has its
-own feed and works during a power cut; its humidifier works without the compressor.
+Every fault breaks only one thing, so a test or demonstration gets exactly the alarms it wants. The air conditioner has
+its own feed and works during a power cut; its humidifier works without the compressor.
 """
 
 import hashlib
@@ -27,8 +27,8 @@ _NOISE_S = 1.0  # how long one value of the noise lasts
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """The room at one instant. It starts cool, at 50 % humidity, on mains and fully charged. All seconds are the room's own:
-    with `simulate room --pace` they pass faster than those of the wall clock."""
+    """The room at one instant. It starts cool, at 50 % humidity, on mains and fully charged. All seconds are the room's
+    own: with `simulate room --pace` they pass faster than those of the wall clock."""
 
     elapsed_s: float = 0.0
     temperature_celsius: float = SETPOINT_CELSIUS
@@ -58,8 +58,8 @@ class Room:
 
 
 def advance(room: Room, faults: AbstractSet[str], dt: float) -> Room:
-    """Let `dt` seconds of the room pass under `faults`. Exact: many small steps end where one large step ends. A step of 0 s
-    only applies the faults."""
+    """Let `dt` seconds of the room pass under `faults`. Exact: many small steps end where one large step ends. A step
+    of 0 s only applies the faults."""
     heat, damp, cut = HEAT in faults, DAMP in faults, POWER_CUT in faults
     charge = -100 / FULL_RUNTIME_S if cut else 100 / _CHARGING_S
     return replace(

@@ -41,8 +41,8 @@ class RunningRoom:
 
 @contextmanager
 def running_room(directory: Path, pace: float = 1.0, seed: int = 0, port_base: int = 0) -> Iterator[RunningRoom]:
-    """Start a room with that folder, and stop it at the end. A `port_base` of 0 takes free ports. Raises WatchkeeperError,
-    with the room's output, if it does not start or does not end well."""
+    """Start a room with that folder, and stop it at the end. A `port_base` of 0 takes free ports. Raises
+    WatchkeeperError, with the room's output, if it does not start or does not end well."""
     command = [sys.executable, "-m", "watchkeeper", "simulate", "room", "--dir", str(directory.resolve())]
     command += [f"--pace={pace}", f"--seed={seed}", f"--port-base={port_base}"]
     with subprocess.Popen(  # noqa: S603 -- our own command

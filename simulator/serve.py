@@ -15,7 +15,7 @@ from watchkeeper.simulator.devices import DEVICES, SIMULATED_COMMUNITY
 from watchkeeper.simulator.live import LiveRoom
 from watchkeeper.simulator.snmp import V3_AUTH_PASSWORD, V3_PRIV_PASSWORD, V3_USER, SnmpResponder
 
-LOOPBACK = "127.0.0.1"
+SIMULATOR_HOST = "127.0.0.1"
 READY = "the room answers"
 _FAULT_POLL_S = 0.2  # how soon a switched fault takes effect without a request
 
@@ -31,7 +31,9 @@ async def run_room(directory: Path, port_base: int, pace: float, seed: int, say:
         live = held.enter_context(LiveRoom(directory, SystemClock(), pace, seed))
         for device, listening in zip(DEVICES, sockets, strict=True):
             held.callback(SnmpResponder(device, live, listening).close)
-        _describe(directory, [f"{LOOPBACK}:{listening.getsockname()[1]}" for listening in sockets], pace, seed, say)
+        _describe(
+            directory, [f"{SIMULATOR_HOST}:{listening.getsockname()[1]}" for listening in sockets], pace, seed, say
+        )
         await _report_faults(live, stop, say)
     await asyncio.sleep(0)  # lets asyncio finish closing the transports
     say("the room is closed")
@@ -53,11 +55,11 @@ def bind_udp(port: int) -> socket.socket:
     """Open a UDP socket on loopback; port 0 takes a free one. Raises WatchkeeperError if the port is in use."""
     listening = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     try:
-        listening.bind((LOOPBACK, port))
+        listening.bind((SIMULATOR_HOST, port))
     except OSError as error:
         listening.close()
         raise WatchkeeperError(
-            f"{LOOPBACK}:{port}: {error.strerror}; stop what listens there, or choose another --port-base or --port"
+            f"{SIMULATOR_HOST}:{port}: {error.strerror}; stop what listens there, or choose another --port-base or --port"
         ) from None
     return listening
 

@@ -1,4 +1,5 @@
-"""A device's SNMP agent: answers GET, GETNEXT and GETBULK, in v1, v2c and v3, from the room at that instant (by pysnmp)."""
+"""A device's SNMP agent: answers GET, GETNEXT and GETBULK, in v1, v2c and v3, from the room at that instant (by
+pysnmp)."""
 
 import socket
 import time
@@ -86,7 +87,8 @@ class ObjectTable:
 
 
 class _RoomTransport(UdpTransport):  # type: ignore[misc]  # pysnmp ships no types
-    """A transport that drops all datagrams while its device is dead: there is no answer in any version, and no ICMP error."""
+    """A transport that drops all datagrams while its device is dead: there is no answer in any version, and no ICMP
+    error."""
 
     def __init__(self, dead: Callable[[], bool]) -> None:
         super().__init__()
@@ -149,8 +151,8 @@ class SnmpResponder:
 
 
 def _make_engine(name: str) -> Any:
-    """An SNMP engine whose id is the device's name, and whose boots are the clock's seconds. (pysnmp itself would store the
-    boots of an engine id in a file under /tmp.)"""
+    """An SNMP engine whose id is the device's name, and whose boots are the clock's seconds. (pysnmp itself would store
+    the boots of an engine id in a file under /tmp.)"""
     engine = SnmpEngine()
     identity, boots = engine.get_mib_builder().import_symbols("__SNMP-FRAMEWORK-MIB", "snmpEngineID", "snmpEngineBoots")
     identity.syntax = identity.syntax.clone(bytes.fromhex("80004fb804") + name.encode())  # RFC 3411: 4 is text
@@ -160,7 +162,8 @@ def _make_engine(name: str) -> Any:
 
 
 def _grant_access(engine: Any) -> None:
-    """Let the community and the user read everything. pysnmp itself refuses the user without authentication or privacy."""
+    """Let the community and the user read everything. pysnmp itself refuses the user without authentication or
+    privacy."""
     config.add_v1_system(engine, "reader", SIMULATED_COMMUNITY)
     config.add_v3_user(
         engine,

@@ -1,4 +1,5 @@
-"""What tests of the agent share: nouns in short, a spool with a clock of its own, and a collector that can misbehave."""
+"""What tests of the agent share: nouns in short, a spool with a clock of its own, and a collector that can
+misbehave."""
 
 import gzip
 import json
@@ -76,7 +77,7 @@ def fill(spool: Spool, clock: FakeClock, frames: int, value: Value = 20.0) -> in
     block = spool.declare("box", "fake", 30.0, columns("box", "temperature.ambient"))
     for _ in range(frames):
         clock.advance(1)
-        spool.add(Frame(block, clock.boot(), ("yes", value)))
+        spool.add_frame(Frame(block, clock.boot(), ("yes", value)))
     assert spool.flush()
     return block
 
@@ -86,7 +87,7 @@ def everything(spool: Spool, lane: Lane) -> Batch:
 
 
 def items(batch: Batch) -> list[dict[str, Any]]:
-    return [json.loads(body) for body in batch.bodies]
+    return [json.loads(body) for body in batch.items]
 
 
 Behaviour = Callable[["FakeCollector", "_Handler", bytes], None]

@@ -112,7 +112,8 @@ class Room:
         self.push(Lane.READINGS, [frame], () if declared else [self._blocks[key]])
 
     def read_everything(self, turn: int = 0) -> None:
-        """Push one reading of every quantity: room temperatures of a sensor, output of a UPS, everything of a server."""
+        """Push one reading of every quantity: room temperatures of a sensor, output of a UPS, everything of a
+        server."""
         for device, first in (("sensor-cold-aisle", "temperature"), ("ups-1", "output"), ("app-server-1", "")):
             readings: dict[tuple[str, str, str], Value] = {}
             for quantity in QUANTITIES.values():
@@ -160,7 +161,7 @@ class Room:
         evidence = Evidence("temperature.ambient", value, expects, first_value=value, first_at=self.clock.wall() - 60)
         self.say("sensor-cold-aisle", "environment.temperature", level, evidence)
 
-    def climb(self) -> None:
+    def decide_rungs(self) -> None:
         """Decide all rungs that are due now."""
         while decide_due(self.runtime.notifier(), self.clock.wall()):
             pass

@@ -1,1 +1,1 @@
-"""Readings become verdicts: every sweep is judged by the rules of the bundle, on the spot."""
+"""Judges every sweep by the rules of the bundle: readings become verdicts."""

@@ -1,5 +1,5 @@
-"""Every sweep goes by the rules here. Holds the states, prepares per device which rule looks at which column, and turns
-changes of state into events. Knows no clock and no disk: times are those of the sweeps."""
+"""Judges every sweep by the rules. It keeps the states, prepares per device which rule reads which column, and makes events
+of changed states. It uses no clock and no disk: the times are those of the sweeps."""
 
 import uuid
 from collections.abc import Callable, Iterable, Mapping
@@ -14,20 +14,20 @@ from watchkeeper.rules.evaluate import ALL_OPEN, RuleState, evaluate
 from watchkeeper.rules.load import RuleSet
 from watchkeeper.rules.rule import Rule
 
-GONE_SWEEPS = 3
-"""In how many answered sweeps in a row an instance must be absent before its verdict is withdrawn: a device that has
-just started, or an agent, may see only part of it at first."""
+WITHDRAW_AFTER_SWEEPS = 3
+"""A verdict is withdrawn when its instance is missing from so many answered sweeps in a row: just after a start, of the
+device or of the agent, a sweep may be incomplete."""
 
 ANSWERING = "device.answering"
 
-LONGEST_REASON = 200
+MAX_REASON_CHARS = 200
 
-EXPLAINED = frozenset({ANSWERING, "service.state"})
-"""Quantities whose bad word says nothing of its cause; the missing readings beside it do."""
+WITHOUT_CAUSE = frozenset({ANSWERING, "service.state"})
+"""Quantities whose bad state does not tell the cause; the missing readings of the same sweep do."""
 
 
 class Judgement(NamedTuple):
-    """What a sweep or a new bundle changed: events to tell, and states to keep (None: to forget) in the same commit."""
+    """What a sweep or a new bundle changed: events to send, and states to keep (None: to forget) in the same commit."""
 
     events: list[Event]
     states: dict[Key, RuleState | None]
@@ -48,8 +48,8 @@ class _Slot:
 
 @dataclass(slots=True)
 class _Plan:
-    """What to judge in a device's sweeps as long as its columns are these. `absent` are states whose column is not among
-    them, and in how many answered sweeps in a row it was not."""
+    """What to judge in a device's sweeps while its columns are these. `absent` are states without a column, each with the
+    number of answered sweeps in a row that lacked it."""
 
     series: tuple[Series, ...]
     slots: list[_Slot]
@@ -57,7 +57,7 @@ class _Plan:
 
 
 class Judge:
-    """See the module. For one thread. `states` are those kept from before; `mint` makes ids."""
+    """Judges sweeps; for one thread. `states` are those of an earlier run; `mint` makes ids."""
 
     def __init__(self, states: Mapping[Key, RuleState], mint: Callable[[], str] = lambda: uuid.uuid4().hex) -> None:
         self._states = dict(states)
@@ -66,7 +66,7 @@ class Judge:
         self._devices: frozenset[str] = frozenset()
         self._plans: dict[str, _Plan] = {}
 
-    # ---- hot ----
+    # ---- for every sweep ----
 
     def sweep(self, sweep: Sweep, category: Category) -> Judgement:
         """Judge one sweep."""
@@ -79,38 +79,41 @@ class Judge:
             state = slot.state
             now = evaluate(slot.rule, state, values[slot.index], at, mint, slot.label)
             if now is not state:
-                if now.evidence.quantity in EXPLAINED and now.level.bad:
+                if now.evidence.quantity in WITHOUT_CAUSE and now.level.bad:
                     now = _explained(now, sweep)
                 slot.state = now
                 changed.append((slot.key, state, now))
         if not (changed or plan.absent):
             return UNCHANGED
-        return self._tell(sweep, plan, changed)
+        judgement = Judgement([], {})
+        self._change(changed, judgement)
+        self._check_absent(sweep, plan, judgement)
+        return judgement
 
-    def _tell(self, sweep: Sweep, plan: _Plan, changed: list[tuple[Key, RuleState | None, RuleState]]) -> Judgement:
-        change = Judgement([], {})
+    def _change(self, changed: list[tuple[Key, RuleState | None, RuleState]], judgement: Judgement) -> None:
         for key, before, now in changed:
             self._states[key] = now
             if now.id != before.id if before else now.level is not Level.OK:
-                change.events.append(_verdict(key, now))
-            if not (_calm(now) and (before is None or _calm(before))):
-                change.states[key] = None if _calm(now) else now
+                judgement.events.append(_verdict(key, now))
+            if not (_is_default(now) and (before is None or _is_default(before))):
+                judgement.states[key] = None if _is_default(now) else now
+
+    def _check_absent(self, sweep: Sweep, plan: _Plan, judgement: Judgement) -> None:
+        """Withdraw the verdicts of columns that have been missing for long enough; those of bad events become unknown."""
         for key in list(plan.absent):
-            if self._outlasts(key):
+            if self._survives(key):
                 del plan.absent[key]
-                self._outlast(key, sweep.at, change)
+                self._end_event(key, sweep.at, judgement)
             elif sweep.values[0] == "yes":
                 plan.absent[key] += 1
-                if plan.absent[key] >= GONE_SWEEPS:
+                if plan.absent[key] >= WITHDRAW_AFTER_SWEEPS:
                     del plan.absent[key]
-                    self._withdraw(
-                        key, sweep.at, "the device no longer has it, or the rule no longer looks at it", change
-                    )
-        return change
+                    reason = "the device no longer has it, or the rule no longer applies to it"
+                    self._withdraw(key, sweep.at, reason, judgement)
 
-    def _outlasts(self, key: Key) -> bool:
-        """Whether its verdict stays when its column goes (an agent that starts has no column for events of before): an event
-        that was bad, unless it is one of too many."""
+    def _survives(self, key: Key) -> bool:
+        """Whether the verdict stays although its column is missing: that of a bad event, unless there are too many. (An agent
+        that has just started has no columns for earlier events.)"""
         if not self._is_bad_event(key):
             return False
         return sum(other[0] == key[0] and self._is_bad_event(other) for other in self._states) <= MAX_EVENTS
@@ -119,15 +122,15 @@ class Judge:
         state = self._states[key]
         return state.evidence.quantity == EVENT_QUANTITY and state.level is not Level.OK
 
-    def _outlast(self, key: Key, at: float, change: Judgement) -> None:
+    def _end_event(self, key: Key, at: float, judgement: Judgement) -> None:
         state, rule = self._states[key], self._rules.named(key[1])
         now = evaluate(rule, state, EVENT_OVER, at, self._mint, state.evidence.label) if rule else state
         if now is not state:
-            self._states[key] = change.states[key] = now
-            change.events.append(_verdict(key, now))
+            self._states[key] = judgement.states[key] = now
+            judgement.events.append(_verdict(key, now))
 
     def _prepare(self, sweep: Sweep, category: Category) -> _Plan:
-        """Find once which rules look at which columns; a rule sees an instance once, whatever a device may claim."""
+        """Find which rules apply to which columns. A rule judges an instance once, even if a device reports it twice."""
         device, before = sweep.device, self._plans.get(sweep.device)
         slots: dict[Key, _Slot] = {}
         for index, series in enumerate(sweep.series):
@@ -140,59 +143,59 @@ class Judge:
         plan = self._plans[device] = _Plan(sweep.series, list(slots.values()), absent)
         return plan
 
-    # ---- cold ----
+    # ---- seldom ----
 
     def activate(self, rules: RuleSet, devices: Iterable[Device], at: float) -> Judgement:
-        """Put a bundle in force. States of what is still there are kept, also where a rule has other limits now. Of a
-        device that is ours no longer nothing is said: the collector, or another agent, speaks of it."""
+        """Activate a bundle. States of devices and rules that remain are kept, even if a rule has new limits. For a device that
+        no longer belongs to this agent there is no event: the collector, or another agent, reports it."""
         self._rules = rules
         self._devices = frozenset(device.device for device in devices)
         self._plans.clear()
-        change = Judgement([], {})
+        judgement = Judgement([], {})
         for key in list(self._states):
             if key[0] not in self._devices:
                 del self._states[key]
-                change.states[key] = None
+                judgement.states[key] = None
             elif rules.named(key[1]) is None:
-                self._withdraw(key, at, "the rule is gone", change)
-        return change
+                self._withdraw(key, at, "the rule is gone", judgement)
+        return judgement
 
-    def _withdraw(self, key: Key, at: float, reason: str, change: Judgement) -> None:
+    def _withdraw(self, key: Key, at: float, reason: str, judgement: Judgement) -> None:
         state = self._states.pop(key)
-        change.states[key] = None
+        judgement.states[key] = None
         if state.level is not Level.OK:
-            change.events.append(Withdrawal(self._mint(), *key, at, reason))
+            judgement.events.append(Withdrawal(self._mint(), *key, at, reason))
 
     def active_verdicts(self, at: float) -> ActiveVerdicts:
-        """Every verdict that is not ok."""
+        """All verdicts that are not ok."""
         bad = sorted(item for item in self._states.items() if item[1].level is not Level.OK)
         return ActiveVerdicts(at, tuple(_verdict(key, state) for key, state in bad))
 
     def states(self) -> dict[Key, RuleState]:
-        """Every state worth keeping: what a spool that lost its own needs."""
-        return {key: state for key, state in self._states.items() if not _calm(state)}
+        """All states that must be kept, for a spool that lost its own."""
+        return {key: state for key, state in self._states.items() if not _is_default(state)}
 
     def silence_judged(self, device: str) -> bool:
-        """Whether nothing would change if the device stayed silent: no verdict of its silence waits for its `for`."""
+        """Whether nothing would change if the device stayed silent: no verdict on its silence waits for its `for`."""
         plan = self._plans.get(device)
         return plan is not None and not any(
             _pending(slot.state, everything=plan.series[slot.index].quantity == ANSWERING) for slot in plan.slots
         )
 
     def complete(self) -> bool:
-        """Whether `standing` is the whole truth: every device was swept since."""
+        """Whether `active_verdicts` is complete: every device of the bundle was read."""
         return self._devices <= self._plans.keys()
 
 
-def _calm(state: RuleState) -> bool:
+def _is_default(state: RuleState) -> bool:
     """Whether forgetting the state makes no difference."""
     return state.level is Level.OK and state.latches is ALL_OPEN
 
 
 def _explained(state: RuleState, sweep: Sweep) -> RuleState:
-    """The same with the reason that the probe gave for what it could not read."""
+    """The state with the reason that the probe gave for a value it could not read."""
     why = next((value.detail for value in sweep.values if isinstance(value, Missing) and value.detail), "")
-    return replace(state, evidence=replace(state.evidence, says=why[:LONGEST_REASON])) if why else state
+    return replace(state, evidence=replace(state.evidence, says=why[:MAX_REASON_CHARS])) if why else state
 
 
 def _pending(state: RuleState | None, *, everything: bool) -> bool:

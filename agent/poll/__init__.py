@@ -1,1 +1,1 @@
-"""When which device is read, and by which probe."""
+"""The schedule of the polls, and the probe of each kind."""

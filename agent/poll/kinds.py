@@ -1,4 +1,4 @@
-"""The probe of each kind, built when a device first needs it: what no device needs is never imported."""
+"""The probe of each kind. It is built when a device first needs it: the module of an unused kind is never imported."""
 
 from collections.abc import Collection, Mapping
 from importlib import import_module
@@ -7,8 +7,7 @@ from watchkeeper.agent.ports import Probe, ProbeContext
 from watchkeeper.model.device import PROBE_KINDS
 
 BY_PROFILE = frozenset({"snmp", "modbus", "nut"})
-"""Kinds that read by profiles, and are built anew where those change."""
-
+"""Kinds that read by profiles. Their probes are built again when the profiles change."""
 
 _MODULES = {
     "host": "host.probe",
@@ -25,18 +24,18 @@ _MODULES = {
 
 
 def build(kind: str, context: ProbeContext) -> Probe:
-    """The probe of that kind. Raises ConfigError where the operator's profiles are wrong."""
+    """The probe of that kind. Raises ConfigError where the operator's profiles have mistakes."""
     probe: Probe = import_module(f"watchkeeper.agent.probes.{_MODULES[kind]}").build(context)
     return probe
 
 
 def build_all(
-    kinds: Collection[str], context: ProbeContext, held: Mapping[str, Probe], *, relearn: bool
+    kinds: Collection[str], context: ProbeContext, existing: Mapping[str, Probe], *, new_profiles: bool
 ) -> dict[str, Probe]:
-    """The probes of these kinds, those that are held already kept; with `relearn` not those that read by profiles. A kind
-    this agent does not know is left out."""
+    """The probes of these kinds. `existing` ones are reused, except those that read by profiles if there are `new_profiles`.
+    A kind that this agent does not know is left out."""
     return {
-        kind: held[kind] if kind in held and not (relearn and kind in BY_PROFILE) else build(kind, context)
+        kind: existing[kind] if kind in existing and not (new_profiles and kind in BY_PROFILE) else build(kind, context)
         for kind in kinds
         if kind in PROBE_KINDS
     }

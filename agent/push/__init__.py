@@ -1,1 +1,1 @@
-"""From the spool to the collector, and the bundle that comes back."""
+"""Pushes the spool to the collector, and receives the bundle."""

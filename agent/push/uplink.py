@@ -1,7 +1,6 @@
-"""The wire to the collector by HTTPS: one kept session, gzip, and every answer of docs/protocol.md as a noun or an error."""
+"""The HTTPS client of the collector: one kept session, gzip, and every answer of docs/protocol.md as a noun or an error."""
 
 import gzip
-import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,46 +10,44 @@ import requests
 
 from watchkeeper.agent.push.bundle import decode_bundle
 from watchkeeper.documents.secrets import Secret
-from watchkeeper.model.batch import PROTOCOL, Answer, Bundle, Lane, Push, Request
+from watchkeeper.model.batch import Answer, Bundle, Push
 from watchkeeper.model.errors import PushError, PushLater, PushRefused, PushUnauthorized, PushUndeclared, WireError
-from watchkeeper.model.wire import encode_block
+from watchkeeper.model.wire import decode_answer, encode_push
 
 CONNECT_S, ANSWER_S = 5.0, 20.0
-WORTH_ZIPPING_BYTES = 600
+GZIP_FROM_BYTES = 600  # a smaller body does not get smaller
 
 
 class Uplink:
-    """The collector at `address`, as agent.ports.CollectorClient. Blocking; for one thread."""
+    """The collector at `address`; implements agent.ports.CollectorClient. Blocking; for one thread."""
 
     def __init__(self, address: str, agent: str, token: Secret, ca: Path | None = None) -> None:
-        """Raises SecretError where the token can be none."""
+        """Raises SecretError where the token cannot be sent in a header."""
         self._address, self._agent = address.rstrip("/"), agent
         self._session = requests.Session()
-        self._session.trust_env = False  # a ~/.netrc would replace our token, a proxy would read it
+        self._session.trust_env = False  # else ~/.netrc could replace our token, and a proxy could read it
         self._session.headers["Authorization"] = token.bearer()
         if ca:
             self._session.verify = str(ca)
 
-    def push(self, push: Push, bodies: Sequence[str]) -> Answer:
-        """See agent.ports.CollectorClient."""
-        head = {
-            "protocol": PROTOCOL, "agent": push.agent, "epoch": push.epoch, "lane": push.lane.value,
-            "sent_at": push.sent_at, "bundle": push.bundle, "more": push.more,
-            "blocks": [encode_block(block) for block in push.blocks],
-        }  # fmt: skip
-        body = (json.dumps(head, separators=(",", ":"))[:-1] + ',"items":[' + ",".join(bodies) + "]}").encode()
+    def push(self, push: Push, items: Sequence[str]) -> Answer:
+        """Send a batch. Raises PushError."""
+        body = encode_push(push, items).encode()
         headers = {"Content-Type": "application/json"}
-        if len(body) > WORTH_ZIPPING_BYTES:
+        if len(body) > GZIP_FROM_BYTES:
             body = gzip.compress(body, 3)
             headers["Content-Encoding"] = "gzip"
         answer = self._ask("POST", "/v1/push", headers, body)
         if answer.status_code != requests.codes.ok:
             raise _error(answer)
-        return _answer(answer, push.lane)
+        try:
+            return decode_answer(answer.json(), push.lane)
+        except (ValueError, WireError):
+            raise PushLater(f"{self._address} answered 200, but not to a push; check the collector's address") from None
 
-    def bundle(self, held: str) -> Bundle | None:
-        """See agent.ports.CollectorClient."""
-        answer = self._ask("GET", "/v1/bundle", {"If-None-Match": f'"{held}"'} if held else {}, None)
+    def bundle(self, version: str) -> Bundle | None:
+        """Fetch the bundle, or None where the collector still has `version`. Raises PushError."""
+        answer = self._ask("GET", "/v1/bundle", {"If-None-Match": f'"{version}"'} if version else {}, None)
         if answer.status_code == requests.codes.not_modified:
             return None
         if answer.status_code != requests.codes.ok:
@@ -58,12 +55,14 @@ class Uplink:
         try:
             return decode_bundle(answer.json(), self._agent)
         except ValueError:
-            raise PushLater(f"{self._address} answered 200, but with something else than a bundle") from None
+            raise PushLater(
+                f"{self._address} answered 200, but not with a bundle; check the collector's address"
+            ) from None
         except WireError as error:
             raise PushRefused(f"the collector's bundle cannot be used: {error}", answer.status_code) from None
 
     def close(self) -> None:
-        """Let go of the connection."""
+        """Close the connection."""
         self._session.close()
 
     def _ask(self, method: str, path: str, headers: dict[str, str], body: bytes | None) -> requests.Response:
@@ -77,7 +76,7 @@ class Uplink:
 
 
 def _reason(error: BaseException) -> str:
-    """The innermost cause: what an operator can act on, without the layers around it."""
+    """The text of the innermost cause, which an operator can act on, without the layers around it."""
     while (inner := error.__cause__ or error.__context__ or getattr(error, "reason", None)) is not None:
         if not isinstance(inner, BaseException):
             break
@@ -85,33 +84,22 @@ def _reason(error: BaseException) -> str:
     return str(error) or type(error).__name__
 
 
-def _answer(answer: requests.Response, lane: Lane) -> Answer:
-    try:
-        raw = answer.json()
-        through = raw["through"] if raw["lane"] == lane.value else None
-        asked = tuple(Request(str(one["kind"]), str(one.get("device", ""))) for one in raw.get("requests", ()))
-        bundle = str(raw.get("bundle", ""))
-    except (ValueError, KeyError, TypeError, AttributeError):
-        through = None
-    if type(through) is not int or through < 0:
-        raise PushLater("answered 200, but not with an answer to a push; is this a collector?")
-    return Answer(lane, through, bundle, asked)
-
-
 def _error(answer: requests.Response) -> PushError:
-    status, body = answer.status_code, _table(answer)
-    said = f"{status}: {str(body.get('error', answer.reason))[:500]}"
+    status, body = answer.status_code, _json_object(answer)
+    text = f"{status}: {str(body.get('error', answer.reason))[:500]}"
     if status in (requests.codes.bad_request, requests.codes.forbidden, requests.codes.request_entity_too_large):
-        return PushRefused(said, status)
+        return PushRefused(text, status)
     if status == requests.codes.unauthorized:
-        return PushUnauthorized(said)
+        return PushUnauthorized(text)
     if status == requests.codes.conflict:
         blocks = body.get("blocks")
-        return PushUndeclared(said, (one for one in blocks if type(one) is int) if isinstance(blocks, list) else ())
-    return PushLater(said, _retry_after_s(answer))
+        return PushUndeclared(
+            text, (block for block in blocks if type(block) is int) if isinstance(blocks, list) else ()
+        )
+    return PushLater(text, _retry_after_s(answer))
 
 
-def _table(answer: requests.Response) -> dict[str, Any]:
+def _json_object(answer: requests.Response) -> dict[str, Any]:
     try:
         raw = answer.json()
     except ValueError:
@@ -120,7 +108,7 @@ def _table(answer: requests.Response) -> dict[str, Any]:
 
 
 def _retry_after_s(answer: requests.Response) -> float | None:
-    """RFC 9110, 10.2.3: seconds; our collector never answers with a date."""
+    """The header `Retry-After` in seconds (RFC 9110, 10.2.3); our collector never sends a date."""
     try:
         seconds = float(answer.headers.get("Retry-After", ""))
     except ValueError:

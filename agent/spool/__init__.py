@@ -1,1 +1,1 @@
-"""The agent's disk queue: what was judged and read, until the collector has it."""
+"""The agent's disk queue: it keeps verdicts and readings until the collector has them."""

@@ -1,4 +1,4 @@
-"""The file below the spool: its schema, opening it, telling a sound one from rubbish, and putting rubbish aside."""
+"""The spool's SQLite file: its schema, opening and checking it, and setting a broken file aside."""
 
 import contextlib
 import datetime
@@ -14,11 +14,11 @@ from typing import TextIO
 from watchkeeper.model.errors import SpoolError
 
 MEMORY = Path(":memory:")
-"""A spool that lives as long as its process: for tests, and for a machine without a disk."""
+"""A spool without a file: for tests, and for a machine without a disk."""
 
 VERSION = 1
-KEPT_WRECKS = 3
-BROKEN = ("SQLITE_CORRUPT", "SQLITE_NOTADB")
+KEPT_BROKEN_FILES = 3
+BROKEN_CODES = ("SQLITE_CORRUPT", "SQLITE_NOTADB")
 
 _LANE = """
 CREATE TABLE {lane} (
@@ -42,62 +42,59 @@ CREATE TABLE set_aside (
 );
 INSERT INTO lanes VALUES ('events', 0, 0), ('readings', 0, 0);
 PRAGMA user_version = {VERSION};
-"""  # noqa: S608 -- nothing of it comes from outside
+"""  # noqa: S608 -- built from constants only
+_TABLES = {"meta", "lanes", "events", "readings", "blocks", "states", "set_aside"}
 
 
-def hold(path: Path) -> TextIO:
-    """Make sure that no other agent uses this spool, until the returned file is closed. Raises SpoolError."""
+def lock(path: Path) -> TextIO:
+    """Keep other agents from using this spool until the returned file is closed. Raises SpoolError."""
     if path == MEMORY:
         return io.StringIO()
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        held = path.with_name(path.name + ".lock").open("w")
+        locked = path.with_name(path.name + ".lock").open("w")
     except OSError as error:
         raise SpoolError(f"{path}: {error.strerror}; check the folder and its owner") from None
     try:
-        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(locked, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        held.close()
+        locked.close()
         raise SpoolError(
-            f"{path}: another agent is using this spool; stop it, or give this one a spool of its own"
+            f"{path}: another agent is using this spool; stop it, or give this agent a spool of its own"
         ) from None
-    return held
+    return locked
 
 
 def open_spool(path: Path, at_utc: float) -> tuple[sqlite3.Connection, str]:
-    """Open the spool's file, or make one. What cannot be read is put aside; the text then says what, why and where.
+    """Open the spool's file, or make one. A broken file is set aside; the text then says what, why and where.
 
-    Raises SpoolError where no file can be made at all.
+    Raises SpoolError where no file can be made.
     """
     try:
         return _connect(path), ""
     except sqlite3.DatabaseError as error:
-        if path == MEMORY or not _is_broken(error):
+        if path == MEMORY or not is_broken(error):
             raise SpoolError(f"{path}: {error}; check the folder, its owner and the disk") from None
         reason = str(error)
-    wreck = quarantine(path, at_utc)
+    broken = quarantine(path, at_utc)
     try:
-        return _connect(path), f"{path} could not be read ({reason}); it lies at {wreck} now, and an empty one was made"
+        return _connect(path), f"{path} could not be read ({reason}); it is {broken} now, and an empty spool was made"
     except sqlite3.DatabaseError as error:
         raise SpoolError(f"{path}: {error}; check the folder, its owner and the disk") from None
 
 
-def _is_broken(error: sqlite3.DatabaseError) -> bool:
-    return is_broken(error) or isinstance(error, _WrongSchema)
-
-
 def is_broken(error: sqlite3.Error) -> bool:
-    """Whether the file itself is rubbish, rather than the disk full or the folder gone."""
-    return getattr(error, "sqlite_errorname", "").startswith(BROKEN)
+    """Whether the file itself is damaged or no spool; a full disk or a missing folder is another error."""
+    return isinstance(error, _NotASpool) or getattr(error, "sqlite_errorname", "").startswith(BROKEN_CODES)
 
 
-class _WrongSchema(sqlite3.DatabaseError):
-    """A sound database, but not a spool of this version."""
+class _NotASpool(sqlite3.DatabaseError):
+    """The file is not a sound spool of this version."""
 
 
 def _connect(path: Path) -> sqlite3.Connection:
     if path != MEMORY and not path.exists():
-        with contextlib.suppress(OSError):  # sqlite says what is wrong with the place
+        with contextlib.suppress(OSError):  # sqlite then reports what is wrong
             path.touch(mode=0o600)
     db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=5.0)
     try:
@@ -113,35 +110,35 @@ def _connect(path: Path) -> sqlite3.Connection:
 
 
 def _check(db: sqlite3.Connection) -> None:
-    found = db.execute("PRAGMA quick_check(1)").fetchone()[0]
-    if found != "ok":
-        raise _WrongSchema(found.splitlines()[-1])
+    report = db.execute("PRAGMA quick_check(1)").fetchone()[0]
+    if report != "ok":
+        raise _NotASpool(report.splitlines()[-1])
     (version,) = db.execute("PRAGMA user_version").fetchone()
     tables = {name for (name,) in db.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
     if version == 0 and not tables:
-        db.executescript(f"BEGIN; {_SCHEMA} INSERT INTO meta VALUES ('epoch', '{uuid.uuid4().hex}'); COMMIT;")  # noqa: S608 -- the same
+        db.executescript(f"BEGIN; {_SCHEMA} INSERT INTO meta VALUES ('epoch', '{uuid.uuid4().hex}'); COMMIT;")  # noqa: S608 -- built from constants and hexadecimal digits
     elif version != VERSION:
-        raise _WrongSchema(f"a spool of version {version}, not {VERSION}")
-    elif not {"meta", "lanes", "events", "readings", "blocks", "states", "set_aside"} <= tables:
-        raise _WrongSchema("tables of the spool are gone")
-    elif get(db, "epoch") is None:
-        raise _WrongSchema("its epoch is gone")
+        raise _NotASpool(f"a spool of version {version}, not {VERSION}")
+    elif not tables >= _TABLES:
+        raise _NotASpool("tables of the spool are missing")
+    elif get_note(db, "epoch") is None:
+        raise _NotASpool("its epoch is missing")
 
 
-def get(db: sqlite3.Connection, name: str) -> str | None:
-    """One word of the spool's own notes."""
+def get_note(db: sqlite3.Connection, name: str) -> str | None:
+    """A value of the table `meta`, or None."""
     row = db.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
     return None if row is None else str(row[0])
 
 
-def put(db: sqlite3.Connection, name: str, value: str) -> None:
-    """Note a word."""
+def put_note(db: sqlite3.Connection, name: str, value: str) -> None:
+    """Write a value into the table `meta`."""
     db.execute("INSERT INTO meta VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value", (name, value))
 
 
 @contextlib.contextmanager
 def transaction(db: sqlite3.Connection) -> Iterator[None]:
-    """All of it, or nothing."""
+    """Commit everything, or nothing."""
     db.execute("BEGIN IMMEDIATE")
     try:
         yield
@@ -153,24 +150,23 @@ def transaction(db: sqlite3.Connection) -> Iterator[None]:
 
 
 def quarantine(path: Path, at_utc: float) -> Path:
-    """Rename the file (and its write-ahead log) with a time stamp; the newest few are kept. Raises SpoolError."""
+    """Rename a broken file and its write-ahead log, with a time stamp; the newest few are kept. Raises SpoolError."""
     stamp = datetime.datetime.fromtimestamp(at_utc, datetime.UTC).strftime("%Y%m%dT%H%M%S.%fZ")
-    wreck = path.with_name(f"{path.name}.corrupt-{stamp}")
+    broken = path.with_name(f"{path.name}.corrupt-{stamp}")
     try:
         for suffix in ("-wal", "-shm", ""):
             part = Path(f"{path}{suffix}")
             if part.exists():
-                part.rename(f"{wreck}{suffix}")
+                part.rename(f"{broken}{suffix}")
     except OSError as error:
-        raise SpoolError(f"{path}: cannot be read, nor put aside: {error.strerror}") from None
-    old = sorted(path.parent.glob(f"{path.name}.corrupt-*Z"))[:-KEPT_WRECKS]
-    for wreckage in old:
+        raise SpoolError(f"{path}: is broken, and cannot be renamed: {error.strerror}") from None
+    for old in sorted(path.parent.glob(f"{path.name}.corrupt-*Z"))[:-KEPT_BROKEN_FILES]:
         for suffix in ("-wal", "-shm", ""):
             with contextlib.suppress(OSError):
-                os.unlink(f"{wreckage}{suffix}")  # noqa: PTH108 -- a suffix, not a path below
-    return wreck
+                os.unlink(f"{old}{suffix}")  # noqa: PTH108 -- the suffix is part of the name, not a path below it
+    return broken
 
 
 def boot_id() -> str:
-    """What the kernel calls this boot (proc(5), random/boot_id)."""
+    """The kernel's id of this boot (proc(5), random/boot_id)."""
     return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()

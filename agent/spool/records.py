@@ -1,27 +1,28 @@
-"""The spool's rows: what one commit writes, and what a row looks like when it leaves."""
+"""The spool's records: what one commit writes to the tables, what is read back, and a record as an item of a push."""
 
 import json
 import sqlite3
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 from watchkeeper.agent.spool import file as spoolfile
 from watchkeeper.model.batch import Block, Lane
 from watchkeeper.model.reading import Series
 from watchkeeper.model.verdict import Key
-from watchkeeper.model.wire import DECADE_S, encode_block
+from watchkeeper.model.wire import encode_block, event_item, frame_item, to_json, tombstone_item
 from watchkeeper.rules.evaluate import RuleState, encode_state
 
 K = TypeVar("K")
 V = TypeVar("V")
 
-ROW_BYTES = 32
-"""What a row costs beside its body, roughly."""
+RECORD_BYTES = 32
+"""What a record takes beside its body, roughly."""
 
 
-class Row(NamedTuple):
-    """One numbered item: an event, a frame (of a block), or a tombstone (`frames` of them, from seq `first`)."""
+class Record(NamedTuple):
+    """A numbered item: an event, a frame of a block, or a tombstone for `frames` frames from seq `first` on. `at` is seconds
+    on the boot clock."""
 
     seq: int
     at: float
@@ -33,11 +34,11 @@ class Row(NamedTuple):
     @property
     def size_bytes(self) -> int:
         """What it counts against the spool's limit."""
-        return len(self.body) + ROW_BYTES
+        return len(self.body) + RECORD_BYTES
 
 
-class Done(NamedTuple):
-    """Items up to `through` are no longer ours to send: taken by the collector, or refused for a `reason`."""
+class Settled(NamedTuple):
+    """Items up to `through` need not be sent any more: the collector has them, or refused them for a `reason`."""
 
     lane: Lane
     through: int
@@ -45,55 +46,57 @@ class Done(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Writing:
-    """Everything one commit puts on the disk."""
+class Commit:
+    """Everything that one commit writes to the disk."""
 
-    rows: Mapping[Lane, tuple[Row, ...]]
+    records: Mapping[Lane, tuple[Record, ...]]
     states: Mapping[Key, RuleState | None]
-    done: tuple[Done, ...]
+    settled: tuple[Settled, ...]
     blocks: tuple[tuple[int, str, str], ...]  # number, device, JSON
     declared: Mapping[int, bool]
     notes: Mapping[str, str]
     last: Mapping[Lane, int]
     boot: str
     at_utc: float
-    aside_bytes: int  # how much of what was refused is kept
+    set_aside_bytes: int  # how much of what was refused is kept
 
     def __bool__(self) -> bool:
-        return bool(any(self.rows.values()) or self.states or self.done or self.blocks or self.declared or self.notes)
+        return bool(
+            any(self.records.values()) or self.states or self.settled or self.blocks or self.declared or self.notes
+        )
 
 
-def write(db: sqlite3.Connection, writing: Writing) -> None:
-    """Write it all, inside the caller's transaction."""
-    for lane, rows in writing.rows.items():
-        if rows:
-            db.executemany(_of(lane, "INSERT INTO LANE VALUES (?, ?, ?, ?, ?, ?)"), rows)
-            db.execute("UPDATE lanes SET last = ? WHERE lane = ?", (writing.last[lane], lane))
-    for key, state in writing.states.items():
-        _keep(db, key, state)
-    for number, device, body in writing.blocks:
-        _declare(db, number, device, body)
-    for number, declared in writing.declared.items():
+def write(db: sqlite3.Connection, commit: Commit) -> None:
+    """Write all of it, inside the caller's transaction."""
+    for lane, records in commit.records.items():
+        if records:
+            db.executemany(_sql(lane, "INSERT INTO LANE VALUES (?, ?, ?, ?, ?, ?)"), records)
+            db.execute("UPDATE lanes SET last = ? WHERE lane = ?", (commit.last[lane], lane))
+    for key, state in commit.states.items():
+        _write_state(db, key, state)
+    for number, device, body in commit.blocks:
+        _write_block(db, number, device, body)
+    for number, declared in commit.declared.items():
         db.execute("UPDATE blocks SET declared = ? WHERE block = ?", (declared, number))
-    for done in writing.done:
-        _settle(db, done, writing)
-    for name, text in {**writing.notes, "boot": writing.boot}.items():
-        spoolfile.put(db, name, text)
+    for settled in commit.settled:
+        _settle(db, settled, commit)
+    for name, text in {**commit.notes, "boot": commit.boot}.items():
+        spoolfile.put_note(db, name, text)
 
 
-def _keep(db: sqlite3.Connection, key: Key, state: RuleState | None) -> None:
-    if state is None:
-        db.execute("DELETE FROM states WHERE device = ? AND rule = ? AND instance = ?", key)
-    else:
-        db.execute("REPLACE INTO states VALUES (?, ?, ?, ?)", (*key, text(encode_state(state))))
-
-
-def _of(lane: Lane, statement: str) -> str:
+def _sql(lane: Lane, statement: str) -> str:
     return statement.replace("LANE", lane.value)
 
 
-def _declare(db: sqlite3.Connection, number: int, device: str, body: str) -> None:
-    """Note a block; of a device that changes its columns for ever, the newest few and those in use are kept."""
+def _write_state(db: sqlite3.Connection, key: Key, state: RuleState | None) -> None:
+    if state is None:
+        db.execute("DELETE FROM states WHERE device = ? AND rule = ? AND instance = ?", key)
+    else:
+        db.execute("REPLACE INTO states VALUES (?, ?, ?, ?)", (*key, to_json(encode_state(state))))
+
+
+def _write_block(db: sqlite3.Connection, number: int, device: str, body: str) -> None:
+    """Add a block. Of a device whose columns change again and again, the newest few blocks and those in use are kept."""
     db.execute("INSERT INTO blocks VALUES (?, ?, ?, 0)", (number, device, body))
     db.execute(
         "DELETE FROM blocks WHERE device = ?1 AND block NOT IN (SELECT block FROM readings)"
@@ -102,27 +105,28 @@ def _declare(db: sqlite3.Connection, number: int, device: str, body: str) -> Non
     )
 
 
-def _settle(db: sqlite3.Connection, done: Done, writing: Writing) -> None:
-    if done.reason:
+def _settle(db: sqlite3.Connection, settled: Settled, commit: Commit) -> None:
+    lane, through, reason = settled
+    if reason:
         db.execute(
-            _of(
-                done.lane,
+            _sql(
+                lane,
                 "INSERT INTO set_aside (lane, seq, at_utc, reason, body)"
                 " SELECT ?, seq, ?, ?, body FROM LANE WHERE seq <= ? AND frames = 0 ORDER BY seq",
             ),
-            (done.lane, writing.at_utc, done.reason, done.through),
+            (lane, commit.at_utc, reason, through),
         )
-        _bound_set_aside(db, writing.aside_bytes)
-    db.execute(_of(done.lane, "DELETE FROM LANE WHERE seq <= ?"), (done.through,))
+        _limit_set_aside(db, commit.set_aside_bytes)
+    db.execute(_sql(lane, "DELETE FROM LANE WHERE seq <= ?"), (through,))
     db.execute(
-        _of(done.lane, "UPDATE LANE SET frames = min(frames, seq - ?1), first = ?1 + 1 WHERE frames AND first <= ?1"),
-        (done.through,),
+        _sql(lane, "UPDATE LANE SET frames = min(frames, seq - ?1), first = ?1 + 1 WHERE frames AND first <= ?1"),
+        (through,),
     )
-    db.execute("UPDATE lanes SET settled = ? WHERE lane = ?", (done.through, done.lane))
+    db.execute("UPDATE lanes SET settled = ? WHERE lane = ?", (through, lane))
 
 
-def _bound_set_aside(db: sqlite3.Connection, limit_bytes: int) -> None:
-    """Drop the oldest of what was refused once it is too much."""
+def _limit_set_aside(db: sqlite3.Connection, limit_bytes: int) -> None:
+    """Delete the oldest of what was refused, down to the limit."""
     db.execute(
         "DELETE FROM set_aside WHERE number <= (SELECT max(number) FROM ("
         "  SELECT number, sum(length(body)) OVER (ORDER BY number DESC) AS above FROM set_aside) WHERE above > ?)",
@@ -130,15 +134,15 @@ def _bound_set_aside(db: sqlite3.Connection, limit_bytes: int) -> None:
     )
 
 
-def read(db: sqlite3.Connection, lane: Lane, after: int) -> Iterable[Row]:
-    """The rows of a lane behind seq `after`, oldest first."""
-    return map(Row._make, db.execute(_of(lane, "SELECT * FROM LANE WHERE seq > ? ORDER BY seq"), (after,)))
+def read(db: sqlite3.Connection, lane: Lane, after: int) -> Iterable[Record]:
+    """The records of a lane after seq `after`, oldest first."""
+    return map(Record._make, db.execute(_sql(lane, "SELECT * FROM LANE WHERE seq > ? ORDER BY seq"), (after,)))
 
 
-def shift(db: sqlite3.Connection, seconds: float) -> None:
-    """Move every time over to another boot's clock."""
+def shift_times(db: sqlite3.Connection, seconds: float) -> None:
+    """Add `seconds` to every time, to convert from the clock of another boot."""
     for lane in Lane:
-        db.execute(_of(lane, "UPDATE LANE SET at = at + ?"), (seconds,))
+        db.execute(_sql(lane, "UPDATE LANE SET at = at + ?"), (seconds,))
 
 
 def used_bytes(db: sqlite3.Connection) -> int:
@@ -149,77 +153,57 @@ def used_bytes(db: sqlite3.Connection) -> int:
     return int((pages - free) * size)
 
 
-def drop(db: sqlite3.Connection, excess_bytes: int, before: float) -> int:
-    """Turn the oldest readings, `excess_bytes` of them and all from before that time, into a tombstone.
-    Returns how many frames went."""
-    gone = oldest(read(db, Lane.READINGS, 0), excess_bytes, before)
-    if gone is None:
+def drop_oldest(db: sqlite3.Connection, excess_bytes: int, before: float) -> int:
+    """Replace the oldest readings by a tombstone: `excess_bytes` of them, and all from before that time.
+    Returns how many frames were dropped."""
+    dropped = tombstone(read(db, Lane.READINGS, 0), excess_bytes, before)
+    if dropped is None:
         return 0
-    stone, frames = gone
+    stone, frames = dropped
     db.execute("DELETE FROM readings WHERE seq <= ?", (stone.seq,))
     db.execute("INSERT INTO readings VALUES (?, ?, ?, ?, ?, ?)", stone)
     return frames
 
 
-def oldest(rows: Iterable[Row], excess_bytes: int, before: float = float("-inf")) -> tuple[Row, int] | None:
-    """The tombstone for the oldest rows, merged with tombstones next to them, and how many frames it newly stands for.
-    None where nothing but tombstones would go."""
-    first = through = total = fresh = 0
+def tombstone(records: Iterable[Record], excess_bytes: int, before: float = float("-inf")) -> tuple[Record, int] | None:
+    """The tombstone for the oldest records, merged with tombstones next to them, and how many frames it newly replaces.
+    None where it would replace nothing but tombstones."""
+    first = through = total = new = 0
     at = before
-    for row in rows:
-        if not row.frames and excess_bytes <= 0 and row.at >= before:
+    for record in records:
+        if not record.frames and excess_bytes <= 0 and record.at >= before:
             break
-        first = first or row.first or row.seq
-        through, at = row.seq, row.at
-        total += row.frames or 1
-        fresh += not row.frames
-        excess_bytes -= row.size_bytes
-    return (Row(through, at, 0, first, total, ""), fresh) if fresh else None
+        first = first or record.first or record.seq
+        through, at = record.seq, record.at
+        total += record.frames or 1
+        new += not record.frames
+        excess_bytes -= record.size_bytes
+    return (Record(through, at, 0, first, total, ""), new) if new else None
 
 
-def leave(row: Row, now: float) -> str:
-    """The row as the wire wants it, its ages of this moment."""
-    if row.frames:
-        return f'{{"seq":{row.seq},"first":{row.first},"frames":{row.frames}}}'
-    if row.block:
-        return f'{{"seq":{row.seq},"age_s":{_age(now - row.at)},"block":{row.block},{row.body}}}'
-    event = json.loads(row.body)
-    _grow(event, now - row.at)
-    return text({"seq": row.seq, **event})
+def push_item(record: Record, now: float) -> str:
+    """The record as an item of a push, with its age at `now`."""
+    if record.frames:
+        return tombstone_item(record.seq, record.first, record.frames)
+    if record.block:
+        return frame_item(record.seq, now - record.at, record.block, record.body)
+    return event_item(record.seq, record.body, now - record.at)
 
 
-def _age(age: float) -> float:
-    return round(min(max(age, 0.0), DECADE_S), 3)
+def block_to_json(block: Block) -> str:
+    """A block without its number: equal columns give equal text."""
+    return to_json(encode_block(replace(block, block=0)))
 
 
-def _grow(event: dict[str, Any], by: float) -> None:
-    event["age_s"] = _age(event["age_s"] + by)
-    evidence = event.get("evidence")
-    if evidence and "first_age_s" in evidence:
-        evidence["first_age_s"] = _age(evidence["first_age_s"] + by)
-    for verdict in event.get("verdicts", ()):
-        _grow(verdict, by)
-
-
-def text(value: Any) -> str:
-    """JSON as it is kept and sent."""
-    return json.dumps(value, separators=(",", ":"), allow_nan=False)
-
-
-def columns(block: Block) -> str:
-    """A block as it is kept: the same columns, the same text."""
-    return text(encode_block(replace(block, block=0)))
-
-
-def block(number: int, body: str) -> Block:
-    """The inverse."""
+def block_from_json(number: int, body: str) -> Block:
+    """The inverse of `block_to_json`."""
     raw = json.loads(body)
     series = tuple(Series(raw["device"], *row) for row in raw["series"])
     return Block(number, raw["device"], raw["probe"], raw["every_s"], series)
 
 
-def subtract(held: dict[K, V], written: Mapping[K, V]) -> None:
-    """Forget what was written, unless it has changed since."""
+def subtract(waiting: dict[K, V], written: Mapping[K, V]) -> None:
+    """Remove what was written, unless it has changed since."""
     for key, value in written.items():
-        if key in held and held[key] is value:
-            del held[key]
+        if key in waiting and waiting[key] is value:
+            del waiting[key]

@@ -1,10 +1,10 @@
-"""The agent's disk queue: two lanes of numbered items, and beside them the judge's states.
+"""The agent's disk queue: two lanes of numbered items, and the judge's states.
 
-Who hands something in (`record`, `add`) only waits for memory; `flush` puts all of it on the disk in one commit, and is
-called at once after events and within a second after readings, from a thread of its own. What the collector has
-(`settle`) leaves the disk with the next flush: should we die before, it is sent again, and the collector ignores it.
+`add_events` and `add_frame` only write to memory. `flush` writes everything to the disk in one commit; it is called from a
+thread of its own, at once after events and within half a second after readings. What the collector has (`settle`) leaves
+the disk with the next flush. If the agent dies before that, the items are sent again and the collector ignores them.
 
-Times are seconds on the boot clock. A spool opened under another boot is moved over by the wall clock.
+Times are seconds on the boot clock. A spool that was written in another boot is converted by the wall clock.
 """
 
 import contextlib
@@ -19,27 +19,27 @@ from pathlib import Path
 
 from watchkeeper.agent.spool import file as spoolfile
 from watchkeeper.agent.spool import records
-from watchkeeper.agent.spool.records import Done, Row, Writing
+from watchkeeper.agent.spool.records import Commit, Record, Settled
 from watchkeeper.model.batch import Block, Frame, Lane
 from watchkeeper.model.clock import Clock
 from watchkeeper.model.errors import SpoolError
 from watchkeeper.model.failpoint import failpoint
 from watchkeeper.model.reading import Series
 from watchkeeper.model.verdict import ActiveVerdicts, Event, Key
-from watchkeeper.model.wire import encode_event, encode_values
+from watchkeeper.model.wire import encode_event, frame_columns, to_json
 from watchkeeper.rules.evaluate import RuleState, decode_state, encode_state, rebase
 
-log = logging.getLogger("agent.spool")
+log = logging.getLogger(__name__)
 
 MEMORY_BYTES = 4_000_000
-"""How much of the readings waits in memory while the disk takes nothing."""
+"""How many bytes of readings wait in memory while the disk cannot be written."""
 
 AGE_CHECK_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How much the spool may hold, and how old a reading may grow in it. Events are never dropped."""
+    """The largest size of the spool, and the greatest age of a reading in it. Events are never dropped."""
 
     size_bytes: int = 64_000_000
     age_s: float = 7 * 86_400.0
@@ -47,12 +47,12 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """The oldest items of a lane, ready to send: `bodies` are JSON texts with ages of this very moment, `blocks` what has
-    to be declared with them, `last` the highest seq this spool ever gave out in the lane."""
+    """The oldest items of a lane, ready to send: `items` are JSON texts with their ages now, `blocks` must be declared with
+    them, `last` is the highest seq that this spool has given out in the lane."""
 
     lane: Lane
     epoch: str
-    bodies: tuple[str, ...]
+    items: tuple[str, ...]
     through: int
     last: int
     blocks: tuple[Block, ...] = ()
@@ -60,22 +60,22 @@ class Batch:
 
 
 class Spool:
-    """See the module. Every method may be called from any thread.
+    """The disk queue. Every method may be called from any thread.
 
-    `trouble` says why the disk takes nothing (empty: it does); meanwhile everything waits in memory, and is sent from
-    there. `fresh` tells that the epoch found has no standing verdicts told yet: the states of before, if any, are lost.
-    `given` are the highest seqs given out before this spool was opened.
+    `disk_error` says why the disk cannot be written (empty: it can). Meanwhile everything waits in memory and is sent from
+    there. `fresh` says that this epoch has not yet reported the active verdicts: earlier states, if any, are lost.
+    `given_before` are the highest seqs given out before this spool was opened.
     """
 
     def __init__(self, path: Path, limits: Limits, clock: Clock, boot_id: str = "") -> None:
-        """Open or make the file. Raises SpoolError where that cannot be done, or another agent has it."""
+        """Open or make the file. Raises SpoolError where that fails, or where another agent uses it."""
         self._path, self._limits, self._clock = path, limits, clock
         self._boot_id = boot_id or spoolfile.boot_id()
-        self._lock = threading.Lock()  # the memory: held for microseconds
-        self._disk = threading.RLock()  # the file: held while the disk works; always taken before the memory
-        self._rows: dict[Lane, list[Row]] = {lane: [] for lane in Lane}
+        self._memory_lock = threading.Lock()  # held for microseconds
+        self._disk_lock = threading.RLock()  # held while the disk works; always taken before the memory's
+        self._records: dict[Lane, list[Record]] = {lane: [] for lane in Lane}
         self._states: dict[Key, RuleState | None] = {}
-        self._done: list[Done] = []
+        self._settled: list[Settled] = []
         self._notes: dict[str, str] = {}
         self._new_blocks: list[tuple[int, str, str]] = []
         self._last = dict.fromkeys(Lane, 0)
@@ -83,54 +83,52 @@ class Spool:
         self._blocks: dict[int, Block] = {}
         self._numbers: dict[str, int] = {}  # a block's JSON -> its number
         self._declared: set[int] = set()
-        self._redeclared: dict[int, bool] = {}
-        self._lost = False  # the file was put aside, and no other could be made yet
+        self._declared_changes: dict[int, bool] = {}
+        self._without_file = False  # the broken file was set aside, and no other could be made yet
         self._aged_at = clock.boot()
-        self.trouble = ""
+        self.disk_error = ""
         self.epoch = ""
         self.fresh = True
         with contextlib.ExitStack() as undo:
-            self._held = undo.enter_context(spoolfile.hold(path))
+            self._lock_file = undo.enter_context(spoolfile.lock(path))
             self._db = self._open()
             self._load()
             undo.pop_all()
-        self.given: Mapping[Lane, int] = dict(self._last)
+        self.given_before: Mapping[Lane, int] = dict(self._last)
 
     def _open(self) -> sqlite3.Connection:
-        db, wreck = spoolfile.open_spool(self._path, self._clock.wall())
-        if wreck:
-            log.error("spool: %s", wreck)
+        db, report = spoolfile.open_spool(self._path, self._clock.wall())
+        if report:
+            log.error("spool: %s", report)
         return db
 
     def _load(self) -> None:
-        """Take over what the file knows, its times moved to this boot's clock."""
-        self.epoch = spoolfile.get(self._db, "epoch") or ""
-        self.fresh = spoolfile.get(self._db, "standing") is None
+        """Read what the file has, and convert its times to this boot's clock."""
+        self.epoch = spoolfile.get_note(self._db, "epoch") or ""
+        self.fresh = spoolfile.get_note(self._db, "standing") is None
         for name, last, settled in self._db.execute("SELECT lane, last, settled FROM lanes"):
             self._last[Lane(name)], self._through[Lane(name)] = last, settled
         for number, body, declared in self._db.execute("SELECT block, body, declared FROM blocks"):
             self._numbers[body] = number
-            self._blocks[number] = records.block(number, body)
+            self._blocks[number] = records.block_from_json(number, body)
             if declared:
                 self._declared.add(number)
         self._rebase()
 
     def _rebase(self) -> None:
         now, offset = self._clock.boot(), self._offset()
-        was = spoolfile.get(self._db, "boot")
-        if was is not None and json.loads(was)["boot_id"] != self._boot_id:
-            before = json.loads(was)
-            # Nothing in the spool lies in the future, whatever the wall clock says after a night without its battery.
-            shift = min(before["offset"] - offset, now - before["at"])
-            with spoolfile.transaction(self._db):
-                records.shift(self._db, shift)
-                moved = [
-                    (records.text(encode_state(rebase(state, shift))), *key) for key, state in self.states().items()
-                ]
+        note = spoolfile.get_note(self._db, "boot")
+        before = json.loads(note) if note else None
+        if before and before["boot_id"] == self._boot_id:
+            return
+        with spoolfile.transaction(self._db):
+            if before:
+                # No time in the spool may be in the future, even if the wall clock lost its battery overnight.
+                shift = min(before["offset"] - offset, now - before["at"])
+                records.shift_times(self._db, shift)
+                moved = [(to_json(encode_state(rebase(state, shift))), *key) for key, state in self.states().items()]
                 self._db.executemany("UPDATE states SET body = ? WHERE device = ? AND rule = ? AND instance = ?", moved)
-                spoolfile.put(self._db, "boot", self._boot())
-        elif was is None:
-            spoolfile.put(self._db, "boot", self._boot())
+            spoolfile.put_note(self._db, "boot", self._boot())
 
     def _offset(self) -> float:
         return self._clock.wall() - self._clock.boot()
@@ -139,43 +137,43 @@ class Spool:
         return json.dumps({"boot_id": self._boot_id, "offset": self._offset(), "at": self._clock.boot()})
 
     def states(self) -> dict[Key, RuleState]:
-        """The judge's states as last committed; one that nobody can read (of another version, say) is left out."""
-        found: dict[Key, RuleState] = {}
-        with self._disk:
+        """The judge's states as last committed. A state that cannot be read (of another version, say) is left out."""
+        states: dict[Key, RuleState] = {}
+        with self._disk_lock:
             for device, rule, instance, body in self._db.execute("SELECT * FROM states"):
                 try:
-                    found[device, rule, instance] = decode_state(json.loads(body))
+                    states[device, rule, instance] = decode_state(json.loads(body))
                 except ValueError as error:
                     log.warning("spool: the state of %s on %s %s cannot be read: %s", rule, device, instance, error)
-        return found
+        return states
 
-    # ---- handing in: memory only ----
+    # ---- adding: memory only ----
 
-    def record(self, events: Sequence[Event], states: Mapping[Key, RuleState | None]) -> None:
-        """Take verdict changes and the judge's states after them (None: forget it); one commit will hold both."""
+    def add_events(self, events: Sequence[Event], states: Mapping[Key, RuleState | None]) -> None:
+        """Add verdict changes and the judge's states after them (None: forget it). One commit writes both."""
         now = self._clock.boot()
-        bodies = [records.text(encode_event(event, now)) for event in events]
-        with self._lock:
+        bodies = [to_json(encode_event(event, now)) for event in events]
+        with self._memory_lock:
             for body in bodies:
                 self._append(Lane.EVENTS, now, 0, body)
             self._states.update(states)
             if any(isinstance(event, ActiveVerdicts) for event in events):
-                self._notes["standing"] = "told"
+                self._notes["standing"] = "sent"
 
-    def add(self, frame: Frame) -> None:
-        """Take one sweep's values, all of them finite."""
-        body = records.text(encode_values(frame.values))[1:-1]
-        with self._lock:
+    def add_frame(self, frame: Frame) -> None:
+        """Add the values of one sweep; all of them must be finite."""
+        body = frame_columns(frame.values)
+        with self._memory_lock:
             self._append(Lane.READINGS, frame.at, frame.block, body)
 
     def _append(self, lane: Lane, at: float, block: int, body: str) -> None:
         self._last[lane] = seq = self._last[lane] + 1
-        self._rows[lane].append(Row(seq, at, block, 0, 0, body))
+        self._records[lane].append(Record(seq, at, block, 0, 0, body))
 
     def declare(self, device: str, probe: str, every_s: float, series: tuple[Series, ...]) -> int:
-        """Return the number of the block with these columns, the same for the same ones."""
-        body = records.columns(Block(0, device, probe, every_s, series))
-        with self._lock:
+        """The number of the block with these columns; equal columns have one number."""
+        body = records.block_to_json(Block(0, device, probe, every_s, series))
+        with self._memory_lock:
             if body not in self._numbers:
                 number = max(self._blocks, default=0) + 1
                 self._numbers[body] = number
@@ -184,210 +182,212 @@ class Spool:
             return self._numbers[body]
 
     def note(self, name: str, text: str) -> None:
-        """Keep a word for whoever looks at the spool from outside (`agent status`)."""
-        with self._lock:
+        """Keep a note for `agent status`, which reads the spool from outside."""
+        with self._memory_lock:
             self._notes[name] = text
 
-    # ---- to the disk ----
+    # ---- writing to the disk ----
 
     def flush(self) -> bool:
-        """Commit everything handed in. False where the disk refuses: then it stays in memory, for the next flush."""
-        with self._disk:
-            for again in (False, True):
-                with self._lock:
-                    writing = self._writing()
-                if not writing:
+        """Commit everything added. False where the disk cannot be written: then it stays in memory for the next flush."""
+        with self._disk_lock:
+            for retried in (False, True):
+                with self._memory_lock:
+                    commit = self._pending()
+                if not commit:
                     break
                 try:
-                    self._commit(writing)
+                    self._commit(commit)
                     break
                 except sqlite3.Error as error:
-                    if again or not self._begin_again(error):
-                        self._refuse(error)
+                    if retried or not self._replace_broken_file(error):
+                        self._keep_in_memory(error)
                         return False
-            if self.trouble:
-                log.warning("spool: %s takes data again", self._path)
-                self.trouble = ""
+            if self.disk_error:
+                log.warning("spool: %s can be written again", self._path)
+                self.disk_error = ""
             return True
 
-    def _writing(self) -> Writing:
-        return Writing(
-            rows={lane: tuple(waiting) for lane, waiting in self._rows.items()},
+    def _pending(self) -> Commit:
+        return Commit(
+            records={lane: tuple(waiting) for lane, waiting in self._records.items()},
             states=dict(self._states),
-            done=tuple(self._done),
+            settled=tuple(self._settled),
             blocks=tuple(self._new_blocks),
-            declared=dict(self._redeclared),
+            declared=dict(self._declared_changes),
             notes=dict(self._notes),
             last=dict(self._last),
             boot=self._boot(),
             at_utc=self._clock.wall(),
-            aside_bytes=self._limits.size_bytes // 8,
+            set_aside_bytes=self._limits.size_bytes // 8,
         )
 
-    def _commit(self, writing: Writing) -> None:
-        events, readings = (writing.rows[lane] for lane in (Lane.EVENTS, Lane.READINGS))
+    def _commit(self, commit: Commit) -> None:
+        events, readings = (commit.records[lane] for lane in (Lane.EVENTS, Lane.READINGS))
         with spoolfile.transaction(self._db):
-            records.write(self._db, writing)
-            dropped = self._bound()
+            records.write(self._db, commit)
+            dropped = self._enforce_limits()
             if events:
                 failpoint("agent.event.before-commit")
         if events:
             failpoint("agent.event.committed")
         if readings:
             failpoint("agent.readings.committed")
-        if writing.done:
+        if commit.settled:
             failpoint("agent.settled")
         if dropped:
-            log.warning("spool: full or too old: the %d oldest sweeps were dropped", dropped)
-        self._forget(writing)
+            log.warning("spool: %d sweeps dropped, the oldest: the spool is full, or they were too old", dropped)
+        self._forget(commit)
 
-    def _forget(self, writing: Writing) -> None:
-        """What is on the disk need not wait in memory."""
-        kept = {number for (number,) in self._db.execute("SELECT block FROM blocks")} if writing.blocks else None
-        with self._lock:
-            for lane, written in writing.rows.items():
+    def _forget(self, commit: Commit) -> None:
+        """Remove from memory what is on the disk."""
+        kept = {number for (number,) in self._db.execute("SELECT block FROM blocks")} if commit.blocks else None
+        with self._memory_lock:
+            for lane, written in commit.records.items():
                 if written:
-                    self._rows[lane] = [row for row in self._rows[lane] if row.seq > written[-1].seq]
-            records.subtract(self._states, writing.states)
-            records.subtract(self._notes, writing.notes)
-            records.subtract(self._redeclared, writing.declared)
-            del self._done[: len(writing.done)]
-            del self._new_blocks[: len(writing.blocks)]
+                    self._records[lane] = [record for record in self._records[lane] if record.seq > written[-1].seq]
+            records.subtract(self._states, commit.states)
+            records.subtract(self._notes, commit.notes)
+            records.subtract(self._declared_changes, commit.declared)
+            del self._settled[: len(commit.settled)]
+            del self._new_blocks[: len(commit.blocks)]
             if kept is not None:
                 kept.update(number for number, _, _ in self._new_blocks)
                 self._blocks = {number: block for number, block in self._blocks.items() if number in kept}
                 self._numbers = {body: number for body, number in self._numbers.items() if number in kept}
 
-    def _bound(self) -> int:
-        """Keep within the limits; return how many frames had to go."""
+    def _enforce_limits(self) -> int:
+        """Drop readings beyond the limits. Returns how many frames were dropped."""
         now, limits = self._clock.boot(), self._limits
         excess = records.used_bytes(self._db) - limits.size_bytes
         if excess <= 0 and now - self._aged_at < AGE_CHECK_S:
             return 0
         self._aged_at = now
-        return records.drop(self._db, excess + limits.size_bytes // 16 if excess > 0 else 0, now - limits.age_s)
+        return records.drop_oldest(self._db, excess + limits.size_bytes // 16 if excess > 0 else 0, now - limits.age_s)
 
-    def _refuse(self, error: sqlite3.Error) -> None:
-        """The disk takes nothing: wait in memory, events for ever and readings while there is room."""
-        if not self.trouble:
+    def _keep_in_memory(self, error: sqlite3.Error) -> None:
+        """The disk cannot be written: keep all events in memory, and readings up to MEMORY_BYTES."""
+        if not self.disk_error:
             log.error(
-                "spool: %s takes nothing (%s); going on in memory. Make room, or repair the disk", self._path, error
-            )
-        self.trouble = str(error)
-        with self._lock:
-            waiting = self._rows[Lane.READINGS]
-            excess = sum(row.size_bytes for row in waiting) - MEMORY_BYTES
-            gone = records.oldest(waiting, excess + MEMORY_BYTES // 4) if excess > 0 else None
-            if gone:
-                stone, _ = gone
-                self._rows[Lane.READINGS] = [stone, *(row for row in waiting if row.seq > stone.seq)]
+                "spool: %s cannot be written (%s); everything waits in memory. Make room, or repair the disk",
+                self._path, error,
+            )  # fmt: skip
+        self.disk_error = str(error)
+        with self._memory_lock:
+            waiting = self._records[Lane.READINGS]
+            excess = sum(record.size_bytes for record in waiting) - MEMORY_BYTES
+            dropped = records.tombstone(waiting, excess + MEMORY_BYTES // 4) if excess > 0 else None
+            if dropped:
+                stone, _ = dropped
+                self._records[Lane.READINGS] = [stone, *(record for record in waiting if record.seq > stone.seq)]
 
-    def _begin_again(self, error: sqlite3.Error) -> bool:
-        """Put a file that turned out to be rubbish aside, and go on with an empty one. Whether that could be done."""
-        if not (self._lost or spoolfile.is_broken(error)) or self._path == spoolfile.MEMORY:
+    def _replace_broken_file(self, error: sqlite3.Error) -> bool:
+        """Set a broken file aside and go on with an empty one. Returns whether that succeeded."""
+        if not (self._without_file or spoolfile.is_broken(error)) or self._path == spoolfile.MEMORY:
             return False
         with contextlib.suppress(sqlite3.Error):
-            self._db.close()  # before another file has its name: closing removes NAME-wal
-        self._lost = True
+            self._db.close()  # before another file has its name: closing deletes NAME-wal
+        self._without_file = True
         try:
-            wreck = spoolfile.quarantine(self._path, self._clock.wall())
+            broken = spoolfile.quarantine(self._path, self._clock.wall())
             self._db = self._open()
-        except SpoolError as why:
-            log.error("spool: %s", why)  # noqa: TRY400 -- a sentence for the operator
+        except SpoolError as failure:
+            log.error("spool: %s", failure)  # noqa: TRY400 -- a sentence for the operator needs no traceback
             return False
-        self._lost = False
-        log.error("spool: %s is broken (%s); it lies at %s now, and an empty one was made", self._path, error, wreck)
-        with self._lock:
-            self.epoch = spoolfile.get(self._db, "epoch") or ""
+        self._without_file = False
+        log.error("spool: %s is broken (%s); it is %s now, and an empty spool was made", self._path, error, broken)
+        with self._memory_lock:
+            self.epoch = spoolfile.get_note(self._db, "epoch") or ""
             self._declared.clear()
-            self._done.clear()
+            self._settled.clear()
             self._new_blocks = [
-                (number, block.device, records.columns(block)) for number, block in self._blocks.items()
+                (number, block.device, records.block_to_json(block)) for number, block in self._blocks.items()
             ]
             self._notes.pop("epoch", None)
         return True
 
     def close(self) -> None:
-        """Flush and let go of the file."""
-        with self._disk:
+        """Flush, and close the file."""
+        with self._disk_lock:
             self.flush()
             self._db.close()
-            self._held.close()
+            self._lock_file.close()
 
-    # ---- to the collector ----
+    # ---- sending to the collector ----
 
     def batch(self, lane: Lane, limit_items: int, limit_bytes: int) -> Batch:
-        """The oldest items of the lane not yet settled: at most so many, and of so many bytes in all where one does not
-        take more by itself."""
-        with self._disk:
+        """The oldest items of the lane that are not settled: up to both limits, but a first item that is larger than
+        `limit_bytes` is in it nevertheless."""
+        with self._disk_lock:
             now, epoch, through = self._clock.boot(), self.epoch, self._through[lane]
-            bodies: list[str] = []
+            items: list[str] = []
             used: set[int] = set()
             size, more = 0, False
-            for row in self._waiting(lane, through):
-                size += row.size_bytes
-                if len(bodies) >= limit_items or (bodies and size > limit_bytes):
+            for record in self._unsettled(lane, through):
+                size += record.size_bytes
+                if len(items) >= limit_items or (items and size > limit_bytes):
                     more = True
                     break
-                bodies.append(records.leave(row, now))
-                used.add(row.block)
-                through = row.seq
-            with self._lock:
+                items.append(records.push_item(record, now))
+                used.add(record.block)
+                through = record.seq
+            with self._memory_lock:
                 blocks = tuple(self._blocks[number] for number in sorted(used - self._declared - {0}))
-                return Batch(lane, epoch, tuple(bodies), through, self._last[lane], blocks, more)
+                return Batch(lane, epoch, tuple(items), through, self._last[lane], blocks, more)
 
-    def _waiting(self, lane: Lane, after: int) -> Iterator[Row]:
-        """What is on the disk; and while the disk takes nothing, what waits in memory."""
+    def _unsettled(self, lane: Lane, after: int) -> Iterator[Record]:
+        """The records on the disk; and those in memory while the disk cannot be written."""
         try:
-            for row in records.read(self._db, lane, after):
-                after = row.seq
-                yield row
+            for record in records.read(self._db, lane, after):
+                after = record.seq
+                yield record
         except sqlite3.Error as error:
-            self._begin_again(error)
-        if self.trouble:
-            with self._lock:
-                waiting = list(self._rows[lane])
-            yield from (row for row in waiting if row.seq > after)
+            self._replace_broken_file(error)
+        if self.disk_error:
+            with self._memory_lock:
+                waiting = list(self._records[lane])
+            yield from (record for record in waiting if record.seq > after)
 
-    def behind(self, lane: Lane) -> bool:
-        """Whether the collector has not got everything yet."""
-        with self._lock:
+    def has_unsettled(self, lane: Lane) -> bool:
+        """Whether the collector does not have everything yet."""
+        with self._memory_lock:
             return self._through[lane] < self._last[lane]
 
     def settle(self, batch: Batch, through: int) -> None:
         """The collector has everything up to `through` on its disk, and knows the batch's blocks."""
-        with self._lock:
+        with self._memory_lock:
             if batch.epoch == self.epoch:
-                self._declare_again({block.block: True for block in batch.blocks})
-            self._finish(Done(batch.lane, min(through, batch.last)))
+                self._set_declared({block.block: True for block in batch.blocks})
+            self._finish(Settled(batch.lane, min(through, batch.last)))
 
     def set_aside(self, batch: Batch, reason: str) -> None:
-        """The collector will never take this batch: keep it where a person can find it, and go on."""
-        with self._lock:
-            self._finish(Done(batch.lane, batch.through, reason or "refused"))
+        """The collector will never accept this batch: keep it for `agent status`, and go on."""
+        with self._memory_lock:
+            self._finish(Settled(batch.lane, batch.through, reason or "refused"))
 
-    def _finish(self, done: Done) -> None:
-        if done.through <= self._through[done.lane]:
+    def _finish(self, settled: Settled) -> None:
+        if settled.through <= self._through[settled.lane]:
             return
-        self._through[done.lane] = done.through
-        self._done.append(done)
-        if self.trouble:
-            self._rows[done.lane] = [row for row in self._rows[done.lane] if row.seq > done.through]
+        self._through[settled.lane] = settled.through
+        self._settled.append(settled)
+        if self.disk_error:
+            waiting = self._records[settled.lane]
+            self._records[settled.lane] = [record for record in waiting if record.seq > settled.through]
 
     def redeclare(self, blocks: Iterable[int]) -> None:
-        """The collector does not know these blocks (any more)."""
-        with self._lock:
-            self._declare_again(dict.fromkeys(self._blocks.keys() & set(blocks), False))
+        """The collector does not know these blocks, or no longer: declare them with the next batch."""
+        with self._memory_lock:
+            self._set_declared(dict.fromkeys(self._blocks.keys() & set(blocks), False))
 
-    def _declare_again(self, known: Mapping[int, bool]) -> None:
-        self._redeclared.update(known)
-        self._declared -= known.keys()
-        self._declared.update(number for number, declared in known.items() if declared)
+    def _set_declared(self, declared: Mapping[int, bool]) -> None:
+        self._declared_changes.update(declared)
+        self._declared -= declared.keys()
+        self._declared.update(number for number, known in declared.items() if known)
 
-    def renew(self) -> None:
-        """Begin a new epoch: the collector has seqs of this one that we never gave out (a restored disk, say)."""
-        with self._disk:
-            with self._lock:
+    def begin_epoch(self) -> None:
+        """Begin a new epoch: the collector has seqs of this one that this spool never gave out (a restored disk, say)."""
+        with self._disk_lock:
+            with self._memory_lock:
                 self.epoch = self._notes["epoch"] = uuid.uuid4().hex
-                self._declare_again(dict.fromkeys(self._blocks, False))
+                self._set_declared(dict.fromkeys(self._blocks, False))
             self.flush()

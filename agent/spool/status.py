@@ -1,4 +1,4 @@
-"""What the spool of an agent holds, read from outside while the agent runs."""
+"""The content of an agent's spool, read from outside while the agent runs."""
 
 import contextlib
 import json
@@ -13,7 +13,7 @@ from watchkeeper.model.errors import SpoolError
 
 @dataclass(frozen=True, slots=True)
 class LaneStatus:
-    """One lane: what waits, the highest seq given out, the highest the collector has."""
+    """One lane: how many items wait, the highest seq given out, and the highest that the collector has."""
 
     lane: str
     waiting: int
@@ -23,8 +23,8 @@ class LaneStatus:
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
-    """Items set aside for one reason."""
+class RefusedItems:
+    """How many items of a lane were set aside for one reason."""
 
     lane: str
     items: int
@@ -33,21 +33,21 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """All of it. `answer` and `away` are the pusher's notes (empty: none)."""
+    """The content of a spool. `answer` and `away` are the pusher's notes (empty: none)."""
 
     epoch: str
     file_bytes: int
     lanes: tuple[LaneStatus, ...]
     states: int
-    refused: tuple[Refused, ...]
+    refused: tuple[RefusedItems, ...]
     answer: dict[str, Any]
     away: dict[str, Any]
 
 
 def read_status(path: Path, boot_s: float) -> Status:
-    """Look, without changing anything. Raises SpoolError where there is no spool to look at."""
+    """Read the spool without changing it; `boot_s` is the time on the boot clock. Raises SpoolError where there is none."""
     if not path.exists():
-        raise SpoolError(f"{path}: no spool there; has the agent ever run with this agent.yml?")
+        raise SpoolError(f"{path}: there is no spool; has the agent ever run with this agent.yml?")
     try:
         with contextlib.closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=5.0)) as db:
             return _read(db, path, boot_s)
@@ -58,16 +58,16 @@ def read_status(path: Path, boot_s: float) -> Status:
 def _read(db: sqlite3.Connection, path: Path, boot_s: float) -> Status:
     lanes = []
     for lane, last, settled in db.execute("SELECT lane, last, settled FROM lanes ORDER BY lane").fetchall():
-        query = f"SELECT count(*), min(at) FROM {lane}"  # noqa: S608 -- the two lanes' own names
+        query = f"SELECT count(*), min(at) FROM {lane}"  # noqa: S608 -- the names of the two lanes
         waiting, at = db.execute(query).fetchone()
         lanes.append(LaneStatus(lane, waiting, None if at is None else max(0.0, boot_s - at), last, settled))
     refused = db.execute("SELECT lane, count(*), reason FROM set_aside GROUP BY lane, reason ORDER BY max(number)")
     return Status(
-        epoch=spoolfile.get(db, "epoch") or "",
+        epoch=spoolfile.get_note(db, "epoch") or "",
         file_bytes=sum(part.stat().st_size for part in (path, Path(f"{path}-wal")) if part.exists()),
         lanes=tuple(lanes),
         states=db.execute("SELECT count(*) FROM states").fetchone()[0],
-        refused=tuple(Refused(*row) for row in refused),
-        answer=json.loads(spoolfile.get(db, "answer") or "{}"),
-        away=json.loads(spoolfile.get(db, "away") or "{}"),
+        refused=tuple(RefusedItems(*row) for row in refused),
+        answer=json.loads(spoolfile.get_note(db, "answer") or "{}"),
+        away=json.loads(spoolfile.get_note(db, "away") or "{}"),
     )

@@ -64,7 +64,9 @@ def probe(
     """
     from watchkeeper.agent.ports import ProbeContext
     from watchkeeper.documents.secrets import Secrets
+    from watchkeeper.model.logs import limit_library_logs
 
+    limit_library_logs()
     try:
         parsed = [parse_target(target, profile) for target in targets]
         if listed:
@@ -86,7 +88,7 @@ async def _show(targets: Sequence[Target], context: "ProbeContext", style: str) 
     """Read and print them, each as soon as those before it are done; whether all of them answered."""
     from watchkeeper.agent.poll import kinds
 
-    probes = kinds.build_all({target.device.probe for target in targets}, context, {}, relearn=False)
+    probes = kinds.build_all({target.device.probe for target in targets}, context, {}, new_profiles=False)
     gate, well = asyncio.Semaphore(AT_ONCE), True
     try:
         sweeps = [asyncio.ensure_future(read(target, probes[target.device.probe], gate)) for target in targets]

@@ -42,10 +42,10 @@ from tests.agent_room import columns, state, verdict
 
 spool = Spool(Path(sys.argv[1]), Limits(), SystemClock())
 block = spool.declare("box", "fake", 30.0, columns("box", "leak"))
-first = max(spool.given.values())
+first = max(spool.given_before.values())
 for number in range(first + 1, first + 100_000):
-    spool.add(Frame(block, SystemClock().boot(), ("yes", "dry")))
-    spool.record([verdict(number)], {("box", "heat", ""): state(since=float(number))})
+    spool.add_frame(Frame(block, SystemClock().boot(), ("yes", "dry")))
+    spool.add_events([verdict(number)], {("box", "heat", ""): state(since=float(number))})
     assert spool.flush()
     print(number, flush=True)
 """

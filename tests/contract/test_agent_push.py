@@ -41,13 +41,13 @@ class World:
         self.spool = Spool(MEMORY, Limits(), self.clock, "boot-1")
         self.uplink = Uplink(f"http://127.0.0.1:{collector.port}", "room-1", Secret(TOKEN))
         self.bundles: list[Bundle] = []
-        self.heeded: list[Request] = []
+        self.requests: list[Request] = []
         self.pusher = self.new_pusher()
 
     def new_pusher(self) -> Pusher:
         return Pusher(
             self.spool, self.uplink, self.clock, "room-1",
-            take=self.bundles.append, heed=self.heeded.append, chance=lambda: 0.0,
+            on_bundle=self.bundles.append, on_request=self.requests.append, chance=lambda: 0.0,
         )  # fmt: skip
 
     def work(self, steps: int) -> None:
@@ -57,11 +57,11 @@ class World:
 
     def fill(self, events: int, frames: int) -> None:
         fill(self.spool, self.clock, frames)
-        self.spool.record([verdict(number) for number in range(events)], {})
+        self.spool.add_events([verdict(number) for number in range(events)], {})
         self.spool.flush()
 
     def empty(self) -> bool:
-        return not any(everything(self.spool, lane).bodies for lane in Lane)
+        return not any(everything(self.spool, lane).items for lane in Lane)
 
 
 @pytest.fixture
@@ -197,7 +197,7 @@ def test_a_device_that_is_ours_no_longer_sets_aside_its_own_and_asks_for_the_bun
 ) -> None:
     other = world.spool.declare("other", "fake", 30.0, columns("other"))
     world.fill(events=0, frames=2)
-    world.spool.add(Frame(other, world.clock.boot(), ("yes",)))
+    world.spool.add_frame(Frame(other, world.clock.boot(), ("yes",)))
     world.fill(events=0, frames=2)
     collector.served = bundle(device(), version="v2")
     collector.refuse = lambda push: 403 if any(block.device == "other" for block in push.blocks) else 0
@@ -223,7 +223,7 @@ def test_a_collector_that_refuses_everything_is_not_hammered(world: World, colle
     while world.clock.boot() < before + 600:
         world.work(1)
     assert len(collector.pushes) < 100
-    assert len(everything(world.spool, Lane.EVENTS).bodies) > 50
+    assert len(everything(world.spool, Lane.EVENTS).items) > 50
 
 
 def test_unknown_blocks_are_declared_and_sent_again(world: World, collector: FakeCollector) -> None:
@@ -258,7 +258,7 @@ def test_events_go_before_readings_and_at_once(world: World, collector: FakeColl
     world.fill(events=0, frames=1)
     world.work(1)
     collector.pushes.clear()
-    world.spool.record([verdict(1)], {})
+    world.spool.add_events([verdict(1)], {})
     world.spool.flush()
     world.pusher.step()
     assert [push.lane for push in collector.pushes if push.items] == [Lane.EVENTS]
@@ -268,7 +268,7 @@ def test_readings_wait_for_their_second(world: World, collector: FakeCollector) 
     world.work(1)
     for _ in range(10):
         block = world.spool.declare("box", "fake", 30.0, ())
-        world.spool.add(Frame(block, world.clock.boot(), ()))
+        world.spool.add_frame(Frame(block, world.clock.boot(), ()))
         world.spool.flush()
         world.pusher.step()
         world.clock.advance(0.1)
@@ -276,7 +276,7 @@ def test_readings_wait_for_their_second(world: World, collector: FakeCollector) 
 
 
 def test_an_idle_agent_gives_a_sign_of_life_every_interval(world: World, collector: FakeCollector) -> None:
-    world.pusher.holds(bundle(interval_s=5.0))
+    world.pusher.set_bundle(bundle(interval_s=5.0))
     world.work(1)
     collector.pushes.clear()
     before = world.clock.boot()
@@ -326,7 +326,9 @@ def test_a_bundle_that_cannot_be_used_is_told_once_and_the_old_stays(
             raise ConfigError([Problem("power.yml", 3, 1, "no such quantity")])
         world.bundles.append(found)
 
-    world.pusher = Pusher(world.spool, world.uplink, world.clock, "room-1", take=take, heed=world.heeded.append)
+    world.pusher = Pusher(
+        world.spool, world.uplink, world.clock, "room-1", on_bundle=take, on_request=world.requests.append
+    )
     collector.served = bundle(device(), version="good")
     world.work(3)
     collector.served = bundle(device(), version="bad")
@@ -353,7 +355,7 @@ def test_another_agents_bundle_is_refused(
 def test_requests_are_handed_on(world: World, collector: FakeCollector) -> None:
     collector.requests = [{"kind": "poll-now", "device": "box"}, {"kind": "dance"}]
     world.pusher.step()
-    assert world.heeded[:2] == [Request("poll-now", "box"), Request("dance")]
+    assert world.requests[:2] == [Request("poll-now", "box"), Request("dance")]
 
 
 def test_a_collector_that_is_away_is_told_once_and_its_return_too(

@@ -39,7 +39,7 @@ def make(request: pytest.FixtureRequest, tmp_path: Path, clock: FakeClock) -> It
 def test_lanes_count_apart_from_one_and_leave_in_order(make: Make, clock: FakeClock) -> None:
     spool = make()
     fill(spool, clock, 3)
-    spool.record([verdict(1), verdict(2)], {})
+    spool.add_events([verdict(1), verdict(2)], {})
     assert spool.flush()
     assert [item["seq"] for item in items(everything(spool, Lane.READINGS))] == [1, 2, 3]
     assert [item["seq"] for item in items(everything(spool, Lane.EVENTS))] == [1, 2]
@@ -47,16 +47,16 @@ def test_lanes_count_apart_from_one_and_leave_in_order(make: Make, clock: FakeCl
 
 def test_nothing_leaves_before_it_is_committed(make: Make, clock: FakeClock) -> None:
     spool = make()
-    spool.record([verdict(1)], {})
-    assert everything(spool, Lane.EVENTS).bodies == ()
+    spool.add_events([verdict(1)], {})
+    assert everything(spool, Lane.EVENTS).items == ()
     spool.flush()
-    assert len(everything(spool, Lane.EVENTS).bodies) == 1
+    assert len(everything(spool, Lane.EVENTS).items) == 1
 
 
 def test_ages_are_those_of_the_moment_of_sending(make: Make, clock: FakeClock) -> None:
     spool = make()
     fill(spool, clock, 1)
-    spool.record(
+    spool.add_events(
         [verdict(1, since=clock.boot() - 5), ActiveVerdicts(clock.boot(), (verdict(2, since=clock.boot() - 7),))], {}
     )
     spool.flush()
@@ -71,7 +71,7 @@ def test_ages_are_those_of_the_moment_of_sending(make: Make, clock: FakeClock) -
 def test_a_frame_carries_its_values_and_why_one_is_missing(make: Make, clock: FakeClock) -> None:
     spool = make()
     block = spool.declare("box", "fake", 30.0, columns("box", "temperature.ambient"))
-    spool.add(Frame(block, clock.boot(), ("yes", Missing(Reason.TIMEOUT, "no answer"))))
+    spool.add_frame(Frame(block, clock.boot(), ("yes", Missing(Reason.TIMEOUT, "no answer"))))
     spool.flush()
     (frame,) = items(everything(spool, Lane.READINGS))
     assert frame == {
@@ -91,7 +91,7 @@ def test_what_is_settled_is_gone_and_the_rest_comes_again(make: Make, clock: Fak
     rest = everything(spool, Lane.READINGS)
     assert [item["seq"] for item in items(rest)] == [3, 4, 5]
     spool.settle(rest, rest.through)
-    assert everything(spool, Lane.READINGS).bodies == ()
+    assert everything(spool, Lane.READINGS).items == ()
     fill(spool, clock, 1)
     assert [item["seq"] for item in items(everything(spool, Lane.READINGS))] == [6]
 
@@ -99,9 +99,9 @@ def test_what_is_settled_is_gone_and_the_rest_comes_again(make: Make, clock: Fak
 def test_a_batch_keeps_to_its_limits_but_one_item_always_goes(make: Make, clock: FakeClock) -> None:
     spool = make()
     fill(spool, clock, 5)
-    assert len(spool.batch(Lane.READINGS, 1000, 1).bodies) == 1
-    assert len(spool.batch(Lane.READINGS, 2, 10**6).bodies) == 2
-    assert spool.batch(Lane.READINGS, 0, 10**6).bodies == ()
+    assert len(spool.batch(Lane.READINGS, 1000, 1).items) == 1
+    assert len(spool.batch(Lane.READINGS, 2, 10**6).items) == 2
+    assert spool.batch(Lane.READINGS, 0, 10**6).items == ()
     assert not spool.batch(Lane.READINGS, 5, 10**6).more
 
 
@@ -129,7 +129,7 @@ def test_a_device_that_changes_its_columns_for_ever_does_not_fill_the_spool(make
     spool = make()
     for round_ in range(50):
         block = spool.declare("box", "fake", 30.0, columns("box", f"q{round_}"))
-        spool.add(Frame(block, clock.boot(), ("yes", 1.0)))
+        spool.add_frame(Frame(block, clock.boot(), ("yes", 1.0)))
         spool.flush()
         batch = everything(spool, Lane.READINGS)
         assert [one.series[1].quantity for one in batch.blocks] == [f"q{round_}"]
@@ -140,7 +140,7 @@ def test_a_device_that_changes_its_columns_for_ever_does_not_fill_the_spool(make
 
 def test_full_readings_go_oldest_first_and_leave_one_tombstone(make: Make, clock: FakeClock) -> None:
     spool = make(Limits(size_bytes=300_000))
-    spool.record([verdict(number) for number in range(20)], {})
+    spool.add_events([verdict(number) for number in range(20)], {})
     for _ in range(60):
         fill(spool, clock, 100, value="x" * 100)
     stone, *frames = items(everything(spool, Lane.READINGS))
@@ -148,7 +148,7 @@ def test_full_readings_go_oldest_first_and_leave_one_tombstone(make: Make, clock
     assert stone["frames"] == stone["seq"] > 1000
     assert [frame["seq"] for frame in frames] == list(range(stone["seq"] + 1, 6001))
     assert len(frames) > 500
-    assert len(everything(spool, Lane.EVENTS).bodies) == 20, "events are never dropped"
+    assert len(everything(spool, Lane.EVENTS).items) == 20, "events are never dropped"
 
 
 def test_a_file_bounded_in_bytes_stays_so(make: Make, clock: FakeClock, tmp_path: Path) -> None:
@@ -161,7 +161,7 @@ def test_a_file_bounded_in_bytes_stays_so(make: Make, clock: FakeClock, tmp_path
 
 def test_too_old_readings_go_and_events_stay(make: Make, clock: FakeClock) -> None:
     spool = make(Limits(age_s=3600))
-    spool.record([verdict(1)], {})
+    spool.add_events([verdict(1)], {})
     fill(spool, clock, 10)
     clock.advance(minutes=61)
     fill(spool, clock, 1)
@@ -171,7 +171,7 @@ def test_too_old_readings_go_and_events_stay(make: Make, clock: FakeClock) -> No
     clock.advance(minutes=61)
     fill(spool, clock, 1)
     assert items(everything(spool, Lane.READINGS))[0] == {"seq": 11, "first": 1, "frames": 11}, "adjacent ones merge"
-    assert len(everything(spool, Lane.EVENTS).bodies) == 1
+    assert len(everything(spool, Lane.EVENTS).items) == 1
 
 
 def test_a_tombstone_settled_in_part_stands_for_the_rest(make: Make, clock: FakeClock) -> None:
@@ -209,11 +209,11 @@ def test_what_lies_aside_is_bounded_too(make: Make, clock: FakeClock) -> None:
 def test_states_are_there_with_the_events_they_caused(make: Make, clock: FakeClock) -> None:
     spool = make()
     key = ("box", "heat", "1")
-    spool.record([verdict(1)], {key: state()})
+    spool.add_events([verdict(1)], {key: state()})
     assert spool.states() == {}
     spool.flush()
     assert spool.states() == {key: state()}
-    spool.record([], {key: None})
+    spool.add_events([], {key: None})
     spool.flush()
     assert spool.states() == {}
 
@@ -223,7 +223,7 @@ def test_a_new_epoch_declares_all_again_and_loses_nothing(make: Make, clock: Fak
     fill(spool, clock, 2)
     spool.settle(spool.batch(Lane.READINGS, 1, 10**6), 1)
     before = spool.epoch
-    spool.renew()
+    spool.begin_epoch()
     batch = everything(spool, Lane.READINGS)
     assert batch.epoch != before
     assert [item["seq"] for item in items(batch)] == [2]
@@ -234,14 +234,14 @@ def test_an_answer_of_another_epoch_declares_nothing(make: Make, clock: FakeCloc
     spool = make()
     fill(spool, clock, 2)
     late = spool.batch(Lane.READINGS, 1, 10**6)
-    spool.renew()
+    spool.begin_epoch()
     spool.settle(late, late.through)
     assert len(everything(spool, Lane.READINGS).blocks) == 1
 
 
 def test_a_withdrawal_travels_as_the_protocol_says(make: Make, clock: FakeClock) -> None:
     spool = make()
-    spool.record([Withdrawal("id", "box", "heat", "", clock.boot() - 2, "the rule is gone")], {})
+    spool.add_events([Withdrawal("id", "box", "heat", "", clock.boot() - 2, "the rule is gone")], {})
     spool.flush()
     (item,) = items(everything(spool, Lane.EVENTS))
     assert (item["kind"], item["age_s"], item["reason"]) == ("withdrawn", 2.0, "the rule is gone")
@@ -253,16 +253,16 @@ def test_a_full_disk_keeps_everything_in_memory_and_sends_from_there(make: Make,
     pages = spool._db.execute("PRAGMA page_count").fetchone()[0]
     spool._db.execute(f"PRAGMA max_page_count = {pages}")
     for number in range(400):
-        spool.record([verdict(number)], {("box", "heat", str(number)): state(Level.WARNING)})
+        spool.add_events([verdict(number)], {("box", "heat", str(number)): state(Level.WARNING)})
     assert not spool.flush()
-    assert "full" in spool.trouble
+    assert "full" in spool.disk_error
     batch = everything(spool, Lane.EVENTS)
-    assert len(batch.bodies) == 400
+    assert len(batch.items) == 400
     spool.settle(batch, 100)
-    assert len(everything(spool, Lane.EVENTS).bodies) == 300
+    assert len(everything(spool, Lane.EVENTS).items) == 300
     spool._db.execute("PRAGMA max_page_count = 1000000")
     assert spool.flush()
-    assert not spool.trouble
+    assert not spool.disk_error
     assert [item["seq"] for item in items(everything(spool, Lane.EVENTS))] == list(range(101, 401))
     assert len(spool.states()) == 400
 

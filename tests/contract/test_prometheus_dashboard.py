@@ -74,7 +74,7 @@ def test_every_expression_of_the_dashboard_has_a_result(tmp_path: Path) -> None:
     ):
         room.read_everything()
         room.heat()
-        room.climb()
+        room.decide_rungs()
         room.deliver()
         assert httpx.get(f"{url}/v1/bundle").status_code == 401  # counted as a refused request
         until = time.monotonic() + RESULTS_WITHIN_S

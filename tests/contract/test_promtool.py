@@ -20,7 +20,7 @@ def test_promtool_accepts_our_metrics(tmp_path: Path) -> None:
     with Room(tmp_path) as room:
         room.read_everything()
         room.heat()
-        room.climb()
+        room.decide_rungs()
         room.deliver()
         room.ingest.refused[400] = 1
         done = check("metrics", given=room.metrics.render())

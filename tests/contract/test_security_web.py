@@ -32,7 +32,7 @@ EVIL = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>{{7777*7777}}%(
 def room(tmp_path: Path) -> Iterator[Room]:
     with Room(tmp_path) as room:
         room.heat()
-        room.climb()
+        room.decide_rungs()
         yield room
 
 
@@ -308,7 +308,7 @@ def test_texts_of_devices_rules_persons_and_receivers_are_never_markup(room: Roo
     evidence = Evidence(EVIL, Missing(Reason.FAULT, EVIL), EVIL, EVIL, EVIL, room.clock.wall())
     room.say("sensor-cold-aisle", EVIL, Level.CRITICAL, evidence, EVIL[:60])
     room.say("ups-1", "device.alarm", Level.WARNING, Evidence("device.alarm", EVIL, f"is {EVIL}", EVIL))
-    room.climb()
+    room.decide_rungs()
     outbox = Outbox(room.runtime, lambda _: _Refusing())
     outbox.deliver()
     outbox.stop()

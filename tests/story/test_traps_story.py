@@ -71,7 +71,7 @@ class Agent:
         self.room.listener._events, self.room.listener._wake = self.events, self.schedule.poll_now
 
     def _swept(self, device: Device, sweep: Sweep) -> None:
-        self.pipeline.take(device, self.events.join(sweep))
+        self.pipeline.add(device, self.events.join(sweep))
         self.taken += 1
         self.news.set()
 

@@ -38,7 +38,7 @@ class World:
         await asyncio.wait_for(self.commits.acquire(), 10)
 
     def take(self, ambient: float) -> None:
-        self.pipeline.take(device(), sweep(COLUMNS, self.clock.boot(), ambient))
+        self.pipeline.add(device(), sweep(COLUMNS, self.clock.boot(), ambient))
 
     def kinds(self) -> list[str]:
         return [item["kind"] for item in items(everything(self.spool, Lane.EVENTS))]
@@ -48,7 +48,7 @@ class World:
         self.spool.settle(batch, batch.through)
 
     def frames(self) -> int:
-        return len(everything(self.spool, Lane.READINGS).bodies)
+        return len(everything(self.spool, Lane.READINGS).items)
 
 
 def void(_: object) -> None:
@@ -128,7 +128,7 @@ def test_a_fresh_spool_tells_the_whole_set_only_when_it_knows_it() -> None:
 def test_a_device_that_is_never_read_does_not_hold_it_back_for_ever() -> None:
     async def story(world: World) -> None:
         await world.activate()
-        world.clock.advance(module.STANDING_AT_LATEST_S)
+        world.clock.advance(module.FIRST_REPORT_WITHIN_S)
         world.pipeline.beat()
         await world.committed()
         assert world.kinds() == ["standing"]
@@ -154,7 +154,7 @@ def test_the_whole_set_is_told_every_ten_minutes_and_at_a_new_epoch() -> None:
         world.pipeline.beat()
         await asyncio.sleep(0)
         assert world.kinds() == ["standing"], "one waits already"
-        world.spool.renew()
+        world.spool.begin_epoch()
         world.pipeline.beat()
         await world.committed()
         assert world.kinds() == ["standing", "standing"]

@@ -161,7 +161,7 @@ def message(folder: Path, language: Language) -> str:
             dataclasses.replace(snapshot, configuration=dataclasses.replace(configuration, contacts=contacts))
         )
         room.heat()
-        room.climb()
+        room.decide_rungs()
         with room.store.read() as connection:
             row = connection.execute(sa.select(outbox)).one()
     return f"{row.subject}\n{row.text}\n"

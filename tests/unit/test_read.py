@@ -34,10 +34,10 @@ def _three_incidents(room: Room) -> None:
     room.clock.advance(60)
     alarm(room, "crac-1")
     room.heat()
-    room.climb()
+    room.decide_rungs()
     room.deliver("chen.jing")
     room.clock.advance(minutes=10)
-    room.climb()
+    room.decide_rungs()
     room.deliver("chen.jing")
     alarm(room, "crac-1", Level.OK)
 
@@ -83,16 +83,16 @@ def test_an_incident_with_its_rungs_notices_and_history(room: Room) -> None:
 
 def test_the_progress_is_that_of_the_current_recurrence(room: Room) -> None:
     room.heat()
-    room.climb()
+    room.decide_rungs()
     room.heat(Level.OK, 22.0)
     room.clock.advance(30)
     room.heat()
     with room.store.read() as connection:
-        (climb,) = read_incidents.open_incidents(connection, room.runtime.snapshot, NIGHT)
-        assert climb.incident.recurrence == 2
-        assert [step.decided_at for step in climb.steps] == [None] * 4
-        assert climb.notices == ()
-        story = read_incidents.incident_detail(connection, room.runtime.snapshot, NIGHT, climb.incident.incident)
+        (progress,) = read_incidents.open_incidents(connection, room.runtime.snapshot, NIGHT)
+        assert progress.incident.recurrence == 2
+        assert [step.decided_at for step in progress.steps] == [None] * 4
+        assert progress.notices == ()
+        story = read_incidents.incident_detail(connection, room.runtime.snapshot, NIGHT, progress.incident.incident)
         assert story
         assert len(story.steps) == 5
 
@@ -143,7 +143,7 @@ def test_the_signature_changes_when_the_shown_data_change(room: Room) -> None:
     room.heat()
     opened = signature()
     assert opened.incidents != empty.incidents
-    room.climb()
+    room.decide_rungs()
     paged = signature()
     assert paged.incidents != opened.incidents
     room.deliver()
@@ -159,7 +159,7 @@ def test_the_signature_changes_when_the_shown_data_change(room: Room) -> None:
 def test_every_page_and_metric_can_be_read(room: Room) -> None:
     room.read_everything()
     room.heat()
-    room.climb()
+    room.decide_rungs()
     room.deliver()
     with browser(room.front) as web:
         for path in (

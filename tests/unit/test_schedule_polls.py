@@ -9,7 +9,7 @@ import pytest
 
 from tests.agent_room import columns, device
 from watchkeeper.agent.poll import schedule as module
-from watchkeeper.agent.poll.schedule import Beat, Schedule
+from watchkeeper.agent.poll.schedule import PollTrigger, Schedule
 from watchkeeper.agent.ports import Probe
 from watchkeeper.model.clock import FakeClock
 from watchkeeper.model.device import Device
@@ -159,7 +159,7 @@ def test_a_device_that_fails_keeps_its_columns_as_missing() -> None:
 
 
 def test_a_probe_that_does_not_come_back_is_given_up_and_missing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "GRACE_S", 0.0)
+    monkeypatch.setattr(module, "POLL_GRACE_S", 0.0)
 
     async def story() -> None:
         world = World(FakeProbe(slow=forever))
@@ -217,8 +217,8 @@ def test_values_that_are_none_become_missing_and_the_others_stay() -> None:
 
 
 def test_dead_devices_wait_at_their_own_gate(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "AT_ONCE", 4)
-    monkeypatch.setattr(module, "SICK_AT_ONCE", 2)
+    monkeypatch.setattr(module, "MAX_POLLS", 4)
+    monkeypatch.setattr(module, "MAX_POLLS_OF_DEAD", 2)
     dead = [f"dead{number}" for number in range(10)]
     ways: dict[str, Any] = dict.fromkeys(dead, mad)
 
@@ -348,7 +348,7 @@ def test_a_jump_of_the_wall_clock_plans_anew(caplog: pytest.LogCaptureFixture) -
 
 
 def test_the_beat_keeps_its_phase_and_does_not_count_what_was_missed() -> None:
-    beat = Beat(15.0, 4.0)
+    beat = PollTrigger(15.0, 4.0)
     first = beat.get_next_fire_time(None, NOW)
     assert first == NOW + datetime.timedelta(seconds=4)
     assert beat.get_next_fire_time(first, first) == first + datetime.timedelta(seconds=15)

@@ -38,14 +38,14 @@ def test_a_restart_finds_everything_again(file: Path, clock: FakeClock) -> None:
         fill(spool, clock, 3)
         batch = everything(spool, Lane.READINGS)
         spool.settle(batch, 2)
-        spool.record([verdict(1), ActiveVerdicts(clock.boot())], {KEY: state()})
+        spool.add_events([verdict(1), ActiveVerdicts(clock.boot())], {KEY: state()})
     with opened(file, clock) as spool:
         assert spool.epoch == epoch
         assert not spool.fresh
         assert [item["seq"] for item in items(everything(spool, Lane.READINGS))] == [3]
         assert everything(spool, Lane.READINGS).blocks == (), "declared once an epoch"
         assert spool.states() == {KEY: state()}
-        assert spool.given == {Lane.EVENTS: 2, Lane.READINGS: 3}
+        assert spool.given_before == {Lane.EVENTS: 2, Lane.READINGS: 3}
         fill(spool, clock, 1)
         assert [item["seq"] for item in items(everything(spool, Lane.READINGS))] == [3, 4]
 
@@ -63,9 +63,9 @@ def test_a_spool_is_fresh_until_the_standing_verdicts_are_on_disk(file: Path, cl
     for _ in range(2):
         with opened(file, clock) as spool:
             assert spool.fresh
-            spool.record([verdict(1)], {KEY: state()})
+            spool.add_events([verdict(1)], {KEY: state()})
     with opened(file, clock) as spool:
-        spool.record([ActiveVerdicts(clock.boot())], {})
+        spool.add_events([ActiveVerdicts(clock.boot())], {})
     with opened(file, clock) as spool:
         assert not spool.fresh
 
@@ -73,7 +73,7 @@ def test_a_spool_is_fresh_until_the_standing_verdicts_are_on_disk(file: Path, cl
 def test_another_boot_moves_all_times_by_the_wall_clock(file: Path, clock: FakeClock) -> None:
     with opened(file, clock) as spool:
         fill(spool, clock, 1)
-        spool.record([verdict(1, since=clock.boot() - 10)], {KEY: state(since=clock.boot() - 10)})
+        spool.add_events([verdict(1, since=clock.boot() - 10)], {KEY: state(since=clock.boot() - 10)})
     after = FakeClock(
         now=clock.now + 120, since_boot=30.0
     )  # two minutes later by the wall, half a minute into the boot
@@ -136,7 +136,7 @@ def test_rubbish_is_put_aside_and_told(
         assert spool.epoch != before
         assert spool.fresh
         fill(spool, clock, 1)
-        assert len(everything(spool, Lane.READINGS).bodies) == 1
+        assert len(everything(spool, Lane.READINGS).items) == 1
     wrecks = list(file.parent.glob("spool.db.corrupt-*Z"))
     assert len(wrecks) == 1
     assert str(wrecks[0]) in caplog.text
@@ -159,7 +159,7 @@ def test_a_file_that_breaks_while_in_use_costs_what_was_in_it_and_nothing_after(
         spool._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         spool._db.execute("PRAGMA shrink_memory")
         _page(file)
-        spool.record([verdict(1)], {KEY: state()})
+        spool.add_events([verdict(1)], {KEY: state()})
         assert spool.flush()
         assert spool.epoch != before
         assert [item["id"] for item in items(everything(spool, Lane.EVENTS))] == ["id-1"]
@@ -197,14 +197,14 @@ def test_memory_is_bounded_while_the_disk_is_full(
         spool._db.execute(f"PRAGMA max_page_count = {spool._db.execute('PRAGMA page_count').fetchone()[0]}")
         for _ in range(20):
             for _ in range(100):
-                spool.add(_frame(block, clock))
+                spool.add_frame(_frame(block, clock))
             spool.flush()
         found = items(everything(spool, Lane.READINGS))
         (stone,) = (item for item in found if "first" in item)
         assert stone["frames"] == stone["seq"] - stone["first"] + 1 > 1000
         seqs = [item["seq"] for item in found]
         assert seqs == [*range(1, stone["first"]), *range(stone["seq"], 2002)], "in order, and every seq accounted for"
-        assert caplog.text.count("takes nothing") == 1, "told once"
+        assert caplog.text.count("cannot be written") == 1, "told once"
         spool._db.execute("PRAGMA max_page_count = 100000")
 
 
@@ -213,11 +213,11 @@ def _frame(block: int, clock: FakeClock) -> spool_module.Frame:
 
 
 def test_status_reads_beside_a_running_agent(file: Path, clock: FakeClock) -> None:
-    with pytest.raises(SpoolError, match="no spool there"):
+    with pytest.raises(SpoolError, match="there is no spool"):
         read_status(file, 0.0)
     with opened(file, clock) as spool:
         fill(spool, clock, 3)
-        spool.record([verdict(1)], {KEY: state()})
+        spool.add_events([verdict(1)], {KEY: state()})
         spool.set_aside(spool.batch(Lane.READINGS, 1, 1), "400: bad")
         spool.note("answer", '{"through": 7}')
         spool.flush()

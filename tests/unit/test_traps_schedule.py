@@ -64,7 +64,7 @@ def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     call_later = asyncio.BaseEventLoop.call_later
     monkeypatch.setattr(
         asyncio.BaseEventLoop, "call_later",
-        lambda loop, delay, *rest, **more: call_later(loop, 0.0 if delay == module.AGAIN_S else delay, *rest, **more),
+        lambda loop, delay, *rest, **more: call_later(loop, 0.0 if delay == module.POLL_NOW_EVERY_S else delay, *rest, **more),
     )  # fmt: skip
 
 
@@ -77,7 +77,7 @@ def test_many_wakes_within_a_second_are_one_poll_at_once_and_one_later() -> None
             world.wake(100)
             await world.quiet()
             assert world.probe.polls == 2, "the second one waits for AGAIN_S"
-            (health,) = world.schedule._health.values()
+            (health,) = world.schedule._states.values()
             assert health.later is not None
 
     asyncio.run(scenario())
@@ -87,7 +87,7 @@ def test_the_later_poll_is_made(soon: None) -> None:
     async def scenario() -> None:
         async with World() as world:
             world.wake(100)
-            world.clock.advance(module.AGAIN_S)
+            world.clock.advance(module.POLL_NOW_EVERY_S)
             await world.quiet()
             assert world.probe.polls == 3
             await world.quiet()
@@ -102,7 +102,7 @@ def test_a_device_woken_during_a_poll_is_polled_once_more_afterwards(soon: None)
             world.probe.released.clear()
             world.wake()
             await world.quiet()
-            world.clock.advance(module.AGAIN_S)
+            world.clock.advance(module.POLL_NOW_EVERY_S)
             world.wake(5)
             await world.quiet()
             assert world.probe.polls == 2, "never twice at once"
@@ -118,7 +118,7 @@ def test_a_device_that_was_removed_is_not_polled_later(soon: None) -> None:
         async with World() as world:
             world.wake(2)
             await world.schedule.watch([], {})
-            world.clock.advance(module.AGAIN_S)
+            world.clock.advance(module.POLL_NOW_EVERY_S)
             await world.quiet()
             assert world.probe.polls <= 2
             world.wake()
