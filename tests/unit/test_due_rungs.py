@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from tests.outbox_room import emptied
 from tests.story.world import NOON, World
 from watchkeeper.collector.policy.incidents import Incident, IncidentChange, IncidentState
 from watchkeeper.collector.policy.ladder import ScheduledRung
@@ -24,11 +25,16 @@ FAULT = Incident(
 )  # fmt: skip
 
 
+@pytest.fixture(scope="module")
+def made() -> Iterator[World]:
+    one = World("sqlite://")
+    yield one
+    one.close()
+
+
 @pytest.fixture
-def world() -> Iterator[World]:
-    made = World("sqlite://")
-    yield made
-    made.close()
+def world(made: World) -> World:
+    return emptied(made)
 
 
 def due(world: World, *steps: ScheduledRung, **change: Any) -> Incident:

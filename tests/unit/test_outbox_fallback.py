@@ -9,7 +9,7 @@ import pytest
 import sqlalchemy as sa
 
 from tests.outbox_room import FAILED, REFUSED, Room
-from tests.story.world import NOON
+from tests.story.world import NOON, World
 from watchkeeper.collector.notify import outbox as outbox_module
 from watchkeeper.collector.notify.notice import LEASE_S
 from watchkeeper.collector.notify.outbox import NEXT_ROUND_AFTER_S
@@ -17,11 +17,16 @@ from watchkeeper.collector.store.schema import outbox
 from watchkeeper.model.verdict import Level
 
 
-@pytest.fixture
-def room() -> Iterator[Room]:
-    made = Room()
+@pytest.fixture(scope="module")
+def world() -> Iterator[World]:
+    made = World("sqlite://")
     yield made
-    made.world.close()
+    made.close()
+
+
+@pytest.fixture
+def room(world: World) -> Room:
+    return Room(world)
 
 
 def test_a_message_that_no_longer_matters_is_given_up_when_every_channel_has_failed(room: Room) -> None:

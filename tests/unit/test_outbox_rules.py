@@ -8,7 +8,7 @@ import pytest
 import sqlalchemy as sa
 
 from tests.outbox_room import FAILED, REFUSED, Room
-from tests.story.world import NOON
+from tests.story.world import NOON, World
 from watchkeeper.channels.ports import Message, Via
 from watchkeeper.collector.notify import outbox as outbox_module
 from watchkeeper.collector.notify.notice import LEASE_S
@@ -25,11 +25,16 @@ from watchkeeper.collector.store.schema import outbox
 from watchkeeper.model.errors import WatchkeeperError
 
 
-@pytest.fixture
-def room() -> Iterator[Room]:
-    made = Room()
+@pytest.fixture(scope="module")
+def world() -> Iterator[World]:
+    made = World("sqlite://")
     yield made
-    made.world.close()
+    made.close()
+
+
+@pytest.fixture
+def room(world: World) -> Room:
+    return Room(world)
 
 
 # ---- tries and channels ----

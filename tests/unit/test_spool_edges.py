@@ -16,11 +16,12 @@ from tests.agent_room import columns, everything, fill, items, state, verdict
 from watchkeeper.agent.spool import file as spoolfile
 from watchkeeper.agent.spool import records
 from watchkeeper.agent.spool.file import MEMORY
-from watchkeeper.agent.spool.records import Row
+from watchkeeper.agent.spool.records import Record
 from watchkeeper.agent.spool.spool import Limits, Spool
 from watchkeeper.model.batch import Block, Frame, Lane
 from watchkeeper.model.clock import FakeClock
 from watchkeeper.model.errors import SpoolError
+from watchkeeper.model.wire import to_json
 
 KEY = ("box", "heat", "1")
 TEN_YEARS_S = 10 * 366 * 86_400.0
@@ -92,13 +93,13 @@ def test_every_thread_may_use_it(file: Path, clock: FakeClock) -> None:
     """The poller hands in, a thread of its own writes, the pusher reads."""
     with opened(file, clock) as spool:
         block = spool.declare("box", "fake", 30.0, columns("box", "leak"))
-        spool.add(Frame(block, clock.boot(), ("yes", "dry")))
+        spool.add_frame(Frame(block, clock.boot(), ("yes", "dry")))
         flushed: list[bool] = []
         thread = threading.Thread(target=lambda: flushed.append(spool.flush()))
         thread.start()
         thread.join()
         assert flushed == [True]
-        assert len(everything(spool, Lane.READINGS).bodies) == 1
+        assert len(everything(spool, Lane.READINGS).items) == 1
 
 
 def test_the_id_of_a_boot_is_the_kernels_and_stays_the_same() -> None:
@@ -256,7 +257,7 @@ def test_columns_declared_before_the_file_broke_keep_their_number_after_a_restar
         for page in range(4096, len(whole), 4096):
             whole[page : page + 512] = b"\xa5" * 512
         file.write_bytes(whole)
-        spool.record([verdict(1)], {KEY: state()})
+        spool.add_events([verdict(1)], {KEY: state()})
         assert spool.flush()
     with opened(file, clock) as spool:
         assert spool.declare("box", "fake", 30.0, columns("box", "leak")) == block
@@ -265,26 +266,29 @@ def test_columns_declared_before_the_file_broke_keep_their_number_after_a_restar
 # ---- what is dropped: exactly so much, and only what must go ----
 
 
-def rows(*ats: float, size_bytes: int = 100) -> list[Row]:
-    return [Row(seq, at, 1, 0, 0, "x" * (size_bytes - records.ROW_BYTES)) for seq, at in enumerate(ats, 1)]
+def rows(*ats: float, size_bytes: int = 100) -> list[Record]:
+    return [Record(seq, at, 1, 0, 0, "x" * (size_bytes - records.RECORD_BYTES)) for seq, at in enumerate(ats, 1)]
 
 
 @pytest.mark.parametrize(("excess_bytes", "gone"), [(1, 1), (100, 1), (101, 2), (200, 2), (201, 3)])
 def test_no_more_readings_go_than_their_bytes_ask_for(excess_bytes: int, gone: int) -> None:
-    assert records.oldest(rows(1.0, 2.0, 3.0, 4.0), excess_bytes) == (Row(gone, float(gone), 0, 1, gone, ""), gone)
+    assert records.tombstone(rows(1.0, 2.0, 3.0, 4.0), excess_bytes) == (
+        Record(gone, float(gone), 0, 1, gone, ""),
+        gone,
+    )
 
 
 def test_a_reading_exactly_as_old_as_allowed_stays() -> None:
-    assert records.oldest(rows(1.0, 2.0, 3.0), 0, before=2.0) == (Row(1, 1.0, 0, 1, 1, ""), 1)
-    assert records.oldest(rows(2.0, 3.0), 0, before=2.0) is None
+    assert records.tombstone(rows(1.0, 2.0, 3.0), 0, before=2.0) == (Record(1, 1.0, 0, 1, 1, ""), 1)
+    assert records.tombstone(rows(2.0, 3.0), 0, before=2.0) is None
 
 
 def test_a_tombstone_alone_is_not_made_again() -> None:
     """Each would be a write to the disk, every minute."""
-    stone = Row(5, 1.0, 0, 2, 4, "")
-    assert records.oldest([stone, *rows(9.0)], 0, before=2.0) is None
-    assert records.oldest([stone, Row(6, 1.5, 1, 0, 0, ""), Row(7, 9.0, 1, 0, 0, "")], 0, before=2.0) == (
-        Row(6, 1.5, 0, 2, 5, ""), 1,
+    stone = Record(5, 1.0, 0, 2, 4, "")
+    assert records.tombstone([stone, *rows(9.0)], 0, before=2.0) is None
+    assert records.tombstone([stone, Record(6, 1.5, 1, 0, 0, ""), Record(7, 9.0, 1, 0, 0, "")], 0, before=2.0) == (
+        Record(6, 1.5, 0, 2, 5, ""), 1,
     )  # fmt: skip
 
 
@@ -294,7 +298,7 @@ def test_a_tombstone_alone_is_not_made_again() -> None:
 )
 def test_both_limits_hold_each_by_itself(size_bytes: int, age_s: float, gone: int) -> None:
     """Two readings of 100 bytes, one of them 11 s old, at 20."""
-    found = records.oldest(rows(9.0, 15.0), 200 - size_bytes, before=20.0 - age_s)
+    found = records.tombstone(rows(9.0, 15.0), 200 - size_bytes, before=20.0 - age_s)
     assert (found[1] if found else 0) == gone
 
 
@@ -319,17 +323,17 @@ def test_nothing_is_said_of_dropping_where_nothing_is_dropped(
 def test_an_age_is_in_milliseconds_and_one_the_collector_can_take(ago_s: float, age_s: float) -> None:
     with contextlib.closing(Spool(MEMORY, Limits(age_s=math.inf), clock := FakeClock(), "boot-1")) as spool:
         block = spool.declare("box", "fake", 30.0, columns("box"))
-        spool.add(Frame(block, clock.boot() - ago_s, ("yes",)))
-        spool.record([verdict(1, since=clock.boot() - ago_s)], {})
+        spool.add_frame(Frame(block, clock.boot() - ago_s, ("yes",)))
+        spool.add_events([verdict(1, since=clock.boot() - ago_s)], {})
         spool.flush()
         (frame,), (event,) = items(everything(spool, Lane.READINGS)), items(everything(spool, Lane.EVENTS))
     assert (frame["age_s"], event["age_s"]) == (age_s, age_s)
 
 
 def test_what_is_kept_and_sent_is_small_and_json_that_anybody_can_read() -> None:
-    assert records.text({"a": [1, "b"]}) == '{"a":[1,"b"]}'
+    assert to_json({"a": [1, "b"]}) == '{"a":[1,"b"]}'
     with pytest.raises(ValueError, match="JSON"):
-        records.text(math.nan)
+        to_json(math.nan)
 
 
 def test_what_changed_while_it_was_written_is_written_again() -> None:

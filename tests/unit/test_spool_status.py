@@ -11,7 +11,7 @@ from watchkeeper.agent.spool import file as spoolfile
 from watchkeeper.agent.spool import spool as spool_module
 from watchkeeper.agent.spool.file import MEMORY
 from watchkeeper.agent.spool.spool import Limits, Spool
-from watchkeeper.agent.spool.status import LaneStatus, Refused, read_status
+from watchkeeper.agent.spool.status import LaneStatus, RefusedItems, read_status
 from watchkeeper.model.batch import Lane
 from watchkeeper.model.clock import FakeClock
 from watchkeeper.model.errors import SpoolError
@@ -35,13 +35,13 @@ def opened(path: Path, clock: FakeClock) -> contextlib.closing[Spool]:
 
 def test_a_lane_is_behind_until_the_collector_has_all_of_it(clock: FakeClock) -> None:
     with opened(MEMORY, clock) as spool:
-        assert not spool.behind(Lane.READINGS)
+        assert not spool.has_unsettled(Lane.READINGS)
         fill(spool, clock, 2)
         batch = everything(spool, Lane.READINGS)
         spool.settle(batch, 1)
-        assert spool.behind(Lane.READINGS)
+        assert spool.has_unsettled(Lane.READINGS)
         spool.settle(batch, 2)
-        assert not spool.behind(Lane.READINGS)
+        assert not spool.has_unsettled(Lane.READINGS)
 
 
 def test_the_points_where_a_crash_is_tried_are_passed_in_order(
@@ -53,7 +53,7 @@ def test_the_points_where_a_crash_is_tried_are_passed_in_order(
     with opened(MEMORY, clock) as spool:
         fill(spool, clock, 1)
         assert passed == ["agent.readings.committed"]
-        spool.record([verdict(1)], {})
+        spool.add_events([verdict(1)], {})
         spool.settle(everything(spool, Lane.READINGS), 1)
         spool.flush()
     assert passed[1:] == ["agent.event.before-commit", "agent.event.committed", "agent.settled"]
@@ -61,14 +61,14 @@ def test_the_points_where_a_crash_is_tried_are_passed_in_order(
 
 def test_a_spool_knows_by_itself_which_boot_this_is(file: Path, clock: FakeClock) -> None:
     with contextlib.closing(Spool(file, Limits(), clock)) as spool:
-        assert json.loads(spoolfile.get(spool._db, "boot") or "{}")["boot_id"] == spoolfile.boot_id()
+        assert json.loads(spoolfile.get_note(spool._db, "boot") or "{}")["boot_id"] == spoolfile.boot_id()
 
 
 def test_status_tells_everything_and_changes_nothing(file: Path, clock: FakeClock) -> None:
     with opened(file, clock) as spool:
         fill(spool, clock, 5)
         spool.settle(everything(spool, Lane.READINGS), 2)
-        spool.record([], {KEY: state()})
+        spool.add_events([], {KEY: state()})
         spool.note("answer", '{"through": 2}')
         spool.note("away", '{"since": 1}')
         spool.flush()
@@ -82,7 +82,7 @@ def test_status_tells_everything_and_changes_nothing(file: Path, clock: FakeCloc
     assert found.lanes == (LaneStatus("events", 0, None, 0, 0), LaneStatus("readings", 2, 11.0, 5, 3))
     assert early.lanes[1].oldest_s == 0.0, "another boot's clock: no age is below zero"
     assert (found.epoch, found.states) == (spool.epoch, 1)
-    assert found.refused == (Refused("readings", 1, "400: bad"),)
+    assert found.refused == (RefusedItems("readings", 1, "400: bad"),)
     assert (found.answer, found.away) == ({"through": 2}, {"since": 1})
 
 

@@ -67,20 +67,20 @@ def test_a_full_disk_is_told_with_what_to_do_and_its_end_too(
     file: Path, clock: FakeClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     with opened(file, clock) as spool:
-        assert spool.trouble == ""
+        assert spool.disk_error == ""
         fill(spool, clock, 1)
         fill_disk(spool)
-        spool.record([verdict(number) for number in range(100)], {})
+        spool.add_events([verdict(number) for number in range(100)], {})
         assert not spool.flush()
-        assert spool.trouble == FULL
+        assert spool.disk_error == FULL
         make_room(spool)
         assert spool.flush()
-        assert spool.trouble == ""
-        assert len(everything(spool, Lane.EVENTS).bodies) == 100
+        assert spool.disk_error == ""
+        assert len(everything(spool, Lane.EVENTS).items) == 100
     full, again = caplog.messages
-    assert f"{file} takes nothing ({FULL})" in full
+    assert str(file) in full
+    assert f"({FULL})" in full
     assert str(file) in again
-    assert "again" in again
 
 
 def test_readings_that_fit_into_memory_are_kept_while_the_disk_is_full(
@@ -91,7 +91,7 @@ def test_readings_that_fit_into_memory_are_kept_while_the_disk_is_full(
         block = fill(spool, clock, 1)
         fill_disk(spool)
         for _ in range(300):
-            spool.add(Frame(block, clock.boot(), ("yes", 20.0)))
+            spool.add_frame(Frame(block, clock.boot(), ("yes", 20.0)))
         assert not spool.flush()
         found = items(everything(spool, Lane.READINGS))
         assert [item["seq"] for item in found] == list(range(1, 302))
@@ -108,7 +108,7 @@ def test_of_readings_that_do_not_fit_into_memory_the_oldest_quarter_goes(
         (size_bytes,) = (row.size_bytes for row in records.read(spool._db, Lane.READINGS, 0))
         fill_disk(spool)
         for _ in range(20_000 // size_bytes + 1):
-            spool.add(Frame(block, clock.boot(), ("yes", 20.0)))
+            spool.add_frame(Frame(block, clock.boot(), ("yes", 20.0)))
         spool.flush()
         kept = [item for item in items(everything(spool, Lane.READINGS))[1:] if "first" not in item]
         assert 15_000 - size_bytes <= len(kept) * size_bytes <= 15_000
@@ -132,7 +132,7 @@ def test_a_file_that_breaks_is_told_and_the_next_epoch_is_the_one_on_disk(
         before = spool.epoch
         fill(spool, clock, 300)
         damage(spool, file)
-        spool.record([verdict(1)], {KEY: state()})
+        spool.add_events([verdict(1)], {KEY: state()})
         assert spool.flush()
         epoch = spool.epoch
         assert everything(spool, Lane.EVENTS).epoch == epoch != before
@@ -160,7 +160,7 @@ def test_an_epoch_begun_on_a_broken_file_is_not_mixed_with_that_of_the_new_one(f
     with opened(file, clock) as spool:
         fill(spool, clock, 300)
         damage(spool, file)
-        spool.renew()
+        spool.begin_epoch()
         epoch = spool.epoch
     with opened(file, clock) as spool:
         assert spool.epoch == epoch
@@ -172,7 +172,7 @@ def test_where_no_new_file_can_be_made_it_is_tried_again(
     with opened(file, clock) as spool:
         fill(spool, clock, 300)
         damage(spool, file)
-        spool.record([verdict(1)], {KEY: state()})
+        spool.add_events([verdict(1)], {KEY: state()})
         with monkeypatch.context() as patch:
 
             def refuse(path: Path, at_utc: float) -> None:
@@ -180,7 +180,7 @@ def test_where_no_new_file_can_be_made_it_is_tried_again(
 
             patch.setattr(spoolfile, "open_spool", refuse)
             assert not spool.flush()
-            assert spool.trouble == "database disk image is malformed"
+            assert spool.disk_error == "database disk image is malformed"
             assert f"{file}: the folder is gone" in caplog.text
         assert spool.flush()
         assert [item["id"] for item in items(everything(spool, Lane.EVENTS))] == ["id-1"]
@@ -193,7 +193,7 @@ def test_a_full_disk_after_a_broken_file_breaks_nothing_more(file: Path, clock: 
         fill(spool, clock, 1)
         epoch = spool.epoch
         fill_disk(spool)
-        spool.record([verdict(number) for number in range(100)], {})
+        spool.add_events([verdict(number) for number in range(100)], {})
         assert not spool.flush()
         make_room(spool)
         assert spool.flush()
@@ -210,16 +210,16 @@ def test_a_place_where_every_new_file_breaks_is_no_success(
     with opened(file, clock) as spool, monkeypatch.context() as patch:
         patch.setattr(records, "write", breaks)
         patch.setattr(spoolfile, "is_broken", lambda error: True)
-        spool.record([verdict(1)], {})
+        spool.add_events([verdict(1)], {})
         assert not spool.flush()
-        assert spool.trouble == "no file holds here"
+        assert spool.disk_error == "no file holds here"
 
 
 def test_a_state_that_cannot_be_read_is_named_and_the_others_are_read(
     file: Path, clock: FakeClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     with opened(file, clock) as spool:
-        spool.record([], {KEY: state(), ("ups-7", "power", "phase 2"): state()})
+        spool.add_events([], {KEY: state(), ("ups-7", "power", "phase 2"): state()})
         spool.flush()
         spool._db.execute("UPDATE states SET body = '{}' WHERE device = 'ups-7'")
         assert spool.states() == {KEY: state()}
@@ -278,7 +278,7 @@ def test_a_batch_is_exactly_as_large_as_asked_for(spare_bytes: int, taken: int, 
         fill(spool, clock, 4)
         two_bytes = sum(row.size_bytes for row in list(records.read(spool._db, Lane.READINGS, 0))[:2])
         batch = spool.batch(Lane.READINGS, 100, two_bytes + spare_bytes)
-        assert (len(batch.bodies), batch.through, batch.more) == (taken, taken, True)
+        assert (len(batch.items), batch.through, batch.more) == (taken, taken, True)
 
 
 # ---- blocks ----
@@ -289,7 +289,7 @@ def test_a_block_belongs_to_one_device_as_one_probe_reads_it(clock: FakeClock) -
     with opened(MEMORY, clock) as spool:
         blocks = [spool.declare(device, probe, 30.0, same) for device, probe in (("a", "x"), ("b", "x"), ("a", "y"))]
         assert blocks == [1, 2, 3]
-        spool.add(Frame(3, clock.boot(), ("yes", "dry")))
+        spool.add_frame(Frame(3, clock.boot(), ("yes", "dry")))
         spool.flush()
         assert everything(spool, Lane.READINGS).blocks == (Block(3, "a", "y", 30.0, same),)
 
@@ -299,7 +299,7 @@ def test_columns_that_come_back_after_many_others_are_known_after_a_restart(file
 
     def read(spool: Spool, quantity: str) -> int:
         block = spool.declare("box", "fake", 30.0, columns("box", quantity))
-        spool.add(Frame(block, clock.boot(), ("yes", 1.0)))
+        spool.add_frame(Frame(block, clock.boot(), ("yes", 1.0)))
         spool.flush()
         return block
 
@@ -316,7 +316,9 @@ def test_columns_that_come_back_after_many_others_are_known_after_a_restart(file
 def test_only_the_blocks_that_the_collector_lacks_are_declared_again(clock: FakeClock) -> None:
     with opened(MEMORY, clock) as spool:
         for name in ("a", "b"):
-            spool.add(Frame(spool.declare(name, "fake", 30.0, columns(name, "leak")), clock.boot(), ("yes", "dry")))
+            spool.add_frame(
+                Frame(spool.declare(name, "fake", 30.0, columns(name, "leak")), clock.boot(), ("yes", "dry"))
+            )
         spool.flush()
         spool.settle(everything(spool, Lane.READINGS), 0)
         spool.redeclare([2, 99])
@@ -327,8 +329,8 @@ def test_a_new_epoch_is_on_disk_and_everything_is_declared_in_it(file: Path, clo
     with opened(file, clock) as spool:
         block = fill(spool, clock, 1)
         spool.settle(everything(spool, Lane.READINGS), 0)
-        spool.renew()
-        assert spool.trouble == ""
+        spool.begin_epoch()
+        assert spool.disk_error == ""
         epoch = spool.epoch
     with opened(file, clock) as spool:
         assert spool.epoch == epoch
