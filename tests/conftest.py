@@ -1,6 +1,7 @@
 """Fixtures and settings of all tests: caches, skips (which CI forbids), and an empty store of each kind."""
 
 import contextlib
+import functools
 import itertools
 import os
 import shlex
@@ -12,11 +13,14 @@ from collections.abc import Generator, Iterator
 from pathlib import Path
 from types import FrameType
 from typing import Any
+from unittest import mock
 
 import hypothesis
 import psycopg
 import pytest
 from hypothesis.configuration import set_hypothesis_home_dir
+
+from watchkeeper import profiles
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared"
@@ -81,6 +85,17 @@ def pytest_timeout_set_timer(settings: Any) -> Generator[None, Any, Any]:
 
         signal.signal(signal.SIGALRM, handler)
     return done
+
+
+# ---- parsing the shipped profiles, once ----
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _profiles_are_parsed_once() -> Iterator[None]:
+    """A hundred tests load the shipped profiles, in 0.1 s each. Parsing depends on the document alone, and what it gives
+    cannot be changed."""
+    with mock.patch.object(profiles, "bind_profile", functools.cache(profiles.bind_profile)):
+        yield
 
 
 # ---- a store: SQLite, and a private PostgreSQL ----
