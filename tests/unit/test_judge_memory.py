@@ -5,10 +5,10 @@ import itertools
 import re
 
 import pytest
-
-from tests.agent_room import RULES, columns, device, sweep
 from watchkeeper.agent.event import EVENT_OVER, MAX_EVENTS
 from watchkeeper.agent.judge.judge import UNCHANGED, Judge, Judgement
+
+from tests.agent_room import RULES, columns, device, sweep
 from watchkeeper.model.batch import Document
 from watchkeeper.model.device import Category
 from watchkeeper.model.reading import Missing, Reason, Series
