@@ -46,7 +46,7 @@ def test_a_device_is_found_named_and_written_into_an_inventory(tmp_path: Path) -
         logins = ["--as", f"snmp://wrong@HOST:{port}", "--as", f"snmp://public@HOST:{port}"]
         done = CliRunner().invoke(discover, ["127.0.0.1/32", *logins, "--owner", "wang.lei", "--out", str(out)])
     assert done.exit_code == 0, done.output
-    assert "1 device answers among 1 address" in done.output
+    assert "1 device answers (1 address)" in done.output
     assert "ColdWatch 4" in done.output
     text = out.read_text(encoding="utf-8")
     assert "public" not in text
@@ -81,8 +81,8 @@ def test_a_bmc_is_found_by_its_presence_pong(monkeypatch: pytest.MonkeyPatch) ->
     [
         (["10.0.0.0/8"], "at most 65536"),
         (["room"], "does not appear to be an IPv4 or IPv6 network"),
-        (["10.0.0.0/30", "--as", "snmp://hunter2@10.0.0.1"], "with HOST where the address belongs"),
-        (["10.0.0.0/30", "--as", "ipmi://u@HOST?password=x"], "with HOST where the address belongs"),
+        (["10.0.0.0/30", "--as", "snmp://hunter2@10.0.0.1"], "with HOST in place of the address"),
+        (["10.0.0.0/30", "--as", "ipmi://u@HOST?password=x"], "with HOST in place of the address"),
     ],
 )
 def test_what_cannot_be_searched_is_said(words: list[str], says: str) -> None:
@@ -93,7 +93,7 @@ def test_what_cannot_be_searched_is_said(words: list[str], says: str) -> None:
 
 
 def test_names_tell_devices_apart() -> None:
-    found = [finding.Found("h", Category.UPS, name, "") for name in ("UPS 1", "UPS 1", "", "", "hall/2")]
+    found = [finding.FoundDevice("h", Category.UPS, name, "") for name in ("UPS 1", "UPS 1", "", "", "hall/2")]
     named = [name for name, _ in finding.names(found)]
     assert named[0] == "ups-1"
     assert named[4] == "hall-2"

@@ -60,7 +60,7 @@ HOST = parse_target("host")
 
 def sweep_of(*answers: Iterable[Value]) -> tuple[Sweep, Scripted]:
     probe = Scripted(*answers)
-    return asyncio.run(read(HOST, probe, asyncio.Semaphore(), settle_s=0)), probe
+    return asyncio.run(read(HOST, probe, asyncio.Semaphore(), second_sample_s=0)), probe
 
 
 # ---- targets ----

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from watchkeeper.agent.tools.draft import Subject, draft, sort_out
+from watchkeeper.agent.tools.draft import DeviceIdentity, draft, sort_objects
 from watchkeeper.agent.tools.profile_cli import profile
 from watchkeeper.agent.tools.recording import redacted
 from watchkeeper.model.batch import Document
@@ -76,19 +76,19 @@ def test_a_device_without_objects_of_its_maker_gets_a_draft_that_says_so(tmp_pat
     recording.write_text("1.3.6.1.2.1.1.2.0|6|1.3.6.1.4.1.32473.9\n", encoding="utf-8")
     lines = run("new", recording).splitlines()
     assert lines[0].startswith("# A draft for: a device without sysDescr.")
-    assert lines[-1] == "  # It answers nothing of its maker's (below 1.3.6.1.4.1)."
+    assert lines[-1] == "  # It has no objects of its vendor (below 1.3.6.1.4.1)."
 
 
 def test_a_file_that_is_no_recording_is_told_from_a_device_that_says_nothing(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("the box hangs in rack 4\n", encoding="utf-8")
     done = CliRunner().invoke(profile, ["new", str(tmp_path / "notes.txt")])
     assert done.exit_code == 1
-    assert "no recording: its lines are OID|TYPE|VALUE" in done.output
+    assert "not a recording: its lines must be OID|TYPE|VALUE" in done.output
 
 
 def test_a_check_shows_what_became_of_every_raw_value() -> None:
     lines = run("check", MINE, BOX).splitlines()
-    assert lines[0].endswith("coldwatch is sound: Nordlys env, 5 readings; verified: ColdWatch 4")
+    assert lines[0].endswith("coldwatch is valid: Nordlys env, 5 readings; verified: ColdWatch 4")
     assert lines[1].endswith("is recognised by `coldwatch`")
     assert any(
         line.split()
@@ -126,7 +126,7 @@ def test_an_index_of_several_numbers_and_a_row_0() -> None:
     objects = {f"1.3.6.1.4.1.9.2.1.{column}.{row}": column for column in (1, 2) for row in ("1.1", "1.2", "2.1")}
     objects |= {f"1.3.6.1.4.1.9.3.1.{column}.{row}": column for column in (1, 2) for row in (0, 1)}
     objects |= {"1.3.6.1.4.1.9.1.1.0": 5}
-    found = sort_out(objects)
+    found = sort_objects(objects)
     assert dict(found.scalars) == {"1.3.6.1.4.1.9.1.1.0": 5}
     assert {(table.entry, table.indices) for table in found.tables} == {
         ("1.3.6.1.4.1.9.2.1", ("1.1", "1.2", "2.1")), ("1.3.6.1.4.1.9.3.1", ("0", "1")),
@@ -134,7 +134,7 @@ def test_an_index_of_several_numbers_and_a_row_0() -> None:
 
 
 def test_a_device_with_a_generic_identity_is_drafted_by_what_it_calls_itself() -> None:
-    lines = list(draft("box", Subject("1.3.6.1.4.1.8072.3.2.10", "Bob's box (v1)", {}), sort_out({})))
+    lines = list(draft("box", DeviceIdentity("1.3.6.1.4.1.8072.3.2.10", "Bob's box (v1)", {}), sort_objects({})))
     assert "  - sys_descr: '^Bob''s box \\(v1\\)'" in lines
 
 
