@@ -1,4 +1,4 @@
-"""What an operator writes for one value, and its meaning. Each parser raises ValueError with a sentence for the operator."""
+"""Parsers of the values that an operator writes. Each raises ValueError with a sentence for the operator."""
 
 import contextlib
 import datetime

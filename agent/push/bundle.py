@@ -1,5 +1,5 @@
-"""The bundle that the collector sends to this agent (docs/protocol.md, "The bundle"): decoded, or refused as a whole, and
-kept on disk."""
+"""The bundle that the collector sends to this agent (docs/protocol.md, "The bundle"): decoded, or refused as a whole,
+and kept on disk."""
 
 import dataclasses
 import json
@@ -20,8 +20,8 @@ _JSON = Spelling(
 
 
 def decode_bundle(data: Any, agent: str) -> Bundle:
-    """Make a Bundle of parsed JSON. Unknown keys are skipped, so that a newer collector may send more. Raises WireError where
-    the data is no bundle, or is the bundle of another agent."""
+    """Make a Bundle of parsed JSON. Unknown keys are skipped, so that a newer collector may send more. Raises WireError
+    where the data is no bundle, or is the bundle of another agent."""
     bound = bind(json_node(data, "bundle"), Bundle, _JSON)
     if bound.value is None:
         first = bound.problems[0]

@@ -30,8 +30,8 @@ PONG = 0x40
 
 @dataclass(frozen=True, slots=True)
 class FoundDevice:
-    """A device that answers. `name` and `description` are its own; `profile` is the one that fits, if any; `snmp` is the login
-    that it answers, None if it only answers IPMI."""
+    """A device that answers. `name` and `description` are its own; `profile` is the one that fits, if any; `snmp` is
+    the login that it answers, None if it only answers IPMI."""
 
     address: str
     category: Category

@@ -51,8 +51,8 @@ def discover(
 ) -> None:
     """Ask every address of CIDR by SNMP and IPMI, and write the stanza of inventory.yml for the devices that answer.
 
-    The stanza does not contain the community of a URL, but --community-name: give the agent a secret with that name. For a
-    URL with `?community=NAME` the community is looked up among the secrets, and the stanza contains NAME.
+    The stanza does not contain the community of a URL, but --community-name: give the agent a secret with that name.
+    For a URL with `?community=NAME` the community is looked up among the secrets, and the stanza contains NAME.
     """
     from watchkeeper.agent.tools import discover as finding
     from watchkeeper.documents.secrets import Secrets

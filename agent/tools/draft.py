@@ -54,7 +54,7 @@ class SortedObjects:
 
 @dataclass(frozen=True, slots=True)
 class DeviceIdentity:
-    """What a device reports about itself. `fits` are standard profiles, with the number of readings that it has of each."""
+    """What a device reports about itself. `fits`: how many readings of each standard profile it has."""
 
     sys_object_id: str
     sys_descr: str
@@ -113,7 +113,7 @@ def _text(oid: OidNumbers) -> str:
 
 
 def draft(name: str, device: DeviceIdentity, objects: SortedObjects) -> Iterator[str]:
-    """The lines of a profile. The device's objects are in it as comments, to be uncommented where they are worth watching."""
+    """The lines of a profile. The device's objects are comments; uncomment those that are worth watching."""
     descr = device.sys_descr[:SHOWN_CHARS] or "a device without sysDescr"
     yield f"# A draft for: {descr}. Fill in each TODO from the vendor's MIB file; delete what you do not need."
     yield f"profile: {name}"

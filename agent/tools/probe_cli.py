@@ -61,10 +61,10 @@ def probe(
     """Read every TARGET once.
 
     A TARGET is `host` (this one), `snmp://COMMUNITY@HOST:PORT` (`?version=1` for SNMPv1),
-    `snmp://USER@HOST?auth=SHA-256&auth_secret=NAME&priv=AES&priv_secret=NAME` for SNMPv3, `ipmi://USER@HOST?password=NAME`,
-    `modbus://HOST?unit=1`, `nut://UPS@HOST`, `icmp://HOST`, `tcp://HOST:PORT`, `https://HOST/PATH`,
-    `postgresql://USER@HOST/DATABASE?password=NAME`, `mysql://...` or `redis://...`; NAME is looked up in the environment
-    (WATCHKEEPER_SECRET_NAME) and in --secrets. Exits with 1 if a target does not answer.
+    `snmp://USER@HOST?auth=SHA-256&auth_secret=NAME&priv=AES&priv_secret=NAME` for SNMPv3,
+    `ipmi://USER@HOST?password=NAME`, `modbus://HOST?unit=1`, `nut://UPS@HOST`, `icmp://HOST`, `tcp://HOST:PORT`,
+    `https://HOST/PATH`, `postgresql://USER@HOST/DATABASE?password=NAME`, `mysql://...` or `redis://...`; NAME is looked
+    up in the environment (WATCHKEEPER_SECRET_NAME) and in --secrets. Exits with 1 if a target does not answer.
     """
     from watchkeeper.agent.ports import ProbeContext
     from watchkeeper.documents.secrets import Secrets

@@ -26,8 +26,8 @@ _MAC_BYTES = 6
 
 
 def redacted(rows: Iterable[tuple[str, int, Raw]], *secrets: str) -> Iterator[str]:
-    """The lines of a recording. Contacts, names, places, addresses, mail addresses and `secrets` (the community) are replaced.
-    The objects in LEFT_OUT and rows with a secret in their index are left out."""
+    """The lines of a recording. Contacts, names, places, addresses, mail addresses and `secrets` (the community) are
+    replaced. The objects in LEFT_OUT and rows with a secret in their index are left out."""
     replaced: dict[str, str] = {}
     indices = [f".{'.'.join(map(str, secret.encode()))}." for secret in secrets if secret]
     for oid, tag, raw in rows:
@@ -58,7 +58,7 @@ def _cleaned(text: bytes, secrets: Iterable[str], replaced: dict[str, str]) -> b
 
 
 def _address(text: str, replaced: dict[str, str]) -> str:
-    """An address for documentation (RFC 5737), always the same for one address. Addresses that reveal no network stay."""
+    """An address for documentation (RFC 5737), the same for equal addresses. One that reveals no network stays."""
     try:
         address = ipaddress.IPv4Address(text)
     except ValueError:

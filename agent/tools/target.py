@@ -1,8 +1,8 @@
 """The device to read, as a URL on the command line.
 
-A URL may contain a community in clear text, but no password. Passwords are named (`auth_secret=NAME`, `password=NAME`); a
-community may be named too (`snmp://HOST?community=NAME`). Output and error texts show a target with `***` before its `@`,
-and without its `?...`.
+A URL may contain a community in clear text, but no password. Passwords are named (`auth_secret=NAME`, `password=NAME`);
+a community may be named too (`snmp://HOST?community=NAME`). Output and error texts show a target with `***` before its
+`@`, and without its `?...`.
 """
 
 import re
@@ -27,8 +27,8 @@ SHAPE = (
 
 
 class Scheme(NamedTuple):
-    """What a URL's scheme means: the probe, the category of such devices, their port, and the options that are written before
-    the `@` (`user`) and after the `/` (`path`)."""
+    """What a URL's scheme means: the probe, the category of such devices, their port, and the options that are written
+    before the `@` (`user`) and after the `/` (`path`)."""
 
     probe: str
     category: Category

@@ -1,4 +1,4 @@
-"""`watchkeeper discover` and `profile record` against real responders on loopback: snmpd, and a recording that is simulated."""
+"""`watchkeeper discover` and `profile record` against a simulated recording on loopback."""
 
 import re
 import shutil
@@ -85,7 +85,7 @@ def test_a_bmc_is_found_by_its_presence_pong(monkeypatch: pytest.MonkeyPatch) ->
         (["10.0.0.0/30", "--as", "ipmi://u@HOST?password=x"], "with HOST in place of the address"),
     ],
 )
-def test_what_cannot_be_searched_is_said(words: list[str], says: str) -> None:
+def test_a_network_that_cannot_be_searched_is_refused(words: list[str], says: str) -> None:
     done = CliRunner().invoke(discover, words)
     assert done.exit_code == 2
     assert says in done.output
@@ -100,7 +100,7 @@ def test_names_tell_devices_apart() -> None:
     assert len(set(named)) == len(named)
 
 
-def test_a_recording_made_of_a_device_reads_as_the_device_did(tmp_path: Path) -> None:
+def test_a_recording_of_a_device_is_read_like_the_device(tmp_path: Path) -> None:
     out = tmp_path / "again.snmprec"
     with answering(BOX) as address:
         done = CliRunner().invoke(profile, ["record", f"snmp://public@{address}", "--out", str(out)])
@@ -120,7 +120,7 @@ def test_a_simulated_recording_answers_net_snmp() -> None:
 
 
 @pytest.mark.parametrize(("text", "says"), [("1.3.6|9|x\n", ":1:"), ("1.3.6.1.2.1.1.1.0|4|a\nnonsense\n", ":2:")])
-def test_a_recording_that_is_none_is_refused_with_its_line(text: str, says: str, tmp_path: Path) -> None:
+def test_a_wrong_recording_is_refused_with_its_line(text: str, says: str, tmp_path: Path) -> None:
     (tmp_path / "bad.snmprec").write_text(text, encoding="utf-8")
     done = CliRunner().invoke(door, ["simulate", "recording", str(tmp_path / "bad.snmprec"), "--port", "0"])
     assert done.exit_code == 1
