@@ -6,14 +6,12 @@ import gc
 import logging
 import os
 import signal
-import sys
 import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from watchkeeper.agent.config import AgentConfig, Places, read_config
-from watchkeeper.agent.judge.judge import Judge
 from watchkeeper.agent.pipeline import Pipeline
 from watchkeeper.agent.poll.kinds import build_all
 from watchkeeper.agent.poll.schedule import Schedule
@@ -28,9 +26,10 @@ from watchkeeper.model.batch import Bundle, Document, Request
 from watchkeeper.model.clock import Clock, SystemClock
 from watchkeeper.model.device import Device
 from watchkeeper.model.errors import WatchkeeperError
-from watchkeeper.model.plain import LogFormatter
+from watchkeeper.model.logs import set_up_logging
 from watchkeeper.model.reading import Sweep
 from watchkeeper.model.sd_notify import notify, watchdog_s
+from watchkeeper.rules.judge import Judge
 from watchkeeper.rules.load import RuleSet, load_rules
 
 if TYPE_CHECKING:
@@ -44,11 +43,8 @@ STOP_S = 3.0
 
 def run(file: Path) -> None:
     """Run the agent of that agent.yml until SIGTERM or SIGINT. Raises WatchkeeperError where it cannot start."""
-    stamp = "" if "JOURNAL_STREAM" in os.environ else "%(asctime)s "  # the journal adds its own time
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(LogFormatter(f"{stamp}%(levelname)s %(message)s"))
-    logging.basicConfig(level=logging.INFO, handlers=[handler])
-    logging.getLogger("apscheduler").setLevel(logging.WARNING)  # it logs every job
+    stamp = "" if "JOURNAL_STREAM" in os.environ else "%(asctime)s "  # the journal has its own
+    set_up_logging(f"{stamp}%(levelname)s %(message)s")
     config, places = read_config(file)
     asyncio.run(_run(config, places, SystemClock()))
 

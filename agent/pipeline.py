@@ -8,12 +8,12 @@ import logging
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 
-from watchkeeper.agent.judge.judge import UNCHANGED, Judge
 from watchkeeper.agent.spool.spool import Spool
 from watchkeeper.model.batch import Frame, Lane
 from watchkeeper.model.clock import Clock
 from watchkeeper.model.device import Device
 from watchkeeper.model.reading import Series, Sweep
+from watchkeeper.rules.judge import UNCHANGED, Judge
 from watchkeeper.rules.load import RuleSet
 
 log = logging.getLogger(__name__)

@@ -1,1 +1,1 @@
-"""Watchkeeper beside its peers, measured in the same run; docs/performance.md tells how to read the figures."""
+"""Benchmarks of Watchkeeper, with its peers measured in the same run. docs/performance.md explains the figures."""

@@ -1,20 +1,35 @@
-"""python -m benchmarks [NAME ...]: measure, and print tables. Without names, all of them, in this order."""
+"""Measure Watchkeeper beside its peers, and print tables. docs/performance.md explains the figures."""
 
+import argparse
 import importlib
 import sys
 import time
 
 from benchmarks.fixtures import machine
 
-NAMES = ("snmp_path", "many_devices", "pushes", "metrics_render", "rungs", "idle_agent", "page_latency")
+BENCHMARKS = {
+    "snmp_path": "CPU of the agent for each SNMP poll; peer: snmp_exporter",
+    "many_devices": "CPU and memory of one agent that polls 5,000 SNMP devices every minute",
+    "pushes": "pushes per second into one collector; peers: VictoriaMetrics, Pushgateway",
+    "metrics_render": "CPU for rendering /metrics with 100,000 series; peer: prometheus-client",
+    "rungs": "delay between the time of a rung and its message, with 100,000 open incidents",
+    "idle_agent": "memory and CPU of an agent that watches its host; peer: node_exporter",
+    "page_latency": "time from a bad reading to its page; peer: Prometheus with Alertmanager",
+}
 
 
 def main() -> int:
-    wanted = sys.argv[1:] or NAMES
-    unknown = [name for name in wanted if name not in NAMES]
+    width = max(map(len, BENCHMARKS))
+    names = "\n".join(f"  {name.ljust(width)}  {what}" for name, what in BENCHMARKS.items())
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog=f"names:\n{names}\n\n`python -m benchmarks.corpus --help` compares readings of recorded devices.",
+    )  # fmt: skip
+    parser.add_argument("names", nargs="*", metavar="NAME", help="what to measure (default: everything, in this order)")
+    wanted = parser.parse_args().names or list(BENCHMARKS)
+    unknown = [name for name in wanted if name not in BENCHMARKS]
     if unknown:
-        print(f"no benchmark is called {', '.join(unknown)}; there are {', '.join(NAMES)}", file=sys.stderr)
-        return 2
+        parser.error(f"no benchmark is called {', '.join(unknown)}; choose from {', '.join(BENCHMARKS)}")
     print(machine())
     for name in wanted:
         began = time.monotonic()

@@ -1,4 +1,4 @@
-"""Where things are measured: folders and ports of our own on loopback, processes that end with us, and their CPU time."""
+"""Shared by the benchmarks: temporary folders, free ports on 127.0.0.1, child processes, their CPU time and memory."""
 
 import contextlib
 import os
@@ -13,17 +13,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 HOST = "127.0.0.1"
-HOUSE = Path(__file__).resolve().parent.parent
-_START_S, _STOP_S = 20.0, 5.0
+REPOSITORY = Path(__file__).resolve().parent.parent
+_LISTEN_TIMEOUT_S, _TERMINATE_TIMEOUT_S = 20.0, 5.0
 
 
-class Absent(Exception):
-    """A program that is not installed here; says where it comes from."""
+class NotInstalled(Exception):
+    """A program is not installed. The text names the Debian package that has it."""
 
 
 @dataclass(frozen=True, slots=True)
-class Running:
-    """A process of ours."""
+class MeasuredProcess:
+    """A running child process and its log file."""
 
     process: "subprocess.Popen[bytes]"
     log: Path
@@ -33,7 +33,7 @@ class Running:
         return self.process.pid
 
     def cpu_s(self) -> float:
-        """CPU seconds of all its threads since it began, from the kernel's own clock of it (clock_getcpuclockid(3))."""
+        """CPU seconds of all its threads since it started, from its CPU clock in the kernel (clock_getcpuclockid(3))."""
         return time.clock_gettime((~self.pid << 3) | 2)
 
     def rss_mb(self) -> float:
@@ -43,71 +43,71 @@ class Running:
 
 
 @contextlib.contextmanager
-def scratch(name: str) -> Iterator[Path]:
-    """A folder that goes away."""
+def temporary_folder(name: str) -> Iterator[Path]:
+    """A folder that is deleted when the block ends."""
     with tempfile.TemporaryDirectory(
         prefix=f"watchkeeper-bench-{name}-", dir="/var/tmp"
-    ) as folder:  # a real disk: /tmp may be memory
+    ) as folder:  # on a real disk; /tmp may be in memory
         yield Path(folder)
 
 
 def free_port(kind: int = socket.SOCK_STREAM) -> int:
-    """A port that nobody has now."""
-    with socket.socket(socket.AF_INET, kind) as one:
-        one.bind((HOST, 0))
-        return int(one.getsockname()[1])
+    """A port that is free now."""
+    with socket.socket(socket.AF_INET, kind) as listener:
+        listener.bind((HOST, 0))
+        return int(listener.getsockname()[1])
 
 
 def program(name: str, package: str) -> str:
-    """Where a program lies. Raises Absent."""
+    """The path of a program. Raises NotInstalled."""
     found = shutil.which(name) or shutil.which(name, path="/usr/sbin:/sbin")
     if found is None:
-        raise Absent(f"{name} is not installed (Debian: {package})")
+        raise NotInstalled(f"{name} is not installed (Debian: {package})")
     return found
 
 
 @contextlib.contextmanager
-def running(command: Sequence[str], log: Path, port: int = 0, **more: object) -> Iterator[Running]:
-    """Start a process, wait until it listens on `port` (0: not at all), and end it."""
+def running(command: Sequence[str], log: Path, port: int = 0, **more: object) -> Iterator[MeasuredProcess]:
+    """Run a process until the block ends. First wait until it listens on `port`, unless that is 0."""
     with log.open("ab") as out:
-        process = subprocess.Popen(command, stdout=out, stderr=out, cwd=HOUSE, **more)  # type: ignore[call-overload]
-    one = Running(process, log)
+        process = subprocess.Popen(command, stdout=out, stderr=out, cwd=REPOSITORY, **more)  # type: ignore[call-overload]
+    measured = MeasuredProcess(process, log)
     try:
         if port:
-            wait_for_port(port, one)
-        yield one
+            wait_for_port(port, measured)
+        yield measured
     finally:
-        end(process)
+        stop(process)
 
 
-def end(process: "subprocess.Popen[bytes]") -> None:
-    """By its id, gently, then not."""
+def stop(process: "subprocess.Popen[bytes]") -> None:
+    """Send SIGTERM, and SIGKILL if the process does not end."""
     process.terminate()
     try:
-        process.wait(_STOP_S)
+        process.wait(_TERMINATE_TIMEOUT_S)
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
 
 
-def wait_for_port(port: int, one: Running) -> None:
-    """Until it listens. Raises RuntimeError with its own words where it does not."""
-    until = time.monotonic() + _START_S
-    while time.monotonic() < until and one.process.poll() is None:
+def wait_for_port(port: int, measured: MeasuredProcess) -> None:
+    """Wait until the process listens. Raises RuntimeError with the end of its log if it does not."""
+    deadline = time.monotonic() + _LISTEN_TIMEOUT_S
+    while time.monotonic() < deadline and measured.process.poll() is None:
         with contextlib.suppress(OSError), socket.create_connection((HOST, port), 1.0):
             return
         time.sleep(0.05)
-    said = one.log.read_text(encoding="utf-8", errors="replace")[-2000:]
-    raise RuntimeError(f"{one.process.args!r} does not listen on {port}: {said}")
+    output = measured.log.read_text(encoding="utf-8", errors="replace")[-2000:]
+    raise RuntimeError(f"{measured.process.args!r} does not listen on {port}: {output}")
 
 
 def watchkeeper(*words: str) -> list[str]:
-    """Our own command."""
+    """The command line of `watchkeeper` with these arguments."""
     return [sys.executable, "-m", "watchkeeper", *words]
 
 
 def machine() -> str:
-    """On what this was measured."""
+    """The machine: processors, Python version and load average."""
     cpus = Path("/proc/cpuinfo").read_text(encoding="utf-8")
     model = next((line.partition(":")[2].strip() for line in cpus.splitlines() if line.startswith("model name")), "?")
     load = os.getloadavg()[0]

@@ -1,8 +1,9 @@
-"""A load generator in a process of its own: requests prepared before the clock starts, one socket an agent, kept open.
+"""A load generator that runs as a separate process. Each agent has one connection, which stays open.
 
     python -m benchmarks.load PLAN.json        prints "ready", waits for a line, runs, prints its result as JSON
 
-Every agent's first request is sent before that and not counted: it declares the series (ours), or creates them (theirs).
+All requests are prepared before the run. The first request of every agent is sent before the run too, and is not counted:
+it declares the series (ours) or creates them (peers).
 """
 
 import gzip
@@ -19,16 +20,16 @@ from typing import Any
 from benchmarks.fixtures import HOST
 from benchmarks.report import MEDIAN, P99, quantile
 
-READINGS, VARIANTS = 200, 16
-PATIENCE_S = 10.0
-EVENTS_EVERY = 100  # one push in so many tells a verdict change
+READINGS_PER_PUSH, VARIANTS = 200, 16
+GRACE_S = 10.0  # for the requests that are open when the time is over
+PUSHES_PER_EVENT = 100  # one push of so many has a verdict change
 RULE = "device.alarm"
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
-    """What to send where. `kind` is one of `KINDS`; every agent sends `each` requests after its first, or as many of them as
-    `seconds` allow."""
+class LoadPlan:
+    """What to send. `kind` is one of `LOAD_KINDS`. Every agent sends at most `each` requests after its first, during at most
+    `seconds`."""
 
     kind: str
     port: int
@@ -39,8 +40,8 @@ class Plan:
 
 
 @dataclass(slots=True)
-class Result:
-    """What came of it. Latencies are seconds from the request's first byte to its answer's last."""
+class LoadResult:
+    """The result of a run. Latencies are in seconds, from the first byte of the request to the last byte of the answer."""
 
     good: int = 0
     bad: dict[str, int] = field(default_factory=dict)
@@ -51,7 +52,7 @@ class Result:
 
     @property
     def rate(self) -> float:
-        """Answered with 2xx, a second."""
+        """Requests per second that were answered with 2xx."""
         return self.good / self.seconds if self.seconds else 0.0
 
 
@@ -59,25 +60,25 @@ class Result:
 
 
 def _column(variant: int, start: int, stop: int) -> str:
-    """Some of a push's values as JSON; of a variant of its own, so that they differ from push to push."""
+    """Values of a push as JSON. Different variants have different values."""
     return ",".join(str(round(20 + (variant * 31 + index * 7) % 400 / 10, 1)) for index in range(start, stop))
 
 
-def ours(plan: Plan, devices: int) -> Iterator[list[bytes]]:
-    """Pushes of docs/protocol.md: 200 readings of one device, or of ten with 20 each; and verdict changes now and then."""
-    wide = READINGS // devices
+def ours(plan: LoadPlan, devices: int) -> Iterator[list[bytes]]:
+    """Pushes (docs/protocol.md) with 200 readings of one device, or 20 of each of ten devices; some have a verdict change."""
+    width = READINGS_PER_PUSH // devices
     columns = [
-        [f'["yes",{_column(variant, at * wide + 1, at * wide + wide)}]' for at in range(devices)]
+        [f'["yes",{_column(variant, at * width + 1, at * width + width)}]' for at in range(devices)]
         for variant in range(VARIANTS)
     ]
     for place, (name, token) in enumerate(plan.tokens.items()):
         head = f'{{"protocol":1,"agent":"{name}","epoch":"bench","sent_at":{time.time():.3f},"bundle":""'
-        blocks = json.dumps([_block(name, at, wide) for at in range(devices)], separators=(",", ":"))
-        pushes, seq, told = [], 0, 0
+        blocks = json.dumps([_block(name, at, width) for at in range(devices)], separators=(",", ":"))
+        pushes, seq, events = [], 0, 0
         for number in range(plan.each + 1):
-            if number and (number + place) % EVENTS_EVERY == 0:
-                told += 1
-                text = f'{head},"lane":"events","items":[{json.dumps(_verdict(name, told))}]}}'
+            if number and (number + place) % PUSHES_PER_EVENT == 0:
+                events += 1
+                text = f'{head},"lane":"events","items":[{json.dumps(_verdict(name, events))}]}}'
             else:
                 frames = (
                     f'{{"seq":{seq + at + 1},"age_s":0.2,"block":{at + 1},"values":{column}}}'
@@ -90,14 +91,14 @@ def ours(plan: Plan, devices: int) -> Iterator[list[bytes]]:
         yield pushes
 
 
-def _block(name: str, at: int, wide: int) -> dict[str, Any]:
+def _block(name: str, at: int, width: int) -> dict[str, Any]:
     series = [["device.answering", "", "", ""]]
-    series += [["temperature.component", f"core-{index}", "", ""] for index in range(1, wide)]
+    series += [["temperature.component", f"core-{index}", "", ""] for index in range(1, width)]
     return {"block": at + 1, "device": f"{name}-{at}", "probe": "host", "every_s": 15.0, "series": series}
 
 
-def _verdict(name: str, told: int) -> dict[str, Any]:
-    level = ("critical", "ok")[(told + 1) % 2]
+def _verdict(name: str, seq: int) -> dict[str, Any]:
+    level = ("critical", "ok")[(seq + 1) % 2]
     evidence = {
         "quantity": "device.alarm",
         "value": level,
@@ -106,16 +107,16 @@ def _verdict(name: str, told: int) -> dict[str, Any]:
         "first_age_s": 0.3,
     }
     return {
-        "seq": told, "kind": "verdict", "id": f"{name}-{told}", "device": f"{name}-0", "rule": RULE, "instance": "",
+        "seq": seq, "kind": "verdict", "id": f"{name}-{seq}", "device": f"{name}-0", "rule": RULE, "instance": "",
         "level": level, "age_s": 0.2, "evidence": evidence,
     }  # fmt: skip
 
 
-def theirs(plan: Plan, method: str, path: str) -> Iterator[list[bytes]]:
-    """200 samples in the exposition format, each agent's under its own name."""
+def theirs(plan: LoadPlan, method: str, path: str) -> Iterator[list[bytes]]:
+    """Requests with 200 samples in the exposition format, under the agent's name."""
     texts = []
     for variant in range(VARIANTS):
-        values = _column(variant, 0, READINGS).split(",")
+        values = _column(variant, 0, READINGS_PER_PUSH).split(",")
         lines = (
             f'temperature_component_celsius{{device="NAME-0",part="core-{n}"}} {one}\n' for n, one in enumerate(values)
         )
@@ -128,7 +129,7 @@ def theirs(plan: Plan, method: str, path: str) -> Iterator[list[bytes]]:
         ]
 
 
-def _request(method: str, path: str, body: bytes, plan: Plan, more: str = "") -> bytes:
+def _request(method: str, path: str, body: bytes, plan: LoadPlan, more: str = "") -> bytes:
     if plan.zipped:
         body = gzip.compress(body, 3)
         more += "Content-Encoding: gzip\r\n"
@@ -136,7 +137,7 @@ def _request(method: str, path: str, body: bytes, plan: Plan, more: str = "") ->
     return head.encode() + body
 
 
-KINDS: dict[str, Callable[[Plan], Iterator[list[bytes]]]] = {
+LOAD_KINDS: dict[str, Callable[[LoadPlan], Iterator[list[bytes]]]] = {
     "ours": lambda plan: ours(plan, 1),
     "ours-ten": lambda plan: ours(plan, 10),
     "pushgateway": lambda plan: theirs(plan, "PUT", "/metrics/job/NAME"),
@@ -147,8 +148,8 @@ KINDS: dict[str, Callable[[Plan], Iterator[list[bytes]]]] = {
 # ---- sending ----
 
 
-class _Wire:
-    """One agent's connection: a request, its answer, the next request."""
+class _Connection:
+    """One agent's connection. It sends the next request after the answer to the last one."""
 
     __slots__ = ("_at", "_began", "_buffer", "_requests", "link")
 
@@ -159,7 +160,7 @@ class _Wire:
         self._requests, self._at, self._began, self._buffer = requests, 0, 0.0, b""
 
     def send(self) -> bool:
-        """The next request, if there is one."""
+        """Send the next request. Returns False if there is none."""
         if self._at == len(self._requests):
             return False
         self._began = time.perf_counter()
@@ -168,11 +169,11 @@ class _Wire:
         return True
 
     def take(self) -> tuple[str, float] | None:
-        """What has come: the status and how long it took, once it is whole."""
-        got = self.link.recv(65536)
-        if not got:
+        """Receive data. Returns the HTTP status and the latency in seconds when the answer is complete, otherwise None."""
+        data = self.link.recv(65536)
+        if not data:
             return "closed", 0.0
-        self._buffer += got
+        self._buffer += data
         head, found, body = self._buffer.partition(b"\r\n\r\n")
         if not found:
             return None
@@ -183,27 +184,27 @@ class _Wire:
         return head[9:12].decode(), time.perf_counter() - self._began
 
 
-def greet(wires: Sequence[_Wire]) -> None:
-    """Each agent's first request."""
-    for wire in wires:
-        wire.send()
-    for wire in wires:
+def send_first_requests(connections: Sequence[_Connection]) -> None:
+    """Send each agent's first request, and wait for the answers."""
+    for connection in connections:
+        connection.send()
+    for connection in connections:
         answer = None
         while answer is None:
-            answer = wire.take()
+            answer = connection.take()
         assert answer[0].startswith("2"), answer
 
 
-def run(plan: Plan, wires: Sequence[_Wire]) -> Result:
-    """Send the others, or until the time is over; what is under way then is waited for."""
-    result, took = Result(), []
+def run(plan: LoadPlan, connections: Sequence[_Connection]) -> LoadResult:
+    """Send the other requests until the time is over, then wait for the open ones."""
+    result, took = LoadResult(), []
     selector = selectors.EpollSelector()
-    began, cpu, busy = time.perf_counter(), time.process_time(), len(wires)
+    began, cpu, busy = time.perf_counter(), time.process_time(), len(connections)
     stop = began + plan.seconds
-    for wire in wires:
-        selector.register(wire.link, selectors.EVENT_READ, wire)
-        wire.send()
-    while busy and time.perf_counter() < stop + PATIENCE_S:
+    for connection in connections:
+        selector.register(connection.link, selectors.EVENT_READ, connection)
+        connection.send()
+    while busy and time.perf_counter() < stop + GRACE_S:
         for key, _ in selector.select(1.0):
             answer = key.data.take()
             if answer is None:
@@ -223,15 +224,15 @@ def run(plan: Plan, wires: Sequence[_Wire]) -> Result:
 
 
 def main() -> None:
-    plan = Plan(**json.loads(Path(sys.argv[1]).read_text(encoding="utf-8")))
-    prepared = list(KINDS[plan.kind](plan))
-    wires = [_Wire(plan.port, requests) for requests in prepared]
-    greet(wires)
+    plan = LoadPlan(**json.loads(Path(sys.argv[1]).read_text(encoding="utf-8")))
+    prepared = list(LOAD_KINDS[plan.kind](plan))
+    connections = [_Connection(plan.port, requests) for requests in prepared]
+    send_first_requests(connections)
     print("ready", flush=True)
     sys.stdin.readline()
-    print(json.dumps(asdict(run(plan, wires))), flush=True)
-    for wire in wires:
-        wire.link.close()
+    print(json.dumps(asdict(run(plan, connections))), flush=True)
+    for connection in connections:
+        connection.link.close()
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""/metrics with 100,000 series: rendering beside prometheus-client's own, and how long the event loop is held meanwhile."""
+"""/metrics with 100,000 series: CPU compared with prometheus-client, and how long rendering blocks the event loop."""
 
 import asyncio
 import contextlib
@@ -11,66 +11,68 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
-from benchmarks.fixtures import HOUSE, scratch
-from benchmarks.processes import Home, device, write_deployment
-from benchmarks.report import Row, median, show
+from benchmarks.fixtures import REPOSITORY, temporary_folder
+from benchmarks.processes import BenchmarkDeployment, deploy, device
+from benchmarks.report import ReportRow, median, show
 
-DEVICES, SERIES, ROUNDS = 1_000, 100, 5
+DEVICE_COUNT, SERIES_PER_DEVICE, ROUND_COUNT = 1_000, 100, 5
 AGENT = "room-1"
-_GET = "import sys, urllib.request; print(urllib.request.urlopen(sys.argv[1], timeout=60).read().count(b'\\n'))"
+_GET_SCRIPT = "import sys, urllib.request; print(urllib.request.urlopen(sys.argv[1], timeout=60).read().count(b'\\n'))"
 
 
 def main() -> None:
-    """Alternately ours and theirs; then ours over HTTP, with a heart beating on the loop that serves it."""
-    with scratch("metrics") as folder:
-        devices = [device(f"host-{n}", AGENT, "server", "host", "60 s") for n in range(DEVICES)]
-        home = write_deployment(folder, [AGENT], devices)
+    """Render with both in turn. Then serve ours over HTTP, and measure how long the event loop is blocked."""
+    with temporary_folder("metrics") as folder:
+        devices = [device(f"host-{n}", AGENT, "server", "host", "60 s") for n in range(DEVICE_COUNT)]
+        deployment = deploy(folder, [AGENT], devices)
         _fill(folder / "collector.db")
-        ours, theirs, still, held = asyncio.run(_measure(home))
+        ours, theirs, idle, blocked = asyncio.run(_measure(deployment))
     rows = [
-        Row(
-            f"{DEVICES * SERIES:,} series rendered, CPU",
+        ReportRow(
+            f"CPU to render {DEVICE_COUNT * SERIES_PER_DEVICE:,} series",
             "s",
             median(ours),
             median(theirs),
             "prometheus-client generate_latest",
         )
     ]
-    rows.append(Row("event loop held at most, while served over HTTP", "ms", 1000 * median(held)))
-    notes = [f"worst of {ROUNDS} rounds {1000 * max(held):.0f} ms; without any request {1000 * still:.0f} ms"]
+    rows.append(ReportRow("longest time that the event loop is blocked while serving", "ms", 1000 * median(blocked)))
+    notes = [
+        f"the worst of {ROUND_COUNT} rounds: {1000 * max(blocked):.0f} ms; without a request: {1000 * idle:.0f} ms"
+    ]
     show("metrics_render", rows, notes)
 
 
-async def _measure(home: Home) -> tuple[list[float], list[float], float, list[float]]:
-    import uvicorn  # noqa: PLC0415 -- a benchmark pays for what it uses
+async def _measure(deployment: BenchmarkDeployment) -> tuple[list[float], list[float], float, list[float]]:
+    import uvicorn  # noqa: PLC0415 -- only this benchmark imports it
 
-    from watchkeeper.collector.main import RunningCollector  # noqa: PLC0415 -- the same
-    from watchkeeper.collector.site.settings import read_config  # noqa: PLC0415 -- the same
+    from watchkeeper.collector.main import RunningCollector  # noqa: PLC0415 -- only this benchmark imports it
+    from watchkeeper.collector.site.settings import read_config  # noqa: PLC0415 -- only this benchmark imports it
 
-    collector = RunningCollector(read_config(home.folder / "collector.yml"))
+    collector = RunningCollector(read_config(deployment.folder / "collector.yml"))
     metrics = collector.app.web.state.metrics
     render = _theirs()
     ours, theirs = [], []
-    for _ in range(ROUNDS):
+    for _ in range(ROUND_COUNT):
         ours.append(_cpu_s(metrics.render))
         theirs.append(_cpu_s(render))
     lines = metrics.render().count(b"\nwatchkeeper_temperature_component_celsius{")
-    assert lines == render().count(b"\nwatchkeeper_temperature_component_celsius{") == DEVICES * SERIES
+    assert lines == render().count(b"\nwatchkeeper_temperature_component_celsius{") == DEVICE_COUNT * SERIES_PER_DEVICE
     del render
-    gc.collect()  # the peer's objects are not the collector's to walk
+    gc.collect()  # so that the garbage collector does not walk the peer's objects
     gc.freeze()  # as collector.main.run does
-    config = uvicorn.Config(collector.app, port=home.port, log_level="error", access_log=False, lifespan="off")
+    config = uvicorn.Config(collector.app, port=deployment.port, log_level="error", access_log=False, lifespan="off")
     server = uvicorn.Server(config)
     with server.capture_signals():
-        serving = asyncio.create_task(server._serve())  # noqa: SLF001 -- `serve` would take our signals
+        serving = asyncio.create_task(server._serve())  # noqa: SLF001 -- `serve` would handle our signals
         while not server.started:
             await asyncio.sleep(0.05)
-        still = await _longest_hold(asyncio.sleep(2))
-        held = [await _longest_hold(_get(f"{home.url}/metrics")) for _ in range(ROUNDS)]
+        idle = await _longest_block(asyncio.sleep(2))
+        blocked = [await _longest_block(_get(f"{deployment.url}/metrics")) for _ in range(ROUND_COUNT)]
         server.should_exit = True
         await serving
     collector.store.close()
-    return ours, theirs, still, held
+    return ours, theirs, idle, blocked
 
 
 def _cpu_s(work: Callable[[], bytes]) -> float:
@@ -80,17 +82,17 @@ def _cpu_s(work: Callable[[], bytes]) -> float:
 
 
 async def _get(url: str) -> None:
-    """Ask from another process, so that only the answering happens here."""
+    """Request the URL from another process, so that this process only serves it."""
     asking = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", _GET, url, stdout=asyncio.subprocess.PIPE, cwd=HOUSE
+        sys.executable, "-c", _GET_SCRIPT, url, stdout=asyncio.subprocess.PIPE, cwd=REPOSITORY
     )
-    said, _ = await asking.communicate()
-    assert int(said) > DEVICES * SERIES, said
+    output, _ = await asking.communicate()
+    assert int(output) > DEVICE_COUNT * SERIES_PER_DEVICE, output
 
 
-async def _longest_hold(what: Coroutine[Any, Any, None]) -> float:
-    """Seconds that the loop's millisecond beat came too late, at most, while this went on."""
-    task = asyncio.ensure_future(what)
+async def _longest_block(work: Coroutine[Any, Any, None]) -> float:
+    """The longest time in seconds that a sleep of 1 ms took too long on the event loop during `work`."""
+    task = asyncio.ensure_future(work)
     clock, worst = asyncio.get_running_loop().time, 0.0
     while not task.done():
         slept = clock()
@@ -101,12 +103,12 @@ async def _longest_hold(what: Coroutine[Any, Any, None]) -> float:
 
 
 def _fill(file: Path) -> None:
-    """The latest frame of every device, a minute's worth fresh."""
-    series = json.dumps([["temperature.component", f"core-{n}", f"core {n}", ""] for n in range(SERIES)])
+    """Write a current frame of every device."""
+    series = json.dumps([["temperature.component", f"core-{n}", f"core {n}", ""] for n in range(SERIES_PER_DEVICE)])
     now = time.time()
     with contextlib.closing(sqlite3.connect(file)) as db, db:
-        for n in range(DEVICES):
-            name, values = f"host-{n}", [round(20 + (n * 7 + i) % 500 / 10, 1) for i in range(SERIES)]
+        for n in range(DEVICE_COUNT):
+            name, values = f"host-{n}", [round(20 + (n * 7 + i) % 500 / 10, 1) for i in range(SERIES_PER_DEVICE)]
             db.execute(
                 "INSERT INTO block (agent, epoch, block, device, probe, every_s, series) VALUES (?, 'e', ?, ?, 'host', 60, ?)",
                 (AGENT, n + 1, name, series),
@@ -118,13 +120,13 @@ def _fill(file: Path) -> None:
 
 
 def _theirs() -> Callable[[], bytes]:
-    """The same series in prometheus-client's own registry."""
-    from prometheus_client import CollectorRegistry, Gauge, generate_latest  # noqa: PLC0415 -- the same
+    """A function that renders an equal set of series from prometheus-client's registry."""
+    from prometheus_client import CollectorRegistry, Gauge, generate_latest  # noqa: PLC0415 -- only this benchmark imports it
 
     registry = CollectorRegistry()
     labels = ("device", "category", "part", "label")
     gauge = Gauge("watchkeeper_temperature_component_celsius", "Component temperature.", labels, registry=registry)
-    for n in range(DEVICES):
-        for i in range(SERIES):
+    for n in range(DEVICE_COUNT):
+        for i in range(SERIES_PER_DEVICE):
             gauge.labels(f"host-{n}", "server", f"core-{i}", f"core {i}").set(round(20 + (n * 7 + i) % 500 / 10, 1))
     return lambda: generate_latest(registry)

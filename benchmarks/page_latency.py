@@ -1,7 +1,7 @@
-"""From a bad reading to its page: real agent, real collector, a webhook; beside Prometheus and Alertmanager at their
-defaults (scrape and evaluation every 15 s, group_wait 30 s), at the same time.
+"""The time from a bad reading to its page, with a real agent, a real collector and a webhook. The peer is Prometheus with
+Alertmanager at their defaults (scrape and evaluation every 15 s, group_wait 30 s), at the same time.
 
-Ours reads simulated devices whose log tells when each bad value was given; theirs scrapes this process, which knows.
+Our agent reads simulated devices, whose log has the time of each bad value. Prometheus scrapes this process.
 """
 
 import contextlib
@@ -15,99 +15,99 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from benchmarks.fixtures import HOST, Absent, free_port, program, running, scratch
-from benchmarks.processes import Home, device, write_deployment
-from benchmarks.report import MEDIAN, P99, Row, quantile, show
+from benchmarks.fixtures import HOST, NotInstalled, free_port, program, running, temporary_folder
+from benchmarks.processes import BenchmarkDeployment, deploy, device
+from benchmarks.report import MEDIAN, P99, ReportRow, quantile, show
 from watchkeeper.simulator.running import RunningRoom, running_room
 
-AGENT, SECRET = "room-1", "s" * 64
-ROOMS, LASTS_S = 3, 75.0
-THEIR_FAULTS, THEY_LAST_S = 12, 150.0
+AGENT, WEBHOOK_SECRET = "room-1", "s" * 64
+ROOM_COUNT, OUR_RUN_S = 3, 75.0
+PEER_FAULTS, PEER_RUN_S = 12, 150.0
 ON_BATTERY, COOLING_FAULT = "power.on-battery", "environment.cooling-fault"
 OUTPUT_SOURCE, UNIT_STATUS = "1.3.6.1.2.1.33.1.4.1.0", "1.3.6.1.4.1.318.1.1.13.1.3.1.0"
-BATTERY, FAULTY = 5, 5
-OFF = (
+SOURCE_BATTERY, UNIT_FAULTY = 5, 5
+OTHER_RULES = (
     "power.output-off", "power.bypass", "power.input-lost", "power.battery-low", "power.battery-replace",
     "power.battery-charge", "power.battery-runtime", "power.overload", "power.alarms", "environment.temperature",
     "environment.humidity",
 )  # fmt: skip
-"""Rules that would page for the same fault again."""
+"""Rules that would page a second time for the same fault."""
 
 
 @dataclass(frozen=True, slots=True)
-class Hook:
-    """One POST that came in, and when (UTC seconds)."""
+class ReceivedPost:
+    """A received POST and its time (UTC seconds)."""
 
     at: float
     body: dict[str, Any]
 
 
 @dataclass(slots=True)
-class Receiver:
-    """Takes what either side sends, and shows the peers' faults as metrics."""
+class PageReceiver:
+    """Receives the pages of both sides, and exposes the peer's faults as metrics. The times are UTC seconds."""
 
-    hooks: list[Hook] = field(default_factory=list)
+    posts: list[ReceivedPost] = field(default_factory=list)
     faults: dict[int, float] = field(default_factory=dict)
     seen: dict[int, float] = field(default_factory=dict)
     port: int = 0
 
     def exposition(self) -> bytes:
-        """What Prometheus scrapes; notes when it first saw a fault."""
+        """The metrics for Prometheus. Notes when Prometheus first saw a fault."""
         now = time.time()
         for number in self.faults:
             self.seen.setdefault(number, now)
-        lines = (f'bench_fault{{fault="{n}"}} {int(n in self.faults)}\n' for n in range(THEIR_FAULTS))
+        lines = (f'bench_fault{{fault="{n}"}} {int(n in self.faults)}\n' for n in range(PEER_FAULTS))
         return ("# TYPE bench_fault gauge\n" + "".join(lines)).encode()
 
 
 def main() -> None:
-    """Both at once."""
-    with scratch("page") as folder, _listening() as receiver, contextlib.ExitStack() as held:
-        rooms = [held.enter_context(running_room(folder / f"room-{n}", seed=n)) for n in range(ROOMS)]
-        home = _furnish(folder / "home", rooms, receiver.port)
+    """Measure both at the same time."""
+    with temporary_folder("page") as folder, _page_receiver() as receiver, contextlib.ExitStack() as cleanup:
+        rooms = [cleanup.enter_context(running_room(folder / f"room-{n}", seed=n)) for n in range(ROOM_COUNT)]
+        deployment = _deploy(folder / "deployment", rooms, receiver.port)
         why = ""
         try:
-            held.enter_context(_prometheus(folder, receiver.port))
-        except Absent as absent:
-            why = str(absent)
-        held.enter_context(home.collector())
-        held.enter_context(home.agent(AGENT))
-        theirs = threading.Thread(target=_break_theirs, args=(receiver,))
+            cleanup.enter_context(_prometheus(folder, receiver.port))
+        except NotInstalled as missing:
+            why = str(missing)
+        cleanup.enter_context(deployment.collector())
+        cleanup.enter_context(deployment.agent(AGENT))
+        peer = threading.Thread(target=_break_peer, args=(receiver,))
         if not why:
-            theirs.start()
+            peer.start()
         _break_ours(rooms)
         if not why:
-            theirs.join()
+            peer.join()
         _report(ours(rooms, receiver), receiver, why)
 
 
-def _report(took: Sequence[float], receiver: Receiver, why: str) -> None:
+def _report(took: Sequence[float], receiver: PageReceiver, why: str) -> None:
     paged = {
-        int(alert["labels"]["fault"]): hook.at
-        for hook in reversed(receiver.hooks)
-        for alert in hook.body.get("alerts", ())
+        int(alert["labels"]["fault"]): post.at
+        for post in reversed(receiver.posts)
+        for alert in post.body.get("alerts", ())
     }
     seen = [paged[n] - at for n, at in receiver.seen.items() if n in paged]
     began = [paged[n] - at for n, at in receiver.faults.items() if n in paged]
     who = why or "Prometheus + Alertmanager, from the scrape that saw it"
     rows = [
-        Row(
+        ReportRow(
             "bad reading seen -> page, p50", "s", quantile(took, MEDIAN), quantile(seen, MEDIAN) if seen else None, who
         ),
-        Row(
-            "the same, p99",
+        ReportRow(
+            "bad reading seen -> page, p99",
             "s",
             quantile(took, P99),
             quantile(seen, P99) if seen else None,
-            who if why else "the same, the worst",
+            who if why else "its worst",
         ),
     ]
     notes = [
-        f"{len(took)} faults of ours, the worst {max(took, default=0):.2f} s; not counted: up to an interval until a fault is read"
+        f"ours: {len(took)} faults, the worst {max(took, default=0):.2f} s; without the time until a fault is read, at most an interval"
     ]
     if seen:
         notes.append(
-            f"{len(seen)} of {THEIR_FAULTS} faults of theirs; counted from the fault itself: p50 {quantile(began, MEDIAN):.0f} s,"
+            f"peer: {len(seen)} of {PEER_FAULTS} faults; from the fault itself: p50 {quantile(began, MEDIAN):.0f} s,"
             f" worst {max(began):.0f} s"
         )
     show("page_latency", rows, notes)
@@ -116,7 +116,7 @@ def _report(took: Sequence[float], receiver: Receiver, why: str) -> None:
 # ---- ours ----
 
 
-def _furnish(folder: Path, rooms: Sequence[RunningRoom], port: int) -> Home:
+def _deploy(folder: Path, rooms: Sequence[RunningRoom], port: int) -> BenchmarkDeployment:
     devices = [
         device(
             f"{name}-{n}",
@@ -130,59 +130,59 @@ def _furnish(folder: Path, rooms: Sequence[RunningRoom], port: int) -> Home:
         for n, room in enumerate(rooms)
         for name, category in (("ups", "ups"), ("pac", "cooling"))
     ]
-    because = "because: a benchmark needs its faults apart and quickly over"
+    because = "because: the faults of the benchmark must be separate and short"
     rules = "changes:\n" + "".join(
         f"  - {{rule: {name}, {because}, clear: {{for: 0 s}}}}\n" for name in (ON_BATTERY, COOLING_FAULT)
     )
-    rules += "off:\n" + "".join(f"  - {{rule: {name}, {because}}}\n" for name in OFF)
-    channel = f"{{via: webhook, url: 'http://{HOST}:{port}/', secret: hook}}"
-    return write_deployment(folder, [AGENT], devices, rules=rules, channel=channel, secrets=f"hook: {SECRET}\n")
+    rules += "off:\n" + "".join(f"  - {{rule: {name}, {because}}}\n" for name in OTHER_RULES)
+    channel = f"{{via: webhook, url: 'http://{HOST}:{port}/', secret: signing-key}}"
+    return deploy(folder, [AGENT], devices, rules=rules, channel=channel, secrets=f"signing-key: {WEBHOOK_SECRET}\n")
 
 
 def _break_ours(rooms: Sequence[RunningRoom]) -> None:
-    """Break and mend each device again and again, all of them out of step."""
+    """Break and repair each device repeatedly, at different times."""
     time.sleep(6)
     breakers = [
         threading.Thread(target=_break_one, args=(room, fault, random.Random(f"{n}{fault}")))
         for n, room in enumerate(rooms)
         for fault in ("power-cut", "heat")
     ]
-    for one in breakers:
-        one.start()
-    for one in breakers:
-        one.join()
+    for thread in breakers:
+        thread.start()
+    for thread in breakers:
+        thread.join()
     time.sleep(5)
 
 
 def _break_one(room: RunningRoom, fault: str, chance: random.Random) -> None:
-    until = time.monotonic() + LASTS_S
-    while time.monotonic() < until:
+    deadline = time.monotonic() + OUR_RUN_S
+    while time.monotonic() < deadline:
         room.switch(fault)
         time.sleep(2 + chance.random())
         room.switch(fault, on=False)
         time.sleep(2 + chance.random())
 
 
-def ours(rooms: Sequence[RunningRoom], receiver: Receiver) -> list[float]:
-    """How long each fault took, from the first bad value the device gave to its page."""
+def ours(rooms: Sequence[RunningRoom], receiver: PageReceiver) -> list[float]:
+    """The time in seconds from the first bad value of each fault to its page."""
     pages: dict[str, list[float]] = {}
-    for hook in receiver.hooks:
-        facts = hook.body.get("facts", {})
+    for post in receiver.posts:
+        facts = post.body.get("facts", {})
         if facts.get("kind") == "page" and facts["rung"] == "duty":
-            pages.setdefault(facts["device"], []).append(hook.at)
+            pages.setdefault(facts["device"], []).append(post.at)
     took = []
     for n, room in enumerate(rooms):
         given = room.given()
-        for name, oid, bad in (("ups", OUTPUT_SOURCE, BATTERY), ("pac", UNIT_STATUS, FAULTY)):
+        for name, oid, bad in (("ups", OUTPUT_SOURCE, SOURCE_BATTERY), ("pac", UNIT_STATUS, UNIT_FAULTY)):
             faults = _faults(given, name, oid, bad)
-            came = pages.get(f"{name}-{n}", [])
-            assert len(came) == len(faults), f"{name}-{n}: {len(faults)} faults, {len(came)} pages"
-            took += [at - fault for fault, at in zip(faults, came, strict=True)]
+            paged = pages.get(f"{name}-{n}", [])
+            assert len(paged) == len(faults), f"{name}-{n}: {len(faults)} faults, {len(paged)} pages"
+            took += [at - fault for fault, at in zip(faults, paged, strict=True)]
     return took
 
 
 def _faults(given: Sequence[dict[str, Any]], name: str, oid: str, bad: int) -> list[float]:
-    """When a device first gave a bad value, each time."""
+    """The times at which a device began to give a bad value."""
     found, was = [], False
     for answer in given:
         if answer["device"] == name and oid in answer["values"]:
@@ -193,19 +193,17 @@ def _faults(given: Sequence[dict[str, Any]], name: str, oid: str, bad: int) -> l
     return found
 
 
-# ---- theirs ----
+# ---- the peer ----
 
 
-def _break_theirs(receiver: Receiver) -> None:
-    """One fault after the other within a minute, each an alert group of its own; then wait for the last page."""
+def _break_peer(receiver: PageReceiver) -> None:
+    """Begin the faults one after the other, each in an alert group of its own; then wait for the last page."""
     began, chance = time.monotonic(), random.Random(3)
-    time.sleep(20)  # one scrape and evaluation without any
-    for number in range(THEIR_FAULTS):
+    time.sleep(20)  # one scrape and one evaluation without a fault
+    for number in range(PEER_FAULTS):
         receiver.faults[number] = time.time()
-        time.sleep(60 / THEIR_FAULTS * 2 * chance.random())
-    while (
-        time.monotonic() < began + THEY_LAST_S and sum("alerts" in hook.body for hook in receiver.hooks) < THEIR_FAULTS
-    ):
+        time.sleep(60 / PEER_FAULTS * 2 * chance.random())
+    while time.monotonic() < began + PEER_RUN_S and sum("alerts" in post.body for post in receiver.posts) < PEER_FAULTS:
         time.sleep(0.5)
 
 
@@ -213,7 +211,7 @@ def _break_theirs(receiver: Receiver) -> None:
 def _prometheus(folder: Path, port: int) -> Iterator[None]:
     prometheus = program("prometheus", "prometheus")
     alertmanager = program("prometheus-alertmanager", "prometheus-alertmanager")
-    there, manager = free_port(), free_port()
+    web, manager = free_port(), free_port()
     (folder / "rules.yml").write_text(
         "groups: [{name: bench, rules: [{alert: Fault, expr: bench_fault > 0}]}]\n", encoding="ascii"
     )
@@ -233,14 +231,14 @@ def _prometheus(folder: Path, port: int) -> Iterator[None]:
             alertmanager, f"--config.file={folder / 'alertmanager.yml'}", f"--storage.path={folder / 'alerts'}",
             f"--web.listen-address={HOST}:{manager}", "--cluster.listen-address=",
         ]),
-        (there, [
+        (web, [
             prometheus, f"--config.file={folder / 'prometheus.yml'}", f"--storage.tsdb.path={folder / 'tsdb'}",
-            f"--web.listen-address={HOST}:{there}", "--log.level=error",
+            f"--web.listen-address={HOST}:{web}", "--log.level=error",
         ]),
     )  # fmt: skip
-    with contextlib.ExitStack() as held:
-        for listens, command in commands:
-            held.enter_context(running(command, folder / f"peer-{listens}.log", listens))
+    with contextlib.ExitStack() as cleanup:
+        for port_used, command in commands:
+            cleanup.enter_context(running(command, folder / f"peer-{port_used}.log", port_used))
         yield
 
 
@@ -248,8 +246,8 @@ def _prometheus(folder: Path, port: int) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _listening() -> Iterator[Receiver]:
-    receiver = Receiver()
+def _page_receiver() -> Iterator[PageReceiver]:
+    receiver = PageReceiver()
     server = ThreadingHTTPServer((HOST, 0), _handler(receiver))
     receiver.port = server.server_address[1]
     threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -260,7 +258,7 @@ def _listening() -> Iterator[Receiver]:
         server.server_close()
 
 
-def _handler(receiver: Receiver) -> type[BaseHTTPRequestHandler]:
+def _handler(receiver: PageReceiver) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             body = receiver.exposition()
@@ -272,12 +270,12 @@ def _handler(receiver: Receiver) -> type[BaseHTTPRequestHandler]:
 
         def do_POST(self) -> None:
             at = time.time()
-            receiver.hooks.append(Hook(at, json.loads(self.rfile.read(int(self.headers["Content-Length"])))))
+            receiver.posts.append(ReceivedPost(at, json.loads(self.rfile.read(int(self.headers["Content-Length"])))))
             self.send_response(200)
             self.send_header("Content-Length", "0")
             self.end_headers()
 
         def log_message(self, *_: Any) -> None:
-            """Say nothing."""
+            """Log nothing."""
 
     return Handler

@@ -1,4 +1,4 @@
-"""A collector with its books, and agents, as real processes: `watchkeeper collector run` and `watchkeeper agent run`."""
+"""A collector and agents as real processes: `watchkeeper collector run` and `watchkeeper agent run`."""
 
 import contextlib
 import json
@@ -8,14 +8,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.fixtures import HOST, HOUSE, Running, free_port, running, watchkeeper
+from benchmarks.fixtures import HOST, REPOSITORY, MeasuredProcess, free_port, running, watchkeeper
 
 PERSON = "ann"
 
 
 @dataclass(frozen=True, slots=True)
-class Home:
-    """A folder as `watchkeeper init` would leave it, with a token an agent."""
+class BenchmarkDeployment:
+    """A folder with the configuration of a collector, its store, and a token for each agent."""
 
     folder: Path
     port: int
@@ -26,15 +26,15 @@ class Home:
         return f"http://{HOST}:{self.port}"
 
     @contextlib.contextmanager
-    def collector(self) -> Iterator[Running]:
-        """Run the collector."""
+    def collector(self) -> Iterator[MeasuredProcess]:
+        """Run the collector until the block ends."""
         command = watchkeeper("collector", "run", "--config", str(self.folder / "collector.yml"))
         with running(command, self.folder / "collector.log", self.port) as one:
             yield one
 
     @contextlib.contextmanager
-    def agent(self, name: str, url: str = "") -> Iterator[Running]:
-        """Run an agent; with `url`, against another collector (or none)."""
+    def agent(self, name: str, url: str = "") -> Iterator[MeasuredProcess]:
+        """Run an agent until the block ends. With `url`, it pushes to that URL instead of the collector."""
         folder = self.folder / name
         folder.mkdir(exist_ok=True)
         settings = f"agent: {name}\ncollector: {url or self.url}\nsecrets: secrets.yml\nspool: {{path: spool.db}}\n"
@@ -46,9 +46,9 @@ class Home:
         with running(command, folder / "log") as one:
             yield one
 
-    def give_bundle(self, name: str) -> None:
-        """Put an agent's bundle where it keeps it, for one that never reaches a collector."""
-        from watchkeeper.collector.site.snapshot import bundle_to_json, read_snapshot  # noqa: PLC0415 -- a benchmark pays for what it uses
+    def write_bundle(self, name: str) -> None:
+        """Write an agent's bundle where the agent keeps it, for an agent without a collector."""
+        from watchkeeper.collector.site.snapshot import bundle_to_json, read_snapshot  # noqa: PLC0415 -- only the benchmarks that use it import it
 
         folder = self.folder / name
         folder.mkdir(exist_ok=True)
@@ -56,7 +56,7 @@ class Home:
         (folder / "spool.db.bundle.json").write_text(text, encoding="utf-8")
 
 
-def write_deployment(
+def deploy(
     folder: Path,
     agents: Sequence[str],
     devices: Sequence[str],
@@ -64,40 +64,40 @@ def write_deployment(
     rules: str = "",
     channel: str = "{via: console}",
     secrets: str = "",
-) -> Home:
-    """Write collector.yml and the books (`devices`, `rules` and the only person's `channel` are YAML), make the store and
-    the agents' tokens."""
+) -> BenchmarkDeployment:
+    """Write the configuration, and make the store and the agents' tokens. `devices`, `rules` and `channel` (of the only
+    person) are YAML."""
     port = free_port()
     (folder / "rules").mkdir(parents=True, exist_ok=True)
-    listed = "\n".join(f"  - {{agent: {name}, owner: {PERSON}, interval: 15 s}}" for name in agents)
-    watched = "\n".join(f"  - {one}" for one in devices)
+    agent_lines = "\n".join(f"  - {{agent: {name}, owner: {PERSON}, interval: 15 s}}" for name in agents)
+    device_lines = "\n".join(f"  - {one}" for one in devices)
     texts = {
         "collector.yml": f"port: {port}\nstore: collector.db\n" + ("secrets: secrets.yml\n" if secrets else ""),
-        "inventory.yml": f"site: {{name: bench, timezone: UTC}}\nagents:\n{listed}\ndevices:\n{watched}\n",
+        "inventory.yml": f"site: {{name: bench, timezone: UTC}}\nagents:\n{agent_lines}\ndevices:\n{device_lines}\n",
         "contacts.yml": (
             f"people:\n  - {{person: {PERSON}, name: Ann, channels: [{channel}]}}\nshifts:\n"
             f"  - {{shift: day, start: 08:00, end: 20:00, rotation: [{PERSON}]}}\n"
             f"  - {{shift: night, start: 20:00, end: 08:00, rotation: [{PERSON}]}}\n"
             f"roles: {{head: [{PERSON}], assistant: [{PERSON}]}}\n"
         ),
-        "ladders.yml": (HOUSE / "configs" / "ladders.yml").read_text(encoding="utf-8"),
+        "ladders.yml": (REPOSITORY / "configs" / "ladders.yml").read_text(encoding="utf-8"),
         **({"rules/bench.yml": rules} if rules else {}),
         **({"secrets.yml": secrets} if secrets else {}),
     }
     for name, text in texts.items():
         (folder / name).write_text(text, encoding="utf-8")
-        os.chmod(folder / name, 0o600)  # noqa: PTH101 -- one of them holds secrets
-    return Home(folder, port, _tokens(folder, agents))
+        os.chmod(folder / name, 0o600)  # noqa: PTH101 -- one of the files has secrets
+    return BenchmarkDeployment(folder, port, _tokens(folder, agents))
 
 
 def _tokens(folder: Path, agents: Sequence[str]) -> dict[str, str]:
-    """Make the store, and a token for each agent."""
-    from watchkeeper.collector.access.tokens import TokenKind, mint  # noqa: PLC0415 -- the same
-    from watchkeeper.collector.main import open_secrets, open_store  # noqa: PLC0415 -- the same
-    from watchkeeper.collector.site.settings import read_config  # noqa: PLC0415 -- the same
+    """Create the store and a token for each agent."""
+    from watchkeeper.collector.access.tokens import TokenKind, mint  # noqa: PLC0415 -- only the benchmarks that use it import it
+    from watchkeeper.collector.main import open_secrets, open_store  # noqa: PLC0415 -- only the benchmarks that use it import it
+    from watchkeeper.collector.site.settings import read_config  # noqa: PLC0415 -- only the benchmarks that use it import it
 
-    place = read_config(folder / "collector.yml")
-    store = open_store(place, open_secrets(place))
+    config = read_config(folder / "collector.yml")
+    store = open_store(config, open_secrets(config))
     try:
         return {name: mint(store, TokenKind.AGENT, name, time.time()) for name in agents}
     finally:
@@ -105,6 +105,6 @@ def _tokens(folder: Path, agents: Sequence[str]) -> dict[str, str]:
 
 
 def device(name: str, agent: str, category: str, probe: str, every: str, *, snmp: str = "", address: str = "") -> str:
-    """A device of inventory.yml."""
+    """A device entry of inventory.yml."""
     more = f", address: '{address}', snmp: {{{snmp}}}" if probe == "snmp" else ""
     return f"{{device: {name}, agent: {agent}, category: {category}, probe: {probe}, every: {every}, owner: {PERSON}{more}}}"

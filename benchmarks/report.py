@@ -1,4 +1,4 @@
-"""What a benchmark prints: one small table, ours beside the peer's."""
+"""The table that a benchmark prints: our figures beside the peer's."""
 
 import statistics
 from collections.abc import Sequence
@@ -8,8 +8,8 @@ MEDIAN, P99 = 0.50, 0.99
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    """One measured thing. `peer` is None where there is none (`who` then says why), and then there is no ratio."""
+class ReportRow:
+    """One measured figure. `peer` is the peer's figure, or None; `who` names the peer, or says why there is none."""
 
     what: str
     unit: str
@@ -19,12 +19,12 @@ class Row:
 
     @property
     def ratio(self) -> str:
-        """Ours for one of the peer's."""
+        """Our figure divided by the peer's."""
         return number(self.ours / self.peer) if self.peer else "-"
 
 
-def show(title: str, rows: Sequence[Row], notes: Sequence[str] = ()) -> None:
-    """Print the table and what has to be said with it."""
+def show(title: str, rows: Sequence[ReportRow], notes: Sequence[str] = ()) -> None:
+    """Print the table and the notes."""
     head = ("", "unit", "ours", "peer", "ours/peer", "peer is")
     cells = [head] + [
         (row.what, row.unit, number(row.ours), "-" if row.peer is None else number(row.peer), row.ratio, row.who)
@@ -43,18 +43,18 @@ def show(title: str, rows: Sequence[Row], notes: Sequence[str] = ()) -> None:
 
 
 def number(value: float) -> str:
-    """Two or three digits say enough."""
+    """The value with two or three significant digits."""
     if abs(value) >= 100:
         return f"{value:,.0f}"
     return f"{value:.2g}" if abs(value) < 1 else f"{value:.3g}"
 
 
 def median(values: Sequence[float]) -> float:
-    """The middle one; nan of none."""
+    """The median, or nan if there are no values."""
     return statistics.median(values) if values else float("nan")
 
 
 def quantile(values: Sequence[float], share: float) -> float:
-    """The value below which that share of them lies (nearest rank); nan of none."""
+    """The value that `share` of the values are below (nearest rank), or nan if there are no values."""
     ordered = sorted(values)
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else float("nan")

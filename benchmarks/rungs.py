@@ -1,5 +1,5 @@
-"""How long after its time a rung stands in the outbox, while 100,000 incidents are open. A real collector decides; this
-process only looks into its store."""
+"""The delay from the time of a rung to its message in the outbox, while 100,000 incidents are open. A real collector decides
+the rungs; this process only reads its store."""
 
 import contextlib
 import json
@@ -8,49 +8,53 @@ import sqlite3
 import time
 from pathlib import Path
 
-from benchmarks.fixtures import scratch
-from benchmarks.processes import Home, device, write_deployment
-from benchmarks.report import MEDIAN, P99, Row, quantile, show
+from benchmarks.fixtures import temporary_folder
+from benchmarks.processes import BenchmarkDeployment, deploy, device
+from benchmarks.report import MEDIAN, P99, ReportRow, quantile, show
 
-OPEN, DEVICES, RULES = 100_000, 1_000, 100
-DUE, OVER_S, BURST = 600, 20.0, 500
-LOOK_S = 0.01
+OPEN_INCIDENTS, DEVICE_COUNT, RULE_COUNT = 100_000, 1_000, 100
+SPREAD_RUNGS, SPREAD_S, BURST_RUNGS = 600, 20.0, 500
+STORE_POLL_S = 0.01
 AGENT = "room-1"
 
 
 def main() -> None:
-    """Rungs one by one at random moments, then many at the same moment."""
-    with scratch("rungs") as folder:
-        devices = [device(f"host-{n}", AGENT, "server", "host", "15 s") for n in range(DEVICES)]
+    """Measure rungs that are due at random moments, then many that are due at the same moment."""
+    with temporary_folder("rungs") as folder:
+        devices = [device(f"host-{n}", AGENT, "server", "host", "15 s") for n in range(DEVICE_COUNT)]
         rules = "rules:\n" + "".join(
             f"  - {{rule: bench.r{n}, clause: 4.2.6, title: A fault, advice: None., quantity: temperature.component,\n"
             f"     warning: {{above: 90 °C}}}}\n"
-            for n in range(RULES)
+            for n in range(RULE_COUNT)
         )
-        home = write_deployment(folder, [AGENT], devices, rules=rules)
-        picked = random.Random(1).sample(range(1, OPEN + 1), DUE + BURST)
+        deployment = deploy(folder, [AGENT], devices, rules=rules)
+        picked = random.Random(1).sample(range(1, OPEN_INCIDENTS + 1), SPREAD_RUNGS + BURST_RUNGS)
         _fill(folder / "collector.db")
-        with home.collector():
-            single = _delays(home, picked[:DUE], OVER_S)
-            burst = _delays(home, picked[DUE:], 0.0)
+        with deployment.collector():
+            spread = _delays(deployment, picked[:SPREAD_RUNGS], SPREAD_S)
+            burst = _delays(deployment, picked[SPREAD_RUNGS:], 0.0)
     rows = [
-        Row(f"{DUE} rungs due at random moments of {OVER_S:g} s, p50", "s", quantile(single, MEDIAN)),
-        Row("p99", "s", quantile(single, P99)),
-        Row(f"{BURST} rungs due at the same moment, p50", "s", quantile(burst, MEDIAN)),
-        Row("p99", "s", quantile(burst, P99)),
+        ReportRow(f"{SPREAD_RUNGS} rungs due at random moments of {SPREAD_S:g} s, p50", "s", quantile(spread, MEDIAN)),
+        ReportRow("p99", "s", quantile(spread, P99)),
+        ReportRow(f"{BURST_RUNGS} rungs due at the same moment, p50", "s", quantile(burst, MEDIAN)),
+        ReportRow("p99", "s", quantile(burst, P99)),
     ]
-    show(f"rungs: due -> in the outbox, {OPEN:,} incidents open", rows, ["no peer: none has a ladder"])
+    show(
+        f"rungs: due -> in the outbox, {OPEN_INCIDENTS:,} incidents open",
+        rows,
+        ["no peer: no other program has a ladder"],
+    )
 
 
 def _fill(file: Path) -> None:
-    """Write the incidents, each with three undecided rungs that come due after all of this is over."""
+    """Write the incidents, each with three undecided rungs that are due after the benchmark."""
     began = time.time()
     evidence = json.dumps({"quantity": "temperature.component", "value": 95.0, "expects": "above 90 °C"})
     incidents = [
         (
             n,
-            f"host-{n % DEVICES}",
-            f"bench.r{n // DEVICES}",
+            f"host-{n % DEVICE_COUNT}",
+            f"bench.r{n // DEVICE_COUNT}",
             "",
             AGENT,
             "open",
@@ -61,11 +65,11 @@ def _fill(file: Path) -> None:
             began,
             evidence,
         )
-        for n in range(OPEN)
+        for n in range(OPEN_INCIDENTS)
     ]
     rungs = [
         (n + 1, 1, name, number, "fault", began + 1_000 * number + n % 977)
-        for n in range(OPEN)
+        for n in range(OPEN_INCIDENTS)
         for number, name in enumerate(("owner", "on-site", "vendor"), 1)
     ]
     with contextlib.closing(sqlite3.connect(file)) as db, db:
@@ -79,23 +83,23 @@ def _fill(file: Path) -> None:
         )
 
 
-def _delays(home: Home, numbers: list[int], over_s: float) -> list[float]:
-    """Let a rung of each of these incidents be due within the next seconds; return how late each came."""
+def _delays(deployment: BenchmarkDeployment, numbers: list[int], over_s: float) -> list[float]:
+    """Make one rung of each of these incidents due within `over_s` seconds. Returns the delay of each message in seconds."""
     start = time.time() + 2.0
     chance = random.Random(2)
     due = {number: start + over_s * chance.random() for number in numbers}
-    with contextlib.closing(sqlite3.connect(home.folder / "collector.db", timeout=10.0)) as db:
+    with contextlib.closing(sqlite3.connect(deployment.folder / "collector.db", timeout=10.0)) as db:
         with db:
             db.executemany(
                 "UPDATE rung SET due_at = ? WHERE incident = ? AND rung = 'owner'", [(at, n) for n, at in due.items()]
             )
         last = db.execute("SELECT coalesce(max(id), 0) FROM outbox").fetchone()[0]
-        came: dict[int, float] = {}
-        while len(came) < len(due) and time.time() < start + over_s + 30:
-            for number, incident in db.execute("SELECT id, incident FROM outbox WHERE id > ?", (last,)).fetchall():
+        delays: dict[int, float] = {}
+        while len(delays) < len(due) and time.time() < start + over_s + 30:
+            for number, incident in db.execute("SELECT id, about_id FROM outbox WHERE id > ?", (last,)).fetchall():
                 last = max(last, number)
                 if incident in due:
-                    came.setdefault(incident, time.time() - due[incident])
-            time.sleep(LOOK_S)
-    assert len(came) == len(due), f"{len(due) - len(came)} rungs were not decided"
-    return list(came.values())
+                    delays.setdefault(incident, time.time() - due[incident])
+            time.sleep(STORE_POLL_S)
+    assert len(delays) == len(due), f"{len(due) - len(delays)} rungs were not decided"
+    return list(delays.values())

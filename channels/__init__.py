@@ -1,1 +1,1 @@
-"""How a message leaves: one file a channel, each returning a receipt instead of raising."""
+"""Channels: each sends a message in its own way, and returns a receipt instead of raising."""

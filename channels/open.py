@@ -1,4 +1,4 @@
-"""From an address in contacts.yml to a channel that sends."""
+"""Makes the channel for an address of contacts.yml."""
 
 from typing import TextIO
 
@@ -11,20 +11,20 @@ from watchkeeper.model.errors import SecretError
 
 
 def open_channel(address: Address, secrets: Secrets, clock: Clock, console: TextIO, timeout_s: float = 10.0) -> Channel:
-    """Make the channel of an address; `clock` dates signatures, `console` is where console messages go. Raises
-    SecretError where the address's secret is absent or empty. There is nothing to close."""
+    """Make the channel for an address. `clock` gives the time of signatures, `console` is the stream of console
+    messages. Raises SecretError if the address's secret is missing or empty. The channel need not be closed."""
     if address.via is Via.CONSOLE:
         return ConsoleChannel(console)
-    secret = _secret(address.secret, secrets)
+    secret = _required_secret(address.secret, secrets)
     if address.via is Via.WEBHOOK:
         return WebhookChannel(address.url, secret, clock, timeout_s)
-    from watchkeeper.channels.apprise import AppriseChannel  # noqa: PLC0415 -- a large library, and no part of an agent's install
+    from watchkeeper.channels.apprise import AppriseChannel  # noqa: PLC0415 -- a large library, which is not installed with an agent
 
     return AppriseChannel(secret, timeout_s)
 
 
-def _secret(name: str, secrets: Secrets) -> Secret:
+def _required_secret(name: str, secrets: Secrets) -> Secret:
     secret = secrets.get(name)
     if not secret.reveal().strip():
-        raise SecretError(f"the secret `{name}` is empty; anybody could sign with it, and nobody be reached by it")
+        raise SecretError(f"the secret `{name}` is empty; the channel cannot be used without it")
     return secret

@@ -1,4 +1,4 @@
-"""What a channel is handed, what it gives back, and what it looks like to those who send."""
+"""The port of a channel: its address, the message it sends, and the receipt it returns."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 
 class Via(StrEnum):
-    """The channels there are."""
+    """The kinds of channels."""
 
     APPRISE = "apprise"
     WEBHOOK = "webhook"
@@ -17,8 +17,8 @@ class Via(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where one person can be reached. `secret` is the *name* of the secret: for apprise the whole Apprise URL, for
-    webhook the HMAC key; `url` is a webhook's, and has no secret in it."""
+    """One address of one person. `secret` is the *name* of the secret: for apprise the whole Apprise URL, for webhook
+    the HMAC key. `url` is the webhook's URL; it must not contain a secret."""
 
     via: Via
     url: str = ""
@@ -46,8 +46,8 @@ def _is_web(url: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One thing to say to one person. `key` is the idempotency key: the same through every retry and channel.
-    `facts` is what a machine wants to know of it (incident, rung, level ...), JSON values only."""
+    """One message to one person. `key` is the idempotency key: it stays the same for every try and channel. `facts` are
+    the JSON values for a receiving program (incident, rung, level ...)."""
 
     key: str
     person: str
@@ -58,8 +58,8 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """What came back. A failure that is `permanent` is not worth trying again on this channel. `detail` is for people
-    and logs, and never carries a secret."""
+    """The result of sending. After a `permanent` failure it is useless to try this channel again. `detail` is for
+    people and logs, and never contains a secret."""
 
     delivered: bool
     detail: str
@@ -67,7 +67,7 @@ class Receipt:
 
 
 class Channel(Protocol):
-    """Sends one message, blocking at most its own timeout; never raises for what the other side does."""
+    """Sends messages, each within the channel's timeout. Never raises because of the receiver's behaviour."""
 
     def send(self, message: Message) -> Receipt:
-        """Say it, and tell what came back."""
+        """Send the message; blocks until the receipt is known or the timeout is over."""

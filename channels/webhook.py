@@ -1,4 +1,4 @@
-"""A signed POST to a program of the operator's own. What the other end must do is in docs/webhook.md."""
+"""A signed POST to a program of the operator. docs/webhook.md says what the receiver must do."""
 
 import hashlib
 import hmac
@@ -13,19 +13,21 @@ from watchkeeper.documents.secrets import Secret
 from watchkeeper.model.clock import Clock
 
 TOLERANCE_S = 300.0
-"""How far a receiver's clock may be from ours before a signature is too old, or too new, to count."""
+"""How far the receiver's clock may differ from ours before a signature counts as too old or too new."""
 
-_TRY_AGAIN = frozenset({408, 425, 429})  # RFC 9110 15.5.9, RFC 8470 5.2, RFC 6585 4: not now, rather than no
+_TRY_AGAIN = frozenset({408, 425, 429})  # RFC 9110 15.5.9, RFC 8470 5.2, RFC 6585 4: temporary refusals
 
 
 def sign(secret: str, timestamp: str, body: bytes) -> str:
-    """The header `Watchkeeper-Signature`: HMAC-SHA256 (RFC 2104) over the timestamp, a full stop and the body."""
+    """The value of the header `Watchkeeper-Signature`: HMAC-SHA256 (RFC 2104) over the timestamp, a full stop and the
+    body."""
     signed = timestamp.encode() + b"." + body
     return "v1=" + hmac.new(secret.encode(), signed, hashlib.sha256).hexdigest()
 
 
 def verify(secret: str, timestamp: str, body: bytes, signature: str, now: float) -> bool:
-    """Whether a request is ours and fresh: `timestamp` and `signature` as its headers had them, `now` in UTC seconds."""
+    """Whether a request is signed by us and recent. `timestamp` and `signature` are from its headers, `now` is in UTC
+    seconds."""
     if not (timestamp.isascii() and timestamp.isdigit() and len(timestamp) < 16):  # noqa: PLR2004 -- seconds of 30 million years
         return False
     genuine = hmac.compare_digest(sign(secret, timestamp, body).encode(), signature.encode())
@@ -33,7 +35,7 @@ def verify(secret: str, timestamp: str, body: bytes, signature: str, now: float)
 
 
 class WebhookChannel:
-    """POSTs a message as JSON. Redirects are not followed: a page that wandered off is not a page."""
+    """POSTs a message as JSON. Redirects are not followed: a redirected page does not count as delivered."""
 
     def __init__(self, url: str, secret: Secret, clock: Clock, timeout_s: float) -> None:
         self._url = url
@@ -43,14 +45,15 @@ class WebhookChannel:
         self._timeout_s = timeout_s
 
     def send(self, message: Message) -> Receipt:
-        """See `Channel.send`. `timeout_s` bounds connecting and waiting for the answer, each; its body is not read."""
-        body = _body(message)
+        """Implements `Channel.send`. `timeout_s` limits the connecting, and again the wait for the answer. Its body is
+        not read."""
+        body = _json_body(message)
         timestamp = str(int(self._clock.wall()))
         headers = {
             "Content-Type": "application/json",
             "Idempotency-Key": quote(
                 message.key, safe=" !#$&'()*+,/:;=?@[]", errors="replace"
-            ),  # ASCII, as headers are
+            ),  # headers must be ASCII
             "Watchkeeper-Timestamp": timestamp,
             "Watchkeeper-Signature": sign(self._secret.reveal(), timestamp, body),
         }
@@ -61,9 +64,13 @@ class WebhookChannel:
                 return self._judge(answer.status_code)
         except requests.Timeout:
             return Receipt(delivered=False, detail=f"{self._host} did not answer within {self._timeout_s:g} s")
-        except (requests.RequestException, urllib3.exceptions.HTTPError) as error:  # requests lets some of these pass
-            never = isinstance(error, ValueError)  # requests' own complaints about the URL are ValueErrors as well
-            return Receipt(delivered=False, detail=f"{self._host} cannot be reached: {_cause(error)}", permanent=never)
+        except (
+            requests.RequestException,
+            urllib3.exceptions.HTTPError,
+        ) as error:  # requests raises some of urllib3's errors as they are
+            bad_url = isinstance(error, ValueError)  # requests' errors about the URL are also ValueErrors
+            detail = f"{self._host} cannot be reached: {_system_error(error)}"
+            return Receipt(delivered=False, detail=detail, permanent=bad_url)
 
     def _judge(self, status: int) -> Receipt:
         detail = f"{self._host} answered {status}"
@@ -73,7 +80,7 @@ class WebhookChannel:
         return Receipt(delivered=False, detail=detail, permanent=not later)
 
 
-def _body(message: Message) -> bytes:
+def _json_body(message: Message) -> bytes:
     fields = {
         "key": message.key,
         "person": message.person,
@@ -84,8 +91,9 @@ def _body(message: Message) -> bytes:
     return json.dumps(fields, ensure_ascii=False, allow_nan=False).encode(errors="replace")
 
 
-def _cause(error: BaseException) -> str:
-    """What the system said, under requests' and urllib3's wrappings (which would repeat the URL)."""
+def _system_error(error: BaseException) -> str:
+    """The operating system's text for the error inside those of requests and urllib3, whose own texts repeat the
+    URL."""
     inner: BaseException | None = error
     while inner is not None:
         if isinstance(inner, OSError) and inner.strerror:

@@ -2,7 +2,6 @@
 HTTP."""
 
 import os
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,16 +39,10 @@ def collector() -> None:
 @CONFIG
 def run(file: Path) -> None:
     """Run until SIGTERM. SIGHUP reloads the configuration; it is also reloaded when a file changes."""
-    import logging
-
     from watchkeeper.collector.main import run as run_collector
-    from watchkeeper.model.plain import LogFormatter
+    from watchkeeper.model.logs import set_up_logging
 
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(LogFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    logging.basicConfig(level=logging.INFO, handlers=[handler])
-    logging.getLogger("apscheduler").setLevel(logging.WARNING)
-    logging.getLogger("alembic").setLevel(logging.WARNING)
+    set_up_logging("%(asctime)s %(levelname)s %(name)s: %(message)s")
     run_collector(_read_settings(file))
 
 
@@ -62,7 +55,9 @@ def check(file: Path) -> None:
     from watchkeeper.collector.notify.preflight import unreachable
     from watchkeeper.collector.site.snapshot import read_snapshot
     from watchkeeper.model.clock import SystemClock
+    from watchkeeper.model.logs import limit_library_logs
 
+    limit_library_logs()  # Apprise would log a URL that it cannot read
     config_file = _read_settings(file)
     for deprecated in config_file.deprecated:
         click.echo(str(deprecated), err=True)

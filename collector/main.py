@@ -20,7 +20,7 @@ from watchkeeper.collector.intake.journal import Journal
 from watchkeeper.collector.intake.requests import Requests
 from watchkeeper.collector.notify.outbox import Opener, Outbox
 from watchkeeper.collector.notify.preflight import unreachable
-from watchkeeper.collector.process.own_rules import Judge
+from watchkeeper.collector.process.own_rules import OwnRules
 from watchkeeper.collector.process.runtime import ConfigReloader, Runtime
 from watchkeeper.collector.read.exposition import Metrics
 from watchkeeper.collector.site.settings import ConfigFile
@@ -85,11 +85,11 @@ class RunningCollector:
         for problem in unreachable(snapshot.configuration.contacts.people, opener):
             log.warning("contacts.yml: %s", problem)
         self.outbox = Outbox(self.runtime, opener)
-        judge = Judge(self.runtime, config.reserve_bytes)
+        own_rules = OwnRules(self.runtime, config.reserve_bytes)
         requests = Requests(self.store)
-        self.ticker = Ticker(self.runtime, self.reloader, judge, requests, self.outbox)
+        self.ticker = Ticker(self.runtime, self.reloader, own_rules, requests, self.outbox)
         self.journal = Journal(self.store, self.runtime, self.clock, self.ticker.wake)
-        self.ingest = AgentEndpoint(self.runtime, self.journal, requests, lambda: judge.full)
+        self.ingest = AgentEndpoint(self.runtime, self.journal, requests, lambda: own_rules.full)
         metrics = Metrics(self.runtime, self.journal, self.ingest)
         self.app = build_app(self.runtime, self.ingest, metrics, config.names, open_reading=config.loopback)
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from watchkeeper.collector.intake.requests import Requests
 from watchkeeper.collector.notify.outbox import Outbox
 from watchkeeper.collector.process.due import catch_up, decide_due
-from watchkeeper.collector.process.own_rules import Judge
+from watchkeeper.collector.process.own_rules import OwnRules
 from watchkeeper.collector.process.runtime import ConfigReloader, Runtime
 from watchkeeper.model.errors import StoreError
 from watchkeeper.model.worker import Worker
@@ -25,13 +25,13 @@ class Ticker:
     """Runs its tasks twice a second. A task that fails is logged and does not stop the others."""
 
     def __init__(
-        self, runtime: Runtime, reloader: ConfigReloader, judge: Judge, requests: Requests, outbox: Outbox
+        self, runtime: Runtime, reloader: ConfigReloader, own_rules: OwnRules, requests: Requests, outbox: Outbox
     ) -> None:
         self._runtime = runtime
         self._outbox = outbox
         self._tasks: tuple[Callable[[], object], ...] = (
             lambda: reloader.refresh(runtime),
-            judge.look,
+            own_rules.look,
             requests.refresh,
             lambda: catch_up(runtime.notifier(), runtime.clock.wall()),
             self.decide,

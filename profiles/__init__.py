@@ -1,7 +1,7 @@
 """Profiles: how to read each family of devices, in YAML. The shipped ones are in `library/`.
 
-There are many, and a device needs one. So only the head of a shipped profile (the part before `readings:`) is parsed until a
-device is recognised by it.
+There are many, and a device needs one. So only the head of a shipped profile (the part before `readings:`) is parsed
+until a device is recognised by it.
 """
 
 import re
@@ -29,8 +29,8 @@ _PLACEHOLDER_ROOT = "0.0"
 
 
 class Profiles:
-    """All profiles by name, each with the readings of those it extends. A document is parsed when it is first needed. A base
-    profile is not among them: it needs the root of a profile that extends it."""
+    """All profiles by name, each with the readings of those it extends. A document is parsed when it is first needed. A
+    base profile is not among them: it needs the root of a profile that extends it."""
 
     def __init__(self, documents: Mapping[str, Document], heads: Mapping[str, Head]) -> None:
         self._documents = documents
@@ -53,7 +53,8 @@ class Profiles:
         return tuple(sorted({match.answers for one, match in fitting if match.answers and one > certain}))
 
     def pick(self, sys_object_id: str, sys_descr: str, answers: Mapping[str, str]) -> Profile | None:
-        """Return the profile with the best match, or None. `answers` are the texts of those `questions` that the device has."""
+        """Return the profile with the best match, or None. `answers` are the texts of those `questions` that the device
+        has."""
         best: Rank = NO_MATCH
         chosen: str | None = None
         for name, head in self._heads.items():
@@ -89,8 +90,8 @@ class _BoundDocuments:
 
 
 def bind_profile(document: Document, cls: type[T], root: str | None = None) -> Bound[T]:
-    """Parse a profile or its head. `ROOT` stands for `root`, or else for the document's own root, which is searched before
-    parsing because identifiers need it."""
+    """Parse a profile or its head. `ROOT` stands for `root`, or else for the document's own root, which is searched
+    before parsing because identifiers need it."""
     own = _ROOT_LINE.search(document.text)
     return try_load(document.text, document.name, cls, scalars(root or (own[1] if own else None)))
 
@@ -147,8 +148,8 @@ def _parse_own(documents: Iterable[Document], problems: list[Problem]) -> dict[s
 
 def _extended(name: str, documents: _BoundDocuments, below: tuple[str, ...], root: str | None = None) -> Profile | None:
     """The profile with the readings of those it extends, without the quantities that it reads itself; an earlier one of
-    `extends` goes before a later one. All are parsed with the root of the extending profile. None if there is a problem,
-    which is added to `documents.problems`."""
+    `extends` goes before a later one. All are parsed with the root of the extending profile. None if there is a
+    problem, which is added to `documents.problems`."""
     bound = documents.bound(name, root)
     profile = bound.value
     if profile is None or not profile.extends:

@@ -17,16 +17,16 @@ addresses as dotted text. An answer leaves out the objects that the device does 
 
 LONGEST_SHOWN = 40  # characters of a raw value in a text
 FLOAT, DOUBLE = b"\x9f\x78\x04", b"\x9f\x79\x08"
-"""The first bytes of a number in an Opaque: tag and length (net-snmp's include/net-snmp/library/asn1.h, ASN_OPAQUE_FLOAT and
-ASN_OPAQUE_DOUBLE)."""
+"""The first bytes of a number in an Opaque: tag and length (net-snmp's include/net-snmp/library/asn1.h,
+ASN_OPAQUE_FLOAT and ASN_OPAQUE_DOUBLE)."""
 NO_SCALE = Fraction(0)
 """The factor if the device gives a scale that its profile does not know."""
 
 
 @dataclass(frozen=True, slots=True)
 class Special:
-    """The parts of a `profiles.shape.Way` that a plain number does not need. Each of `guards` is an object and the condition
-    on it."""
+    """The parts of a `profiles.shape.Way` that a plain number does not need. Each of `guards` is an object and the
+    condition on it."""
 
     states: Mapping[str, str] | None
     otherwise: str
@@ -39,8 +39,8 @@ class Special:
 
 
 class DecodeStep(NamedTuple):
-    """How one object becomes one value: raw * multiply / divide + offset, which must be within `low`..`high`. `plain` means
-    that an integer needs nothing else."""
+    """How one object becomes one value: raw * multiply / divide + offset, which must be within `low`..`high`. `plain`
+    means that an integer needs nothing else."""
 
     oid: str
     multiply: int
@@ -59,7 +59,8 @@ class DecodeStep(NamedTuple):
 
 
 def decode_step(way: Way, oid: str, index: str = "", factor: Fraction = Fraction(1)) -> DecodeStep:
-    """Prepare the decoding of the object `oid` (of a table's row `index`); `factor` is the product of the device's scales."""
+    """Prepare the decoding of the object `oid` (of a table's row `index`); `factor` is the product of the device's
+    scales."""
     unit, plausible = way.raw_unit, way.plausible
     guards = tuple((one.oid.name(index), one) for one in way.only_if)
     worth = Fraction(unit.multiply, unit.divide) * (factor or 1) if unit else Fraction(1)

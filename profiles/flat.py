@@ -1,4 +1,4 @@
-"""Lays a profile over a device without tables (Modbus registers, NUT variables): which series the device gives."""
+"""Applies a profile to a device without tables (Modbus registers, NUT variables): which series the device gives."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -17,8 +17,8 @@ class Layout:
 
 
 def merge_layouts(before: Layout | None, fresh: Layout) -> Layout:
-    """The columns of `before`, with those of `fresh` that are new or are read another way; `before` itself if there are none.
-    A value that is no longer answered keeps its column, and is missing."""
+    """The columns of `before`, with those of `fresh` that are new or are read another way; `before` itself if there are
+    none. A value that is no longer answered keeps its column, and is missing."""
     if before is None:
         return fresh
     columns = {
@@ -31,8 +31,8 @@ def merge_layouts(before: Layout | None, fresh: Layout) -> Layout:
 
 
 def lay_out(device: str, profile: Profile, answer: Mapping[str, Raw], key: Callable[[Way], str], source: str) -> Layout:
-    """For each reading, take the first way that gives a value, else the first one that is answered. A reading without an
-    answer gets no column. `key` gives the name of a way's value in the answer."""
+    """For each reading, take the first way that gives a value, else the first one that is answered. A reading without
+    an answer gets no column. `key` gives the name of a way's value in the answer."""
     series, steps = [Series(device, "device.answering", source=source)], []
     for reading in profile.readings:
         answered = [decode_step(way, key(way)) for way in reading.ways if key(way) in answer]

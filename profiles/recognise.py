@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from watchkeeper.profiles.shape import Match
 
 Rank = tuple[int, int, bool]
-"""How good a match is: its weight, the length of its identifiers, and whether it compares a text. A larger one is better."""
+"""How good a match is: its weight, the length of its identifiers, and whether it compares a text. A larger one is
+better."""
 
 NO_MATCH: Rank = (0, 0, False)
 _GENERIC_OIDS = ("1.3.6.1.4.1.8072.3.2", "1.3.6.1.2.1", "1.3.6.1.4.1.2021.250")
@@ -13,9 +14,9 @@ _GENERIC_OIDS = ("1.3.6.1.4.1.8072.3.2", "1.3.6.1.2.1", "1.3.6.1.4.1.2021.250")
 
 
 def rank(match: Match, sys_object_id: str, sys_descr: str) -> Rank:
-    """The rank of the match for the device, if the device answers the match's object; NO_MATCH if it does not fit. A maker's
-    sysObjectID ranks above a maker's object that is answered, and this above anything generic. Among equals the longer
-    identifier wins."""
+    """The rank of the match for the device, if the device answers the match's object; NO_MATCH if it does not fit. A
+    maker's sysObjectID ranks above a maker's object that is answered, and this above anything generic. Among equals the
+    longer identifier wins."""
     own = sys_object_id.strip(".")
     fitting = [oid for oid in match.sys_object_id if f"{own}.".startswith(f"{oid}.")]
     if (match.sys_object_id and not fitting) or (match.sys_descr and not match.sys_descr.search(sys_descr)):

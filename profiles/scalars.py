@@ -1,4 +1,5 @@
-"""The scalars of a profile: object identifiers, raw units, ranges, markers. A parser raises ValueError with a sentence."""
+"""The scalars of a profile: object identifiers, raw units, ranges, markers. A parser raises ValueError with a
+sentence."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -22,9 +23,9 @@ Marker = NewType("Marker", str)
 
 @dataclass(frozen=True, slots=True)
 class Ref:
-    """A reference: to the object `oid`, which in a table is another column of the same row; or, with an empty `oid`, to the
-    row's index. `arcs` takes only the first (or, if negative, the last) so many numbers of the index; 0 means one object for
-    all rows, outside the table."""
+    """A reference: to the object `oid`, which in a table is another column of the same row; or, with an empty `oid`, to
+    the row's index. `arcs` takes only the first (or, if negative, the last) so many numbers of the index; 0 means one
+    object for all rows, outside the table."""
 
     oid: str
     arcs: int | None = None
@@ -46,8 +47,9 @@ class Ref:
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """A text with placeholders: `{index}` is the row's index, `{OID}` the text of that column in the row (or of that object
-    outside tables). With `:2` or `:-1` after them, only the first two numbers or the last number of the index count."""
+    """A text with placeholders: `{index}` is the row's index, `{OID}` the text of that column in the row (or of that
+    object outside tables). With `:2` or `:-1` after them, only the first two numbers or the last number of the index
+    count."""
 
     text: str
 
@@ -119,8 +121,8 @@ _RAW_UNITS["°F"] = ("°C", Fraction(5, 9), Fraction(-160, 9))
 
 @dataclass(frozen=True, slots=True)
 class RawUnit:
-    """What one step of a raw value is worth: value = raw * multiply / divide + offset, in the unit `dimension`. It divides
-    because 233 / 10 is 23.3, but 233 * 0.1 is not."""
+    """What one step of a raw value is worth: value = raw * multiply / divide + offset, in the unit `dimension`. It
+    divides because 233 / 10 is 23.3, but 233 * 0.1 is not."""
 
     text: str
     dimension: str
@@ -179,7 +181,8 @@ def pattern(text: str) -> Pattern:
 
 
 def ref(text: str) -> Ref:
-    """Parse a reference: `1.3.6.1.4.1.9.1.2` or `index`, either of them with or without `:1`, `:-1` or `:0` after it."""
+    """Parse a reference: `1.3.6.1.4.1.9.1.2` or `index`, either of them with or without `:1`, `:-1` or `:0` after
+    it."""
     match = _REF.fullmatch(text)
     if not match or text == "index:0":
         raise ValueError(
@@ -200,8 +203,8 @@ def factor(text: str) -> Factor:
 
 
 def register(text: str) -> Register:
-    """Parse a Modbus register: `holding 40 uint16`, `input 12 float32 swapped`, `coil 3`, `discrete 7`. Addresses count from
-    0, as in the protocol."""
+    """Parse a Modbus register: `holding 40 uint16`, `input 12 float32 swapped`, `coil 3`, `discrete 7`. Addresses count
+    from 0, as in the protocol."""
     match = _REGISTER.fullmatch(text.strip())
     if not match or int(match[2] or match[5]) > 0xFFFF:  # noqa: PLR2004 -- 16 bits
         raise ValueError(
@@ -213,8 +216,8 @@ def register(text: str) -> Register:
 
 
 def scalars(root: str | None = None) -> Mapping[Any, Callable[[str], Any]]:
-    """The parsers of a profile's scalars. `ROOT` at the start of an identifier is replaced by `root`; without one it is a
-    mistake."""
+    """The parsers of a profile's scalars. `ROOT` at the start of an identifier is replaced by `root`; without one it is
+    a mistake."""
 
     def with_root(text: str) -> str:
         if root is None and _ROOT_WORD.search(text):

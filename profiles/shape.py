@@ -1,7 +1,7 @@
 """The schema of a profile: where a family of devices keeps each quantity, in which unit, and what its numbers mean.
 
-A profile is a YAML document that is bound to these dataclasses (docs/profiles.md lists the keys). Object identifiers are
-numeric, and units are written out (`0.1 V`).
+A profile is a YAML document that is bound to these dataclasses (docs/profiles.md lists the keys). Object identifiers
+are numeric, and units are written out (`0.1 V`).
 """
 
 import re
@@ -38,8 +38,8 @@ class Speaks(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Where:
-    """A condition on the object at `oid`: its text is one of `is`, or contains the pattern `matches`, or is none of `is_not`
-    (which also holds if the object does not exist)."""
+    """A condition on the object at `oid`: its text is one of `is`, or contains the pattern `matches`, or is none of
+    `is_not` (which also holds if the object does not exist)."""
 
     oid: Ref
     is_: tuple[Marker, ...] = field(default=(), metadata=ITEM_OR_LIST)
@@ -62,9 +62,9 @@ class Where:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Match:
-    """How a device is recognised: every key that is given must hold. `sys_object_id` matches an identifier and all below it;
-    `sys_descr` is a regular expression; `answers` is an object that must exist (or one below it), and `says` a regular
-    expression for its text."""
+    """How a device is recognised: every key that is given must hold. `sys_object_id` matches an identifier and all
+    below it; `sys_descr` is a regular expression; `answers` is an object that must exist (or one below it), and `says`
+    a regular expression for its text."""
 
     sys_object_id: tuple[Oid, ...] = ()
     sys_descr: Pattern | None = None
@@ -91,12 +91,12 @@ class Scale:
 class Way:
     """One way to read a quantity: the object (or Modbus register, or NUT variable), and what its raw value means.
 
-    A number needs `raw_unit` (`0.1 V`: what one step of the raw value is worth), times the factors of `scale`; it is converted
-    to the quantity's unit. A state needs `states` (raw value -> state of the quantity); a raw value that is not listed is
-    `otherwise`. The value is Missing if the raw value is one of the markers in `absent`, if the number is outside `plausible`,
-    or if a condition of `only_if`, read at every poll, does not hold. Before that, `extract` takes the text of its group,
-    `bit` one bit of a number (0 is worth 1) or of BITS (0 is the first), and `signed` reads so many bits as two's complement.
-    `source` names MIB and object.
+    A number needs `raw_unit` (`0.1 V`: what one step of the raw value is worth), times the factors of `scale`; it is
+    converted to the quantity's unit. A state needs `states` (raw value -> state of the quantity); a raw value that is
+    not listed is `otherwise`. The value is Missing if the raw value is one of the markers in `absent`, if the number is
+    outside `plausible`, or if a condition of `only_if`, read at every poll, does not hold. Before that, `extract` takes
+    the text of its group, `bit` one bit of a number (0 is worth 1) or of BITS (0 is the first), and `signed` reads so
+    many bits as two's complement. `source` names MIB and object.
     """
 
     oid: Oid | None = None
@@ -135,8 +135,8 @@ class Way:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Each:
-    """The names of a table's row: `instance` identifies it and must be stable, `label` is for people. In both, `{index}` is
-    the row's index and `{OID}` the text of that column in the row."""
+    """The names of a table's row: `instance` identifies it and must be stable, `label` is for people. In both,
+    `{index}` is the row's index and `{OID}` the text of that column in the row."""
 
     instance: Template = INDEX
     label: Template = NOTHING
@@ -151,8 +151,9 @@ class Each:
 class ProfileReading(Way):
     """One reading of a profile: its quantity and the object to read, or several ways in `any_of`, the best first.
 
-    With `each`, the objects are columns of a table: every row gives a series, or only the rows for which the conditions in
-    `where` hold. Without `each` there is one series, and `instance` and `label` distinguish it from others of the quantity.
+    With `each`, the objects are columns of a table: every row gives a series, or only the rows for which the conditions
+    in `where` hold. Without `each` there is one series, and `instance` and `label` distinguish it from others of the
+    quantity.
     """
 
     quantity: str
@@ -223,8 +224,9 @@ def _state_problems(way: Way, quantity: Quantity) -> Iterator[tuple[str, str]]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quirk:
-    """A correction for devices on which `when` holds, for example a firmware version. `readings` replace those of the same
-    quantity and instance; the quantities in `without` are not read. `because` says what the firmware does wrong."""
+    """A correction for devices on which `when` holds, for example a firmware version. `readings` replace those of the
+    same quantity and instance; the quantities in `without` are not read. `because` says what the firmware does
+    wrong."""
 
     when: Where
     because: str
@@ -250,9 +252,9 @@ class Verified:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Head:
-    """A family of devices, without its readings. `extends` names profiles whose readings are added, except for quantities
-    that this profile (or an earlier one in `extends`) reads itself; in them, `ROOT` means this profile's `root`. `verified` is
-    `none` if the profile was not verified on a device or recording."""
+    """A family of devices, without its readings. `extends` names profiles whose readings are added, except for
+    quantities that this profile (or an earlier one in `extends`) reads itself; in them, `ROOT` means this profile's
+    `root`. `verified` is `none` if the profile was not verified on a device or recording."""
 
     profile: str
     vendor: str

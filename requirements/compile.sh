@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Renews the hashed pins from pyproject.toml. The files name no index: whoever installs brings their own.
+# Writes the pinned versions with hashes from pyproject.toml. The files name no package index: pip's own setting is used.
 set -eu
 cd "$(dirname "$0")/.."
 tools=$(mktemp -d); trap 'rm -rf "$tools"' EXIT

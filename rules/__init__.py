@@ -1,1 +1,1 @@
-"""The language of thresholds: what an operator writes, what it means, and what it says of a reading. Everything is pure."""
+"""The rules that judge readings: entries as written in YAML, compiled rules, and their evaluation. Everything is pure."""

@@ -1,9 +1,9 @@
-"""What a rule says of a value, given what it said before. Pure: no clock, no randomness but what `mint` hands out.
+"""Judges a value by a rule, given the state that the rule had before. Pure: it reads no clock, and `mint` gives the ids.
 
-Each level has a latch. A latch closes when its limit has been broken for the limit's `for`, by the times of the
-readings, and opens when the value has been back inside, by the margin, for the rule's clearing time without a break.
-The level is that of the worst closed latch. What tells nothing (a missing value, a state nobody knows) moves no latch:
-the level is unknown meanwhile, but what was bad is remembered, and only readings that clear it end it.
+Each level has a latch. A latch closes when its limit has been broken for the limit's `for`, by the times of the readings.
+It opens when the value has been back inside the limit, by the margin, for the rule's clearing time without interruption.
+The level is that of the worst closed latch. A value that cannot be judged (missing, or an unknown state) moves no latch:
+the level is unknown for now, but a closed latch stays closed, and only readings that clear it open it.
 """
 
 import math
@@ -11,16 +11,16 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
-from watchkeeper.model.reading import Missing, Reason, Series, Value
-from watchkeeper.model.verdict import Evidence, Level, Verdict
-from watchkeeper.rules.language import Limit, MissingLimit, Rule, Says
+from watchkeeper.model.reading import Missing, Reason, Value
+from watchkeeper.model.verdict import Evidence, Key, Level, Verdict
+from watchkeeper.rules.rule import Comparison, Limit, MissingLimit, Rule
 
 _OK, _UNKNOWN = Level.OK, Level.UNKNOWN
-_BADNESS = {Level.OK: 0, Level.WARNING: 1, Level.CRITICAL: 2}
+_SEVERITY = {Level.OK: 0, Level.WARNING: 1, Level.CRITICAL: 2}
 
 
-class First(NamedTuple):
-    """The first bad reading of a stretch."""
+class FirstBad(NamedTuple):
+    """The first bad reading of a bad period."""
 
     at: float
     value: Value
@@ -28,11 +28,11 @@ class First(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Latch:
-    """One level's memory. `first` began the bad stretch that is closing it or has closed it; `good_at` is when the
-    value came back inside, while it is closed."""
+    """The memory of one level. `first` is the first bad reading of the period that closes the latch or has closed it.
+    `good_at` is when the value came back inside, while the latch is closed."""
 
     closed: bool = False
-    first: First | None = None
+    first: FirstBad | None = None
     good_at: float | None = None
 
 
@@ -47,90 +47,96 @@ class Latches(NamedTuple):
     missing: Latch = OPEN
 
 
-CALM = Latches()
+ALL_OPEN = Latches()
+"""The one object for three open latches without memory, so that the hot path compares by identity."""
 
 
 @dataclass(frozen=True, slots=True)
-class State:
-    """What a rule says of one series, and what it remembers. `since` is when this level began, in the seconds of the
-    readings; `id` was minted then. A new `id` is a verdict change."""
+class RuleState:
+    """The judgement of a rule on one series, and its memory. `since` is when this level began, in the seconds of the
+    readings. `id` was minted at that moment; a new `id` is a verdict change."""
 
     level: Level
     since: float
     id: str
     evidence: Evidence
-    latches: Latches = CALM
+    latches: Latches = ALL_OPEN
 
 
 def evaluate(  # noqa: PLR0917 -- positional, because this is the hot path
-    rule: Rule, state: State | None, value: Value, at: float, mint: Callable[[], str], label: str = ""
-) -> State:
-    """Judge one value read at `at`. Returns the very same State where nothing changed. `label` is the series'."""
-    if state is not None and state.level is _OK and state.latches is CALM:
+    rule: Rule, state: RuleState | None, value: Value, at: float, mint: Callable[[], str], label: str = ""
+) -> RuleState:
+    """Judge one value read at `at`. Returns the same RuleState object if nothing changed. `label` is the series'."""
+    if state is not None and state.level is _OK and state.latches is ALL_OPEN:
         if type(value) is float:
             if rule.low <= value <= rule.high:
                 return state
-        elif type(value) is str and value in rule.fine:
+        elif type(value) is str and value in rule.ok_states:
             return state
-    return _judge(rule, state, _plain(value), at, mint, label)
+    return _judge(rule, state, _finite(value), at, mint, label)
 
 
-def _plain(value: Value) -> Value:
-    """A number as float; one that no device can mean (and JSON cannot carry) as Missing."""
+def _finite(value: Value) -> Value:
+    """A number as float; NaN and infinity as Missing, because they are no measured values and JSON cannot carry them."""
     if isinstance(value, str | Missing):
         return value
     return float(value) if math.isfinite(value) else Missing(Reason.IMPLAUSIBLE, f"the number is {value}")
 
 
 def _judge(  # noqa: PLR0917 -- the arguments of `evaluate`
-    rule: Rule, state: State | None, value: Value, at: float, mint: Callable[[], str], label: str
-) -> State:
-    was = state.latches if state else CALM
-    latches = _turned(rule, was, value, at)
+    rule: Rule, state: RuleState | None, value: Value, at: float, mint: Callable[[], str], label: str
+) -> RuleState:
+    was = state.latches if state else ALL_OPEN
+    latches = _next_latches(rule, was, value, at)
     level = _level(rule, state, latches, value)
     if state is not None and level is state.level:
         return state if latches is was else replace(state, latches=latches)
     since, expects, first = at, "", None
     if level.bad:
-        place = _decisive(rule, level, latches)
-        limit, first = _limits(rule)[place], latches[place].first
+        index = _decisive(rule, level, latches)
+        limit, first = _limits(rule)[index], latches[index].first
         expects = limit.text if limit else ""
-        if limit and first and not was[place].closed:  # it closed just now, or between two readings
+        if limit and first and not was[index].closed:  # the limit's `for` ended now, or between two readings
             since = min(at, max(first.at + limit.for_s, state.since if state else first.at))
     evidence = Evidence(rule.quantity, value, expects, label, first and first.value, first and first.at)
-    return State(level, since, mint(), evidence, latches)
+    return RuleState(level, since, mint(), evidence, latches)
 
 
-def _turned(rule: Rule, was: Latches, value: Value, at: float) -> Latches:
-    """The latches after this value: `was` itself where none moved."""
-    reads = rule.reads(value)
+def _next_latches(rule: Rule, was: Latches, value: Value, at: float) -> Latches:
+    """The latches after this value: `was` itself if no latch moved."""
+    judged = rule.can_judge(value)
     counts = isinstance(value, Missing) and rule.missing is not None and value.reason in rule.missing.reasons
-    missing = Says.BAD if counts else Says.CLEAR if reads else Says.NOTHING
-    warning, critical, gone = (
-        _turn(limit, latch, says, First(at, value), rule.clear_for_s)
-        for limit, latch, says in zip(
-            _limits(rule), was, (_says(rule.warning, value, reads), _says(rule.critical, value, reads), missing),
-            strict=True,
-        )
-    )  # fmt: skip
+    compared = (
+        _compare(rule.warning, value, judged),
+        _compare(rule.critical, value, judged),
+        Comparison.BAD if counts else Comparison.CLEAR if judged else Comparison.NONE,
+    )
+    warning, critical, missing = (
+        _next_latch(limit, latch, result, FirstBad(at, value), rule.clear_for_s)
+        for limit, latch, result in zip(_limits(rule), was, compared, strict=True)
+    )
     if critical.closed and rule.warning and not warning.closed:
-        warning = Latch(closed=True, first=critical.first)  # what is critical comes back by way of warning
-    now = Latches(warning, critical, gone)
-    return was if now == was else CALM if now == CALM else now
+        warning = Latch(closed=True, first=critical.first)  # a critical value passes through warning on its way back
+    now = Latches(warning, critical, missing)
+    return was if now == was else ALL_OPEN if now == ALL_OPEN else now
 
 
-def _says(limit: Limit | None, value: Value, reads: bool) -> Says:
-    return limit.says(value) if limit and reads and not isinstance(value, Missing) else Says.NOTHING
+def _compare(limit: Limit | None, value: Value, judged: bool) -> Comparison:
+    return limit.compare(value) if limit and judged and not isinstance(value, Missing) else Comparison.NONE
 
 
-def _turn(limit: Limit | MissingLimit | None, latch: Latch, says: Says, now: First, clear_for_s: float) -> Latch:
+def _next_latch(
+    limit: Limit | MissingLimit | None, latch: Latch, result: Comparison, now: FirstBad, clear_for_s: float
+) -> Latch:
     if limit is None:
         return OPEN
-    return _opening(latch, says, now.at, clear_for_s) if latch.closed else _closing(latch, says, now, limit.for_s)
+    if latch.closed:
+        return _after_closed(latch, result, now.at, clear_for_s)
+    return _after_open(latch, result, now, limit.for_s)
 
 
-def _opening(latch: Latch, says: Says, at: float, clear_for_s: float) -> Latch:
-    if says is not Says.CLEAR:
+def _after_closed(latch: Latch, result: Comparison, at: float, clear_for_s: float) -> Latch:
+    if result is not Comparison.CLEAR:
         return latch if latch.good_at is None else replace(latch, good_at=None)
     good_at = at if latch.good_at is None else latch.good_at
     if at >= good_at + clear_for_s:
@@ -138,29 +144,29 @@ def _opening(latch: Latch, says: Says, at: float, clear_for_s: float) -> Latch:
     return latch if latch.good_at is not None else replace(latch, good_at=good_at)
 
 
-def _closing(latch: Latch, says: Says, now: First, for_s: float) -> Latch:
-    if says is Says.NOTHING:
+def _after_open(latch: Latch, result: Comparison, now: FirstBad, for_s: float) -> Latch:
+    if result is Comparison.NONE:
         return latch
-    if says is not Says.BAD:
+    if result is not Comparison.BAD:
         return OPEN
     first = latch.first or now
     closed = now.at >= first.at + for_s
     return latch if latch.first and not closed else Latch(closed, first)
 
 
-def _level(rule: Rule, state: State | None, latches: Latches, value: Value) -> Level:
-    worst = max((limit.level for limit in _closed(rule, latches)), key=_BADNESS.__getitem__, default=_OK)
-    if not rule.reads(value):
+def _level(rule: Rule, state: RuleState | None, latches: Latches, value: Value) -> Level:
+    worst = max((limit.level for limit in _closed(rule, latches)), key=_SEVERITY.__getitem__, default=_OK)
+    if not rule.can_judge(value):
         return worst if latches.missing.closed else _UNKNOWN
     if state is not None and (state.level is _OK or (state.level.bad and worst.bad)):
         return worst
-    # recovery, and whatever comes out of the unknown, takes a value that agrees: a bad one for bad, another for ok
-    broken = _says(rule.warning or rule.critical, value, reads=True) is Says.BAD
+    # A recovery, and any change from unknown, needs a value that agrees: a bad value for a bad level, a good one for ok.
+    broken = _compare(rule.warning or rule.critical, value, judged=True) is Comparison.BAD
     return worst if broken == worst.bad else _UNKNOWN
 
 
 def _limits(rule: Rule) -> tuple[Limit | None, Limit | None, MissingLimit | None]:
-    """In the order of `Latches`."""
+    """The limits in the order of `Latches`."""
     return (rule.warning, rule.critical, rule.missing)
 
 
@@ -169,38 +175,53 @@ def _closed(rule: Rule, latches: Latches) -> Iterator[Limit | MissingLimit]:
 
 
 def _decisive(rule: Rule, level: Level, latches: Latches) -> int:
-    """The place of the closed latch that makes the level."""
+    """The index of the closed latch that makes the level."""
     pairs = enumerate(zip(_limits(rule), latches, strict=True))
-    return next(place for place, (limit, latch) in pairs if limit and latch.closed and limit.level is level)
+    return next(index for index, (limit, latch) in pairs if limit and latch.closed and limit.level is level)
 
 
-def to_verdict(rule: Rule, state: State, series: Series) -> Verdict:
-    """What travels: the state's word on that series, without its memory."""
-    return Verdict(state.id, series.device, rule.rule, series.instance, state.level, state.since, state.evidence)
+def to_verdict(key: Key, state: RuleState) -> Verdict:
+    """The verdict that is sent: the state without its memory."""
+    return Verdict(state.id, *key, state.level, state.since, state.evidence)
 
 
-# ---- a state at rest: JSON values, times as they are ----
+def state_of_verdict(verdict: Verdict) -> RuleState:
+    """The state that goes on from a verdict, where nothing else is known: a bad level is closed, and only values that clear
+    it end it."""
+    evidence = verdict.evidence
+    if not verdict.level.bad:
+        return RuleState(verdict.level, verdict.since, verdict.id, evidence)
+    first_value = evidence.value if evidence.first_value is None else evidence.first_value
+    first_at = verdict.since if evidence.first_at is None else evidence.first_at
+    closed = Latch(closed=True, first=FirstBad(first_at, first_value))
+    latches = ALL_OPEN._replace(**{verdict.level.value: closed})
+    return RuleState(verdict.level, verdict.since, verdict.id, evidence, latches)
 
 
-def rebase(state: State, delta: float) -> State:
-    """The same state on a clock that reads `delta` seconds more: after a reboot, say."""
+# ---- a stored state: JSON values, times on the same clock ----
+
+
+def rebase(state: RuleState, delta: float) -> RuleState:
+    """Move a state to a clock that reads `delta` seconds more, for example after a reboot."""
     first_at = state.evidence.first_at
     latches = Latches(
         *(
             Latch(
                 latch.closed,
-                latch.first and First(latch.first.at + delta, latch.first.value),
+                latch.first and FirstBad(latch.first.at + delta, latch.first.value),
                 None if latch.good_at is None else latch.good_at + delta,
             )
             for latch in state.latches
         )
     )
     evidence = replace(state.evidence, first_at=None if first_at is None else first_at + delta)
-    return replace(state, since=state.since + delta, evidence=evidence, latches=CALM if latches == CALM else latches)
+    return replace(
+        state, since=state.since + delta, evidence=evidence, latches=ALL_OPEN if latches == ALL_OPEN else latches
+    )
 
 
-def encode_state(state: State) -> dict[str, Any]:
-    """JSON values; the inverse is `decode_state`. The times stay on the clock they are on."""
+def encode_state(state: RuleState) -> dict[str, Any]:
+    """Turn a state into JSON values; `decode_state` is the inverse. Times are not converted."""
     evidence = state.evidence
     return {
         "level": state.level.value,
@@ -226,8 +247,8 @@ def encode_state(state: State) -> dict[str, Any]:
     }
 
 
-def decode_state(raw: Mapping[str, Any]) -> State:
-    """Read what `encode_state` wrote. Raises ValueError for anything else."""
+def decode_state(raw: Mapping[str, Any]) -> RuleState:
+    """Read a state that `encode_state` wrote. Raises ValueError for anything else."""
     try:
         evidence = raw["evidence"]
         first = _decode_first(evidence["first"])
@@ -237,7 +258,7 @@ def decode_state(raw: Mapping[str, Any]) -> State:
                 for name, latch in raw["latches"].items()
             }
         )
-        return State(
+        return RuleState(
             Level(raw["level"]),
             float(raw["since"]),
             str(raw["id"]),
@@ -245,7 +266,7 @@ def decode_state(raw: Mapping[str, Any]) -> State:
                 evidence["quantity"], _decode_value(evidence["value"]), evidence["expects"], evidence["label"],
                 first and first.value, first and first.at, evidence.get("says", ""),
             ),
-            CALM if latches == CALM else latches,
+            ALL_OPEN if latches == ALL_OPEN else latches,
         )  # fmt: skip
     except (LookupError, TypeError, AttributeError) as error:
         raise ValueError(f"not the state of a rule: {error!r}") from None
@@ -262,5 +283,5 @@ def _decode_value(raw: Any) -> Value:
     return raw if isinstance(raw, str) else float(raw)
 
 
-def _decode_first(raw: Any) -> First | None:
-    return None if raw is None else First(float(raw[0]), _decode_value(raw[1]))
+def _decode_first(raw: Any) -> FirstBad | None:
+    return None if raw is None else FirstBad(float(raw[0]), _decode_value(raw[1]))

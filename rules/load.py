@@ -1,4 +1,4 @@
-"""Rule files into a RuleSet: the shipped library first, then the operator's own, which may change it or switch it off."""
+"""Loads rule files into a RuleSet: the shipped library first, then the operator's files, which may change it."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -11,14 +11,14 @@ from watchkeeper.model.batch import Document
 from watchkeeper.model.device import Category
 from watchkeeper.model.errors import ConfigError, Problem
 from watchkeeper.model.reading import Series
-from watchkeeper.rules.language import Rule
-from watchkeeper.rules.meaning import understand
-from watchkeeper.rules.written import SCALARS, Change, Off, RuleFile, WrittenRule, did_you_mean
+from watchkeeper.rules.compile import compile_rule
+from watchkeeper.rules.entries import RULE_SCALARS, ChangeEntry, OffEntry, RuleEntry, RuleFile, did_you_mean
+from watchkeeper.rules.rule import Rule
 
 
 @dataclass(frozen=True, slots=True)
 class RuleSet:
-    """All rules in force, in the order written. `off` names those switched off, and why."""
+    """All active rules, in the order written. `off` maps the name of each rule that is switched off to the reason."""
 
     rules: tuple[Rule, ...]
     off: Mapping[str, str] = field(default_factory=dict)
@@ -31,88 +31,88 @@ class RuleSet:
     def of(self, series: Series, category: Category) -> tuple[Rule, ...]:
         """The rules that judge a series of a device of that category."""
         candidates = self._by_quantity.get(series.quantity, ())
-        return tuple(rule for rule in candidates if rule.scope.holds(series, category))
+        return tuple(rule for rule in candidates if rule.scope.matches(series, category))
 
     def named(self, name: str) -> Rule | None:
-        """The rule in force of that name."""
+        """The active rule of that name."""
         return next((rule for rule in self.rules if rule.rule == name), None)
 
 
 def shipped() -> tuple[Document, ...]:
-    """The library that comes with Watchkeeper. Raises BrokenInstallation where it is not there."""
+    """The rule library that is part of Watchkeeper. Raises BrokenInstallation if its files are missing."""
     files = packaged(Path(__file__).parent / "library")
     return tuple(Document(f"library/{file.name}", file.read_text(encoding="utf-8")) for file in files)
 
 
 def load_rules(documents: Iterable[Document]) -> RuleSet:
-    """Read rule files together, later ones over earlier ones. Raises one ConfigError with every problem of them all."""
-    reader = _Reader()
+    """Read rule files together, later ones over earlier ones. Raises one ConfigError with every problem of all files."""
+    merger = _RuleMerger()
     for document in documents:
-        reader.read(document)
-    return reader.rule_set()
+        merger.read(document)
+    return merger.rule_set()
 
 
 @dataclass(frozen=True, slots=True)
-class _Standing:
-    """A rule as the files read so far leave it, and where it was written first and last."""
+class _MergedEntry:
+    """A rule with the changes of all files read so far, and where it was written first and last."""
 
-    written: WrittenRule
+    entry: RuleEntry
     first: Mark
     last: Mark
 
 
-class _Reader:
+class _RuleMerger:
     def __init__(self) -> None:
         self.problems: list[Problem] = []
-        self.standing: dict[str, _Standing] = {}
+        self.merged: dict[str, _MergedEntry] = {}
         self.off: dict[str, str] = {}
-        self.parts: list[object] = []  # keeps what the marks below speak of alive, so that an id means one thing
+        self.parts: list[object] = []  # keeps the objects of `marks` alive, so that their ids stay unique
         self.marks: dict[int, Mark] = {}
 
     def read(self, document: Document) -> None:
-        bound: Bound[RuleFile] = try_load(document.text, document.name, RuleFile, SCALARS)
-        readable = not self.problems
+        bound: Bound[RuleFile] = try_load(document.text, document.name, RuleFile, RULE_SCALARS)
+        all_readable = not self.problems
         self.problems += bound.problems
         self.parts += bound.made
         self.marks.update((id(part), bound.mark(part)) for part in bound.made)
         for part in bound.made:
-            if isinstance(part, Change | Off):
-                self.alter(part, readable=readable)
+            if isinstance(part, ChangeEntry | OffEntry):
+                self.alter(part, all_readable=all_readable)
         for part in bound.made:
-            if isinstance(part, WrittenRule):
+            if isinstance(part, RuleEntry):
                 self.add(part)
 
-    def place(self, part: object) -> Mark:
+    def mark_of(self, part: object) -> Mark:
         return self.marks.get(id(part), Mark())
 
-    def add(self, rule: WrittenRule) -> None:
-        mark = self.place(rule)
-        if before := self.standing.get(rule.rule):
+    def add(self, rule: RuleEntry) -> None:
+        mark = self.mark_of(rule)
+        if before := self.merged.get(rule.rule):
             first = f"{before.first.file}:{before.first.line}"
-            hint = "to alter it, use `changes:`" if before.first.file != mark.file else "give one of them another name"
-            self.problems.append(mark.problem(f"rule `{rule.rule}` stands already at {first}; {hint}", "rule"))
+            hint = "to change it, use `changes:`" if before.first.file != mark.file else "give one of them another name"
+            self.problems.append(mark.problem(f"rule `{rule.rule}` is already at {first}; {hint}", "rule"))
         else:
-            self.standing[rule.rule] = _Standing(rule, mark, mark)
+            self.merged[rule.rule] = _MergedEntry(rule, mark, mark)
 
-    def alter(self, part: Change | Off, *, readable: bool) -> None:
-        mark = self.place(part)
-        before = self.standing.get(part.rule)
+    def alter(self, part: ChangeEntry | OffEntry, *, all_readable: bool) -> None:
+        mark = self.mark_of(part)
+        before = self.merged.get(part.rule)
         if part.rule in self.off:
-            self.problems.append(mark.problem(f"rule `{part.rule}` is switched off already", "rule"))
+            self.problems.append(mark.problem(f"rule `{part.rule}` is already switched off", "rule"))
         elif before is None:
-            if readable:  # otherwise the rule may stand where nothing could be read
-                hint = did_you_mean(part.rule, self.standing)
+            if all_readable:  # otherwise the rule may be in a part of an earlier file that could not be read
+                hint = did_you_mean(part.rule, self.merged)
                 self.problems.append(mark.problem(f"no file before this one has a rule `{part.rule}`; {hint}", "rule"))
-        elif isinstance(part, Off):
+        elif isinstance(part, OffEntry):
             self.off[part.rule] = part.because
         else:
-            self.standing[part.rule] = _Standing(part.applied_to(before.written), before.first, mark)
+            self.merged[part.rule] = _MergedEntry(part.applied_to(before.entry), before.first, mark)
 
     def rule_set(self) -> RuleSet:
         rules: list[Rule] = []
-        for name, standing in self.standing.items():
-            self.marks.setdefault(id(standing.written), standing.last)
-            rule, problems = understand(standing.written, self.place, standing.last.file)
+        for name, merged in self.merged.items():
+            self.marks.setdefault(id(merged.entry), merged.last)
+            rule, problems = compile_rule(merged.entry, self.mark_of, merged.last.file)
             self.problems += problems
             if rule and name not in self.off:
                 rules.append(rule)

@@ -1,1 +1,2 @@
-"""A machine room without hardware: physics, devices answering SNMP on loopback, faults to switch on, and a log of the truth."""
+"""A simulated machine room: its physics, devices that answer SNMP on loopback, faults to switch on, and logs of what
+happened."""

@@ -1,4 +1,4 @@
-"""What the room's devices answer: one table a device, object by object, each value computed from the room.
+"""The objects of the room's devices: one table for each device, each value computed from the room.
 
 UPS: RFC 1628 (UPS-MIB). Sensors: Gude Expert Sensor Box 7213 (GUDEADS-ESB7213-MIB). Air conditioner: APC NetworkAIR FM
 (PowerNet-MIB, airFM). System group: RFC 3418.
@@ -12,9 +12,9 @@ from typing import Any
 from watchkeeper.model.device import Category
 from watchkeeper.simulator.room import DAMP, FULL_RUNTIME_S, HEAT, LOW_RUNTIME_S, POWER_CUT, Room
 
-Oid = tuple[int, ...]
+OidArcs = tuple[int, ...]
 
-COMMUNITY = "public"
+SIMULATED_COMMUNITY = "public"
 
 
 class Syntax(StrEnum):
@@ -33,52 +33,52 @@ class Syntax(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class SimulatedObject:
-    """One object instance; its value in the object's own unit, computed from the Room it stands in."""
+    """One object instance; its value, in the object's own unit, is computed from the room."""
 
-    oid: Oid
+    oid: OidArcs
     syntax: Syntax
     value: Callable[[Any], int | str | bytes]
 
 
 @dataclass(frozen=True, slots=True)
 class SimulatedDevice:
-    """A device of the room; `rows` stand in the order of their OIDs, as GETNEXT needs them."""
+    """A device of the room. `objects` are in the order of their OIDs, as GETNEXT needs them."""
 
     name: str
     category: Category
-    rows: tuple[SimulatedObject, ...]
+    objects: tuple[SimulatedObject, ...]
 
     @property
     def dead(self) -> str:
-        """The fault under which it does not answer."""
+        """The name of the fault by which it does not answer."""
         return f"dead-{self.name}"
 
 
-def oid(text: str) -> Oid:
+def oid_arcs(text: str) -> OidArcs:
     """`1.3.6` -> (1, 3, 6)."""
     return tuple(map(int, text.split(".")))
 
 
-def _integer(text: str, value: Callable[[Room], float]) -> SimulatedObject:
-    return SimulatedObject(oid(text), Syntax.INTEGER, lambda room: round(value(room)))
+def _integer_object(text: str, value: Callable[[Room], float]) -> SimulatedObject:
+    return SimulatedObject(oid_arcs(text), Syntax.INTEGER, lambda room: round(value(room)))
 
 
-def _fixed(text: str, value: int | str, syntax: Syntax = Syntax.TEXT) -> SimulatedObject:
-    return SimulatedObject(oid(text), syntax, lambda _room: value)
+def _fixed_object(text: str, value: int | str, syntax: Syntax = Syntax.TEXT) -> SimulatedObject:
+    return SimulatedObject(oid_arcs(text), syntax, lambda _room: value)
 
 
 def _system(kind: str, describes: str, name: str) -> tuple[SimulatedObject, ...]:
     return (
-        _fixed("1.3.6.1.2.1.1.1.0", describes),
-        _fixed("1.3.6.1.2.1.1.2.0", kind, Syntax.OID),
-        SimulatedObject(oid("1.3.6.1.2.1.1.3.0"), Syntax.TICKS, lambda room: int(room.elapsed_s * 100) % 2**32),
-        _fixed("1.3.6.1.2.1.1.5.0", name),
-        _fixed("1.3.6.1.2.1.1.6.0", "simulated machine room"),
+        _fixed_object("1.3.6.1.2.1.1.1.0", describes),
+        _fixed_object("1.3.6.1.2.1.1.2.0", kind, Syntax.OID),
+        SimulatedObject(oid_arcs("1.3.6.1.2.1.1.3.0"), Syntax.TICKS, lambda room: int(room.elapsed_s * 100) % 2**32),
+        _fixed_object("1.3.6.1.2.1.1.5.0", name),
+        _fixed_object("1.3.6.1.2.1.1.6.0", "simulated machine room"),
     )
 
 
-def _sorted(*rows: SimulatedObject) -> tuple[SimulatedObject, ...]:
-    return tuple(sorted(rows, key=lambda row: row.oid))
+def _sorted(*objects: SimulatedObject) -> tuple[SimulatedObject, ...]:
+    return tuple(sorted(objects, key=lambda one: one.oid))
 
 
 _LINES = (1, 2, 3)
@@ -114,7 +114,7 @@ def _battery_status(room: Room) -> int:
 
 
 def _battery_amperes(room: Room) -> float:
-    """Out of the battery, or (negative) into it."""
+    """The battery's current; negative while it charges."""
     if room.mains:
         return -6.0 * _charging(room)
     return sum(_load_watts(room, line) for line in _LINES) / _BATTERY_VOLTS
@@ -128,52 +128,53 @@ def _output_source(room: Room) -> int:
 
 
 def _ups_alarms(room: Room) -> int:
-    """How many of upsAlarmOnBattery, upsAlarmInputBad and upsAlarmLowBattery (or upsAlarmDepletedBattery) stand."""
+    """How many of upsAlarmOnBattery, upsAlarmInputBad and upsAlarmLowBattery (or upsAlarmDepletedBattery) are
+    present."""
     return 2 * (not room.mains) + (_battery_status(room) != 2)  # noqa: PLR2004 -- batteryNormal
 
 
 def _input_line(line: int) -> tuple[SimulatedObject, ...]:
     entry = "1.3.6.1.2.1.33.1.3.3.1"
     return (
-        _integer(f"{entry}.2.{line}", lambda room: 500 if room.mains else 0),
-        _integer(f"{entry}.3.{line}", lambda room: _input_volts(room, line)),
-        _integer(f"{entry}.4.{line}", lambda room: 10 * _input_watts(room, line) / 230),
-        _integer(f"{entry}.5.{line}", lambda room: _input_watts(room, line)),
+        _integer_object(f"{entry}.2.{line}", lambda room: 500 if room.mains else 0),
+        _integer_object(f"{entry}.3.{line}", lambda room: _input_volts(room, line)),
+        _integer_object(f"{entry}.4.{line}", lambda room: 10 * _input_watts(room, line) / 230),
+        _integer_object(f"{entry}.5.{line}", lambda room: _input_watts(room, line)),
     )
 
 
 def _output_line(line: int) -> tuple[SimulatedObject, ...]:
     entry = "1.3.6.1.2.1.33.1.4.4.1"
     return (
-        _integer(f"{entry}.2.{line}", _output_volts),
-        _integer(f"{entry}.3.{line}", lambda room: 10 * _load_watts(room, line) / 230),
-        _integer(f"{entry}.4.{line}", lambda room: _load_watts(room, line)),
-        _integer(f"{entry}.5.{line}", lambda room: 100 * _load_watts(room, line) / _LINE_VA),
+        _integer_object(f"{entry}.2.{line}", _output_volts),
+        _integer_object(f"{entry}.3.{line}", lambda room: 10 * _load_watts(room, line) / 230),
+        _integer_object(f"{entry}.4.{line}", lambda room: _load_watts(room, line)),
+        _integer_object(f"{entry}.5.{line}", lambda room: 100 * _load_watts(room, line) / _LINE_VA),
     )
 
 
 _UPS = _sorted(
     *_system("1.3.6.1.2.1.33", "Watchkeeper simulated UPS", "ups"),
-    _fixed("1.3.6.1.2.1.33.1.1.1.0", "Watchkeeper"),
-    _fixed("1.3.6.1.2.1.33.1.1.2.0", "Simulated UPS 30 kVA"),
-    _fixed("1.3.6.1.2.1.33.1.1.5.0", "ups"),
-    _integer("1.3.6.1.2.1.33.1.2.1.0", _battery_status),
-    _integer("1.3.6.1.2.1.33.1.2.2.0", lambda room: int(room.on_battery_s)),
-    # PositiveInteger: RFC 1628 has no zero minutes, not even for an empty battery
-    _integer("1.3.6.1.2.1.33.1.2.3.0", lambda room: max(room.runtime_s // 60, 1)),
-    _integer("1.3.6.1.2.1.33.1.2.4.0", lambda room: room.charge_percent),
-    _integer("1.3.6.1.2.1.33.1.2.5.0", lambda room: 10 * _BATTERY_VOLTS * (0.9 + room.charge_percent / 1000)),
-    _integer("1.3.6.1.2.1.33.1.2.6.0", lambda room: 10 * _battery_amperes(room)),
-    _integer("1.3.6.1.2.1.33.1.2.7.0", lambda room: room.temperature_celsius + 2),
-    SimulatedObject(oid("1.3.6.1.2.1.33.1.3.1.0"), Syntax.COUNTER, lambda room: room.mains_lost),
-    _fixed("1.3.6.1.2.1.33.1.3.2.0", len(_LINES), Syntax.INTEGER),
-    *(row for line in _LINES for row in _input_line(line)),
-    _integer("1.3.6.1.2.1.33.1.4.1.0", _output_source),
-    _integer("1.3.6.1.2.1.33.1.4.2.0", lambda room: 500 if room.powered else 0),
-    _fixed("1.3.6.1.2.1.33.1.4.3.0", len(_LINES), Syntax.INTEGER),
-    *(row for line in _LINES for row in _output_line(line)),
-    SimulatedObject(oid("1.3.6.1.2.1.33.1.6.1.0"), Syntax.GAUGE, _ups_alarms),
-    _fixed("1.3.6.1.2.1.33.1.9.7.0", round(LOW_RUNTIME_S / 60), Syntax.INTEGER),
+    _fixed_object("1.3.6.1.2.1.33.1.1.1.0", "Watchkeeper"),
+    _fixed_object("1.3.6.1.2.1.33.1.1.2.0", "Simulated UPS 30 kVA"),
+    _fixed_object("1.3.6.1.2.1.33.1.1.5.0", "ups"),
+    _integer_object("1.3.6.1.2.1.33.1.2.1.0", _battery_status),
+    _integer_object("1.3.6.1.2.1.33.1.2.2.0", lambda room: int(room.on_battery_s)),
+    # PositiveInteger: by RFC 1628 it is never 0, not even for an empty battery
+    _integer_object("1.3.6.1.2.1.33.1.2.3.0", lambda room: max(room.runtime_s // 60, 1)),
+    _integer_object("1.3.6.1.2.1.33.1.2.4.0", lambda room: room.charge_percent),
+    _integer_object("1.3.6.1.2.1.33.1.2.5.0", lambda room: 10 * _BATTERY_VOLTS * (0.9 + room.charge_percent / 1000)),
+    _integer_object("1.3.6.1.2.1.33.1.2.6.0", lambda room: 10 * _battery_amperes(room)),
+    _integer_object("1.3.6.1.2.1.33.1.2.7.0", lambda room: room.temperature_celsius + 2),
+    SimulatedObject(oid_arcs("1.3.6.1.2.1.33.1.3.1.0"), Syntax.COUNTER, lambda room: room.mains_lost),
+    _fixed_object("1.3.6.1.2.1.33.1.3.2.0", len(_LINES), Syntax.INTEGER),
+    *(one for line in _LINES for one in _input_line(line)),
+    _integer_object("1.3.6.1.2.1.33.1.4.1.0", _output_source),
+    _integer_object("1.3.6.1.2.1.33.1.4.2.0", lambda room: 500 if room.powered else 0),
+    _fixed_object("1.3.6.1.2.1.33.1.4.3.0", len(_LINES), Syntax.INTEGER),
+    *(one for line in _LINES for one in _output_line(line)),
+    SimulatedObject(oid_arcs("1.3.6.1.2.1.33.1.6.1.0"), Syntax.GAUGE, _ups_alarms),
+    _fixed_object("1.3.6.1.2.1.33.1.9.7.0", round(LOW_RUNTIME_S / 60), Syntax.INTEGER),
 )
 
 
@@ -196,15 +197,15 @@ _PAC = _sorted(
         " AN1:apc_hw02_nairfm_355.bin MN:AP9617)",
         "pac",
     ),
-    _integer("1.3.6.1.4.1.318.1.1.13.1.3.1.0", lambda room: 1 if room.compressor and room.humidifier else 5),
-    _integer("1.3.6.1.4.1.318.1.1.13.1.4.2.1.0", _demand_percent),
-    _integer("1.3.6.1.4.1.318.1.1.13.1.4.2.3.0", lambda room: _demand_percent(room) if room.compressor else 0),
-    _integer("1.3.6.1.4.1.318.1.1.13.1.5.2.2.1.2.1", lambda room: 10 * _supply_celsius(room)),
-    _integer("1.3.6.1.4.1.318.1.1.13.1.5.2.2.1.5.1", lambda room: 10 * _return_celsius(room)),
-    _integer(
+    _integer_object("1.3.6.1.4.1.318.1.1.13.1.3.1.0", lambda room: 1 if room.compressor and room.humidifier else 5),
+    _integer_object("1.3.6.1.4.1.318.1.1.13.1.4.2.1.0", _demand_percent),
+    _integer_object("1.3.6.1.4.1.318.1.1.13.1.4.2.3.0", lambda room: _demand_percent(room) if room.compressor else 0),
+    _integer_object("1.3.6.1.4.1.318.1.1.13.1.5.2.2.1.2.1", lambda room: 10 * _supply_celsius(room)),
+    _integer_object("1.3.6.1.4.1.318.1.1.13.1.5.2.2.1.5.1", lambda room: 10 * _return_celsius(room)),
+    _integer_object(
         "1.3.6.1.4.1.318.1.1.13.1.5.2.2.1.7.1", lambda room: 10 * (room.humidity_percent + room.noise("pac.humidity"))
     ),
-    _integer("1.3.6.1.4.1.318.1.1.13.1.6.3.0", lambda room: (not room.compressor) + (not room.humidifier)),
+    _integer_object("1.3.6.1.4.1.318.1.1.13.1.6.3.0", lambda room: (not room.compressor) + (not room.humidifier)),
 )
 
 
@@ -212,13 +213,13 @@ def _sensor(name: str, warmer_celsius: float) -> tuple[SimulatedObject, ...]:
     entry = "1.3.6.1.4.1.28507.66.1.6.1.1"
     return _sorted(
         *_system("1.3.6.1.4.1.28507.66", "Expert Sensor Box 7213-12", name),
-        _fixed(f"{entry}.1.1", 1, Syntax.INTEGER),
-        _integer(
+        _fixed_object(f"{entry}.1.1", 1, Syntax.INTEGER),
+        _integer_object(
             f"{entry}.2.1",
             lambda room: 10 * (room.temperature_celsius + warmer_celsius + 0.3 * room.noise(f"{name}.temperature")),
         ),
-        _integer(f"{entry}.3.1", lambda room: 10 * (room.humidity_percent + room.noise(f"{name}.humidity"))),
-        _fixed(f"{entry}.32.1", name),
+        _integer_object(f"{entry}.3.1", lambda room: 10 * (room.humidity_percent + room.noise(f"{name}.humidity"))),
+        _fixed_object(f"{entry}.32.1", name),
     )
 
 
@@ -231,8 +232,8 @@ DEVICES = (
 
 FAULTS = {
     HEAT: "the air conditioner's compressor stops; the room warms up towards 35 °C",
-    DAMP: "the air conditioner's humidifier sticks; humidity climbs towards 80 %",
-    POWER_CUT: f"mains fail; the UPS runs on its battery, which lasts {FULL_RUNTIME_S / 60:.0f} minutes",
+    DAMP: "the air conditioner's humidifier sticks; humidity rises towards 80 %",
+    POWER_CUT: f"the mains fail; the UPS runs on its battery, which lasts {FULL_RUNTIME_S / 60:.0f} minutes",
     **{device.dead: f"{device.name} does not answer at all" for device in DEVICES},
 }
-"""Everything that can be broken, and what then happens."""
+"""All faults, and the effect of each."""

@@ -1,4 +1,4 @@
-"""The fault switches: a file `faults` in the room's folder, one standing fault a line. No port, no protocol."""
+"""The fault switches: a file `faults` in the room's folder, with one active fault on each line."""
 
 import fcntl
 import os
@@ -10,7 +10,7 @@ from watchkeeper.simulator.devices import FAULTS
 
 
 def active_faults(directory: Path) -> frozenset[str]:
-    """The faults switched on now; words that name none are ignored, no file means none."""
+    """The faults that are on now. Unknown words are ignored; without a file there are none."""
     try:
         words = (directory / "faults").read_text(encoding="utf-8").split()
     except FileNotFoundError:
@@ -19,8 +19,8 @@ def active_faults(directory: Path) -> frozenset[str]:
 
 
 def switch(directory: Path, fault: str, *, on: bool) -> AbstractSet[str]:
-    """Switch a fault on or off, whatever others do meanwhile, and return what now stands.
-    Raises WatchkeeperError where there is no such fault or folder."""
+    """Switch a fault on or off, and return the faults that are on now. Safe if several processes switch at once. Raises
+    WatchkeeperError if there is no such fault or folder."""
     if fault not in FAULTS:
         raise WatchkeeperError(f"no fault called `{fault}`; there are {', '.join(FAULTS)}")
     if not directory.is_dir():
@@ -32,5 +32,5 @@ def switch(directory: Path, fault: str, *, on: bool) -> AbstractSet[str]:
         now = active_faults(directory) | {fault} if on else active_faults(directory) - {fault}
         fresh = directory / "faults.new"
         fresh.write_text("".join(f"{name}\n" for name in sorted(now)), encoding="utf-8")
-        os.replace(fresh, directory / "faults")  # noqa: PTH105 -- the atomic rename, by its own name
+        os.replace(fresh, directory / "faults")  # noqa: PTH105 -- os.replace is the atomic rename
     return now

@@ -1,4 +1,4 @@
-"""The room as it is right now: the physics moved on to the clock whenever somebody looks, and the log of the truth."""
+"""The room at this moment: its physics are advanced to the clock at every look, and what happens is logged."""
 
 import json
 import os
@@ -14,7 +14,7 @@ from watchkeeper.simulator.room import Room, advance
 
 
 class JsonLines:
-    """An append-only file of JSON lines, each handed to the kernel whole and at once: it outlives any kill -9."""
+    """An append-only file of JSON lines. Each line is one write to the kernel, so it survives a kill -9."""
 
     def __init__(self, path: Path) -> None:
         self._fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
@@ -31,8 +31,8 @@ class JsonLines:
 class LiveRoom:
     """The room of a folder, running `pace` times as fast as `clock`.
 
-    Whoever looks sees it at that instant, under the faults standing in that instant: a fault switched before a request
-    was sent shows in its answer. What was given and what was switched is appended to `given.jsonl` and `faults.jsonl`.
+    A look shows it at that instant, with the faults of that instant: a fault that was switched before a request was
+    sent shows in its answer. Answers are appended to `given.jsonl`, and switched faults to `faults.jsonl`.
     """
 
     def __init__(self, directory: Path, clock: Clock, pace: float = 1.0, seed: int = 0) -> None:
@@ -57,7 +57,7 @@ class LiveRoom:
         self._switched.close()
 
     def look(self) -> Room:
-        """Move on to now, note which faults stand, and return the room."""
+        """Advance the room to now, apply the active faults, and return it."""
         at = self._clock.boot()
         room = advance(self._room, self.faults, (at - self._at) * self._pace)
         faults = active_faults(self._directory)
@@ -68,10 +68,10 @@ class LiveRoom:
         self._room, self._at, self.faults = room, at, faults
         return room
 
-    def stands(self, fault: str) -> bool:
-        """Whether a fault stands now."""
+    def is_active(self, fault: str) -> bool:
+        """Whether a fault is on now."""
         return fault in active_faults(self._directory)
 
-    def gave(self, device: str, values: Mapping[str, int | str]) -> None:
-        """Write down the values of one answer, by numeric OID, before it leaves."""
+    def note_answer(self, device: str, values: Mapping[str, int | str]) -> None:
+        """Log the values of one answer, by numeric OID, before it is sent."""
         self._given.write({"at": self._clock.wall(), "device": device, "values": values})

@@ -1,7 +1,7 @@
-"""The room's physics, pure: what air, air conditioner, mains and battery do while faults stand.
+"""The room's physics: air, air conditioner, mains and battery under faults. Pure.
 
-Every fault breaks one thing and nothing else, so that a test or a demonstration sees the alarms it asked for: the air
-conditioner hangs on a feed of its own and outlives a power cut, and its humidifier outlives its compressor.
+Every fault breaks only one thing, so a test or demonstration gets exactly the alarms it wants. The air conditioner has
+its own feed and works during a power cut; its humidifier works without the compressor.
 """
 
 import hashlib
@@ -14,21 +14,21 @@ DAMP = "damp"
 POWER_CUT = "power-cut"
 
 SETPOINT_CELSIUS, SETPOINT_PERCENT = 22.0, 50.0
-_HOT_CELSIUS, _DAMP_PERCENT = 35.0, 80.0  # where the room ends if nobody comes
-_COOLING_S, _HEATING_S = 300.0, 1800.0  # time constants: the air is quick, walls and racks are slow
+_HOT_CELSIUS, _DAMP_PERCENT = 35.0, 80.0  # where the values end if the fault stays
+_COOLING_S, _HEATING_S = 300.0, 1800.0  # time constants: the air cools quickly, walls and racks warm up slowly
 _HUMIDITY_S = 600.0
 
-FULL_RUNTIME_S = 1800.0  # what a full battery lasts
+FULL_RUNTIME_S = 1800.0  # runtime of a full battery
 _CHARGING_S = 7200.0  # empty to full
 LOW_RUNTIME_S = 600.0  # RFC 1628 upsConfigLowBattTime, as seconds
 
-_NOISE_S = 1.0  # how long one drop of noise lasts
+_NOISE_S = 1.0  # how long one value of the noise lasts
 
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """The room at one instant; it starts cool, at half humidity, on mains and charged. `elapsed_s` and all other
-    seconds are the room's own, which `simulate room --pace` makes run faster than the wall clock's."""
+    """The room at one instant. It starts cool, at 50 % humidity, on mains and fully charged. All seconds are the room's
+    own: with `simulate room --pace` they pass faster than those of the wall clock."""
 
     elapsed_s: float = 0.0
     temperature_celsius: float = SETPOINT_CELSIUS
@@ -43,7 +43,7 @@ class Room:
 
     @property
     def runtime_s(self) -> float:
-        """How long the battery would last from here."""
+        """How long the battery would last from now on."""
         return self.charge_percent / 100 * FULL_RUNTIME_S
 
     @property
@@ -52,14 +52,14 @@ class Room:
         return self.mains or self.charge_percent > 0
 
     def noise(self, what: str) -> float:
-        """A number in -1..1 for this second, the same for the same seed, `what` and second."""
-        spot = f"{self.seed}/{what}/{int(self.elapsed_s / _NOISE_S)}"
-        return int.from_bytes(hashlib.blake2s(spot.encode(), digest_size=4).digest()) / (2**31 - 0.5) - 1
+        """A number in -1..1: always the same for the same seed, `what` and second."""
+        key = f"{self.seed}/{what}/{int(self.elapsed_s / _NOISE_S)}"
+        return int.from_bytes(hashlib.blake2s(key.encode(), digest_size=4).digest()) / (2**31 - 0.5) - 1
 
 
 def advance(room: Room, faults: AbstractSet[str], dt: float) -> Room:
-    """Let `dt` seconds of the room pass under `faults`. Exact: many small steps end where one large step ends; a step
-    of 0 s only shows what broke or was mended."""
+    """Let `dt` seconds of the room pass under `faults`. Exact: many small steps end where one large step ends. A step
+    of 0 s only applies the faults."""
     heat, damp, cut = HEAT in faults, DAMP in faults, POWER_CUT in faults
     charge = -100 / FULL_RUNTIME_S if cut else 100 / _CHARGING_S
     return replace(

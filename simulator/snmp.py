@@ -1,4 +1,5 @@
-"""A device's SNMP agent: pysnmp answering GET, GETNEXT and GETBULK, in v1, v2c and v3, from the room at that instant."""
+"""A device's SNMP agent: answers GET, GETNEXT and GETBULK, in v1, v2c and v3, from the room at that instant (by
+pysnmp)."""
 
 import socket
 import time
@@ -14,15 +15,15 @@ from pysnmp.entity.rfc3413.context import SnmpContext  # type: ignore[import-unt
 from pysnmp.proto import rfc1902, rfc1905  # type: ignore[import-untyped]
 from pysnmp.proto.api import v2c  # type: ignore[import-untyped]
 
-from watchkeeper.simulator.devices import COMMUNITY, Oid, SimulatedDevice, SimulatedObject, Syntax
+from watchkeeper.simulator.devices import SIMULATED_COMMUNITY, OidArcs, SimulatedDevice, SimulatedObject, Syntax
 
 V3_USER, V3_AUTH_PASSWORD, V3_PRIV_PASSWORD = "ops", "authpass12", "privpass12"
-"""The one v3 user of every device: authPriv only, SHA-256 and AES-128."""
+"""The only v3 user of every device: authPriv, SHA-256 and AES-128."""
 
-_MOST_VARBINDS = 64  # of one GETBULK answer, so that it fits a datagram
-_V1 = 1  # RFC 3411 securityModel
+_MAX_VARBINDS = 64  # of one GETBULK answer, which must fit into a datagram
+_V1_MODEL = 1  # securityModel (RFC 3411)
 
-_TYPES = {
+_PYSNMP_TYPES = {
     Syntax.INTEGER: rfc1902.Integer32,
     Syntax.COUNTER: rfc1902.Counter32,
     Syntax.GAUGE: rfc1902.Gauge32,
@@ -34,71 +35,72 @@ _TYPES = {
     Syntax.BIG: rfc1902.Counter64,
 }
 
-VarBinds = list[tuple[Oid, SimulatedObject | None]]
-"""What an answer names, and the object there; None is the exception that PDU has for a hole or the end."""
+VarBinds = list[tuple[OidArcs, SimulatedObject | None]]
+"""The names of an answer, each with its object. None is the PDU's exception for a missing object or the end."""
 
 
 class Environment(Protocol):
-    """What a device stands in: the simulated room, or a recording's stillness."""
+    """The environment of a device: the simulated room, or a static one for a recording."""
 
     def look(self) -> Any:
-        """Its state now, as the rows' values are computed from it."""
+        """Its state now, from which the objects' values are computed."""
 
-    def stands(self, fault: str) -> bool:
-        """Whether that fault is switched on."""
+    def is_active(self, fault: str) -> bool:
+        """Whether that fault is on."""
 
-    def gave(self, device: str, values: Mapping[str, Any]) -> None:
-        """Note what a device answered."""
+    def note_answer(self, device: str, values: Mapping[str, Any]) -> None:
+        """Log the values of one answer."""
 
 
 class ObjectTable:
-    """A device's objects as the three PDUs walk them (RFC 3416, 4.2.1 to 4.2.3)."""
+    """A device's objects, for the three PDUs (RFC 3416, 4.2.1 to 4.2.3)."""
 
-    def __init__(self, rows: tuple[SimulatedObject, ...]) -> None:
-        self._rows = rows
-        self._oids = [row.oid for row in rows]
+    def __init__(self, objects: tuple[SimulatedObject, ...]) -> None:
+        self._objects = objects
+        self._oids = [one.oid for one in objects]
 
-    def get(self, names: list[Oid]) -> VarBinds:
-        """The very objects named."""
+    def get(self, names: list[OidArcs]) -> VarBinds:
+        """The objects of these names."""
         return [(name, self._at(bisect_left(self._oids, name), name)) for name in names]
 
-    def following(self, names: list[Oid]) -> VarBinds:
-        """The objects after those named."""
-        rows = [self._at(bisect_right(self._oids, name)) for name in names]
-        return [(row.oid if row else name, row) for name, row in zip(names, rows, strict=True)]
+    def following(self, names: list[OidArcs]) -> VarBinds:
+        """The objects after these names."""
+        objects = [self._at(bisect_right(self._oids, name)) for name in names]
+        return [(one.oid if one else name, one) for name, one in zip(names, objects, strict=True)]
 
-    def bulk(self, names: list[Oid], non_repeaters: int, repetitions: int) -> VarBinds:
+    def bulk(self, names: list[OidArcs], non_repeaters: int, repetitions: int) -> VarBinds:
         """The objects after the first `non_repeaters` names once, and after the others `repetitions` times."""
         found = self.following(names[:non_repeaters])
         names = names[non_repeaters:]
-        while names and repetitions > 0 and len(found) + len(names) <= _MOST_VARBINDS:
+        while names and repetitions > 0 and len(found) + len(names) <= _MAX_VARBINDS:
             turn = self.following(names)
             found += turn
-            if not any(row for _, row in turn):
+            if not any(one for _, one in turn):
                 break
             names = [name for name, _ in turn]
             repetitions -= 1
         return found
 
-    def _at(self, place: int, name: Oid | None = None) -> SimulatedObject | None:
-        row = self._rows[place] if place < len(self._rows) else None
-        return row if row and name in (None, row.oid) else None
+    def _at(self, position: int, name: OidArcs | None = None) -> SimulatedObject | None:
+        one = self._objects[position] if position < len(self._objects) else None
+        return one if one and name in (None, one.oid) else None
 
 
 class _RoomTransport(UdpTransport):  # type: ignore[misc]  # pysnmp ships no types
-    """A socket that hears nothing while its device is dead: no answer in any version, and no ICMP error either."""
+    """A transport that drops all datagrams while its device is dead: there is no answer in any version, and no ICMP
+    error."""
 
     def __init__(self, dead: Callable[[], bool]) -> None:
         super().__init__()
         self._dead = dead
 
-    def datagram_received(self, datagram: bytes, transportAddress: Any) -> None:  # noqa: N803 -- pysnmp's name
+    def datagram_received(self, datagram: bytes, transportAddress: Any) -> None:  # noqa: N803 -- the name in pysnmp
         if not self._dead():
             super().datagram_received(datagram, transportAddress)
 
 
 class _CommandResponder(CommandResponderBase):  # type: ignore[misc]  # pysnmp ships no types
-    """Answers from the room, and writes down what it gives."""
+    """Answers from the room, and logs the answers."""
 
     SUPPORTED_PDU_TYPES = (
         rfc1905.GetRequestPDU.tagSet,
@@ -106,49 +108,51 @@ class _CommandResponder(CommandResponderBase):  # type: ignore[misc]  # pysnmp s
         rfc1905.GetBulkRequestPDU.tagSet,
     )
 
-    def __init__(self, engine: Any, device: SimulatedDevice, live: Environment) -> None:
+    def __init__(self, engine: Any, device: SimulatedDevice, environment: Environment) -> None:
         super().__init__(engine, SnmpContext(engine))
-        self._device, self._live, self._view = device, live, ObjectTable(device.rows)
+        self._device, self._environment, self._table = device, environment, ObjectTable(device.objects)
 
-    def handle_management_operation(self, snmpEngine: Any, stateReference: Any, _context: Any, PDU: Any) -> None:  # noqa: N803 -- pysnmp's names
-        asked, hole = self._asked(PDU)
-        room = self._live.look()
-        values = {oid: row.value(room) for oid, row in asked if row}
+    def handle_management_operation(self, snmpEngine: Any, stateReference: Any, _context: Any, PDU: Any) -> None:  # noqa: N803 -- the names in pysnmp
+        found, exception = self._find(PDU)
+        room = self._environment.look()
+        values = {oid: one.value(room) for oid, one in found if one}
         request = snmpEngine.observer.get_execution_context("rfc3412.receiveMessage:request")
-        refused = request["securityModel"] == _V1 and not all(row for _, row in asked)
-        if values and not refused:  # a v1 answer with a hole is an error without any value
-            self._live.gave(self._device.name, {".".join(map(str, oid)): value for oid, value in values.items()})
-        binds = [(oid, _TYPES[row.syntax](values[oid]) if row else hole) for oid, row in asked]
+        refused = request["securityModel"] == _V1_MODEL and not all(one for _, one in found)
+        if values and not refused:  # a v1 answer with a missing object is an error without any value
+            by_name = {".".join(map(str, oid)): value for oid, value in values.items()}
+            self._environment.note_answer(self._device.name, by_name)
+        binds = [(oid, _PYSNMP_TYPES[one.syntax](values[oid]) if one else exception) for oid, one in found]
         self.send_varbinds(snmpEngine, stateReference, 0, 0, binds)
 
-    def _asked(self, pdu: Any) -> tuple[VarBinds, Any]:
+    def _find(self, pdu: Any) -> tuple[VarBinds, Any]:
+        """The objects of the answer, and the exception for a name without an object."""
         names = [tuple(name) for name, _ in v2c.apiPDU.get_varbinds(pdu)]
         if pdu.tagSet == rfc1905.GetRequestPDU.tagSet:
-            return self._view.get(names), rfc1905.noSuchObject
+            return self._table.get(names), rfc1905.noSuchObject
         if pdu.tagSet == rfc1905.GetNextRequestPDU.tagSet:
-            return self._view.following(names), rfc1905.endOfMibView
+            return self._table.following(names), rfc1905.endOfMibView
         once, times = v2c.apiBulkPDU.get_non_repeaters(pdu), v2c.apiBulkPDU.get_max_repetitions(pdu)
-        return self._view.bulk(names, max(int(once), 0), int(times)), rfc1905.endOfMibView
+        return self._table.bulk(names, max(int(once), 0), int(times)), rfc1905.endOfMibView
 
 
 class SnmpResponder:
-    """A device answering on a bound socket, from the moment it is built (in a running event loop) until `close`."""
+    """A device that answers on a bound socket, from its construction (in a running event loop) until `close`."""
 
-    def __init__(self, device: SimulatedDevice, live: Environment, listening: socket.socket) -> None:
-        self._engine = _engine(device.name)
-        _let_in(self._engine)
-        _CommandResponder(self._engine, device, live)
-        ear = _RoomTransport(lambda: live.stands(device.dead))
-        config.add_transport(self._engine, DOMAIN_NAME, ear.open_server_mode(sock=listening))
+    def __init__(self, device: SimulatedDevice, environment: Environment, listening: socket.socket) -> None:
+        self._engine = _make_engine(device.name)
+        _grant_access(self._engine)
+        _CommandResponder(self._engine, device, environment)
+        transport = _RoomTransport(lambda: environment.is_active(device.dead))
+        config.add_transport(self._engine, DOMAIN_NAME, transport.open_server_mode(sock=listening))
 
     def close(self) -> None:
         """Stop answering and close the socket."""
         self._engine.close_dispatcher()
 
 
-def _engine(name: str) -> Any:
-    """An engine known by the device's name, which counts its starts by the clock. Handing pysnmp an engine ID would
-    make it keep that count in a file under /tmp."""
+def _make_engine(name: str) -> Any:
+    """An SNMP engine whose id is the device's name, and whose boots are the clock's seconds. (pysnmp itself would store
+    the boots of an engine id in a file under /tmp.)"""
     engine = SnmpEngine()
     identity, boots = engine.get_mib_builder().import_symbols("__SNMP-FRAMEWORK-MIB", "snmpEngineID", "snmpEngineBoots")
     identity.syntax = identity.syntax.clone(bytes.fromhex("80004fb804") + name.encode())  # RFC 3411: 4 is text
@@ -157,9 +161,10 @@ def _engine(name: str) -> Any:
     return engine
 
 
-def _let_in(engine: Any) -> None:
-    """Who proves to be one of these may read everything; pysnmp itself refuses a user below the level of its keys."""
-    config.add_v1_system(engine, "reader", COMMUNITY)
+def _grant_access(engine: Any) -> None:
+    """Let the community and the user read everything. pysnmp itself refuses the user without authentication or
+    privacy."""
+    config.add_v1_system(engine, "reader", SIMULATED_COMMUNITY)
     config.add_v3_user(
         engine,
         V3_USER,

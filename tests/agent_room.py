@@ -16,7 +16,7 @@ from watchkeeper.model.device import Category, Device
 from watchkeeper.model.reading import Series, Sweep, Value
 from watchkeeper.model.verdict import Evidence, Level, Verdict
 from watchkeeper.model.wire import decode_push
-from watchkeeper.rules.evaluate import State
+from watchkeeper.rules.evaluate import RuleState
 
 TOKEN = "the-token-nobody-may-see"
 
@@ -65,8 +65,10 @@ def verdict(number: int, level: Level = Level.CRITICAL, since: float = 1000.0) -
     return Verdict(f"id-{number}", "box", "heat", str(number), level, since, evidence)
 
 
-def state(level: Level = Level.CRITICAL, since: float = 1000.0) -> State:
-    return State(level, since, "id-1", Evidence("temperature.ambient", 31.0, first_value=30.5, first_at=since - 60.0))
+def state(level: Level = Level.CRITICAL, since: float = 1000.0) -> RuleState:
+    return RuleState(
+        level, since, "id-1", Evidence("temperature.ambient", 31.0, first_value=30.5, first_at=since - 60.0)
+    )
 
 
 def fill(spool: Spool, clock: FakeClock, frames: int, value: Value = 20.0) -> int:

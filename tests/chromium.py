@@ -19,7 +19,7 @@ TIMEOUT_S = 30.0
 
 
 class Chromium:
-    """One browser with one page. Cookies stay as long as it lives."""
+    """One browser with one page. It keeps cookies until it ends."""
 
     def __init__(self, folder: Path) -> None:
         assert PROGRAM
@@ -66,7 +66,7 @@ class Chromium:
     def _next(self) -> dict[str, Any]:
         while b"\0" not in self._rest:
             part = os.read(self._in, 1 << 16)
-            assert part, "chromium has gone; see chromium.log"
+            assert part, "chromium has ended; see chromium.log"
             self._rest += part
         message, _, self._rest = self._rest.partition(b"\0")
         found: dict[str, Any] = json.loads(message)
@@ -78,16 +78,16 @@ class Chromium:
         self.until("document.readyState === 'complete' && location.href !== 'about:blank'")
 
     def run(self, script: str) -> Any:
-        """The value of a JavaScript expression in the page."""
-        said = self.ask("Runtime.evaluate", expression=script, returnByValue=True)
-        assert "exceptionDetails" not in said, said
-        return said["result"].get("value")
+        """Return the value of a JavaScript expression in the page."""
+        answer = self.ask("Runtime.evaluate", expression=script, returnByValue=True)
+        assert "exceptionDetails" not in answer, answer
+        return answer["result"].get("value")
 
     def until(self, condition: str) -> None:
         """Wait until a JavaScript condition is true. While a page is being replaced, no condition is."""
         end = time.monotonic() + TIMEOUT_S
         while not self._holds(condition):
-            assert time.monotonic() < end, f"never came true: {condition}\n{self.text()}"
+            assert time.monotonic() < end, f"this did not become true: {condition}\n{self.text()}"
             time.sleep(0.05)
 
     def _holds(self, condition: str) -> bool:

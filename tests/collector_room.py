@@ -1,5 +1,5 @@
-"""A collector in a test's folder: the starter books, a clock that moves when told to, and agents that speak through the
-journal. Nothing runs by itself."""
+"""A collector in a test's folder, with the starter files and a fake clock. Tests push as agents through the journal.
+Nothing runs in the background."""
 
 import asyncio
 import contextlib
@@ -52,7 +52,7 @@ def _snapshot() -> Snapshot:
 
 @functools.cache
 def _empty_store() -> bytes:
-    """An embedded store right after its migration, so that only the first test waits for one."""
+    """The bytes of an SQLite store right after its migration, so that only the first test runs the migration."""
     with tempfile.TemporaryDirectory() as folder:
         store = Store(f"sqlite:///{folder}/empty.db")
         migrate(store)
@@ -61,7 +61,7 @@ def _empty_store() -> bytes:
 
 
 class Room:
-    """An office on a store of its own; `agent` is the starter books' room-1."""
+    """A collector with its own store. Pushes come from the agent room-1 of the starter files."""
 
     def __init__(self, folder: Path, url: str = "") -> None:
         self.clock = FakeClock(NIGHT)
@@ -100,7 +100,7 @@ class Room:
         return answers[0]
 
     def read(self, device: str, readings: Readings, every_s: float = 30.0, age_s: float = 0.0) -> None:
-        """The agent's probe has swept a device."""
+        """Push the readings of a sweep of a device."""
         key = (device, tuple(readings))
         declared = key in self._blocks
         if not declared:
@@ -112,7 +112,8 @@ class Room:
         self.push(Lane.READINGS, [frame], () if declared else [self._blocks[key]])
 
     def read_everything(self, turn: int = 0) -> None:
-        """One reading of every quantity there is: of the room's, of power's, of a server's."""
+        """Push one reading of every quantity: room temperatures of a sensor, output of a UPS, everything of a
+        server."""
         for device, first in (("sensor-cold-aisle", "temperature"), ("ups-1", "output"), ("app-server-1", "")):
             readings: dict[tuple[str, str, str], Value] = {}
             for quantity in QUANTITIES.values():
@@ -122,65 +123,65 @@ class Room:
             self.read(device, readings)
 
     def move(self, device: str, location: str) -> None:
-        """New orders: a device stands elsewhere."""
+        """Load a configuration in which a device has another location."""
         snapshot = self.runtime.snapshot
         moved = replace(snapshot.devices[device], location=location)
         self.runtime.activate(replace(snapshot, devices={**snapshot.devices, device: moved}))
 
     def read_otherwise(self, device: str, probe: str) -> None:
-        """New orders: another probe reads a device."""
+        """Load a configuration in which another probe reads a device."""
         snapshot = self.runtime.snapshot
         changed = replace(snapshot.devices[device], probe=probe)
         self._blocks.clear()
         self.runtime.activate(replace(snapshot, devices={**snapshot.devices, device: changed}))
 
     def remove(self, device: str) -> None:
-        """New orders: a device is gone."""
+        """Load a configuration without a device."""
         snapshot = self.runtime.snapshot
         left = {name: one for name, one in snapshot.devices.items() if name != device}
         self.runtime.activate(replace(snapshot, devices=left))
 
     def skip(self, lane: Lane, items: int) -> None:
-        """Items that never come."""
+        """Leave a gap of so many items in the sequence."""
         for _ in range(items):
             next(self._seqs[lane])
 
     def push_nothing(self) -> None:
-        """A sign of life."""
+        """Push without items, as a heartbeat."""
         self.push(Lane.READINGS, [])
 
     def say(self, device: str, rule: str, level: Level, evidence: Evidence, instance: str = "") -> None:
-        """The agent's rule has changed its mind."""
+        """Push a verdict change."""
         since = self.clock.wall()
         self.push(Lane.EVENTS, [Verdict(f"v{next(self._ids)}", device, rule, instance, level, since, evidence)])
 
     def heat(self, level: Level = Level.CRITICAL, value: float = 31.5) -> None:
-        """The cold aisle is too hot, or not any more."""
+        """Push a verdict change of the temperature in the cold aisle."""
         expects = "outside 18 .. 27 °C" if level is Level.CRITICAL else "outside 21 .. 23 °C"
         evidence = Evidence("temperature.ambient", value, expects, first_value=value, first_at=self.clock.wall() - 60)
         self.say("sensor-cold-aisle", "environment.temperature", level, evidence)
 
-    def climb(self) -> None:
-        """Decide the rungs that are due now."""
+    def decide_rungs(self) -> None:
+        """Decide all rungs that are due now."""
         while decide_due(self.runtime.notifier(), self.clock.wall()):
             pass
 
     def deliver(self, *unreached: str) -> None:
-        """Send what the outbox holds; these persons cannot be reached."""
+        """Deliver the messages in the outbox. The persons named here cannot be reached."""
         outbox = Outbox(self.runtime, lambda _: _Sender(unreached))
         outbox.deliver()
         outbox.stop()
 
 
 def words(page: str) -> str:
-    """What a person reads of a page: its text, in one line."""
+    """The visible text of a page, in one line."""
     body = re.sub(r"<(head|script|svg).*?</\1>", "", page, flags=re.DOTALL)
     return " ".join(html.unescape(re.sub(r"<[^>]+>", " ", body)).split())
 
 
 @dataclass(frozen=True)
 class _Sender:
-    """Every channel at once: delivers to all but those who cannot be reached."""
+    """A channel for everybody: it delivers, except to the unreached persons."""
 
     unreached: tuple[str, ...]
 
@@ -191,7 +192,7 @@ class _Sender:
 
 
 class _Asgi(httpx.BaseTransport):
-    """A request to an application in this process, each in a loop of its own."""
+    """A transport to an application in this process. Each request has its own event loop."""
 
     def __init__(self, app: CollectorApp) -> None:
         self._app = httpx.ASGITransport(app)
@@ -207,13 +208,13 @@ class _Asgi(httpx.BaseTransport):
 
 
 def browser(app: CollectorApp, base: str = "http://127.0.0.1:8760") -> httpx.Client:
-    """Keeps cookies as a browser does, and follows no redirect."""
+    """A client that keeps cookies as a browser does, and follows no redirect."""
     return httpx.Client(transport=_Asgi(app), base_url=base)
 
 
 @contextlib.contextmanager
 def serving(front: CollectorApp) -> Iterator[str]:
-    """The application on a port of this machine, by the server that runs it in earnest; its URL."""
+    """Run the application with the real server on a port of 127.0.0.1. Yields its URL."""
     config = uvicorn.Config(front, port=0, log_level="warning", access_log=False, lifespan="off", ws="none")
     server = uvicorn.Server(config)
     listener = socket.create_server(("127.0.0.1", 0))

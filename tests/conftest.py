@@ -1,4 +1,4 @@
-"""Shared by all tests: where caches go, skipping (which CI forbids), and a store to write in, of either kind."""
+"""Fixtures and settings of all tests: caches, skips (which CI forbids), and an empty store of each kind."""
 
 import contextlib
 import itertools
@@ -20,36 +20,36 @@ ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared"
 
 set_hypothesis_home_dir(ROOT / ".cache" / "hypothesis")
-# Shared, noisy cores: how long an example took says nothing about the code.
+# The cores are shared: the duration of an example says nothing about the code.
 hypothesis.settings.register_profile(
-    "house", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow], print_blob=True
+    "watchkeeper", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow], print_blob=True
 )
-hypothesis.settings.load_profile("house")
+hypothesis.settings.load_profile("watchkeeper")
 
 _serial = itertools.count(1)
 
 
-# ---- nothing is skipped where WATCHKEEPER_NO_SKIP is set (CI) ----
+# ---- a skip is a failure if WATCHKEEPER_NO_SKIP is set (CI) ----
 
 
 def _unskipped(report: Any) -> Any:
-    """A skip as a failure, where nothing may skip. What is expected to fail (xfail) stays what it is."""
+    """Turn a skip into a failure if WATCHKEEPER_NO_SKIP is set. An expected failure (xfail) is not changed."""
     if os.environ.get("WATCHKEEPER_NO_SKIP") and report.skipped and not hasattr(report, "wasxfail"):
         reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
         report.outcome = "failed"
-        report.longrepr = f"skipped where nothing may skip: {report.nodeid}: {reason}"
+        report.longrepr = f"skipped although WATCHKEEPER_NO_SKIP is set: {report.nodeid}: {reason}"
     return report
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport() -> Generator[None, Any, Any]:
-    """Skips in a test, a fixture or a mark."""
+    """Handles skips in a test, a fixture or a mark."""
     return _unskipped((yield))
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_make_collect_report() -> Generator[None, Any, Any]:
-    """Skips of a whole module."""
+    """Handles skips of a whole module."""
     return _unskipped((yield))
 
 
@@ -57,7 +57,7 @@ def pytest_make_collect_report() -> Generator[None, Any, Any]:
 
 
 def _postgres_programs() -> Path | None:
-    """The folder of PostgreSQL's programs, newest version first; Debian keeps them off the PATH."""
+    """The folder of PostgreSQL's programs, of the newest version. On Debian it is not on the PATH."""
     found = shutil.which("initdb")
     homes = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda home: float(home.parent.name), reverse=True)
     homes += [Path(found).parent] if found else []
@@ -66,25 +66,25 @@ def _postgres_programs() -> Path | None:
 
 @pytest.fixture(scope="session")
 def postgres_url() -> Iterator[str]:
-    """The URL of a PostgreSQL of our own on a Unix socket, gone after the run; skips where none is installed."""
+    """The URL of a private PostgreSQL server on a Unix socket, deleted after the run. Skips if PostgreSQL is not installed."""
     programs = _postgres_programs()
     if programs is None:
         pytest.skip("needs PostgreSQL's initdb on PATH or in /usr/lib/postgresql (Debian: postgresql)")
-    # A socket's path must be short, and every folder above it open to the server's user.
+    # The path of a socket must be short, and the server's user must be able to enter every folder above it.
     with tempfile.TemporaryDirectory(prefix="watchkeeper-pg-", dir="/tmp") as home, _postgres(programs, home):
         yield f"postgresql+psycopg://watchkeeper@/postgres?host={home}"
 
 
 @contextlib.contextmanager
 def _postgres(programs: Path, home: str) -> Iterator[None]:
-    """A server running in `home`. It may lose everything in a crash, so it need not wait for any disk."""
+    """Run a server in `home`. It does not wait for the disk: its data need not survive a crash."""
     user: dict[str, Any] = {}
-    if os.geteuid() == 0:  # which the server refuses
+    if os.geteuid() == 0:  # the server refuses to run as root
         user = {"user": "postgres", "group": "postgres", "extra_groups": []}
         shutil.chown(home, "postgres", "postgres")
 
     def run(command: str) -> None:
-        done = subprocess.run(shlex.split(f"{programs}/{command}"), cwd="/", capture_output=True, text=True, **user)  # noqa: PLW1510 -- told below, with what it said
+        done = subprocess.run(shlex.split(f"{programs}/{command}"), cwd="/", capture_output=True, text=True, **user)  # noqa: PLW1510 -- checked below, with the output in the error
         if done.returncode:
             raise RuntimeError(f"{command}: {done.stdout}{done.stderr}")
 
@@ -99,7 +99,7 @@ def _postgres(programs: Path, home: str) -> Iterator[None]:
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """The URL of an empty store, once of each kind."""
+    """The URL of an empty store: the test runs once with SQLite and once with PostgreSQL."""
     if request.param == "sqlite":
         yield f"sqlite:///{tmp_path / 'collector.sqlite'}"
         return

@@ -51,7 +51,7 @@ class MemoryBmc:
     asked: list[tuple[Command, bytes, BusAddress, int]] = field(default_factory=list)
     sessions: list["MemoryBmcSession"] = field(default_factory=list)
     gate: threading.Event | None = None
-    spoil: Callable[[bytes], bytes] = bytes
+    alter: Callable[[bytes], bytes] = bytes
 
     def open(self, device: Device, attempts: int) -> "MemoryBmcSession":
         if self.gate is not None:
@@ -128,7 +128,7 @@ class MemoryBmcSession:
         self.bmc.asked.append((command, data, address, self.attempts))
         if self.lost or self.bmc.dead:
             raise self.bmc.dead or SILENCE
-        return self.bmc.spoil(self.bmc.answer(command, data, address))
+        return self.bmc.alter(self.bmc.answer(command, data, address))
 
     def close(self, *, log_out: bool) -> None:
         self.closed = log_out

@@ -1,4 +1,4 @@
-"""What tests of secrets share: a file that keeps them, and a server that waits for one to come by."""
+"""Helpers for tests of secrets: a secrets file, and a server that records the requests it gets."""
 
 import contextlib
 import threading
@@ -16,7 +16,7 @@ def keyring(folder: Path, text: str, mode: int = 0o600) -> Path:
 
 @contextlib.contextmanager
 def listening(answer: dict[str, str], status: int) -> Iterator[tuple[int, list[tuple[str, str]]]]:
-    """A server that always answers so; its port, and the (path, Authorization) it was asked with."""
+    """A server that always gives this answer. Yields its port and the list of (path, Authorization) of its requests."""
     asked: list[tuple[str, str]] = []
 
     class Handler(BaseHTTPRequestHandler):

@@ -1,4 +1,5 @@
-"""`watchkeeper demo`: a simulated room overheats, nobody repairs it, and the ladder is climbed with minutes as seconds."""
+"""`watchkeeper demo`: a simulated room overheats, nobody repairs it, and every level of the ladder is reached. A minute of
+the ladder lasts a second by default."""
 
 import json
 import shutil
@@ -20,32 +21,33 @@ from watchkeeper.model.errors import WatchkeeperError
 from watchkeeper.simulator.running import RunningRoom, running_room
 
 PEOPLE = {"zhang.wei": "张伟", "wang.lei": "王磊", "zhou.gang": "周刚", "zhao.min": "赵敏"}
-_WRITTEN_FOR = 60.0  # room minutes pass as our seconds: rungs, rules and physics alike
+_REAL_MINUTE_S = 60.0  # the simulated room runs faster by _REAL_MINUTE_S / minute, as the rules and the ladder do
 
 
 @click.command()
 @click.option("--dir", "folder", type=click.Path(path_type=Path), default=Path(".run/demo"), show_default=True)
 @click.option("--port", type=int, default=8761, show_default=True)
-@click.option("--minute", default=1.0, show_default=True, help="How many seconds a minute of the ladder lasts.")
+@click.option("--minute", default=1.0, show_default=True, help="The seconds that a minute of the ladder lasts.")
 def demo(folder: Path, port: int, minute: float) -> None:
-    """Room, agent, collector and a webhook receiver: the whole ladder in about two minutes."""
+    """Run a simulated room, an agent, a collector and a webhook receiver. The whole ladder takes about two minutes."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     key = random_secret()
-    with Receiver.listening(key, minute) as receiver, running_room(folder / "room", pace=_WRITTEN_FOR / minute) as room:
-        home = write_deployment(
+    pace = _REAL_MINUTE_S / minute
+    with WebhookReceiver.listening(key, minute) as receiver, running_room(folder / "room", pace=pace) as room:
+        deployment = write_deployment(
             folder.absolute(),
             port,
             _configuration(room, receiver.port, minute),
             {"webhook": key, "room": room.community},
         )
-        with (folder / "log").open("w", encoding="utf-8") as log, running(home, log):
-            Story(home, home.token("zhang.wei"), room, receiver, minute).tell()
+        with (folder / "log").open("w", encoding="utf-8") as log, running(deployment, log):
+            DemoRun(deployment, deployment.token("zhang.wei"), room, receiver, minute).run()
 
 
 @dataclass(slots=True)
-class Page:
-    """One message as the receiver took it, in ladder minutes after the first."""
+class ReceivedMessage:
+    """One message at the webhook receiver. `minute` counts ladder minutes from the beginning of the first incident."""
 
     minute: float
     kind: str
@@ -56,21 +58,21 @@ class Page:
 
 
 @dataclass
-class Receiver:
-    """Takes signed webhooks on loopback, and prints each unless `quiet`."""
+class WebhookReceiver:
+    """Receives signed webhooks on 127.0.0.1, and prints each of them unless `quiet`. `minute` is in seconds."""
 
     key: str
     minute: float
     quiet: bool = False
-    pages: list[Page] = field(default_factory=list)
+    messages: list[ReceivedMessage] = field(default_factory=list)
     changed: threading.Condition = field(default_factory=threading.Condition)
     port: int = 0
     began_at: float = 0.0
 
     @classmethod
     @contextmanager
-    def listening(cls, key: str, minute: float, *, quiet: bool = False) -> Iterator["Receiver"]:
-        """A receiver on a free port, until the block ends."""
+    def listening(cls, key: str, minute: float, *, quiet: bool = False) -> Iterator["WebhookReceiver"]:
+        """Run a receiver on a free port until the block ends."""
         receiver = cls(key, minute, quiet)
         server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(receiver))
         receiver.port = server.server_address[1]
@@ -82,65 +84,71 @@ class Receiver:
             server.server_close()
 
     def take(self, body: Mapping[str, Any], key: str) -> None:
-        """Keep and print one message; a repeated idempotency key is one message."""
+        """Keep and print one message. A message whose idempotency key came before is ignored."""
         facts = body["facts"]
         with self.changed:
-            if any(page.key == key for page in self.pages):
+            if any(message.key == key for message in self.messages):
                 return
             self.began_at = self.began_at or float(facts["began_at"])
             minute = (float(facts["told_at"]) - self.began_at) / self.minute
-            page = Page(minute, facts["kind"], facts["rung"], facts["person"], key, body)
+            message = ReceivedMessage(minute, facts["kind"], facts["rung"], facts["person"], key, body)
             if not self.quiet:
-                self._print(page)  # before the story goes on by it
-            self.pages.append(page)
+                self._print(message)  # before `wait` sees it, so that the demo prints in the right order
+            self.messages.append(message)
             self.changed.notify_all()
 
-    def _print(self, page: Page) -> None:
-        said, vendor = page.body["subject"], page.body["facts"].get("vendor")
-        click.echo(f"  {page.minute:6.1f} min  {page.rung or page.kind:<10} {PEOPLE[page.person]}  {said}")
+    def _print(self, message: ReceivedMessage) -> None:
+        subject, vendor = message.body["subject"], message.body["facts"].get("vendor")
+        click.echo(
+            f"  {message.minute:6.1f} min  {message.rung or message.kind:<10} {PEOPLE[message.person]}  {subject}"
+        )
         if vendor:
             click.echo(f"{'':25}{vendor['name']}, {vendor['phone']}")
 
-    def wait(self, what: str, there: Callable[[], bool], minutes: float) -> None:
-        """Wait until it is there. Raises WatchkeeperError after so many ladder minutes."""
+    def wait(self, what: str, arrived: Callable[[], bool], minutes: float) -> None:
+        """Wait until `arrived()`. Raises WatchkeeperError, which names `what`, after `minutes` of the ladder and 30 s."""
         with self.changed:
-            if not self.changed.wait_for(there, timeout=minutes * self.minute + 30):
-                raise WatchkeeperError(f"{what} did not come; see the log in the demo's folder")
+            if not self.changed.wait_for(arrived, timeout=minutes * self.minute + 30):
+                raise WatchkeeperError(
+                    f"{what} did not arrive; the reason may be in the file `log` in the demo's folder"
+                )
 
 
 @dataclass(slots=True)
-class Story:
-    """What happens in the demo, in order."""
+class DemoRun:
+    """The steps of the demo."""
 
-    home: Deployment
+    deployment: Deployment
     token: str
     room: RunningRoom
-    receiver: Receiver
+    receiver: WebhookReceiver
     minute: float
 
-    def tell(self) -> None:
-        """Tell it all. Raises WatchkeeperError where it does not go as it should."""
-        click.echo(f"\nThe room is at {self.home.url}/ ; a minute lasts {self.minute:g} s. The cooling fails now.\n")
+    def run(self) -> None:
+        """Break the cooling, acknowledge, wait for the last level, repair. Raises WatchkeeperError if a message is late."""
+        click.echo(
+            f"\nOpen {self.deployment.url}/ to see the room. A minute of the ladder lasts {self.minute:g} s here."
+        )
+        click.echo("The cooling fails now.\n")
         self.room.switch("heat")
-        self.receiver.wait("the first page", lambda: bool(self.receiver.pages), 30)
-        incident = self.receiver.pages[0].body["facts"]["incident"]
+        self.receiver.wait("the first page", lambda: bool(self.receiver.messages), 30)
+        incident = self.receiver.messages[0].body["facts"]["incident"]
         self._sleep_until(5)
         self._acknowledge(incident)
-        click.echo(
-            f"  {5:6.1f} min  acknowledged by {PEOPLE['zhang.wei']}: it says who is working on it, and stops nothing"
-        )
-        self.receiver.wait("the last rung", lambda: "vendor" in self._rungs(incident), 70)
+        click.echo(f"  {5:6.1f} min  acknowledged by {PEOPLE['zhang.wei']}; this does not stop the ladder")
+        self.receiver.wait("the page of the last level", lambda: "vendor" in self._rungs(incident), 70)
         click.echo("\nThe cooling is repaired.\n")
         self.room.switch("heat", on=False)
-        told = {page.person for page in self._pages(incident)}
-        self.receiver.wait("the recovery", lambda: told <= self._heard(incident), 120)
+        paged = {page.person for page in self._pages(incident)}
+        self.receiver.wait("the recovery message", lambda: paged <= self._informed(incident), 120)
         click.echo(
-            f"\n{len(self._pages(incident))} pages, {len(told)} people, {len(self._heard(incident))} recoveries."
+            f"\n{len(self._pages(incident))} pages to {len(paged)} people, "
+            f"{len(self._informed(incident))} recovery messages."
         )
 
     def _acknowledge(self, incident: int) -> None:
         answer = requests.post(
-            f"{self.home.url}/api/v1/incidents/{incident}/acknowledge", json={"note": "on my way"},
+            f"{self.deployment.url}/api/v1/incidents/{incident}/acknowledge", json={"note": "on my way"},
             headers={"Authorization": f"Bearer {self.token}"}, timeout=10,
         )  # fmt: skip
         if not answer.ok:
@@ -149,19 +157,21 @@ class Story:
     def _sleep_until(self, minute: float) -> None:
         time.sleep(max(0.0, self.receiver.began_at + minute * self.minute - time.time()))
 
-    def _pages(self, incident: int) -> list[Page]:
-        return [p for p in self.receiver.pages if p.body["facts"]["incident"] == incident and p.kind == "page"]
+    def _pages(self, incident: int) -> list[ReceivedMessage]:
+        return [one for one in self._about(incident) if one.kind == "page"]
 
     def _rungs(self, incident: int) -> set[str]:
         return {page.rung for page in self._pages(incident)}
 
-    def _heard(self, incident: int) -> set[str]:
-        return {
-            p.person for p in self.receiver.pages if p.kind == "recovered" and p.body["facts"]["incident"] == incident
-        }
+    def _informed(self, incident: int) -> set[str]:
+        """The people who got the recovery message."""
+        return {one.person for one in self._about(incident) if one.kind == "recovered"}
+
+    def _about(self, incident: int) -> list[ReceivedMessage]:
+        return [one for one in self.receiver.messages if one.body["facts"]["incident"] == incident]
 
 
-def _handler(receiver: Receiver) -> type[BaseHTTPRequestHandler]:
+def _handler(receiver: WebhookReceiver) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
@@ -173,7 +183,7 @@ def _handler(receiver: Receiver) -> type[BaseHTTPRequestHandler]:
             self.end_headers()
 
         def log_message(self, *_: Any) -> None:
-            """Say nothing: what came is printed above."""
+            """Log nothing: the receiver prints the messages."""
 
     return Handler
 
@@ -197,12 +207,12 @@ def _configuration(room: RunningRoom, port: int, minute: float) -> Mapping[str, 
         "  - {shift: night, start: 17:00, end: 08:30, rotation: [zhang.wei]}\n"
         "roles: {head: [zhou.gang], assistant: [zhao.min]}\n"
         "vendors:\n  - {vendor: cooling, name: Demo Cooling Service, phone: '400 000 0000', contract: WB-1}\n",
-        "ladders.yml": _in_seconds(minute),
-        "rules/demo.yml": _quick_rules(minute),
+        "ladders.yml": _ladders(minute),
+        "rules/demo.yml": _rules(minute),
     }
 
 
-def _in_seconds(minute: float) -> str:
+def _ladders(minute: float) -> str:
     rungs = (("duty", 0, "duty", ""), ("owner", 10, "owner", ""), ("on-site", 20, "owner, head", ""),
              ("vendor", 60, "assistant", ", vendor_contact: yes"))  # fmt: skip
     lines = [
@@ -211,16 +221,20 @@ def _in_seconds(minute: float) -> str:
     return "ladders:\n  - ladder: fault\n    fallback: [head]\n    rungs:\n" + "\n".join(lines) + "\n"
 
 
-def _quick_rules(minute: float) -> str:
-    """The shipped temperature rule with its minutes as seconds, and nothing else, so that one fault tells one story."""
+def _rules(minute: float) -> str:
+    """The shipped temperature rule with `minute` seconds for a minute. Other rules that see the same fault are off."""
     temperature = f"""\
 changes:
   - rule: environment.temperature
-    because: in the demo a minute lasts {minute:g} s, and one sensor tells the story
+    because: a minute lasts {minute:g} s in the demo, and one sensor is enough
     warning: {{outside: 21 .. 23 °C, for: {5 * minute:g} s}}
     critical: {{outside: 18 .. 27 °C, for: {minute:g} s}}
     clear: {{margin: 0.3 °C, for: {5 * minute:g} s}}
     applies: {{devices: sensor-1}}
 """
-    others = ("environment.cooling-fault", "environment.humidity", "power.alarms")
-    return temperature + "off:\n" + "".join(f"  - {{rule: {name}, because: one story at a time}}\n" for name in others)
+    switched_off = ("environment.cooling-fault", "environment.humidity", "power.alarms")
+    return (
+        temperature
+        + "off:\n"
+        + "".join(f"  - {{rule: {name}, because: the demo shows one incident}}\n" for name in switched_off)
+    )

@@ -1,4 +1,4 @@
-"""A collector and an agent in one folder, as processes of their own: what `up` and `demo` start."""
+"""A collector and an agent in one folder, each as a process. `up` and `demo` start them."""
 
 import os
 import secrets
@@ -21,28 +21,30 @@ from watchkeeper.collector.main import open_secrets, open_store
 from watchkeeper.collector.site.settings import read_config
 from watchkeeper.model.errors import WatchkeeperError
 
-_START_S, _STOP_S = 30.0, 15.0
+_START_TIMEOUT_S, _STOP_TIMEOUT_S = 30.0, 15.0
 AGENT = "here"
+"""The name of the only agent."""
 
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
-    """A folder with the books, both configurations, their secrets and everything that is ever written."""
+    """A folder with the configuration and the secrets of a collector and an agent, and all their data."""
 
     folder: Path
     url: str
 
     def link(self, person: str) -> str:
-        """A one-time URL that opens the pages as this person."""
-        return f"{self.url}/enter?ticket={self._mint(TokenKind.TICKET, person, TICKET_S)}"
+        """A URL that signs this person in, once."""
+        return f"{self.url}/enter?ticket={self.mint(TokenKind.TICKET, person, TICKET_S)}"
 
     def token(self, person: str) -> str:
-        """A person's token."""
-        return self._mint(TokenKind.PERSON, person, None)
+        """A token for the API, as this person."""
+        return self.mint(TokenKind.PERSON, person, None)
 
-    def _mint(self, kind: TokenKind, name: str, lasts_s: float | None) -> str:
-        place = read_config(self.folder / "collector.yml")
-        store = open_store(place, open_secrets(place))
+    def mint(self, kind: TokenKind, name: str, lasts_s: float | None) -> str:
+        """Make a token in the collector's store. It is valid for `lasts_s` seconds, or for ever if None."""
+        config = read_config(self.folder / "collector.yml")
+        store = open_store(config, open_secrets(config))
         try:
             return mint(store, kind, name, time.time(), lasts_s)
         finally:
@@ -50,10 +52,10 @@ class Deployment:
 
 
 def write_deployment(
-    folder: Path, port: int, configuration: Mapping[str, str], named: Mapping[str, str] | None = None
+    folder: Path, port: int, configuration: Mapping[str, str], extra_secrets: Mapping[str, str] | None = None
 ) -> Deployment:
-    """Write what is not there yet: the books, both configurations and a secrets file with the agent's token. `named`
-    are further secrets. What stands there already is the operator's, and stays."""
+    """Write the missing files: collector.yml, agent.yml, the files of `configuration` (name -> text), and secrets.yml with
+    the agent's token and `extra_secrets` (name -> value). A file that exists is never changed."""
     (folder / "rules").mkdir(parents=True, exist_ok=True)
     written = {
         "collector.yml": f"port: {port}\nstore: collector.db\nsecrets: secrets.yml\n",
@@ -63,32 +65,38 @@ def write_deployment(
     for name, text in written.items():
         if not (folder / name).exists():
             (folder / name).write_text(text, encoding="utf-8")
-    home = Deployment(folder, read_config(folder / "collector.yml").config.url)
-    keyring = folder / "secrets.yml"
-    if not keyring.exists():
-        with os.fdopen(os.open(keyring, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            file.writelines(f"{name}: {secret}\n" for name, secret in (named or {}).items())
-        with keyring.open("a", encoding="utf-8") as file:
-            file.write(f"agent-token: {home._mint(TokenKind.AGENT, AGENT, None)}\n")  # noqa: SLF001 -- this module's own
-    return home
+    deployment = Deployment(folder, read_config(folder / "collector.yml").config.url)
+    secrets_file = folder / "secrets.yml"
+    if not secrets_file.exists():
+        with os.fdopen(os.open(secrets_file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.writelines(f"{name}: {secret}\n" for name, secret in (extra_secrets or {}).items())
+        with secrets_file.open("a", encoding="utf-8") as file:
+            file.write(f"agent-token: {deployment.mint(TokenKind.AGENT, AGENT, None)}\n")
+    return deployment
 
 
 @contextmanager
-def running(home: Deployment, log: TextIO | None = None) -> Iterator[Sequence["subprocess.Popen[bytes]"]]:
-    """Start both, hand them over once the collector answers, and end them with SIGTERM. `log` takes what they say.
-    A signal that would end us is a KeyboardInterrupt meanwhile: both are in sessions of their own, and would stay."""
-    _must_be_free(home.url)
-    with ExitStack() as held:
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # SIGINT too: a shell's `&` has it ignored
-            held.callback(signal.signal, number, signal.signal(number, _interrupt))
+def running(deployment: Deployment, log: TextIO | None = None) -> Iterator[Sequence["subprocess.Popen[bytes]"]]:
+    """Run both processes until the block ends, then stop them with SIGTERM. They are ready when the collector answers.
+    `log` takes their output. SIGINT, SIGTERM and SIGHUP become a KeyboardInterrupt meanwhile: the processes are in
+    sessions of their own, so these signals do not reach them and they would keep running."""
+    _require_free_port(deployment.url)
+    with ExitStack() as cleanup:
+        for number in (
+            signal.SIGINT,
+            signal.SIGTERM,
+            signal.SIGHUP,
+        ):  # a shell ignores SIGINT for a job started with `&`
+            cleanup.callback(signal.signal, number, signal.signal(number, _interrupt))
         started = []
-        for room in ("collector", "agent"):
-            command = [sys.executable, "-m", "watchkeeper", room, "run", "--config", str(home.folder / f"{room}.yml")]
-            process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)  # noqa: S603 -- ourselves
-            held.callback(_end, process)
+        for program in ("collector", "agent"):
+            command = [sys.executable, "-m", "watchkeeper", program, "run"]
+            command += ["--config", str(deployment.folder / f"{program}.yml")]
+            process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)  # noqa: S603 -- our own program
+            cleanup.callback(_stop, process)
             started.append(process)
-            if room == "collector":
-                _wait_until_it_answers(home.url, process)
+            if program == "collector":
+                _wait_for_collector(deployment.url, process)
         yield started
 
 
@@ -96,41 +104,41 @@ def _interrupt(_signal: int, _frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
-def _must_be_free(url: str) -> None:
+def _require_free_port(url: str) -> None:
     host, _, port = url.rpartition("/")[2].rpartition(":")
-    with socket.socket() as one:
-        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    with socket.socket() as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            one.bind((host, int(port)))
+            listener.bind((host, int(port)))
         except OSError as error:
             raise WatchkeeperError(
-                f"{host}:{port}: {error.strerror}; stop what listens there, or name another --port"
+                f"{host}:{port}: {error.strerror}; stop the program that uses it, or change `port` in collector.yml"
             ) from None
 
 
-def _wait_until_it_answers(url: str, process: "subprocess.Popen[bytes]") -> None:
-    until = time.monotonic() + _START_S
-    while time.monotonic() < until:
+def _wait_for_collector(url: str, process: "subprocess.Popen[bytes]") -> None:
+    deadline = time.monotonic() + _START_TIMEOUT_S
+    while time.monotonic() < deadline:
         if process.poll() is not None:
-            raise WatchkeeperError("the collector did not start; what it said stands above")
+            raise WatchkeeperError("the collector did not start; its messages are above, or in the log")
         try:
             if requests.get(f"{url}/healthz", timeout=1).ok:
                 return
         except requests.RequestException:
             time.sleep(0.1)
-    raise WatchkeeperError(f"the collector does not answer at {url}")
+    raise WatchkeeperError(f"the collector does not answer at {url} after {_START_TIMEOUT_S:g} s")
 
 
-def _end(process: "subprocess.Popen[bytes]") -> None:
+def _stop(process: "subprocess.Popen[bytes]") -> None:
     if process.poll() is None:
         process.send_signal(signal.SIGTERM)
     try:
-        process.wait(_STOP_S)
+        process.wait(_STOP_TIMEOUT_S)
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
 
 
 def random_secret() -> str:
-    """256 random bits, in letters that YAML takes as they are."""
+    """256 random bits in hexadecimal, which needs no quotes in YAML."""
     return secrets.token_hex(32)

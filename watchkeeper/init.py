@@ -1,4 +1,4 @@
-"""`watchkeeper init DIR`: the starter files an operator copies once and then owns."""
+"""`watchkeeper init DIR`: write the starter files. The operator edits them; Watchkeeper never changes them again."""
 
 import os
 from collections.abc import Iterator
@@ -9,42 +9,42 @@ import click
 from watchkeeper.documents.files import packaged
 from watchkeeper.model.errors import Conflict, StoreError
 
-# Beside our own package, in a clone as in site-packages. `configs` has no Python in it, so looking it up by name would
-# find any folder of that name in the current one as well.
+# The folder is beside this file, in a checkout and in site-packages. It is not looked up by name: `configs` has no Python
+# in it, so a folder `configs` in the current directory would be found as well.
 STARTER = Path(__file__).resolve().parent / "configs"
 
-NEXT = """\
+NEXT_STEPS = """\
 Next:
-  1. Edit {dir}/inventory.yml (agents, devices), contacts.yml (people, duty) and ladders.yml (who is told when), then
+  1. Edit {dir}/inventory.yml (agents, devices), contacts.yml (people, duty) and ladders.yml (who is told when), then run
        watchkeeper collector check --config {dir}/collector.yml
   2. Start the collector:
        watchkeeper collector run --config {dir}/collector.yml
-  3. Give the agent its token, and start it:
+  3. Make a token for the agent, and start the agent:
        export WATCHKEEPER_SECRET_AGENT_TOKEN="$(watchkeeper collector token agent room-1 --config {dir}/collector.yml)"
        watchkeeper agent run --config {dir}/agent.yml
-  4. Open the pages as one of the people, with the link printed by
+  4. Print a link that opens the pages for a person of contacts.yml:
        watchkeeper collector link PERSON --config {dir}/collector.yml
-docs/install.md tells how both run as services."""
+docs/install.md explains how to run both as services."""
 
 
 @click.command()
 @click.argument("directory", type=click.Path(path_type=Path, file_okay=False))
 def init(directory: Path) -> None:
-    """Write the starter files into DIRECTORY, a new folder or one that has none of them."""
+    """Write the starter files into DIRECTORY. It must not contain any of them yet."""
     for path in write_starter(directory):
         click.echo(f"wrote {path}")
-    click.echo(NEXT.format(dir=directory))
+    click.echo(NEXT_STEPS.format(dir=directory))
 
 
 def write_starter(directory: Path) -> list[Path]:
-    """Copy the starter files; return what was written. Raises Conflict naming every file that is in the way (nothing
-    is written then), BrokenInstallation where there are none, StoreError where the disk refuses."""
+    """Copy the starter files, and return the paths written. Raises Conflict if any of them exists (then nothing is
+    written), BrokenInstallation if Watchkeeper's own copies are missing, StoreError if the disk refuses."""
     wanted = {directory / name: STARTER / name for name in _names()}
-    in_the_way = [path for path in wanted if os.path.lexists(path)]
-    if in_the_way:
-        names = "\n".join(f"  {path}" for path in in_the_way)
+    existing = [path for path in wanted if os.path.lexists(path)]
+    if existing:
+        names = "\n".join(f"  {path}" for path in existing)
         raise Conflict(
-            f"{directory} already has these; nothing was written. Name another folder, or move them:\n{names}"
+            f"{directory} already has these files, so nothing was written; choose another folder, or move them:\n{names}"
         )
     try:
         for path, source in wanted.items():
@@ -56,5 +56,5 @@ def write_starter(directory: Path) -> list[Path]:
 
 
 def _names() -> Iterator[Path]:
-    """Every starter file's path inside `configs`, in the order of their names."""
+    """The path of every starter file inside `configs`, sorted."""
     return (path.relative_to(STARTER) for path in packaged(STARTER, "**/*"))

@@ -1,4 +1,4 @@
-"""`watchkeeper up`: collector and agent for this host, in one folder, with nothing to configure."""
+"""`watchkeeper up`: a collector and an agent for this host, in one folder, without any configuration."""
 
 import getpass
 import re
@@ -14,7 +14,7 @@ from watchkeeper.deployment import AGENT, running, write_deployment
 from watchkeeper.model.errors import WatchkeeperError
 
 _INVENTORY = """\
-# Written by `watchkeeper up`; yours from now on. docs/operators.md tells what else can stand here.
+# Written by `watchkeeper up`, which does not change it again: edit it. docs/operators.md explains every key.
 site: {{name: {host}, timezone: {zone}}}
 agents:
   - {{agent: {agent}, owner: {person}, interval: 15 s}}
@@ -22,7 +22,7 @@ devices:
   - {{device: {host}, agent: {agent}, category: server, probe: host, every: 15 s, owner: {person}}}
 """
 _CONTACTS = """\
-# Written by `watchkeeper up`; yours from now on. Pages go to this terminal until you name a better channel.
+# Written by `watchkeeper up`, which does not change it again: edit it. The channel `console` prints pages in the terminal.
 people:
   - {{person: {person}, name: {person}, language: {language}, channels: [{{via: console}}]}}
 shifts:
@@ -37,24 +37,27 @@ _LADDERS = Path(__file__).resolve().parent / "configs" / "ladders.yml"
 
 @click.command()
 @click.option("--dir", "folder", type=click.Path(path_type=Path), default=Path(".run"), show_default=True)
-@click.option("--port", type=int, default=8760, show_default=True, help="For a folder that has no collector.yml yet.")
+@click.option(
+    "--port", type=int, default=8760, show_default=True, help="Used when the folder has no collector.yml yet."
+)
 @click.option("--language", type=click.Choice(["en", "zh"]), default="en", show_default=True)
 def up(folder: Path, port: int, language: str) -> None:
-    """Watch this host: everything in one folder, until Ctrl-C."""
-    person = _word(getpass.getuser())
-    home = write_deployment(folder.absolute(), port, _configuration(person, language))
+    """Run a collector and an agent that monitor this host, until Ctrl-C. All files are in one folder."""
+    person = _name(getpass.getuser())
+    deployment = write_deployment(folder.absolute(), port, _configuration(person, language))
     try:
-        with running(home) as processes:
-            click.echo(f"\n  This host's readings: {home.url}/")
-            click.echo(f"  To act as {person}, open this once: {home.link(person)}\n  Ctrl-C ends it.\n")
+        with running(deployment) as processes:
+            click.echo(f"\n  Readings of this host: {deployment.url}/")
+            click.echo(f"  Sign in as {person} (this link works once): {deployment.link(person)}")
+            click.echo("  Press Ctrl-C to stop.\n")
             _wait(processes)
     except KeyboardInterrupt:
-        click.echo("\nended")
+        click.echo("\nstopped")
 
 
 def _configuration(person: str, language: str) -> Mapping[str, str]:
     facts = {
-        "person": person, "language": language, "agent": AGENT, "host": _word(socket.gethostname()), "zone": _zone(),
+        "person": person, "language": language, "agent": AGENT, "host": _name(socket.gethostname()), "zone": _zone(),
     }  # fmt: skip
     return {
         "inventory.yml": _INVENTORY.format(**facts),
@@ -64,18 +67,19 @@ def _configuration(person: str, language: str) -> Mapping[str, str]:
 
 
 def _wait(processes: "Sequence[subprocess.Popen[bytes]]") -> None:
+    """Wait until a process ends. Raises WatchkeeperError then."""
     while all(process.poll() is None for process in processes):
         time.sleep(0.5)
-    raise WatchkeeperError("one of the two has ended; what it said stands above")
+    raise WatchkeeperError("the collector or the agent has ended unexpectedly; its messages are above")
 
 
-def _word(text: str) -> str:
-    """A name that YAML and the books take as it is."""
+def _name(text: str) -> str:
+    """A name that YAML and the inventory accept without quotes."""
     return re.sub(r"[^A-Za-z0-9.-]+", "-", text).strip("-.") or "here"
 
 
 def _zone() -> str:
-    """This machine's time zone; UTC where it does not say."""
+    """The time zone of this machine, or UTC if it has no setting."""
     target = Path("/etc/localtime").resolve()
     _, _, name = str(target).partition("zoneinfo/")
     return name or "UTC"

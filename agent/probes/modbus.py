@@ -1,4 +1,5 @@
-"""The Modbus TCP probe: a profile's registers, read in as few requests as possible (Modbus Application Protocol 1.1b3)."""
+"""The Modbus TCP probe: a profile's registers, read in as few requests as possible (Modbus Application Protocol
+1.1b3)."""
 
 import asyncio
 import struct
@@ -236,7 +237,8 @@ def register_count(register: Register) -> int:
 
 
 def blocks_of(registers: Iterable[Register]) -> Sequence[RegisterBlock]:
-    """The fewest requests that cover these registers and nothing else: a device may refuse the addresses between them."""
+    """The fewest requests that cover these registers and nothing else: a device may refuse the addresses between
+    them."""
     wanted = sorted({RegisterBlock(one.table, one.address, register_count(one)) for one in registers})
     groups: list[RegisterBlock] = wanted[:1]
     for one in wanted[1:]:

@@ -1,4 +1,5 @@
-"""The NUT probe: a UPS that a Network UPS Tools server (upsd) watches, by its line protocol (NUT developer guide, 9.1; RFC 9271)."""
+"""The NUT probe: a UPS that a Network UPS Tools server (upsd) watches, by its line protocol (NUT developer guide, 9.1;
+RFC 9271)."""
 
 import asyncio
 import re
@@ -68,7 +69,8 @@ def build(context: ProbeContext) -> "NutProbe":
 
 
 class NutProbe:
-    """Implements `agent.ports.Probe`. Connects for each sweep: upsd allows few connections and may restart at any time."""
+    """Implements `agent.ports.Probe`. Connects for each sweep: upsd allows few connections and may restart at any
+    time."""
 
     def __init__(self, profiles: Profiles, secrets: Secrets, clock: Clock) -> None:
         self._profiles, self._secrets, self._clock = profiles, secrets, clock

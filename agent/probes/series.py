@@ -1,4 +1,5 @@
-"""The series of a probe's sweeps. A probe hands out the same tuple from sweep to sweep as long as only values change."""
+"""The series of a probe's sweeps. A probe hands out the same tuple from sweep to sweep as long as only values
+change."""
 
 from collections.abc import Sequence
 from typing import NamedTuple

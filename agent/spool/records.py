@@ -11,7 +11,7 @@ from watchkeeper.model.batch import Block, Lane
 from watchkeeper.model.reading import Series
 from watchkeeper.model.verdict import Key
 from watchkeeper.model.wire import encode_block, event_item, frame_item, to_json, tombstone_item
-from watchkeeper.rules.evaluate import State, encode_state
+from watchkeeper.rules.evaluate import RuleState, encode_state
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -50,7 +50,7 @@ class Commit:
     """Everything that one commit writes to the disk."""
 
     records: Mapping[Lane, tuple[Record, ...]]
-    states: Mapping[Key, State | None]
+    states: Mapping[Key, RuleState | None]
     settled: tuple[Settled, ...]
     blocks: tuple[tuple[int, str, str], ...]  # number, device, JSON
     declared: Mapping[int, bool]
@@ -88,7 +88,7 @@ def _sql(lane: Lane, statement: str) -> str:
     return statement.replace("LANE", lane.value)
 
 
-def _write_state(db: sqlite3.Connection, key: Key, state: State | None) -> None:
+def _write_state(db: sqlite3.Connection, key: Key, state: RuleState | None) -> None:
     if state is None:
         db.execute("DELETE FROM states WHERE device = ? AND rule = ? AND instance = ?", key)
     else:

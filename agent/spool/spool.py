@@ -28,7 +28,7 @@ from watchkeeper.model.failpoint import failpoint
 from watchkeeper.model.reading import Series
 from watchkeeper.model.verdict import ActiveVerdicts, Event, Key
 from watchkeeper.model.wire import encode_event, frame_columns, to_json
-from watchkeeper.rules.evaluate import State, decode_state, encode_state, rebase
+from watchkeeper.rules.evaluate import RuleState, decode_state, encode_state, rebase
 
 log = logging.getLogger(__name__)
 
@@ -75,7 +75,7 @@ class Spool:
         self._memory_lock = threading.Lock()  # held for microseconds
         self._disk_lock = threading.RLock()  # held while the disk works; always taken before the memory's
         self._records: dict[Lane, list[Record]] = {lane: [] for lane in Lane}
-        self._states: dict[Key, State | None] = {}
+        self._states: dict[Key, RuleState | None] = {}
         self._settled: list[Settled] = []
         self._notes: dict[str, str] = {}
         self._new_blocks: list[tuple[int, str, str]] = []
@@ -137,9 +137,9 @@ class Spool:
     def _boot(self) -> str:
         return json.dumps({"boot_id": self._boot_id, "offset": self._offset(), "at": self._clock.boot()})
 
-    def states(self) -> dict[Key, State]:
+    def states(self) -> dict[Key, RuleState]:
         """The judge's states as last committed. A state that cannot be read (of another version, say) is left out."""
-        states: dict[Key, State] = {}
+        states: dict[Key, RuleState] = {}
         with self._disk_lock:
             for device, rule, instance, body in self._db.execute("SELECT * FROM states"):
                 try:
@@ -150,7 +150,7 @@ class Spool:
 
     # ---- adding: memory only ----
 
-    def add_events(self, events: Sequence[Event], states: Mapping[Key, State | None]) -> None:
+    def add_events(self, events: Sequence[Event], states: Mapping[Key, RuleState | None]) -> None:
         """Add verdict changes and the judge's states after them (None: forget it). One commit writes both."""
         now = self._clock.boot()
         bodies = [to_json(encode_event(event, now)) for event in events]

@@ -68,7 +68,9 @@ def probe(
     """
     from watchkeeper.agent.ports import ProbeContext
     from watchkeeper.documents.secrets import Secrets
+    from watchkeeper.model.logs import limit_library_logs
 
+    limit_library_logs()
     try:
         parsed = [parse_target(target, profile) for target in targets]
         if listed:

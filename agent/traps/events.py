@@ -1,18 +1,19 @@
-"""Events that devices report only by traps, as series beside those of their polls. Pure: times are those of traps and sweeps.
+"""Events that devices report only by traps, as series beside those of their polls. Pure: times are those of traps and
+sweeps.
 
-A trap reports one moment, and no poll can tell when its cause is over. So an event shows its level for a minute, in at least
-one sweep; afterwards it is missing. An incident that it opened stays open until a person resolves it, or another trap says
-that it is over. A notice opens no incident, and disappears after its minute."""
+A trap reports one moment, and no poll can tell when its cause is over. So an event shows its level for a minute, in at
+least one sweep; afterwards it is missing. An incident that it opened stays open until a person resolves it, or another
+trap says that it is over. A notice opens no incident, and disappears after its minute."""
 
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 
-from watchkeeper.agent.event import EVENT_OVER, EVENT_QUANTITY, EVENT_SHOWN_S, MAX_EVENTS
+from watchkeeper.model.event import EVENT_OVER, EVENT_QUANTITY, EVENT_SHOWN_S, MAX_EVENTS
 from watchkeeper.model.reading import Series, Sweep, Value
 
 NONE, NOTICE, WARNING, CRITICAL = "none", "notice", "warning", "critical"
 
-_SEVERITY = {NONE: 0, NOTICE: 1, WARNING: 2, CRITICAL: 3}
+_EVENT_SEVERITY = {NONE: 0, NOTICE: 1, WARNING: 2, CRITICAL: 3}
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,7 @@ class _DeviceEvents:
         if event.instance not in self.held:
             self.series = ()
             if len(self.held) >= MAX_EVENTS:  # drop the mildest; among equals, the oldest
-                dropped = min(self.held, key=lambda name: (_SEVERITY[self.held[name].level], self.held[name].at))
+                dropped = min(self.held, key=lambda name: (_EVENT_SEVERITY[self.held[name].level], self.held[name].at))
                 del self.held[dropped], self.labels[dropped]
         self.held[event.instance] = _HeldEvent(event.level, at)
         self.labels.setdefault(event.instance, event.label)

@@ -26,7 +26,8 @@ class _Bucket:
 
 
 class SourceLimiter:
-    """A token bucket for each known source. Nothing is kept for unknown sources. The cost is the same for every datagram."""
+    """A token bucket for each known source. Nothing is kept for unknown sources. The cost is the same for every
+    datagram."""
 
     def __init__(self) -> None:
         self._buckets: dict[str, _Bucket] = {}
@@ -69,8 +70,8 @@ class _Burst:
 
 
 class Bursts:
-    """Counts drops in a row for the same reason as one burst, which is logged at its start and at its end. The keys are few:
-    the known sources, and one for all unknown sources together."""
+    """Counts drops in a row for the same reason as one burst, which is logged at its start and at its end. The keys are
+    few: the known sources, and one for all unknown sources together."""
 
     def __init__(self) -> None:
         self._running: dict[tuple[DropReason, Hashable], _Burst] = {}

@@ -7,8 +7,8 @@ import socket
 from collections.abc import Callable
 
 DATAGRAMS_PER_TURN = 64
-"""Datagrams read in one turn of the event loop: enough to empty the kernel's buffer faster than a device can fill it, and few
-enough to let other work run."""
+"""Datagrams read in one turn of the event loop: enough to empty the kernel's buffer faster than a device can fill it,
+and few enough to let other work run."""
 
 _MAX_DATAGRAM_BYTES = 65_535
 _KERNEL_BUFFER_BYTES = 4 * 2**20  # the kernel gives at most net.core.rmem_max

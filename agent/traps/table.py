@@ -26,8 +26,8 @@ class TrapMeaning(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class KnownTrap:
-    """One line of the table. `key` is the column of the variable that distinguishes several events of the same trap. `ends`
-    are the traps whose events (with the same key) this one ends."""
+    """One line of the table. `key` is the column of the variable that distinguishes several events of the same trap.
+    `ends` are the traps whose events (with the same key) this one ends."""
 
     MESSAGE_NAME: ClassVar = "trap"
 
@@ -70,8 +70,8 @@ def shipped_traps() -> TrapTable:
 
 
 def events_of(trap: Trap, table: TrapTable) -> list[TrapEvent]:
-    """The events that a trap reports; none if a poll reads all there is to it. An unknown trap is a notice: it is shown, and
-    pages nobody."""
+    """The events that a trap reports; none if a poll reads all there is to it. An unknown trap is a notice: it is
+    shown, and pages nobody."""
     known = table.get(trap.trap)
     if known is None:
         name = one_line(trap.trap)

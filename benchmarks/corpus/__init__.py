@@ -1,1 +1,1 @@
-"""Every recorded device, read and compared with what is known to be right. See `python -m benchmarks.corpus --help`."""
+"""Reads every recorded device, and compares the readings with the expected ones: `python -m benchmarks.corpus --help`."""

@@ -1,4 +1,4 @@
-"""python -m benchmarks.corpus [--in-memory] [--only TEXT] [--corpus DIR]: what of the recorded devices is read right."""
+"""Read the recorded devices, and count how many readings and detections are right."""
 
 import argparse
 import json
@@ -14,11 +14,11 @@ from typing import Any
 from benchmarks.corpus import disputes, memory, polled
 
 ENGINES = ("gufo", "pysnmp")
-CORPUS = Path(__file__).resolve().parents[3] / "shared" / "corpus"
+DEFAULT_CORPUS = Path(__file__).resolve().parents[3] / "shared" / "corpus"
 
 
 def detection(lines: Iterable[str], corpus: Path, names: set[str]) -> None:
-    """Print which devices were taken for something else, or not recognised."""
+    """Print which devices were recognised as another device, or not recognised."""
     found = {row["name"]: row for row in map(json.loads, lines)}
     tally = Counter[str]()
     for line in (corpus / "devices.jsonl").read_text(encoding="utf-8").splitlines():
@@ -31,52 +31,58 @@ def detection(lines: Iterable[str], corpus: Path, names: set[str]) -> None:
         if not right:
             print(
                 f"  {device['recording']}: {device['vendor']} {device['category']}, "
-                f"taken for {row.get('vendor') or 'nothing'} {row.get('category') or ''} ({row.get('profile')})"
+                f"recognised as {row.get('vendor') or 'nothing'} {row.get('category') or ''} ({row.get('profile')})"
             )
     print(f"detection right {tally['right']}, wrong {tally['wrong']}, not recognised {tally['unknown']}")
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.corpus", description=__doc__)
-    parser.add_argument("--corpus", type=Path, default=CORPUS, help="the folder with expected.jsonl and snmprec/")
-    parser.add_argument("--in-memory", action="store_true", help="no UDP, no snmpsim: quick, for work on profiles")
-    parser.add_argument("--only", default="", help="only recordings whose name has this text in it (a,b for several)")
-    parser.add_argument("--keep", type=Path, help="where to leave what the probe printed")
+    parser.add_argument(
+        "--corpus", type=Path, default=DEFAULT_CORPUS, help="the folder with expected.jsonl and snmprec/"
+    )
+    parser.add_argument("--in-memory", action="store_true", help="without UDP and snmpsim: quick, for work on profiles")
+    parser.add_argument(
+        "--only", default="", help="only recordings whose name contains TEXT (a,b for several)", metavar="TEXT"
+    )
+    parser.add_argument("--keep", type=Path, help="write the output of the probe to this file")
     options = parser.parse_args()
-    logging.disable()  # devices that no profile fits are counted below
+    logging.disable()  # unrecognised devices are counted below
     wanted = options.only.split(",")
     recordings = [
         file
         for file in sorted((options.corpus / "snmprec").glob("*.snmprec"))
         if any(one in file.stem for one in wanted)
     ]
+    if not recordings:
+        parser.error(f"no recording in {options.corpus / 'snmprec'} has `{options.only}` in its name")
     names = {file.stem for file in recordings}
     if options.in_memory:
         return score("in memory", list(memory.read(recordings)), options, names)
-    said = {engine: list(polled.read(recordings, engine)) for engine in ENGINES}
-    codes = [score(engine, lines, options, names) for engine, lines in said.items()]
-    return max(*codes, compare(*said.values()))
+    output = {engine: list(polled.read(recordings, engine)) for engine in ENGINES}
+    codes = [score(engine, lines, options, names) for engine, lines in output.items()]
+    return max(*codes, compare(*output.values()))
 
 
-def score(how: str, said: list[str], options: argparse.Namespace, names: set[str]) -> int:
-    """Print what of it is right; 0 where nothing is wrong."""
-    print(f"\n== {how}")
-    text = "".join(line + "\n" for line in said)
+def score(title: str, lines: list[str], options: argparse.Namespace, names: set[str]) -> int:
+    """Print how many readings are right. Returns the exit code: 0 if nothing is wrong."""
+    print(f"\n== {title}")
+    text = "".join(line + "\n" for line in lines)
     if options.keep:
         options.keep.write_text(text, encoding="utf-8")
     with TemporaryDirectory() as folder:
-        # Some of the recordings are scored as a corpus of their own.
+        # The selected recordings are scored as a corpus of their own.
         out, part = Path(folder, "probe.jsonl"), Path(folder)
         out.write_text(text, encoding="utf-8")
         kept = disputes.without(options.corpus / "expected.jsonl", part / "expected.jsonl", names)
         result = subprocess.run([sys.executable, options.corpus / "score.py", part, out], check=False)
     print(f"disputed, and not counted: {kept.disputed} of {kept.rows} usable rows")
-    detection(said, options.corpus, names)
+    detection(lines, options.corpus, names)
     return result.returncode
 
 
 def compare(one: list[str], other: list[str]) -> int:
-    """Print where the two engines differ; 0 where they do not."""
+    """Print where the two engines differ. Returns the exit code: 0 if they do not."""
     first, second = _readings(one), _readings(other)
     differing = [key for key in first | second if first.get(key) != second.get(key) and key[1] != "uptime"]
     for key in differing[:20]:

@@ -1,4 +1,4 @@
-"""Rows of the corpus that we say are wrong, each with the MIB object and the reason: `disputed.yml`."""
+"""The expected rows of the corpus that are wrong, with the MIB object and the reason (`disputed.yml`)."""
 
 import json
 from collections.abc import Collection
@@ -13,35 +13,35 @@ FILE = Path(__file__).with_name("disputed.yml")
 
 @dataclass(frozen=True, slots=True)
 class Dispute:
-    """An object that is taken wrongly. In `recording` and `oids`, `*` stands for anything."""
+    """An object for which the expected value is wrong. `*` in `recording` and `oids` matches any text."""
 
     recording: str
     oids: tuple[str, ...]
     object: str
     because: str
 
-    def context(self, recording: str, oid: str) -> bool:
-        """Whether a row is one of these."""
+    def covers(self, recording: str, oid: str) -> bool:
+        """Whether a row is about this object."""
         return fnmatchcase(recording, self.recording) and any(fnmatchcase(oid, one) for one in self.oids)
 
 
 @dataclass(frozen=True, slots=True)
 class Disputes:
-    """disputed.yml whole."""
+    """The whole file disputed.yml."""
 
     disputes: tuple[Dispute, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
-    """How many usable rows there are, and how many of them are disputed."""
+class RowCounts:
+    """The number of usable rows, and how many of them are disputed."""
 
     rows: int
     disputed: int
 
 
-def without(expected: Path, out: Path, names: Collection[str] | None = None) -> Kept:
-    """Write the rows (of these recordings) that nobody disputes to `out`."""
+def without(expected: Path, out: Path, names: Collection[str] | None = None) -> RowCounts:
+    """Write the undisputed rows (of these recordings, or of all) to `out`."""
     disputes = load(FILE.read_text(encoding="utf-8"), FILE.name, Disputes).disputes
     rows = disputed = 0
     with out.open("w", encoding="utf-8") as file:
@@ -51,8 +51,8 @@ def without(expected: Path, out: Path, names: Collection[str] | None = None) -> 
                 continue
             usable = row["usable"] == "ok"
             rows += usable
-            if any(one.context(row["recording"], row["oid"]) for one in disputes):
+            if any(one.covers(row["recording"], row["oid"]) for one in disputes):
                 disputed += usable
             else:
                 file.write(line + "\n")
-    return Kept(rows, disputed)
+    return RowCounts(rows, disputed)

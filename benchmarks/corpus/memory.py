@@ -1,10 +1,9 @@
-"""Recordings answered from memory: no sockets, for working on profiles. What counts is `polled`."""
+"""Reads recordings from memory, without sockets: for work on profiles. The figures that count come from `polled`."""
 
 import asyncio
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from watchkeeper.agent.ports import ProbeContext
 from watchkeeper.agent.probes.snmp.probe import SnmpProbe
 from watchkeeper.agent.probes.testing import MemoryDevice, read_snmprec
 from watchkeeper.agent.tools.probe_cli import lines
@@ -16,12 +15,12 @@ from watchkeeper.profiles import load_profiles
 
 
 def read(recordings: Iterable[Path]) -> Iterator[str]:
-    """Read each recording once; the lines that `watchkeeper probe --format jsonl` would print."""
+    """Read each recording once. Yields the lines that `watchkeeper probe --format jsonl` would print."""
     clock = SystemClock()
     profiles = load_profiles()
     for file in recordings:
-        held = MemoryDevice(read_snmprec(file.read_text(encoding="utf-8", errors="replace").splitlines()))
-        probe = SnmpProbe(profiles, ProbeContext(clock, Secrets(None)).secrets, clock, held.open)
+        memory_device = MemoryDevice(read_snmprec(file.read_text(encoding="utf-8", errors="replace").splitlines()))
+        probe = SnmpProbe(profiles, Secrets(None), clock, memory_device.open)
         device = Device(file.stem, "bench", Category.SERVER, "snmp", "192.0.2.1", snmp=Snmp(community="none"))
         sweep = asyncio.run(probe.sweep(device))
         yield from lines(Target("memory", device), sweep, clock, probe.profile_of(device.device))

@@ -14,7 +14,7 @@ from watchkeeper.model.quantity import QUANTITIES
 from watchkeeper.model.reading import Missing, Value
 
 
-class Kind(StrEnum):
+class NoticeKind(StrEnum):
     """Why a person gets a message."""
 
     PAGE = "page"  # a rung of the ladder was decided
@@ -25,11 +25,11 @@ class Kind(StrEnum):
 
 
 _SUBJECTS = {
-    Kind.PAGE: marked("[{level}] {device}: {title}"),
-    Kind.RISEN: marked("[now {level}] {device}: {title}"),
-    Kind.PASSED: marked("[cleared before notification] {device}: {title}"),
-    Kind.RECOVERED: marked("[recovered] {device}: {title}"),
-    Kind.WITHDRAWN: marked("[withdrawn] {device}: {title}"),
+    NoticeKind.PAGE: marked("[{level}] {device}: {title}"),
+    NoticeKind.RISEN: marked("[now {level}] {device}: {title}"),
+    NoticeKind.PASSED: marked("[cleared before notification] {device}: {title}"),
+    NoticeKind.RECOVERED: marked("[recovered] {device}: {title}"),
+    NoticeKind.WITHDRAWN: marked("[withdrawn] {device}: {title}"),
 }
 LEVELS = {
     "ok": marked("ok"),
@@ -57,17 +57,17 @@ STATE_LABELS = {
 """(quantity, state) -> label, where the name of the state alone is not clear, or has another word in Chinese."""
 BECAUSE_ROLE_EMPTY = marked("You are notified because nobody has the role: {roles}")
 BECAUSE_NOT_REACHED = marked("You are notified because {person} could not be reached")
-"""Why a message goes to this person (`Telling.because`), where that is not clear."""
-_OVER = (Kind.PASSED, Kind.RECOVERED, Kind.WITHDRAWN)
+"""Why a message goes to this person (`NoticeDraft.because`), where that is not clear."""
+_OVER = (NoticeKind.PASSED, NoticeKind.RECOVERED, NoticeKind.WITHDRAWN)
 _HOUR_S = 3600
 
 
 @dataclass(frozen=True, slots=True)
-class Telling:
+class NoticeDraft:
     """One message to one person, before it is composed. `because` is the reason why it is this person, if that is not clear (a
     fallback)."""
 
-    kind: Kind
+    kind: NoticeKind
     incident: Incident
     person: Person
     now: float
@@ -76,24 +76,22 @@ class Telling:
     url: str = ""
 
 
-def compose(telling: Telling, snapshot: Snapshot) -> tuple[str, str, Mapping[str, Any]]:
+def compose(draft: NoticeDraft, snapshot: Snapshot) -> tuple[str, str, Mapping[str, Any]]:
     """Return subject, text and facts. Times in the text are in the site's timezone, times in the facts UTC seconds."""
-    say = translator(telling.person.language)
-    incident = telling.incident
+    say = translator(draft.person.language)
+    incident = draft.incident
     title = title_of(incident, snapshot, say)
-    subject = say(_SUBJECTS[telling.kind]).format(
-        level=say(LEVELS[incident.level]), device=incident.device, title=title
-    )
-    lines = [line for line in _lines(telling, snapshot, say) if line]
-    return " ".join(subject.split()), "\n".join(lines), _facts(telling, snapshot, title)
+    subject = say(_SUBJECTS[draft.kind]).format(level=say(LEVELS[incident.level]), device=incident.device, title=title)
+    lines = [line for line in _lines(draft, snapshot, say) if line]
+    return " ".join(subject.split()), "\n".join(lines), _facts(draft, snapshot, title)
 
 
-def plain(telling: Telling) -> tuple[str, str, Mapping[str, Any]]:
+def plain(draft: NoticeDraft) -> tuple[str, str, Mapping[str, Any]]:
     """The same message in a few English words that cannot fail, for the case that `compose` fails."""
-    incident = telling.incident
-    subject = f"[{telling.kind.value}: {incident.level.value}] {incident.device}: {incident.rule}"
-    facts = _bare_facts(telling, incident.rule)
-    lines = (facts["rung"], incident.instance, telling.because, telling.url)
+    incident = draft.incident
+    subject = f"[{draft.kind.value}: {incident.level.value}] {incident.device}: {incident.rule}"
+    facts = _bare_facts(draft, incident.rule)
+    lines = (facts["rung"], incident.instance, draft.because, draft.url)
     return " ".join(subject.split()), "\n".join(filter(None, lines)), facts
 
 
@@ -105,30 +103,30 @@ def title_of(incident: Incident, snapshot: Snapshot, say: Translate) -> str:
     return f"{title} ({place})" if place else title
 
 
-def _lines(telling: Telling, snapshot: Snapshot, say: Translate) -> list[str]:
-    incident, rung = telling.incident, telling.rung
+def _lines(draft: NoticeDraft, snapshot: Snapshot, say: Translate) -> list[str]:
+    incident, rung = draft.incident, draft.rung
     rule = snapshot.rules.named(incident.rule)
-    lines = [_measured(telling, say), _when(telling, snapshot, say)]
+    lines = [_measured(draft, say), _when(draft, snapshot, say)]
     if incident.evidence.says:
         lines.insert(1, say("Reason: {says}").format(says=incident.evidence.says))
     if rung and rung.say:
         lines.append(say("To do: {what}").format(what=say(rung.say)))
     if rung and rung.vendor_contact:
         lines.append(_vendor(incident, snapshot, say))
-    if rule and rule.advice and telling.kind in (Kind.PAGE, Kind.RISEN):
+    if rule and rule.advice and draft.kind in (NoticeKind.PAGE, NoticeKind.RISEN):
         lines.append(say(rule.advice))
     device = snapshot.device(incident.device)
     if device and device.location:
         lines.append(say("Where: {place}").format(place=device.location))
-    lines.append(telling.because)
+    lines.append(draft.because)
     if rule and rule.clause:
         lines.append(say("Regulation: {clause}").format(clause=rule.clause))
-    lines.append(telling.url)
+    lines.append(draft.url)
     return lines
 
 
-def _measured(telling: Telling, say: Translate) -> str:
-    evidence = telling.incident.evidence
+def _measured(draft: NoticeDraft, say: Translate) -> str:
+    evidence = draft.incident.evidence
     quantity = QUANTITIES.get(evidence.quantity)
     name = say(quantity.title) if quantity else evidence.quantity
     value = format_value(evidence.value, evidence.quantity, say)
@@ -136,7 +134,7 @@ def _measured(telling: Telling, say: Translate) -> str:
     if limit:
         value = say("{value} ({limit})").format(value=value, limit=limit)
     measured = say("{name}: {value}").format(name=name, value=value)
-    return say("Last bad reading: {what}").format(what=measured) if telling.kind in _OVER else measured
+    return say("Last bad reading: {what}").format(what=measured) if draft.kind in _OVER else measured
 
 
 def format_limit(expects: str, say: Translate) -> str:
@@ -156,16 +154,16 @@ def format_value(value: Value, quantity: str, say: Translate) -> str:
     return f"{number} {unit}".strip()
 
 
-def _when(telling: Telling, snapshot: Snapshot, say: Translate) -> str:
-    incident = telling.incident
+def _when(draft: NoticeDraft, snapshot: Snapshot, say: Translate) -> str:
+    incident = draft.incident
     began = clock_time(incident.began_at, snapshot)
-    if incident.ended_at is not None and telling.kind in _OVER:
+    if incident.ended_at is not None and draft.kind in _OVER:
         lasted = span(incident.ended_at - incident.began_at, say)
         return say("From {began} to {ended}, {lasted}").format(
             began=began, ended=clock_time(incident.ended_at, snapshot), lasted=lasted
         )
     return say("Since {began}, unresolved for {lasted}").format(
-        began=began, lasted=span(telling.now - incident.began_at, say)
+        began=began, lasted=span(draft.now - incident.began_at, say)
     )
 
 
@@ -201,22 +199,22 @@ def _vendor_of(incident: Incident, snapshot: Snapshot) -> Vendor | None:
     return next((one for one in vendors if device and one.vendor == device.vendor), None)
 
 
-def _facts(telling: Telling, snapshot: Snapshot, title: str) -> Mapping[str, Any]:
-    value = telling.incident.evidence.value
-    vendor = _vendor_of(telling.incident, snapshot) if telling.rung and telling.rung.vendor_contact else None
+def _facts(draft: NoticeDraft, snapshot: Snapshot, title: str) -> Mapping[str, Any]:
+    value = draft.incident.evidence.value
+    vendor = _vendor_of(draft.incident, snapshot) if draft.rung and draft.rung.vendor_contact else None
     return {
-        **_bare_facts(telling, title),
+        **_bare_facts(draft, title),
         "value": None if isinstance(value, Missing) else value,
         "vendor": {"name": vendor.name, "phone": vendor.phone, "contract": vendor.contract} if vendor else None,
     }
 
 
-def _bare_facts(telling: Telling, title: str) -> dict[str, Any]:
-    incident = telling.incident
+def _bare_facts(draft: NoticeDraft, title: str) -> dict[str, Any]:
+    incident = draft.incident
     return {
-        "kind": telling.kind.value, "incident": incident.incident, "recurrence": incident.recurrence,
+        "kind": draft.kind.value, "incident": incident.incident, "recurrence": incident.recurrence,
         "device": incident.device, "rule": incident.rule, "instance": incident.instance, "title": title,
-        "level": incident.level.value, "rung": telling.rung.rung if telling.rung else "",
-        "person": telling.person.person, "began_at": incident.began_at, "ended_at": incident.ended_at,
-        "told_at": telling.now, "verdict": incident.verdict_id, "quantity": incident.evidence.quantity,
+        "level": incident.level.value, "rung": draft.rung.rung if draft.rung else "",
+        "person": draft.person.person, "began_at": incident.began_at, "ended_at": incident.ended_at,
+        "told_at": draft.now, "verdict": incident.verdict_id, "quantity": incident.evidence.quantity,
     }  # fmt: skip

@@ -8,7 +8,14 @@ from typing import Any, Protocol
 
 import sqlalchemy as sa
 
-from watchkeeper.collector.notify.compose import Kind, Telling, compose, plain
+from watchkeeper.collector.notify.compose import (
+    BECAUSE_NOT_REACHED,
+    BECAUSE_ROLE_EMPTY,
+    NoticeDraft,
+    NoticeKind,
+    compose,
+    plain,
+)
 from watchkeeper.collector.notify.i18n import translator
 from watchkeeper.collector.notify.notice import About, Notice, write
 from watchkeeper.collector.policy.incidents import Incident
@@ -44,9 +51,9 @@ class Notifier:
         missing = ", ".join(reached.missing_roles)
         for person in reached.people:
             say = translator(person.language)
-            because = say("Told to you because nobody is: {roles}").format(roles=missing) if missing else ""
-            telling = Telling(Kind.PAGE, incident, person, now, rung, because, self._link(incident))
-            self._put(connection, telling, fallback=self._fallback(ladder, incident))
+            because = say(BECAUSE_ROLE_EMPTY).format(roles=missing) if missing else ""
+            draft = NoticeDraft(NoticeKind.PAGE, incident, person, now, rung, because, self._link(incident))
+            self._put(connection, draft, fallback=self._fallback(ladder, incident))
 
     def page_instead(self, connection: sa.Connection, failed: Notice, person: Person, now: float) -> None:
         """Send a page that reached nobody to `person`, in that person's language."""
@@ -55,16 +62,16 @@ class Notifier:
             return
         ladder = ladder_for(incident.level, self.snapshot.configuration.ladders)
         rung = next((rung for rung in ladder.rungs if rung.rung == failed.rung), None)
-        because = translator(person.language)("Told to you because {person} could not be reached")
-        telling = Telling(
-            Kind.PAGE, incident, person, now, rung, because.format(person=failed.person), self._link(incident)
+        because = translator(person.language)(BECAUSE_NOT_REACHED)
+        draft = NoticeDraft(
+            NoticeKind.PAGE, incident, person, now, rung, because.format(person=failed.person), self._link(incident)
         )
-        self._put(connection, telling, failed.rung, fallback=failed.fallback)
+        self._put(connection, draft, failed.rung, fallback=failed.fallback)
 
     def tell(  # noqa: PLR0917 -- positional, as every method of the notifier
         self,
         connection: sa.Connection,
-        kind: Kind,
+        kind: NoticeKind,
         incident: Incident,
         names: Iterable[str],
         now: float,
@@ -74,9 +81,11 @@ class Notifier:
         people = {person.person: person for person in self.snapshot.configuration.contacts.people}
         for name in sorted(names):
             if name in people:
-                self._put(connection, Telling(kind, incident, people[name], now, None, because, self._link(incident)))
+                self._put(
+                    connection, NoticeDraft(kind, incident, people[name], now, None, because, self._link(incident))
+                )
 
-    def tell_duty(self, connection: sa.Connection, kind: Kind, incident: Incident, now: float) -> None:
+    def tell_duty(self, connection: sa.Connection, kind: NoticeKind, incident: Incident, now: float) -> None:
         """Tell the people on duty, once."""
         ladder = ladder_for(incident.level, self.snapshot.configuration.ladders)
         owner = self.snapshot.owner(incident.device)
@@ -89,9 +98,9 @@ class Notifier:
         mine = (outbox.c.about == About.INCIDENT.value, outbox.c.about_id == incident.incident)
         query = sa.select(outbox.c.person, outbox.c.kind).where(*mine)
         for row in connection.execute(query.order_by(outbox.c.id)):
-            if row.kind in (Kind.RECOVERED, Kind.WITHDRAWN):
+            if row.kind in (NoticeKind.RECOVERED, NoticeKind.WITHDRAWN):
                 paged.discard(row.person)
-            elif row.kind == Kind.PAGE:
+            elif row.kind == NoticeKind.PAGE:
                 paged.add(row.person)
         return paged
 
@@ -108,16 +117,18 @@ class Notifier:
     def _link(self, incident: Incident) -> str:
         return f"{self.url}/incidents/{incident.incident}" if self.url else ""
 
-    def _put(self, connection: sa.Connection, telling: Telling, rung: str = "", fallback: tuple[str, ...] = ()) -> None:
-        subject, text, facts = _composed(telling, self.snapshot)
-        incident = telling.incident
-        place = rung or (telling.rung.rung if telling.rung else "")
+    def _put(
+        self, connection: sa.Connection, draft: NoticeDraft, rung: str = "", fallback: tuple[str, ...] = ()
+    ) -> None:
+        subject, text, facts = _composed(draft, self.snapshot)
+        incident = draft.incident
+        place = rung or (draft.rung.rung if draft.rung else "")
         notice = Notice(
-            about=About.INCIDENT, id=incident.incident, key=idempotency_key(telling, place),
+            about=About.INCIDENT, id=incident.incident, key=idempotency_key(draft, place),
             # A page matters until its incident ends; then `expire` says so.
-            expires_at=None if telling.kind in (Kind.PAGE, Kind.RISEN) else telling.now + RECOVERY_MATTERS_S,
-            fallback=fallback, recurrence=incident.recurrence, kind=telling.kind.value,
-            rung=place or telling.kind.value, person=telling.person.person, created_at=telling.now, subject=subject,
+            expires_at=None if draft.kind in (NoticeKind.PAGE, NoticeKind.RISEN) else draft.now + RECOVERY_MATTERS_S,
+            fallback=fallback, recurrence=incident.recurrence, kind=draft.kind.value,
+            rung=place or draft.kind.value, person=draft.person.person, created_at=draft.now, subject=subject,
             text=text, facts=json.dumps(facts, ensure_ascii=False),
         )  # fmt: skip
         write(self.store, connection, notice)
@@ -138,18 +149,18 @@ class Notifiers(Protocol):
         """The notifier under the configuration of this moment."""
 
 
-def _composed(telling: Telling, snapshot: Snapshot) -> tuple[str, str, Mapping[str, Any]]:
+def _composed(draft: NoticeDraft, snapshot: Snapshot) -> tuple[str, str, Mapping[str, Any]]:
     """The text by `compose`. Where that fails, the plainest words: a page in bad words is still a page."""
     try:
-        return compose(telling, snapshot)
+        return compose(draft, snapshot)
     except Exception:
-        log.exception("a message about incident %d could not be composed", telling.incident.incident)
-        return plain(telling)
+        log.exception("a message about incident %d could not be composed", draft.incident.incident)
+        return plain(draft)
 
 
-def idempotency_key(telling: Telling, rung: str) -> str:
+def idempotency_key(draft: NoticeDraft, rung: str) -> str:
     """The same message to the same person about the same recurrence has the same key, however often it is decided. The
     fault's time keeps the numbers of two stores (a restored backup, say) apart."""
-    incident = telling.incident
-    message = "/".join(filter(None, (telling.kind.value, rung, telling.person.person)))
+    incident = draft.incident
+    message = "/".join(filter(None, (draft.kind.value, rung, draft.person.person)))
     return f"{incident.incident}-{incident.recurrence}-{int(incident.began_at)}/{message}"

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 
 import sqlalchemy as sa
 
-from watchkeeper.collector.notify.compose import Kind
+from watchkeeper.collector.notify.compose import NoticeKind
 from watchkeeper.collector.notify.enqueue import Notifier
 from watchkeeper.collector.notify.notice import About, expire
 from watchkeeper.collector.policy import incidents, ladder
@@ -24,17 +24,17 @@ def follow_up(
         happened = [transition for change in changes for transition in change.transitions]
         _schedule(connection, notifier, incident, happened)
         if incident.level is Level.CRITICAL and any(one.kind is TransitionKind.RISEN for one in happened):
-            notifier.tell(connection, Kind.RISEN, incident, notifier.told(connection, incident), now)
+            notifier.tell(connection, NoticeKind.RISEN, incident, notifier.told(connection, incident), now)
         return
     rows.drop_undecided(connection, incident)
     expire(connection, About.INCIDENT, incident.incident, now)
     told = notifier.told(connection, incident)
     if incident.state is IncidentState.WITHDRAWN:
-        notifier.tell(connection, Kind.WITHDRAWN, incident, told, now, changes[-1].transitions[-1].note)
+        notifier.tell(connection, NoticeKind.WITHDRAWN, incident, told, now, changes[-1].transitions[-1].note)
     elif told:
-        notifier.tell(connection, Kind.RECOVERED, incident, told, now)
+        notifier.tell(connection, NoticeKind.RECOVERED, incident, told, now)
     else:
-        notifier.tell_duty(connection, Kind.PASSED, incident, now)
+        notifier.tell_duty(connection, NoticeKind.PASSED, incident, now)
 
 
 def _schedule(

@@ -32,7 +32,7 @@ def browser(folder: Path) -> Iterator[Chromium]:
 def room(tmp_path: Path) -> Iterator[Room]:
     with Room(tmp_path) as room:
         room.heat()
-        room.climb()
+        room.decide_rungs()
         room.deliver()
         room.clock.advance(245)
         yield room

@@ -1,5 +1,5 @@
-"""What every channel promises, on the real thing: Apprise and the webhook speak HTTP to a loopback server that answers
-as told, the console writes to a stream that works or does not."""
+"""One contract for all channels: Apprise and the webhook send to an HTTP server on loopback, the console writes to a stream
+that works or fails."""
 
 import io
 import logging
@@ -17,6 +17,7 @@ from watchkeeper.channels.open import open_channel
 from watchkeeper.channels.ports import Address, Channel, Message, Receipt, Via
 from watchkeeper.documents.secrets import Secrets
 from watchkeeper.model.clock import FakeClock
+from watchkeeper.model.logs import limit_library_logs
 
 SECRET = "sesame-open-4711"
 MESSAGE = Message(
@@ -27,9 +28,15 @@ HUNG = 0
 pytestmark = pytest.mark.filterwarnings("ignore:'imghdr' is deprecated:DeprecationWarning")  # Apprise 2.2's import
 
 
+@pytest.fixture(autouse=True)
+def _library_logs() -> None:
+    """Every command that opens channels does this."""
+    limit_library_logs()
+
+
 @dataclass
-class Far:
-    """The other side: answers every request with `status`, never when it is HUNG."""
+class Receiver:
+    """The receiving server. It answers every request with `status`; with HUNG it does not answer."""
 
     port: int = 0
     status: int = 200
@@ -38,23 +45,23 @@ class Far:
 
 
 @contextmanager
-def listening(far: Far) -> Iterator[Far]:
+def listening(receiver: Receiver) -> Iterator[Receiver]:
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
-            far.requests.append((dict(self.headers), body))
-            if far.status == HUNG:
-                far.released.wait(10)
+            receiver.requests.append((dict(self.headers), body))
+            if receiver.status == HUNG:
+                receiver.released.wait(10)
                 self.close_connection = True
                 return
-            self.send_response(far.status)
-            if 300 <= far.status < 400:
-                self.send_header("Location", f"http://127.0.0.1:{far.port}/elsewhere")
+            self.send_response(receiver.status)
+            if 300 <= receiver.status < 400:
+                self.send_header("Location", f"http://127.0.0.1:{receiver.port}/elsewhere")
             self.send_header("Content-Length", "0")
             self.end_headers()
 
         def do_GET(self) -> None:
-            far.requests.append(({}, b"followed"))
+            receiver.requests.append(({}, b"followed"))
             self.send_response(200)
             self.end_headers()
 
@@ -62,21 +69,21 @@ def listening(far: Far) -> Iterator[Far]:
             pass
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        far.port = server.server_address[1]
+        receiver.port = server.server_address[1]
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         try:
-            yield far
+            yield receiver
         finally:
-            far.released.set()
+            receiver.released.set()
             server.shutdown()
             thread.join()
 
 
 @pytest.fixture
-def far() -> Iterator[Far]:
-    with listening(Far()) as far:
-        yield far
+def receiver() -> Iterator[Receiver]:
+    with listening(Receiver()) as receiver:
+        yield receiver
 
 
 class BrokenPipe(io.StringIO):
@@ -111,25 +118,25 @@ every_channel = pytest.mark.parametrize("make", [apprise, webhook, on_console])
 
 @dataclass
 class Case:
-    """One channel meeting one behaviour of the other side, and what its receipt must say."""
+    """One channel with one behaviour of the receiver, and the expected receipt."""
 
     name: str
-    send: Callable[[Far], Receipt]
+    send: Callable[[Receiver], Receipt]
     delivered: bool
     permanent: bool = False
 
 
 def answering(make: Make, status: int, *, delivered: bool = False, permanent: bool = False) -> Case:
-    def send(far: Far) -> Receipt:
-        far.status = status
-        return make(far.port, 0.3 if status == HUNG else 10.0).send(MESSAGE)
+    def send(receiver: Receiver) -> Receipt:
+        receiver.status = status
+        return make(receiver.port, 0.3 if status == HUNG else 10.0).send(MESSAGE)
 
     return Case(f"{make.__name__}-{status or 'hung'}", send, delivered, permanent)
 
 
 def refusing(make: Make) -> Case:
-    def send(far: Far) -> Receipt:
-        with socket.socket() as held:  # bound but not listening: nobody else gets the port meanwhile
+    def send(receiver: Receiver) -> Receipt:
+        with socket.socket() as held:  # bound but not listening, so no other program gets the port
             held.bind(("127.0.0.1", 0))
             return make(held.getsockname()[1], 10.0).send(MESSAGE)
 
@@ -140,45 +147,45 @@ CASES = [
     answering(apprise, 200, delivered=True),
     answering(webhook, 200, delivered=True),
     answering(webhook, 204, delivered=True),
-    Case("console-works", lambda far: console(io.StringIO()).send(MESSAGE), delivered=True),
+    Case("console-works", lambda receiver: console(io.StringIO()).send(MESSAGE), delivered=True),
     *(answering(webhook, status, permanent=True) for status in (301, 302, 307, 400, 401, 403, 404, 410, 422)),
     *(answering(webhook, status) for status in (408, 425, 429, 500, 502, 503, 504)),
-    # Apprise does not tell a refusal from a failure: neither is for ever.
+    # Apprise does not distinguish a refusal from a failure, so neither is permanent
     *(answering(apprise, status) for status in (302, 401, 404, 429, 500)),
     refusing(apprise),
     refusing(webhook),
     answering(apprise, HUNG),
     answering(webhook, HUNG),
-    Case("console-broken", lambda far: console(BrokenPipe()).send(MESSAGE), delivered=False),
+    Case("console-broken", lambda receiver: console(BrokenPipe()).send(MESSAGE), delivered=False),
 ]
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-def test_a_receipt_says_what_came_back_and_never_the_secret(
-    case: Case, far: Far, caplog: pytest.LogCaptureFixture
+def test_a_receipt_gives_the_result_and_never_the_secret(
+    case: Case, receiver: Receiver, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
-    receipt = case.send(far)
+    receipt = case.send(receiver)
     assert (receipt.delivered, receipt.permanent) == (case.delivered, case.permanent), receipt
     assert receipt.detail
     assert SECRET not in receipt.detail
     assert SECRET not in caplog.text
-    assert all(body != b"followed" for _, body in far.requests), "a redirect was followed"
+    assert all(body != b"followed" for _, body in receiver.requests), "a redirect was followed"
 
 
 @over_http
-def test_the_whole_message_arrives(make: Make, far: Far) -> None:
-    make(far.port, 10.0).send(MESSAGE)
-    [(_, body)] = far.requests
+def test_the_whole_message_arrives(make: Make, receiver: Receiver) -> None:
+    make(receiver.port, 10.0).send(MESSAGE)
+    [(_, body)] = receiver.requests
     assert "UPS on battery" in body.decode()
     assert MESSAGE.text in body.decode("unicode_escape" if make is apprise else "utf-8")
 
 
 @over_http
-def test_a_sender_waits_no_longer_than_its_timeout(make: Make, far: Far) -> None:
-    far.status = HUNG
+def test_a_sender_waits_no_longer_than_its_timeout(make: Make, receiver: Receiver) -> None:
+    receiver.status = HUNG
     began = time.monotonic()
-    receipt = make(far.port, 0.2).send(MESSAGE)
+    receipt = make(receiver.port, 0.2).send(MESSAGE)
     assert time.monotonic() - began < 8  # the server would hold it for ten seconds
     assert "0.2 s" in receipt.detail
 
@@ -190,15 +197,15 @@ def test_a_channel_does_not_print_its_secret(make: Make) -> None:
 
 
 @every_channel
-def test_text_that_is_no_unicode_is_no_reason_to_raise(make: Make, far: Far) -> None:
+def test_text_with_a_lone_surrogate_raises_nothing(make: Make, receiver: Receiver) -> None:
     message = Message("key/\ud800/中", "wang.lei", "half a pair \ud800", "\ud800\x1b[2J")
-    assert isinstance(make(far.port, 10.0).send(message), Receipt)
+    assert isinstance(make(receiver.port, 10.0).send(message), Receipt)
 
 
 @over_http
-def test_one_channel_sends_again_after_a_failure(make: Make, far: Far) -> None:
-    channel = make(far.port, 10.0)
-    far.status = 500
+def test_one_channel_sends_again_after_a_failure(make: Make, receiver: Receiver) -> None:
+    channel = make(receiver.port, 10.0)
+    receiver.status = 500
     assert not channel.send(MESSAGE).delivered
-    far.status = 200
+    receiver.status = 200
     assert channel.send(MESSAGE).delivered

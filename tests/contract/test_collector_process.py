@@ -1,4 +1,4 @@
-"""The collector as a process of its own, as an operator runs it: TLS, PostgreSQL, signals, systemd, the command line."""
+"""The collector as a process, as an operator runs it: TLS, PostgreSQL, signals, systemd, command line."""
 
 import datetime
 import ipaddress
@@ -32,7 +32,7 @@ WITHIN_S = 30.0
 
 @dataclass
 class Room:
-    """A folder with books, and the collector over it."""
+    """A folder with a configuration, and the collector that uses it."""
 
     folder: Path
     url: str
@@ -83,7 +83,7 @@ class Room:
 
 
 def until(there: Callable[[], bool], process: "subprocess.Popen[str] | None" = None) -> None:
-    """Wait for something another process does."""
+    """Wait until a condition is true. Fails if the process ends."""
     end = time.monotonic() + WITHIN_S
     while time.monotonic() < end:
         assert process is None or process.poll() is None, "the process ended"
@@ -122,7 +122,7 @@ def push(room: Room, token: str, level: str = "critical", seq: int = 1) -> reque
     )
 
 
-def test_an_engineer_acts_from_the_command_line_and_the_timeline_names_them(room: Room) -> None:
+def test_the_timeline_names_the_engineer_who_acts_from_the_command_line(room: Room) -> None:
     token = room.cli("token", "agent", "room-1", *config(room)).strip()
     own = room.folder / "own"
     room.cli("token", "person", "olga", "--file", str(own), *config(room))
@@ -144,7 +144,7 @@ def test_an_engineer_acts_from_the_command_line_and_the_timeline_names_them(room
         own.chmod(0o600)
         own.write_text("nonsense")
         assert "401" in room.cli("acknowledge", "1", *at, ok=False)
-    until(lambda: "[critical] sensor-1" in room.log())  # the console channel
+    until(lambda: "[critical] sensor-1" in room.log())  # printed by the console channel
     assert token not in room.log()
 
 
@@ -176,12 +176,12 @@ def test_a_configuration_with_mistakes_is_refused_at_start_and_later_leaves_the_
         process.send_signal(signal.SIGHUP)
         until(lambda: "did you mean `env`?" in room.log(), process)
         assert len(room.get("/api/v1/devices").json()) == 2
-        assert "enf" in room.get("/").text  # the page says so as well
+        assert "enf" in room.get("/").text  # the page shows it too
         room.write(inventory=good.replace("  - {device: web-1", "  - {device: web-2"))
         until(lambda: any(one["device"] == "web-2" for one in room.get("/api/v1/devices").json()), process)
 
 
-def test_a_disk_below_its_reserve_refuses_pushes_and_is_an_incident(room: Room) -> None:
+def test_with_too_little_disk_space_pushes_are_refused_and_an_incident_opens(room: Room) -> None:
     token = room.cli("token", "agent", "room-1", *config(room)).strip()
     with (room.folder / "collector.yml").open("a") as file:
         file.write("reserve: 900000 GB\n")
@@ -195,7 +195,7 @@ def test_a_disk_below_its_reserve_refuses_pushes_and_is_an_incident(room: Room) 
         until(lambda: "Collector disk is full" in room.log() or "磁盘" in room.log())
 
 
-def test_sigterm_ends_it_cleanly_and_a_restart_goes_on(room: Room) -> None:
+def test_sigterm_ends_it_cleanly_and_a_restart_continues(room: Room) -> None:
     token = room.cli("token", "agent", "room-1", *config(room)).strip()
     with room.running() as process:
         assert push(room, token).status_code == 200
@@ -207,7 +207,7 @@ def test_sigterm_ends_it_cleanly_and_a_restart_goes_on(room: Room) -> None:
     assert "Traceback" not in room.log()
 
 
-def test_systemd_hears_of_readiness_heartbeats_and_the_end(room: Room) -> None:
+def test_systemd_is_notified_of_readiness_watchdog_and_stopping(room: Room) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ear:
         ear.bind(str(room.folder / "n"))
         ear.settimeout(WITHIN_S)
@@ -223,7 +223,7 @@ def _peek(ear: socket.socket) -> bytes:
     return ear.recv(64, socket.MSG_PEEK)
 
 
-def test_several_collectors_keep_their_store_in_postgresql_named_by_a_secret(room: Room, postgres_url: str) -> None:
+def test_several_collectors_share_a_postgresql_store_named_by_a_secret(room: Room, postgres_url: str) -> None:
     with psycopg.connect(postgres_url.replace("+psycopg", ""), autocommit=True) as admin:
         admin.execute("DROP DATABASE IF EXISTS collector")
         admin.execute("CREATE DATABASE collector")
@@ -238,7 +238,7 @@ def test_several_collectors_keep_their_store_in_postgresql_named_by_a_secret(roo
     token = room.cli("token", "agent", "room-1", *config(room)).strip()
     with room.running(), other.running():
         assert push(room, token).status_code == 200
-        assert push(other, token).json()["through"] == 1  # the other one knows the replay
+        assert push(other, token).json()["through"] == 1  # the other collector knows that this is a replay
         until(lambda: len(other.get("/api/v1/incidents").json()["incidents"]) == 1)
         assert push(other, token, "ok", 2).status_code == 200
         until(lambda: room.get("/api/v1/incidents").json()["incidents"] == [])
@@ -252,7 +252,7 @@ def test_a_secrets_file_others_can_read_is_refused(room: Room) -> None:
     assert "chmod 600" in room.cli("run", *config(room), ok=False)
 
 
-def test_a_backup_taken_while_it_runs_restores_into_a_new_place(room: Room) -> None:
+def test_a_backup_made_while_it_runs_can_be_restored_elsewhere(room: Room) -> None:
     token = room.cli("token", "agent", "room-1", *config(room)).strip()
     file = room.folder / "kept.zip"
     with room.running():
@@ -267,7 +267,7 @@ def test_a_backup_taken_while_it_runs_restores_into_a_new_place(room: Room) -> N
         assert len(room.get("/api/v1/incidents").json()["incidents"]) == 1
 
 
-def test_agent_and_collector_speak_tls(room: Room) -> None:
+def test_agent_and_collector_use_tls(room: Room) -> None:
     _certificate(room.folder)
     port = room.url.rpartition(":")[2]
     room.url, room.verify = f"https://127.0.0.1:{port}", str(room.folder / "cert.pem")

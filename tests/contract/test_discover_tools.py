@@ -16,7 +16,7 @@ from click.testing import CliRunner
 from watchkeeper.agent.tools import discover as finding
 from watchkeeper.agent.tools.discover_cli import discover
 from watchkeeper.agent.tools.profile_cli import profile
-from watchkeeper.cli import door
+from watchkeeper.cli import command_line
 from watchkeeper.collector.site.inventory import Inventory
 from watchkeeper.documents.bind import load
 from watchkeeper.model.device import Category, Snmp
@@ -122,6 +122,6 @@ def test_a_simulated_recording_answers_net_snmp() -> None:
 @pytest.mark.parametrize(("text", "says"), [("1.3.6|9|x\n", ":1:"), ("1.3.6.1.2.1.1.1.0|4|a\nnonsense\n", ":2:")])
 def test_a_wrong_recording_is_refused_with_its_line(text: str, says: str, tmp_path: Path) -> None:
     (tmp_path / "bad.snmprec").write_text(text, encoding="utf-8")
-    done = CliRunner().invoke(door, ["simulate", "recording", str(tmp_path / "bad.snmprec"), "--port", "0"])
+    done = CliRunner().invoke(command_line, ["simulate", "recording", str(tmp_path / "bad.snmprec"), "--port", "0"])
     assert done.exit_code == 1
     assert f"bad.snmprec{says}" in done.stderr

@@ -1,4 +1,4 @@
-"""The door for agents: every kind of bad request gets its documented status (docs/protocol.md), and changes nothing."""
+"""The endpoints for agents. Every kind of bad request gets its documented status (docs/protocol.md), and changes nothing."""
 
 import asyncio
 import gzip
@@ -25,8 +25,8 @@ BLOCK = {"block": 1, "device": "sensor-1", "probe": "snmp", "every_s": 15.0,
          "series": [["temperature.ambient", "", "", "1.2.3"], ["humidity.relative", "", "", ""]]}  # fmt: skip
 
 
-class Door:
-    """A collector's door with its journal running, and an agent in front of it."""
+class AgentApi:
+    """The endpoints of a collector with a running journal, and an agent that calls them."""
 
     def __init__(self, world: World) -> None:
         self.world = world
@@ -50,7 +50,7 @@ class Door:
         return self.ask("POST", "/v1/push", json.dumps(push() | (change or {})).encode(), **headers)
 
     def rows(self) -> dict[str, list[tuple[Any, ...]]]:
-        """Everything in the store."""
+        """All rows of all tables in the store."""
         with self.world.store.read() as connection:
             return {
                 table.name: [tuple(row) for row in connection.execute(table.select())]
@@ -73,32 +73,32 @@ def event(**change: Any) -> dict[str, Any]:
 
 
 @pytest.fixture
-def door(store_url: str) -> Iterator[Door]:
+def agent_api(store_url: str) -> Iterator[AgentApi]:
     world = World(store_url)
-    made = Door(world)
+    made = AgentApi(world)
     yield made
     world.journal.stop()
     world.close()
 
 
-def test_a_push_is_on_disk_when_it_is_answered(door: Door) -> None:
-    answer = door.push()
+def test_an_answered_push_is_in_the_store(agent_api: AgentApi) -> None:
+    answer = agent_api.push()
     assert answer.status_code == 200
     assert answer.json() == {"lane": "readings", "through": 1, "requests": [],
-                             "bundle": door.world.runtime.snapshot.bundles["room-1"].version}  # fmt: skip
-    door.world.journal.stop()  # whatever is still to be applied is applied
-    kept = door.rows()
+                             "bundle": agent_api.world.runtime.snapshot.bundles["room-1"].version}  # fmt: skip
+    agent_api.world.journal.stop()  # this applies everything that is pending
+    kept = agent_api.rows()
     assert [row[-1] for row in kept["latest"]] == ['{"values":[22.5,null],"missing":{"1":["timeout","no answer"]}}']
-    assert kept["latest"][0][5] == pytest.approx(door.world.clock.wall() - 2)
-    assert kept["journal"] == []  # trimmed once applied
+    assert kept["latest"][0][5] == pytest.approx(agent_api.world.clock.wall() - 2)
+    assert kept["journal"] == []  # deleted when applied
 
 
-def test_gzip_is_understood(door: Door) -> None:
+def test_a_gzipped_push_is_accepted(agent_api: AgentApi) -> None:
     body = gzip.compress(json.dumps(push()).encode())
-    assert door.ask("POST", "/v1/push", body, content_encoding="gzip").status_code == 200
+    assert agent_api.ask("POST", "/v1/push", body, content_encoding="gzip").status_code == 200
 
 
-Refused = tuple[str, Callable[[Door], httpx.Response], int]
+Refused = tuple[str, Callable[[AgentApi], httpx.Response], int]
 REFUSED: list[Refused] = [
     ("no token", lambda d: d.push(authorization=""), 401),
     ("a wrong token", lambda d: d.push(authorization="Bearer nonsense"), 401),
@@ -139,55 +139,57 @@ REFUSED: list[Refused] = [
 
 @pytest.mark.parametrize(("ask", "status"), [row[1:] for row in REFUSED], ids=[row[0] for row in REFUSED])
 def test_a_bad_request_gets_its_status_and_changes_nothing(
-    door: Door, ask: Callable[[Door], httpx.Response], status: int
+    agent_api: AgentApi, ask: Callable[[AgentApi], httpx.Response], status: int
 ) -> None:
-    before = door.rows()
-    answer = ask(door)
+    before = agent_api.rows()
+    answer = ask(agent_api)
     assert answer.status_code == status
     assert answer.json()["error"]
-    assert door.token not in answer.text
-    assert door.rows() == before
+    assert agent_api.token not in answer.text
+    assert agent_api.rows() == before
     if status == 503:
         assert int(answer.headers["retry-after"]) > 0
 
 
-def test_an_agent_that_left_the_inventory_is_refused_whatever_token_it_has(door: Door) -> None:
-    door.token = mint(door.world.store, TokenKind.AGENT, "room-0", door.world.clock.wall())
-    before = door.rows()
-    answer = door.push({"agent": "room-0", "blocks": [], "items": []})
+def test_an_agent_removed_from_the_inventory_is_refused_with_any_token(agent_api: AgentApi) -> None:
+    agent_api.token = mint(agent_api.world.store, TokenKind.AGENT, "room-0", agent_api.world.clock.wall())
+    before = agent_api.rows()
+    answer = agent_api.push({"agent": "room-0", "blocks": [], "items": []})
     assert answer.status_code == 403
     assert "room-0" in answer.json()["error"]
-    assert door.rows() == before
+    assert agent_api.rows() == before
 
 
-def test_frames_under_the_block_of_a_device_that_is_another_agent_s_now_count_for_nothing(door: Door) -> None:
-    assert door.push().status_code == 200
+def test_frames_of_a_device_that_now_belongs_to_another_agent_are_ignored(agent_api: AgentApi) -> None:
+    assert agent_api.push().status_code == 200
     inventory = INVENTORY.replace("devices:", "  - {agent: room-2, owner: olga}\ndevices:")
-    door.world.adopt(inventory.replace("sensor-1, agent: room-1", "sensor-1, agent: room-2"))
+    agent_api.world.adopt(inventory.replace("sensor-1, agent: room-1", "sensor-1, agent: room-2"))
     frame = push()["items"][0] | {"seq": 2, "values": [99.0, None]}
-    door.push({"blocks": [], "items": [frame]})
-    door.world.journal.stop()
-    assert not any("99.0" in row[-1] for row in (*door.rows()["latest"], *door.rows()["history"]))
+    agent_api.push({"blocks": [], "items": [frame]})
+    agent_api.world.journal.stop()
+    assert not any("99.0" in row[-1] for row in (*agent_api.rows()["latest"], *agent_api.rows()["history"]))
 
 
-def test_while_the_store_is_away_an_agent_is_asked_to_come_again(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_agent_must_retry_while_the_store_is_unavailable(
+    agent_api: AgentApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def away(*_: object, **__: object) -> None:
         raise StoreError("no connection to the store")
 
-    door.world.clock.advance(5)
+    agent_api.world.clock.advance(5)
     with monkeypatch.context() as patched:
-        patched.setattr(door.world.store, "read", away)
-        answer = door.push()
+        patched.setattr(agent_api.world.store, "read", away)
+        answer = agent_api.push()
     assert answer.status_code == 503
     assert int(answer.headers["retry-after"]) > 0
 
 
-def test_a_409_names_the_blocks_to_declare(door: Door) -> None:
-    assert door.push({"blocks": []}).json()["blocks"] == [1]
-    assert door.push().status_code == 200
+def test_a_409_names_the_blocks_to_declare(agent_api: AgentApi) -> None:
+    assert agent_api.push({"blocks": []}).json()["blocks"] == [1]
+    assert agent_api.push().status_code == 200
 
 
-def test_a_body_without_a_length_is_stopped_where_it_becomes_too_large(door: Door) -> None:
+def test_a_body_without_a_length_is_refused_when_it_becomes_too_large(agent_api: AgentApi) -> None:
     taken = 0
 
     async def asked() -> int:
@@ -202,77 +204,79 @@ def test_a_body_without_a_length_is_stopped_where_it_becomes_too_large(door: Doo
             statuses.append(message.get("status", 0))
 
         scope = {"type": "http", "method": "POST", "path": "/v1/push",
-                 "headers": [(b"authorization", f"Bearer {door.token}".encode())]}  # fmt: skip
-        await door.ingest(scope, receive, send)
+                 "headers": [(b"authorization", f"Bearer {agent_api.token}".encode())]}  # fmt: skip
+        await agent_api.ingest(scope, receive, send)
         return statuses[0]
 
     assert asyncio.run(asked()) == 413
     assert taken <= BODY_LIMIT + 1_000_000
 
 
-def test_duplicates_change_nothing_and_gaps_are_counted(door: Door) -> None:
+def test_duplicates_change_nothing_and_gaps_are_counted(agent_api: AgentApi) -> None:
     frame = push()["items"][0]
-    assert door.push().json()["through"] == 1
-    assert door.push().json()["through"] == 1
-    assert door.push({"items": [frame | {"seq": 5}]}).json()["through"] == 5
-    assert door.push({"items": [frame | {"seq": 2}]}).json()["through"] == 5  # late, out of order: a replay by its seq
-    assert door.push({"items": [{"seq": 9, "first": 6, "frames": 4}]}).json()["through"] == 9
-    door.world.journal.stop()
-    (lane,) = door.rows()["lane"]
+    assert agent_api.push().json()["through"] == 1
+    assert agent_api.push().json()["through"] == 1
+    assert agent_api.push({"items": [frame | {"seq": 5}]}).json()["through"] == 5
+    assert (
+        agent_api.push({"items": [frame | {"seq": 2}]}).json()["through"] == 5
+    )  # late and out of order: its seq makes it a replay
+    assert agent_api.push({"items": [{"seq": 9, "first": 6, "frames": 4}]}).json()["through"] == 9
+    agent_api.world.journal.stop()
+    (lane,) = agent_api.rows()["lane"]
     assert lane[3:7] == (9, 2, 3, 4)  # seq, items, gaps, dropped
-    assert len(door.rows()["history"]) == 2
+    assert len(agent_api.rows()["history"]) == 2
 
 
-def test_a_clock_an_hour_wrong_changes_no_time(door: Door) -> None:
-    assert door.push({"sent_at": door.world.clock.wall() - 3600}).status_code == 200
-    door.world.journal.stop()
-    assert door.rows()["latest"][0][5] == pytest.approx(door.world.clock.wall() - 2)
-    assert door.rows()["agent"][0][3] == pytest.approx(-3600)
+def test_an_agent_s_clock_that_is_an_hour_wrong_changes_no_time(agent_api: AgentApi) -> None:
+    assert agent_api.push({"sent_at": agent_api.world.clock.wall() - 3600}).status_code == 200
+    agent_api.world.journal.stop()
+    assert agent_api.rows()["latest"][0][5] == pytest.approx(agent_api.world.clock.wall() - 2)
+    assert agent_api.rows()["agent"][0][3] == pytest.approx(-3600)
 
 
-def test_a_revoked_token_is_refused_within_a_second(door: Door) -> None:
-    assert door.push().status_code == 200
-    revoke(door.world.store, TokenKind.AGENT, "room-1")
-    door.world.clock.advance(1.5)
-    assert door.push().status_code == 401
+def test_a_revoked_token_is_refused_within_a_second(agent_api: AgentApi) -> None:
+    assert agent_api.push().status_code == 200
+    revoke(agent_api.world.store, TokenKind.AGENT, "room-1")
+    agent_api.world.clock.advance(1.5)
+    assert agent_api.push().status_code == 401
 
 
-def test_a_person_s_token_is_no_agent_s(door: Door) -> None:
-    door.token = mint(door.world.store, TokenKind.PERSON, "day", 0.0)
-    assert door.push().status_code == 401
+def test_a_person_s_token_is_refused(agent_api: AgentApi) -> None:
+    agent_api.token = mint(agent_api.world.store, TokenKind.PERSON, "day", 0.0)
+    assert agent_api.push().status_code == 401
 
 
-def test_the_bundle_is_served_by_etag_and_has_no_owner_in_it(door: Door) -> None:
-    answer = door.ask("GET", "/v1/bundle")
+def test_the_bundle_has_an_etag_and_no_owners(agent_api: AgentApi) -> None:
+    answer = agent_api.ask("GET", "/v1/bundle")
     body = answer.json()
     assert [device["device"] for device in body["devices"]] == ["sensor-1", "web-1"]
     assert "olga" not in answer.text
     assert any(rule["name"].endswith("environment.yml") for rule in body["rules"])
-    again = door.ask("GET", "/v1/bundle", if_none_match=answer.headers["etag"])
+    again = agent_api.ask("GET", "/v1/bundle", if_none_match=answer.headers["etag"])
     assert (again.status_code, again.content) == (304, b"")
 
 
-def test_what_a_person_asks_of_an_agent_comes_with_its_next_answer_once(door: Door) -> None:
-    poll_now(door.world.runtime.notifier(), "sensor-1", "day", 0.0)
-    door.requests.refresh()
-    assert door.push().json()["requests"] == [{"kind": "poll-now", "device": "sensor-1"}]
-    assert door.push().json()["requests"] == []
+def test_a_person_s_request_to_an_agent_is_in_its_next_answer_once(agent_api: AgentApi) -> None:
+    poll_now(agent_api.world.runtime.notifier(), "sensor-1", "day", 0.0)
+    agent_api.requests.refresh()
+    assert agent_api.push().json()["requests"] == [{"kind": "poll-now", "device": "sensor-1"}]
+    assert agent_api.push().json()["requests"] == []
 
 
-def test_a_full_disk_found_out_while_writing_is_answered_503_and_loses_nothing(
-    door: Door, monkeypatch: pytest.MonkeyPatch
+def test_a_disk_that_becomes_full_while_writing_is_answered_503_and_loses_nothing(
+    agent_api: AgentApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*_: object) -> None:
         raise StoreFull("the store's disk is full")
 
     with monkeypatch.context() as patched:
         patched.setattr("watchkeeper.collector.intake.journal.Journal._insert", full)
-        assert door.push().status_code == 503
-    assert door.rows()["lane"] == []
-    assert door.push().status_code == 200
+        assert agent_api.push().status_code == 503
+    assert agent_api.rows()["lane"] == []
+    assert agent_api.push().status_code == 200
 
 
-def test_an_sqlite_file_that_cannot_grow_is_a_full_disk(tmp_path: Any) -> None:
+def test_an_sqlite_file_that_cannot_grow_counts_as_a_full_disk(tmp_path: Any) -> None:
     store = engine.Store(f"sqlite:///{tmp_path}/small.db")
     migrate(store)
     row = {"agent": "a", "received_at": 0.0, "after_seq": 0, "body": b"x" * 500_000, "fault": None}
@@ -281,8 +285,8 @@ def test_an_sqlite_file_that_cannot_grow_is_a_full_disk(tmp_path: Any) -> None:
     store.close()
 
 
-def test_a_push_that_cannot_be_applied_stays_in_the_journal_and_the_others_go_on(
-    door: Door, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+def test_a_push_that_cannot_be_applied_stays_in_the_journal_and_others_are_applied(
+    agent_api: AgentApi, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     genuine = journal_module.apply
 
@@ -292,12 +296,12 @@ def test_a_push_that_cannot_be_applied_stays_in_the_journal_and_the_others_go_on
         return genuine(connection, notifier, arrivals, *rest)
 
     monkeypatch.setattr(journal_module, "apply", apply)
-    assert door.push(event() | {"epoch": "poison"}).status_code == 200
-    assert door.push(event(id="v2") | {"epoch": "good"}).status_code == 200
-    door.world.journal.stop()
-    assert len(door.rows()["journal"]) == 1
-    assert door.world.journal.faults == 1
-    assert [one.level for one in door.world.incidents()] == [Level.CRITICAL]
+    assert agent_api.push(event() | {"epoch": "poison"}).status_code == 200
+    assert agent_api.push(event(id="v2") | {"epoch": "good"}).status_code == 200
+    agent_api.world.journal.stop()
+    assert len(agent_api.rows()["journal"]) == 1
+    assert agent_api.world.journal.faults == 1
+    assert [one.level for one in agent_api.world.incidents()] == [Level.CRITICAL]
 
 
 def _fill(connection: Any, row: dict[str, Any]) -> None:

@@ -14,11 +14,11 @@ from typing import Any
 import pytest
 
 from tests.ipmi_room import run_and_close, temperature, values
-from watchkeeper.agent.event import EVENT_OVER, EVENT_SHOWN_S
 from watchkeeper.agent.probes.ipmi.probe import IpmiProbe
 from watchkeeper.documents.secrets import Secrets
 from watchkeeper.model.clock import FakeClock
 from watchkeeper.model.device import Category, Device, Ipmi
+from watchkeeper.model.event import EVENT_OVER, EVENT_SHOWN_S
 from watchkeeper.model.reading import Missing, Reason, Sweep, Value
 
 pytestmark = pytest.mark.skipif(shutil.which("ipmi_sim") is None, reason="needs ipmi_sim on PATH (Debian: openipmi)")

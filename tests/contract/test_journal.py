@@ -1,4 +1,4 @@
-"""The journal when things go wrong: a store that refuses, a push that is poison, and several collectors on one store."""
+"""The journal under faults: a store that refuses, a push that can never be applied, several collectors on one store."""
 
 import json
 import threading
@@ -65,7 +65,7 @@ def take(world: World, *pushes: Push) -> list[Answer]:
 
 
 def _body(push: Push) -> bytes:
-    """As it would have come."""
+    """The body of a push, as an agent sends it."""
     items = [
         {"seq": seq, "age_s": 0, "block": body.block, **encode_values(body.values)}
         for seq, body in push.items
@@ -82,7 +82,7 @@ def count(world: World, table: sa.Table) -> int:
 
 
 def failing(error: Exception, times: int = 1) -> Callable[..., Any]:
-    """`apply`, refused so many times."""
+    """A replacement for `apply` that raises `error` so many times."""
     left = times
 
     def apply(*words: Any) -> Any:
@@ -98,7 +98,7 @@ def failing(error: Exception, times: int = 1) -> Callable[..., Any]:
 # ---- one collector ----
 
 
-def test_a_store_that_takes_nothing_for_a_while_loses_no_push_nor_their_order(
+def test_a_store_that_refuses_for_some_time_loses_no_push_and_keeps_their_order(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "apply", failing(StoreError("away"), 3))
@@ -110,11 +110,11 @@ def test_a_store_that_takes_nothing_for_a_while_loses_no_push_nor_their_order(
     assert (world.told, world.incidents()) == ([], [])
     world.journal.turn([])
     world.beat()
-    assert [one.kind for one in world.told] == ["passed"]  # both at once, in their order
+    assert [one.kind for one in world.told] == ["passed"]  # both in one transaction, in order
     assert (count(world, history), count(world, journal), world.journal.faults, world.journal.waiting) == (2, 0, 0, 0)
 
 
-def test_a_refused_push_in_between_does_not_cost_what_waits_to_be_applied_its_blocks(
+def test_a_refused_push_does_not_remove_the_blocks_that_pending_pushes_need(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "apply", failing(StoreFull("full"), 2))
@@ -128,7 +128,7 @@ def test_a_refused_push_in_between_does_not_cost_what_waits_to_be_applied_its_bl
     assert take(world, frames(21.0, first=2, declared=False)) == [2]
 
 
-def test_a_push_the_store_will_never_take_is_refused_for_good_and_alone(
+def test_only_a_push_that_the_store_can_never_accept_is_refused_permanently(
     world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
     stone = Item(5, Tombstone(1, 2**80))
@@ -141,7 +141,7 @@ def test_a_push_the_store_will_never_take_is_refused_for_good_and_alone(
     assert count(world, lane) == 1
 
 
-def test_who_cannot_be_answered_any_more_is_heard_all_the_same(world: World) -> None:
+def test_a_push_whose_sender_has_disconnected_is_still_applied(world: World) -> None:
     body = world.body(world.verdict(Level.CRITICAL))
 
     def gone(_: Answer) -> None:
@@ -154,14 +154,14 @@ def test_who_cannot_be_answered_any_more_is_heard_all_the_same(world: World) -> 
     assert [one.open for one in world.incidents()] == [True]
 
 
-def test_a_race_that_was_lost_once_is_run_again(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lost_race_is_tried_again(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "apply", failing(StoreRefused("unique"), 1))
     world.push(world.verdict(Level.CRITICAL))
     assert [one.rung for one in world.told] == ["duty"]
     assert world.journal.faults == 0
 
 
-def test_a_push_that_can_never_be_applied_does_not_hold_up_what_comes_after_it(
+def test_a_push_that_can_never_be_applied_does_not_block_later_pushes(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "apply", failing(StoreRefused("value\0too long"), 2))
@@ -171,12 +171,12 @@ def test_a_push_that_can_never_be_applied_does_not_hold_up_what_comes_after_it(
     with world.store.read() as connection:
         (fault,) = connection.execute(sa.select(journal.c.fault)).scalars()
     assert fault == "StoreRefused: valuetoo long"
-    world.start()  # nor a restart
+    world.start()  # also after a restart
     assert world.journal.faults == 0
     assert len(world.incidents()) == 1
 
 
-def test_a_row_that_nobody_can_read_does_not_keep_the_collector_from_starting(world: World) -> None:
+def test_an_unreadable_row_does_not_prevent_the_collector_from_starting(world: World) -> None:
     left = [b"\x00nonsense", b'{"protocol": 7}', world.body(world.verdict(Level.CRITICAL))]
     with world.store.write() as connection:
         for body in left:
@@ -195,7 +195,7 @@ def test_a_row_that_nobody_can_read_does_not_keep_the_collector_from_starting(wo
     assert count(world, journal) == 2
 
 
-def test_readings_that_wait_in_the_spool_hold_no_ladder(world: World) -> None:
+def test_readings_waiting_in_the_spool_do_not_hold_a_ladder(world: World) -> None:
     take(world, replace(frames(20.0), more=True))
     world.push(world.verdict(Level.WARNING, rule="environment.humidity"))
     take(world, replace(frames(20.0, first=2), more=True))
@@ -203,7 +203,7 @@ def test_readings_that_wait_in_the_spool_hold_no_ladder(world: World) -> None:
     assert len(world.told) == 2
 
 
-def test_recovery_takes_more_than_one_group(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_recovery_applies_more_than_one_group(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "GROUP_PUSHES", 2)
     with world.store.write() as connection:
         for number in range(5):
@@ -215,7 +215,7 @@ def test_recovery_takes_more_than_one_group(world: World, monkeypatch: pytest.Mo
     assert count(world, journal) == 0
 
 
-def test_a_refused_push_is_no_sign_of_life_and_leaves_no_trace(world: World) -> None:
+def test_a_refused_push_is_not_a_heartbeat_and_changes_nothing(world: World) -> None:
     world.push(world.verdict(Level.OK))
     with world.store.read() as connection:
         before = connection.execute(sa.select(agent)).all(), connection.execute(sa.select(lane)).all()
@@ -229,11 +229,11 @@ def test_a_refused_push_is_no_sign_of_life_and_leaves_no_trace(world: World) -> 
 # ---- several collectors ----
 
 
-def test_what_another_collector_journalled_before_is_applied_first_with_its_blocks(
+def test_pushes_journalled_earlier_by_another_collector_are_applied_first_with_their_blocks(
     pair: tuple[World, World], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first, second = pair
-    second.push(second.verdict(Level.OK))  # so that it believes it knows this epoch's blocks
+    second.push(second.verdict(Level.OK))  # so that it has this epoch's blocks in its cache
     with monkeypatch.context() as patched:
         patched.setattr(module, "apply", failing(StoreError("dies here"), 2))
         take(first, frames(20.0))
@@ -241,11 +241,11 @@ def test_what_another_collector_journalled_before_is_applied_first_with_its_bloc
     assert second.push(second.verdict(Level.OK)) == 3
     assert [one.kind for one in second.told] == ["passed"]
     assert (count(second, history), count(second, journal), second.journal.faults) == (1, 0, 0)
-    first.journal.turn([])  # it comes back to life, and has nothing left to do
+    first.journal.turn([])  # it continues, and has nothing left to do
     assert (first.journal.faults, count(first, history)) == (0, 1)
 
 
-def test_poison_of_another_collector_is_set_aside_and_not_ours_with_it(
+def test_a_bad_push_of_another_collector_is_set_aside_and_ours_are_applied(
     pair: tuple[World, World], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first, second = pair
@@ -264,7 +264,7 @@ def test_poison_of_another_collector_is_set_aside_and_not_ours_with_it(
     assert second.journal.faults == 1
 
 
-def test_what_a_dead_collector_left_is_applied_by_another_within_seconds(
+def test_pushes_of_a_dead_collector_are_applied_by_another_within_seconds(
     pair: tuple[World, World], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first, second = pair
@@ -292,7 +292,7 @@ def test_the_first_push_of_a_lane_sent_to_two_collectors_counts_once(pair: tuple
     assert count(pair[0], history) == 2
 
 
-def test_collectors_that_take_the_same_agents_pushes_never_wait_for_each_other_in_a_circle(
+def test_collectors_that_accept_pushes_of_the_same_agents_do_not_deadlock(
     pair: tuple[World, World],
 ) -> None:
     names = [f"a{n}" for n in range(6)]
@@ -308,7 +308,7 @@ def test_collectors_that_take_the_same_agents_pushes_never_wait_for_each_other_i
     assert trouble == []
 
 
-def test_what_is_being_applied_cannot_be_acted_on_meanwhile(pair: tuple[World, World]) -> None:
+def test_an_action_waits_while_a_push_of_its_incident_is_applied(pair: tuple[World, World]) -> None:
     world = pair[0]
     world.push(world.verdict(Level.CRITICAL))
     (known,) = world.incidents()

@@ -1,4 +1,4 @@
-"""A real Prometheus, fed by the scrape configuration we ship, has an answer for every expression of the dashboard."""
+"""A real Prometheus that uses our scrape configuration has a result for every expression of the dashboard."""
 
 import contextlib
 import json
@@ -17,22 +17,22 @@ from tests.collector_room import ROOT, Room, serving
 
 DASHBOARD: Any = json.loads((ROOT / "configs" / "grafana" / "watchkeeper.json").read_text(encoding="utf-8"))
 SCRAPE = (ROOT / "configs" / "prometheus" / "prometheus.yml").read_text(encoding="utf-8")
-PATIENCE_S = 40.0
+RESULTS_WITHIN_S = 40.0
 
 
 def expressions() -> set[str]:
-    """What Grafana asks, with its variables put in: all devices, and the shortest rate it would take."""
+    """The expressions that Grafana asks, with its variables set: all devices, and the shortest rate interval it uses."""
     found = {target["expr"] for panel in DASHBOARD["panels"] for target in panel.get("targets", ())}
     return {text.replace("$device", ".*").replace("$__rate_interval", "1m") for text in found}
 
 
 @contextlib.contextmanager
 def prometheus(folder: Path, target: str) -> Iterator[httpx.Client]:
-    """One that scrapes `target` every second by our configuration, and nothing else of it changed."""
+    """A Prometheus with our configuration; only the target, and the interval of one second, are changed."""
     text = SCRAPE
-    for ours, here in (("127.0.0.1:8760", target), ("scrape_interval: 15s", "scrape_interval: 1s")):
-        assert text.count(ours) == 1
-        text = text.replace(ours, here)
+    for shipped, here in (("127.0.0.1:8760", target), ("scrape_interval: 15s", "scrape_interval: 1s")):
+        assert text.count(shipped) == 1
+        text = text.replace(shipped, here)
     (folder / "prometheus.yml").write_text(text, encoding="utf-8")
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
@@ -51,20 +51,20 @@ def prometheus(folder: Path, target: str) -> Iterator[httpx.Client]:
             running.terminate()
 
 
-def answer(client: httpx.Client, expression: str) -> list[Any]:
+def result(client: httpx.Client, expression: str) -> list[Any]:
     try:
-        said = client.get("/api/v1/query", params={"query": expression})
+        response = client.get("/api/v1/query", params={"query": expression})
     except httpx.TransportError:
-        return []  # not up yet
-    if said.status_code == 503:
-        return []  # nor ready
-    assert said.status_code == 200, f"{expression}: {said.text}"
-    found: list[Any] = said.json()["data"]["result"]
+        return []  # not started yet
+    if response.status_code == 503:
+        return []  # not ready yet
+    assert response.status_code == 200, f"{expression}: {response.text}"
+    found: list[Any] = response.json()["data"]["result"]
     return found
 
 
 @pytest.mark.skipif(shutil.which("prometheus") is None, reason="needs prometheus on PATH (Debian: prometheus)")
-def test_every_expression_of_the_dashboard_has_an_answer(tmp_path: Path) -> None:
+def test_every_expression_of_the_dashboard_has_a_result(tmp_path: Path) -> None:
     waiting = expressions()
     assert len(waiting) > 30
     with (
@@ -74,24 +74,24 @@ def test_every_expression_of_the_dashboard_has_an_answer(tmp_path: Path) -> None
     ):
         room.read_everything()
         room.heat()
-        room.climb()
+        room.decide_rungs()
         room.deliver()
-        assert httpx.get(f"{url}/v1/bundle").status_code == 401  # counted among the refused
-        until = time.monotonic() + PATIENCE_S
+        assert httpx.get(f"{url}/v1/bundle").status_code == 401  # counted as a refused request
+        until = time.monotonic() + RESULTS_WITHIN_S
         while waiting and time.monotonic() < until:
-            waiting = {expression for expression in waiting if not answer(client, expression)}
+            waiting = {expression for expression in waiting if not result(client, expression)}
             time.sleep(0.2)
         assert not waiting, (tmp_path / "log").read_text()
-        (temperature,) = answer(client, 'watchkeeper_temperature_ambient_celsius{device="sensor-cold-aisle"}')
+        (temperature,) = result(client, 'watchkeeper_temperature_ambient_celsius{device="sensor-cold-aisle"}')
         assert temperature["value"][1] == "50"
         assert temperature["metric"] == {
             "__name__": "watchkeeper_temperature_ambient_celsius", "device": "sensor-cold-aisle", "category": "env",
             "location": "冷通道", "job": "watchkeeper", "instance": url.removeprefix("http://"),
         }  # fmt: skip
-        assert not answer(client, "watchkeeper_no_such_thing"), "an empty answer would have been noticed"
+        assert not result(client, "watchkeeper_no_such_metric"), "the test notices an empty result"
 
 
-def test_the_dashboard_asks_its_own_datasource_and_its_panels_do_not_overlap() -> None:
+def test_the_panels_use_the_datasource_variable_and_do_not_overlap() -> None:
     assert [one["name"] for one in DASHBOARD["templating"]["list"]] == ["datasource", "device"]
     taken: set[tuple[int, int]] = set()
     for panel in DASHBOARD["panels"]:

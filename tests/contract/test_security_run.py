@@ -1,4 +1,4 @@
-"""Collector and agent run with secrets of every kind, faults are found and pages fail: afterwards no secret lies about."""
+"""Collector and agent run with secrets of every kind, faults and failing pages. No secret is in any output or file."""
 
 import contextlib
 import socket
@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from tests.security_room import keyring, listening
 from tests.story.chaos import free_port
 from tests.story.world import LADDERS
-from watchkeeper.cli import door
+from watchkeeper.cli import command_line
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -26,7 +26,7 @@ WORDS = ("Kommunity-1f0e", "Authpass-2e1d", "Privpass-3d2c", "Hookkey-4c3b", "Ap
 V3 = "version: 3, user: watch, auth: SHA-256, auth_secret: auth, priv: AES, priv_secret: priv"
 
 
-def write_deployment(folder: Path, port: int, dead: int, far: int) -> None:
+def write_site(folder: Path, port: int, dead: int, far: int) -> None:
     devices = "\n".join(
         f"  - {{device: {name}, agent: room-1, category: ups, probe: snmp, address: '127.0.0.1:{dead}', every: 1 s,"
         f" timeout: 200 ms, retries: 0, owner: olga, snmp: {{{snmp}}}}}"
@@ -53,7 +53,7 @@ def write_deployment(folder: Path, port: int, dead: int, far: int) -> None:
 
 
 class Run:
-    """Commands over a folder, and all they said."""
+    """Runs commands in a folder and collects their output."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -65,7 +65,7 @@ class Run:
             return subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log)
 
     def ask(self, *words: str) -> str:
-        done = CliRunner().invoke(door, self._words(*words))
+        done = CliRunner().invoke(command_line, self._words(*words))
         assert done.exit_code == 0, done.output
         return done.output.strip()
 
@@ -73,12 +73,12 @@ class Run:
         return [room, *words, "--config", str(self.folder / f"{room}.yml")]
 
 
-def test_after_a_whole_run_no_secret_lies_about(tmp_path: Path) -> None:
+def test_no_secret_is_readable_after_a_whole_run(tmp_path: Path) -> None:
     run = Run(tmp_path)
     port = free_port()
-    with socket.socket() as held, listening({}, 404) as (far, _):  # one bound, but nobody listens
+    with socket.socket() as held, listening({}, 404) as (far, _):  # one port is bound, but nothing listens on it
         held.bind(("127.0.0.1", 0))
-        write_deployment(tmp_path, port, held.getsockname()[1], far)
+        write_site(tmp_path, port, held.getsockname()[1], far)
         said = _whole_run(run, port)
     tokens = [run.folder.joinpath("own").read_text().strip(), said.pop("token"), said.pop("ticket")]
     own = {"secrets.yml", "own"}
@@ -92,7 +92,7 @@ def test_after_a_whole_run_no_secret_lies_about(tmp_path: Path) -> None:
 
 
 def _whole_run(run: Run, port: int) -> dict[str, str]:
-    """Collector and agent run, faults are found, pages fail; what was said meanwhile, and the secrets made."""
+    """Run collector and agent with faults and failing pages. Returns all output and the secrets that were made."""
     url = f"http://127.0.0.1:{port}"
     said = {"token": run.ask("collector", "token", "agent", "room-1")}
     with (run.folder / "secrets.yml").open("a") as file:

@@ -1,4 +1,4 @@
-"""Where a secret might slip out: files others can read, complaints that quote it, logs at DEBUG, redirects, a whole run."""
+"""Ways in which a secret can leak: readable files, error texts that quote it, logs at DEBUG, redirects, proxies."""
 
 import asyncio
 import contextlib
@@ -45,7 +45,7 @@ HUSH = "Hunter2-the-secret"
         HUSH, f"- {HUSH}", f"{HUSH}: a\n{HUSH}: b", f"room: {HUSH}: x", f"room: %{HUSH}", f"room: {HUSH}\x01",
     ],
 )  # fmt: skip
-def test_a_secrets_file_with_a_slip_is_refused_without_quoting_it(text: str, tmp_path: Path) -> None:
+def test_a_secrets_file_with_an_error_is_refused_without_quoting_it(text: str, tmp_path: Path) -> None:
     with pytest.raises(SecretError) as refused:
         Secrets(keyring(tmp_path, text), {})
     assert HUSH not in str(refused.value)
@@ -53,7 +53,7 @@ def test_a_secrets_file_with_a_slip_is_refused_without_quoting_it(text: str, tmp
 
 
 @pytest.mark.parametrize("mode", [0o604, 0o640, 0o620, 0o602, 0o644])
-def test_a_file_that_others_can_touch_is_refused_through_a_link_as_well(mode: int, tmp_path: Path) -> None:
+def test_a_secrets_file_that_others_can_access_is_refused_also_through_a_link(mode: int, tmp_path: Path) -> None:
     file = keyring(tmp_path, f"room: {HUSH}\n", mode)
     (tmp_path / "link.yml").symlink_to(file)
     for path in (file, tmp_path / "link.yml"):
@@ -61,14 +61,14 @@ def test_a_file_that_others_can_touch_is_refused_through_a_link_as_well(mode: in
             Secrets(path, {})
 
 
-def test_what_is_no_plain_file_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+def test_a_secrets_file_that_is_not_a_regular_file_is_refused_at_once(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe", 0o600)
     for path in (tmp_path / "pipe", tmp_path, tmp_path / "absent"):
         with pytest.raises(SecretError):
             Secrets(path, {})
 
 
-def test_systemds_credentials_come_first_and_lose_their_line_ends(tmp_path: Path) -> None:
+def test_systemd_credentials_come_first_and_trailing_line_ends_are_removed(tmp_path: Path) -> None:
     (tmp_path / "agent-token").write_bytes(HUSH.encode() + b"\r\n")
     (tmp_path / "broken").write_bytes(b"\xff" + HUSH.encode())
     secrets = Secrets(None, {"CREDENTIALS_DIRECTORY": str(tmp_path), "WATCHKEEPER_SECRET_AGENT_TOKEN": "another"})
@@ -80,13 +80,13 @@ def test_systemds_credentials_come_first_and_lose_their_line_ends(tmp_path: Path
         secrets.get("../agent-token")
 
 
-def test_the_unit_hands_over_the_token_under_the_name_that_agent_yml_has_by_default() -> None:
+def test_the_unit_has_the_token_under_the_default_name_of_agent_yml() -> None:
     unit = (ROOT / "systemd" / "watchkeeper-agent.service").read_text(encoding="utf-8")
     (name,) = re.findall(r"^LoadCredential=([\w-]+):", unit, re.MULTILINE)
     assert read_config(ROOT / "configs" / "agent.yml")[0].token == name
 
 
-def test_what_cannot_be_a_name_may_be_the_secret_and_is_not_repeated() -> None:
+def test_an_invalid_secret_name_may_be_the_secret_and_is_not_repeated() -> None:
     for name in (f"{HUSH}!", f"{HUSH} x", f"-{HUSH}"):
         with pytest.raises(SecretError) as refused:
             Secrets(None, {}).get(name)
@@ -106,11 +106,11 @@ def test_what_cannot_be_a_name_may_be_the_secret_and_is_not_repeated() -> None:
         ("contacts", "- {via: console}", f"- {{via: webhook, url: 'https://u:{HUSH}@h/x', secret: s}}"),
     ],
 )
-def test_books_with_a_secret_where_none_belongs_are_refused_without_quoting_it(
+def test_a_configuration_with_a_secret_in_the_wrong_place_is_refused_without_quoting_it(
     name: str, before: str, slip: str
 ) -> None:
     texts = {
-        book: (ROOT / "configs" / f"{book}.yml").read_text("utf-8") for book in ("inventory", "contacts", "ladders")
+        file: (ROOT / "configs" / f"{file}.yml").read_text("utf-8") for file in ("inventory", "contacts", "ladders")
     }
     assert before in texts[name]
     texts[name] = texts[name].replace(before, slip, 1)
@@ -122,7 +122,7 @@ def test_books_with_a_secret_where_none_belongs_are_refused_without_quoting_it(
 @pytest.mark.parametrize(
     "address", [f"https://u:{HUSH}", f"https://u:{HUSH}@h", f"https://[{HUSH}", f"https://h?{HUSH}"]
 )
-def test_an_agents_file_with_a_password_in_the_address_is_refused_without_quoting_it(
+def test_an_agent_yml_with_a_password_in_the_address_is_refused_without_quoting_it(
     address: str, tmp_path: Path
 ) -> None:
     (tmp_path / "agent.yml").write_text(f"agent: room-1\ncollector: '{address}'\n")
@@ -135,14 +135,14 @@ def test_an_agents_file_with_a_password_in_the_address_is_refused_without_quotin
 
 
 @pytest.mark.parametrize("token", [HUSH + "\r", HUSH + "\nX: y", HUSH + " x", HUSH + "中", HUSH + "\udcff", ""])
-def test_what_can_be_no_token_is_refused_before_a_library_quotes_it(token: str) -> None:
+def test_an_invalid_token_is_refused_before_a_library_quotes_it(token: str) -> None:
     with pytest.raises(SecretError) as refused:
         Uplink("http://127.0.0.1:9", "room-1", Secret(token))
     assert HUSH not in str(refused.value)
 
 
-def test_a_bundle_cannot_ask_for_the_agents_own_token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Or a collector could have it sent, as a community, to an address of its choice."""
+def test_a_bundle_cannot_use_the_agent_s_own_token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise a collector could make the agent send the token, as a community, to any address."""
     given: list[Secrets] = []
 
     class Seen(Exception):
@@ -166,7 +166,7 @@ def test_a_bundle_cannot_ask_for_the_agents_own_token(tmp_path: Path, monkeypatc
 
 
 def env_that_lures(monkeypatch: pytest.MonkeyPatch, folder: Path, proxy: int) -> None:
-    """A ~/.netrc with another login, and a proxy that would like to see ours."""
+    """An environment with another login in ~/.netrc, and with a proxy that would see our requests."""
     (folder / ".netrc").write_text("machine 127.0.0.1 login somebody password else\n")
     (folder / ".netrc").chmod(0o600)
     monkeypatch.setenv("HOME", str(folder))
@@ -178,7 +178,7 @@ def env_that_lures(monkeypatch: pytest.MonkeyPatch, folder: Path, proxy: int) ->
 
 
 @pytest.mark.parametrize("status", [301, 302, 307, 308])
-def test_a_token_goes_to_the_collector_alone_and_into_no_log(
+def test_a_token_goes_only_to_the_collector_and_into_no_log(
     status: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
@@ -205,7 +205,7 @@ def test_a_token_goes_to_the_collector_alone_and_into_no_log(
     assert HUSH not in caplog.text + done.output + str(done.exception)
 
 
-def test_a_persons_token_is_not_sent_in_the_clear(tmp_path: Path) -> None:
+def test_a_person_s_token_is_not_sent_without_tls(tmp_path: Path) -> None:
     token = tmp_path / "token"
     token.write_text(HUSH)
     token.chmod(0o600)
@@ -220,23 +220,23 @@ def test_a_persons_token_is_not_sent_in_the_clear(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "url", [f"postgresql://u:p@{HUSH}@127.0.0.1:9/d", f"postgres://u:{HUSH}@h/d", HUSH, f"pg://{HUSH}:x"]
 )
-def test_a_databases_url_with_a_slip_is_not_quoted(url: str) -> None:
+def test_an_invalid_database_url_is_not_quoted(url: str) -> None:
     with pytest.raises(StoreError) as refused:
         Store(url)
     assert HUSH not in str(refused.value)
 
 
-def test_a_database_that_is_away_is_complained_of_without_the_password() -> None:
+def test_the_error_about_an_unreachable_database_has_no_password() -> None:
     store = Store(f"postgresql://u:{HUSH}@127.0.0.1:{free_port()}/d")
     with contextlib.closing(store), pytest.raises(StoreError) as refused, store.read():
         pass
     assert HUSH not in str(refused.value) + repr(store.url) + str(store.engine)
 
 
-# ---- words from outside, in logs ----
+# ---- text from outside, in logs ----
 
 
-def test_nothing_that_is_logged_looks_like_another_record_or_orders_a_terminal_about() -> None:
+def test_logged_text_cannot_forge_a_record_or_control_a_terminal() -> None:
     record = logging.LogRecord(
         "x", logging.ERROR, "", 0, "it said: %s", ("no\x1b[2J\r\n2026-01-01 INFO all is well",), None
     )
@@ -244,8 +244,8 @@ def test_nothing_that_is_logged_looks_like_another_record_or_orders_a_terminal_a
     assert text == "ERROR it said: no\ufffd[2J\ufffd\n    2026-01-01 INFO all is well"
 
 
-def test_what_somebody_called_his_mount_cannot_spoil_a_push() -> None:
-    """One word that the collector refuses would take all of this host's readings with it."""
+def test_the_name_of_a_mount_cannot_make_a_push_invalid() -> None:
+    """Otherwise one name that the collector refuses would cause the loss of all readings of this host."""
     mounts = [SimpleNamespace(device=f"/dev/{n}", mountpoint=path, fstype="fuse.sshfs") for n, path in enumerate(
         ["/mnt/\udcff", "/mnt/a\n2026-01-01 INFO all is well", "/" + "a" * 4000]
     )]  # fmt: skip
@@ -257,7 +257,7 @@ def test_what_somebody_called_his_mount_cannot_spoil_a_push() -> None:
     assert decode_push(from_json(json.dumps(push)), 1.0).blocks[0].series == sweep.series
 
 
-def test_a_word_fits_the_wire_whatever_somebody_called_his_mount() -> None:
+def test_any_name_of_a_mount_fits_the_wire_form() -> None:
     for text in ("/mnt/\udcff\n\x00x", "/" + "a" * 4000, "机房　一", "\N{ZERO WIDTH SPACE}"):
         made = one_line(text)
         made.encode()

@@ -114,26 +114,28 @@ def test_at_most_half_of_the_files_are_connections() -> None:
     assert ConnectionLimits.request_limit > 8_000_000  # a body that docs/protocol.md allows reaches the application
 
 
-# ---- listening beyond this machine ----
+# ---- listening on other addresses ----
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("host: 192.0.2.5\n", "set `tls`"),
         ("host: 0.0.0.0\ntls: {certificate: a, key: b}\n", "`hosts`"),
         ("store: postgresql://u:hunter2@h/d\n", "`secret:NAME`"),
     ],
 )
-def test_a_careless_configuration_is_refused_without_repeating_a_password(text: str, said: str, tmp_path: Path) -> None:
+def test_an_insecure_configuration_is_refused_without_repeating_a_password(
+    text: str, message: str, tmp_path: Path
+) -> None:
     (tmp_path / "collector.yml").write_text(text)
     with pytest.raises(ConfigError) as refused:
         read_config(tmp_path / "collector.yml")
-    assert said in str(refused.value)
+    assert message in str(refused.value)
     assert "hunter2" not in str(refused.value)
 
 
-def test_it_answers_to_the_address_it_listens_on_and_its_links_have_a_name() -> None:
+def test_it_accepts_the_address_it_listens_on_and_its_links_have_a_name() -> None:
     assert CollectorConfig("192.0.2.5", hosts=("watch.example",)).names == ("watch.example", "192.0.2.5")
     assert CollectorConfig("0.0.0.0", hosts=("watch.example",)).names == ("watch.example",)
     assert CollectorConfig("127.0.0.1", hosts=("watch.example",)).names == ("127.0.0.1", "watch.example")

@@ -32,7 +32,7 @@ EVIL = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>{{7777*7777}}%(
 def room(tmp_path: Path) -> Iterator[Room]:
     with Room(tmp_path) as room:
         room.heat()
-        room.climb()
+        room.decide_rungs()
         yield room
 
 
@@ -82,7 +82,7 @@ def raw(
     return came
 
 
-# ---- names and sites ----
+# ---- host names and other sites ----
 
 
 def test_two_host_headers_are_refused(room: Room) -> None:
@@ -96,7 +96,7 @@ def test_no_page_of_another_site_may_embed_us(web: httpx.Client) -> None:
         assert web.get(path).headers["cross-origin-resource-policy"] == "same-origin"
 
 
-def test_under_a_public_name_reading_is_for_persons_even_on_the_loopback(room: Room) -> None:
+def test_under_a_public_name_reading_needs_a_person_even_from_127_0_0_1(room: Room) -> None:
     """A proxy forwards the requests of other machines."""
     with browser(room.front, "http://watch.example") as guest:
         for path in ("/", "/metrics", "/events", "/openapi.json", "/api/v1/agents"):
@@ -116,7 +116,7 @@ def test_a_request_that_a_local_proxy_forwards_is_not_local(room: Room) -> None:
             assert httpx.get(f"{url}/devices", headers=headers).status_code == status
 
 
-def test_nothing_leads_to_another_site_or_out_of_the_static_folder(web: httpx.Client) -> None:
+def test_no_path_redirects_to_another_site_or_leaves_the_static_folder(web: httpx.Client) -> None:
     for path in (
         "//evil.example",
         "//evil.example/",
@@ -272,7 +272,7 @@ def test_a_stranger_reads_neither_configuration_nor_database_errors(
         assert "of the configuration" in web.get("/", headers=person).text
 
         def broken(*_: object, **__: object) -> None:
-            raise StoreError("the store refused: db.internal response no to user watchkeeper")
+            raise StoreError("the store refused: db.internal refused the user watchkeeper")
 
         monkeypatch.setattr(room.store, "read", broken)
         room.runtime.tokens.invalidate()
@@ -308,7 +308,7 @@ def test_texts_of_devices_rules_persons_and_receivers_are_never_markup(room: Roo
     evidence = Evidence(EVIL, Missing(Reason.FAULT, EVIL), EVIL, EVIL, EVIL, room.clock.wall())
     room.say("sensor-cold-aisle", EVIL, Level.CRITICAL, evidence, EVIL[:60])
     room.say("ups-1", "device.alarm", Level.WARNING, Evidence("device.alarm", EVIL, f"is {EVIL}", EVIL))
-    room.climb()
+    room.decide_rungs()
     outbox = Outbox(room.runtime, lambda _: _Refusing())
     outbox.deliver()
     outbox.stop()

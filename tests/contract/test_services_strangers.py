@@ -82,7 +82,8 @@ async def _says_ok_to_everything(reader: asyncio.StreamReader, writer: asyncio.S
 
 
 async def _starts_a_copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """A PostgreSQL that accepts every login and answers a query with the start of a COPY, which libpq repeats for ever."""
+    """A PostgreSQL that accepts every login and answers a query with the start of a COPY, which libpq repeats for
+    ever."""
     await reader.readexactly(8)  # SSLRequest
     writer.write(b"N")
     await reader.read(4096)

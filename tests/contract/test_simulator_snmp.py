@@ -1,4 +1,4 @@
-"""The running room seen through net-snmp's own programs: what a manager asks for, and what it is told."""
+"""The running room, read by net-snmp's own programs."""
 
 import json
 import os
@@ -31,28 +31,28 @@ SENSED = "1.3.6.1.4.1.28507.66.1.6.1.1"
 
 @pytest.fixture(scope="module")
 def room(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningRoom]:
-    """A room at its natural pace; tests mend what they break."""
+    """A room at pace 1; tests switch their faults off again."""
     with running_room(tmp_path_factory.mktemp("room")) as running:
         yield running
 
 
 @pytest.fixture(scope="module")
 def racing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningRoom]:
-    """A room in which a millisecond is a quarter of an hour."""
+    """A room in which a quarter of an hour passes in a millisecond."""
     with running_room(tmp_path_factory.mktemp("racing"), pace=1_000_000) as running:
         yield running
 
 
 def run(program: str, address: str, *oids: str, how: list[str], options: str = "") -> tuple[list[str], str]:
-    """Run a net-snmp program; return the lines it printed, bare numbers and numeric OIDs, and what it complained of."""
+    """Run a net-snmp program; return the printed lines (plain numbers and numeric OIDs) and its error output."""
     command = [program, *how, "-r0", "-t0.5", "-On", "-OQ", "-Oe", "-Ot", *options.split(), address, *oids]
     done = subprocess.run(command, check=False, capture_output=True, text=True)
-    said = re.sub(r"^Created directory: .*\n", "", done.stderr, flags=re.MULTILINE)  # its first run on a machine
-    return done.stdout.splitlines(), said
+    errors = re.sub(r"^Created directory: .*\n", "", done.stderr, flags=re.MULTILINE)  # its first run on a machine
+    return done.stdout.splitlines(), errors
 
 
 def ask(program: str, room: RunningRoom, device: str, *oids: str, how: str = "v2c", options: str = "") -> Answer:
-    """The same, as value by OID, and the complaint."""
+    """Run a net-snmp program for a device of the room; return its values by OID, and its error output."""
     printed, complaint = run(program, room.addresses[device], *oids, how=VERSIONS[how], options=options)
     pairs = [line.removeprefix(".").split(" = ", 1) for line in printed if " = " in line]
     return {name: value.strip('"') for name, value in pairs}, complaint
@@ -69,10 +69,10 @@ def get(room: RunningRoom, device: str, oid: str, how: str = "v2c") -> str:
 def test_a_walk_finds_every_object_in_order(room: RunningRoom, name: str, how: str) -> None:
     walked, complaint = ask("snmpwalk", room, name, "1.3", how=how)
     assert not complaint
-    rows = next(device.rows for device in DEVICES if device.name == name)
-    ended = [] if how == "v1" else [rows[-1]]  # v2c and v3 name the last object once more, to say that it is
-    assert list(walked) == [".".join(map(str, row.oid)) for row in rows]
-    assert bool(ended) == ("No more variables" in walked[".".join(map(str, rows[-1].oid))])
+    objects = next(device.objects for device in DEVICES if device.name == name)
+    assert list(walked) == [".".join(map(str, one.oid)) for one in objects]
+    names_last_again = how != "v1"  # v2c and v3 repeat the last name, with an end mark
+    assert names_last_again == ("No more variables" in walked[".".join(map(str, objects[-1].oid))])
 
 
 @pytest.mark.parametrize("how", ["v2c", "v3"])
@@ -86,9 +86,9 @@ def test_a_bulk_walk_finds_what_a_walk_finds(room: RunningRoom, name: str, how: 
 
 @pytest.mark.parametrize("how", VERSIONS)
 @pytest.mark.parametrize("name", NAMES)
-def test_the_log_holds_exactly_what_was_given(room: RunningRoom, name: str, how: str) -> None:
-    rows = next(device.rows for device in DEVICES if device.name == name)
-    oids = [".".join(map(str, row.oid)) for row in rows]
+def test_the_log_has_exactly_the_answered_values(room: RunningRoom, name: str, how: str) -> None:
+    objects = next(device.objects for device in DEVICES if device.name == name)
+    oids = [".".join(map(str, one.oid)) for one in objects]
     before = len(room.given())
     printed, _ = run("snmpget", room.addresses[name], *oids, how=VERSIONS[how])
     (line,) = room.given()[before:]
@@ -117,31 +117,31 @@ def test_non_repeaters_are_answered_once(room: RunningRoom) -> None:
     assert list(answer) == ["1.3.6.1.2.1.1.5.0", "1.3.6.1.2.1.33.1.2.3.0", "1.3.6.1.2.1.33.1.2.4.0"]
 
 
-def test_a_hole_is_an_exception_in_v2c_and_an_error_without_values_in_v1(room: RunningRoom) -> None:
-    hole = "1.3.6.1.2.1.33.1.9.1.0"
+def test_a_missing_object_is_an_exception_in_v2c_and_an_error_without_values_in_v1(room: RunningRoom) -> None:
+    missing = "1.3.6.1.2.1.33.1.9.1.0"
     before = len(room.given())
-    answer, _ = ask("snmpget", room, "ups", hole)
-    assert "No Such Object" in answer[hole]
-    printed, complaint = run("snmpget", room.addresses["ups"], CHARGE, hole, how=VERSIONS["v1"], options="-Cf")
+    answer, _ = ask("snmpget", room, "ups", missing)
+    assert "No Such Object" in answer[missing]
+    printed, complaint = run("snmpget", room.addresses["ups"], CHARGE, missing, how=VERSIONS["v1"], options="-Cf")
     assert printed == []
     assert "noSuchName" in complaint
-    assert f"Failed object: .{hole}" in complaint
-    assert room.given()[before:] == [], "an answer without values was written down as one with values"
+    assert f"Failed object: .{missing}" in complaint
+    assert room.given()[before:] == [], "an answer without values was logged as one with values"
 
 
-def test_only_who_may_is_answered(room: RunningRoom) -> None:
+def test_a_wrong_community_or_login_gets_no_answer(room: RunningRoom) -> None:
     before = len(room.given())
-    strangers = ["-v2c -c wrong", "-v3 -u ops -l noAuthNoPriv", "-v3 -u ops -l authNoPriv -a SHA-256 -A authpass12"]
-    strangers += ["-v3 -u ops -l authPriv -a SHA-256 -A authpass13 -x AES -X privpass12"]
-    for stranger in strangers:
-        printed, complaint = run("snmpget", room.addresses["ups"], CHARGE, how=stranger.split(), options="-t0.1")
+    logins = ["-v2c -c wrong", "-v3 -u ops -l noAuthNoPriv", "-v3 -u ops -l authNoPriv -a SHA-256 -A authpass12"]
+    logins += ["-v3 -u ops -l authPriv -a SHA-256 -A authpass13 -x AES -X privpass12"]
+    for login in logins:
+        printed, complaint = run("snmpget", room.addresses["ups"], CHARGE, how=login.split(), options="-t0.1")
         assert complaint
         assert printed == []
     assert room.given()[before:] == []
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_dead_device_is_silent_while_the_others_answer_and_comes_back(room: RunningRoom, name: str) -> None:
+def test_a_dead_device_is_silent_the_others_answer_and_it_answers_again_later(room: RunningRoom, name: str) -> None:
     uptime = "1.3.6.1.2.1.1.3.0"
     room.switch(f"dead-{name}")
     answer, complaint = ask("snmpget", room, name, uptime, options="-t0.1")
@@ -158,7 +158,7 @@ def test_a_dead_device_does_not_even_answer_discovery(room: RunningRoom) -> None
     assert "Timeout" in complaint
 
 
-def test_rubbish_does_not_hurt(room: RunningRoom) -> None:
+def test_rubbish_does_no_harm(room: RunningRoom) -> None:
     host, port = room.addresses["ups"].split(":")
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer:
         for rubbish in (b"", b"x", b"\x30\x82", b"\x30\x05\x02\x01\x01\x04\x00", b"\x30\x03\x02\x01\x09", bytes(9000)):
@@ -166,9 +166,9 @@ def test_rubbish_does_not_hurt(room: RunningRoom) -> None:
     assert get(room, "ups", CHARGE) == "100"
 
 
-def test_heat_is_felt_by_both_sensors_and_logged(racing: RunningRoom) -> None:
+def test_heat_shows_at_both_sensors_and_is_logged(racing: RunningRoom) -> None:
     racing.switch("heat")
-    get(racing, "sensor-1", f"{SENSED}.2.1")  # from here on the compressor is known to stand
+    get(racing, "sensor-1", f"{SENSED}.2.1")  # from now on the compressor is off
     assert int(get(racing, "sensor-1", f"{SENSED}.2.1")) > 235
     assert int(get(racing, "sensor-2", f"{SENSED}.2.1")) > 235
     assert get(racing, "pac", "1.3.6.1.4.1.318.1.1.13.1.3.1.0") == "5"
@@ -177,7 +177,7 @@ def test_heat_is_felt_by_both_sensors_and_logged(racing: RunningRoom) -> None:
     assert [(line["fault"], line["on"]) for line in racing.switched()] == [("heat", True), ("heat", False)]
 
 
-def test_a_power_cut_shows_in_the_very_next_answer(racing: RunningRoom) -> None:
+def test_a_power_cut_shows_in_the_next_answer(racing: RunningRoom) -> None:
     racing.switch("power-cut")
     assert get(racing, "ups", INPUT_1) == "0"
     assert int(get(racing, "ups", CHARGE)) < 100
@@ -185,7 +185,7 @@ def test_a_power_cut_shows_in_the_very_next_answer(racing: RunningRoom) -> None:
     assert int(get(racing, "ups", INPUT_1)) > 220
 
 
-def test_a_taken_port_is_told_and_nothing_is_left_running(room: RunningRoom, tmp_path: Path) -> None:
+def test_a_port_in_use_is_named_and_no_process_is_left(room: RunningRoom, tmp_path: Path) -> None:
     taken = int(room.addresses["sensor-2"].split(":")[1])
     with (
         pytest.raises(WatchkeeperError, match=rf"127\.0\.0\.1:{taken}: Address already in use; .*--port-base"),
@@ -195,9 +195,9 @@ def test_a_taken_port_is_told_and_nothing_is_left_running(room: RunningRoom, tmp
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_it_cleanly_and_frees_its_ports(tmp_path: Path, number: signal.Signals) -> None:
+def test_a_signal_ends_the_room_and_frees_its_ports(tmp_path: Path, number: signal.Signals) -> None:
     with running_room(tmp_path) as running:
         os.kill(running.pid, number)
     host, port = running.addresses["ups"].split(":")
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as heir:
-        heir.bind((host, int(port)))
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as next_user:
+        next_user.bind((host, int(port)))

@@ -1,4 +1,4 @@
-"""One suite over both stores: migrations, concurrency of several collectors, backup and restore."""
+"""SQLite and PostgreSQL: migrations, several collectors at once, backup and restore."""
 
 import re
 import threading
@@ -41,13 +41,13 @@ def everything(store: Store) -> dict[str, list[dict[str, Any]]]:
         }
 
 
-def test_the_migrations_make_the_schema_the_code_speaks_of(world: World) -> None:
+def test_the_migrations_make_the_schema_that_the_code_expects(world: World) -> None:
     with world.store.read() as connection:
         assert compare_metadata(MigrationContext.configure(connection), metadata) == []
         assert version(connection) == "0002"
         partial = {index["name"] for index in sa.inspect(connection).get_indexes("incident") if index["unique"]}
     assert partial == {"incident_open"}
-    migrate(world.store)  # and once more changes nothing
+    migrate(world.store)  # a second migration changes nothing
 
 
 def test_one_key_has_one_open_incident(world: World) -> None:
@@ -62,7 +62,7 @@ def test_one_key_has_one_open_incident(world: World) -> None:
     "url", ["postgresql://u:hun/ter2@host/db", "postgresql+psycopg://u:hunt@er2@host:port/db", "postgres://u:hunter2@host/db",
             "hunter2", "", "postgresql+psycopg://u:hunter2@127.0.0.1:1/db"]
 )  # fmt: skip
-def test_a_url_that_leads_nowhere_is_a_sentence_without_the_password(url: str) -> None:
+def test_an_unusable_url_is_an_error_text_without_the_password(url: str) -> None:
     with pytest.raises(StoreError) as refusal:
         migrate(Store(url))
     said = "".join(traceback.format_exception(refusal.value))
@@ -70,7 +70,7 @@ def test_a_url_that_leads_nowhere_is_a_sentence_without_the_password(url: str) -
     assert "hunter2" not in said
 
 
-def test_what_may_pass_is_told_from_what_never_will(world: World) -> None:
+def test_temporary_and_permanent_errors_are_distinguished(world: World) -> None:
     table = metadata.tables["token"]
     row = {"sha256": "x", "kind": "agent", "name": "a", "created_at": 0.0}
     with world.store.write() as connection:
@@ -82,7 +82,7 @@ def test_what_may_pass_is_told_from_what_never_will(world: World) -> None:
     assert not isinstance(no_table.value, StoreRefused)
 
 
-def test_several_collectors_may_start_on_an_empty_store_at_once(postgres_url: str) -> None:
+def test_several_collectors_can_start_on_an_empty_store_at_once(postgres_url: str) -> None:
     stores = [Store(_fresh(postgres_url))]
     stores += [Store(stores[0].url.render_as_string(hide_password=False)) for _ in range(2)]
     _at_once(*(lambda store=store: migrate(store) for store in stores))
@@ -100,7 +100,7 @@ def test_counters_add_up(world: World) -> None:
         assert {row.name: row[1] for row in connection.execute(sa.select(tally))} == {"reconciled": 4}
 
 
-def test_a_failed_transaction_leaves_nothing(world: World) -> None:
+def test_a_failed_transaction_changes_nothing(world: World) -> None:
     before = everything(world.store)
     with pytest.raises(RuntimeError), world.store.write() as connection:
         _count_and_fail(world, connection)
@@ -120,7 +120,7 @@ def _at_once(*jobs: Callable[[], object]) -> None:
         barrier.wait()
         try:
             job()
-        except BaseException as error:  # noqa: BLE001 -- shown below
+        except BaseException as error:  # noqa: BLE001 -- raised below
             failures.append(error)
 
     threads = [threading.Thread(target=run, args=(job,)) for job in jobs]
@@ -156,7 +156,7 @@ def test_collectors_that_decide_at_once_decide_each_rung_once(world: World) -> N
         store.close()
 
 
-def test_a_rung_is_decided_by_the_first_who_claims_it(world: World) -> None:
+def test_a_rung_is_decided_by_the_first_claim(world: World) -> None:
     world.push(world.verdict(Level.CRITICAL), more=True)
     (known,) = world.incidents()
     claims = []
@@ -180,7 +180,7 @@ def test_collectors_that_deliver_at_once_send_each_message_once(world: World) ->
     assert len({one.message.key for one in world.told}) == 20
 
 
-def test_a_backup_restores_everything_also_into_the_other_kind_of_store(
+def test_a_backup_restores_everything_also_into_another_kind_of_store(
     world: World, tmp_path: Path, postgres_url: str
 ) -> None:
     world.push(world.verdict(Level.CRITICAL))
@@ -196,14 +196,14 @@ def test_a_backup_restores_everything_also_into_the_other_kind_of_store(
         assert everything(target) == everything(world.store)
         with pytest.raises(Conflict, match="empty store"):
             restore(target, file)
-        with target.write() as connection:  # new rows do not collide with the old numbers
+        with target.write() as connection:  # the ids of new rows do not collide with restored ones
             row = dict(connection.execute(sa.select(outbox)).mappings().first() or {})
             del row["id"]
             connection.execute(sa.insert(outbox), {**row, "key": "new"})
         target.close()
 
 
-def test_a_backup_is_its_owner_s_alone_and_holds_no_token(world: World, tmp_path: Path) -> None:
+def test_a_backup_is_readable_only_by_its_owner_and_has_no_token(world: World, tmp_path: Path) -> None:
     secret = mint(world.store, TokenKind.PERSON, "day", 0.0)
     (tmp_path / "kept.zip.part").write_text("of a backup that was killed")
     (tmp_path / "kept.zip.part").chmod(0o644)
@@ -246,7 +246,7 @@ def test_a_damaged_backup_is_refused_and_leaves_the_store_empty(world: World, tm
     target.close()
 
 
-def test_the_ladder_goes_on_after_a_restore(world: World, tmp_path: Path) -> None:
+def test_the_ladder_continues_after_a_restore(world: World, tmp_path: Path) -> None:
     world.push(world.verdict(Level.CRITICAL))
     world.advance(5)
     backup(world.store, tmp_path / "kept.zip", world.clock.wall())
@@ -260,7 +260,7 @@ def test_the_ladder_goes_on_after_a_restore(world: World, tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("content", [b"", b"not a zip", b"PK\x05\x06" + b"\0" * 18])
-def test_what_is_no_backup_is_refused_and_leaves_the_store_empty(tmp_path: Path, content: bytes) -> None:
+def test_a_file_that_is_no_backup_is_refused_and_leaves_the_store_empty(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "bad.zip").write_bytes(content)
     store = Store(f"sqlite:///{tmp_path}/fresh.db")
     with pytest.raises(BadBackup, match=r"bad\.zip"):

@@ -1,4 +1,4 @@
-"""Many rows at once, on both stores: more than go in one call, some of them there already."""
+"""Writing many rows at once, on both stores: more than fit in one statement, and rows that exist already."""
 
 from collections.abc import Iterator
 
@@ -28,7 +28,7 @@ def heard(number: int, at: float) -> dict[str, object]:
     }  # fmt: skip
 
 
-def test_many_rows_arrive_whole_and_in_their_order(store: Store) -> None:
+def test_many_rows_are_written_completely_and_in_order(store: Store) -> None:
     rows = [
         {
             "device": f"host-{n}",
@@ -49,7 +49,7 @@ def test_many_rows_arrive_whole_and_in_their_order(store: Store) -> None:
 
 
 @pytest.mark.parametrize("count", [1, _ROWS_PER_CALL - 1, _ROWS_PER_CALL, COUNT])
-def test_rows_that_are_there_are_overwritten_but_for_the_columns_kept(store: Store, count: int) -> None:
+def test_existing_rows_are_overwritten_except_the_kept_columns(store: Store, count: int) -> None:
     with store.write() as connection:
         store.write_many(connection, agent, [heard(n, 1.0) for n in range(count)], keep=())
         store.write_many(connection, agent, [heard(n, 2.0) for n in range(count)], keep=("backlog_until",))
@@ -58,6 +58,6 @@ def test_rows_that_are_there_are_overwritten_but_for_the_columns_kept(store: Sto
     assert [tuple(row) for row in found] == [(2.0, 1.0)] * count
 
 
-def test_no_rows_are_nothing_to_do(store: Store) -> None:
+def test_writing_no_rows_does_nothing(store: Store) -> None:
     with store.write() as connection:
         store.write_many(connection, history, [])

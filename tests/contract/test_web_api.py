@@ -41,7 +41,7 @@ def get(web: httpx.Client, path: str) -> Any:
 
 def test_an_open_incident_with_its_next_rung(room: Room, web: httpx.Client) -> None:
     room.heat()
-    room.climb()
+    room.decide_rungs()
     room.deliver()
     room.clock.advance(minutes=4)
     (one,) = get(web, "incidents")["incidents"]
@@ -93,7 +93,7 @@ def test_no_model_of_the_api_ignores_an_unknown_field() -> None:
 
 def test_an_incident_with_its_whole_history(room: Room, web: httpx.Client) -> None:
     room.heat(Level.WARNING)
-    room.climb()
+    room.decide_rungs()
     room.heat(Level.OK, 22.0)
     room.clock.advance(60)
     room.heat()
@@ -110,7 +110,7 @@ def test_an_incident_with_its_whole_history(room: Room, web: httpx.Client) -> No
 
 def test_a_person_acts(room: Room, web: httpx.Client) -> None:
     room.heat()
-    room.climb()
+    room.decide_rungs()
     acknowledged = web.post("/api/v1/incidents/1/acknowledge", json={"note": "mine"})
     assert acknowledged.status_code == 200
     assert acknowledged.json()["acknowledged_by"] == "wang.lei"

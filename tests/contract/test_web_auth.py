@@ -28,7 +28,7 @@ WRITES = [
 def room(tmp_path: Path) -> Iterator[Room]:
     with Room(tmp_path) as room:
         room.heat()
-        room.climb()
+        room.decide_rungs()
         yield room
 
 

@@ -63,10 +63,10 @@ def test_a_room_without_incidents(room: Room, web: httpx.Client) -> None:
 
 def test_an_open_incident_with_its_escalation(room: Room, web: httpx.Client) -> None:
     room.heat()
-    room.climb()
+    room.decide_rungs()
     room.deliver()
     room.clock.advance(minutes=12)
-    room.climb()
+    room.decide_rungs()
     room.deliver("wang.lei")
     page = words(web.get("/").text)
     assert "Open incidents: 1" in page
@@ -96,7 +96,7 @@ def test_only_a_signed_in_person_has_buttons(room: Room, web: httpx.Client) -> N
 
 def test_acknowledge_and_escalate_by_form(room: Room, web: httpx.Client) -> None:
     room.heat()
-    room.climb()
+    room.decide_rungs()
     enter(room, web)
     token = csrf(web.get("/").text)
     assert web.post("/incidents/1/acknowledge", data={"csrf": token}).status_code == 303
@@ -140,7 +140,7 @@ def test_critical_comes_before_warning_and_old_before_new(room: Room, web: httpx
 def test_the_last_level(room: Room, web: httpx.Client) -> None:
     room.heat()
     room.clock.advance(minutes=61)
-    room.climb()
+    room.decide_rungs()
     page = words(web.get("/").text)
     assert "Next level – this is the last level" in page
     assert "Current level vendor" in page
@@ -152,7 +152,7 @@ def test_an_acknowledgement_that_stops_the_escalation(room: Room, web: httpx.Cli
     changed = replace(snapshot.configuration, ladders=Ladders(ladders))
     room.runtime.adopt(replace(snapshot, configuration=changed))
     room.heat()
-    room.climb()
+    room.decide_rungs()
     actions.acknowledge(room.runtime.notifier(), 1, "sun.tao", room.clock.wall())
     page = words(web.get("/").text)
     assert "Current level duty Next level – stopped by the acknowledgement" in page
@@ -193,7 +193,7 @@ def test_what_agents_and_people_write_is_never_markup(room: Room, web: httpx.Cli
 
 def test_the_timeline_has_everything_in_order(room: Room, web: httpx.Client) -> None:
     room.heat(Level.WARNING, 23.6)
-    room.climb()
+    room.decide_rungs()
     room.deliver()
     room.clock.advance(minutes=3)
     room.heat(Level.CRITICAL)
@@ -347,7 +347,7 @@ def test_the_language_is_chosen_kept_and_negotiated(room: Room, web: httpx.Clien
 
 def test_an_engineer_reads_chinese(room: Room, web: httpx.Client) -> None:
     room.heat()
-    room.climb()
+    room.decide_rungs()
     room.deliver()
     page = words(web.get("/?lang=zh").text)
     for text in (

@@ -1,7 +1,7 @@
-"""A real room, agent and collector; both of the latter are killed with SIGKILL over and over, at named commit points and
-at random, while faults come and go. Afterwards what they kept is compared with the room's own log.
+"""A simulated room with a real agent and a real collector. Both are killed with SIGKILL again and again, at named commit
+points and at random, while faults come and go. At the end their data are compared with the log of the room.
 
-By hand: `python -m tests.story.chaos --rounds 100 [--seed N]`.
+To run it by hand: `python -m tests.story.chaos --rounds 100 [--seed N]`.
 """
 
 import argparse
@@ -24,7 +24,7 @@ from typing import Any, TextIO
 
 import requests
 
-from watchkeeper.demo import Receiver
+from watchkeeper.demo import WebhookReceiver
 from watchkeeper.deployment import AGENT, random_secret, write_deployment
 from watchkeeper.simulator.running import RunningRoom, running_room
 
@@ -43,7 +43,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @dataclass(slots=True)
 class Tally:
-    """What the comparison found. Every `lost` and `doubled` must be 0."""
+    """The result of the comparison."""
 
     kills: Counter[str] = field(default_factory=Counter)
     frames_given: int = 0
@@ -65,7 +65,7 @@ class Tally:
     reconciled: int = 0
 
     def faults(self) -> dict[str, int]:
-        """What must all be 0."""
+        """The counts that must all be 0."""
         names = ("values_invented", "readings_lost", "events_lost", "rungs_doubled", "rungs_never", "pages_lost",
                  "standing_differs", "reconciled")  # fmt: skip
         return {name: getattr(self, name) for name in names if getattr(self, name)}
@@ -74,9 +74,9 @@ class Tally:
 class Chaos:
     """One run in a folder of its own."""
 
-    def __init__(self, folder: Path, room: RunningRoom, receiver: Receiver, seed: int, log: TextIO) -> None:
+    def __init__(self, folder: Path, room: RunningRoom, receiver: WebhookReceiver, seed: int, log: TextIO) -> None:
         self.folder, self.room, self.receiver, self.log = folder, room, receiver, log
-        self.chance = random.Random(seed)  # noqa: S311 -- repeatable, and no secret
+        self.chance = random.Random(seed)  # noqa: S311 -- must be repeatable, and is no secret
         self.tally = Tally()
         self.running: dict[str, subprocess.Popen[bytes]] = {}
         self.on: set[str] = set()
@@ -87,7 +87,7 @@ class Chaos:
     # ---- killing ----
 
     def start(self, name: str, kill_at: str = "") -> None:
-        """Start the agent or the collector, to die at a named point if one is given."""
+        """Start the agent or the collector. With `kill_at`, it kills itself at that commit point."""
         command = [sys.executable, "-m", "watchkeeper", name, "run", "--config", str(self.folder / f"{name}.yml")]
         environ = {**os.environ, **({"WATCHKEEPER_KILL_AT": kill_at} if kill_at else {})}
         self.running[name] = subprocess.Popen(
@@ -95,12 +95,12 @@ class Chaos:
         )
 
     def kill(self, name: str) -> None:
-        """SIGKILL, now."""
+        """Send SIGKILL."""
         self.running[name].kill()
         self.running[name].wait()
 
     def round(self) -> None:
-        """Kill one of the two, at a named point or at a random moment, and start it again."""
+        """Kill one of the two, at a commit point or at a random moment, and start it again."""
         self.switch()
         name = self.chance.choice(tuple(POINTS))
         point = self.chance.choice((*POINTS[name], "random"))
@@ -116,7 +116,7 @@ class Chaos:
             try:
                 self.running[name].wait(timeout=6)
                 assert self.running[name].returncode == -signal.SIGKILL, f"{name} ended by itself; see {self.log.name}"
-            except subprocess.TimeoutExpired:  # this point was not come by
+            except subprocess.TimeoutExpired:  # this point was not reached
                 point = "random"
                 self.kill(name)
         self.tally.kills[point if point != "random" else f"{name}.random"] += 1
@@ -124,7 +124,7 @@ class Chaos:
         self.start(name)
 
     def switch(self) -> None:
-        """Break or mend something in the room."""
+        """Break or repair something in the room."""
         fault = self.chance.choice(FAULTS)
         self.room.switch(fault, on=fault not in self.on)
         self.on ^= {fault}
@@ -132,14 +132,14 @@ class Chaos:
     # ---- settling ----
 
     def settle(self) -> None:
-        """Mend everything, and wait until nothing is under way any more."""
+        """Repair everything, and wait until nothing is pending any more."""
         for fault in FAULTS:
             self.room.switch(fault, on=False)
         self._wait("every fault is resolved", lambda: not self._open())
-        self.running["agent"].send_signal(signal.SIGTERM)  # commits what it has read, and stops reading
+        self.running["agent"].send_signal(signal.SIGTERM)  # it stores its readings, and stops reading
         assert self.running["agent"].wait(15) == 0
         self._wait("every message is delivered", lambda: not self._pending())
-        self.start("agent")  # the agent's last words are pushed
+        self.start("agent")  # it pushes what is left in its spool
         self._wait("the spool is empty", self._spool_is_empty)
         self.kill("agent")
         time.sleep(0.5)
@@ -177,7 +177,7 @@ class Chaos:
         return _query(self.folder / "agent" / "spool.db", query)
 
     def compare(self) -> Tally:
-        """Hold what was kept against the truth."""
+        """Compare the stored data with the room's log."""
         self._compare_lanes()
         self._compare_values()
         self._compare_rungs()
@@ -185,11 +185,11 @@ class Chaos:
         return self.tally
 
     def _compare_lanes(self) -> None:
-        """Every seq the spool committed and settled is at the collector, each once, in one epoch."""
+        """Every sequence number that the spool committed is at the collector, exactly once, in one epoch."""
         given = {row["lane"]: row for row in self._spool("SELECT * FROM lanes")}
         lanes = self._rows("SELECT * FROM lane")
         epochs = {row["epoch"] for row in lanes}
-        assert len(epochs) == 1, f"the spool lost its life: {epochs}"
+        assert len(epochs) == 1, f"the spool began a new epoch: {epochs}"
         for row in lanes:
             owed = int(given[row["lane"]]["settled"]) - int(row["seq"])
             lost = int(row["gaps"]) + int(row["dropped"]) + max(0, owed)
@@ -202,14 +202,14 @@ class Chaos:
         self.tally.readings_lost += (
             abs(self.tally.frames_committed - int(kept["seqs"])) + int(kept["n"]) - int(kept["seqs"])
         )
-        assert not self._rows("SELECT id FROM journal"), "something was journalled and never applied"
+        assert not self._rows("SELECT id FROM journal"), "a push was journalled but never applied"
         states = [json.loads(row["body"])["level"] for row in self._spool("SELECT body FROM states")]
         self.tally.standing_differs = sum(level in ("warning", "critical") for level in states)  # no incident is open
         tallies = {row["name"]: row["count"] for row in self._rows("SELECT * FROM tally")}
         self.tally.reconciled = int(tallies.get("reconciled", 0))
 
     def _compare_values(self) -> None:
-        """Every temperature the collector kept is one the room gave, near the time it gave it."""
+        """Every temperature in the store is one that the room gave, at about that time."""
         truth: dict[tuple[str, str], list[tuple[float, float]]] = {}
         for line in self.room.given():
             self.tally.frames_given += 1
@@ -228,7 +228,7 @@ class Chaos:
                     self.tally.values_invented += 1
 
     def _compare_rungs(self) -> None:
-        """Each rung that was due before its round ended is decided, exactly once."""
+        """Each rung that was due before its recurrence ended was decided exactly once."""
         ends: dict[tuple[int, int], float] = {}
         begins: dict[tuple[int, int], float] = {}
         for row in self._rows("SELECT * FROM transition ORDER BY id"):
@@ -249,9 +249,10 @@ class Chaos:
         self.tally.rungs_doubled = sum(count - 1 for count in pages.values())
         for (number, round_), began in begins.items():
             told = [rung for rung in RUNGS_S if (number, round_, rung) in decided]
-            passed = not told and self._rows(f"SELECT id FROM outbox WHERE about_id = {number} AND kind = 'passed'")  # noqa: S608 -- a number of ours
+            passed = not told and self._rows(f"SELECT id FROM outbox WHERE about_id = {number} AND kind = 'passed'")  # noqa: S608 -- an integer from our own store
             for rung, after in RUNGS_S.items():
-                # What ended while the collector was down is told once and not climbed; a beat is half a second.
+                # A fault that ended while the collector was down causes one message and no rung. The collector
+                # decides due rungs twice a second.
                 owed = (
                     began + after + 8.0 < ends[number, round_] if told else began + after + 30.0 < ends[number, round_]
                 )
@@ -259,9 +260,9 @@ class Chaos:
                     self.tally.rungs_never += 1
 
     def _compare_pages(self) -> None:
-        """Every message in the outbox reached the receiver, under its key."""
+        """Every message in the outbox reached the receiver, with its key."""
         keys = {row["key"] for row in self._rows("SELECT key FROM outbox")}
-        received = {page.key for page in self.receiver.pages}
+        received = {page.key for page in self.receiver.messages}
         self.tally.pages = len(keys)
         self.tally.pages_lost = len(keys - received)
         tries = self._rows("SELECT count(*) AS n FROM receipt WHERE delivered")[0]["n"]
@@ -278,7 +279,7 @@ def _query(file: Path, query: str) -> list[sqlite3.Row]:
 
 
 def free_port() -> int:
-    """A port of loopback that is free now."""
+    """A port of 127.0.0.1 that is free now."""
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))
         return int(one.getsockname()[1])
@@ -328,11 +329,11 @@ off:
 
 @contextmanager
 def chaos(folder: Path, seed: int) -> Iterator[Chaos]:
-    """Everything started, and ended whatever happens."""
+    """Start everything, and stop everything at the end, even after an error."""
     folder.mkdir(parents=True, exist_ok=True)
     with ExitStack() as held:
         log = held.enter_context((folder / "log").open("w", encoding="utf-8"))
-        receiver = held.enter_context(Receiver.listening(random_secret(), 1.0, quiet=True))
+        receiver = held.enter_context(WebhookReceiver.listening(random_secret(), 1.0, quiet=True))
         room = held.enter_context(running_room(folder / "room", pace=60, seed=seed))
         made = Chaos(folder, room, receiver, seed, log)
         try:
@@ -344,7 +345,7 @@ def chaos(folder: Path, seed: int) -> Iterator[Chaos]:
 
 
 def run(folder: Path, rounds: int, seed: int) -> Tally:
-    """So many rounds, then the comparison."""
+    """Run so many rounds, then compare."""
     with chaos(folder, seed) as one:
         one.start("collector")
         one.start("agent")
@@ -356,16 +357,16 @@ def run(folder: Path, rounds: int, seed: int) -> Tally:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The run by hand."""
+    """Run from the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=100)
     parser.add_argument("--seed", type=int, default=random.randrange(2**32))  # noqa: S311 -- no secret
     given = parser.parse_args(arguments)
-    print(f"seed {given.seed}, {given.rounds} rounds", flush=True)  # noqa: T201 -- a program
+    print(f"seed {given.seed}, {given.rounds} rounds", flush=True)  # noqa: T201 -- output of a program
     folder = Path(tempfile.mkdtemp(prefix="chaos-"))
     tally = run(folder, given.rounds, given.seed)
     found = {name: getattr(tally, name) for name in tally.__slots__} | {"kills": dict(tally.kills)}
-    print(folder, json.dumps(found, indent=1), sep="\n")  # noqa: T201 -- a program
+    print(folder, json.dumps(found, indent=1), sep="\n")  # noqa: T201 -- output of a program
     return 1 if tally.faults() else 0
 
 

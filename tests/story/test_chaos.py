@@ -1,4 +1,4 @@
-"""SIGKILL of agent and collector, at named commit points and at random: nothing lost, nothing decided twice or never."""
+"""SIGKILL of agent and collector at commit points and at random: nothing is lost, every rung is decided exactly once."""
 
 import os
 import random
@@ -14,12 +14,12 @@ ROUNDS = int(os.environ.get("WATCHKEEPER_CHAOS_ROUNDS", "20"))
 def test_killing_agent_and_collector_loses_and_doubles_nothing(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    seed = int(os.environ.get("WATCHKEEPER_CHAOS_SEED", random.randrange(2**32)))  # noqa: S311 -- no secret
+    seed = int(os.environ.get("WATCHKEEPER_CHAOS_SEED", random.randrange(2**32)))  # noqa: S311 -- is no secret
     with capsys.disabled():
-        print(f"\nchaos: seed {seed}, {ROUNDS} rounds (WATCHKEEPER_CHAOS_SEED repeats it)")  # noqa: T201 -- the seed must be seen
+        print(f"\nchaos: seed {seed}, {ROUNDS} rounds (WATCHKEEPER_CHAOS_SEED repeats it)")  # noqa: T201 -- the seed must be visible in the output
     tally = run(tmp_path, ROUNDS, seed)
     with capsys.disabled():
-        print(f"chaos: {tally}")  # noqa: T201 -- the seed must be seen
+        print(f"chaos: {tally}")  # noqa: T201 -- the seed must be visible in the output
     assert tally.faults() == {}
     assert sum(tally.kills.values()) >= ROUNDS
     assert tally.frames_kept > 10 * ROUNDS

@@ -1,4 +1,4 @@
-"""The collector's wall clock is set back or forward: no rung, message or story waits for as long as it had been wrong."""
+"""The collector's wall clock is set back or forward. No rung, message or backlog is delayed by that time."""
 
 from collections.abc import Iterator
 
@@ -26,7 +26,7 @@ def test_a_wall_clock_set_back_by_years_delays_no_rung_by_years(world: World) ->
     assert sorted(one.rung for one in world.told) == ["duty", "on-site", "on-site", "owner", "vendor"]
 
 
-def test_a_shorter_ladder_pages_nobody_before_the_time_of_the_old_one(world: World) -> None:
+def test_a_shorter_ladder_pages_nobody_before_the_times_of_the_old_ladder(world: World) -> None:
     world.ladders = world.ladders.replace("60 min", "2 days")
     world.start()
     world.push(world.verdict(Level.CRITICAL))
@@ -35,7 +35,7 @@ def test_a_shorter_ladder_pages_nobody_before_the_time_of_the_old_one(world: Wor
     assert catch_up(world.runtime.notifier(), world.clock.wall()) == 0
 
 
-def test_a_wall_clock_set_back_holds_no_message_and_no_story(world: World) -> None:
+def test_a_wall_clock_set_back_delays_no_message_and_no_backlog(world: World) -> None:
     world.clock.now += 86_400
     world.broken = {"console"}
     world.push(world.verdict(Level.CRITICAL), more=True)
@@ -50,7 +50,7 @@ def test_a_wall_clock_set_back_holds_no_message_and_no_story(world: World) -> No
     }  # fmt: skip
 
 
-def test_a_story_begun_before_the_clock_was_set_back_does_not_last_longer_for_it(world: World) -> None:
+def test_a_backlog_begun_before_the_clock_was_set_back_does_not_last_longer(world: World) -> None:
     world.clock.now += 86_400
     world.push(world.verdict(Level.OK), more=True)
     world.clock.now -= 86_400

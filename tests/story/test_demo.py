@@ -15,7 +15,7 @@ from tests.story.chaos import free_port
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def test_the_demo_climbs_the_whole_ladder_in_order_and_ends_by_itself(tmp_path: Path) -> None:
+def test_the_demo_reaches_every_level_in_order_and_ends_by_itself(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "watchkeeper", "demo", "--dir", str(tmp_path / "demo"), "--minute", "0.3"]
     done = subprocess.run(
         [*command, "--port", str(free_port())], cwd=ROOT, capture_output=True, text=True, timeout=180, check=False
@@ -34,7 +34,7 @@ def test_the_demo_climbs_the_whole_ladder_in_order_and_ends_by_itself(tmp_path: 
     assert {person for _, kind, person in lines if kind == "recovered"} == {"张伟", "王磊", "周刚", "赵敏"}
 
 
-def test_up_shows_this_host_and_ctrl_c_ends_it(tmp_path: Path) -> None:
+def test_up_shows_this_host_until_ctrl_c(tmp_path: Path) -> None:
     port = free_port()
     command = [sys.executable, "-m", "watchkeeper", "up", "--dir", str(tmp_path / "run"), "--port", str(port)]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
@@ -45,22 +45,22 @@ def test_up_shows_this_host_and_ctrl_c_ends_it(tmp_path: Path) -> None:
             page = session.get(link, timeout=5)
             assert page.ok
             assert session.cookies
-            assert requests.get(link, timeout=5).status_code >= 400  # once
+            assert requests.get(link, timeout=5).status_code >= 400  # the link works once
         finally:
             process.send_signal(signal.SIGINT)
-            said, _ = process.communicate(timeout=30)
+            output, _ = process.communicate(timeout=30)
     assert process.returncode == 0
-    assert "Traceback" not in said
-    assert link.partition("ticket=")[2] not in said
+    assert "Traceback" not in output
+    assert link.partition("ticket=")[2] not in output
 
 
-def test_a_closed_terminal_leaves_neither_of_the_two_behind(tmp_path: Path) -> None:
+def test_closing_the_terminal_stops_both_processes(tmp_path: Path) -> None:
     port = free_port()
     command = [sys.executable, "-m", "watchkeeper", "up", "--dir", str(tmp_path / "run"), "--port", str(port)]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
         _link(process)
         process.send_signal(signal.SIGHUP)
-        process.communicate(timeout=30)  # ends when nobody holds its output any more
+        process.communicate(timeout=30)  # returns when no process has the output open any more
     assert process.returncode == 0
     with pytest.raises(requests.ConnectionError):
         requests.get(f"http://127.0.0.1:{port}/healthz", timeout=5)

@@ -1,5 +1,5 @@
-"""A state machine over the ladder: whatever the order of faults, acknowledgements, restarts, crashes and replays, each
-rung is decided once, in order, never after resolution, and cutting time differently gives the same pages."""
+"""A Hypothesis state machine for the ladder. For any order of faults, acknowledgements, restarts, crashes and replays, each
+rung is decided once, in order, and never after resolution. Other time steps give the same pages."""
 
 import itertools
 import shutil
@@ -35,11 +35,11 @@ COMMITS = ("collector.journal.before-commit", "collector.journal.committed", "co
 
 
 class Killed(BaseException):
-    """The process died here."""
+    """The process is killed at this point."""
 
 
 class LadderMachine(RuleBasedStateMachine):
-    """One fault at a time on one collector."""
+    """One collector with one fault at a time."""
 
     url: Callable[[], str]
 
@@ -55,7 +55,7 @@ class LadderMachine(RuleBasedStateMachine):
         if hasattr(self, "world"):
             self.world.close()
 
-    # ---- what may happen ----
+    # ---- actions ----
 
     def send(self, level: Level, age_s: float) -> None:
         self.deliver(self.world.body(self.world.verdict(level, age_s=age_s)), level)
@@ -94,14 +94,14 @@ class LadderMachine(RuleBasedStateMachine):
 
     @rule(level=st.sampled_from([Level.OK, Level.CRITICAL]))
     def whole_set(self, level: Level) -> None:
-        """The agent begins a new epoch, perhaps without what it had still to say, and tells all that is not ok."""
+        """The agent begins a new epoch, perhaps without its unsent verdicts, and sends its set of non-ok verdicts."""
         self.world.epoch = f"epoch-{next(self.epochs)}"
         bad = [self.world.verdict(level)] if level.bad else []
         self.deliver(self.world.body(self.world.standing(*bad)), level)
 
     @rule(late_min=st.sampled_from([0, 25]), level=st.sampled_from([Level.OK, Level.CRITICAL]))
     def tell_in_two_pushes(self, late_min: int, level: Level) -> None:
-        """Half a story pages nobody."""
+        """An incomplete backlog pages nobody."""
         ended = max((one.ended_at or 0.0 for one in self.world.incidents()), default=0.0)
         late = (
             min(late_min * 60.0, max(0.0, self.world.clock.wall() - ended)) if self.level in (None, Level.OK) else 0.0
@@ -136,7 +136,7 @@ class LadderMachine(RuleBasedStateMachine):
 
     @rule(where=st.sampled_from(COMMITS), level=st.sampled_from([Level.CRITICAL, Level.OK]))
     def crash(self, where: str, level: Level) -> None:
-        """Die at a commit point, start again, and let the agent send what was not answered."""
+        """Kill the collector at a commit point, start it again, and send the unanswered push again."""
         body = self.world.body(self.world.verdict(level))
 
         def failpoint(name: str) -> None:
@@ -154,10 +154,10 @@ class LadderMachine(RuleBasedStateMachine):
         ):
             self.world.deliver(body)
         self.world.start()
-        self.world.clock.advance(61)  # a lease the dead one held has run out
+        self.world.clock.advance(61)  # the leases of the killed collector have expired
         self.deliver(body, level)
 
-    # ---- what must hold, always ----
+    # ---- invariants ----
 
     def decided(self) -> dict[tuple[int, int], dict[str, float]]:
         with self.world.store.read() as connection:
@@ -202,14 +202,14 @@ class LadderMachine(RuleBasedStateMachine):
             )
 
     @invariant()
-    def whoever_was_paged_hears_of_the_end_and_is_not_paged_after_it(self) -> None:
+    def everybody_paged_is_told_of_the_end_and_not_paged_after_it(self) -> None:
         if not hasattr(self, "world"):
             return
         for one in self.world.incidents():
             if one.open:
                 continue
             mine = [told for told in self.world.told if told.message.facts["incident"] == one.incident]
-            assert mine, "somebody hears of every fault"
+            assert mine, "every fault is reported to somebody"
             for person in {told.person for told in mine}:
                 kinds = [told.kind for told in mine if told.person == person]
                 after = kinds[len(kinds) - kinds[::-1].index("page") :] if "page" in kinds else kinds
@@ -233,7 +233,7 @@ def _run(url: Callable[[], str], examples: int) -> None:
 
 
 def test_the_ladder_as_a_state_machine_on_sqlite() -> None:
-    memory = Path("/dev/shm")  # noqa: S108 -- quicker, where there is one
+    memory = Path("/dev/shm")  # noqa: S108 -- in memory, so it is faster
     folder = Path(tempfile.mkdtemp(prefix="ladder-", dir=memory if memory.is_dir() else None))
     number = itertools.count()
     try:
@@ -257,7 +257,7 @@ def test_the_ladder_as_a_state_machine_on_postgresql(postgres_url: str) -> None:
 
 
 @pytest.mark.parametrize("cut_s", [7.0, 15.0, 137.0, 3600.0 * 2])
-def test_cutting_time_differently_gives_the_same_rungs(tmp_path: Path, cut_s: float) -> None:
+def test_other_time_steps_give_the_same_rungs(tmp_path: Path, cut_s: float) -> None:
     world = World(f"sqlite:///{tmp_path}/cut.db")
     world.push(world.verdict(Level.CRITICAL))
     world.advance(61, step_s=cut_s)

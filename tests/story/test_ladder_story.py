@@ -1,4 +1,4 @@
-"""The ladder of the regulation, told as stories with a fake clock, on SQLite and PostgreSQL."""
+"""The ladder of the regulation, with a fake clock, on SQLite and PostgreSQL."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -25,7 +25,7 @@ def world(store_url: str) -> Iterator[World]:
     made.close()
 
 
-def test_an_unresolved_fault_climbs_the_whole_ladder_and_everyone_hears_of_the_recovery(world: World) -> None:
+def test_an_unresolved_fault_climbs_the_whole_ladder_and_everybody_paged_is_told_of_the_recovery(world: World) -> None:
     world.push(world.verdict(Level.CRITICAL))
     world.advance(5)
     world.act(actions.acknowledge, 1)  # says who is working on it; it does not stop the ladder
@@ -44,7 +44,7 @@ def test_an_unresolved_fault_climbs_the_whole_ladder_and_everyone_hears_of_the_r
     assert world.happened() == ["opened", "acknowledged", "resolved"]
 
 
-def test_messages_speak_the_reader_s_language_and_the_site_s_time(world: World) -> None:
+def test_messages_are_in_the_reader_s_language_and_the_site_s_time(world: World) -> None:
     world.push(world.verdict(Level.CRITICAL))
     world.advance(20)
     chinese, english = world.told[0].message, world.told[1].message
@@ -56,15 +56,17 @@ def test_messages_speak_the_reader_s_language_and_the_site_s_time(world: World) 
     assert "unresolved for 10 min 0 s" in english.text
 
 
-def test_recovery_reaches_only_who_was_paged(world: World) -> None:
+def test_only_paged_people_are_told_of_the_recovery(world: World) -> None:
     world.push(world.verdict(Level.CRITICAL))
     world.advance(12)
     world.push(world.verdict(Level.OK))
     assert sorted(world.pages("recovered")) == [(12.0, "day", "recovered"), (12.0, "olga", "recovered")]
-    assert "Last bad reading: Room temperature: 24.5 °C" in world.told[-1].message.text, "and not that it is"
+    assert "Last bad reading: Room temperature: 24.5 °C" in world.told[-1].message.text, (
+        "the message is in the past tense"
+    )
 
 
-def test_a_restart_changes_nothing_that_a_person_sees(world: World) -> None:
+def test_a_restart_changes_no_message(world: World) -> None:
     world.push(world.verdict(Level.CRITICAL))
     for _ in range(8):
         world.advance(10)
@@ -72,8 +74,8 @@ def test_a_restart_changes_nothing_that_a_person_sees(world: World) -> None:
     assert world.pages() == WHOLE_LADDER
 
 
-def test_the_collector_was_away_for_longer_than_a_rung(world: World) -> None:
-    """A standing fault climbs at once to where it should be; the clock counts from the fault."""
+def test_the_collector_was_down_for_longer_than_a_rung(world: World) -> None:
+    """An open fault reaches its current level at once; the time counts from the fault."""
     world.push(world.verdict(Level.CRITICAL, age_s=25 * 60))
     assert sorted(world.pages()) == [(0.0, "day", "duty"), (0.0, "hao", "on-site"), (0.0, "olga", "on-site"),
                                      (0.0, "olga", "owner")]  # fmt: skip
@@ -84,7 +86,7 @@ def test_the_collector_was_away_for_longer_than_a_rung(world: World) -> None:
     assert world.pages()[-1] == (35.0, "amy", "vendor")
 
 
-def test_a_fault_that_came_and_went_is_told_to_duty_once_and_not_climbed(world: World) -> None:
+def test_a_fault_cleared_before_notification_is_reported_to_duty_once_and_not_climbed(world: World) -> None:
     bad, good = world.verdict(Level.CRITICAL, age_s=50 * 60), world.verdict(Level.OK, age_s=5 * 60)
     world.push(bad, good)
     world.advance(120)
@@ -93,8 +95,8 @@ def test_a_fault_that_came_and_went_is_told_to_duty_once_and_not_climbed(world: 
     assert world.incidents()[0].ended_at == pytest.approx(world.began - 300)
 
 
-def test_half_a_story_pages_nobody(world: World) -> None:
-    """A backlog larger than one push: the end of the fault comes in the next one."""
+def test_an_incomplete_backlog_pages_nobody(world: World) -> None:
+    """The backlog is larger than one push: the end of the fault is in the next push."""
     world.push(world.verdict(Level.CRITICAL, age_s=50 * 60), more=True)
     world.advance(0.5)
     assert world.told == []
@@ -103,13 +105,13 @@ def test_half_a_story_pages_nobody(world: World) -> None:
     assert world.pages() == [(0.5, "day", "passed")]
 
 
-def test_the_end_of_the_story_pages_at_once(world: World) -> None:
+def test_the_end_of_the_backlog_pages_at_once(world: World) -> None:
     world.push(world.verdict(Level.CRITICAL), more=True)
     world.push(world.verdict(Level.WARNING, rule="environment.humidity"))
     assert [one.rung for one in world.told] == ["duty", "duty"]
 
 
-def test_an_agent_that_dies_in_the_middle_of_its_story_cannot_silence_the_fault(world: World) -> None:
+def test_an_agent_that_ends_in_the_middle_of_its_backlog_cannot_silence_the_fault(world: World) -> None:
     world.push(world.verdict(Level.CRITICAL, age_s=11 * 60), more=True)
     world.advance(2)
     assert world.pages() == [(1.0, "day", "duty"), (1.0, "olga", "owner")]
@@ -124,7 +126,7 @@ def test_a_replayed_batch_is_a_no_op(world: World) -> None:
     assert world.happened() == ["opened"]
 
 
-def test_a_push_that_repeats_what_was_taken_before_adds_only_what_is_new(world: World) -> None:
+def test_only_the_new_items_of_a_partly_repeated_push_count(world: World) -> None:
     bad, good = world.verdict(Level.CRITICAL), world.verdict(Level.OK)
     world.push(bad, good)
     world.seqs.clear()
@@ -135,25 +137,25 @@ def test_a_push_that_repeats_what_was_taken_before_adds_only_what_is_new(world: 
     ]  # fmt: skip
 
 
-def test_a_wrong_wall_clock_at_the_agent_shifts_nothing(world: World) -> None:
+def test_a_wrong_wall_clock_of_the_agent_shifts_no_time(world: World) -> None:
     world.push(world.verdict(Level.CRITICAL), wrong_by_s=3600)
     world.advance(61)
     assert world.pages() == WHOLE_LADDER
 
 
-def test_a_rise_stays_one_incident_and_repeats_no_rung(world: World) -> None:
+def test_a_rise_to_critical_stays_one_incident_and_repeats_no_rung(world: World) -> None:
     world.push(world.verdict(Level.WARNING))
     world.advance(12)
     world.push(world.verdict(Level.CRITICAL))
     world.advance(60)
-    assert world.pages("page") == WHOLE_LADDER  # what is worse is never told later for it
+    assert world.pages("page") == WHOLE_LADDER  # the rise delays no page
     assert sorted(world.pages("risen")) == [(12.0, "day", "risen"), (12.0, "olga", "risen")]
     assert world.happened() == ["opened", "risen"]
     world.push(world.verdict(Level.OK))
     assert {one[1] for one in world.pages("recovered")} == {"day", "olga", "hao", "amy"}
 
 
-def test_the_critical_ladder_s_clock_starts_with_the_rise(store_url: str) -> None:
+def test_the_times_of_the_critical_ladder_count_from_the_rise(store_url: str) -> None:
     warning = (
         LADDERS
         + "  - {ladder: soft, levels: [warning], fallback: [head], rungs: [{rung: duty, after: 0 min, tell: [duty]}]}\n"
@@ -185,14 +187,14 @@ def test_resolving_by_hand_is_refused_while_the_verdict_is_bad(world: World) -> 
         world.act(actions.resolve, 1)
     world.push(world.verdict(Level.UNKNOWN))
     world.advance(11)
-    assert world.pages() == WHOLE_LADDER[:2]  # unknown closes nothing and stops nothing
+    assert world.pages() == WHOLE_LADDER[:2]  # unknown neither closes the incident nor stops the ladder
     assert world.act(actions.resolve, 1, note="the sensor was scrapped").state == "resolved"
     assert world.happened() == ["opened", "unseen", "resolved"]
     world.advance(60)
     assert world.pages("page") == WHOLE_LADDER[:2]
 
 
-def test_a_fault_that_comes_back_soon_is_the_same_incident_and_climbs_anew(world: World) -> None:
+def test_a_fault_that_comes_back_soon_is_the_same_incident_and_climbs_again(world: World) -> None:
     world.push(world.verdict(Level.CRITICAL))
     world.advance(2)
     world.push(world.verdict(Level.OK))
@@ -204,7 +206,7 @@ def test_a_fault_that_comes_back_soon_is_the_same_incident_and_climbs_anew(world
     assert len({one.message.key for one in world.told}) == len(world.told)
 
 
-def test_who_was_paged_for_an_earlier_round_only_does_not_hear_of_the_end_of_the_next(world: World) -> None:
+def test_people_paged_only_before_a_recurrence_are_not_told_of_its_end(world: World) -> None:
     world.push(world.verdict(Level.CRITICAL))
     world.advance(11)
     world.push(world.verdict(Level.OK))
@@ -215,7 +217,7 @@ def test_who_was_paged_for_an_earlier_round_only_does_not_hear_of_the_end_of_the
                                                 (13.0, "day", "recovered")]  # fmt: skip
 
 
-def test_a_fault_that_comes_and_goes_twice_is_told_twice(world: World) -> None:
+def test_a_fault_that_comes_and_goes_twice_is_reported_twice(world: World) -> None:
     for _ in range(2):
         world.push(world.verdict(Level.CRITICAL, age_s=60), world.verdict(Level.OK, age_s=30))
         world.advance(1)
@@ -230,7 +232,7 @@ def test_a_fault_that_comes_back_late_is_a_new_incident(world: World) -> None:
     assert [one.incident for one in world.incidents()] == [1, 2]
 
 
-def test_duty_changes_hands_between_two_rungs(store_url: str) -> None:
+def test_the_shift_changes_between_two_rungs(store_url: str) -> None:
     world = World(store_url)
     world.clock.now += 5 * 3600 - 60  # 16:59 at the site
     world.began = world.clock.wall()
@@ -241,7 +243,7 @@ def test_duty_changes_hands_between_two_rungs(store_url: str) -> None:
     world.close()
 
 
-def test_a_role_that_is_nobody_pages_the_fallback_and_says_so(store_url: str) -> None:
+def test_a_role_without_a_person_pages_the_fallback_and_says_so(store_url: str) -> None:
     ladders = LADDERS.replace("tell: [assistant]", "tell: [assistant, owner]")
     world = World(store_url, ladders=ladders)
     world.push(world.verdict(Level.CRITICAL))
@@ -255,7 +257,7 @@ def test_a_role_that_is_nobody_pages_the_fallback_and_says_so(store_url: str) ->
     )
     world.advance(61)
     assert world.pages()[-2:] == [(60.0, "olga", "vendor"), (60.0, "hao", "vendor")]
-    assert "nobody is: assistant" in world.told[-1].message.text
+    assert "nobody has the role: assistant" in world.told[-1].message.text
     world.close()
 
 
@@ -274,7 +276,7 @@ def test_an_undelivered_page_tries_the_next_channel_then_the_next_person(world: 
     assert reached == {("olga", "on-site"), ("hao", "on-site")}
 
 
-def test_who_cannot_be_reached_is_replaced_by_the_fallback(store_url: str) -> None:
+def test_the_fallback_replaces_a_person_who_cannot_be_reached(store_url: str) -> None:
     only_webhook = (
         'channels: [{via: webhook, url: "http://127.0.0.1:1/owner", secret: s}, {via: console}]',
         'channels: [{via: webhook, url: "http://127.0.0.1:1/owner", secret: s}]',
@@ -288,7 +290,7 @@ def test_who_cannot_be_reached_is_replaced_by_the_fallback(store_url: str) -> No
     world.close()
 
 
-def test_the_agent_s_whole_set_reconciles_what_was_missed(world: World) -> None:
+def test_the_agent_s_set_of_verdicts_reconciles_lost_changes(world: World) -> None:
     world.push(world.verdict(Level.CRITICAL), world.verdict(Level.WARNING, rule="environment.humidity"))
     known = world.verdict(Level.CRITICAL)
     missed = world.verdict(Level.CRITICAL, device="web-1", rule="server.cpu-busy", age_s=120)
@@ -299,10 +301,10 @@ def test_the_agent_s_whole_set_reconciles_what_was_missed(world: World) -> None:
     }  # fmt: skip
     assert world.tally("reconciled") == 2
     world.push(world.standing(known, missed))
-    assert world.tally("reconciled") == 2  # and now they agree
+    assert world.tally("reconciled") == 2  # agent and collector agree now
 
 
-def test_a_silent_agent_is_an_incident_by_itself_and_its_devices_faults_stand(world: World) -> None:
+def test_a_silent_agent_is_an_incident_and_the_faults_of_its_devices_stay_open(world: World) -> None:
     world.push(world.verdict(Level.CRITICAL))
     world.look(1)
     silent = world.incidents()[-1]
@@ -314,17 +316,17 @@ def test_a_silent_agent_is_an_incident_by_itself_and_its_devices_faults_stand(wo
     assert [one.open for one in world.incidents()] == [True, False]
 
 
-def test_a_collector_that_was_away_blames_no_agent_for_it(world: World) -> None:
+def test_after_its_own_downtime_a_collector_reports_no_agent_as_silent(world: World) -> None:
     world.push(world.verdict(Level.OK))
     world.clock.advance(minutes=180)
     world.start()
     world.look(0.7)
     assert world.incidents() == []
-    world.look(0.3)  # but now it had its time
+    world.look(0.3)  # the agent has been silent for long enough now
     assert [one.rule for one in world.incidents()] == ["watchkeeper.agent-silent"]
 
 
-def test_an_incident_whose_device_is_gone_is_withdrawn_and_told(world: World) -> None:
+def test_an_incident_whose_device_is_removed_is_withdrawn_and_reported(world: World) -> None:
     world.push(world.verdict(Level.CRITICAL))
     inventory = "\n".join(
         line for line in world.inventory.splitlines() if "sensor-1" not in line and "Row A" not in line
@@ -335,7 +337,7 @@ def test_an_incident_whose_device_is_gone_is_withdrawn_and_told(world: World) ->
     assert world.pages("withdrawn") == [(0.0, "day", "withdrawn")]
 
 
-def test_a_ladder_may_stop_at_an_acknowledgement_if_its_owner_wants_that(store_url: str) -> None:
+def test_a_ladder_can_be_configured_to_stop_at_an_acknowledgement(store_url: str) -> None:
     world = World(store_url, ladders=LADDERS.replace("    rungs:", "    stops_at: acknowledged\n    rungs:"))
     world.push(world.verdict(Level.CRITICAL))
     world.advance(5)
@@ -346,15 +348,15 @@ def test_a_ladder_may_stop_at_an_acknowledgement_if_its_owner_wants_that(store_u
         (held,) = read_incidents.open_incidents(connection, world.runtime.snapshot, world.clock.wall())
     assert held.hold == Hold(HoldReason.ACKNOWLEDGED)
     assert held.upcoming is None
-    world.act(actions.escalate, 1)  # what cannot be resolved is climbed all the same, one rung
+    world.act(actions.escalate, 1)  # "escalate now" still decides the next rung
     world.advance(90)
     assert world.pages("page")[1:] == [(95.0, "olga", "owner")]
     world.close()
 
 
-def test_an_older_verdict_may_open_an_incident_that_ended_before_it_was_heard_of(world: World) -> None:
+def test_an_older_verdict_opens_an_incident_that_ended_before_it_arrived(world: World) -> None:
     first = world.verdict(Level.CRITICAL)
-    world.push(older(first, 3600), world.verdict(Level.OK, age_s=7200))  # a clock that went backwards
+    world.push(older(first, 3600), world.verdict(Level.OK, age_s=7200))  # a clock was set back
     assert world.incidents()[0].ended_at == world.incidents()[0].began_at
 
 

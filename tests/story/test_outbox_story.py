@@ -1,4 +1,4 @@
-"""Channels that fail, hang and break, told as stories: whom it delays, who is told instead, and what is given up."""
+"""Channels that fail, hang or cannot be made: which messages are delayed, who is told instead, what is given up."""
 
 import threading
 from collections.abc import Iterator
@@ -31,7 +31,7 @@ def states(world: World) -> list[tuple[str, str, str]]:
 
 
 class Hanging:
-    """Channels of some persons that do not come back before they are let go; all others deliver at once."""
+    """Channels that hang for some persons until the test releases them. For all others they deliver at once."""
 
     def __init__(self, *persons: str) -> None:
         self.persons = persons
@@ -65,8 +65,8 @@ class _Channel:
         return Receipt(delivered=not hangs, detail="", permanent=True)
 
 
-def test_a_channel_that_hangs_delays_nobody_else(world: World) -> None:
-    """A hundred pages for somebody whose service hangs, and then one for somebody else."""
+def test_a_channel_that_hangs_delays_no_other_person(world: World) -> None:
+    """There are a hundred pages for a person whose channel hangs, and then one for another person."""
     with world.store.write() as connection:
         for number in range(101):
             connection.execute(sa.insert(outbox), _message(number, "day" if number < 100 else "hao"))
@@ -79,7 +79,7 @@ def test_a_channel_that_hangs_delays_nobody_else(world: World) -> None:
         assert channels.arrived.wait_for(lambda: channels.inside == MAX_PER_PERSON, timeout=10)
     channels.let_go.set()
     running.stop()
-    assert channels.inside == MAX_PER_PERSON  # nothing more was begun
+    assert channels.inside == MAX_PER_PERSON  # no further delivery was started
 
 
 def _message(number: int, person: str) -> dict[str, object]:
@@ -90,7 +90,7 @@ def _message(number: int, person: str) -> dict[str, object]:
     }  # fmt: skip
 
 
-def test_a_channel_that_never_comes_back_has_failed_and_the_next_one_is_tried(world: World) -> None:
+def test_a_channel_that_never_returns_has_failed_and_the_next_one_is_tried(world: World) -> None:
     channels = Hanging("olga")
     held = Outbox(world.runtime, channels)
     world.push(world.verdict(Level.CRITICAL))
@@ -111,29 +111,29 @@ def test_a_channel_that_never_comes_back_has_failed_and_the_next_one_is_tried(wo
     assert held.deliver() == 1
     assert channels.sent[-1][2] == "console"  # her second channel
     channels.let_go.set()
-    stuck.join()  # says too late that it failed: nothing changes
+    stuck.join()  # the late failure changes nothing
     assert ("olga", "page", "delivered") in states(world)
     assert held.claim() == ()
 
 
 def _decided(world: World) -> int:
-    from watchkeeper.collector.process.due import decide_due  # noqa: PLC0415 -- only here
+    from watchkeeper.collector.process.due import decide_due  # noqa: PLC0415 -- only used here
 
     return decide_due(world.runtime.notifier(), world.clock.wall())
 
 
-def test_a_lease_that_ran_out_is_not_sent_twice_by_the_one_who_still_sends(world: World) -> None:
+def test_a_message_is_not_sent_twice_by_a_worker_whose_lease_expired(world: World) -> None:
     world.push(world.verdict(Level.CRITICAL), more=True)
     world.clock.advance(61)
     _decided(world)
     (claim,) = world.outbox.claim()
-    world.clock.now += 7200  # the wall clock jumps over the lease
+    world.clock.now += 7200  # the wall clock jumps past the end of the lease
     assert world.outbox.claim() == ()
     world.outbox.attempt(claim)
     assert len(world.told) == 1
 
 
-def test_what_is_claimed_is_not_claimed_again_by_another_collector_before_its_lease_ends(world: World) -> None:
+def test_another_collector_does_not_claim_a_message_before_its_lease_ends(world: World) -> None:
     world.push(world.verdict(Level.CRITICAL), more=True)
     world.clock.advance(61)
     _decided(world)
@@ -145,11 +145,11 @@ def test_what_is_claimed_is_not_claimed_again_by_another_collector_before_its_le
     (second,) = other.claim()
     other.attempt(second)
     world.broken = {"console"}
-    world.outbox.attempt(first)  # fails, but is not asked any more
+    world.outbox.attempt(first)  # fails, but its lease is lost, so the failure is ignored
     assert states(world) == [("day", "page", "delivered")]
 
 
-def test_messages_of_an_incident_reach_a_person_in_their_order(world: World) -> None:
+def test_a_person_gets_the_messages_of_an_incident_in_order(world: World) -> None:
     world.broken = {"console", "webhook"}
     world.push(world.verdict(Level.CRITICAL))
     world.advance(22)
@@ -160,7 +160,7 @@ def test_messages_of_an_incident_reach_a_person_in_their_order(world: World) -> 
     assert rungs == ["owner", "on-site", "recovered"]
 
 
-def test_the_end_of_a_fault_is_told_also_where_the_channels_were_away_for_hours(world: World) -> None:
+def test_the_end_of_a_fault_is_reported_after_the_channels_were_down_for_hours(world: World) -> None:
     world.push(world.verdict(Level.CRITICAL))
     world.broken = {"console", "webhook"}
     world.push(world.verdict(Level.OK))
@@ -170,7 +170,7 @@ def test_the_end_of_a_fault_is_told_also_where_the_channels_were_away_for_hours(
     assert world.pages("recovered") == [(world.told[-1].minute, "day", "recovered")]
 
 
-def test_a_fault_that_came_and_went_is_told_when_the_channels_are_back(world: World) -> None:
+def test_a_fault_cleared_before_notification_is_reported_when_the_channels_are_back(world: World) -> None:
     world.broken = {"console", "webhook"}
     world.push(world.verdict(Level.CRITICAL, age_s=600), world.verdict(Level.OK, age_s=60))
     world.advance(20)
@@ -179,7 +179,7 @@ def test_a_fault_that_came_and_went_is_told_when_the_channels_are_back(world: Wo
     assert [one.kind for one in world.told] == ["passed"]
 
 
-def test_nobody_is_told_for_ever_of_what_is_over(world: World) -> None:
+def test_messages_about_an_ended_fault_are_given_up_after_some_time(world: World) -> None:
     world.broken = {"console", "webhook"}
     world.push(world.verdict(Level.CRITICAL))
     world.push(world.verdict(Level.OK))
@@ -187,7 +187,7 @@ def test_nobody_is_told_for_ever_of_what_is_over(world: World) -> None:
     assert {state for _, _, state in states(world)} == {"given-up"}
 
 
-def test_a_page_is_never_given_up_while_its_fault_stands(world: World) -> None:
+def test_a_page_is_never_given_up_while_its_fault_is_open(world: World) -> None:
     world.broken = {"console", "webhook"}
     world.push(world.verdict(Level.CRITICAL))
     world.advance(2 * RECOVERY_MATTERS_S / 60, step_s=2 * 3600)
@@ -197,20 +197,20 @@ def test_a_page_is_never_given_up_while_its_fault_stands(world: World) -> None:
     assert {one.rung for one in world.told} == {"duty", "owner", "on-site", "vendor"}
 
 
-def test_a_new_rung_tries_at_once_what_was_put_off(world: World) -> None:
+def test_a_new_rung_retries_postponed_pages_at_once(world: World) -> None:
     world.broken = {"console", "webhook"}
     world.push(world.verdict(Level.CRITICAL))
-    world.advance(17)  # her page of the 10th minute has failed, and is put off
+    world.advance(17)  # her page of the 10th minute has failed and is postponed
     world.broken = set()
     world.clock.advance(180)
-    with world.store.write() as connection:  # not by itself, then
+    with world.store.write() as connection:  # so that it is not retried by time
         waits = sa.update(outbox).where(outbox.c.person == "olga")
         connection.execute(waits, {"next_at": world.clock.wall() + 200})
     world.beat()
     assert [one.rung for one in world.told if one.person == "olga"] == ["owner", "on-site"]
 
 
-def test_a_chain_of_people_who_cannot_be_reached_ends_at_who_can(store_url: str) -> None:
+def test_the_replacements_continue_until_somebody_can_be_reached(store_url: str) -> None:
     contacts = CONTACTS.replace("console", "apprise, secret: s")
     contacts = contacts.replace(
         "name: Amy, channels: [{via: apprise, secret: s}]", "name: Amy, channels: [{via: console}]"
@@ -224,12 +224,12 @@ def test_a_chain_of_people_who_cannot_be_reached_ends_at_who_can(store_url: str)
     assert [(one.person, one.rung) for one in world.told] == [("amy", "duty")]
     assert "hao could not be reached" in world.told[0].message.text
     world.advance(9)
-    assert len(world.told) == 1  # told once, however often the others are tried again
+    assert len(world.told) == 1  # one message, although the others are retried
     world.close()
 
 
-def test_who_was_told_of_an_earlier_rung_stands_in_for_another_as_well(store_url: str) -> None:
-    """The assistant cannot be reached to call the vendor: the head, on site since the 20th minute, has to know."""
+def test_a_person_paged_for_an_earlier_rung_also_replaces_another_person(store_url: str) -> None:
+    """The assistant, who calls the vendor, cannot be reached. The head, paged in the 20th minute, must be told."""
     contacts = CONTACTS.replace(
         "name: Amy, channels: [{via: console}]", "name: Amy, channels: [{via: apprise, secret: s}]"
     )
@@ -244,7 +244,7 @@ def test_who_was_told_of_an_earlier_rung_stands_in_for_another_as_well(store_url
     world.close()
 
 
-def test_who_left_the_books_is_replaced_while_the_fault_stands_and_by_nobody_after_it(world: World) -> None:
+def test_a_removed_person_is_replaced_while_the_fault_is_open_and_not_after_it(world: World) -> None:
     gone = NIGHT_TOO.replace("  - {person: day, name: 张伟, language: zh, channels: [{via: console}]}\n", "")
     world.push(world.verdict(Level.CRITICAL), world.verdict(Level.CRITICAL, rule="environment.humidity"), more=True)
     world.clock.advance(61)
@@ -260,7 +260,7 @@ def test_who_left_the_books_is_replaced_while_the_fault_stands_and_by_nobody_aft
 
 
 @pytest.mark.parametrize("error", [OSError("no such library"), UnicodeDecodeError("utf-8", b"\xff", 0, 1, "secret")])
-def test_a_channel_that_cannot_be_made_is_a_failed_one(world: World, error: Exception) -> None:
+def test_a_channel_that_cannot_be_created_has_failed(world: World, error: Exception) -> None:
     genuine = world._open
 
     def broken(address: Address) -> object:
@@ -278,7 +278,7 @@ def test_a_channel_that_cannot_be_made_is_a_failed_one(world: World, error: Exce
     assert all(detail == f"the channel failed: {type(error).__name__}" for detail in details)
 
 
-def test_stopping_waits_for_what_is_being_sent(world: World) -> None:
+def test_stopping_waits_for_running_deliveries(world: World) -> None:
     channels = Hanging("day")
     with world.store.write() as connection:
         connection.execute(sa.insert(outbox), _message(1, "day"))

@@ -1,4 +1,4 @@
-"""What must never happen, told as stories: a fault silenced, a page lost, somebody told what is not so."""
+"""What must never happen: a silenced fault, a lost page, a message that is not true."""
 
 import json
 from collections.abc import Iterator
@@ -41,10 +41,10 @@ def undecided(world: World) -> list[tuple[int, int, str]]:
         return [(row.incident, row.recurrence, row.rung) for row in found]
 
 
-# ---- one story in one push ----
+# ---- several changes in one push ----
 
 
-def test_a_fault_that_ended_and_another_of_the_same_kind_are_told_apart_in_one_push(world: World) -> None:
+def test_a_fault_that_ended_and_another_of_the_same_kind_are_two_faults_in_one_push(world: World) -> None:
     world.push(world.verdict(Level.CRITICAL))
     world.advance(12)
     world.told.clear()
@@ -55,7 +55,7 @@ def test_a_fault_that_ended_and_another_of_the_same_kind_are_told_apart_in_one_p
     assert {incident for incident, _, _ in undecided(world)} == {2}
 
 
-def test_a_fault_that_came_and_went_before_another_is_told_as_well(world: World) -> None:
+def test_a_fault_that_came_and_went_before_another_is_also_reported(world: World) -> None:
     world.push(
         world.verdict(Level.CRITICAL, age_s=7200), world.verdict(Level.OK, age_s=3600), world.verdict(Level.CRITICAL)
     )
@@ -67,7 +67,7 @@ def test_a_fault_that_ends_and_comes_back_in_one_push_starts_its_ladder_again(wo
     world.advance(5)
     world.push(world.verdict(Level.OK, age_s=60), world.verdict(Level.WARNING))
     assert world.happened() == ["opened", "resolved", "reopened"]
-    assert undecided(world) == [(1, 2, "owner"), (1, 2, "on-site"), (1, 2, "vendor")]  # and none of the first round
+    assert undecided(world) == [(1, 2, "owner"), (1, 2, "on-site"), (1, 2, "vendor")]  # none of the first occurrence
     world.advance(11)
     assert world.pages("page") == [(0.0, "day", "duty"), (5.0, "day", "duty"), (15.0, "olga", "owner")]
 
@@ -79,7 +79,7 @@ def test_rise_ease_and_rise_repeat_no_rung_and_delay_none(world: World) -> None:
     world.advance(46)
     assert [page[0] for page in world.pages("page")] == [0.0, 10.0, 20.0, 20.0, 60.0]
     assert world.happened() == ["opened", "risen", "eased", "unseen", "risen"]
-    # Duty was told already that it is critical; the owner knew it as a warning.
+    # Duty has been told that it is critical; the owner had only the warning.
     assert world.pages("risen") == [(3.0, "day", "risen"), (12.0, "olga", "risen")]
 
 
@@ -90,14 +90,14 @@ def test_an_acknowledgement_does_not_outlive_the_fault(store_url: str) -> None:
     world.push(world.verdict(Level.CRITICAL))
     world.act(actions.acknowledge, 1)
     world.push(world.verdict(Level.OK))
-    world.push(world.verdict(Level.CRITICAL))  # comes back in its second round
+    world.push(world.verdict(Level.CRITICAL))  # the fault recurs
     assert world.incidents()[0].acknowledged_by is None
     world.advance(11)
     assert world.pages("page")[-1] == (10.0, "olga", "owner")
     world.close()
 
 
-def test_what_is_over_is_neither_acknowledged_nor_climbed(world: World) -> None:
+def test_a_resolved_incident_cannot_be_acknowledged_or_escalated(world: World) -> None:
     world.push(world.verdict(Level.CRITICAL))
     world.push(world.verdict(Level.OK))
     for action in (actions.acknowledge, actions.escalate, actions.resolve):
@@ -106,10 +106,10 @@ def test_what_is_over_is_neither_acknowledged_nor_climbed(world: World) -> None:
     assert world.happened() == ["opened", "resolved"]
 
 
-# ---- the whole set ----
+# ---- the set of non-ok verdicts ----
 
 
-def test_unknown_in_the_whole_set_neither_opens_nor_closes(world: World) -> None:
+def test_unknown_in_the_set_neither_opens_nor_closes(world: World) -> None:
     bad = world.verdict(Level.CRITICAL)
     other = world.verdict(Level.UNKNOWN, rule="environment.humidity")
     world.push(bad)
@@ -119,11 +119,11 @@ def test_unknown_in_the_whole_set_neither_opens_nor_closes(world: World) -> None
     assert world.tally("reconciled") == 1
     world.push(world.verdict(Level.UNKNOWN))
     assert world.happened() == ["opened", "unseen"]
-    world.act(actions.resolve, 1)  # nobody can tell any more: a person may
+    world.act(actions.resolve, 1)  # the state is unknown, so a person may resolve it
     assert not world.incidents()[0].open
 
 
-def test_the_whole_set_tells_that_a_fault_is_seen_again(world: World) -> None:
+def test_the_set_says_that_a_fault_is_visible_again(world: World) -> None:
     world.push(world.verdict(Level.CRITICAL), world.verdict(Level.UNKNOWN))
     world.push(world.standing(world.verdict(Level.CRITICAL)))
     assert world.incidents()[0].verdict is Level.CRITICAL
@@ -131,14 +131,14 @@ def test_the_whole_set_tells_that_a_fault_is_seen_again(world: World) -> None:
         world.act(actions.resolve, 1)
 
 
-def test_the_whole_set_of_one_agent_says_nothing_of_anothers_faults(pair: World) -> None:
+def test_the_set_of_one_agent_does_not_affect_the_faults_of_another(pair: World) -> None:
     bodies = (pair.body(pair.verdict(Level.CRITICAL)), pair.body(pair.standing(), agent="room-2"))
     now = pair.clock.wall()
     pair.journal.turn([Waiting(decode_push(json.loads(body), now), body, now, lambda _: None) for body in bodies])
     assert [one.open for one in pair.incidents()] == [True]
 
 
-def test_the_whole_set_of_a_new_epoch_goes_on_where_the_old_one_ended(world: World) -> None:
+def test_the_set_of_a_new_epoch_continues_the_open_incidents(world: World) -> None:
     known = world.verdict(Level.CRITICAL)
     world.push(known)
     world.epoch = "epoch-2"
@@ -146,12 +146,12 @@ def test_the_whole_set_of_a_new_epoch_goes_on_where_the_old_one_ended(world: Wor
     world.advance(11)
     assert world.happened() == ["opened"]
     assert [page[1] for page in world.pages()] == ["day", "olga"]
-    world.epoch = "epoch-3"  # and this one lost a fault's end
+    world.epoch = "epoch-3"  # this one lost the end of a fault
     world.push(world.standing())
     assert world.happened() == ["opened", "resolved"]
 
 
-def test_a_verdict_after_the_whole_set_counts(world: World) -> None:
+def test_a_verdict_after_the_set_counts(world: World) -> None:
     world.push(world.verdict(Level.CRITICAL))
     world.push(world.standing(), world.verdict(Level.CRITICAL))
     assert world.incidents()[0].open
@@ -173,14 +173,14 @@ def test_a_withdrawal_closes_and_says_why(world: World) -> None:
 # ---- the inventory changes ----
 
 
-def test_a_device_that_moves_to_another_agent_is_judged_anew_there(pair: World) -> None:
+def test_a_device_that_moves_to_another_agent_is_judged_there_from_the_start(pair: World) -> None:
     pair.push(pair.verdict(Level.CRITICAL))
     pair.adopt(MOVED)
     assert pair.happened() == ["opened", "withdrawn"]
     assert "room-2" in pair.told[-1].message.text
 
-    pair.push(pair.standing())  # of room-1, which speaks of it no longer
-    pair.push(pair.verdict(Level.CRITICAL), agent="room-1")  # its last words, taken before it heard of the move
+    pair.push(pair.standing())  # of room-1, without the device
+    pair.push(pair.verdict(Level.CRITICAL), agent="room-1")  # sent before it got the new bundle
     assert len(pair.incidents()) == 1
     pair.push(pair.verdict(Level.CRITICAL, age_s=60), agent="room-2")
     assert [(one.agent, one.open) for one in pair.incidents()] == [("room-1", False), ("room-2", True)]
@@ -188,22 +188,22 @@ def test_a_device_that_moves_to_another_agent_is_judged_anew_there(pair: World) 
     assert pair.incidents()[1].open
 
 
-def test_what_an_agent_says_of_anothers_device_in_its_whole_set_counts_for_nothing(pair: World) -> None:
+def test_a_verdict_about_another_agent_s_device_in_the_set_is_ignored(pair: World) -> None:
     pair.adopt(MOVED)
     pair.push(pair.standing(pair.verdict(Level.CRITICAL)), agent="room-1")
     pair.push(Withdrawal("w", "web-1", "server.cpu-busy", "", pair.clock.boot(), "not mine"), agent="room-2")
     assert pair.incidents() == []
 
 
-def test_an_agent_taken_from_the_inventory_takes_its_incidents_with_it(pair: World) -> None:
+def test_the_incidents_of_a_removed_agent_are_withdrawn(pair: World) -> None:
     pair.look(1)
     assert {one.device for one in pair.incidents()} == {"room-1", "room-2"}
     pair.adopt(INVENTORY)
     assert [(one.device, one.open) for one in pair.incidents()] == [("room-1", True), ("room-2", False)]
 
 
-def test_what_was_journalled_of_a_device_that_is_gone_since_opens_nothing(world: World) -> None:
-    """A crash between journal and incident, and other books at the next start."""
+def test_a_journalled_verdict_of_a_device_removed_meanwhile_opens_nothing(world: World) -> None:
+    """The collector is killed between journal and incident, and starts again with another configuration."""
     world.push(world.verdict(Level.CRITICAL, device="web-1", rule="server.cpu-busy"))
     inventory = "\n".join(line for line in world.inventory.splitlines() if "web-1" not in line)
     world.adopt(inventory)
@@ -211,10 +211,10 @@ def test_what_was_journalled_of_a_device_that_is_gone_since_opens_nothing(world:
     assert [one.open for one in world.incidents()] == [False]
 
 
-# ---- half a story ----
+# ---- an incomplete backlog ----
 
 
-def test_an_agent_that_promises_more_and_more_cannot_hold_its_ladder_back_for_ever(world: World) -> None:
+def test_an_agent_that_always_announces_more_cannot_hold_its_ladder_for_ever(world: World) -> None:
     world.push(world.verdict(Level.CRITICAL), more=True)
     while world.clock.wall() - world.began < BACKLOG_LONGEST_S - 20:
         world.clock.advance(10)
@@ -226,25 +226,25 @@ def test_an_agent_that_promises_more_and_more_cannot_hold_its_ladder_back_for_ev
     assert world.pages()[0] == (BACKLOG_LONGEST_S / 60, "day", "duty")
 
 
-def test_a_second_long_story_holds_the_ladder_like_the_first(world: World) -> None:
+def test_a_second_long_backlog_holds_the_ladder_like_the_first(world: World) -> None:
     world.push(world.verdict(Level.OK), more=True)
-    world.advance(30)  # it died in the middle, and comes back
+    world.advance(30)  # it ended in the middle of the backlog, and starts again
     world.push(world.verdict(Level.CRITICAL, age_s=900), more=True)
     assert world.told == []
     world.advance(BACKLOG_S / 60 + 0.1)
     assert len(world.told) == 2
 
 
-def test_half_a_story_of_an_agent_does_not_hide_that_it_fell_silent(world: World) -> None:
+def test_an_incomplete_backlog_does_not_hide_a_silent_agent(world: World) -> None:
     world.push(world.verdict(Level.CRITICAL), more=True)
     world.look(0.92)
     assert [one.message.facts["rule"] for one in world.told] == ["watchkeeper.agent-silent"]
 
 
-# ---- the collector's own judge ----
+# ---- the collector's own rules ----
 
 
-def test_a_restart_does_not_say_that_a_silent_agent_has_recovered(world: World) -> None:
+def test_after_a_restart_a_silent_agent_has_not_recovered(world: World) -> None:
     world.look(1)
     told = len(world.told)
     for _ in range(3):
@@ -260,7 +260,7 @@ def test_a_restart_does_not_say_that_a_silent_agent_has_recovered(world: World) 
 
 
 @pytest.mark.parametrize("jump_s", [7200.0, -7200.0, 86_400.0 * 3650])
-def test_a_wall_clock_that_jumps_makes_no_agent_silent_and_hides_none(world: World, jump_s: float) -> None:
+def test_a_jump_of_the_wall_clock_makes_no_agent_silent_and_hides_no_silent_agent(world: World, jump_s: float) -> None:
     for _ in range(4):
         world.push(world.verdict(Level.OK))
         world.look(0.5)
@@ -272,16 +272,16 @@ def test_a_wall_clock_that_jumps_makes_no_agent_silent_and_hides_none(world: Wor
     assert abs(world.incidents()[0].began_at - world.clock.wall()) < 60
 
 
-def test_a_store_that_was_away_makes_no_agent_silent(world: World) -> None:
+def test_an_unavailable_store_makes_no_agent_silent(world: World) -> None:
     world.look(0.5)
     world.push(world.verdict(Level.OK))
     world.look(0.1)
-    world.clock.advance(300)  # nobody could look, and nobody be heard
+    world.clock.advance(300)  # the collector could not read the store, nor accept pushes
     world.look(0.5)
     assert world.incidents() == []
 
 
-def test_what_the_store_does_not_take_is_judged_again(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_verdict_that_the_store_did_not_accept_is_judged_again(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     world.look(0.8)
 
     def full(*_: object) -> None:
@@ -291,18 +291,19 @@ def test_what_the_store_does_not_take_is_judged_again(world: World, monkeypatch:
         patched.setattr("watchkeeper.collector.process.own_rules.apply_events", full)
         world.clock.advance(8)
         with pytest.raises(StoreFull):
-            world.judge.look()
+            world.own_rules.look()
     assert world.incidents() == []
     world.look(0.1)
     assert [one.rule for one in world.incidents()] == ["watchkeeper.agent-silent"]
 
 
-def test_a_full_disk_makes_no_agent_silent_for_its_refusals(world: World) -> None:
+def test_a_full_disk_makes_no_agent_silent_because_its_pushes_are_refused(world: World) -> None:
     world.look(0.2)
-    world.judge.reserve_bytes = 2**62
+    world.own_rules._reserve_bytes = 2**62
     world.look(5)
     found = [one.rule for one in world.incidents()]
-    assert found in (["watchkeeper.disk-full"], ["watchkeeper.agent-silent"])  # the latter where the disk is not ours
+    # A PostgreSQL store is not on our disk, so the collector does not look at it.
+    assert found in (["watchkeeper.disk-full"], ["watchkeeper.agent-silent"])
     assert (found == ["watchkeeper.disk-full"]) is world.store.embedded
 
 
@@ -318,10 +319,10 @@ def test_a_rule_switched_off_and_on_again_still_sees_the_fault(world: World) -> 
     ]  # fmt: skip
 
 
-# ---- words ----
+# ---- texts ----
 
 
-def test_a_page_that_cannot_be_composed_goes_out_in_the_barest_words(
+def test_a_page_that_cannot_be_composed_is_sent_with_a_minimal_text(
     world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr("watchkeeper.collector.notify.compose._measured", lambda *_: str.format("{"))
@@ -333,7 +334,7 @@ def test_a_page_that_cannot_be_composed_goes_out_in_the_barest_words(
     assert "could not be composed" in caplog.text
 
 
-def test_names_with_hyphens_make_no_two_messages_one(store_url: str) -> None:
+def test_names_with_hyphens_do_not_merge_two_messages(store_url: str) -> None:
     world = World(store_url)
     world.contacts = world.contacts.replace("  - {person: amy,", "  - {person: b, name: B, channels: [{via: console}]}\n"
                                             "  - {person: x-b, name: XB, channels: [{via: console}]}\n  - {person: amy,")  # fmt: skip
@@ -348,7 +349,7 @@ def test_names_with_hyphens_make_no_two_messages_one(store_url: str) -> None:
     world.close()
 
 
-def test_the_store_s_trouble_while_a_rung_is_decided_decides_nothing(
+def test_an_error_of_the_store_while_a_rung_is_decided_decides_nothing(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world.push(world.verdict(Level.CRITICAL), more=True)
@@ -367,7 +368,7 @@ def test_the_store_s_trouble_while_a_rung_is_decided_decides_nothing(
     assert [one.rung for one in world.told] == ["duty"]
 
 
-def test_whoever_is_woken_reads_why_the_service_is_down(world: World) -> None:
+def test_a_page_says_why_the_service_is_down(world: World) -> None:
     down = replace(
         world.verdict(Level.CRITICAL, rule="service.down"),
         evidence=Evidence("service.state", "down", "is down", says="connection refused: nothing listens on port 5432"),

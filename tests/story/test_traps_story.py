@@ -1,5 +1,5 @@
-"""A trap that no poll can show, told as a story: it pages, it is over, nobody can tell, and only a person closes it. With
-real snmptrap, the agent's own rooms on a disk, and the collector's."""
+"""An event that only a trap reports: it pages, its state is then unknown, and only a person can close the incident. With
+the real snmptrap, the agent from socket to spool, and the collector."""
 
 import asyncio
 import json
@@ -14,8 +14,6 @@ import pytest
 from tests.agent_room import columns, everything, items
 from tests.story.world import INVENTORY, World
 from tests.traps_room import MEMORY, MEMORY_OK, Room, ups
-from watchkeeper.agent.event import EVENT_SHOWN_S
-from watchkeeper.agent.judge.judge import Judge
 from watchkeeper.agent.pipeline import Pipeline
 from watchkeeper.agent.poll.schedule import Schedule
 from watchkeeper.agent.spool.spool import Limits, Spool
@@ -24,8 +22,10 @@ from watchkeeper.collector.process import actions
 from watchkeeper.model.batch import Lane
 from watchkeeper.model.device import Device
 from watchkeeper.model.errors import Conflict
+from watchkeeper.model.event import EVENT_SHOWN_S
 from watchkeeper.model.reading import Sweep
 from watchkeeper.model.verdict import Level
+from watchkeeper.rules.judge import Judge
 from watchkeeper.rules.load import load_rules, shipped
 
 pytestmark = pytest.mark.skipif(shutil.which("snmptrap") is None, reason="needs snmptrap on PATH (Debian: snmp)")
@@ -38,7 +38,7 @@ INVENTORY_WITH_BOARD = INVENTORY + (
 
 
 class Silent:
-    """Reads a board whose polls show nothing of it."""
+    """A probe of a board whose polls do not show the event."""
 
     series = columns("board-1")
 
@@ -56,7 +56,7 @@ class Silent:
 
 
 class Agent:
-    """The way of a trap through an agent, from the socket to what is on its disk."""
+    """The parts of an agent that a trap passes, from the socket to the spool."""
 
     def __init__(self, world: World, file: Path) -> None:
         self.world, self.clock = world, world.clock
@@ -88,14 +88,14 @@ class Agent:
         self.spool.close()
 
     async def polled(self, cause: Callable[[], Awaitable[None]]) -> None:
-        """Until the poll that this causes is taken; then all that is new is pushed."""
+        """Wait until the poll that `cause` starts is done, then push everything new."""
         seen = self.taken
         await cause()
         async with asyncio.timeout(20):
             while self.taken == seen:
                 self.news.clear()
                 await self.news.wait()
-        for _ in range(5):  # and the poll is over
+        for _ in range(5):  # until the poll is over
             await asyncio.sleep(0)
         self.push()
 
@@ -106,7 +106,7 @@ class Agent:
         assert await process.wait() == 0
 
     async def later(self, seconds: float) -> None:
-        """Time passes, and the board is read in its turn."""
+        """Let time pass, then poll the board."""
         self.world.advance(seconds / 60)
 
         async def turn() -> None:
@@ -114,8 +114,8 @@ class Agent:
 
         await self.polled(turn)
 
-    async def stand(self) -> None:
-        """Tell the collector the whole set."""
+    async def push_active_verdicts(self) -> None:
+        """Push the set of non-ok verdicts."""
         self.pipeline._reported_at = None
         self.pipeline.beat()
         await asyncio.get_running_loop().run_in_executor(self.pipeline._disk, self.spool.flush)
@@ -136,8 +136,10 @@ def world(tmp_path: Path) -> Iterator[World]:
     made.close()
 
 
-def test_an_event_pages_outlasts_its_agent_and_is_closed_by_hand_alone(world: World, tmp_path: Path) -> None:
-    async def first_life() -> None:
+def test_an_event_pages_survives_a_restart_of_the_agent_and_is_only_closed_by_hand(
+    world: World, tmp_path: Path
+) -> None:
+    async def first_run() -> None:
         async with Agent(world, tmp_path / "spool.db") as agent:
             world.advance(0.1)
             await agent.polled(lambda: agent.trap(MEMORY, tmp_path))
@@ -148,40 +150,40 @@ def test_an_event_pages_outlasts_its_agent_and_is_closed_by_hand_alone(world: Wo
             await agent.later(EVENT_SHOWN_S)
             assert seen(world) == [(Level.UNKNOWN, True)]
 
-    async def second_life() -> None:
+    async def second_run() -> None:
         async with Agent(world, tmp_path / "spool.db") as agent:
             for _ in range(6):
                 await agent.later(30)
-            await agent.stand()
+            await agent.push_active_verdicts()
             assert seen(world) == [(Level.UNKNOWN, True)]
             world.act(actions.resolve, 1)
             assert seen(world) == [(Level.OK, False)]
             await agent.later(30)
-            await agent.stand()
+            await agent.push_active_verdicts()
             assert len(seen(world)) == 1, "it is not opened again"
 
-    asyncio.run(first_life())
-    asyncio.run(second_life())
+    asyncio.run(first_run())
+    asyncio.run(second_run())
     assert world.happened() == ["opened", "unseen", "resolved"]
 
 
-def test_an_agent_that_died_in_its_minute_says_that_it_is_over(world: World, tmp_path: Path) -> None:
-    async def first_life() -> None:
+def test_an_agent_that_ended_during_the_event_reports_its_end_later(world: World, tmp_path: Path) -> None:
+    async def first_run() -> None:
         async with Agent(world, tmp_path / "spool.db") as agent:
             world.advance(0.1)
             await agent.polled(lambda: agent.trap(MEMORY, tmp_path))
             assert seen(world) == [(Level.CRITICAL, True)]
 
-    async def second_life() -> None:
+    async def second_run() -> None:
         async with Agent(world, tmp_path / "spool.db") as agent:
-            assert seen(world) == [(Level.UNKNOWN, True)], "or nobody could ever close it"
+            assert seen(world) == [(Level.UNKNOWN, True)], "otherwise nobody could close it"
             world.advance(0.1)
             await agent.polled(lambda: agent.trap(MEMORY_OK, tmp_path))
             await agent.later(90)
-            assert seen(world) == [(Level.OK, False)], "the device says itself that it is well"
+            assert seen(world) == [(Level.OK, False)], "the device itself reported ok"
 
-    asyncio.run(first_life())
-    asyncio.run(second_life())
+    asyncio.run(first_run())
+    asyncio.run(second_run())
 
 
 def seen(world: World) -> list[tuple[Level, bool]]:

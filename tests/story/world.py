@@ -1,4 +1,4 @@
-"""A whole collector without sockets or threads, on a fake clock: an agent pushes, time passes, people are told."""
+"""A whole collector without sockets and threads, on a fake clock. Tests push as an agent, let time pass, and read messages."""
 
 import functools
 import json
@@ -14,7 +14,7 @@ from watchkeeper.collector.intake.journal import Answer, Journal, Waiting
 from watchkeeper.collector.notify.outbox import Outbox
 from watchkeeper.collector.policy.incidents import Incident
 from watchkeeper.collector.process.due import decide_due
-from watchkeeper.collector.process.own_rules import Judge
+from watchkeeper.collector.process.own_rules import OwnRules
 from watchkeeper.collector.process.runtime import Runtime
 from watchkeeper.collector.site.load import parse_configuration
 from watchkeeper.collector.site.snapshot import Snapshot, make_snapshot
@@ -71,7 +71,7 @@ def _snapshot(inventory: str, contacts: str, ladders: str, rules: str = "") -> S
 
 @dataclass(frozen=True, slots=True)
 class Delivered:
-    """One message as its channel received it."""
+    """One message that a channel received. `minute` counts from the start of the test."""
 
     minute: float
     person: str
@@ -83,7 +83,7 @@ class Delivered:
 
 @dataclass
 class World:
-    """The collector and everybody around it. `broken` holds the `via`s whose channels fail."""
+    """The collector and its surroundings. Channels whose `via` is in `broken` fail."""
 
     url: str
     inventory: str = INVENTORY
@@ -102,16 +102,16 @@ class World:
         self.start()
 
     def start(self) -> None:
-        """Start the collector over what is in the store: also what a restart does."""
+        """Start the collector with the data in the store, also as a restart."""
         snapshot = _snapshot(self.inventory, self.contacts, self.ladders)
         self.runtime = Runtime(self.store, self.clock, snapshot, "http://room")
         self.outbox = Outbox(self.runtime, self._open)
         self.journal = Journal(self.store, self.runtime, self.clock, lambda: None)
-        self.judge = Judge(self.runtime, reserve_bytes=0)
+        self.own_rules = OwnRules(self.runtime, reserve_bytes=0)
         self.journal.recover()
 
     def close(self) -> None:
-        """Give the connections back."""
+        """Close the connections."""
         self.outbox.stop()
         self.store.close()
 
@@ -128,7 +128,7 @@ class World:
         )
         return Receipt(delivered=True, detail="ok")
 
-    # ---- what happens ----
+    # ---- actions ----
 
     def verdict(
         self, level: Level, *, age_s: float = 0.0, rule: str = "environment.temperature", device: str = "sensor-1",
@@ -141,7 +141,7 @@ class World:
         return Verdict(uuid.uuid4().hex, device, rule, instance, level, self.clock.boot() - age_s, evidence)
 
     def body(self, *events: Event, more: bool = False, wrong_by_s: float = 0.0, agent: str = "room-1") -> bytes:
-        """A push of events as an agent would send it now."""
+        """The body of a push with these events, as an agent sends it now."""
         lane = (agent, self.epoch)
         start = self.seqs.get(lane, 0) + 1
         items = [{"seq": start + n, **encode_event(event, self.clock.boot())} for n, event in enumerate(events)]
@@ -153,7 +153,7 @@ class World:
         return json.dumps(push).encode()
 
     def deliver(self, body: bytes) -> Answer:
-        """Let the collector take a push, and do what follows at once."""
+        """Let the collector process a push and everything that follows at once."""
         answers: list[Answer] = []
         now = self.clock.wall()
         self.journal.turn([Waiting(decode_push(json.loads(body), now), body, now, answers.append)])
@@ -161,17 +161,17 @@ class World:
         return answers[0]
 
     def push(self, *events: Event, **options: object) -> Answer:
-        """Push events that just happened."""
+        """Push these events."""
         return self.deliver(self.body(*events, **options))  # type: ignore[arg-type]
 
     def beat(self) -> None:
-        """One turn of the collector's watch and outbox."""
+        """Decide the due rungs, and deliver the messages."""
         while decide_due(self.runtime.notifier(), self.clock.wall()):
             pass
         self.outbox.deliver()
 
     def advance(self, minutes: float, step_s: float = 15.0) -> None:
-        """Let time pass, the collector turning every `step_s`."""
+        """Let time pass. The collector works every `step_s` seconds."""
         left = minutes * 60
         while left > 0:
             self.clock.advance(min(step_s, left))
@@ -179,19 +179,19 @@ class World:
             self.beat()
 
     def look(self, minutes: float) -> None:
-        """Let time pass, the collector's own judge looking every few seconds."""
+        """Let time pass. The collector evaluates its own rules every five seconds."""
         for _ in range(int(minutes * 12)):
             self.clock.advance(5)
-            self.judge.look()
+            self.own_rules.look()
             self.beat()
 
     def adopt(self, inventory: str | None = None, contacts: str | None = None, rules: str = "") -> None:
-        """The operator changes the books."""
+        """Load a changed configuration."""
         self.runtime.activate(_snapshot(inventory or self.inventory, contacts or self.contacts, self.ladders, rules))
         self.beat()
 
     def act(self, action: Callable[..., Incident], number: int, person: str = "day", note: str = "") -> Incident:
-        """A person acts on an incident."""
+        """Let a person act on an incident."""
         done = action(self.runtime.notifier(), number, person, self.clock.wall(), note)
         self.beat()
         return done
@@ -200,7 +200,7 @@ class World:
         """The agent's whole set of non-ok verdicts."""
         return ActiveVerdicts(self.clock.boot(), verdicts)
 
-    # ---- what there is ----
+    # ---- results ----
 
     def incidents(self) -> list[Incident]:
         """Every incident, oldest first."""
@@ -208,12 +208,12 @@ class World:
             return [rows.incident_from_row(row) for row in connection.execute(incident.select().order_by("incident"))]
 
     def tally(self, name: str) -> int:
-        """A counter that survives restarts."""
+        """The value of a stored counter."""
         with self.store.read() as connection:
             return int(connection.execute(select(tally.c["count"]).where(tally.c.name == name)).scalar_one())
 
     def happened(self, number: int = 1) -> list[str]:
-        """What happened to an incident, in order."""
+        """The kinds of an incident's transitions, in order."""
         with self.store.read() as connection:
             return [step.kind.value for step, _ in rows.transitions_of(connection, number)]
 

@@ -7,12 +7,12 @@ import pytest
 
 from tests.agent_room import RULES, columns, device, everything, items, sweep
 from watchkeeper.agent import pipeline as module
-from watchkeeper.agent.judge.judge import Judge
 from watchkeeper.agent.pipeline import Pipeline
 from watchkeeper.agent.spool.file import MEMORY
 from watchkeeper.agent.spool.spool import Limits, Spool
 from watchkeeper.model.batch import Document, Lane
 from watchkeeper.model.clock import FakeClock
+from watchkeeper.rules.judge import Judge
 from watchkeeper.rules.load import load_rules
 
 COLUMNS = columns("box", "temperature.ambient")

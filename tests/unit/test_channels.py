@@ -1,4 +1,4 @@
-"""The channels one by one: the webhook's signature, the console's cleanliness, Apprise's bad URLs, opening an address."""
+"""The channels one by one: the webhook's signature, the console's output, Apprise's bad URLs, opening an address."""
 
 import hashlib
 import hmac
@@ -24,7 +24,7 @@ NOW = 1_800_000_000.0
 
 @pytest.fixture
 def posted(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """What the webhook handed to requests, which answers 200."""
+    """The arguments by which the webhook called requests, which answers 200."""
     seen: dict[str, Any] = {}
 
     def post(url: str, **given: Any) -> requests.Response:
@@ -65,7 +65,7 @@ def test_a_webhook_carries_the_message_and_its_key(posted: dict[str, Any]) -> No
     assert posted["headers"]["Idempotency-Key"] == "7/duty/wang.lei"
 
 
-def test_a_key_that_is_not_ascii_travels_percent_encoded(posted: dict[str, Any]) -> None:
+def test_a_key_that_is_not_ascii_is_percent_encoded(posted: dict[str, Any]) -> None:
     send_to_webhook(Message("7/值班\r\nX: y", "p", "s", "t"))
     assert posted["headers"]["Idempotency-Key"] == "7/%E5%80%BC%E7%8F%AD%0D%0AX: y"
 
@@ -75,7 +75,7 @@ REQUEST = {"secret": "hush", "timestamp": "1800000000", "body": b"{}", "signatur
 
 
 @pytest.mark.parametrize("now", [NOW, NOW + TOLERANCE_S, NOW - TOLERANCE_S])
-def test_a_receiver_verifies(now: float) -> None:
+def test_a_receiver_accepts_a_recent_signature(now: float) -> None:
     assert verify(**{**REQUEST, "now": now})  # type: ignore[arg-type]  # a table of mixed values
 
 
@@ -96,22 +96,22 @@ def test_a_receiver_verifies(now: float) -> None:
         {"signature": "v1=é"},
     ],
 )
-def test_a_receiver_refuses_what_is_forged_or_old(forged: dict[str, Any]) -> None:
+def test_a_receiver_refuses_a_forged_or_old_request(forged: dict[str, Any]) -> None:
     assert not verify(**{**REQUEST, **forged})
 
 
-def test_a_timestamp_cannot_borrow_digits_of_the_body() -> None:
+def test_digits_cannot_be_moved_from_the_timestamp_to_the_body() -> None:
     assert not verify("hush", "180000000", b"0.{}", sign("hush", "1800000000", b"{}"), NOW)
 
 
-def test_the_console_shows_who_and_what_and_obeys_no_escape_sequences() -> None:
+def test_the_console_shows_person_and_text_without_escape_sequences() -> None:
     stream = io.StringIO()
     channel = open_channel(Address(Via.CONSOLE), Secrets(environ={}), FakeClock(), stream)
     assert channel.send(Message("k", "wang.lei", "Fan \x1b[2J stopped", "one\ntwo\r三")).delivered
     assert stream.getvalue() == "--- to wang.lei: Fan \ufffd[2J stopped\n    one\n    two\ufffd三\n"
 
 
-def test_a_closed_console_is_a_receipt() -> None:
+def test_a_closed_console_gives_a_failed_receipt() -> None:
     stream = io.StringIO()
     stream.close()
     receipt = open_channel(Address(Via.CONSOLE), Secrets(environ={}), FakeClock(), stream).send(MESSAGE)
@@ -120,7 +120,7 @@ def test_a_closed_console_is_a_receipt() -> None:
 
 @pytest.mark.filterwarnings("ignore:'imghdr' is deprecated:DeprecationWarning")
 @pytest.mark.parametrize("url", ["nonsense", "nosuch://token", "slack://tokenA", "json://"])
-def test_an_apprise_url_nobody_can_read_is_permanent_and_not_shown(url: str) -> None:
+def test_an_unreadable_apprise_url_is_a_permanent_failure_and_not_shown(url: str) -> None:
     secrets = Secrets(environ={"WATCHKEEPER_SECRET_PAGER": url})
     receipt = open_channel(Address(Via.APPRISE, secret="pager"), secrets, FakeClock(), io.StringIO()).send(MESSAGE)
     assert (receipt.delivered, receipt.permanent) == (False, True)
@@ -128,24 +128,24 @@ def test_an_apprise_url_nobody_can_read_is_permanent_and_not_shown(url: str) -> 
 
 
 @pytest.mark.filterwarnings("ignore:'imghdr' is deprecated:DeprecationWarning")
-def test_a_service_called_optional_that_fails_has_not_delivered() -> None:
-    url = "json://127.0.0.1:9/?optional=yes"  # the discard port: nobody listens
+def test_a_failure_of_an_optional_service_is_not_a_delivery() -> None:
+    url = "json://127.0.0.1:9/?optional=yes"  # the discard port, where nothing listens
     secrets = Secrets(environ={"WATCHKEEPER_SECRET_PAGER": url})
     receipt = open_channel(Address(Via.APPRISE, secret="pager"), secrets, FakeClock(), io.StringIO()).send(MESSAGE)
     assert not receipt.delivered
 
 
-def test_what_apprise_says_is_cleaned_of_every_word_of_the_url() -> None:
+def test_every_word_of_the_url_is_removed_from_apprises_text() -> None:
     from watchkeeper.channels.apprise import _without_secrets  # noqa: PLC0415 -- a large import that only this test needs
 
     url = "mailto://wang:p%40ss%20word@smtp.example.com/?to=head@example.com"
-    said = "login of wang with p@ss word (p%40ss%20word) to xsmtp.example.comx failed: 535"
-    assert _without_secrets(said, url) == "login of *** with *** (***) to x***x failed: 535"
+    text = "login of wang with p@ss word (p%40ss%20word) to xsmtp.example.comx failed: 535"
+    assert _without_secrets(text, url) == "login of *** with *** (***) to x***x failed: 535"
 
 
 @pytest.mark.parametrize("address", [Address(Via.APPRISE, secret="p"), Address(Via.WEBHOOK, "http://a.example", "p")])
 @pytest.mark.parametrize("environ", [{}, {"WATCHKEEPER_SECRET_P": ""}, {"WATCHKEEPER_SECRET_P": " "}])
-def test_an_absent_or_empty_secret_opens_nothing(address: Address, environ: dict[str, str]) -> None:
+def test_a_missing_or_empty_secret_opens_no_channel(address: Address, environ: dict[str, str]) -> None:
     with pytest.raises(SecretError, match="`p`"):
         open_channel(address, Secrets(environ=environ), FakeClock(), io.StringIO())
 

@@ -54,8 +54,8 @@ def wait(there: Callable[[], bool]) -> None:
     raise AssertionError("it did not come")
 
 
-def test_however_often_it_is_woken_everything_has_its_turn(tmp_path: Path) -> None:
-    """A busy collector is woken many times a second, for good; agents fall silent all the same."""
+def test_every_part_runs_however_often_the_ticker_is_woken(tmp_path: Path) -> None:
+    """A busy collector is woken many times a second all the time; silent agents must still be found."""
     world = World(f"sqlite:///{tmp_path}/ticker.db")
     world.runtime.clock = SystemClock()
     reloader, judge, requests = Part(), Part(), Part()
@@ -91,7 +91,7 @@ def test_a_part_that_fails_does_not_stop_the_others(
     world.close()
 
 
-# ---- the folder ----
+# ---- the configuration folder ----
 
 
 @pytest.fixture
@@ -149,7 +149,7 @@ def test_a_mistake_leaves_the_previous_configuration_active_and_is_said(
     spoil(file)
     for _ in range(3):
         reloader.refresh(runtime)
-    if (spoil, name) == (_vanish, "rules/site.yml"):  # no mistake: there are fewer rules
+    if (spoil, name) == (_vanish, "rules/site.yml"):  # this is no error: there are fewer rules
         assert len(runtime.snapshot.rules.rules) < len(before.rules.rules)
         return
     assert runtime.snapshot is before
@@ -160,7 +160,7 @@ def test_a_mistake_leaves_the_previous_configuration_active_and_is_said(
     assert runtime.problem == ""
 
 
-def test_a_file_that_vanishes_while_it_is_looked_at_is_not_there(
+def test_a_file_deleted_while_the_folder_is_read_counts_as_missing(
     runtime: Runtime, reloader: ConfigReloader, tmp_path: Path
 ) -> None:
     before = runtime.snapshot
@@ -170,7 +170,7 @@ def test_a_file_that_vanishes_while_it_is_looked_at_is_not_there(
     assert runtime.snapshot is before
 
 
-def test_an_editor_s_lock_is_no_rule_file(runtime: Runtime, reloader: ConfigReloader, tmp_path: Path) -> None:
+def test_an_editor_s_lock_file_is_no_rule_file(runtime: Runtime, reloader: ConfigReloader, tmp_path: Path) -> None:
     (tmp_path / "site" / "rules" / ".#site.yml").symlink_to("somebody@somewhere:1")
     reloader.reload()
     reloader.refresh(runtime)
@@ -192,7 +192,7 @@ def test_a_configuration_that_the_store_could_not_take_is_tried_again(
     assert agents(runtime) == ["room-9"]
 
 
-def test_a_signal_reads_everything_again(runtime: Runtime, reloader: ConfigReloader) -> None:
+def test_a_signal_reloads_everything(runtime: Runtime, reloader: ConfigReloader) -> None:
     before = runtime.snapshot
     reloader.refresh(runtime)
     assert runtime.snapshot is before
@@ -201,17 +201,17 @@ def test_a_signal_reads_everything_again(runtime: Runtime, reloader: ConfigReloa
     assert runtime.snapshot is not before
 
 
-def test_a_rule_file_in_other_letters_is_a_sentence_at_the_start_as_well(runtime: Runtime, tmp_path: Path) -> None:
+def test_a_rule_file_in_another_encoding_is_an_error_text_also_at_the_start(runtime: Runtime, tmp_path: Path) -> None:
     _other_letters(tmp_path / "site" / "rules" / "own.yml")
     with pytest.raises(ConfigError, match=r"own\.yml:0:0: is not UTF-8"):
         ConfigReloader(tmp_path / "site").read()
     assert agents(runtime) == ["room-1"]
 
 
-# ---- requests, and what is kept ----
+# ---- requests to agents, and retention ----
 
 
-def test_whichever_collector_an_agent_speaks_to_hands_it_what_was_asked_once(tmp_path: Path) -> None:
+def test_any_collector_gives_an_agent_a_request_once(tmp_path: Path) -> None:
     world = World(f"sqlite:///{tmp_path}/requests.db")
     collectors = [Requests(world.store), Requests(world.store)]
     poll_now(world.runtime.notifier(), "sensor-1", "day", 0.0)
@@ -227,7 +227,7 @@ def test_whichever_collector_an_agent_speaks_to_hands_it_what_was_asked_once(tmp
     world.close()
 
 
-def test_readings_are_forgotten_in_small_steps_and_those_of_a_wrong_clock_as_well(
+def test_old_readings_are_deleted_in_small_steps_also_those_of_a_wrong_clock(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("watchkeeper.collector.store.retention._DELETE_BATCH_ROWS", 3)

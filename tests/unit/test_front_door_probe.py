@@ -14,7 +14,7 @@ from watchkeeper.agent.ports import ProbeContext
 from watchkeeper.agent.tools import probe_cli
 from watchkeeper.agent.tools.probe_cli import lines, read, table
 from watchkeeper.agent.tools.target import mask, parse_target, parse_targets
-from watchkeeper.cli import door
+from watchkeeper.cli import command_line
 from watchkeeper.documents.secrets import Secrets
 from watchkeeper.model.clock import FakeClock
 from watchkeeper.model.device import (
@@ -137,7 +137,7 @@ def test_a_shown_target_has_no_secret() -> None:
 
 def test_the_mistakes_of_a_profile_are_reported_before_a_device_is_asked(tmp_path: Path) -> None:
     (tmp_path / "box.yml").write_text("profile: box\ncategory: env\nverified: []\nreadingz: []\n", encoding="utf-8")
-    done = CliRunner().invoke(door, ["probe", "--add", str(tmp_path / "box.yml"), "snmp://public@127.0.0.1:1"])
+    done = CliRunner().invoke(command_line, ["probe", "--add", str(tmp_path / "box.yml"), "snmp://public@127.0.0.1:1"])
     assert done.exit_code == 1
     assert f"{tmp_path}/box.yml:4:1: unknown key `readingz`; did you mean `readings`?" in done.stderr
 

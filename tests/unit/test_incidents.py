@@ -1,4 +1,4 @@
-"""What a verdict does to an incident, where no story shows it."""
+"""How a verdict changes an incident, in the cases that the story tests do not cover."""
 
 from dataclasses import replace
 
@@ -27,7 +27,7 @@ def opened(**change: object) -> Incident:
 
 @pytest.mark.parametrize("level", [Level.OK, Level.UNKNOWN])
 @pytest.mark.parametrize("known", [None, opened(state=IncidentState.RESOLVED, ended_at=150.0)])
-def test_what_is_not_bad_opens_nothing(known: Incident | None, level: Level) -> None:
+def test_a_level_that_is_not_bad_opens_nothing(known: Incident | None, level: Level) -> None:
     assert judge(known, replace(BAD, id="v2", level=level), "room-1") is None
 
 
@@ -36,13 +36,13 @@ def test_the_same_verdict_again_changes_nothing() -> None:
     assert reconcile(ActiveVerdicts(200.0, (BAD,)), [opened()], "room-1") == ([], [])
 
 
-def test_the_same_level_anew_keeps_its_evidence_and_says_nothing() -> None:
+def test_a_new_verdict_of_the_same_level_keeps_the_evidence_and_makes_no_transition() -> None:
     again = replace(BAD, id="v2", evidence=Evidence("output.source", "booster"))
     change = judge(opened(), again, "room-1")
     assert change == IncidentChange(replace(opened(), verdict_id="v2", evidence=again.evidence))
 
 
-def test_an_end_before_the_beginning_is_the_beginning() -> None:
+def test_an_end_before_the_beginning_is_set_to_the_beginning() -> None:
     change = judge(opened(), replace(BAD, id="v2", level=Level.OK, since=50.0), "room-1")
     assert change
     assert change.incident.ended_at == 100.0
@@ -50,7 +50,7 @@ def test_an_end_before_the_beginning_is_the_beginning() -> None:
 
 
 @pytest.mark.parametrize(("at", "number", "round_"), [(749.9, 7, 2), (750.0, 0, 1)])
-def test_a_fault_that_is_back_within_ten_minutes_is_the_same(at: float, number: int, round_: int) -> None:
+def test_a_fault_that_is_back_within_ten_minutes_is_the_same_incident(at: float, number: int, round_: int) -> None:
     ended = opened(state=IncidentState.RESOLVED, ended_at=150.0, acknowledged_at=120.0, acknowledged_by="olga")
     change = judge(ended, replace(BAD, id="v2", since=at), "room-1")
     assert change
@@ -58,13 +58,13 @@ def test_a_fault_that_is_back_within_ten_minutes_is_the_same(at: float, number: 
     assert (change.incident.acknowledged_at, change.incident.ended_at) == (None, None)
 
 
-def test_a_withdrawn_incident_is_not_taken_up_again() -> None:
+def test_a_withdrawn_incident_is_not_reopened() -> None:
     change = judge(opened(state=IncidentState.WITHDRAWN, ended_at=150.0), replace(BAD, id="v2", since=160.0), "room-1")
     assert change
     assert change.incident.incident == 0
 
 
-def test_a_worse_ladder_repeats_no_rung_delays_none_and_drops_what_only_the_old_one_had() -> None:
+def test_a_worse_ladder_repeats_and_delays_no_rung_and_drops_rungs_only_in_the_old_one() -> None:
     def rung(name: str, after_s: float) -> Rung:
         return Rung(name, after_s, ("duty",))
 

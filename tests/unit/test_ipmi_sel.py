@@ -1,9 +1,9 @@
 """Entries of a BMC's event log, and how long each is shown."""
 
-from watchkeeper.agent.event import EVENT_OVER, EVENT_SHOWN_S, MAX_EVENTS
 from watchkeeper.agent.probes.ipmi.commands import BusAddress
 from watchkeeper.agent.probes.ipmi.sel import LogEntry, LogEvents
 from watchkeeper.agent.probes.ipmi.states import sensor_state
+from watchkeeper.model.event import EVENT_OVER, EVENT_SHOWN_S, MAX_EVENTS
 from watchkeeper.model.reading import Value
 from watchkeeper.model.verdict import Level
 

@@ -4,12 +4,12 @@ import itertools
 import json
 
 from tests.agent_room import RULES, columns, device, sweep
-from watchkeeper.agent.judge.judge import UNCHANGED, Judge, Judgement
 from watchkeeper.model.batch import Document
 from watchkeeper.model.device import Category
 from watchkeeper.model.reading import Missing, Reason, Series, Sweep
 from watchkeeper.model.verdict import Level, Verdict, Withdrawal
 from watchkeeper.rules.evaluate import decode_state, encode_state
+from watchkeeper.rules.judge import UNCHANGED, Judge, Judgement
 from watchkeeper.rules.load import RuleSet, load_rules
 
 COLUMNS = columns("box", "temperature.ambient", "temperature.supply")

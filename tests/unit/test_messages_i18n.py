@@ -75,7 +75,7 @@ def test_the_extraction_finds_all_sorts_of_texts() -> None:
     for text in (
         "[recovered] {device}: {title}",  # marked() in compose.py
         "Since {began}, unresolved for {lasted}",  # say() in compose.py
-        "Told to you because nobody is: {roles}",  # say() in enqueue.py
+        "You are notified because nobody has the role: {roles}",  # marked() in compose.py
         "Cannot be resolved …",  # _() in a template
         "Room temperature out of range",  # a rule's title
         "Start at once.",  # what a rung tells people to do

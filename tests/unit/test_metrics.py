@@ -113,7 +113,7 @@ def test_the_newest_frame_is_shown_once_also_under_a_new_block(room: Room) -> No
 def test_incidents_rungs_and_messages_are_counted(room: Room) -> None:
     room.heat()
     room.say("ups-1", "device.alarm", Level.WARNING, Evidence("device.alarm", "warning"))
-    room.climb()
+    room.decide_rungs()
     room.deliver("nobody.special")
     actions.escalate(room.runtime.notifier(), 1, "sun.tao", room.clock.wall())
     room.deliver("wang.lei")

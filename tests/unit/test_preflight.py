@@ -10,7 +10,7 @@ from watchkeeper.documents.secrets import Secrets
 from watchkeeper.model.clock import FakeClock
 
 
-def test_whoever_cannot_be_told_is_named_with_the_channel_and_why(tmp_path: Path) -> None:
+def test_an_unreachable_person_is_named_with_the_channel_and_the_reason(tmp_path: Path) -> None:
     secrets = Secrets(None, {"WATCHKEEPER_SECRET_KNOWN": "key", "WATCHKEEPER_SECRET_EMPTY": " "})
 
     def opener(address: Address) -> Channel:

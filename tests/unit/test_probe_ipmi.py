@@ -136,7 +136,7 @@ def test_a_reservation_cancelled_by_another_client_is_made_again() -> None:
         return answer
 
     async def scenario() -> None:
-        bench.bmc.spoil = meddle
+        bench.bmc.alter = meddle
         assert ("temperature.component", "0x02") in values(await bench.sweep())
         assert bench.count(RESERVE) == 2
 
@@ -153,7 +153,7 @@ def test_the_sensors_of_a_slow_bmc_are_listed_over_several_sweeps() -> None:
         return answer
 
     async def scenario() -> None:
-        bench.bmc.spoil = slowly
+        bench.bmc.alter = slowly
         first = await bench.sweep()
         assert (first.values[0], len(first.series)) == ("yes", 6)
         assert bench.count(RECORD) == 6
@@ -164,7 +164,7 @@ def test_the_sensors_of_a_slow_bmc_are_listed_over_several_sweeps() -> None:
         not_reached = third["temperature.component", "0x08"]
         assert isinstance(not_reached, Missing)
         assert "slow" in not_reached.detail
-        bench.bmc.spoil = bytes
+        bench.bmc.alter = bytes
         await bench.sweep()
         assert bench.count(REPOSITORY) == 0
 
@@ -282,7 +282,7 @@ def test_a_session_is_kept_alive_between_rare_polls() -> None:
         return answer
 
     async def scenario() -> None:
-        bench.bmc.spoil = notice
+        bench.bmc.alter = notice
         await bench.sweep()
         assert await asyncio.to_thread(kept_alive.wait, 20)
         assert (await bench.sweep()).values[0] == "yes"
@@ -350,7 +350,7 @@ def test_a_non_linear_sensor_is_read_by_the_factors_of_its_reading() -> None:
 def test_rubbish_in_every_answer_raises_nothing() -> None:
     chance = random.Random(7)  # noqa: S311 -- no secret
 
-    def spoil(answer: bytes) -> bytes:
+    def alter(answer: bytes) -> bytes:
         raw = bytearray(answer)
         for _ in range(chance.choice((0, 0, 0, 1, 3))):
             if raw:
@@ -359,7 +359,7 @@ def test_rubbish_in_every_answer_raises_nothing() -> None:
 
     def room() -> Bench:
         bench = Bench()
-        bench.bmc.spoil = spoil
+        bench.bmc.alter = alter
         return bench
 
     async def scenario(bench: Bench) -> None:

@@ -1,8 +1,8 @@
 """Which entries of a BMC's event log the IPMI probe reports, and which it does not."""
 
 from tests.ipmi_room import ENTRY, LOG, Bench, run_and_close, values
-from watchkeeper.agent.event import EVENT_OVER, EVENT_SHOWN_S
 from watchkeeper.agent.probes.ipmi.sel import ENTRIES_PER_SWEEP
+from watchkeeper.model.event import EVENT_OVER, EVENT_SHOWN_S
 from watchkeeper.model.reading import Missing, Sweep, Value
 
 

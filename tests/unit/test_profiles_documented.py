@@ -3,7 +3,7 @@ devices, docs/known-devices.md, is rewritten by `python -m tests.unit.test_profi
 
 import dataclasses
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -22,12 +22,21 @@ EXAMPLES = re.findall(r"```yaml\n(.*?)```", LANGUAGE, re.DOTALL)
 MARK = "<!-- profiles -->\n"
 
 
+def grouped(quantities: Iterable[str]) -> str:
+    """`battery.charge`, `battery.state` and `door` as "battery: charge, state; door"."""
+    groups: dict[str, list[str]] = {}
+    for name in sorted(quantities):
+        first, _, rest = name.partition(".")
+        groups.setdefault(first, []).extend([rest] if rest else [])
+    return "; ".join(f"{first}: {', '.join(rest)}" if rest else first for first, rest in groups.items())
+
+
 def listed() -> Iterator[str]:
     yield "| vendor | category | profile | seen right on | reads |"
     yield "|---|---|---|---|---|"
     for profile in sorted(load_profiles(), key=lambda one: (one.vendor.lower(), one.category, one.profile)):
         seen = ", ".join(f"{one.model} {one.firmware}".strip() for one in profile.verified) or "none (from the MIB)"
-        reads = ", ".join(f"`{name}`" for name in sorted({reading.quantity for reading in profile.readings}))
+        reads = grouped({reading.quantity for reading in profile.readings})
         yield f"| {profile.vendor} | {profile.category} | `{profile.profile}` | {seen.replace('|', '/')} | {reads} |"
 
 

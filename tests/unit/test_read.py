@@ -1,4 +1,4 @@
-"""What pages, API and metrics read, on both stores."""
+"""The queries behind pages, API and metrics, on both stores."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -34,10 +34,10 @@ def _three_incidents(room: Room) -> None:
     room.clock.advance(60)
     alarm(room, "crac-1")
     room.heat()
-    room.climb()
+    room.decide_rungs()
     room.deliver("chen.jing")
     room.clock.advance(minutes=10)
-    room.climb()
+    room.decide_rungs()
     room.deliver("chen.jing")
     alarm(room, "crac-1", Level.OK)
 
@@ -81,18 +81,18 @@ def test_an_incident_with_its_rungs_notices_and_history(room: Room) -> None:
     assert {notice.kind for notice in over.notices} >= {"page", "recovered"}
 
 
-def test_a_climb_is_of_the_present_round(room: Room) -> None:
+def test_the_progress_is_that_of_the_current_recurrence(room: Room) -> None:
     room.heat()
-    room.climb()
+    room.decide_rungs()
     room.heat(Level.OK, 22.0)
     room.clock.advance(30)
     room.heat()
     with room.store.read() as connection:
-        (climb,) = read_incidents.open_incidents(connection, room.runtime.snapshot, NIGHT)
-        assert climb.incident.recurrence == 2
-        assert [step.decided_at for step in climb.steps] == [None] * 4
-        assert climb.notices == ()
-        story = read_incidents.incident_detail(connection, room.runtime.snapshot, NIGHT, climb.incident.incident)
+        (progress,) = read_incidents.open_incidents(connection, room.runtime.snapshot, NIGHT)
+        assert progress.incident.recurrence == 2
+        assert [step.decided_at for step in progress.steps] == [None] * 4
+        assert progress.notices == ()
+        story = read_incidents.incident_detail(connection, room.runtime.snapshot, NIGHT, progress.incident.incident)
         assert story
         assert len(story.steps) == 5
 
@@ -112,7 +112,7 @@ def test_devices_with_every_probe_and_age(room: Room) -> None:
         assert read_devices.device_readings(connection, room.runtime.snapshot, NIGHT, NIGHT, "nothing") == []
 
 
-def test_the_past_is_the_newest_frames_oldest_first(room: Room) -> None:
+def test_the_history_is_the_newest_frames_in_time_order(room: Room) -> None:
     for turn in range(5):
         room.read("ups-1", {("battery.charge", "", ""): float(turn), ("output.load", "", ""): 1.0})
         room.clock.advance(30)
@@ -125,7 +125,7 @@ def test_the_past_is_the_newest_frames_oldest_first(room: Room) -> None:
         assert len(read_history.readings_since(connection, "ups-1", NIGHT)["output.load", ""]) == 5
 
 
-def test_nobody_is_silent_for_the_time_before_we_started(room: Room) -> None:
+def test_no_agent_is_silent_because_of_the_time_before_the_start(room: Room) -> None:
     room.read("ups-1", {("battery.charge", "", ""): 97.0})
     with room.store.read() as connection:
         (missed,) = read_agents.agent_statuses(connection, room.runtime.snapshot, NIGHT + 3600, NIGHT + 3590)
@@ -134,7 +134,7 @@ def test_nobody_is_silent_for_the_time_before_we_started(room: Room) -> None:
     assert (missed.age_s, missed.heard_at) == (3600.0, NIGHT)
 
 
-def test_the_signature_changes_with_what_is_shown(room: Room) -> None:
+def test_the_signature_changes_when_the_shown_data_change(room: Room) -> None:
     def signature() -> read_changes.Signature:
         with room.store.read() as connection:
             return read_changes.signature(connection)
@@ -143,7 +143,7 @@ def test_the_signature_changes_with_what_is_shown(room: Room) -> None:
     room.heat()
     opened = signature()
     assert opened.incidents != empty.incidents
-    room.climb()
+    room.decide_rungs()
     paged = signature()
     assert paged.incidents != opened.incidents
     room.deliver()
@@ -156,10 +156,10 @@ def test_the_signature_changes_with_what_is_shown(room: Room) -> None:
     assert signature() == signature()
 
 
-def test_every_page_and_metric_can_be_read_from_it(room: Room) -> None:
+def test_every_page_and_metric_can_be_read(room: Room) -> None:
     room.read_everything()
     room.heat()
-    room.climb()
+    room.decide_rungs()
     room.deliver()
     with browser(room.front) as web:
         for path in (
@@ -173,7 +173,7 @@ def test_every_page_and_metric_can_be_read_from_it(room: Room) -> None:
     assert "watchkeeper_output_load_ratio{" in metrics
 
 
-def test_what_another_probe_read_before_is_no_reading_of_now(room: Room) -> None:
+def test_readings_of_a_former_probe_are_not_current(room: Room) -> None:
     room.read("ups-1", {("battery.charge", "", ""): 97.0})
     room.read_otherwise("ups-1", "ipmi")
     room.read("ups-1", {("battery.charge", "", ""): 96.0})

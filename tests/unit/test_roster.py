@@ -1,4 +1,4 @@
-"""Who is on duty and whom a rung reaches, at every moment of every year."""
+"""Who is on duty at any moment, and which persons a rung reaches."""
 
 import datetime
 from dataclasses import replace
@@ -65,11 +65,11 @@ def who(site: Site, text: str, contacts: Contacts = CONTACTS, fold: int = 0) -> 
         ("2026-01-07 12:00:00", ("day", "ann")),
     ],
 )
-def test_the_handovers_stand_at_0830_and_1700(moment: str, expected: tuple[str, str]) -> None:
+def test_the_handovers_are_at_0830_and_1700(moment: str, expected: tuple[str, str]) -> None:
     assert who(SHANGHAI, moment) == expected
 
 
-def test_a_week_belongs_to_one_person_from_since_on() -> None:
+def test_weekly_turns_are_counted_from_since() -> None:
     weekly = replace(DAY, rotation=("ann", "bob", "eve"), turn=Turn.WEEK)
     contacts = replace(CONTACTS, shifts=(weekly, NIGHT))
     days = [SINCE + datetime.timedelta(days=n) for n in range(-7, 28)]
@@ -100,10 +100,10 @@ def test_one_shift_of_24_hours_hands_over_once_a_day() -> None:
     assert who(SHANGHAI, "2026-01-06 08:00:00", alone) == ("day", "bob")
 
 
-# ---- the days the clocks change: 2026-03-29 02:00 -> 03:00 and 2026-10-25 03:00 -> 02:00 in Berlin ----
+# ---- the days on which the clocks change: 2026-03-29 02:00 -> 03:00 and 2026-10-25 03:00 -> 02:00 in Berlin ----
 
 
-def test_the_night_of_the_clock_change_is_an_hour_shorter_or_longer() -> None:
+def test_the_night_shift_of_a_clock_change_is_an_hour_shorter_or_longer() -> None:
     for date, hours in (("2026-03-28", 14.5), ("2026-10-24", 16.5), ("2026-06-01", 15.5)):
         begins = at(BERLIN, f"{date} 17:00")
         assert (next_handover(CONTACTS, BERLIN, begins).begins - begins) / 3600 == hours
@@ -132,7 +132,7 @@ def test_a_handover_in_the_hour_that_comes_twice_is_at_the_first() -> None:
     assert who(BERLIN, "2026-10-25 02:45:00", SMALL_HOURS, fold=1)[0] == "day"
 
 
-def test_a_shift_that_falls_into_the_jump_whole_is_left_out() -> None:
+def test_a_shift_that_is_completely_inside_the_jump_is_left_out() -> None:
     names = ("early", "lost", "rest")
     starts = ("01:00", "02:15", "02:45", "01:00")
     shifts = tuple(
@@ -151,7 +151,7 @@ MINUTES = st.integers(0, 1439)
 
 @st.composite
 def rosters(draw: st.DrawFn) -> Contacts:
-    """One to four shifts that fill the day."""
+    """One to four shifts that cover the day."""
     cuts = sorted(draw(st.sets(MINUTES, min_size=1, max_size=4)))
     times = [ClockTime(datetime.time(cut // 60, cut % 60)) for cut in cuts]
     rotations = st.lists(st.sampled_from(["ann", "bob", "cy", "dee"]), min_size=1, max_size=3).map(tuple)
@@ -184,19 +184,19 @@ def test_at_every_moment_one_shift_is_on_and_lasts_until_the_next(contacts: Cont
     assert shift_at(contacts, site, then.begins) == then
     assert shift_at(contacts, site, (moment + then.begins) / 2) in (now, then)
     assert (now.begins, now.day) <= (then.begins, then.day)
-    assert then.begins - now.begins <= 49 * 3600  # no zone ever jumped by more than a day
+    assert then.begins - now.begins <= 49 * 3600  # no time zone has ever jumped by more than a day
 
 
 @settings(deadline=None)
 @given(rosters(), st.sampled_from(ZONES), MOMENTS)
-def test_on_an_ordinary_day_the_shift_is_the_one_that_holds_the_clocks_time(
+def test_on_an_ordinary_day_the_shift_is_the_one_that_contains_the_time(
     contacts: Contacts, zone: str, moment: float
 ) -> None:
     site = Site("anywhere", ZoneInfo(zone))
     reads = datetime.datetime.fromtimestamp(moment, site.timezone)
     day = datetime.timedelta(days=1)
     if (reads - 2 * day).utcoffset() != reads.utcoffset() or (reads + day).utcoffset() != reads.utcoffset():
-        return  # the other tests look at those
+        return  # other tests cover these days
     now = reads.time()
     holding = [
         shift.shift
@@ -210,7 +210,7 @@ def test_on_an_ordinary_day_the_shift_is_the_one_that_holds_the_clocks_time(
 
 LADDER = Ladder("fault", (), fallback=("head", "duty"))
 CONFIGURATION = Configuration(Inventory(SHANGHAI, (Agent("room-1"),), ()), CONTACTS, Ladders((LADDER,)))
-NOON = at(SHANGHAI, "2026-01-05 12:00")  # ann is on
+NOON = at(SHANGHAI, "2026-01-05 12:00")  # ann is on duty
 
 
 def rung(*tell: str) -> Rung:
@@ -234,29 +234,29 @@ def names(people: tuple[Person, ...]) -> list[str]:
         ("nobody", "bob", []),
     ],
 )
-def test_a_role_is_somebody_or_nobody(name: str, owner: str, expected: list[str]) -> None:
+def test_the_persons_of_a_role(name: str, owner: str, expected: list[str]) -> None:
     assert names(people_in_role(name, CONFIGURATION, owner, NOON)) == expected
 
 
-def test_a_rung_reaches_everybody_once_in_the_order_written() -> None:
+def test_a_rung_reaches_every_person_once_in_the_order_written() -> None:
     told = audience(rung("pair", "owner", "duty", "eve"), LADDER, CONFIGURATION, "bob", NOON)
     assert names(told.people) == ["ann", "bob", "eve"]
     assert not told.missing_roles
 
 
-def test_a_role_that_is_nobody_pages_the_fallback_and_says_so() -> None:
+def test_a_role_without_a_person_pages_the_fallback_and_says_so() -> None:
     told = audience(rung("owner"), LADDER, CONFIGURATION, "", NOON)
     assert names(told.people) == ["head", "ann"]
     assert told.missing_roles == ("owner",)
 
 
-def test_the_fallback_joins_those_who_are_somebody() -> None:
+def test_the_fallback_is_added_to_the_persons_of_the_other_roles() -> None:
     told = audience(rung("owner", "head"), LADDER, CONFIGURATION, "gone", NOON)
     assert names(told.people) == ["head", "ann"]
     assert told.missing_roles == ("owner",)
 
 
-def test_duty_is_whoever_is_on_at_that_moment() -> None:
+def test_duty_is_the_person_on_duty_at_that_moment() -> None:
     assert names(people_of(("duty",), CONFIGURATION, "", at(SHANGHAI, "2026-01-05 16:59:59"))) == ["ann"]
     assert names(people_of(("duty",), CONFIGURATION, "", at(SHANGHAI, "2026-01-05 17:00:00"))) == ["cy"]
 
@@ -267,7 +267,7 @@ def test_duty_is_whoever_is_on_at_that_moment() -> None:
     st.sampled_from(["", "bob", "gone"]),
     st.floats(0, 4e9),
 )
-def test_nobody_is_never_an_answer(tell: tuple[str, ...], owner: str, moment: float) -> None:
+def test_a_rung_always_reaches_somebody(tell: tuple[str, ...], owner: str, moment: float) -> None:
     told = audience(rung(*tell), LADDER, CONFIGURATION, owner, moment)
     assert told.people
     assert len(set(names(told.people))) == len(told.people)

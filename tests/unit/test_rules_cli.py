@@ -1,4 +1,4 @@
-"""`watchkeeper rules`, and docs/rules.md held to it: what is pasted there is what comes out."""
+"""`watchkeeper rules`. The output that docs/rules.md shows must be the real output."""
 
 import dataclasses
 import re
@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from watchkeeper.model.reading import Reason
-from watchkeeper.rules import written
+from watchkeeper.rules import entries
 from watchkeeper.rules.cli import rules
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "rules.md"
@@ -30,16 +30,16 @@ def call(*words: str) -> Result:
 
 
 @pytest.mark.parametrize(("command", "output"), RUNS)
-def test_the_page_shows_what_comes_out(command: str, output: str) -> None:
+def test_the_page_shows_the_real_output(command: str, output: str) -> None:
     assert call(*command.split()).output == output
 
 
-def test_the_page_has_its_examples() -> None:
+def test_the_page_has_an_example_of_each_command() -> None:
     assert [command.split()[0] for command, _ in RUNS] == ["check", "check", "test", "list"]
 
 
-@pytest.mark.parametrize("cls", [written.RuleFile, written.WrittenRule, written.Change, written.Threshold, written.Clear,
-                                 written.Unread, written.Applies])  # fmt: skip
+@pytest.mark.parametrize("cls", [entries.RuleFile, entries.RuleEntry, entries.ChangeEntry, entries.ThresholdEntry, entries.ClearEntry,
+                                 entries.MissingEntry, entries.AppliesEntry])  # fmt: skip
 def test_the_page_names_every_key(cls: Any) -> None:
     page = PAGE.read_text(encoding="utf-8")
     for field in dataclasses.fields(cls):
@@ -51,7 +51,7 @@ def test_the_page_names_every_reason() -> None:
     assert " ".join(Reason) in PAGE.read_text(encoding="utf-8")
 
 
-def test_statuses() -> None:
+def test_exit_codes() -> None:
     assert call("check", "hall.yml").exit_code == 0
     assert call("check", "wrong.yml").exit_code == 1
     assert call("check").exit_code == 2
@@ -59,7 +59,7 @@ def test_statuses() -> None:
     assert call("list").exit_code == 0
 
 
-def test_problems_go_to_stderr_so_that_a_pipe_sees_rules_only() -> None:
+def test_problems_go_to_stderr_so_a_pipe_gets_only_rules() -> None:
     result = call("list", "wrong.yml")
     assert result.stdout == ""
     assert "wrong.yml:6:15" in result.stderr
@@ -80,7 +80,7 @@ def test_files_that_cannot_be_read(folder: Path) -> None:
 def test_a_test_file_that_passes(folder: Path) -> None:
     text = """\
 tests:
-  - test: water is told at once
+  - test: water is critical at once
     rule: environment.leak
     steps:
       - {at: 0 s, value: dry}
@@ -88,7 +88,7 @@ tests:
 """
     (folder / "t.yml").write_text(text, encoding="utf-8")
     result = call("test", "t.yml")
-    assert (result.output, result.exit_code) == ("passed  water is told at once\n1 passed, 0 failed\n", 0)
+    assert (result.output, result.exit_code) == ("passed  water is critical at once\n1 passed, 0 failed\n", 0)
 
 
 @pytest.mark.parametrize(
@@ -98,12 +98,12 @@ tests:
         ("rule: power.bypass\n    steps: [{at: 0 s, value: none, level: ok}]", "3:11: there is no rule `power.bypass`; it is switched off: UPS 2"),
         ("rule: server.cpu-busy\n    steps: [{at: 0 s, value: 1 V, level: ok}]", "4:30: `1 V` is in V, but cpu.usage is measured in %"),
         ("rule: server.cpu-busy\n    steps: [{at: 0 s, value: 1 %}]", "4:12: no step says which `level` it expects"),
-        ("rule: server.cpu-busy\n    steps: [{at: 0 s, level: ok}]", "4:18: a step has a `value`, or `missing`"),
-        ("rule: server.cpu-busy\n    steps: [{at: 0 s, value: 1 %, missing: hung}]", "4:18: a step has a `value`, or `missing`"),
+        ("rule: server.cpu-busy\n    steps: [{at: 0 s, level: ok}]", "4:18: a step needs either a `value`, or `missing`"),
+        ("rule: server.cpu-busy\n    steps: [{at: 0 s, value: 1 %, missing: hung}]", "4:18: a step needs either a `value`, or `missing`"),
         ("rule: environment.leak\n    steps: [{at: 0 s, value: dri, level: ok}]", "4:30: leak has no state `dri`; did you mean `dry`?"),
         (
             "rule: environment.leak\n    steps: [{at: 9 s, value: dry, level: ok}, {at: 3 s, value: dry}]",
-            "4:12: steps stand in the order of their `at`",
+            "4:12: the steps must be in the order of their `at`",
         ),
     ],
 )  # fmt: skip

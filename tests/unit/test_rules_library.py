@@ -1,4 +1,4 @@
-"""The shipped library: every rule with its clause and advice, the regulation's numbers, and readings it must judge right."""
+"""The shipped library: clause and advice of every rule, the regulation's numbers, and the level of typical readings."""
 
 import re
 
@@ -8,12 +8,12 @@ from watchkeeper.model.device import Category
 from watchkeeper.model.quantity import QUANTITIES
 from watchkeeper.model.reading import Missing, Reason, Series, Value
 from watchkeeper.model.verdict import Level
-from watchkeeper.rules.evaluate import State, evaluate
-from watchkeeper.rules.language import Rule
+from watchkeeper.rules.evaluate import RuleState, evaluate
 from watchkeeper.rules.load import load_rules, shipped
+from watchkeeper.rules.rule import Rule
 
 RULES = load_rules(shipped())
-# REGULATION.md's clauses on what must be watched
+# the clauses of REGULATION.md that say what must be monitored
 CLAUSES = {"3.6", "3.7", "4.1.2", "4.1.3", "4.1.6", "4.2.5.1", "4.2.5.2", "4.2.5.3", "4.2.5.4"}
 
 
@@ -25,15 +25,15 @@ def named(name: str) -> Rule:
 
 @pytest.mark.parametrize("rule", RULES.rules, ids=lambda rule: rule.rule)
 class TestEveryShippedRule:
-    def test_names_its_clauses(self, rule: Rule) -> None:
+    def test_its_clauses_exist(self, rule: Rule) -> None:
         assert set(rule.clause.split(", ")) <= CLAUSES
 
-    def test_speaks_to_the_engineer(self, rule: Rule) -> None:
+    def test_its_title_and_advice_are_sentences(self, rule: Rule) -> None:
         assert re.fullmatch(r"[A-Z][^.!?\n]{5,45}", rule.title)
         assert re.fullmatch(r"[A-Z][^\n]{30,160}\.", rule.advice)
         assert rule.advice.isascii()
 
-    def test_judges_a_known_quantity_in_its_unit(self, rule: Rule) -> None:
+    def test_its_limits_are_in_the_unit_of_its_quantity(self, rule: Rule) -> None:
         quantity = QUANTITIES[rule.quantity]
         limits = [limit for limit in (rule.warning, rule.critical) if limit]
         assert limits
@@ -43,22 +43,22 @@ class TestEveryShippedRule:
             if not limit.states and quantity.unit.symbol:
                 assert re.search(rf"{quantity.unit.symbol}$|min$|d$", limit.text)
 
-    def test_needs_a_while_to_clear(self, rule: Rule) -> None:
-        """Nothing flaps; what only the collector judges has its own times."""
+    def test_it_clears_after_some_time(self, rule: Rule) -> None:
+        """This prevents flapping. The collector's own rules are the exception: the collector has its own times for them."""
         assert rule.clear_for_s >= 30 or rule.rule.startswith("watchkeeper.")
         limit = rule.warning or rule.critical
         assert limit
         assert limit.states or limit.clear != limit.allowed or rule.rule == "power.alarms"
 
-    def test_can_be_bad_and_fine(self, rule: Rule) -> None:
-        assert rule.fine or rule.low < rule.high
+    def test_some_value_is_ok(self, rule: Rule) -> None:
+        assert rule.ok_states or rule.low < rule.high
 
 
-def test_every_clause_of_the_regulation_that_can_be_read_has_a_rule() -> None:
+def test_every_clause_has_a_rule() -> None:
     assert {clause for rule in RULES.rules for clause in rule.clause.split(", ")} == CLAUSES
 
 
-def test_titles_differ() -> None:
+def test_titles_are_unique() -> None:
     assert len({rule.title for rule in RULES.rules}) == len(RULES.rules)
 
 
@@ -120,8 +120,8 @@ def test_the_regulation_s_own_numbers() -> None:
         ("watchkeeper.disk-full", "full", Level.CRITICAL),
     ],
 )
-def test_what_a_value_that_stays_amounts_to(name: str, value: Value, level: Level) -> None:
-    state: State | None = None
+def test_the_level_of_a_value_that_stays_for_an_hour(name: str, value: Value, level: Level) -> None:
+    state: RuleState | None = None
     for at in (0.0, 3600.0):
         state = evaluate(named(name), state, value, at, str)
     assert state
@@ -129,31 +129,31 @@ def test_what_a_value_that_stays_amounts_to(name: str, value: Value, level: Leve
 
 
 @pytest.mark.parametrize("name", ["power.on-battery", "power.input-lost", "power.battery-low", "environment.leak"])
-def test_what_cannot_wait_is_critical_on_the_first_reading(name: str) -> None:
+def test_an_urgent_fault_is_critical_on_the_first_reading(name: str) -> None:
     critical = named(name).critical
     assert critical
     assert critical.for_s == 0
 
 
 @pytest.mark.parametrize("category", Category)
-def test_a_device_that_does_not_answer_is_a_fault_whatever_it_is(category: Category) -> None:
+def test_a_device_of_any_category_that_does_not_answer_is_a_fault(category: Category) -> None:
     rules = RULES.of(Series("any", "device.answering"), category)
     assert [rule.rule for rule in rules] == ([] if category is Category.WATCHKEEPER else ["device.not-answering"])
 
 
-def test_what_the_collector_judges_is_its_own() -> None:
+def test_the_collector_s_own_rules_apply_only_to_watchkeeper() -> None:
     for quantity in ("agent.heard", "collector.disk"):
         assert len(RULES.of(Series("room-1", quantity), Category.WATCHKEEPER)) == 1
         assert RULES.of(Series("room-1", quantity), Category.SERVER) == ()
 
 
-def test_a_server_s_own_sensor_is_not_the_room() -> None:
+def test_a_server_s_own_sensor_is_not_judged_as_room_temperature() -> None:
     series = Series("db-1", "temperature.ambient", "inlet")
     assert RULES.of(series, Category.SERVER) == RULES.of(series, Category.BMC) == ()
     assert [rule.rule for rule in RULES.of(series, Category.ENV)] == ["environment.temperature"]
 
 
-def test_the_library_s_documents_are_named_so_that_nobody_takes_them_for_his_own() -> None:
+def test_the_library_s_file_names_begin_with_library() -> None:
     assert [document.name for document in shipped()] == [
         "library/cooling.yml", "library/environment.yml", "library/events.yml", "library/hardware.yml", "library/middleware.yml",
         "library/plant.yml", "library/power.yml", "library/server.yml", "library/service.yml", "library/watchkeeper.yml",

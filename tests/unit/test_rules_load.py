@@ -1,4 +1,4 @@
-"""Rule files: every problem of all of them at once with its place, changes and switching off, and where a rule applies."""
+"""Rule files: problems of all files with their places, changes, rules that are switched off, and where a rule applies."""
 
 import sys
 from subprocess import run
@@ -19,7 +19,7 @@ def document(text: str, name: str = "own.yml") -> Document:
 
 
 def one(text: str) -> str:
-    """A file of one rule; the text begins on line 6, indented by four."""
+    """A file with one rule. The text begins on line 6 and is indented by four spaces."""
     return HEAD + "".join(f"    {line}\n" for line in text.splitlines())
 
 
@@ -72,7 +72,7 @@ def load_over_shipped(text: str) -> RuleSet:
         ),
         (
             "quantity: temperature.ambient\nwarning: {outside: 23 .. 21 °C}",
-            "7:24: `23 .. 21 °C` holds nothing; write the lower end first, like `21 .. 23 °C`",
+            "7:24: `23 .. 21 °C` is an empty range; write the lower end first, like `21 .. 23 °C`",
         ),
         (
             "quantity: temperature.ambient\nwarning: {outside: 21-23 °C}",
@@ -84,20 +84,20 @@ def load_over_shipped(text: str) -> RuleSet:
         ),
         (
             "quantity: temperature.ambient\nwarning: {outside: 21 .. 23 °C}\nclear: {margin: 1.1 °C}",
-            "7:24: `outside: 21 .. 23 °C` could never clear: the margin leaves nothing to come back to",
+            "7:24: `outside: 21 .. 23 °C` can never clear: the margin leaves no value that clears it",
         ),
         (
             "quantity: battery.charge\nwarning: {below: 98 %}\nclear: {margin: 5 %}",
-            "7:22: `below: 98 %` could never clear: the margin leaves nothing to come back to",
+            "7:22: `below: 98 %` can never clear: the margin leaves no value that clears it",
         ),
         (
             "quantity: cpu.usage\nwarning: {above: 98 %}\nclear: {margin: 5 s}",
             "8:21: `5 s` is in s, but cpu.usage is measured in %",
         ),
-        ("quantity: cpu.usage\nwarning: {above: 98 %}\nclear: {margin: -5 %}", "8:21: `-5 %`: a margin is never negative"),
+        ("quantity: cpu.usage\nwarning: {above: 98 %}\nclear: {margin: -5 %}", "8:21: `-5 %`: a margin cannot be negative"),
         (
             "quantity: leak\nwarning: {is: wet}\nclear: {margin: 1 °C}",
-            "8:21: leak is a state, which has no margin; `for` alone clears it",
+            "8:21: leak is a state and has no margin; write only `for`",
         ),
         ("quantity: leak\nwarning: {is: wett}", "7:19: leak has no state `wett`; did you mean `wet`?"),
         ("quantity: leak\nwarning: {above: 3 %}", "7:22: leak is a state (dry, wet, unknown); use `is`"),
@@ -108,11 +108,11 @@ def load_over_shipped(text: str) -> RuleSet:
         ),
         (
             "quantity: network.errors\nwarning: {above: 5}",
-            "6:15: network.errors is a counter, which only grows; no limit fits it",
+            "6:15: network.errors is a counter, which only grows; it cannot have a limit",
         ),
         (
             "quantity: cpu.usage\nmissing: {level: unknown}",
-            "7:22: `unknown` is what a missing value is anyway; write warning or critical",
+            "7:22: `level: unknown` has no effect on a missing value; write warning or critical",
         ),
         ("quantity: cpu.usage\nmissing: {level: warning, reasons: [dead]}", "7:41: `dead` is not one of timeout,"),
         ("quantity: cpu.usage\nmissing: {level: warning}\nwarn: {}", "8:5: unknown key `warn`; did you mean `warning`?"),
@@ -122,18 +122,18 @@ def load_over_shipped(text: str) -> RuleSet:
         ),
     ],
 )  # fmt: skip
-def test_a_problem_has_its_place_and_says_what_to_do(text: str, problem: str) -> None:
+def test_a_problem_names_its_place_and_what_to_do(text: str, problem: str) -> None:
     (found,) = problems(one(text))
     assert found.startswith(f"a.yml:{problem}")
 
 
 @pytest.mark.parametrize("name", ["Server.cpu", "server..cpu", ".cpu", "server cpu", "-", "服务器", "a_b", "a.", ""])
-def test_a_rule_s_name_is_plain(name: str) -> None:
+def test_a_rule_name_has_only_letters_digits_dots_and_hyphens(name: str) -> None:
     (found,) = problems(HEAD.replace("a.rule", f"'{name}'") + "    quantity: leak\n    critical: {is: wet}\n")
     assert "cannot be a rule's name" in found
 
 
-def test_what_a_rule_must_have() -> None:
+def test_the_keys_that_a_rule_needs() -> None:
     assert problems("rules:\n  - rule: a.rule\n    title: ''\n") == [
         "a.yml:2:5: a rule needs `advice`",
         "a.yml:2:5: a rule needs `clause`",
@@ -144,7 +144,7 @@ def test_what_a_rule_must_have() -> None:
     ]
 
 
-def test_every_problem_of_every_file_comes_at_once() -> None:
+def test_every_problem_of_every_file_is_reported_at_once() -> None:
     first = one("quantity: cpu.usge\nwarning: {above: 85 %}")
     second = one("quantity: leak\nwarning: {is: wett}\nclear: {fro: 3 s}").replace("a.rule", "b.rule")
     third = "rules: [\n"
@@ -153,15 +153,15 @@ def test_every_problem_of_every_file_comes_at_once() -> None:
     ]  # fmt: skip
 
 
-def test_a_name_stands_once() -> None:
+def test_a_rule_name_is_used_once() -> None:
     text = one("quantity: leak\ncritical: {is: wet}")
-    assert problems(text, text) == ["b.yml:2:11: rule `a.rule` stands already at a.yml:2; to alter it, use `changes:`"]
+    assert problems(text, text) == ["b.yml:2:11: rule `a.rule` is already at a.yml:2; to change it, use `changes:`"]
     assert problems(text + text.removeprefix("rules:\n")) == [
-        "a.yml:8:11: rule `a.rule` stands already at a.yml:2; give one of them another name"
+        "a.yml:8:11: rule `a.rule` is already at a.yml:2; give one of them another name"
     ]
 
 
-def test_a_change_replaces_what_it_names_and_nothing_else() -> None:
+def test_a_change_replaces_only_the_keys_it_has() -> None:
     before = load_rules(shipped()).named("server.cpu-busy")
     after = load_over_shipped(
         "changes:\n  - rule: server.cpu-busy\n    because: batch jobs\n    warning: {above: 90 %, for: 30 min}\n"
@@ -174,14 +174,14 @@ def test_a_change_replaces_what_it_names_and_nothing_else() -> None:
     assert after.file == "own.yml"
 
 
-def test_a_change_that_makes_no_sense_is_a_problem_of_its_own_file() -> None:
+def test_a_change_that_makes_no_sense_is_reported_in_its_own_file() -> None:
     with pytest.raises(ConfigError) as caught:
         load_over_shipped("changes:\n  - rule: server.cpu-busy\n    because: x\n    warning: {above: 97 %}\n")
     assert str(caught.value).startswith("own.yml:2:5: critical (above 95 %) is not worse than warning (above 97 %)")
 
 
 @pytest.mark.parametrize(
-    ("text", "says"),
+    ("text", "problem"),
     [
         (
             "off:\n  - {rule: power.bypas, because: x}",
@@ -189,13 +189,13 @@ def test_a_change_that_makes_no_sense_is_a_problem_of_its_own_file() -> None:
         ),
         (
             "off:\n  - {rule: power.bypass, because: x}\n  - {rule: power.bypass, because: x}",
-            "own.yml:3:12: rule `power.bypass` is switched off already",
+            "own.yml:3:12: rule `power.bypass` is already switched off",
         ),
-        ("off:\n  - {rule: power.bypass}", "own.yml:2:5: an off needs `because`"),
+        ("off:\n  - {rule: power.bypass}", "own.yml:2:5: an off entry needs `because`"),
         ("off: power.bypass", "own.yml:1:6: expected a list, found `power.bypass`"),
         (
             "changes:\n  - {rule: power.bypass, because: x}",
-            "own.yml:2:12: nothing is changed; write what shall be different of `power.bypass`",
+            "own.yml:2:12: this changes nothing; write the keys of `power.bypass` that must be different",
         ),
         (
             "changes:\n  - {rule: power.bypass, because: x, quantity: leak}",
@@ -203,11 +203,11 @@ def test_a_change_that_makes_no_sense_is_a_problem_of_its_own_file() -> None:
         ),
     ],
 )
-def test_a_change_or_off_that_is_wrong(text: str, says: str) -> None:
+def test_a_change_or_off_that_is_wrong(text: str, problem: str) -> None:
     with pytest.raises(ConfigError) as caught:
         load_over_shipped(text)
     (found,) = str(caught.value).splitlines()
-    assert found.startswith(says)
+    assert found.startswith(problem)
 
 
 def test_a_rule_switched_off_judges_nothing() -> None:
@@ -218,7 +218,7 @@ def test_a_rule_switched_off_judges_nothing() -> None:
     assert names == ["power.on-battery", "power.output-off"]
 
 
-def test_units_are_the_quantity_s_however_they_are_written() -> None:
+def test_amounts_are_converted_to_the_quantity_s_unit() -> None:
     rules = load_rules([
         document(one("quantity: battery.runtime\nwarning: {below: 10 min}\nclear: {margin: 1 min}")),
         document(one("quantity: temperature.ambient\nwarning: {outside: -5℃..２３ ℃}").replace("a.", "b."), "b.yml"),
@@ -239,7 +239,7 @@ def test_where_a_rule_applies() -> None:
     ))]).rules  # fmt: skip
 
     def judged(device: str, instance: str, label: str = "", category: Category = Category.SERVER) -> bool:
-        return rule.scope.holds(Series(device, "disk.usage", instance, label), category)
+        return rule.scope.matches(Series(device, "disk.usage", instance, label), category)
 
     assert judged("db-1", "/var")
     assert judged("db-1", "7", "Data Z", Category.STORAGE)
@@ -251,23 +251,23 @@ def test_where_a_rule_applies() -> None:
     assert not judged("db-1", "7", "Data 7")
 
 
-def test_a_rule_without_applies_holds_everywhere() -> None:
+def test_a_rule_without_applies_applies_everywhere() -> None:
     rules = load_rules([document(one("quantity: leak\ncritical: {is: wet}"))])
     assert len(rules.of(Series("any", "leak", "3", "under the floor"), Category.METER)) == 1
     assert rules.of(Series("any", "cpu.usage"), Category.METER) == ()
 
 
 def test_equal_files_make_equal_rules() -> None:
-    """A judge tells by it whether a new bundle changed a rule."""
+    """An agent compares rules to see whether a new bundle changed one."""
     assert load_rules(shipped()) == load_rules(shipped())
 
 
 @pytest.mark.parametrize("text", ["rules: []\n", "off: []\n"])
-def test_a_file_may_hold_no_rule(text: str) -> None:
+def test_a_file_may_have_no_rules(text: str) -> None:
     assert load_rules([document(text)]).rules == ()
 
 
-def test_reading_rules_imports_nothing_an_agent_must_not() -> None:
+def test_loading_rules_imports_nothing_that_is_forbidden_in_an_agent() -> None:
     script = "import sys; import watchkeeper.rules.load as load, watchkeeper.rules.evaluate; load.load_rules(load.shipped()); print(*sys.modules)"
     loaded = run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.split()
     assert {"yaml", "watchkeeper.rules.evaluate"} <= set(loaded)

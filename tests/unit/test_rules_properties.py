@@ -1,4 +1,4 @@
-"""What holds of evaluate whatever is read: Hypothesis looks for the counterexample."""
+"""Properties of `evaluate` that hold for any readings; Hypothesis searches for counterexamples."""
 
 import itertools
 import json
@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from watchkeeper.model.batch import Document
 from watchkeeper.model.reading import Missing, Reason, Value
 from watchkeeper.model.verdict import Level
-from watchkeeper.rules.evaluate import State, decode_state, encode_state, evaluate, rebase
-from watchkeeper.rules.language import Rule
+from watchkeeper.rules.evaluate import RuleState, decode_state, encode_state, evaluate, rebase
 from watchkeeper.rules.load import load_rules
+from watchkeeper.rules.rule import Rule
 
 HEAD = "rules:\n  - {rule: a.rule, clause: 3.6, title: t, advice: a, "
 TEXTS = (
@@ -45,52 +45,52 @@ BACKWARDS: st.SearchStrategy[Steps] = st.lists(st.tuples(st.floats(0, 30), VALUE
 ANY_RULE = st.sampled_from(RULES)
 
 
-def play(rule: Rule, steps: Steps) -> list[State]:
+def play(rule: Rule, steps: Steps) -> list[RuleState]:
     ids = map(str, itertools.count(1))
-    states: list[State] = []
+    states: list[RuleState] = []
     for at, value in steps:
         states.append(evaluate(rule, states[-1] if states else None, value, at, lambda: next(ids)))
     return states
 
 
-def broken(rule: Rule, level: Level, value: Value) -> bool:
-    """Said without the machinery: does this value break that level's limit?"""
+def is_broken(rule: Rule, level: Level, value: Value) -> bool:
+    """Whether the value breaks the limit of that level, computed without latches."""
     if isinstance(value, Missing):
         return rule.missing is not None and rule.missing.level is level and value.reason in rule.missing.reasons
     limit = rule.warning if level is Level.WARNING else rule.critical
-    if limit is None or isinstance(value, str) != bool(rule.known):
+    if limit is None or isinstance(value, str) != bool(rule.known_states):
         return False
     return value in limit.states if isinstance(value, str) else not limit.allowed.low <= value <= limit.allowed.high
 
 
-def wait(rule: Rule, level: Level, value: Value) -> float:
+def for_s(rule: Rule, level: Level, value: Value) -> float:
     limit = rule.missing if isinstance(value, Missing) else rule.warning if level is Level.WARNING else rule.critical
     assert limit is not None
     return limit.for_s
 
 
-def begun(rule: Rule, level: Level, steps: Steps) -> float:
-    """When the stretch that ends with the last step began to break that level's limit."""
+def first_bad_at(rule: Rule, level: Level, steps: Steps) -> float:
+    """The time of the first reading of the last period that breaks the limit of that level."""
     first = steps[-1][0]
     kind = isinstance(steps[-1][1], Missing)
     for at, value in reversed(steps):
-        if broken(rule, level, value) and isinstance(value, Missing) == kind:
+        if is_broken(rule, level, value) and isinstance(value, Missing) == kind:
             first = at
-        elif rule.reads(value):
+        elif rule.can_judge(value):
             break
     return first
 
 
 @given(ANY_RULE, STEPS | BACKWARDS)
 def test_bad_never_begins_before_for(rule: Rule, steps: Steps) -> None:
-    """Worse only on a value that breaks the limit, whose stretch of bad values began `for` ago."""
-    worst = Level.OK  # what may be standing behind an unknown
+    """A level gets worse only on a value that breaks the limit, and only when the bad period has lasted for `for`."""
+    worst = Level.OK  # the level remembered while the level is unknown
     for index, state in enumerate(play(rule, steps)):
         at, value = steps[index]
         if state.level.bad and worst is Level.OK:
-            assert broken(rule, state.level, value)
-            assert state.evidence.first_at == begun(rule, state.level, steps[: index + 1])
-            assert at >= state.evidence.first_at + wait(rule, state.level, value)
+            assert is_broken(rule, state.level, value)
+            assert state.evidence.first_at == first_bad_at(rule, state.level, steps[: index + 1])
+            assert at >= state.evidence.first_at + for_s(rule, state.level, value)
         if state.level is not Level.UNKNOWN:
             worst = state.level
 
@@ -100,8 +100,8 @@ def test_bad_begins_as_soon_as_for_is_over(rule: Rule, steps: Steps) -> None:
     for index, state in enumerate(play(rule, steps)):
         at, value = steps[index]
         for level in (Level.WARNING, Level.CRITICAL):
-            if broken(rule, level, value):
-                over = begun(rule, level, steps[: index + 1]) + wait(rule, level, value)
+            if is_broken(rule, level, value):
+                over = first_bad_at(rule, level, steps[: index + 1]) + for_s(rule, level, value)
                 assert state.level.bad or at < over
 
 
@@ -114,18 +114,18 @@ def test_missing_never_turns_bad_into_ok(rule: Rule, steps: Steps) -> None:
 
 @given(ANY_RULE, STEPS | BACKWARDS)
 def test_a_fault_ends_only_on_a_good_value(rule: Rule, steps: Steps) -> None:
-    standing = False
+    fault = False
     for (_, value), state in zip(steps, play(rule, steps), strict=True):
-        if standing and state.level is Level.OK:
+        if fault and state.level is Level.OK:
             assert not isinstance(value, Missing)
-            assert not broken(rule, Level.WARNING, value)
-            assert not broken(rule, Level.CRITICAL, value)
-        standing = state.level.bad or (standing and state.level is Level.UNKNOWN)
+            assert not is_broken(rule, Level.WARNING, value)
+            assert not is_broken(rule, Level.CRITICAL, value)
+        fault = state.level.bad or (fault and state.level is Level.UNKNOWN)
 
 
 @given(ANY_RULE, STEPS, st.integers(1, 4))
-def test_cutting_time_differently_gives_the_same_levels(rule: Rule, steps: Steps, pieces: int) -> None:
-    """Redundant readings between two equal ones change no level."""
+def test_more_frequent_readings_give_the_same_levels(rule: Rule, steps: Steps, pieces: int) -> None:
+    """More readings between two equal ones change no level."""
     finer: Steps = []
     kept: list[int] = []
     for (at, value), following in zip(steps, [*steps[1:], None], strict=True):
@@ -146,7 +146,7 @@ def test_a_repeated_reading_changes_nothing(rule: Rule, steps: Steps) -> None:
 
 
 @given(ANY_RULE, STEPS | BACKWARDS)
-def test_a_new_id_is_a_new_level_and_an_equal_state_the_same_object(rule: Rule, steps: Steps) -> None:
+def test_a_new_level_has_a_new_id_and_an_equal_state_is_the_same_object(rule: Rule, steps: Steps) -> None:
     states = play(rule, steps)
     for before, after in itertools.pairwise(states):
         assert (before.id == after.id) == (before.level is after.level)
@@ -156,7 +156,7 @@ def test_a_new_id_is_a_new_level_and_an_equal_state_the_same_object(rule: Rule, 
 
 
 @given(ANY_RULE, STEPS)
-def test_since_runs_forward_and_never_ahead_of_the_reading(rule: Rule, steps: Steps) -> None:
+def test_since_never_decreases_and_is_never_after_the_reading(rule: Rule, steps: Steps) -> None:
     states = play(rule, steps)
     for (at, _), before, after in zip(steps[1:], states, states[1:], strict=False):
         assert before.since <= after.since <= at
@@ -169,7 +169,7 @@ def test_since_runs_forward_and_never_ahead_of_the_reading(rule: Rule, steps: St
 def test_flapping_around_a_threshold_is_at_most_one_change(
     given_rule: tuple[Rule, float, float], moves: list[tuple[float, float]]
 ) -> None:
-    rule, low, high = given_rule  # a stretch that crosses the warning limit but is never back by the margin
+    rule, low, high = given_rule  # values cross the warning limit, but never come back by the margin
     steps: Steps = [(0.0, 84.0)]
     for gap, share in moves:
         steps.append((steps[-1][0] + gap, low + share * (high - low)))
@@ -178,7 +178,7 @@ def test_flapping_around_a_threshold_is_at_most_one_change(
 
 
 @given(ANY_RULE, STEPS | BACKWARDS, st.integers(-10_000, 10_000))
-def test_a_state_comes_back_from_rest_as_it_was(rule: Rule, steps: Steps, delta: int) -> None:
+def test_a_state_is_the_same_after_encoding_and_decoding(rule: Rule, steps: Steps, delta: int) -> None:
     for state in play(rule, steps):
         back = decode_state(json.loads(json.dumps(encode_state(state), allow_nan=False)))
         assert back == state
@@ -188,7 +188,7 @@ def test_a_state_comes_back_from_rest_as_it_was(rule: Rule, steps: Steps, delta:
 
 @given(ANY_RULE, STEPS, st.integers(0, 24), st.integers(-1_000, 1_000))
 def test_a_reboot_in_between_changes_no_level(rule: Rule, steps: Steps, cut: int, delta: int) -> None:
-    """Half steps and whole shifts, so that no float is rounded."""
+    """The times are multiples of 0.5 and the shifts are whole numbers, so no float is rounded."""
     cut %= len(steps)
     before, state = play(rule, steps[:cut]), None
     if before:

@@ -1,4 +1,4 @@
-"""The room over time and its folder: switches, pace, and the log of the truth."""
+"""The running room and its folder: fault switches, pace and logs."""
 
 import json
 import threading
@@ -31,12 +31,12 @@ def lines(path: Path) -> list[dict[str, object]]:
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
-def test_a_room_at_pace_60_lives_a_minute_a_second(live: LiveRoom, clock: FakeClock) -> None:
+def test_at_pace_60_a_minute_passes_in_a_second(live: LiveRoom, clock: FakeClock) -> None:
     clock.advance(2.5)
     assert live.look().elapsed_s == pytest.approx(150)
 
 
-def test_a_fault_works_from_the_moment_it_is_switched(live: LiveRoom, clock: FakeClock, tmp_path: Path) -> None:
+def test_a_fault_takes_effect_when_it_is_switched(live: LiveRoom, clock: FakeClock, tmp_path: Path) -> None:
     clock.advance(minutes=1)
     switch(tmp_path, "heat", on=True)
     assert not live.look().compressor
@@ -50,7 +50,7 @@ def test_a_fault_works_from_the_moment_it_is_switched(live: LiveRoom, clock: Fak
     assert live.look().temperature_celsius < hot.temperature_celsius - 3
 
 
-def test_switches_are_logged_with_the_time_the_room_saw_them(live: LiveRoom, clock: FakeClock, tmp_path: Path) -> None:
+def test_switches_are_logged_with_their_time(live: LiveRoom, clock: FakeClock, tmp_path: Path) -> None:
     start = clock.wall()
     switch(tmp_path, "power-cut", on=True)
     live.look()
@@ -64,52 +64,50 @@ def test_switches_are_logged_with_the_time_the_room_saw_them(live: LiveRoom, clo
     ]
 
 
-def test_a_dead_device_is_seen_at_once(live: LiveRoom, tmp_path: Path) -> None:
-    assert not live.stands("dead-ups")
+def test_a_dead_device_is_active_at_once(live: LiveRoom, tmp_path: Path) -> None:
+    assert not live.is_active("dead-ups")
     switch(tmp_path, "dead-ups", on=True)
-    assert live.stands("dead-ups")
+    assert live.is_active("dead-ups")
 
 
-def test_what_was_given_is_in_the_file_before_anybody_can_have_it(
-    live: LiveRoom, clock: FakeClock, tmp_path: Path
-) -> None:
-    live.gave("ups", {"1.3.6.1": 5, "1.3.7.1": "°"})
+def test_an_answer_is_in_the_log_before_it_is_sent(live: LiveRoom, clock: FakeClock, tmp_path: Path) -> None:
+    live.note_answer("ups", {"1.3.6.1": 5, "1.3.7.1": "°"})
     assert lines(tmp_path / "given.jsonl") == [
         {"at": clock.wall(), "device": "ups", "values": {"1.3.6.1": 5, "1.3.7.1": "°"}}
     ]
 
 
-def test_a_second_room_in_the_folder_goes_on_with_its_logs_and_faults(tmp_path: Path, clock: FakeClock) -> None:
+def test_a_second_room_in_the_folder_continues_its_logs_and_faults(tmp_path: Path, clock: FakeClock) -> None:
     for _ in range(2):
         with LiveRoom(tmp_path, clock) as room:
-            room.gave("ups", {"1": 1})
+            room.note_answer("ups", {"1": 1})
             switch(tmp_path, "heat", on=True)
     assert len(lines(tmp_path / "given.jsonl")) == 2
     with LiveRoom(tmp_path, clock) as room:
         assert room.faults == {"heat"}
 
 
-def test_a_folder_that_cannot_be_is_told(tmp_path: Path, clock: FakeClock) -> None:
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path, clock: FakeClock) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(WatchkeeperError, match=r"file: .*; the room needs a folder to write in"):
         LiveRoom(tmp_path / "file", clock)
 
 
-def test_hands_on_the_switchboard_do_not_undo_each_other(tmp_path: Path) -> None:
-    hands = [threading.Thread(target=switch, args=(tmp_path, fault), kwargs={"on": True}) for fault in FAULTS]
-    for hand in hands:
-        hand.start()
-    for hand in hands:
-        hand.join()
+def test_switching_from_several_threads_loses_no_fault(tmp_path: Path) -> None:
+    threads = [threading.Thread(target=switch, args=(tmp_path, fault), kwargs={"on": True}) for fault in FAULTS]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
     assert active_faults(tmp_path) == FAULTS.keys()
 
 
-def test_words_that_name_no_fault_are_no_fault(tmp_path: Path) -> None:
+def test_unknown_words_in_the_faults_file_are_ignored(tmp_path: Path) -> None:
     (tmp_path / "faults").write_text("heat\nmeteorite\n")
     assert active_faults(tmp_path) == {"heat"}
 
 
-def test_switching_what_is_not_there_is_told(tmp_path: Path) -> None:
+def test_an_unknown_fault_or_folder_is_named(tmp_path: Path) -> None:
     with pytest.raises(WatchkeeperError, match="no fault called `meteorite`; there are heat, "):
         switch(tmp_path, "meteorite", on=True)
     with pytest.raises(WatchkeeperError, match="nowhere: no such folder"):
@@ -122,8 +120,8 @@ def test_the_commands_switch_and_list(tmp_path: Path) -> None:
         assert done.exit_code == 0, done.output
         return done.output
 
-    assert run("fault", "heat", "on") == "standing: heat\n"
-    assert run("fault", "dead-pac", "on") == "standing: dead-pac, heat\n"
+    assert run("fault", "heat", "on") == "active: heat\n"
+    assert run("fault", "dead-pac", "on") == "active: dead-pac, heat\n"
     listed = {line.split()[1]: line.split()[0] for line in run("faults").splitlines()}
     assert listed == dict.fromkeys(FAULTS, "off") | {"heat": "on", "dead-pac": "on"}
-    assert run("fault", "heat", "off") == "standing: dead-pac\n"
+    assert run("fault", "heat", "off") == "active: dead-pac\n"

@@ -1,4 +1,4 @@
-"""The physics: what climbs, what drains, what comes back, and that nothing leaves the possible."""
+"""The room's physics: values rise, drain and recover, and stay in their ranges."""
 
 import pytest
 from hypothesis import given
@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from watchkeeper.simulator.room import DAMP, HEAT, LOW_RUNTIME_S, POWER_CUT, Room, advance
 
 HOUR = 3600.0
-WORLD = st.frozensets(st.sampled_from([HEAT, DAMP, POWER_CUT]))
-STRETCH = st.tuples(WORLD, st.floats(0, 30 * HOUR))
+FAULT_SETS = st.frozensets(st.sampled_from([HEAT, DAMP, POWER_CUT]))
+PERIOD = st.tuples(FAULT_SETS, st.floats(0, 30 * HOUR))
 
 
 def after(dt: float, *faults: str, room: Room | None = None) -> Room:
@@ -23,7 +23,7 @@ def test_an_undisturbed_room_stays_inside_the_regulation() -> None:
     assert room.compressor
 
 
-def test_heat_passes_23_degrees_within_minutes_and_goes_on_climbing() -> None:
+def test_heat_passes_23_degrees_within_minutes_and_keeps_rising() -> None:
     assert after(60, HEAT).temperature_celsius < 23
     warm = after(300, HEAT)
     assert 23 < warm.temperature_celsius < 25
@@ -36,7 +36,7 @@ def test_heat_clears_once_the_compressor_runs_again() -> None:
     assert 22 < after(1800, room=hot).temperature_celsius < 22.5
 
 
-def test_heat_leaves_humidity_and_power_alone() -> None:
+def test_heat_does_not_affect_humidity_and_power() -> None:
     hot = after(HOUR, HEAT)
     assert hot.humidity_percent == 50
     assert hot.mains
@@ -62,7 +62,7 @@ def test_a_power_cut_drains_the_battery() -> None:
     assert (empty.charge_percent, empty.runtime_s, empty.powered) == (0, 0, False)
 
 
-def test_power_back_feeds_the_load_at_once_and_the_battery_slowly() -> None:
+def test_when_power_is_back_the_load_is_fed_at_once_and_the_battery_charged_slowly() -> None:
     empty = after(HOUR, POWER_CUT)
     back = after(0, room=empty)
     assert (back.mains, back.powered, back.on_battery_s, back.charge_percent) == (True, True, 0, 0)
@@ -70,14 +70,14 @@ def test_power_back_feeds_the_load_at_once_and_the_battery_slowly() -> None:
     assert after(3 * HOUR, room=back).charge_percent == 100
 
 
-def test_each_cut_is_counted_once_however_often_one_looks() -> None:
+def test_each_power_cut_is_counted_once() -> None:
     room = Room()
     for faults in ([POWER_CUT], [POWER_CUT], [], [], [POWER_CUT]):
         room = after(1, *faults, room=room)
     assert room.mains_lost == 2
 
 
-@given(faults=WORLD, dts=st.lists(st.floats(0, HOUR), max_size=8))
+@given(faults=FAULT_SETS, dts=st.lists(st.floats(0, HOUR), max_size=8))
 def test_many_small_steps_end_where_one_large_step_ends(faults: frozenset[str], dts: list[float]) -> None:
     small = advance(Room(), faults, 0.0)
     for dt in dts:
@@ -90,8 +90,8 @@ def test_many_small_steps_end_where_one_large_step_ends(faults: frozenset[str], 
     assert small.mains_lost == large.mains_lost
 
 
-@given(st.lists(STRETCH, max_size=8))
-def test_whatever_happens_the_room_stays_possible(history: list[tuple[frozenset[str], float]]) -> None:
+@given(st.lists(PERIOD, max_size=8))
+def test_under_any_faults_the_values_stay_in_their_ranges(history: list[tuple[frozenset[str], float]]) -> None:
     room = Room()
     for faults, dt in history:
         room = advance(room, faults, dt)
@@ -109,7 +109,7 @@ def test_noise_is_the_same_for_the_same_seed_and_second_and_different_otherwise(
 
 
 def test_noise_fills_its_range_and_has_no_bias() -> None:
-    drops = [Room(elapsed_s=second).noise("a") for second in range(2000)]
-    assert -1 <= min(drops) < -0.95
-    assert 0.95 < max(drops) <= 1
-    assert abs(sum(drops) / len(drops)) < 0.05
+    values = [Room(elapsed_s=second).noise("a") for second in range(2000)]
+    assert -1 <= min(values) < -0.95
+    assert 0.95 < max(values) <= 1
+    assert abs(sum(values) / len(values)) < 0.05

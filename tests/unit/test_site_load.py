@@ -58,7 +58,7 @@ def problems(inventory: str = INVENTORY, contacts: str = CONTACTS, ladders: str 
 
 
 def changed(text: str, old: str, new: str) -> str:
-    assert text.count(old) == 1, f"{old!r} must stand once"
+    assert text.count(old) == 1, f"{old!r} must be there exactly once"
     return text.replace(old, new)
 
 
@@ -94,7 +94,7 @@ def test_the_configuration_of_these_tests_is_right() -> None:
         ("category: ups", "category: upss", "7:15: `upss` is not one of server, network, storage, ups, pdu, ats, cooling, env, dc-power, meter, bmc, service, watchkeeper; did you mean `ups`?"),
     ],
 )  # fmt: skip
-def test_a_mistake_in_the_inventory_has_its_place(old: str, new: str, expected: str) -> None:
+def test_an_error_in_the_inventory_has_its_place(old: str, new: str, expected: str) -> None:
     assert problems(inventory=changed(INVENTORY, old, new)) == [f"inventory.yml:{expected}"]
 
 
@@ -139,17 +139,17 @@ def test_a_device_is_defined_once() -> None:
          ["7:37: nobody is on duty from 17:00 to 08:30: `day` has ended and `day` has not begun"]),
     ],
 )  # fmt: skip
-def test_a_mistake_in_the_contacts_has_its_place(old: str, new: str, expected: list[str]) -> None:
+def test_an_error_in_the_contacts_has_its_place(old: str, new: str, expected: list[str]) -> None:
     assert problems(contacts=changed(CONTACTS, old, new)) == [f"contacts.yml:{one}" for one in expected]
 
 
-def test_two_shifts_at_once_are_one_too_many() -> None:
+def test_overlapping_shifts_are_an_error() -> None:
     extra = "  - {shift: double, start: 17:00, end: 08:30, rotation: [ann]}\nswaps:"
     found = problems(contacts=changed(CONTACTS, "swaps:", extra))
     assert found == ["contacts.yml:8:39: `night` lasts until 08:30, but `double` already starts at 17:00"]
 
 
-def test_without_shifts_nobody_is_ever_on_duty() -> None:
+def test_no_shifts_are_an_error() -> None:
     contacts = re.sub(r"shifts:\n(  .*\n)+swaps:\n  .*\n", "shifts: []\n", CONTACTS)
     assert problems(contacts=contacts) == [
         "contacts.yml:6:9: no shift is defined, so nobody is ever on duty; write at least one"
@@ -157,7 +157,7 @@ def test_without_shifts_nobody_is_ever_on_duty() -> None:
 
 
 @pytest.mark.parametrize("hours", ["00:00", "08:30", "23:59"])
-def test_one_shift_may_last_the_whole_day(hours: str) -> None:
+def test_one_shift_can_last_the_whole_day(hours: str) -> None:
     shifts = f"shifts:\n  - {{shift: day, start: {hours}, end: {hours}, rotation: [ann]}}\nswaps:"
     assert problems(contacts=re.sub(r"shifts:\n(  .*\n)+swaps:", shifts, CONTACTS)) == []
 
@@ -175,7 +175,7 @@ def test_one_shift_may_last_the_whole_day(hours: str) -> None:
         ("fallback: [head]", "fallback: [head]\n    levels: [warning, critical, ok]", "4:13: `ok` needs no ladder; the levels are warning and critical"),
     ],
 )  # fmt: skip
-def test_a_mistake_in_the_ladders_has_its_place(old: str, new: str, expected: str) -> None:
+def test_an_error_in_the_ladders_has_its_place(old: str, new: str, expected: str) -> None:
     assert problems(ladders=changed(LADDERS, old, new)) == [f"ladders.yml:{expected}"]
 
 
@@ -187,7 +187,7 @@ def test_a_ladder_that_is_never_used_is_a_mistake() -> None:
     assert problems(ladders=LADDERS + second) == [expected]
 
 
-def test_each_level_may_have_a_ladder_of_its_own() -> None:
+def test_each_level_can_have_its_own_ladder() -> None:
     head = "ladder: fault\n    levels: [critical]"
     second = (
         "  - {ladder: mild, levels: [warning], fallback: [ann], rungs: [{rung: duty, after: 0 min, tell: [duty]}]}\n"
@@ -195,7 +195,7 @@ def test_each_level_may_have_a_ladder_of_its_own() -> None:
     assert problems(ladders=changed(LADDERS, "ladder: fault", head) + second) == []
 
 
-def test_every_problem_of_all_three_files_comes_at_once() -> None:
+def test_all_problems_of_the_three_files_are_reported_at_once() -> None:
     found = problems(
         inventory=changed(INVENTORY, "vendor: acme", "vendor: nobody"),
         contacts=changed(CONTACTS, "end: 17:00", "end: 16:00"),
@@ -204,7 +204,7 @@ def test_every_problem_of_all_three_files_comes_at_once() -> None:
     assert [one.partition(":")[0] for one in found] == ["contacts.yml", "inventory.yml", "ladders.yml"]
 
 
-def test_a_file_that_makes_no_sense_is_not_blamed_in_the_others() -> None:
+def test_an_unreadable_file_causes_no_problems_in_the_others() -> None:
     found = problems(contacts="people: 3\n", ladders=changed(LADDERS, "after: 0 min", "after: soon"))
     assert found == [
         "contacts.yml:1:1: the file needs `shifts`",
@@ -213,7 +213,7 @@ def test_a_file_that_makes_no_sense_is_not_blamed_in_the_others() -> None:
     ]
 
 
-def test_files_that_cannot_be_read_are_named_and_the_others_still_checked(tmp_path: Path) -> None:
+def test_files_that_cannot_be_read_are_named_and_the_others_are_checked(tmp_path: Path) -> None:
     (tmp_path / "contacts.yml").write_bytes(b"people: \xff\n")
     (tmp_path / "ladders.yml").write_text(changed(LADDERS, "after: 0 min", "after: soon"), encoding="utf-8")
     with pytest.raises(ConfigError) as raised:

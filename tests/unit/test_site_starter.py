@@ -1,4 +1,4 @@
-"""The starter files are right as they are shipped, explain every key, and are what docs/operators.md shows."""
+"""The starter files are correct and explain every key, and docs/operators.md shows them."""
 
 import dataclasses
 import re
@@ -32,7 +32,7 @@ def problems(*texts: str) -> list[str]:
     return []
 
 
-def test_the_starter_files_are_right_and_climb_as_the_regulation_says() -> None:
+def test_the_starter_files_are_correct_and_have_the_ladder_of_the_regulation() -> None:
     configuration = read_configuration(CONFIGS)
     [ladder] = configuration.ladders.ladders
     assert [(rung.after_s / 60, rung.tell) for rung in ladder.rungs] == [
@@ -49,7 +49,7 @@ def test_the_starter_files_are_right_and_climb_as_the_regulation_says() -> None:
     assert handovers == {"08:30-17:00", "17:00-08:30"}
 
 
-def test_what_the_starter_files_show_in_comments_is_right_too() -> None:
+def test_the_commented_examples_are_correct() -> None:
     inventory, contacts, ladders = ((CONFIGS / name).read_text(encoding="utf-8") for name in FILES)
     shown, count = re.subn(r"^( +)# - \{via", r"\1- {via", contacts, flags=re.MULTILINE)
     assert count == 2
@@ -59,7 +59,7 @@ def test_what_the_starter_files_show_in_comments_is_right_too() -> None:
 
 @pytest.mark.parametrize("name", FILES)
 def test_every_key_of_a_starter_file_is_explained_once(name: str) -> None:
-    """A key's first appearance carries a comment, on its line, above it or above its list."""
+    """The first use of a key has a comment on its line, above it or above its list."""
     lines = (CONFIGS / name).read_text(encoding="utf-8").splitlines()
     explained, bare = set[str](), set[str]()
     above = False
@@ -76,7 +76,7 @@ def test_every_key_of_a_starter_file_is_explained_once(name: str) -> None:
 # ---- settings and rules ----
 
 
-def test_the_settings_of_collector_and_agent_meet() -> None:
+def test_the_settings_of_collector_and_agent_match() -> None:
     place = read_collector(CONFIGS / "collector.yml")
     config, _ = read_agent(CONFIGS / "agent.yml")
     assert place.path(place.config.site) == CONFIGS
@@ -85,15 +85,15 @@ def test_the_settings_of_collector_and_agent_meet() -> None:
 
 
 @pytest.mark.parametrize(("name", "cls", "parts"), SETTINGS)
-def test_what_is_written_in_the_settings_is_the_default(name: str, cls: type[Any], parts: list[type[Any]]) -> None:
-    """So that a key may be deleted without changing anything, and the file never tells of another default."""
+def test_the_values_in_the_settings_are_the_defaults(name: str, cls: type[Any], parts: list[type[Any]]) -> None:
+    """Deleting a key changes nothing, and the file never shows another default."""
     made = load((CONFIGS / name).read_text(encoding="utf-8"), name, cls)
     needed = {"agent": "room-1", "collector": "http://127.0.0.1:8760"} if cls is AgentConfig else {}
     assert made == cls(**needed)
 
 
 @pytest.mark.parametrize(("name", "cls", "parts"), SETTINGS)
-def test_every_setting_is_in_its_file_if_only_in_a_comment(name: str, cls: type[Any], parts: list[type[Any]]) -> None:
+def test_every_setting_is_in_its_file_or_in_a_comment_of_it(name: str, cls: type[Any], parts: list[type[Any]]) -> None:
     text = (CONFIGS / name).read_text(encoding="utf-8")
     shown = re.sub(r"^# (?=[a-z]+: )", "", text, flags=re.MULTILINE)
     written = set(re.findall(r"^ *([a-z]+):", shown, re.MULTILINE))
@@ -102,7 +102,7 @@ def test_every_setting_is_in_its_file_if_only_in_a_comment(name: str, cls: type[
     load(shown, name, cls)
 
 
-def test_the_rules_of_the_site_go_with_the_shipped_ones() -> None:
+def test_the_rules_of_the_site_can_be_loaded_with_the_shipped_ones() -> None:
     text = (CONFIGS / "rules" / "site.yml").read_text(encoding="utf-8")
     rules = load_rules((*shipped(), Document("site.yml", text)))
     devices = {device.device for device in read_configuration(CONFIGS).inventory.devices}
@@ -114,7 +114,7 @@ def test_the_rules_of_the_site_go_with_the_shipped_ones() -> None:
     assert set(load_rules((*shipped(), Document("site.yml", shown))).off) == {"server.swap-short"}
 
 
-# ---- the page for operators shows real output ----
+# ---- docs/operators.md shows real output ----
 
 
 def test_the_page_for_operators_shows_the_real_errors() -> None:
@@ -132,7 +132,7 @@ def test_the_page_for_operators_shows_the_real_errors() -> None:
     assert shown == found
 
 
-def test_the_page_for_operators_shows_what_the_starter_files_say() -> None:
+def test_the_page_for_operators_shows_parts_of_the_starter_files() -> None:
     page = PAGE.read_text(encoding="utf-8")
     contacts = (CONFIGS / "contacts.yml").read_text(encoding="utf-8")
     plain = re.sub(r" +#.*", "", contacts)
@@ -140,7 +140,7 @@ def test_the_page_for_operators_shows_what_the_starter_files_say() -> None:
         assert block in plain
 
 
-def test_the_old_key_of_the_sites_folder_is_still_read(tmp_path: Path) -> None:
+def test_the_old_key_of_the_site_s_folder_is_still_read(tmp_path: Path) -> None:
     (tmp_path / "collector.yml").write_text("books: site", encoding="utf-8")
     read = read_collector(tmp_path / "collector.yml")
     assert read.config.site == "site"

@@ -1,4 +1,4 @@
-"""The units: what must harden them is there, what would change an agent's readings is not, and systemd agrees."""
+"""The systemd units are hardened, the agent's unit changes no reading, and systemd accepts both."""
 
 import configparser
 import shutil
@@ -19,21 +19,21 @@ YES = {
     "RestrictNamespaces", "RestrictRealtime", "RestrictSUIDSGID",
 }  # fmt: skip
 
-# What each would take from an agent's readings.
+# Directives that would change an agent's readings, and how.
 CHANGES_READINGS = {
     "ProtectHome": "hides /home, or shows it as a mount of its own",
     "ProtectSystem": "shows every file system read-only, and each writable folder as a mount of its own",
     "DynamicUser": "implies ProtectSystem, ProtectHome and PrivateTmp",
     "PrivateTmp": "shows /tmp and /var/tmp as mounts of their own",
     "PrivateDevices": "hides disks and sensors",
-    "PrivateNetwork": "hides the interfaces, and the room",
+    "PrivateNetwork": "hides the interfaces and the network",
     "PrivateUsers": "shows every other user as nobody",
     "ProtectProc": "hides processes",
     "ProcSubset": "hides /proc/stat, /proc/meminfo and the mounts",
     "RootDirectory": "shows another root",
     "RootImage": "shows another root",
-    "TemporaryFileSystem": "hides what lies below",
-    "InaccessiblePaths": "hides them",
+    "TemporaryFileSystem": "hides the files below it",
+    "InaccessiblePaths": "hides these paths",
     "ReadOnlyPaths": "shows them as mounts of their own",
     "ReadWritePaths": "shows them as mounts of their own",
     "BindPaths": "shows them as mounts of their own",
@@ -43,7 +43,7 @@ CHANGES_READINGS = {
 
 
 class Unit(configparser.RawConfigParser):
-    """A unit file; a directive that stands twice keeps both values, as for systemd."""
+    """A unit file. Of a directive that is written twice, the last value is kept."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(strict=False, delimiters=("=",), comment_prefixes=("#", ";"), interpolation=None)
@@ -69,14 +69,14 @@ def test_it_is_hardened(unit: Path) -> None:
 
 
 @BOTH
-def test_it_is_watched_and_always_comes_back(unit: Path) -> None:
+def test_it_has_a_watchdog_and_is_always_restarted(unit: Path) -> None:
     service = Unit(unit).service
     assert (service["Type"], service["NotifyAccess"], service["Restart"]) == ("notify", "main", "always")
     assert 10 <= int(service["WatchdogSec"]) <= 120
     assert Unit(unit)["Unit"]["StartLimitIntervalSec"] == "0"
 
 
-def test_the_agents_unit_changes_no_reading() -> None:
+def test_the_agent_s_unit_changes_no_reading() -> None:
     service = Unit(AGENT).service
     harmful = {name: why for name, why in CHANGES_READINGS.items() if name in service}
     assert not harmful
@@ -84,7 +84,7 @@ def test_the_agents_unit_changes_no_reading() -> None:
         assert family in service["RestrictAddressFamilies"].split()
 
 
-def test_the_collector_sees_nothing_of_the_machine() -> None:
+def test_the_collector_sees_nothing_else_on_the_machine() -> None:
     service = Unit(COLLECTOR).service
     assert service["ProtectSystem"] == "strict"
     assert service["ProtectProc"] == "invisible"
@@ -92,7 +92,7 @@ def test_the_collector_sees_nothing_of_the_machine() -> None:
 
 
 @BOTH
-def test_no_secret_and_no_state_lies_open(unit: Path) -> None:
+def test_no_secret_and_no_state_is_readable_by_others(unit: Path) -> None:
     service = Unit(unit).service
     assert "Environment" not in service
     assert (service["StateDirectory"], service["StateDirectoryMode"]) == (unit.stem, "0700")
@@ -101,7 +101,7 @@ def test_no_secret_and_no_state_lies_open(unit: Path) -> None:
 @systemd
 @BOTH
 def test_systemd_verifies_it(unit: Path, tmp_path: Path) -> None:
-    """Without the installation, which is not here: any program that is does for ExecStart."""
+    """ExecStart is replaced by a program that exists here: Watchkeeper is not installed under /opt."""
     text = unit.read_text(encoding="utf-8")
     assert "ExecStart=/opt/watchkeeper/bin/watchkeeper " in text
     copy = tmp_path / unit.name
@@ -113,7 +113,7 @@ def test_systemd_verifies_it(unit: Path, tmp_path: Path) -> None:
 
 @systemd
 @BOTH
-def test_systemd_finds_little_exposure(unit: Path) -> None:
+def test_systemd_rates_the_exposure_as_low(unit: Path) -> None:
     done = subprocess.run(
         ["systemd-analyze", "security", "--offline=true", "--threshold=29", "--no-pager", unit],
         capture_output=True, text=True, check=False,

@@ -6,17 +6,17 @@ import pytest
 
 from tests.agent_room import columns, device, sweep
 from tests.traps_room import COLD_START, LINK_DOWN, MEMORY, MEMORY_OK
-from watchkeeper.agent.event import EVENT_OVER, EVENT_SHOWN_S, MAX_EVENTS
-from watchkeeper.agent.judge.judge import Judge, Judgement
 from watchkeeper.agent.traps.events import CRITICAL, NONE, NOTICE, WARNING, TrapEvent, TrapEvents
 from watchkeeper.agent.traps.message.decode import Trap
 from watchkeeper.agent.traps.table import KnownTrap, TrapMeaning, events_of, shipped_traps
 from watchkeeper.model.device import Category
+from watchkeeper.model.event import EVENT_OVER, EVENT_SHOWN_S, MAX_EVENTS
 from watchkeeper.model.quantity import QUANTITIES
 from watchkeeper.model.reading import Series, Sweep, Value
 from watchkeeper.model.verdict import Level, Verdict, Withdrawal
 from watchkeeper.profiles.scalars import Oid
 from watchkeeper.rules.evaluate import decode_state, encode_state
+from watchkeeper.rules.judge import Judge, Judgement
 from watchkeeper.rules.load import load_rules
 from watchkeeper.rules.load import shipped as shipped_rules
 

@@ -20,7 +20,8 @@ class Conversion(NamedTuple):
 
 
 class ReadableSensor(NamedTuple):
-    """A sensor and the readings it gives: a number (if it has a conversion), a state quantity (if not empty), or both."""
+    """A sensor and the readings it gives: a number (if it has a conversion), a state quantity (if not empty), or
+    both."""
 
     sensor: Sensor
     label: str
@@ -152,11 +153,11 @@ def _state_quantity(sensor: Sensor) -> str:
         return ""
     if sensor.sensor_type in range(1, 5):
         return quantity_of(sensor.sensor_type, THRESHOLD)
-    unit = _unit_of(sensor.analog) if sensor.analog else None
+    unit = _known_unit(sensor.analog) if sensor.analog else None
     return _HEALTH.get(unit.quantity, "sensor.health") if unit else "sensor.health"
 
 
-def _unit_of(analog: Analog) -> Conversion | None:
+def _known_unit(analog: Analog) -> Conversion | None:
     """The unit of its numbers; None for a unit that is not known here."""
     if analog.composed:
         return None
@@ -166,14 +167,15 @@ def _unit_of(analog: Analog) -> Conversion | None:
 
 
 def _conversion(sensor: Sensor, analog: Analog | None) -> Conversion | None:
-    """The quantity and conversion of its numbers, by unit, entity and name; None if it has none, or they are unknown."""
+    """The quantity and conversion of its numbers, by unit, entity and name; None if it has none, or they are
+    unknown."""
     if analog is None:
         return None
     if analog.percent:
         return Conversion(_percentage_quantity(sensor))
     if analog.base == _UNSPECIFIED:
         return Conversion("device.number")
-    unit = _unit_of(analog)
+    unit = _known_unit(analog)
     if unit is None or (unit.quantity == "temperature" and _named_margin(sensor.name)):
         return None
     return unit._replace(quantity=_quantity_for(unit.quantity, sensor))

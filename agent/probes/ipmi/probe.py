@@ -28,8 +28,8 @@ T = TypeVar("T")
 
 @dataclass(slots=True)
 class _IpmiDevice:
-    """What is kept of a BMC between sweeps. `reading` and `keeping_alive` are threads that work on it now; `timer` starts
-    the next keep-alive."""
+    """What is kept of a BMC between sweeps. `reading` and `keeping_alive` are threads that work on it now; `timer`
+    starts the next keep-alive."""
 
     device: Device
     bmc: Bmc
@@ -67,7 +67,7 @@ class IpmiProbe:
         held.reading = self._in_thread(held.bmc.read)
         held.reading.add_done_callback(lambda done: self._reading_done(held, done))
         try:
-            rows = [_ANSWERING, *await asyncio.shield(held.reading)]
+            rows = [_ANSWERING_ROW, *await asyncio.shield(held.reading)]
         except NoAnswer as nothing:
             return self._failed(held, nothing.missing)
         held.series = series_of(device.device, rows, held.series)
@@ -138,7 +138,7 @@ class IpmiProbe:
         return Sweep(held.device.device, self._clock.boot(), held.series, ("no", *rest))
 
 
-_ANSWERING = SweepRow("device.answering", "", "", "ipmi", "yes")
+_ANSWERING_ROW = SweepRow("device.answering", "", "", "ipmi", "yes")
 
 
 def _bare_series(device: Device) -> tuple[Series, ...]:

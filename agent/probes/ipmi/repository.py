@@ -34,8 +34,8 @@ class SdrRepository:
     _reservation: bytes = bytes(2)  # none
 
     def refresh(self, ask: Ask, boot: Callable[[], float], until: float) -> bool:
-        """Read the repository if it has changed. Returns whether all of it is read: reading stops at `until` (boot time)
-        and continues at the next call. Raises Declined and NoAnswer."""
+        """Read the repository if it has changed. Returns whether all of it is read: reading stops at `until` (boot
+        time) and continues at the next call. Raises Declined and NoAnswer."""
         info = ask(GET_SDR_REPOSITORY_INFO)
         stamp = info[1:3] + info[5:13]  # the number of records, and the times of the last addition and the last erase
         if stamp != self._stamp:

@@ -180,8 +180,8 @@ def sensors_of(record: bytes) -> tuple[Sensor, ...]:
 
 
 def _analog(record: bytes) -> Analog | None:
-    """How the sensor's readings become numbers; None for a sensor without numbers. A discrete sensor has numbers only if
-    their unit is set: many BMCs leave the format byte at 0."""
+    """How the sensor's readings become numbers; None for a sensor without numbers. A discrete sensor has numbers only
+    if their unit is set: many BMCs leave the format byte at 0."""
     units, base = record[20], record[21]
     if units >> 6 == _NO_ANALOG or (record[13] != THRESHOLD and not base and not units & 0x01):
         return None

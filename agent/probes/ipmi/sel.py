@@ -5,11 +5,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from watchkeeper.agent.event import EVENT_OVER, EVENT_QUANTITY, EVENT_SHOWN_S, MAX_EVENTS
 from watchkeeper.agent.probes.ipmi.commands import GET_SEL_ENTRY, GET_SEL_INFO, Ask, BusAddress, Declined
 from watchkeeper.agent.probes.ipmi.sdr import instance_of
 from watchkeeper.agent.probes.ipmi.states import SPECIFIC, quantity_of, sensor_state
 from watchkeeper.agent.probes.series import SweepRow
+from watchkeeper.model.event import EVENT_OVER, EVENT_QUANTITY, EVENT_SHOWN_S, MAX_EVENTS
 from watchkeeper.model.plain import one_line
 from watchkeeper.model.quantity import QUANTITIES
 from watchkeeper.model.reading import Missing, Reason, Value

@@ -1,7 +1,7 @@
 """The meaning of the bits of discrete sensors (IPMI 2.0, tables 42-2 and 42-3), for readings and for the event log.
 
-The mark before a text is its level: `!` warning, `!!` critical, `?` unknown (nothing about the device's health), `-` the
-part is not installed, no mark ok. The specification names the states; the levels are ours.
+The mark before a text is its level: `!` warning, `!!` critical, `?` unknown (nothing about the device's health), `-`
+the part is not installed, no mark ok. The specification names the states; the levels are ours.
 """
 
 from collections.abc import Iterable, Iterator, Mapping

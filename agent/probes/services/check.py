@@ -41,8 +41,8 @@ class CheckFailed(NoAnswer):
 class Attempt:
     """One attempt to use a service, with its results so far; they count even if the attempt breaks off.
 
-    `deadline` is in the event loop's time. `reached` is true once anything came back from the machine. `found` holds the
-    readings beside the three common ones, by quantity."""
+    `deadline` is in the event loop's time. `reached` is true once anything came back from the machine. `found` holds
+    the readings beside the three common ones, by quantity."""
 
     device: Device
     deadline: float
@@ -51,8 +51,8 @@ class Attempt:
 
 
 Check = Callable[[Attempt], Awaitable[None]]
-"""Does what a client of the service does, and returns if all is well. Raises CheckFailed, OSError (including TLS errors)
-or SecretError. It is cancelled at the deadline."""
+"""Does what a client of the service does, and returns if all is well. Raises CheckFailed, OSError (including TLS
+errors) or SecretError. It is cancelled at the deadline."""
 
 
 class ServiceProbe:
@@ -61,7 +61,8 @@ class ServiceProbe:
     def __init__(
         self, clock: Clock, source: str, check: Check, also: Callable[[Device], tuple[str, ...]] = lambda _: ()
     ) -> None:
-        """`source` is the source of every series. `also` names the further quantities that the check finds for a device."""
+        """`source` is the source of every series. `also` names the further quantities that the check finds for a
+        device."""
         self._clock = clock
         self._source = source
         self._check = check
@@ -95,7 +96,8 @@ class ServiceProbe:
         """Implements `Probe.close`."""
 
     def _log_change(self, device: str, why: str) -> None:
-        """Log why the service is down, once for each reason. The schedule logs a machine that does not answer at all."""
+        """Log why the service is down, once for each reason. The schedule logs a machine that does not answer at
+        all."""
         before = self._down.get(device, "")
         if why and why != before:
             log.warning("%s: the service is down: %s", device, why)

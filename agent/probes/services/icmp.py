@@ -40,15 +40,16 @@ def checksum(packet: bytes) -> int:
 
 
 def echo_request(family: socket.AddressFamily, number: int, token: bytes) -> bytes:
-    """An echo request. For ICMPv6 the kernel adds the checksum (RFC 3542, 3.1); a datagram socket sets the identifier."""
+    """An echo request. For ICMPv6 the kernel adds the checksum (RFC 3542, 3.1); a datagram socket sets the
+    identifier."""
     identifier = token[0] << 8 | token[1]
     unsummed = ICMP_HEADER.pack(ECHO_REQUEST[family], 0, 0, identifier, number) + token
     return ICMP_HEADER.pack(ECHO_REQUEST[family], 0, checksum(unsummed), identifier, number) + token
 
 
 def answered_request(packet: bytes, family: socket.AddressFamily, kind: int, token: bytes) -> int | None:
-    """The number of our request that the packet answers. None for any other packet: a raw socket also receives replies to
-    other programs, which do not carry our token."""
+    """The number of our request that the packet answers. None for any other packet: a raw socket also receives replies
+    to other programs, which do not carry our token."""
     if family == socket.AF_INET and kind == socket.SOCK_RAW and packet:
         packet = packet[4 * (packet[0] & 0x0F) :]  # skip the IP header (RFC 791, 3.1)
     if len(packet) < ICMP_HEADER.size or packet[ICMP_HEADER.size :] != token:

@@ -1,6 +1,7 @@
 """The MySQL probe, also for MariaDB: a new login, then `SELECT 1`.
 
-PyMySQL blocks, so it runs in a thread. The socket is ours: it is shut down when the attempt ends, which ends the thread.
+PyMySQL blocks, so it runs in a thread. The socket is ours: it is shut down when the attempt ends, which ends the
+thread.
 """
 
 import asyncio
@@ -28,7 +29,7 @@ from watchkeeper.model.device import Database
 from watchkeeper.model.reading import Missing, Reason, Value
 
 MYSQL_PORT = 3306
-MYSQL_THREADS = 96  # the schedule lets 64 devices hang at once (SICK_AT_ONCE); the rest is for devices that answer
+MYSQL_THREADS = 96  # at most 64 devices without an answer are read at once; the rest is for the others
 
 _ERROR_TEXTS = {  # by the numbers of MySQL's and MariaDB's error reference
     1040: "login refused: no connection left (max_connections)",
@@ -84,7 +85,7 @@ def _driver_options(attempt: Attempt, password: str) -> dict[str, Any]:
         "host": host,
         "port": port,
         "user": database.user,
-        "password": password.encode(),  # the driver encodes a str as Latin-1, and its error would quote other characters
+        "password": password.encode(),  # the driver would encode a str as Latin-1, and quote it in an error
         "database": database.database or None,
         "read_timeout": attempt.device.timeout_s,
         "write_timeout": attempt.device.timeout_s,
@@ -107,7 +108,8 @@ class _ClearPasswordRefused:
 
 
 def _use_database(connected: socket.socket, options: dict[str, Any]) -> Value:
-    """In a thread: log in, run `SELECT 1`, and return the share of connections in use. Raises CheckFailed and TLS errors."""
+    """In a thread: log in, run `SELECT 1`, and return the share of connections in use. Raises CheckFailed and TLS
+    errors."""
     import pymysql  # noqa: PLC0415 -- an extra
 
     try:

@@ -108,7 +108,7 @@ async def _log_in(connection: "PGconn") -> None:
     while poll != PollingStatus.OK:
         if poll == PollingStatus.FAILED or connection.status == ConnStatus.BAD:
             raise login_refused(connection.get_error_message())
-        await _wait_until_ready(connection.socket, writing=poll == PollingStatus.WRITING)
+        await _wait_for_socket(connection.socket, writing=poll == PollingStatus.WRITING)
         poll = connection.connect_poll()
 
 
@@ -136,12 +136,12 @@ async def _query(connection: "PGconn", query: bytes) -> bytes:
 
 async def _next_result(connection: "PGconn") -> "PGresult | None":
     while connection.is_busy():
-        await _wait_until_ready(connection.socket, writing=False)
+        await _wait_for_socket(connection.socket, writing=False)
         connection.consume_input()
     return connection.get_result()
 
 
-async def _wait_until_ready(handle: int, *, writing: bool) -> None:
+async def _wait_for_socket(handle: int, *, writing: bool) -> None:
     """Wait until the socket can be read or written."""
     loop = asyncio.get_running_loop()
     ready = asyncio.Event()

@@ -18,8 +18,8 @@ CommandLines = Callable[[], Iterable[str]]
 
 
 def command_lines() -> Iterable[str]:
-    """The command line of each process; for a kernel thread, its name. Leaves out zombies and this process itself, whose
-    own arguments may contain the text that is searched."""
+    """The command line of each process; for a kernel thread, its name. Leaves out zombies and this process itself,
+    whose own arguments may contain the text that is searched."""
     for process in psutil.process_iter(["pid", "cmdline", "name", "status"]):
         info = process.info
         if info["pid"] != os.getpid() and info["status"] != psutil.STATUS_ZOMBIE:
@@ -27,7 +27,8 @@ def command_lines() -> Iterable[str]:
 
 
 class ProcessProbe:
-    """Implements `agent.ports.Probe`. The kernel is asked in a thread: it may hang on the memory of one stuck process."""
+    """Implements `agent.ports.Probe`. The kernel is asked in a thread: it may hang on the memory of one stuck
+    process."""
 
     def __init__(self, clock: Clock, lines: CommandLines = command_lines) -> None:
         self._clock = clock

@@ -12,7 +12,7 @@ from watchkeeper.model.device import Device, Systemd
 from watchkeeper.model.plain import one_line
 from watchkeeper.model.reading import Missing, Reason, Sweep, Value
 
-_STATES = {  # org.freedesktop.systemd1(5), ActiveState
+_UNIT_STATES = {  # org.freedesktop.systemd1(5), ActiveState
     "active": "active",
     "reloading": "active",
     "refreshing": "active",
@@ -41,7 +41,7 @@ def unit_state(unit: str, shown: list[Properties]) -> Value:
     # The unit crashed and waits for its next start: systemd calls it `activating`, but it does not work
     if found.get("SubState", "").startswith("auto-restart"):
         return "failed"
-    return _STATES.get(found.get("ActiveState", ""), "unknown")
+    return _UNIT_STATES.get(found.get("ActiveState", ""), "unknown")
 
 
 async def show_units(units: tuple[str, ...], timeout_s: float) -> str:

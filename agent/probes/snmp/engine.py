@@ -62,7 +62,8 @@ class Reply(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class SnmpLogin:
-    """The address and the secrets in the clear. Kept only while a session is opened; its repr leaves out the secrets."""
+    """The address and the secrets in the clear. Kept only while a session is opened; its repr leaves out the
+    secrets."""
 
     host: str
     port: int
@@ -77,7 +78,8 @@ class SnmpSession(Protocol):
     """The session to one device. Every call is one attempt within the login's timeout, and raises NoAnswer."""
 
     async def get_many(self, oids: Sequence[str]) -> dict[str, Raw]:
-        """Get the objects. Those that the device does not have are left out; with SNMPv1, one of them empties the answer."""
+        """Get the objects. Those that the device does not have are left out; with SNMPv1, one of them empties the
+        answer."""
 
     async def walk(self, base: str, rows: int = MAX_TABLE_ROWS) -> WalkRows[Raw]:
         """Return at most `rows` objects below `base`, in order."""
@@ -87,9 +89,9 @@ class SnmpSession(Protocol):
 
 
 async def get_objects(session: SnmpSession, oids: Sequence[str], version: SnmpVersion, retries: int) -> Reply:
-    """Get the objects, with retries. If one object spoils the whole answer, the request is split in halves. In SNMPv1 a
-    missing object does that (RFC 1157, 4.1.2); in v2c and v3 an answer that is too big or refused as a whole; in all
-    versions an answer that is not SNMP. The reply's `requests` are the parts that worked: use them next time."""
+    """Get the objects, with retries. If one object makes the whole answer unusable, the request is split in halves. In
+    SNMPv1 a missing object does that (RFC 1157, 4.1.2); in v2c and v3 an answer that is too big or refused as a whole;
+    in all versions an answer that is not SNMP. The reply's `requests` are the parts that worked: use them next time."""
     request = tuple(oids)
     malformed = False
     answer: dict[str, Raw] = {}
@@ -121,9 +123,9 @@ def _is_malformed(nothing: NoAnswer) -> bool:
 
 
 async def get_with_retries(session: SnmpSession, oids: Sequence[str], retries: int) -> dict[str, Raw]:
-    """Send one request, and repeat it `retries` times if no answer comes. After a refusal it is sent once more: with the
-    refusal, a device that restarted tells the engine its new time (RFC 3414, 3.2.7). After an answer that makes no sense
-    it is not repeated."""
+    """Send one request, and repeat it `retries` times if no answer comes. After a refusal it is sent once more: with
+    the refusal, a device that restarted tells the engine its new time (RFC 3414, 3.2.7). After an answer that makes no
+    sense it is not repeated."""
     refused = False
     while True:
         try:
@@ -138,7 +140,8 @@ async def get_with_retries(session: SnmpSession, oids: Sequence[str], retries: i
 
 
 async def walk_table(session: SnmpSession, base: str, retries: int, rows: int = MAX_TABLE_ROWS) -> WalkRows[Raw]:
-    """Walk a table, and start again if an answer did not come. A table that makes no sense is returned empty and `cut`."""
+    """Walk a table, and start again if an answer did not come. A table that makes no sense is returned empty and
+    `cut`."""
     while True:
         try:
             found = await session.walk(base, rows)

@@ -45,7 +45,8 @@ T = TypeVar("T")
 _GufoRow = tuple[str, ValueType]
 
 BULK_SIZES = (20, 4, 1)
-"""Rows for each GETBULK. The library reads no datagram beyond 4,080 bytes: a table of long texts needs the smaller sizes."""
+"""Rows for each GETBULK. The library reads no datagram beyond 4,080 bytes: a table of long texts needs the smaller
+sizes."""
 LONGEST_ERROR = 80
 
 _AUTH_KEYS = MappingProxyType(

@@ -1,4 +1,4 @@
-"""What to read from one device: its profile, laid over the tables that the device has."""
+"""What to read from one device: its profile, applied to the tables that the device has."""
 
 import asyncio
 import math
@@ -39,8 +39,8 @@ PlannedColumns = dict[ColumnKey, tuple[Series, DecodeStep]]
 
 @dataclass(frozen=True, slots=True, weakref_slot=True)
 class RequestLayout:
-    """Shared by all devices with the same columns: their decoding steps, and the requests for their objects. `size` is the
-    number of objects; `conditional` are the steps with a condition."""
+    """Shared by all devices with the same columns: their decoding steps, and the requests for their objects. `size` is
+    the number of objects; `conditional` are the steps with a condition."""
 
     steps: tuple[DecodeStep, ...]
     requests: tuple[tuple[str, ...], ...]
@@ -54,8 +54,8 @@ _layouts: WeakValueDictionary[tuple[tuple[str, ...], ...], RequestLayout] = Weak
 
 @dataclass(frozen=True, slots=True)
 class SweepPlan:
-    """The columns of a device; the first series is `device.answering`, which has no step. `lost` are the columns that have
-    vanished from the device, with the time (boot clock) when that was noticed."""
+    """The columns of a device; the first series is `device.answering`, which has no step. `lost` are the columns that
+    have vanished from the device, with the time (boot clock) when that was noticed."""
 
     series: tuple[Series, ...]
     layout: RequestLayout
@@ -81,8 +81,8 @@ class DeviceReader:
         return answer
 
     async def cells(self, column: str) -> dict[str, Raw]:
-        """Return a table's column, in order: row index and value. One column without an answer is accepted; if a second one
-        gets no answer either, the device counts as gone."""
+        """Return a table's column, in order: row index and value. One column without an answer is accepted; if a second
+        one gets no answer either, the device counts as gone."""
         try:
             found = await walk_table(self.session, column, self.device.retries)
         except NoAnswer as nothing:
@@ -138,8 +138,8 @@ Recognised = tuple[Profile | None, str]
 
 
 async def recognise(reader: DeviceReader, profiles: Profiles, known: Recognised = (None, "")) -> Recognised:
-    """Find the device's profile. If the device describes itself as before, `known` is returned without further requests,
-    which are many for a generic sysObjectID. Raises NoAnswer."""
+    """Find the device's profile. If the device describes itself as before, `known` is returned without further
+    requests, which are many for a generic sysObjectID. Raises NoAnswer."""
     named = reader.device.profile
     if named != "auto":
         return profiles.get(named), f"the name `{named}`"

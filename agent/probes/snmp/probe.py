@@ -37,7 +37,8 @@ SnmpOpener = Callable[[Device, Secrets], Awaitable[SnmpSession]]
 class _SnmpDevice:
     """What is kept of a device between sweeps. `requests` are the plan's requests, in sizes that the device accepts.
     `renew_at` is on the boot clock; None means that the device has never answered. `absent` are the objects without a
-    valid answer at the last sweep. `fallback` means that it is read by the fallback engine, whatever the inventory says."""
+    valid answer at the last sweep. `fallback` means that it is read by the fallback engine, whatever the inventory
+    says."""
 
     device: Device
     plan: SweepPlan

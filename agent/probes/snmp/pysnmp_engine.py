@@ -1,5 +1,5 @@
-"""SNMP by pysnmp: the fallback engine. It copes with odd devices, at a hundred times the CPU, and is imported only when a
-device needs it."""
+"""SNMP by pysnmp: the fallback engine. It copes with odd devices, at a hundred times the CPU, and is imported only when
+a device needs it."""
 
 import asyncio
 import contextlib
@@ -75,8 +75,8 @@ _NO_VALUE = (univ.Null, NoSuchObject, NoSuchInstance, EndOfMibView)
 
 
 class PysnmpSession:
-    """Implements `engine.SnmpSession`. Each session has its own SNMP engine (75 ms and 1 MB): the same user name may have
-    different passwords on different devices."""
+    """Implements `engine.SnmpSession`. Each session has its own SNMP engine (75 ms and 1 MB): the same user name may
+    have different passwords on different devices."""
 
     def __init__(self, login: SnmpLogin) -> None:
         self._login = login
@@ -164,8 +164,8 @@ class PysnmpSession:
 
 
 class _Dispatcher(MsgAndPduDispatcher):  # type: ignore[misc]  # the library ships no types
-    """Passes the device's datagrams to the library and drops those of other senders, which the socket also receives. The
-    library ignores a datagram that it cannot read and waits on; this dispatcher ends the wait."""
+    """Passes the device's datagrams to the library and drops those of other senders, which the socket also receives.
+    The library ignores a datagram that it cannot read and waits on; this dispatcher ends the wait."""
 
     def __init__(self, host: str, port: int) -> None:
         super().__init__()

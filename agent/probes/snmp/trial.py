@@ -18,7 +18,7 @@ class TrialReading:
 
 
 async def try_profile(reader: DeviceReader, profile: Profile) -> list[TrialReading]:
-    """Lay the profile over the device and read it once. Raises NoAnswer."""
+    """Apply the profile to the device and read it once. Raises NoAnswer."""
     plan = await replan(reader, profile, bare_plan(reader.device), 0.0)
     answer = await reader.get(name for request in plan.layout.requests for name in request)
     values = decode(plan.layout.steps, answer)

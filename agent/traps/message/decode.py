@@ -1,5 +1,5 @@
-"""Decoding of SNMP messages (v1, v2c, v3) in two stages: first the part that names the sender; then, with `trap_of`, the PDU.
-Pure; raises nothing but Undecodable."""
+"""Decoding of SNMP messages (v1, v2c, v3) in two stages: first the part that names the sender; then, with `trap_of`,
+the PDU. Pure; raises nothing but Undecodable."""
 
 import ipaddress
 from dataclasses import dataclass
@@ -36,13 +36,14 @@ _IPV4_BYTES = 4
 _TIME_LIMIT = 2**31  # of snmpEngineBoots and snmpEngineTime (RFC 3414, 2.3)
 
 VariableValue = int | str | bytes | None
-"""A variable's value: a number; an object identifier or address as text; a string as bytes; None for all other types."""
+"""A variable's value: a number; an object identifier or address as text; a string as bytes; None for all other
+types."""
 
 
 @dataclass(frozen=True, slots=True)
 class Trap:
-    """A notification in SNMPv2's form: `trap` is its snmpTrapOID, `variables` are its variable bindings, and `inform` says
-    whether the sender waits for an answer."""
+    """A notification in SNMPv2's form: `trap` is its snmpTrapOID, `variables` are its variable bindings, and `inform`
+    says whether the sender waits for an answer."""
 
     trap: str
     variables: tuple[tuple[str, VariableValue], ...] = ()
@@ -68,8 +69,8 @@ class CommunityMessage:
 
 @dataclass(frozen=True, slots=True)
 class UsmMessage:
-    """A message of v3 under the User-based Security Model (RFC 3412, 6; RFC 3414, 2.4). `digest` is at offset `digest_at` in
-    `whole`. `body` is the scoped PDU, in the clear or encrypted."""
+    """A message of v3 under the User-based Security Model (RFC 3412, 6; RFC 3414, 2.4). `digest` is at offset
+    `digest_at` in `whole`. `body` is the scoped PDU, in the clear or encrypted."""
 
     whole: bytes
     msg_id: int
@@ -134,7 +135,8 @@ def open_scoped(body: bytes) -> BerReader:
 
 
 def answer_to(pdu: BerReader) -> bytes:
-    """The answer to an inform: the same bytes up to the end of the PDU, with the tag of a response (RFC 3416, 4.2.7)."""
+    """The answer to an inform: the same bytes up to the end of the PDU, with the tag of a response (RFC 3416,
+    4.2.7)."""
     return pdu.data[: pdu.at] + bytes((RESPONSE,)) + pdu.data[pdu.at + 1 : pdu.end]
 
 

@@ -17,8 +17,8 @@ _RECEIVE_BYTES = 65_535
 
 
 def build_report(local: LocalEngine, message: UsmMessage, keys: Keys, about: str, count: int) -> bytes:
-    """A report for a message that cannot be accepted as it is: it tells the sender our engine id and time. `about` is the
-    statistics object (OID) that was counted, `count` its value."""
+    """A report for a message that cannot be accepted as it is: it tells the sender our engine id and time. `about` is
+    the statistics object (OID) that was counted, `count` its value."""
     listed = ber.tlv(ber.SEQUENCE, ber.oid(about), ber.integer(count, _COUNTER))
     return build_message(local, message.msg_id, message.user, keys, _scoped(local.engine, _REPORT, listed))
 

@@ -20,8 +20,8 @@ class UnknownEngine(Exception):
 
 @dataclass(slots=True, eq=False)
 class Peer:
-    """A device that may send. `engine` is the engine id that it gave when it was asked at boot time `learnt_at`. While it is
-    being `asked`, its datagrams are `waiting`."""
+    """A device that may send. `engine` is the engine id that it gave when it was asked at boot time `learnt_at`. While
+    it is being `asked`, its datagrams are `waiting`."""
 
     device: Device
     snmp: Snmp
@@ -80,8 +80,8 @@ def by_user(message: UsmMessage, engine: bytes, peers: Iterable[Peer], secrets: 
 
 
 def at_engine(message: UsmMessage, peers: Sequence[Peer], secrets: Secrets) -> tuple[Peer, Keys]:
-    """The sender of a trap, whose own engine the message names. Raises TrapRefused; UnknownEngine if the peers must be asked
-    for their engines first."""
+    """The sender of a trap, whose own engine the message names. Raises TrapRefused; UnknownEngine if the peers must be
+    asked for their engines first."""
     known = [peer for peer in peers if peer.engine and peer.engine == message.engine]
     if not known:
         raise UnknownEngine

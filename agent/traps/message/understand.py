@@ -41,8 +41,8 @@ class TrapReader:
         self._reports: Counter[str] = Counter()
 
     def read(self, datagram: bytes, peers: Sequence[Peer]) -> ReceivedTrap:
-        """Read a datagram that came from the address of these peers. Raises Undecodable, TrapRefused, and UnknownEngine if a
-        peer must be asked for its engine first."""
+        """Read a datagram that came from the address of these peers. Raises Undecodable, TrapRefused, and UnknownEngine
+        if a peer must be asked for its engine first."""
         message = open_message(datagram)
         if isinstance(message, CommunityMessage):
             peer = by_community(message, peers, self._secrets)

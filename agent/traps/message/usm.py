@@ -19,7 +19,7 @@ _MEGABYTE = 2**20
 _BLOCK_BYTES = 8
 _MAX_MESSAGE_BYTES = 65_507  # the payload of one UDP datagram
 
-_AUTH_PROTOCOLS: Mapping[SnmpAuth, tuple[str, int]] = MappingProxyType(
+_AUTH_HASHES: Mapping[SnmpAuth, tuple[str, int]] = MappingProxyType(
     {
         SnmpAuth.MD5: ("md5", 12),
         SnmpAuth.SHA: ("sha1", 12),
@@ -94,7 +94,7 @@ def _password_key(auth: SnmpAuth, password: bytes) -> bytes:
 
 
 def _hash(auth: SnmpAuth, text: bytes) -> bytes:
-    return hashlib.new(_AUTH_PROTOCOLS[auth][0], text).digest()
+    return hashlib.new(_AUTH_HASHES[auth][0], text).digest()
 
 
 # ---- received messages ----
@@ -106,7 +106,7 @@ def verify_digest(message: UsmMessage, keys: Keys) -> None:
         raise TrapRefused("its security level is not that of the inventory (`auth`, `priv`)")
     if keys.auth is None:
         return
-    name, length = _AUTH_PROTOCOLS[keys.auth]
+    name, length = _AUTH_HASHES[keys.auth]
     blank = message.whole[: message.digest_at] + bytes(length) + message.whole[message.digest_at + length :]
     if not hmac.compare_digest(hmac.digest(keys.auth_key, blank, name)[:length], message.digest):
         raise TrapRefused("authentication password or protocol wrong")
@@ -163,8 +163,8 @@ class TimeWindow:
 class LocalEngine:
     """Our own engine at one moment; informs are authenticated against it.
 
-    Its time is the wall clock's, counted in boots of 2**31 seconds. So it continues over restarts without being stored, and
-    an agent that has just started refuses old messages too."""
+    Its time is the wall clock's, counted in boots of 2**31 seconds. So it continues over restarts without being stored,
+    and an agent that has just started refuses old messages too."""
 
     engine: bytes
     boots: int
@@ -182,7 +182,8 @@ class LocalEngine:
 
 
 def engine_id(agent: str) -> bytes:
-    """The engine id of an agent. It is made of the agent's name, so it never changes (RFC 3411, 5, SnmpEngineID: octets)."""
+    """The engine id of an agent. It is made of the agent's name, so it never changes (RFC 3411, 5, SnmpEngineID:
+    octets)."""
     return _EXAMPLE_ENTERPRISE + b"\x05" + hashlib.sha256(agent.encode()).digest()[:16]
 
 
@@ -199,12 +200,13 @@ def build_message(
     salt: bytes = b"",
     reportable: bool = False,
 ) -> bytes:
-    """Build a whole message around a scoped PDU. If the keys encrypt, `salt` is eight bytes that were never used before."""
+    """Build a whole message around a scoped PDU. If the keys encrypt, `salt` is eight bytes that were never used
+    before."""
     body = scoped
     if keys.priv:
         padded = scoped + bytes(-len(scoped) % _BLOCK_BYTES) if keys.priv is SnmpPriv.DES else scoped
         body = ber.octets(_cipher(keys, local.boots, local.time, salt, padded, encrypt=True))
-    length = _AUTH_PROTOCOLS[keys.auth][1] if keys.auth else 0
+    length = _AUTH_HASHES[keys.auth][1] if keys.auth else 0
     flags = bytes((keys.flags | UsmMessage.REPORTABLE * reportable,))
     header = ber.tlv(
         ber.SEQUENCE, ber.integer(msg_id), ber.integer(_MAX_MESSAGE_BYTES), ber.octets(flags), ber.integer(USM)
@@ -217,6 +219,6 @@ def build_message(
     whole = ber.tlv(ber.SEQUENCE, ber.integer(V3), header, ber.octets(security), body)
     if keys.auth is None:
         return whole
-    digest = hmac.digest(keys.auth_key, whole, _AUTH_PROTOCOLS[keys.auth][0])[:length]
+    digest = hmac.digest(keys.auth_key, whole, _AUTH_HASHES[keys.auth][0])[:length]
     after = len(whole) - len(body) - len(salted)
     return whole[: after - length] + digest + whole[after:]

@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
-from watchkeeper.agent.event import EVENT_OVER, EVENT_QUANTITY, MAX_EVENTS
 from watchkeeper.model.device import Category, Device
+from watchkeeper.model.event import EVENT_OVER, EVENT_QUANTITY, MAX_EVENTS
 from watchkeeper.model.reading import Missing, Series, Sweep
-from watchkeeper.model.verdict import ActiveVerdicts, Event, Key, Level, Verdict, Withdrawal
-from watchkeeper.rules.evaluate import CALM, State, evaluate
-from watchkeeper.rules.language import Rule
+from watchkeeper.model.verdict import ActiveVerdicts, Event, Key, Level, Withdrawal
+from watchkeeper.rules.evaluate import ALL_OPEN, RuleState, evaluate, to_verdict
 from watchkeeper.rules.load import RuleSet
+from watchkeeper.rules.rule import Rule
 
 WITHDRAW_AFTER_SWEEPS = 3
 """A verdict is withdrawn when its instance is missing from so many answered sweeps in a row: just after a start, of the
@@ -30,7 +30,7 @@ class Judgement(NamedTuple):
     """What a sweep or a new bundle changed: events to send, and states to keep (None: to forget) in the same commit."""
 
     events: list[Event]
-    states: dict[Key, State | None]
+    states: dict[Key, RuleState | None]
 
 
 UNCHANGED = Judgement([], {})
@@ -41,7 +41,7 @@ class _Slot:
 
     __slots__ = ("index", "key", "label", "rule", "state")
 
-    def __init__(self, index: int, rule: Rule, series: Series, state: State | None) -> None:
+    def __init__(self, index: int, rule: Rule, series: Series, state: RuleState | None) -> None:
         self.index, self.rule, self.label, self.state = index, rule, series.label, state
         self.key: Key = (series.device, rule.rule, series.instance)
 
@@ -57,9 +57,10 @@ class _Plan:
 
 
 class Judge:
-    """Judges sweeps; for one thread. `states` are those of an earlier run; `mint` makes ids."""
+    """Judges sweeps, in an agent and in the collector (its own rules); for one thread. `states` are those of an earlier run;
+    `mint` makes ids."""
 
-    def __init__(self, states: Mapping[Key, State], mint: Callable[[], str] = lambda: uuid.uuid4().hex) -> None:
+    def __init__(self, states: Mapping[Key, RuleState], mint: Callable[[], str] = lambda: uuid.uuid4().hex) -> None:
         self._states = dict(states)
         self._mint = mint
         self._rules = RuleSet(())
@@ -90,11 +91,11 @@ class Judge:
         self._check_absent(sweep, plan, judgement)
         return judgement
 
-    def _change(self, changed: list[tuple[Key, State | None, State]], judgement: Judgement) -> None:
+    def _change(self, changed: list[tuple[Key, RuleState | None, RuleState]], judgement: Judgement) -> None:
         for key, before, now in changed:
             self._states[key] = now
             if now.id != before.id if before else now.level is not Level.OK:
-                judgement.events.append(_verdict(key, now))
+                judgement.events.append(to_verdict(key, now))
             if not (_is_default(now) and (before is None or _is_default(before))):
                 judgement.states[key] = None if _is_default(now) else now
 
@@ -127,7 +128,7 @@ class Judge:
         now = evaluate(rule, state, EVENT_OVER, at, self._mint, state.evidence.label) if rule else state
         if now is not state:
             self._states[key] = judgement.states[key] = now
-            judgement.events.append(_verdict(key, now))
+            judgement.events.append(to_verdict(key, now))
 
     def _prepare(self, sweep: Sweep, category: Category) -> _Plan:
         """Find which rules apply to which columns. A rule judges an instance once, even if it is there twice."""
@@ -146,8 +147,8 @@ class Judge:
     # ---- seldom ----
 
     def activate(self, rules: RuleSet, devices: Iterable[Device], at: float) -> Judgement:
-        """Activate a bundle. States of devices and rules that remain are kept, even if a rule has new limits. For a
-        device that no longer belongs to this agent there is no event: the collector, or another agent, reports it."""
+        """Activate rules and devices. States of devices and rules that remain are kept, even if a rule has new limits. For
+        a device that is no longer among them there is no event: the collector, or another agent, reports it."""
         self._rules = rules
         self._devices = frozenset(device.device for device in devices)
         self._plans.clear()
@@ -169,9 +170,9 @@ class Judge:
     def active_verdicts(self, at: float) -> ActiveVerdicts:
         """All verdicts that are not ok."""
         bad = sorted(item for item in self._states.items() if item[1].level is not Level.OK)
-        return ActiveVerdicts(at, tuple(_verdict(key, state) for key, state in bad))
+        return ActiveVerdicts(at, tuple(to_verdict(key, state) for key, state in bad))
 
-    def states(self) -> dict[Key, State]:
+    def states(self) -> dict[Key, RuleState]:
         """All states that must be kept, for a spool that lost its own."""
         return {key: state for key, state in self._states.items() if not _is_default(state)}
 
@@ -187,24 +188,19 @@ class Judge:
         return self._devices <= self._plans.keys()
 
 
-def _is_default(state: State) -> bool:
+def _is_default(state: RuleState) -> bool:
     """Whether forgetting the state makes no difference."""
-    return state.level is Level.OK and state.latches is CALM
+    return state.level is Level.OK and state.latches is ALL_OPEN
 
 
-def _explained(state: State, sweep: Sweep) -> State:
+def _explained(state: RuleState, sweep: Sweep) -> RuleState:
     """The state with the reason that the probe gave for a value it could not read."""
     why = next((value.detail for value in sweep.values if isinstance(value, Missing) and value.detail), "")
     return replace(state, evidence=replace(state.evidence, says=why[:MAX_REASON_CHARS])) if why else state
 
 
-def _pending(state: State | None, *, everything: bool) -> bool:
+def _pending(state: RuleState | None, *, everything: bool) -> bool:
     if state is None:
         return False
     latches = state.latches if everything else (state.latches.missing,)
     return any(latch.first is not None and not latch.closed for latch in latches)
-
-
-def _verdict(key: Key, state: State) -> Verdict:
-    device, rule, instance = key
-    return Verdict(state.id, device, rule, instance, state.level, state.since, state.evidence)

@@ -1,4 +1,4 @@
-"""What an operator writes in a rule file, as written; rules/meaning.py says what it means. See docs/rules.md."""
+"""The entries of a rule file as an operator writes them (docs/rules.md). rules/compile turns them into rules."""
 
 import difflib
 import re
@@ -28,8 +28,10 @@ class Amount:
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
+class AmountRange:
     """Two numbers with their unit: `21 .. 23 °C`."""
+
+    MESSAGE_NAME: ClassVar = "range"
 
     low: float
     high: float
@@ -38,12 +40,14 @@ class Span:
 
 
 @dataclass(frozen=True, slots=True)
-class Threshold:
+class ThresholdEntry:
     """When a level begins: exactly one limit, broken for `for_s` seconds."""
+
+    MESSAGE_NAME: ClassVar = "threshold"
 
     above: Amount | None = None
     below: Amount | None = None
-    outside: Span | None = None
+    outside: AmountRange | None = None
     is_: tuple[str, ...] = field(default=(), metadata=ITEM_OR_LIST)
     for_s: float = 0.0
 
@@ -58,16 +62,20 @@ class Threshold:
 
 
 @dataclass(frozen=True, slots=True)
-class Clear:
-    """When a level ends: back inside by `margin`, for `for_s` seconds without a break."""
+class ClearEntry:
+    """When a level ends: the value is back inside by `margin`, for `for_s` seconds without interruption."""
+
+    MESSAGE_NAME: ClassVar = "clear entry"
 
     margin: Amount | None = None
     for_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
-class Unread:
-    """What a reading that stays missing amounts to. `reasons` count; any other missing value is merely unknown."""
+class MissingEntry:
+    """The level of a reading that stays missing for one of `reasons`. For any other reason it is only unknown."""
+
+    MESSAGE_NAME: ClassVar = "missing entry"
 
     level: Level
     for_s: float = 0.0
@@ -79,13 +87,15 @@ class Unread:
     def check(self) -> Iterator[tuple[str, str]]:
         """Yield (field, what is wrong)."""
         if not self.level.bad:
-            yield "level", f"`{self.level}` is what a missing value is anyway; write warning or critical"
+            yield "level", f"`level: {self.level}` has no effect on a missing value; write warning or critical"
 
 
 @dataclass(frozen=True, slots=True)
-class Applies:
-    """Where a rule applies; nothing written means everywhere. `devices` are patterns of device names, `instances` of an
-    instance or its label (`/var`, `phase *`); the `except_` patterns win."""
+class AppliesEntry:
+    """Where a rule applies; an empty entry means everywhere. `devices` are patterns of device names, `instances` are
+    patterns of an instance or its label (`/var`, `phase *`). The `except_` patterns take precedence."""
+
+    MESSAGE_NAME: ClassVar = "applies entry"
 
     categories: tuple[Category, ...] = field(default=(), metadata=ITEM_OR_LIST)
     devices: tuple[str, ...] = field(default=(), metadata=ITEM_OR_LIST)
@@ -95,8 +105,8 @@ class Applies:
 
 
 @dataclass(frozen=True, slots=True)
-class WrittenRule:
-    """A new rule. `title` and `advice` are English and translated where a person reads them."""
+class RuleEntry:
+    """A new rule. `title` and `advice` are English; they are translated when they are shown."""
 
     MESSAGE_NAME: ClassVar = "rule"
 
@@ -105,11 +115,11 @@ class WrittenRule:
     title: str
     advice: str
     quantity: Quantity
-    warning: Threshold | None = None
-    critical: Threshold | None = None
-    clear: Clear = field(default_factory=Clear)
-    missing: Unread | None = None
-    applies: Applies = field(default_factory=Applies)
+    warning: ThresholdEntry | None = None
+    critical: ThresholdEntry | None = None
+    clear: ClearEntry = field(default_factory=ClearEntry)
+    missing: MissingEntry | None = None
+    applies: AppliesEntry = field(default_factory=AppliesEntry)
 
     def check(self) -> Iterator[tuple[str, str]]:
         """Yield (field, what is wrong)."""
@@ -121,38 +131,42 @@ class WrittenRule:
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
-    """A rule of an earlier file with other words: a key that stands here replaces that key whole."""
+class ChangeEntry:
+    """A change of a rule from an earlier file. A key in this entry replaces that key of the rule completely."""
+
+    MESSAGE_NAME: ClassVar = "change"
 
     rule: RuleName
     because: str
     clause: str | None = None
     title: str | None = None
     advice: str | None = None
-    warning: Threshold | None = None
-    critical: Threshold | None = None
-    clear: Clear | None = None
-    missing: Unread | None = None
-    applies: Applies | None = None
+    warning: ThresholdEntry | None = None
+    critical: ThresholdEntry | None = None
+    clear: ClearEntry | None = None
+    missing: MissingEntry | None = None
+    applies: AppliesEntry | None = None
 
     def check(self) -> Iterator[tuple[str, str]]:
         """Yield (field, what is wrong)."""
-        if not self.words():
-            yield "rule", f"nothing is changed; write what shall be different of `{self.rule}`"
+        if not self.new_values():
+            yield "rule", f"this changes nothing; write the keys of `{self.rule}` that must be different"
 
-    def words(self) -> dict[str, Any]:
-        """What it puts in place of the old."""
+    def new_values(self) -> dict[str, Any]:
+        """The fields that this entry replaces."""
         new = {one.name: getattr(self, one.name) for one in fields(self) if one.name not in ("rule", "because")}
         return {name: value for name, value in new.items() if value is not None}
 
-    def applied_to(self, rule: WrittenRule) -> WrittenRule:
-        """The rule as it then stands."""
-        return replace(rule, **self.words())
+    def applied_to(self, rule: RuleEntry) -> RuleEntry:
+        """The rule after the change."""
+        return replace(rule, **self.new_values())
 
 
 @dataclass(frozen=True, slots=True)
-class Off:
-    """A rule of an earlier file that shall not judge here."""
+class OffEntry:
+    """A rule of an earlier file that is switched off."""
+
+    MESSAGE_NAME: ClassVar = "off entry"
 
     rule: RuleName
     because: str
@@ -160,21 +174,21 @@ class Off:
 
 @dataclass(frozen=True, slots=True)
 class RuleFile:
-    """A rule file."""
+    """A whole rule file."""
 
-    rules: tuple[WrittenRule, ...] = ()
-    changes: tuple[Change, ...] = ()
-    off: tuple[Off, ...] = ()
+    rules: tuple[RuleEntry, ...] = ()
+    changes: tuple[ChangeEntry, ...] = ()
+    off: tuple[OffEntry, ...] = ()
 
 
-# ---- words ----
+# ---- scalars ----
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """Name the nearest known word, or all of them where none is near."""
+    """A hint that names the nearest known word, or all of them if none is near."""
     words = tuple(known)
     near = difflib.get_close_matches(word, words, 1)
-    return f"did you mean `{near[0]}`?" if near else f"known are {', '.join(words)}"
+    return f"did you mean `{near[0]}`?" if near else f"known: {', '.join(words)}"
 
 
 def _rule_name(text: str) -> str:
@@ -190,7 +204,7 @@ def _quantity(text: str) -> Quantity:
 
 
 def amount(text: str) -> Amount:
-    """Read `85 %`. What an input method writes as `℃` or `％` is read as `°C` and `%`. Raises ValueError."""
+    """Read `85 %`. `℃` and `％`, as a Chinese input method writes them, mean `°C` and `%`. Raises ValueError."""
     plain = unicodedata.normalize("NFKC", text).strip()
     try:
         value, unit = number_and_unit(plain)
@@ -199,7 +213,7 @@ def amount(text: str) -> Amount:
     return Amount(value, unit, plain)
 
 
-def span(text: str) -> Span:
+def amount_range(text: str) -> AmountRange:
     """Read `21 .. 23 °C`; the first unit may be left out. Raises ValueError."""
     plain = unicodedata.normalize("NFKC", text).strip()
     left, dots, right = plain.partition("..")
@@ -209,13 +223,13 @@ def span(text: str) -> Span:
     if low.unit not in ("", high.unit):
         raise ValueError(f"`{text}` has two units; write it like `21 .. 23 °C`")
     if low.value >= high.value:
-        raise ValueError(f"`{text}` holds nothing; write the lower end first, like `21 .. 23 °C`")
-    return Span(low.value, high.value, high.unit, plain)
+        raise ValueError(f"`{text}` is an empty range; write the lower end first, like `21 .. 23 °C`")
+    return AmountRange(low.value, high.value, high.unit, plain)
 
 
-SCALARS: Mapping[Any, Callable[[str], Any]] = {
+RULE_SCALARS: Mapping[Any, Callable[[str], Any]] = {
     RuleName: _rule_name,
     Quantity: _quantity,
     Amount: amount,
-    Span: span,
+    AmountRange: amount_range,
 }

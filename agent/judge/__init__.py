@@ -1,1 +1,0 @@
-"""Judges every sweep by the rules of the bundle: readings become verdicts."""

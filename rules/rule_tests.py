@@ -1,0 +1,152 @@
+"""An operator's tests of rules (`watchkeeper rules test`): readings at times, and the expected levels. Pure.
+
+rules: my-rules.yml
+tests:
+  - test: one busy minute is no fault, ten are
+    rule: server.cpu-busy
+    steps:
+      - {at: 0 min, value: 97 %, level: unknown}
+      - {at: 10 min, value: 97 %, level: critical}
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import ClassVar
+
+from watchkeeper.documents.bind import ITEM_OR_LIST, try_load
+from watchkeeper.documents.files import read_documents
+from watchkeeper.documents.nodes import Mark
+from watchkeeper.model.errors import ConfigError, Problem
+from watchkeeper.model.quantity import QUANTITIES, QuantityType
+from watchkeeper.model.reading import Missing, Reason, Value
+from watchkeeper.model.verdict import Level
+from watchkeeper.rules.compile import in_unit_of
+from watchkeeper.rules.entries import RULE_SCALARS, RuleName, amount, did_you_mean
+from watchkeeper.rules.evaluate import RuleState, evaluate
+from watchkeeper.rules.listing import duration_text, limit_text, load_with_shipped
+from watchkeeper.rules.load import RuleSet
+from watchkeeper.rules.rule import Rule
+
+
+@dataclass(frozen=True, slots=True)
+class RuleTestStep:
+    """One reading `at_s` seconds after the start. `level` is the level that the rule should give, or None for any."""
+
+    MESSAGE_NAME: ClassVar = "step"
+
+    at_s: float
+    value: str = ""
+    missing: Reason | None = None
+    level: Level | None = None
+
+    def check(self) -> Iterator[tuple[str, str]]:
+        """Yield (field, what is wrong)."""
+        if bool(self.value) == bool(self.missing):
+            yield "at", "a step needs either a `value`, or `missing` with the reason"
+
+
+@dataclass(frozen=True, slots=True)
+class RuleTest:
+    """One test of one rule on one series."""
+
+    MESSAGE_NAME: ClassVar = "test"
+
+    test: str
+    rule: RuleName
+    steps: tuple[RuleTestStep, ...]
+
+    def check(self) -> Iterator[tuple[str, str]]:
+        """Yield (field, what is wrong)."""
+        times = [step.at_s for step in self.steps]
+        if times != sorted(times):
+            yield "steps", "the steps must be in the order of their `at`"
+        if not any(step.level for step in self.steps):
+            yield "steps", "no step says which `level` it expects, so the test cannot fail; add one"
+
+
+@dataclass(frozen=True, slots=True)
+class RuleTestFile:
+    """A file of tests. `rules` are rule files in the same folder, read after the shipped library."""
+
+    tests: tuple[RuleTest, ...]
+    rules: tuple[str, ...] = field(default=(), metadata=ITEM_OR_LIST)
+
+
+@dataclass(frozen=True, slots=True)
+class RuleTestResult:
+    """The result of a test: the level after each step."""
+
+    test: RuleTest
+    rule: Rule
+    mark: Mark
+    levels: tuple[Level, ...]
+
+    @property
+    def passed(self) -> bool:
+        """Whether every level is the expected one."""
+        return all(step.level in (None, level) for step, level in zip(self.test.steps, self.levels, strict=True))
+
+
+def run(path: Path) -> list[RuleTestResult]:
+    """Run every test of a file. Raises ConfigError with every problem of the file, or of the rule files it names."""
+    (document,) = read_documents([path])
+    bound = try_load(document.text, document.name, RuleTestFile, RULE_SCALARS)
+    if bound.problems or bound.value is None:
+        raise ConfigError(bound.problems)
+    rules = load_with_shipped(path.parent / name for name in bound.value.rules)
+    problems: list[Problem] = []
+    results = [_run_one(test, rules, bound.mark, problems) for test in bound.value.tests]
+    if problems:
+        raise ConfigError(problems)
+    return [result for result in results if result]
+
+
+def _run_one(
+    test: RuleTest, rules: RuleSet, mark_of: Callable[[object], Mark], problems: list[Problem]
+) -> RuleTestResult | None:
+    rule = rules.named(test.rule)
+    if rule is None:
+        off = rules.off.get(test.rule)
+        hint = f"it is switched off: {off}" if off else did_you_mean(test.rule, [one.rule for one in rules.rules])
+        problems.append(mark_of(test).problem(f"there is no rule `{test.rule}`; {hint}", "rule"))
+        return None
+    state: RuleState | None = None
+    levels: list[Level] = []
+    for step in test.steps:
+        try:
+            state = evaluate(rule, state, _value(rule, step), step.at_s, str)
+        except ValueError as error:
+            problems.append(mark_of(step).problem(str(error), "value"))
+            continue
+        levels.append(state.level)
+    return RuleTestResult(test, rule, mark_of(test), tuple(levels)) if len(levels) == len(test.steps) else None
+
+
+def _value(rule: Rule, step: RuleTestStep) -> Value:
+    if step.missing:
+        return Missing(step.missing)
+    quantity = QUANTITIES[rule.quantity]
+    if quantity.type is not QuantityType.STATE:
+        return in_unit_of(quantity, amount(step.value))
+    if step.value not in quantity.states:
+        raise ValueError(f"{quantity.name} has no state `{step.value}`; {did_you_mean(step.value, quantity.states)}")
+    return step.value
+
+
+def report(result: RuleTestResult) -> list[str]:
+    """One line for a test that passed. For a test that failed, every step with its expected and its actual level."""
+    if result.passed:
+        return [f"passed  {result.test.test}"]
+    rule, mark = result.rule, result.mark
+    limits = ((limit.level, limit_text(limit)) for limit in (rule.warning, rule.critical, rule.missing) if limit)
+    lines = [
+        f"FAILED  {result.test.test}  ({mark.file}:{mark.line})",
+        f"        {rule.rule}: " + "; ".join(f"{level} {text}" for level, text in limits),
+        f"        {'AT':>8}  {'VALUE':<16} {'EXPECTED':<9} ACTUAL",
+    ]
+    for step, level in zip(result.test.steps, result.levels, strict=True):
+        value = f"missing: {step.missing}" if step.missing else step.value
+        wrong = "" if step.level in (None, level) else "   <-- not as expected"
+        lines.append(f"        {duration_text(step.at_s):>8}  {value:<16} {step.level or '':<9} {level}{wrong}")
+    return lines

@@ -1,0 +1,319 @@
+"""The examples of the pages are real: YAML that is accepted, outputs that come out, a message as it is sent, limits as they are."""
+
+import dataclasses
+import json
+import re
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+import yaml
+from click.testing import CliRunner
+from pydantic_core import to_json
+
+from tests.collector_room import NIGHT, Room
+from watchkeeper.agent import pipeline
+from watchkeeper.agent.config import AgentConfig
+from watchkeeper.agent.push import pusher
+from watchkeeper.agent.push.bundle import decode_bundle
+from watchkeeper.agent.spool import spool
+from watchkeeper.agent.tools.profile_cli import profile
+from watchkeeper.channels import webhook
+from watchkeeper.collector.access import tokens
+from watchkeeper.collector.intake import endpoint
+from watchkeeper.collector.notify import outbox as outbox_of
+from watchkeeper.collector.policy import freshness, hold, incidents
+from watchkeeper.collector.site.inventory import Agent, Language
+from watchkeeper.collector.site.settings import CollectorConfig
+from watchkeeper.collector.store.schema import outbox
+from watchkeeper.documents.bind import load
+from watchkeeper.model.batch import Document
+from watchkeeper.model.device import Category, Device
+from watchkeeper.model.errors import ConfigError, WireError
+from watchkeeper.model.reading import Missing, Reason, Series, Sweep
+from watchkeeper.model.verdict import Level, Verdict
+from watchkeeper.model.wire import decode_push
+from watchkeeper.profiles import load_profiles
+from watchkeeper.rules import judge
+from watchkeeper.rules.load import load_rules, shipped
+
+DOCS = Path(__file__).resolve().parents[2] / "docs"
+PROTOCOL = (DOCS / "protocol.md").read_text(encoding="utf-8")
+
+
+def blocks(page: str, language: str) -> list[str]:
+    found = re.findall(r"^```(\w*)\n(.*?)^```$", (DOCS / page).read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+    return [text for name, text in found if name == language]
+
+
+# ---- YAML ----
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Part:
+    """A part of inventory.yml."""
+
+    agents: tuple[Agent, ...] = ()
+    devices: tuple[Device, ...] = ()
+
+
+OPTIONS = """\
+  - device: ups-1
+    agent: room-1
+    category: ups
+    probe: snmp
+    address: 10.0.0.7
+"""
+
+
+def inventories() -> Iterator[tuple[str, str]]:
+    for page in ("devices.md", "ipmi.md", "services.md"):
+        for text in blocks(page, "yaml"):
+            if re.match(r"[a-z-]+: \.\.\.", text):  # a file of secrets
+                assert all(value == "..." for value in yaml.safe_load(text).values())
+                continue
+            whole = OPTIONS + text if text.startswith("    snmp:") else text
+            yield page, whole if whole.startswith("devices:") else f"devices:\n{whole}"
+
+
+@pytest.mark.parametrize(("page", "text"), list(inventories()))
+def test_a_part_of_an_inventory_is_accepted(page: str, text: str) -> None:
+    devices = load(text, page, Part).devices
+    assert devices
+    for device in devices:
+        assert not [*device.check_kind()], device.device
+
+
+def test_every_kind_of_probe_with_options_is_shown() -> None:
+    shown = {device.probe for page, text in inventories() for device in load(text, page, Part).devices}
+    assert shown == {"snmp", "modbus", "nut", "ipmi", "icmp", "tcp", "http", "postgresql", "process", "systemd"}
+
+
+@pytest.mark.parametrize(
+    ("page", "cls"), [("agent.md", AgentConfig), ("install.md", CollectorConfig), ("install.md", AgentConfig)]
+)
+def test_settings_are_accepted(page: str, cls: type[Any]) -> None:
+    (text,) = (text for text in blocks(page, "yaml") if text.startswith("agent:") == (cls is AgentConfig))
+    load(text, page, cls)
+
+
+def test_every_yaml_of_a_page_is_checked_somewhere() -> None:
+    here = {"agent.md", "devices.md", "install.md", "ipmi.md", "services.md", "profiles.md", "tutorial-profile.md"}
+    elsewhere = {"operators.md", "rules.md", "traps.md"}  # test_site_starter, test_rules_cli, test_traps_inventory
+    assert {
+        str(path.relative_to(DOCS)) for path in DOCS.rglob("*.md") if "```yaml" in path.read_text(encoding="utf-8")
+    } == (here | elsewhere)
+
+
+def test_profiles_are_accepted() -> None:
+    base, model = blocks("profiles.md", "yaml")
+    taught = load_profiles([Document("acme-box.yml", base), Document("acme-box-4.yml", model)]).get("acme-box-4")
+    assert taught is not None
+    assert [wanted.quantity for wanted in taught.readings] == [
+        "temperature.ambient",
+        "battery.state",
+        "humidity.relative",
+    ]
+
+
+# ---- the tutorial ----
+
+
+def runs(page: str) -> dict[str, str]:
+    """Outputs by commands."""
+    text = "\n".join(blocks(page, "console"))
+    return dict(re.findall(r"^\$ ([^\n]*)\n(.*?)(?=^\$ |\Z)", text, re.DOTALL | re.MULTILINE))
+
+
+def test_the_tutorial_shows_what_comes_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    box = str(DOCS / "examples" / "coldwatch.snmprec")
+    mine = (DOCS / "examples" / "coldwatch.yml").read_text(encoding="utf-8")
+    shown = runs("tutorial-profile.md")
+    assert blocks("tutorial-profile.md", "yaml") == [mine]
+    monkeypatch.chdir(tmp_path)
+    draft = CliRunner().invoke(profile, ["new", box, "--name", "coldwatch"]).output
+    assert shown["cat coldwatch.yml"].strip() == draft.strip()
+    Path("coldwatch.yml").write_text(mine, encoding="utf-8")
+    checked = CliRunner().invoke(profile, ["check", "coldwatch.yml", box]).output
+    assert shown["watchkeeper profile check coldwatch.yml snmp://public@127.0.0.1:11700"].strip() == checked.strip()
+    Path("coldwatch.yml").write_text(mine.replace("raw_unit: 1 rpm", "raw_unit: 1 rpn"), encoding="utf-8")
+    with pytest.raises(ConfigError) as wrong:
+        CliRunner().invoke(profile, ["check", "coldwatch.yml"], catch_exceptions=False)
+    assert str(wrong.value).startswith(shown["watchkeeper profile check coldwatch.yml"].partition("...")[0].strip())
+
+
+# ---- docs/on-call.md ----
+
+ON_CALL = DOCS / "on-call.md"
+
+
+def message(folder: Path, language: Language) -> str:
+    """The first notice of a room that is too hot, as it is sent to the person on duty."""
+    with Room(folder) as room:
+        snapshot = room.runtime.snapshot
+        configuration = snapshot.configuration
+        people = tuple(dataclasses.replace(person, language=language) for person in configuration.contacts.people)
+        contacts = dataclasses.replace(configuration.contacts, people=people)
+        room.runtime.activate(
+            dataclasses.replace(snapshot, configuration=dataclasses.replace(configuration, contacts=contacts))
+        )
+        room.heat()
+        room.decide_rungs()
+        with room.store.read() as connection:
+            row = connection.execute(sa.select(outbox)).one()
+    return f"{row.subject}\n{row.text}\n"
+
+
+def test_the_messages_are_as_they_are_sent(tmp_path: Path) -> None:
+    """To write them anew: `python -m tests.unit.test_docs_examples`."""
+    assert blocks("on-call.md", "text") == [message(tmp_path, language) for language in Language]
+
+
+def rewrite() -> None:
+    page = ON_CALL.read_text(encoding="utf-8")
+    for language, shown in zip(Language, blocks("on-call.md", "text"), strict=True):
+        with tempfile.TemporaryDirectory() as folder:
+            page = page.replace(f"```text\n{shown}```", f"```text\n{message(Path(folder), language)}```", 1)
+    ON_CALL.write_text(page, encoding="utf-8")
+
+
+# ---- numbers in sentences ----
+
+WORDS = {1: "one", 2: "two", 3: "three", 5: "five", 10: "ten"}
+
+
+def sentences() -> Iterator[tuple[str, str]]:
+    hour, minute = 3600, 60
+    first_s, second_s = outbox_of.TRY_AGAIN_AFTER_S
+    yield "agent.md", f"of the readings at most {spool.MEMORY_BYTES / 1e6:.0f} MB"
+    yield (
+        "agent.md",
+        f"within {'half a second' if pipeline.COMMIT_WITHIN_S == 0.5 else pipeline.COMMIT_WITHIN_S} otherwise",
+    )
+    yield "agent.md", f"withdrawn after {WORDS[judge.WITHDRAW_AFTER_SWEEPS]} sweeps"
+    assert pusher.LOCKED_OUT_S == pusher.LONGEST_WAIT_S == minute
+    yield "agent.md", "tries again every minute"
+    yield "agent.md", "doubling up to a minute"
+    yield "operators.md", f"each one {WORDS[outbox_of.TRIES]} times, {first_s:.0f} s and {second_s:.0f} s apart"
+    yield "operators.md", f"tried again every {outbox_of.NEXT_ROUND_AFTER_S / minute:.0f} minutes"
+    yield "webhook.md", f"tried {WORDS[outbox_of.TRIES]} times in all, {first_s:.0f} s and {second_s:.0f} s apart"
+    yield "webhook.md", f"more than {webhook.TOLERANCE_S:.0f} seconds"
+    yield "glossary.md", f"returns within {WORDS[round(incidents.REOPEN_WITHIN_S / minute)]} minutes"
+    yield "on-call.md", f"works once, within {WORDS[round(tokens.TICKET_S / hour)]} hour"
+    yield "on-call.md", f"stale after {WORDS[freshness.STALE_AFTER_INTERVALS]} missed intervals"
+    yield "metrics.md", f"until its frame is {WORDS[freshness.EXPORTED_FOR_INTERVALS]} intervals old"
+
+
+def test_a_number_in_a_sentence_is_that_of_the_code() -> None:
+    for page, sentence in sentences():
+        assert sentence in " ".join((DOCS / page).read_text(encoding="utf-8").split()), page
+
+
+# ---- docs/protocol.md ----
+
+LIMITS = dict(
+    re.findall(r"^\| ([^|]+) \| ([^|]+) \|$", PROTOCOL.partition("### Limits")[2].partition("\n### ")[0], re.MULTILINE)
+)
+
+
+def limit(start: str) -> list[float]:
+    """The numbers of a row of the table."""
+    (text,) = (text for what, text in LIMITS.items() if re.match(rf"{re.escape(start)}\b", what))
+    return [float(number.replace(",", "")) for number in re.findall(r"\d[\d,]*", text)]
+
+
+def example(key: str) -> Any:
+    decoder = json.JSONDecoder()
+    for block in blocks("protocol.md", "json"):
+        text = block.replace("[ ... ]", "[]").strip()
+        while text:
+            value, end = decoder.raw_decode(text)
+            if key in value:
+                return value
+            text = text[end:].strip()
+    raise KeyError(key)
+
+
+def accepted(**changes: Any) -> bool:
+    """Whether a push with this verdict is accepted."""
+    push = {**example("protocol"), "lane": "events", "blocks": [], "items": [{**example("evidence"), **changes}]}
+    try:
+        decode_push(push, NIGHT)
+    except WireError:
+        return False
+    return True
+
+
+def test_names_and_texts_have_the_limits_that_the_page_says() -> None:
+    (name,), (text,) = limit("a name"), limit("a text")
+    evidence = example("evidence")["evidence"]
+    for key in ("id", "device", "rule", "instance"):
+        assert accepted(**{key: "x" * int(name)})
+        assert not accepted(**{key: "x" * (int(name) + 1)})
+    for key in ("expects", "says"):
+        assert accepted(evidence={**evidence, key: "x" * int(text)})
+        assert not accepted(evidence={**evidence, key: "x" * (int(text) + 1)})
+    (cut,) = limit("the detail")
+    missing = {"missing": "timeout", "detail": "x" * (int(cut) + 1)}
+    push = {**example("protocol"), "lane": "events", "blocks": [],
+            "items": [{**example("evidence"), "evidence": {**evidence, "value": missing}}]}  # fmt: skip
+    (item,) = decode_push(push, NIGHT).items
+    assert isinstance(item.body, Verdict)
+    assert isinstance(item.body.evidence.value, Missing)
+    assert len(item.body.evidence.value.detail) == cut
+
+
+def test_an_age_has_the_limits_that_the_page_says() -> None:
+    low, high = limit("an age")
+    year_s = 365.25 * 86_400
+    assert accepted(age_s=low)
+    assert not accepted(age_s=low - 1)
+    assert accepted(age_s=high * year_s)
+    assert not accepted(age_s=(high + 1) * year_s)
+
+
+def test_our_agent_cuts_a_reason_where_the_page_says() -> None:
+    rules = load_rules(shipped())
+    judging = judge.Judge({})
+    device = Device("ups-1", "room-1", Category.UPS, "snmp")
+    judging.activate(rules, [device], 0.0)
+    series = (Series("ups-1", "device.answering", ""), Series("ups-1", "uptime", ""))
+    events = [
+        event
+        for at in (0.0, 3600.0)
+        for event in judging.sweep(
+            Sweep("ups-1", at, series, ("no", Missing(Reason.TIMEOUT, "x" * 5_000))), Category.UPS
+        ).events
+        if isinstance(event, Verdict) and event.level is Level.CRITICAL
+    ]
+    assert [len(event.evidence.says) for event in events] == limit("`says` as")
+
+
+def test_the_other_limits_are_those_of_the_code() -> None:
+    megabyte, minute = 1_000_000, 60.0
+    assert limit("the body") == [endpoint.BODY_LIMIT / megabyte, endpoint.UNZIPPED_LIMIT / megabyte]
+    assert limit("`more` delays rungs") == [hold.BACKLOG_S / minute, hold.BACKLOG_LONGEST_S / minute]
+    assert limit("a value counts as stale after") == [freshness.STALE_AFTER_INTERVALS]
+    assert limit("a value leaves `/metrics` after") == [freshness.EXPORTED_FOR_INTERVALS]
+    assert limit("an agent counts as silent after") == [freshness.SILENT_AFTER_INTERVALS]
+    assert f"sent again every {pipeline.REPORT_EVERY_S / minute:.0f} min" in PROTOCOL
+
+
+def test_the_bundle_of_the_page_is_one_an_agent_takes_and_a_collector_gives(tmp_path: Path) -> None:
+    shown = example("devices")
+    bundle = decode_bundle(shown, "room-1")
+    assert bundle.devices[0].snmp is not None
+    assert bundle.traps is not None
+    with Room(tmp_path) as room:
+        given = json.loads(to_json(room.runtime.snapshot.bundles["room-1"]))
+    assert given.keys() == shown.keys()
+    ups = next(device for device in given["devices"] if device["probe"] == "snmp")
+    assert ups.keys() > shown["devices"][0].keys()
+    assert ups["snmp"].keys() == shown["devices"][0]["snmp"].keys()
+
+
+if __name__ == "__main__":
+    rewrite()
