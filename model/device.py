@@ -102,11 +102,14 @@ class Ipmi:
 
     def check(self) -> Iterator[tuple[str, str]]:
         """Yield (field, what is wrong)."""
-        if self.cipher not in _CIPHERS:
-            yield "cipher", f"cipher suite {self.cipher} is not supported; write one of {', '.join(map(str, _CIPHERS))}"
+        if self.cipher not in _IPMI_CIPHERS:
+            yield (
+                "cipher",
+                f"cipher suite {self.cipher} is not supported; write one of {', '.join(map(str, _IPMI_CIPHERS))}",
+            )
 
 
-_CIPHERS = (3, 17)  # with AES-CBC-128, and SHA-1 or SHA-256 (IPMI 2.0, table 22-20): what python-ipmi speaks
+_IPMI_CIPHERS = (3, 17)  # with AES-CBC-128, and SHA-1 or SHA-256 (IPMI 2.0, table 22-20): what python-ipmi speaks
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from watchkeeper.model.batch import Bundle
 from watchkeeper.model.device import Device
 from watchkeeper.model.errors import WireError
 
-_JSON = Spelling(
+_BUNDLE_SPELLING = Spelling(
     {str: str, bool: PARSERS[bool], int: PARSERS[int], float: finite_float}, "the bundle", typed=True, skip_unknown=True
 )
 
@@ -22,7 +22,7 @@ _JSON = Spelling(
 def decode_bundle(data: Any, agent: str) -> Bundle:
     """Make a Bundle of parsed JSON. Unknown keys are skipped, so that a newer collector may send more. Raises WireError
     where the data is no bundle, or is the bundle of another agent."""
-    bound = bind(json_node(data, "bundle"), Bundle, _JSON)
+    bound = bind(json_node(data, "bundle"), Bundle, _BUNDLE_SPELLING)
     if bound.value is None:
         first = bound.problems[0]
         raise WireError(f"{first.file}: {first.message}")

@@ -13,7 +13,7 @@ ENTERPRISE_LENGTH = 7
 """The length of a vendor's OID: 1.3.6.1.4.1 and one number more."""
 
 OidNumbers = tuple[int, ...]
-_NUMBER = re.compile(r"[-+]?\d+(\.\d+)?")
+_NUMBER_TEXT = re.compile(r"[-+]?\d+(\.\d+)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,7 @@ class TableColumn:
     @property
     def numeric(self) -> bool:
         """Whether every value is a number, or text that looks like one."""
-        return all(_NUMBER.fullmatch(raw_text(value)) for value in self.values)
+        return all(_NUMBER_TEXT.fullmatch(raw_text(value)) for value in self.values)
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +166,7 @@ def _table(table: SnmpTable) -> Iterator[str]:
 
 
 def _reading(oid: str, values: Sequence[Raw], each: str) -> Iterator[str]:
-    if all(_NUMBER.fullmatch(raw_text(value)) for value in values):
+    if all(_NUMBER_TEXT.fullmatch(raw_text(value)) for value in values):
         yield f"  # - {{quantity: TODO,{each} oid: {oid}, raw_unit: TODO, source: TODO}}  # {_shown(values)}"
     else:
         yield f"  # text {oid}: {_shown(values)}"

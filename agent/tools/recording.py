@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from watchkeeper.profiles.decode import Raw
 
-OCTETS, ADDRESS = 4, 64
+OCTET_STRING, IP_ADDRESS = 4, 64
 """BER tags: OCTET STRING (X.690), IpAddress (RFC 2578, 7.1.5)."""
 
 HIDDEN = ("1.3.6.1.2.1.1.4", "1.3.6.1.2.1.1.5", "1.3.6.1.2.1.1.6", "1.3.6.1.2.1.31.1.1.1.18", "1.3.6.1.2.1.2.2.1.6")
@@ -33,11 +33,11 @@ def redacted(rows: Iterable[tuple[str, int, Raw]], *secrets: str) -> Iterator[st
     for oid, tag, raw in rows:
         if _below(oid, LEFT_OUT) or any(index in f"{oid}." for index in indices):
             continue
-        if tag == ADDRESS:
+        if tag == IP_ADDRESS:
             yield f"{oid}|{tag}|{_address(str(raw), replaced)}"
         elif isinstance(raw, bytes):
             text = b"redacted" if _below(oid, HIDDEN) else _cleaned(raw, secrets, replaced)
-            plain = _PRINTABLE.fullmatch(text) and tag == OCTETS
+            plain = _PRINTABLE.fullmatch(text) and tag == OCTET_STRING
             yield f"{oid}|{tag}|{text.decode()}" if plain else f"{oid}|{tag}x|{text.hex()}"
         else:
             yield f"{oid}|{tag}|{raw}"

@@ -78,7 +78,7 @@ def _yes_or_no(text: str) -> bool:
     return text in ("yes", "true", "1")
 
 
-_URL = Spelling(
+_URL_SPELLING = Spelling(
     # No message repeats what was written: it may be a password.
     {
         str: str,
@@ -196,7 +196,7 @@ def _bound(kind: str, keys: Mapping[str, str]) -> Any:
     """The options of that kind. Raises ValueError."""
     if kind == "snmp" and "auth" in keys:
         keys = {"version": SnmpVersion.V3.value, **keys}
-    bound = bind(json_node(keys, ""), _OPTION_TYPES[kind], _URL)
+    bound = bind(json_node(keys, ""), _OPTION_TYPES[kind], _URL_SPELLING)
     if bound.value is None:
         raise ValueError("; ".join(": ".join(filter(None, (one.file, one.message))) for one in bound.problems))
     return bound.value

@@ -194,7 +194,7 @@ def sentences() -> Iterator[tuple[str, str]]:
         f"within {'half a second' if pipeline.COMMIT_WITHIN_S == 0.5 else pipeline.COMMIT_WITHIN_S} otherwise",
     )
     yield "agent.md", f"withdrawn after {WORDS[judge.WITHDRAW_AFTER_SWEEPS]} sweeps"
-    assert pusher.LOCKED_OUT_S == pusher.LONGEST_WAIT_S == minute
+    assert pusher.UNAUTHORIZED_WAIT_S == pusher.MAX_WAIT_S == minute
     yield "agent.md", "tries again every minute"
     yield "agent.md", "doubling up to a minute"
     yield "operators.md", f"each one {WORDS[outbox_of.TRIES]} times, {first_s:.0f} s and {second_s:.0f} s apart"
