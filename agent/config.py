@@ -1,4 +1,4 @@
-"""agent.yml: the collector's address, the token's name and the spool. Devices and rules come from the collector, in a bundle."""
+"""agent.yml: the collector's address, the token's name and the spool. Devices and rules come in a bundle."""
 
 import urllib.parse
 from collections.abc import Iterator
@@ -12,8 +12,7 @@ from watchkeeper.model.errors import ConfigError, Problem
 
 @dataclass(frozen=True, slots=True)
 class SpoolConfig:
-    """The disk queue: its file (relative to agent.yml), its largest size, and the greatest age of a reading. Events are never
-    dropped."""
+    """The disk queue: its file (relative to agent.yml), its largest size, and the greatest age of a reading."""
 
     path: str = "agent/spool.db"
     size_bytes: int = 64_000_000
@@ -29,7 +28,7 @@ class SpoolConfig:
 
 @dataclass(frozen=True, slots=True)
 class AgentConfig:
-    """The content of agent.yml. `token` is the *name* of a secret; `secrets` and `ca` are files, relative to agent.yml."""
+    """The content of agent.yml. `token` is the *name* of a secret; `secrets` and `ca` are paths relative to it."""
 
     agent: str
     collector: str

@@ -72,7 +72,7 @@ class LoadedBundle:
 
 
 class AgentService:
-    """A running agent: probes, schedule and pipeline (judge, spool) on the event loop, the pusher in a thread of its own."""
+    """A running agent: probes, schedule and pipeline (judge, spool) on the event loop, the pusher in a thread."""
 
     def __init__(
         self, config: AgentConfig, places: Places, clock: Clock, *, secrets: Secrets, uplink: Uplink, spool: Spool
@@ -210,7 +210,7 @@ class AgentService:
 
 
 def _load(bundle: Bundle) -> LoadedBundle:
-    """Load the bundle's rules. Raises ConfigError with every problem of its rules and profiles: such a bundle is refused."""
+    """Load the bundle's rules. Raises ConfigError with every problem of its rules and profiles."""
     if bundle.profiles:
         from watchkeeper.profiles import load_profiles  # noqa: PLC0415 -- imported only if there are profiles
 

@@ -15,8 +15,8 @@ from watchkeeper.profiles import Profile
 class Probe(Protocol):
     """Reads devices of one kind. One instance serves many devices and keeps their sessions.
 
-    The first series of a sweep is always `device.answering`. A device that fails gives a sweep too: its `device.answering`
-    is "no", and all its known series are Missing with the reason. Only a bug raises.
+    The first series of a sweep is always `device.answering`. A device that fails gives a sweep too: its
+    `device.answering` is "no", and all its known series are Missing with the reason. Only a bug raises.
     """
 
     async def sweep(self, device: Device) -> Sweep:
@@ -30,8 +30,8 @@ class Probe(Protocol):
 
 
 class NoAnswer(Exception):
-    """Inside a probe: a request got no usable answer. `missing` is the reason, without a secret; the probe makes it the value
-    of whatever could not be read."""
+    """Inside a probe: a request got no usable answer. `missing` is the reason, without a secret; the probe makes it the
+    value of whatever could not be read."""
 
     def __init__(self, reason: Reason, detail: str) -> None:
         self.missing = Missing(reason, detail)
@@ -48,8 +48,7 @@ class ProfileProbe(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ProbeContext:
-    """What a probe is built with: each module of `agent.probes` has a `build(context) -> Probe`. `profiles` are the
-    operator's own."""
+    """What a probe is built with, by `build(context) -> Probe` of its module. `profiles` are the operator's own."""
 
     clock: Clock
     secrets: Secrets
@@ -60,7 +59,7 @@ class CollectorClient(Protocol):
     """The collector as the pusher sees it. Blocking; called from the pusher's thread."""
 
     def push(self, push: Push, items: Sequence[str]) -> Answer:
-        """Send a batch; `items` are JSON texts. Returns only after a 2xx. Raises PushLater, PushRefused or another PushError."""
+        """Send a batch; `items` are JSON texts. Returns only after a 2xx. Raises PushLater or another PushError."""
 
     def bundle(self, version: str) -> Bundle | None:
         """Fetch the bundle, or None where the collector still has `version`. Raises PushError."""

@@ -1,5 +1,5 @@
-"""Nodes into frozen dataclasses: the dataclass is the schema, and one pass finds every mistake. Operators' YAML, the JSON of
-a bundle and the options of a URL are all read here; a `Spelling` says how they differ.
+"""Nodes into frozen dataclasses: the dataclass is the schema, and one pass finds every mistake. Operators' YAML, the
+JSON of a bundle and the options of a URL are all read here; a `Spelling` says how they differ.
 
 * A field is a key of the same name, without a trailing `_`: `for_` is the key `for`.
 * A field without a default must be written. An unknown key is an error that names the nearest known one.
@@ -8,8 +8,8 @@ a bundle and the options of a URL are all read here; a `Spelling` says how they 
 
 In YAML also:
 
-* A float field `every_s` is the key `every`, written as a duration; an int field `size_bytes` is the key `size`, written as
-  a size.
+* A float field `every_s` is the key `every`, written as a duration; an int field `size_bytes` is the key `size`,
+  written as a size.
 * A list field with the metadata `ITEM_OR_LIST` may be written without brackets when it has one item.
 * A list field with the metadata `NONE_OR_LIST` may be written `none`, to show that it is empty on purpose.
 * A field with the metadata `renamed("old")` is still read under its old key, and `Bound.deprecated` then reports it.
@@ -44,8 +44,8 @@ def renamed(old: str) -> Mapping[str, str]:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Spelling:
-    """How a source writes a dataclass. `whole` is what messages call the outermost one. `units`: keys have no unit, values
-    have. `typed`: text is quoted and nothing else is, as in JSON. `skip_unknown`: unknown keys are no mistake."""
+    """How a source writes a dataclass. `whole` is what messages call the outermost one. `units`: keys have no unit,
+    values have. `typed`: text is quoted and nothing else is, as in JSON. `skip_unknown`: unknown keys are ignored."""
 
     scalars: Scalars
     whole: str
@@ -64,8 +64,8 @@ class _Unbound(Exception):
 @dataclasses.dataclass(frozen=True, slots=True)
 class Bound(Generic[T]):
     """The result of binding: the `value` (None if it has a mistake), every problem, and the place of each dataclass.
-    `made` has every dataclass that could be made, also those inside a value that has a mistake, and those that lack only a
-    field with a default. `deprecated` are old keys, which were read nevertheless."""
+    `made` has every dataclass that could be made, also those inside a value that has a mistake, and those that lack
+    only a field with a default. `deprecated` are old keys, which were read nevertheless."""
 
     value: T | None
     problems: list[Problem]

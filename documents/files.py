@@ -8,8 +8,8 @@ from watchkeeper.model.errors import BrokenInstallation, ConfigError, Problem
 
 
 def packaged(folder: Path, pattern: str = "*.yml") -> tuple[Path, ...]:
-    """The files that come with Watchkeeper in one of its folders, sorted by name. Raises BrokenInstallation where there are
-    none: an empty list would look like success."""
+    """The files that come with Watchkeeper in one of its folders, sorted by name. Raises BrokenInstallation where there
+    are none: an empty list would look like success."""
     found = tuple(path for path in sorted(folder.glob(pattern)) if path.is_file())
     if not found:
         raise BrokenInstallation(str(folder))

@@ -1,5 +1,5 @@
-"""YAML text as nodes that know their place, and parsed JSON as the same nodes. A YAML scalar stays text: `NO` is a word,
-`17:00` is not a number. A key may be written only once.
+"""YAML text as nodes that know their place, and parsed JSON as the same nodes. A YAML scalar stays text: `NO` is a
+word, `17:00` is not a number. A key may be written only once.
 
 The text may be hostile, because rules travel in bundles: the depth is checked before libyaml recurses, the values that
 aliases add are limited, and tags are refused because they have no meaning here.
@@ -82,8 +82,8 @@ class _Lazy(Mapping[str, T]):
 
 
 def json_node(value: Any, where: str) -> Node:
-    """The nodes of parsed JSON. A mark's file is the path from `where` on: `bundle.devices[3].every_s`; a key has the place
-    of its object."""
+    """The nodes of parsed JSON. A mark's file is the path from `where` on: `bundle.devices[3].every_s`; a key has the
+    place of its object."""
     if isinstance(value, dict):
 
         def path(key: str) -> str:

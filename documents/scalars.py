@@ -1,4 +1,4 @@
-"""What an operator writes for one value, and its meaning. Each parser raises ValueError with a sentence for the operator."""
+"""Parsers of the values that an operator writes. Each raises ValueError with a sentence for the operator."""
 
 import contextlib
 import datetime
@@ -21,14 +21,14 @@ Bytes = NewType("Bytes", int)
 
 _SECONDS = {"ms": 0.001, "s": 1, "sec": 1, "min": 60, "h": 3600, "d": 86400, "day": 86400, "days": 86400}
 _BYTES = {"B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
-_NUMBER = re.compile(r"\s*([-+]?(?:\d+(?:\.\d+)?|\.\d+))\s*(\S*)\s*", re.ASCII)
+_NUMBER_AND_UNIT = re.compile(r"\s*([-+]?(?:\d+(?:\.\d+)?|\.\d+))\s*(\S*)\s*", re.ASCII)
 _LARGEST = 1e18  # in any unit: a larger number is a typing mistake
 _TRUE, _FALSE = ("yes", "true", "on"), ("no", "false", "off")
 
 
 def number_and_unit(text: str) -> tuple[float, str]:
     """Split `85 %` into (85.0, "%")."""
-    match = _NUMBER.fullmatch(text)
+    match = _NUMBER_AND_UNIT.fullmatch(text)
     if not match:
         raise ValueError(f"`{text}` is not a number")
     value = float(match[1])

@@ -1,4 +1,4 @@
-"""Secrets by name: from systemd's credentials, the environment, or a file that only its owner can read, in that order."""
+"""Secrets by name: from systemd's credentials, the environment, or a file that only its owner can read."""
 
 import copy
 import os
@@ -11,7 +11,7 @@ from watchkeeper.documents.bind import load
 from watchkeeper.model.errors import ConfigError, SecretError
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*", re.ASCII)
-_BEARER = re.compile(r"[A-Za-z0-9._~+/-]+=*", re.ASCII)  # RFC 6750, 2.1
+_TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*", re.ASCII)  # RFC 6750, 2.1
 
 
 class Secret:
@@ -27,9 +27,9 @@ class Secret:
         return self._text
 
     def bearer(self) -> str:
-        """The value of the header `Authorization`, with this secret as the token. Raises SecretError where no token can be
-        written like that: a library that finds this out later quotes the whole header in its error."""
-        if not _BEARER.fullmatch(self._text):
+        """The value of the header `Authorization`, with this secret as the token. Raises SecretError where no token can
+        be written like that: a library that finds this out later quotes the whole header in its error."""
+        if not _TOKEN.fullmatch(self._text):
             raise SecretError(
                 "the token is empty, or has a character that a token cannot have (a space, a line end); write it again"
             )

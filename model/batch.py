@@ -1,7 +1,7 @@
 """What an agent and the collector send each other: pushes with lanes, blocks and frames, answers, bundles.
 
-docs/protocol.md is the specification. On the wire every time is an *age* in seconds before `sent_at`, so a wrong wall clock
-shifts no time.
+docs/protocol.md is the specification. On the wire every time is an *age* in seconds before `sent_at`, so a wrong wall
+clock shifts no time.
 """
 
 from collections.abc import Iterator, Mapping
@@ -18,7 +18,7 @@ PROTOCOL = 1
 
 
 class Lane(StrEnum):
-    """Events are never dropped. Readings may be, oldest first; a tombstone takes their place. Each lane has its own seq."""
+    """Events are never dropped. Readings may be, oldest first, leaving a tombstone. Each lane has its own seq."""
 
     EVENTS = "events"
     READINGS = "readings"
@@ -26,8 +26,8 @@ class Lane(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """The columns that one probe reads of one device, declared once per epoch under a number that the agent chooses. A changed
-    set of series is a new block with a new number. A frame is due every `every_s` seconds."""
+    """The columns that one probe reads of one device, declared once per epoch under a number that the agent chooses. A
+    changed set of series is a new block with a new number. A frame is due every `every_s` seconds."""
 
     block: int
     device: str
@@ -52,7 +52,7 @@ class Frame:
 
 @dataclass(frozen=True, slots=True)
 class Tombstone:
-    """Readings that were dropped because the spool was full: those from seq `first` to the item's own, `frames` in number."""
+    """Readings dropped because the spool was full: `frames` frames, from seq `first` to the item's own."""
 
     first: int
     frames: int
@@ -67,8 +67,8 @@ class Item(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Push:
-    """One push from an agent. `more` says that the spool has further items of this lane: nobody is paged before they arrive.
-    `bundle` is the active version. `sent_at` (UTC seconds) is only used to notice a wrong clock."""
+    """One push from an agent. `more` says that the spool has further items of this lane: nobody is paged before they
+    arrive. `bundle` is the active version. `sent_at` (UTC seconds) is only used to notice a wrong clock."""
 
     agent: str
     epoch: str
@@ -135,8 +135,8 @@ class TrapSettings:
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """An agent's configuration: its devices (without owners), all rules and the operator's own profiles. The agent pushes at
-    least every `interval_s` seconds; the collector reports it silent after three intervals without a push."""
+    """An agent's configuration: its devices (without owners), all rules and the operator's own profiles. The agent
+    pushes at least every `interval_s` seconds; the collector reports it silent after three intervals without a push."""
 
     version: str
     agent: str

@@ -12,8 +12,8 @@ class Clock(Protocol):
         """Seconds since 1970-01-01 UTC; may jump."""
 
     def boot(self) -> float:
-        """Seconds since this machine started, including time suspended. It never jumps and is the same after a restart of the
-        process."""
+        """Seconds since this machine started, including time suspended. It never jumps and is the same after a restart
+        of the process."""
 
 
 class SystemClock:

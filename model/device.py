@@ -54,8 +54,8 @@ class SnmpPriv(StrEnum):
 
 
 class SnmpEngine(StrEnum):
-    """The SNMP library. gufo is fast. pysnmp tolerates unusual devices and checks authentication: gufo accepts an answer
-    without authentication from an SNMPv3 user that has it. `auto` is pysnmp for such users and gufo for all others."""
+    """The SNMP library. gufo is fast. pysnmp tolerates unusual devices and checks authentication: gufo accepts an
+    answer without authentication from an SNMPv3 user that has it. `auto` is pysnmp for such users, else gufo."""
 
     AUTO = "auto"
     GUFO = "gufo"
@@ -102,11 +102,14 @@ class Ipmi:
 
     def check(self) -> Iterator[tuple[str, str]]:
         """Yield (field, what is wrong)."""
-        if self.cipher not in _CIPHERS:
-            yield "cipher", f"cipher suite {self.cipher} is not supported; write one of {', '.join(map(str, _CIPHERS))}"
+        if self.cipher not in _IPMI_CIPHERS:
+            yield (
+                "cipher",
+                f"cipher suite {self.cipher} is not supported; write one of {', '.join(map(str, _IPMI_CIPHERS))}",
+            )
 
 
-_CIPHERS = (3, 17)  # with AES-CBC-128, and SHA-1 or SHA-256 (IPMI 2.0, table 22-20): what python-ipmi speaks
+_IPMI_CIPHERS = (3, 17)  # with AES-CBC-128, and SHA-1 or SHA-256 (IPMI 2.0, table 22-20): what python-ipmi speaks
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,8 +140,8 @@ class Nut:
 
 @dataclass(frozen=True, slots=True)
 class Http:
-    """A page that must answer. `path` must contain no secret; `status` are the accepted codes (empty: 200 to 399); the answer
-    must contain the text `contains`. With `tls` the request uses https, and the certificate's remaining time is read."""
+    """A page that must answer. `path` must contain no secret; `status` are the accepted codes (empty: 200 to 399); the
+    answer must contain the text `contains`. `tls` means https, and reads the certificate's remaining time."""
 
     tls: bool = True
     path: str = "/"
@@ -156,8 +159,8 @@ class Http:
 
 @dataclass(frozen=True, slots=True)
 class Database:
-    """A login to PostgreSQL, MySQL or Redis. `password` is the *name* of a secret; for Redis `database` is a number. With
-    `tls` the agent's machine must trust the server's certificate, unless `verify` is off."""
+    """A login to PostgreSQL, MySQL or Redis. `password` is the *name* of a secret; for Redis `database` is a number.
+    With `tls` the agent's machine must trust the server's certificate, unless `verify` is off."""
 
     user: str = ""
     password: str = ""
@@ -173,7 +176,7 @@ class Database:
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """Processes on the agent's own machine: a regular expression that finds their command lines, and how many must run."""
+    """Processes on the agent's own machine: a regular expression for their command lines, and how many must run."""
 
     matches: str
     at_least: int = 1
@@ -267,8 +270,8 @@ class Device:
     purpose: str = ""
 
     def endpoint(self, port: int) -> tuple[str, int]:
-        """The host and port of the address, which is like `10.0.0.7`, `10.0.0.7:1161`, `ups.room`, `[fe80::1]:161` or `fe80::1`.
-        `port` is the default. Raises ValueError."""
+        """The host and port of the address, which is like `10.0.0.7`, `10.0.0.7:1161`, `ups.room`, `[fe80::1]:161` or
+        `fe80::1`. `port` is the default. Raises ValueError."""
         host, colon, written = self.address.rpartition(":")
         if not colon or (":" in host and not host.endswith("]")):
             host, written = self.address, str(port)

@@ -1,5 +1,5 @@
-"""Named places at which a test can kill the process: `WATCHKEEPER_KILL_AT=name` kills it there the first time, `name:3` the
-third time. Without the variable a failpoint costs one `is None`.
+"""Named places at which a test can kill the process: `WATCHKEEPER_KILL_AT=name` kills it there the first time, `name:3`
+the third time. Without the variable a failpoint costs one `is None`.
 """
 
 import os

@@ -27,7 +27,7 @@ def one_line(text: str) -> str:
 
 
 class LogFormatter(logging.Formatter):
-    """Formats log records. Further lines of a record are indented, so that no text can look like a record of its own."""
+    """Formats log records. Further lines of a record are indented, so that none can look like another record."""
 
     def format(self, record: logging.LogRecord) -> str:
         """The record as text, without control characters."""

@@ -1,7 +1,7 @@
 """The catalogue of everything that can be measured, with unit and type; probes, profiles, rules and metrics share it.
 
-A name is `subject.measure`: `battery.charge`, `outlet.current`. Every subject has the same electrical measures. `health` is
-a component's report about itself.
+A name is `subject.measure`: `battery.charge`, `outlet.current`. Every subject has the same electrical measures.
+`health` is a component's report about itself.
 """
 
 from collections.abc import Iterator, Mapping
@@ -12,7 +12,7 @@ from watchkeeper.model.verdict import Level
 
 
 class QuantityType(StrEnum):
-    """A gauge goes up and down; a counter only goes up, except for wraps and resets; a state is one of several names."""
+    """A gauge goes up and down; a counter only up, except for wraps and resets; a state is one of several names."""
 
     GAUGE = "gauge"
     COUNTER = "counter"
@@ -53,8 +53,8 @@ NUMBER = Unit("", "")
 
 @dataclass(frozen=True, slots=True)
 class Quantity:
-    """One quantity that can be measured. `states` are all values of a state quantity, in no order; `levels` is the level that
-    each of them means: ok without a fault, unknown where it tells nothing."""
+    """One quantity that can be measured. `states` are all values of a state quantity, in no order; `levels` is the
+    level that each of them means: ok without a fault, unknown where it tells nothing."""
 
     name: str
     unit: Unit

@@ -34,8 +34,8 @@ Value = float | str | Missing
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """The identity of a series of readings. `instance` tells disks, phases and sensors apart and is stable ("" if there is
-    only one); `label` is its name for people; `source` is where it was read (a numeric OID, a psutil call)."""
+    """The identity of a series of readings. `instance` tells disks, phases and sensors apart and is stable ("" if there
+    is only one); `label` is its name for people; `source` is where it was read (a numeric OID, a psutil call)."""
 
     device: str
     quantity: str

@@ -1,4 +1,4 @@
-"""Messages of a service to systemd (sd_notify(3)): datagrams to $NOTIFY_SOCKET. Without that variable nothing is sent."""
+"""Messages of a service to systemd (sd_notify(3)): datagrams to $NOTIFY_SOCKET, if that variable is set."""
 
 import os
 import socket

@@ -39,9 +39,9 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """The level of one instance of one device by one rule. `since` is when the level began, after the rule's `for`: seconds
-    on the boot clock in an agent, UTC in the collector. The agent that judged the level made the `id`; page, incident and
-    replay are joined by it."""
+    """The level of one instance of one device by one rule. `since` is when the level began, after the rule's `for`:
+    seconds on the boot clock in an agent, UTC in the collector. The agent that judged the level made the `id`; page,
+    incident and replay are joined by it."""
 
     id: str
     device: str
@@ -76,8 +76,8 @@ class Withdrawal:
 
 @dataclass(frozen=True, slots=True)
 class ActiveVerdicts:
-    """All verdicts of an agent that are not ok, at one moment: the collector reconciles its incidents with them. On the wire
-    the kind is `standing`."""
+    """All verdicts of an agent that are not ok, at one moment: the collector reconciles its incidents with them. On the
+    wire the kind is `standing`."""
 
     at: float
     verdicts: tuple[Verdict, ...] = field(default=())

@@ -10,9 +10,9 @@ log = logging.getLogger(__name__)
 
 
 class Worker:
-    """Calls `turn` from a daemon thread until `stop`. `turn` returns the seconds to wait before the next call; `wake` ends the
-    wait. If it raises, the error is logged and the next call follows after `retry_s`. `beat_at` is the last sign of life
-    (boot clock): after each turn, and where a long turn calls `beat`."""
+    """Calls `turn` from a daemon thread until `stop`. `turn` returns the seconds to wait before the next call; `wake`
+    ends the wait. If it raises, the error is logged and the next call follows after `retry_s`. `beat_at` is the last
+    sign of life (boot clock): after each turn, and where a long turn calls `beat`."""
 
     def __init__(self, name: str, turn: Callable[[], float], clock: Clock, *, retry_s: float = 1.0) -> None:
         self._name, self._turn, self._clock, self._retry_s = name, turn, clock, retry_s

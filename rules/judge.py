@@ -1,5 +1,5 @@
-"""Judges every sweep by the rules. It keeps the states, prepares per device which rule reads which column, and makes events
-of changed states. It uses no clock and no disk: the times are those of the sweeps."""
+"""Judges every sweep by the rules. It keeps the states, prepares per device which rule reads which column, and makes
+events of changed states. It uses no clock and no disk: the times are those of the sweeps."""
 
 import uuid
 from collections.abc import Callable, Iterable, Mapping
@@ -48,8 +48,8 @@ class _Slot:
 
 @dataclass(slots=True)
 class _Plan:
-    """What to judge in a device's sweeps while its columns are these. `absent` are states without a column, each with the
-    number of answered sweeps in a row that lacked it."""
+    """What to judge in a device's sweeps while its columns are these. `absent` are states without a column, each with
+    the number of answered sweeps in a row that lacked it."""
 
     series: tuple[Series, ...]
     slots: list[_Slot]
@@ -100,7 +100,7 @@ class Judge:
                 judgement.states[key] = None if _is_default(now) else now
 
     def _check_absent(self, sweep: Sweep, plan: _Plan, judgement: Judgement) -> None:
-        """Withdraw the verdicts of columns that have been missing for long enough; those of bad events become unknown."""
+        """Withdraw the verdicts of columns that are missing for long; those of bad events become unknown."""
         for key in list(plan.absent):
             if self._survives(key):
                 del plan.absent[key]
@@ -113,8 +113,8 @@ class Judge:
                     self._withdraw(key, sweep.at, reason, judgement)
 
     def _survives(self, key: Key) -> bool:
-        """Whether the verdict stays although its column is missing: that of a bad event, unless there are too many. (An agent
-        that has just started has no columns for earlier events.)"""
+        """Whether the verdict stays although its column is missing: that of a bad event, unless there are too many. (An
+        agent that has just started has no columns for earlier events.)"""
         if not self._is_bad_event(key):
             return False
         return sum(other[0] == key[0] and self._is_bad_event(other) for other in self._states) <= MAX_EVENTS
@@ -131,7 +131,7 @@ class Judge:
             judgement.events.append(to_verdict(key, now))
 
     def _prepare(self, sweep: Sweep, category: Category) -> _Plan:
-        """Find which rules apply to which columns. A rule judges an instance once, even if a device reports it twice."""
+        """Find which rules apply to which columns. A rule judges an instance once, even if it is there twice."""
         device, before = sweep.device, self._plans.get(sweep.device)
         slots: dict[Key, _Slot] = {}
         for index, series in enumerate(sweep.series):
@@ -147,8 +147,8 @@ class Judge:
     # ---- seldom ----
 
     def activate(self, rules: RuleSet, devices: Iterable[Device], at: float) -> Judgement:
-        """Activate rules and devices. States of devices and rules that remain are kept, even if a rule has new limits. For a device that
-        is no longer among them there is no event: the collector, or another agent, reports it."""
+        """Activate rules and devices. States of devices and rules that remain are kept, even if a rule has new limits. For
+        a device that is no longer among them there is no event: the collector, or another agent, reports it."""
         self._rules = rules
         self._devices = frozenset(device.device for device in devices)
         self._plans.clear()

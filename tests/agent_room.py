@@ -1,5 +1,4 @@
-"""What tests of the agent share: nouns in short, a spool with a clock of its own, and a collector that can
-misbehave."""
+"""Shared by the tests of the agent: short forms of the nouns, and a collector that can misbehave."""
 
 import gzip
 import json
@@ -73,7 +72,7 @@ def state(level: Level = Level.CRITICAL, since: float = 1000.0) -> RuleState:
 
 
 def fill(spool: Spool, clock: FakeClock, frames: int, value: Value = 20.0) -> int:
-    """So many sweeps, one a second, each flushed; returns their block."""
+    """Add that many frames, one a second, and flush; returns their block."""
     block = spool.declare("box", "fake", 30.0, columns("box", "temperature.ambient"))
     for _ in range(frames):
         clock.advance(1)
@@ -95,7 +94,7 @@ Behaviour = Callable[["FakeCollector", "_Handler", bytes], None]
 
 @dataclass
 class FakeCollector:
-    """Takes pushes as docs/protocol.md says; `behave` are misbehaviours for the next pushes, one each."""
+    """Accepts pushes as docs/protocol.md says; `behave` has one misbehaviour for each of the next pushes."""
 
     served: Bundle | None = None
     behave: list[Behaviour] = field(default_factory=list)
@@ -180,41 +179,41 @@ class _Handler(BaseHTTPRequestHandler):
         self.close_connection = True
 
     def log_message(self, *args: Any) -> None:
-        """Silence."""
+        """Log nothing."""
 
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
 
     def handle_error(self, *args: Any) -> None:
-        """An agent that was killed leaves a broken connection: no news."""
+        """Ignore the broken connection of an agent that was killed."""
 
 
 def says(status: int, body: Any = None, **headers: str) -> Behaviour:
-    """Answer with that status, and take nothing."""
+    """Answer with that status, and accept nothing."""
     return lambda _, handler, __: handler.answer(status, body if body is not None else {"error": "no"}, **headers)
 
 
 def hangs_up(_: FakeCollector, handler: _Handler, __: bytes) -> None:
-    """Take nothing, and answer nothing."""
+    """Accept nothing, and do not answer."""
     handler.hang_up()
 
 
 def takes_and_hangs_up(collector: FakeCollector, handler: _Handler, body: bytes) -> None:
-    """Take everything, and die before the answer."""
+    """Accept everything, and close the connection before the answer."""
     collector.take(body)
     handler.hang_up()
 
 
 def forgets_blocks(collector: FakeCollector, handler: _Handler, body: bytes) -> None:
-    """A collector set back to its backup."""
+    """Forget the blocks, like a collector restored from a backup."""
     collector.blocks.clear()
     handler.answer(*collector.take(body))
 
 
 @contextmanager
 def serving(collector: FakeCollector) -> Iterator[FakeCollector]:
-    """The collector on a free port of loopback."""
+    """Serve the collector on a free port of loopback."""
     handler = type("Handler", (_Handler,), {"collector": collector})
     server = _Server(("127.0.0.1", 0), handler)
     collector.port = server.server_port

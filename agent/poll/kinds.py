@@ -32,8 +32,8 @@ def build(kind: str, context: ProbeContext) -> Probe:
 def build_all(
     kinds: Collection[str], context: ProbeContext, existing: Mapping[str, Probe], *, new_profiles: bool
 ) -> dict[str, Probe]:
-    """The probes of these kinds. `existing` ones are reused, except those that read by profiles if there are `new_profiles`.
-    A kind that this agent does not know is left out."""
+    """The probes of these kinds. `existing` ones are reused, except those that read by profiles if there are
+    `new_profiles`. A kind that this agent does not know is left out."""
     return {
         kind: existing[kind] if kind in existing and not (new_profiles and kind in BY_PROFILE) else build(kind, context)
         for kind in kinds

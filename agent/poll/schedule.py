@@ -1,8 +1,8 @@
-"""The schedule of the polls. One APScheduler job per interval and shard starts the polls of many devices. Each poll is a
-task of its own, so a device that is dead, slow or misbehaving delays no other.
+"""The schedule of the polls. One APScheduler job per interval and shard starts the polls of many devices. Each poll is
+a task of its own, so a device that is dead, slow or misbehaving delays no other.
 
-Polls of devices that did not answer last time have a limit of their own. Once the verdict on their silence is final, every
-second round skips them.
+Polls of devices that did not answer last time have a limit of their own. Once the verdict on their silence is final,
+every second round skips them.
 """
 
 import asyncio
@@ -35,8 +35,8 @@ _NO_NUMBERS = (str, Missing)
 
 
 class PollTrigger(BaseTrigger):  # type: ignore[misc]  # APScheduler ships no types
-    """Fires every `every_s` seconds, for the first time after `phase_s`. Missed times are skipped: after a jump of the wall
-    clock by years, APScheduler's own trigger would count every one of them."""
+    """Fires every `every_s` seconds, for the first time after `phase_s`. Missed times are skipped: after a jump of the
+    wall clock by years, APScheduler's own trigger would count every one of them."""
 
     def __init__(self, every_s: float, phase_s: float) -> None:
         self.every_s, self.phase_s = every_s, phase_s
@@ -70,7 +70,7 @@ class _PollState:
 
 
 class Schedule:
-    """Polls devices. `on_sweep` gets every sweep; `silence_judged` tells whether the verdict on a silent device is final."""
+    """Polls devices. `on_sweep` gets every sweep; `silence_judged` tells whether the verdict on a silence is final."""
 
     def __init__(
         self,
@@ -139,8 +139,8 @@ class Schedule:
                 )  # fmt: skip
 
     def check_clock(self) -> None:
-        """Make the jobs again if the wall clock jumped: APScheduler uses it, and would sleep an hour if it was set back by an
-        hour. Call it every few seconds."""
+        """Make the jobs again if the wall clock jumped: APScheduler uses it, and would sleep an hour if it was set back
+        by an hour. Call it every few seconds."""
         offset = self._clock.wall() - self._clock.boot()
         if abs(offset - self._offset) > CLOCK_JUMP_S:
             log.warning("schedule: the wall clock jumped by %+.0f s", offset - self._offset)
@@ -148,8 +148,8 @@ class Schedule:
         self._offset = offset
 
     def poll_now(self, name: str) -> None:
-        """Read a device at once, if it belongs to this agent. If it is being read now, or was read by this method within the
-        last second, it is read a second later: the event that caused the call may have come after the reading."""
+        """Read a device at once, if it belongs to this agent. If it is being read now, or was read by this method
+        within the last second, it is read a second later: what caused the call may have happened after the reading."""
         device, state = self._devices.get(name), self._states.get(name)
         if device is None or state is None or state.later:
             return
@@ -235,8 +235,8 @@ def _log_answering(device: Device, sweep: Sweep) -> None:
 
 
 def _validated(device: Device, sweep: Sweep) -> Sweep:
-    """The sweep, with Missing for every value that is neither a finite number nor text. Raises ValueError where the sweep
-    itself is wrong."""
+    """The sweep, with Missing for every value that is neither a finite number nor text. Raises ValueError where the
+    sweep itself is wrong."""
     values = sweep.values
     if sweep.device != device.device:
         raise ValueError("a sweep of another device")

@@ -114,7 +114,7 @@ class ModbusProbe:
             await self.forget(name)
 
     def profile_of(self, device: str) -> Profile | None:
-        """Implements `ByProfile.profile_of`."""
+        """Implements `ProfileProbe.profile_of`."""
         held = self._held.get(device)
         return held.profile if held else None
 

@@ -100,7 +100,7 @@ class NutProbe:
         """Implements `Probe.close`."""
 
     def profile_of(self, device: str) -> Profile | None:
-        """Implements `ByProfile.profile_of`."""
+        """Implements `ProfileProbe.profile_of`."""
         return self._profiles.get(DEFAULT_PROFILE) if device in self._layouts else None
 
     def _profile(self, device: Device) -> Profile:

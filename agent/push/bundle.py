@@ -1,5 +1,5 @@
-"""The bundle that the collector sends to this agent (docs/protocol.md, "The bundle"): decoded, or refused as a whole, and
-kept on disk."""
+"""The bundle that the collector sends to this agent (docs/protocol.md, "The bundle"): decoded, or refused as a whole,
+and kept on disk."""
 
 import dataclasses
 import json
@@ -14,15 +14,15 @@ from watchkeeper.model.batch import Bundle
 from watchkeeper.model.device import Device
 from watchkeeper.model.errors import WireError
 
-_JSON = Spelling(
+_BUNDLE_SPELLING = Spelling(
     {str: str, bool: PARSERS[bool], int: PARSERS[int], float: finite_float}, "the bundle", typed=True, skip_unknown=True
 )
 
 
 def decode_bundle(data: Any, agent: str) -> Bundle:
-    """Make a Bundle of parsed JSON. Unknown keys are skipped, so that a newer collector may send more. Raises WireError where
-    the data is no bundle, or is the bundle of another agent."""
-    bound = bind(json_node(data, "bundle"), Bundle, _JSON)
+    """Make a Bundle of parsed JSON. Unknown keys are skipped, so that a newer collector may send more. Raises WireError
+    where the data is no bundle, or is the bundle of another agent."""
+    bound = bind(json_node(data, "bundle"), Bundle, _BUNDLE_SPELLING)
     if bound.value is None:
         first = bound.problems[0]
         raise WireError(f"{first.file}: {first.message}")

@@ -1,7 +1,7 @@
 """Pushes the spool's items to the collector: events at once, readings about every second, each lane in order.
 
-`step` does what is due and returns how long to wait; only the `Worker` knows threads. An item leaves the spool only after a
-2xx. If the collector will never accept it, it is set aside with the reason.
+`step` does what is due and returns how long to wait; only the `Worker` knows threads. An item leaves the spool only
+after a 2xx. If the collector will never accept it, it is set aside with the reason.
 """
 
 import json
@@ -36,8 +36,8 @@ MAX_REFUSALS_IN_A_ROW = 12  # more than it takes to halve a batch down to its on
 
 
 class Pusher:
-    """Pushes from a thread of its own. `on_bundle` gets a new bundle, and raises WatchkeeperError where it cannot be used;
-    `on_request` gets what the collector asks for. Both are called from the pusher's thread."""
+    """Pushes from a thread of its own. `on_bundle` gets a new bundle, and raises WatchkeeperError where it cannot be
+    used; `on_request` gets what the collector asks for. Both are called from the pusher's thread."""
 
     def __init__(
         self,
@@ -82,7 +82,7 @@ class Pusher:
         self._worker.wake()
 
     def stop(self, timeout_s: float) -> None:
-        """Stop, and wait up to `timeout_s` for the push under way. If it gets no answer, it is repeated after the next start."""
+        """Stop, and wait up to `timeout_s` for the push under way. Without an answer it is repeated after a restart."""
         self._worker.stop(timeout_s)
 
     @property
@@ -134,8 +134,8 @@ class Pusher:
             self._fetch_if_due()
 
     def _greet(self, lane: Lane) -> None:
-        """Push nothing, to learn what the collector has of the lane. This comes before any item: if the answer to items were
-        lost, we could not tell whose seqs a later answer means."""
+        """Push nothing, to learn what the collector has of the lane. This comes before any item: if the answer to items
+        were lost, we could not tell whose seqs a later answer means."""
         self._push(self._spool.batch(lane, 0, 0))
         if lane not in self._greeted:
             raise PushLater(f"it did not say what it has of {lane}")

@@ -1,4 +1,4 @@
-"""The HTTPS client of the collector: one kept session, gzip, and every answer of docs/protocol.md as a noun or an error."""
+"""The HTTPS client of the collector: one session, gzip, and every answer of docs/protocol.md or an error."""
 
 import gzip
 import math

@@ -21,8 +21,8 @@ RECORD_BYTES = 32
 
 
 class Record(NamedTuple):
-    """A numbered item: an event, a frame of a block, or a tombstone for `frames` frames from seq `first` on. `at` is seconds
-    on the boot clock."""
+    """A numbered item: an event, a frame of a block, or a tombstone for `frames` frames from seq `first` on. `at` is
+    seconds on the boot clock."""
 
     seq: int
     at: float
@@ -96,7 +96,7 @@ def _write_state(db: sqlite3.Connection, key: Key, state: RuleState | None) -> N
 
 
 def _write_block(db: sqlite3.Connection, number: int, device: str, body: str) -> None:
-    """Add a block. Of a device whose columns change again and again, the newest few blocks and those in use are kept."""
+    """Add a block. If a device changes its columns again and again, only the newest blocks and those in use stay."""
     db.execute("INSERT INTO blocks VALUES (?, ?, ?, 0)", (number, device, body))
     db.execute(
         "DELETE FROM blocks WHERE device = ?1 AND block NOT IN (SELECT block FROM readings)"

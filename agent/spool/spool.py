@@ -1,8 +1,9 @@
 """The agent's disk queue: two lanes of numbered items, and the judge's states.
 
-`add_events` and `add_frame` only write to memory. `flush` writes everything to the disk in one commit; it is called from a
-thread of its own, at once after events and within half a second after readings. What the collector has (`settle`) leaves
-the disk with the next flush. If the agent dies before that, the items are sent again and the collector ignores them.
+`add_events` and `add_frame` only write to memory. `flush` writes everything to the disk in one commit; it is called
+from a thread of its own, at once after events and within half a second after readings. What the collector has
+(`settle`) leaves the disk with the next flush. If the agent dies before that, the items are sent again and the
+collector ignores them.
 
 Times are seconds on the boot clock. A spool that was written in another boot is converted by the wall clock.
 """
@@ -47,8 +48,8 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """The oldest items of a lane, ready to send: `items` are JSON texts with their ages now, `blocks` must be declared with
-    them, `last` is the highest seq that this spool has given out in the lane."""
+    """The oldest items of a lane, ready to send: `items` are JSON texts with their ages now, `blocks` must be declared
+    with them, `last` is the highest seq that this spool has given out in the lane."""
 
     lane: Lane
     epoch: str
@@ -62,8 +63,8 @@ class Batch:
 class Spool:
     """The disk queue. Every method may be called from any thread.
 
-    `disk_error` says why the disk cannot be written (empty: it can). Meanwhile everything waits in memory and is sent from
-    there. `fresh` says that this epoch has not yet reported the active verdicts: earlier states, if any, are lost.
+    `disk_error` says why the disk cannot be written (empty: it can). Meanwhile everything waits in memory and is sent
+    from there. `fresh` says that this epoch has not yet reported the active verdicts: earlier states, if any, are lost.
     `given_before` are the highest seqs given out before this spool was opened.
     """
 
@@ -189,7 +190,7 @@ class Spool:
     # ---- writing to the disk ----
 
     def flush(self) -> bool:
-        """Commit everything added. False where the disk cannot be written: then it stays in memory for the next flush."""
+        """Commit everything added. False where the disk cannot be written: it then waits for the next flush."""
         with self._disk_lock:
             for retried in (False, True):
                 with self._memory_lock:
@@ -385,7 +386,7 @@ class Spool:
         self._declared.update(number for number, known in declared.items() if known)
 
     def begin_epoch(self) -> None:
-        """Begin a new epoch: the collector has seqs of this one that this spool never gave out (a restored disk, say)."""
+        """Begin a new epoch, because the collector has seqs that this spool never gave out (a restored disk, say)."""
         with self._disk_lock:
             with self._memory_lock:
                 self.epoch = self._notes["epoch"] = uuid.uuid4().hex

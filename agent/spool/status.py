@@ -45,7 +45,7 @@ class Status:
 
 
 def read_status(path: Path, boot_s: float) -> Status:
-    """Read the spool without changing it; `boot_s` is the time on the boot clock. Raises SpoolError where there is none."""
+    """Read the spool without changing it; `boot_s` is now on the boot clock. Raises SpoolError."""
     if not path.exists():
         raise SpoolError(f"{path}: there is no spool; has the agent ever run with this agent.yml?")
     try:

@@ -1,1 +1,1 @@
-"""Commands that look once and end: `probe`, `profile`, `discover`."""
+"""Commands that run once and end: `probe`, `profile`, `discover`."""

@@ -1,4 +1,4 @@
-"""`watchkeeper discover CIDR`: find devices, say what they are, and write their part of the inventory."""
+"""`watchkeeper discover CIDR`: find devices, identify them, and write their part of inventory.yml."""
 
 import asyncio
 import os
@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from watchkeeper.agent.tools.target import Target, parse_target
+from watchkeeper.agent.tools.target import COMMUNITY_PREFIX, Target, parse_target
 from watchkeeper.model.plain import printable
 
 if TYPE_CHECKING:
-    from watchkeeper.agent.tools.discover import Found
+    from watchkeeper.agent.tools.discover import FoundDevice
 
 HOST = "HOST"
 COMMUNITY = "room-community"
@@ -24,20 +24,20 @@ COMMUNITY = "room-community"
 @click.argument("network", metavar="CIDR")
 @click.option(
     "--as", "logins", multiple=True, default=(f"snmp://public@{HOST}",), show_default=True,
-    help="How to ask, as a URL with HOST in it; several are tried in turn.",
+    help="A login, as a URL with HOST in it; several are tried in turn.",
 )  # fmt: skip
-@click.option("--agent", default="room-1", show_default=True, help="The agent that is to read them.")
+@click.option("--agent", default="room-1", show_default=True, help="The agent that will read them.")
 @click.option("--owner", default="TODO", show_default=True, help="The person who owns them.")
 @click.option(
-    "--community-name", default=COMMUNITY, show_default=True, help="What the secret with the community is to be called."
+    "--community-name", default=COMMUNITY, show_default=True, help="The name of the secret for the community in a URL."
 )
 @click.option(
     "--out",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="Write the inventory stanza there instead of printing it.",
+    help="Write the stanza of inventory.yml to this file instead of printing it.",
 )
 @click.option(
-    "--secrets", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="A file, mode 0600, with secrets."
+    "--secrets", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="A file with secrets, mode 0600."
 )
 def discover(
     *,
@@ -49,10 +49,10 @@ def discover(
     out: Path | None,
     secrets: Path | None,
 ) -> None:
-    """Ask every address of CIDR by SNMP and IPMI, and write the inventory of what answers.
+    """Ask every address of CIDR by SNMP and IPMI, and write the stanza of inventory.yml for the devices that answer.
 
-    The community in a URL is not written down: the stanza has --community-name, and you give the agent the secret of that
-    name. With `?community=NAME` in the URL it is found among the secrets, and the stanza has that name.
+    The stanza does not contain the community of a URL, but --community-name: give the agent a secret with that name.
+    For a URL with `?community=NAME` the community is looked up among the secrets, and the stanza contains NAME.
     """
     from watchkeeper.agent.tools import discover as finding
     from watchkeeper.documents.secrets import Secrets
@@ -63,13 +63,13 @@ def discover(
         asked = [_login(login) for login in logins]
     except ValueError as error:
         raise click.BadParameter(str(error)) from None
-    environ = {key: text for one in asked for key, text in one(hosts[0]).environ.items()}
-    held = Secrets(secrets, {**os.environ, **environ})
-    found = asyncio.run(finding.find(hosts, asked, held, load_profiles()))
-    for one in found:
-        click.echo(printable(_line(one)), err=out is None)
-    click.echo(_counted(len(found), len(hosts)), err=out is None)
-    lines = finding.stanza([_named(one, community_name) for one in found], agent, owner)
+    environ = {key: text for login in asked for key, text in login(hosts[0]).environ.items()}
+    all_secrets = Secrets(secrets, {**os.environ, **environ})
+    found = asyncio.run(finding.find(hosts, asked, all_secrets, load_profiles()))
+    for device in found:
+        click.echo(printable(_line(device)), err=out is None)
+    click.echo(_summary(len(found), len(hosts)), err=out is None)
+    lines = finding.stanza([_named(device, community_name) for device in found], agent, owner)
     text = "".join(printable(line) + "\n" for line in lines) if found else ""
     if out is None:
         click.echo(text, nl=False)
@@ -77,18 +77,21 @@ def discover(
         out.write_text(text, encoding="utf-8")
 
 
-def _counted(found: int, hosts: int) -> str:
-    among = "1 address" if hosts == 1 else f"{hosts} addresses"
+def _summary(found: int, hosts: int) -> str:
+    asked = "1 address" if hosts == 1 else f"{hosts} addresses"
     if found == 0:
-        return f"no device answers among {among}: is SNMP or IPMI switched on there, the community right, this machine allowed?"
-    return f"{found} device{'s' * (found > 1)} answer{'s' * (found == 1)} among {among}"
+        return (
+            f"no device answers ({asked}): check that SNMP or IPMI is switched on, that the community is right, "
+            "and that the devices allow this machine"
+        )
+    return f"{found} device{'s' * (found > 1)} answer{'s' * (found == 1)} ({asked})"
 
 
 def _login(url: str) -> Callable[[str], Target]:
-    """A target of any host by that URL. Raises ValueError."""
+    """A function that makes the target of a host from that URL. Raises ValueError."""
     sample = parse_target(url)
     if sample.device.snmp is None or HOST.lower() not in sample.device.address.lower():
-        raise ValueError(f"{sample.masked}: write an snmp:// URL with {HOST} where the address belongs")
+        raise ValueError(f"{sample.masked}: write an snmp:// URL with {HOST} in place of the address")
     return partial(_at, sample)
 
 
@@ -98,13 +101,14 @@ def _at(sample: Target, host: str) -> Target:
     return replace(sample, device=replace(sample.device, device=address, address=address))
 
 
-def _named(found: "Found", name: str) -> "Found":
-    """A community that stood in the URL gets the name that its secret is to have."""
-    if found.snmp is None or not found.snmp.community.startswith("probe-target-"):
-        return found
-    return replace(found, snmp=replace(found.snmp, community=name))
+def _named(device: "FoundDevice", name: str) -> "FoundDevice":
+    """The device with `name` as the secret of a community that was in the URL."""
+    if device.snmp is None or not device.snmp.community.startswith(COMMUNITY_PREFIX):
+        return device
+    return replace(device, snmp=replace(device.snmp, community=name))
 
 
-def _line(one: "Found") -> str:
-    what = f"{one.profile.vendor} {one.profile.category} ({one.profile.profile})" if one.profile else "no profile fits"
-    return f"{one.address:<21} {what}: {one.name or '-'}, {one.says[:60]}"
+def _line(device: "FoundDevice") -> str:
+    profile = device.profile
+    what = f"{profile.vendor} {profile.category} ({profile.profile})" if profile else "no profile fits"
+    return f"{device.address:<21} {what}: {device.name or '-'}, {device.description[:60]}"

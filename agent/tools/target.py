@@ -1,8 +1,8 @@
 """The device to read, as a URL on the command line.
 
-A URL may contain a community in clear text, but no password. Passwords are named (`auth_secret=NAME`, `password=NAME`); a
-community may be named too (`snmp://HOST?community=NAME`). Output and error texts show a target with `***` before its `@`,
-and without its `?...`.
+A URL may contain a community in clear text, but no password. Passwords are named (`auth_secret=NAME`, `password=NAME`);
+a community may be named too (`snmp://HOST?community=NAME`). Output and error texts show a target with `***` before its
+`@`, and without its `?...`.
 """
 
 import re
@@ -27,8 +27,8 @@ SHAPE = (
 
 
 class Scheme(NamedTuple):
-    """What a URL's scheme means: the probe, the category of such devices, their port, and the options that are written before
-    the `@` (`user`) and after the `/` (`path`)."""
+    """What a URL's scheme means: the probe, the category of such devices, their port, and the options that are written
+    before the `@` (`user`) and after the `/` (`path`)."""
 
     probe: str
     category: Category
@@ -78,7 +78,7 @@ def _yes_or_no(text: str) -> bool:
     return text in ("yes", "true", "1")
 
 
-_URL = Spelling(
+_URL_SPELLING = Spelling(
     # No message repeats what was written: it may be a password.
     {
         str: str,
@@ -196,7 +196,7 @@ def _bound(kind: str, keys: Mapping[str, str]) -> Any:
     """The options of that kind. Raises ValueError."""
     if kind == "snmp" and "auth" in keys:
         keys = {"version": SnmpVersion.V3.value, **keys}
-    bound = bind(json_node(keys, ""), _OPTION_TYPES[kind], _URL)
+    bound = bind(json_node(keys, ""), _OPTION_TYPES[kind], _URL_SPELLING)
     if bound.value is None:
         raise ValueError("; ".join(": ".join(filter(None, (one.file, one.message))) for one in bound.problems))
     return bound.value

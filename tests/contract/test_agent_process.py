@@ -1,4 +1,4 @@
-"""A real agent process: what it imports, how it begins and ends, and what it still has after being killed."""
+"""A real agent process: what it imports, how it starts and stops, and what it still has after a kill."""
 
 import contextlib
 import json
@@ -51,15 +51,21 @@ for number in range(first + 1, first + 100_000):
 """
 
 
-def python(*arguments: str, **environ: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
+@contextlib.contextmanager
+def python(*arguments: str, **environ: str) -> Iterator[subprocess.Popen[str]]:
+    """A Python process; it is killed at the end, so that a failed assertion does not wait for it."""
+    with subprocess.Popen(
         [sys.executable, *arguments], cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         env={**os.environ, "PYTHONPATH": str(ROOT), **environ},
-    )  # fmt: skip
+    ) as process:  # fmt: skip
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 @pytest.mark.parametrize("point", ["", "agent.event.before-commit:7", "agent.event.committed:7"])
-def test_a_writer_killed_has_everything_it_ever_acknowledged(tmp_path: Path, point: str) -> None:
+def test_a_killed_writer_still_has_everything_that_it_acknowledged(tmp_path: Path, point: str) -> None:
     file = tmp_path / "spool.db"
     acknowledged = 0
     for _ in range(2):
@@ -100,11 +106,11 @@ def agent_yml(tmp_path: Path, collector: FakeCollector) -> Path:
     return file
 
 
-def launch(agent_yml: Path, **environ: str) -> subprocess.Popen[str]:
+def launch(agent_yml: Path, **environ: str) -> contextlib.AbstractContextManager[subprocess.Popen[str]]:
     return python("-m", "watchkeeper", "agent", "run", "--config", str(agent_yml), **environ)
 
 
-def test_an_agent_begins_pushes_and_ends_cleanly(agent_yml: Path, collector: FakeCollector, tmp_path: Path) -> None:
+def test_an_agent_starts_pushes_and_stops_cleanly(agent_yml: Path, collector: FakeCollector, tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
         systemd.bind(str(tmp_path / "notify"))
         systemd.settimeout(20)
@@ -133,7 +139,9 @@ def kinds(collector: FakeCollector) -> set[str]:
     return {names.get(type(item.body).__name__, "") for push in collector.pushes for item in push.items}
 
 
-def test_a_killed_agent_goes_on_from_its_spool_and_its_kept_bundle(agent_yml: Path, collector: FakeCollector) -> None:
+def test_a_killed_agent_continues_from_its_spool_and_its_bundle_on_disk(
+    agent_yml: Path, collector: FakeCollector
+) -> None:
     with launch(agent_yml) as agent:
         collector.wait_for(lambda: bool(collector.seqs(Lane.READINGS)) and bool(collector.seqs(Lane.EVENTS)))
         agent.kill()
@@ -163,7 +171,9 @@ def test_a_killed_agent_goes_on_from_its_spool_and_its_kept_bundle(agent_yml: Pa
     ["agent.event.before-commit", "agent.event.committed", "agent.readings.committed:2", "agent.push.answered:3",
      "agent.settled"],
 )  # fmt: skip
-def test_killed_at_any_commit_nothing_is_lost_or_doubled(agent_yml: Path, collector: FakeCollector, point: str) -> None:
+def test_an_agent_killed_at_any_commit_loses_and_doubles_nothing(
+    agent_yml: Path, collector: FakeCollector, point: str
+) -> None:
     with launch(agent_yml, WATCHKEEPER_KILL_AT=point) as agent:
         assert agent.wait(20) == -signal.SIGKILL
     before = len(collector.seqs(Lane.READINGS))
@@ -187,7 +197,7 @@ def test_killed_at_any_commit_nothing_is_lost_or_doubled(agent_yml: Path, collec
         ("agent: room-1\ncollector: http://127.0.0.1:1\nsecrets: none.yml\n", "none.yml"),
     ],
 )
-def test_what_keeps_an_agent_from_starting_is_one_sentence(tmp_path: Path, text: str, says: str) -> None:
+def test_an_agent_that_cannot_start_says_why_in_one_sentence(tmp_path: Path, text: str, says: str) -> None:
     file = tmp_path / "agent.yml"
     file.write_text(text)
     with launch(file) as agent:

@@ -33,7 +33,7 @@ from watchkeeper.model.errors import ConfigError, Problem
 
 
 class World:
-    """An agent's sending half, stepped by hand."""
+    """Spool, pusher and HTTP client of an agent, stepped by hand."""
 
     def __init__(self, collector: FakeCollector) -> None:
         self.collector = collector
@@ -109,7 +109,7 @@ def test_a_good_collector_gets_everything_once(world: World, collector: FakeColl
         forgets_blocks,
     ],
 )
-def test_whatever_it_does_nothing_is_lost_or_doubled(
+def test_whatever_the_collector_does_nothing_is_lost_or_doubled(
     world: World, collector: FakeCollector, misbehaviour: object
 ) -> None:
     assert callable(misbehaviour)
@@ -123,7 +123,7 @@ def test_whatever_it_does_nothing_is_lost_or_doubled(
     assert world.empty()
 
 
-def test_a_mad_collector_in_any_order(world: World, collector: FakeCollector) -> None:
+def test_a_misbehaving_collector_in_any_order(world: World, collector: FakeCollector) -> None:
     seed = random.randrange(10**6)  # noqa: S311 -- dice
     chance = random.Random(seed)  # noqa: S311 -- dice
     ways = [says(500), says(503, Retry_After="3"), says(200, b"?"), says(409, {"error": "no", "blocks": [1]}), hangs_up,
@@ -139,7 +139,7 @@ def test_a_mad_collector_in_any_order(world: World, collector: FakeCollector) ->
         assert collector.seqs(lane) == list(range(1, world.spool.batch(lane, 0, 0).last + 1)), seed
 
 
-def test_a_collector_that_takes_less_than_it_was_sent_is_given_time(world: World, collector: FakeCollector) -> None:
+def test_a_collector_that_accepts_only_a_part_is_given_time(world: World, collector: FakeCollector) -> None:
     world.work(1)  # greeted
     world.fill(events=3, frames=0)
     collector.behave += [says(200, {"lane": "events", "through": 1, "bundle": "", "requests": []})]
@@ -157,7 +157,7 @@ def test_retry_after_is_honoured(world: World, collector: FakeCollector) -> None
     assert collector.pushes == []
 
 
-def test_without_it_the_waits_double_up_to_a_minute(world: World, collector: FakeCollector) -> None:
+def test_without_retry_after_the_waits_double_up_to_a_minute(world: World, collector: FakeCollector) -> None:
     collector.behave += [hangs_up] * 20
     waits = []
     for _ in range(12):
@@ -168,7 +168,7 @@ def test_without_it_the_waits_double_up_to_a_minute(world: World, collector: Fak
     assert waits[-1] == 30, "with no jitter at all; with all of it, a minute"
 
 
-def test_a_token_that_is_not_accepted_is_tried_slowly_and_told_once(
+def test_a_token_that_is_not_accepted_is_tried_every_minute_and_logged_once(
     world: World, collector: FakeCollector, caplog: pytest.LogCaptureFixture
 ) -> None:
     collector.behave += [says(401)] * 5
@@ -192,7 +192,7 @@ def test_one_bad_event_is_set_aside_and_the_others_go(world: World, collector: F
     assert aside == [("events", 5, "400: no: 400")]
 
 
-def test_a_device_that_is_ours_no_longer_sets_aside_its_own_and_asks_for_the_bundle(
+def test_frames_of_a_device_that_belongs_to_another_agent_are_set_aside_and_the_bundle_is_fetched(
     world: World, collector: FakeCollector
 ) -> None:
     other = world.spool.declare("other", "fake", 30.0, columns("other"))
@@ -206,7 +206,7 @@ def test_a_device_that_is_ours_no_longer_sets_aside_its_own_and_asks_for_the_bun
     assert [found.version for found in world.bundles] == ["v2"]
 
 
-def test_too_large_is_halved(world: World, collector: FakeCollector) -> None:
+def test_a_batch_that_is_too_large_is_halved(world: World, collector: FakeCollector) -> None:
     collector.refuse = lambda push: 413 if len(push.items) > 3 else 0
     world.fill(events=0, frames=20)
     world.work(40)
@@ -214,7 +214,7 @@ def test_too_large_is_halved(world: World, collector: FakeCollector) -> None:
     assert world.empty()
 
 
-def test_a_collector_that_refuses_everything_is_not_hammered(world: World, collector: FakeCollector) -> None:
+def test_a_collector_that_refuses_everything_is_asked_seldom(world: World, collector: FakeCollector) -> None:
     world.work(1)
     collector.pushes.clear()
     collector.refuse = lambda push: 400 if push.items else 0
@@ -235,7 +235,9 @@ def test_unknown_blocks_are_declared_and_sent_again(world: World, collector: Fak
     assert collector.seqs(Lane.READINGS) == [1, 2]
 
 
-def test_a_spool_set_back_begins_a_new_epoch_and_loses_nothing(world: World, collector: FakeCollector) -> None:
+def test_a_spool_restored_from_a_backup_begins_a_new_epoch_and_loses_nothing(
+    world: World, collector: FakeCollector
+) -> None:
     epoch = world.spool.epoch
     collector.through[epoch, Lane.EVENTS] = 50  # it has 50 of us; this spool, from a backup, has given out none
     world.fill(events=3, frames=1)
@@ -244,7 +246,7 @@ def test_a_spool_set_back_begins_a_new_epoch_and_loses_nothing(world: World, col
     assert sorted(collector.taken[world.spool.epoch, Lane.EVENTS]) == [1, 2, 3]
 
 
-def test_more_is_said_while_more_waits(world: World, collector: FakeCollector, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_more_is_true_while_more_waits(world: World, collector: FakeCollector, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("watchkeeper.agent.push.pusher.BATCH_BYTES", 2_000)
     world.fill(events=30, frames=0)
     world.work(3)
@@ -306,7 +308,7 @@ def test_a_tombstone_arrives(world: World, collector: FakeCollector) -> None:
 # ---- the bundle ----
 
 
-def test_the_bundle_is_fetched_when_another_is_in_force(world: World, collector: FakeCollector) -> None:
+def test_a_new_bundle_is_fetched(world: World, collector: FakeCollector) -> None:
     collector.served = bundle(device(), version="v1")
     world.work(2)
     assert [found.version for found in world.bundles] == ["v1"]
@@ -318,7 +320,7 @@ def test_the_bundle_is_fetched_when_another_is_in_force(world: World, collector:
     assert collector.pushes[-1].bundle == "v2"
 
 
-def test_a_bundle_that_cannot_be_used_is_told_once_and_the_old_stays(
+def test_a_bundle_that_cannot_be_used_is_logged_once_and_the_previous_one_stays_active(
     world: World, collector: FakeCollector, caplog: pytest.LogCaptureFixture
 ) -> None:
     def take(found: Bundle) -> None:
@@ -352,13 +354,13 @@ def test_another_agents_bundle_is_refused(
     assert "room-2" in caplog.text
 
 
-def test_requests_are_handed_on(world: World, collector: FakeCollector) -> None:
+def test_requests_are_passed_on(world: World, collector: FakeCollector) -> None:
     collector.requests = [{"kind": "poll-now", "device": "box"}, {"kind": "dance"}]
     world.pusher.step()
     assert world.requests[:2] == [Request("poll-now", "box"), Request("dance")]
 
 
-def test_a_collector_that_is_away_is_told_once_and_its_return_too(
+def test_a_collector_that_is_away_is_logged_once_and_its_return_too(
     world: World, collector: FakeCollector, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.WARNING)

@@ -1,4 +1,4 @@
-"""What every spool keeps to, on the disk and in memory alike."""
+"""The contract of a spool, on the disk and in memory."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -36,7 +36,7 @@ def make(request: pytest.FixtureRequest, tmp_path: Path, clock: FakeClock) -> It
         spool.close()
 
 
-def test_lanes_count_apart_from_one_and_leave_in_order(make: Make, clock: FakeClock) -> None:
+def test_each_lane_counts_from_one_and_keeps_its_order(make: Make, clock: FakeClock) -> None:
     spool = make()
     fill(spool, clock, 3)
     spool.add_events([verdict(1), verdict(2)], {})
@@ -45,7 +45,7 @@ def test_lanes_count_apart_from_one_and_leave_in_order(make: Make, clock: FakeCl
     assert [item["seq"] for item in items(everything(spool, Lane.EVENTS))] == [1, 2]
 
 
-def test_nothing_leaves_before_it_is_committed(make: Make, clock: FakeClock) -> None:
+def test_nothing_is_sent_before_it_is_committed(make: Make, clock: FakeClock) -> None:
     spool = make()
     spool.add_events([verdict(1)], {})
     assert everything(spool, Lane.EVENTS).items == ()
@@ -53,7 +53,7 @@ def test_nothing_leaves_before_it_is_committed(make: Make, clock: FakeClock) -> 
     assert len(everything(spool, Lane.EVENTS).items) == 1
 
 
-def test_ages_are_those_of_the_moment_of_sending(make: Make, clock: FakeClock) -> None:
+def test_ages_are_those_at_the_time_of_sending(make: Make, clock: FakeClock) -> None:
     spool = make()
     fill(spool, clock, 1)
     spool.add_events(
@@ -68,7 +68,7 @@ def test_ages_are_those_of_the_moment_of_sending(make: Make, clock: FakeClock) -
     assert items(everything(spool, Lane.READINGS))[0]["age_s"] == 100
 
 
-def test_a_frame_carries_its_values_and_why_one_is_missing(make: Make, clock: FakeClock) -> None:
+def test_a_frame_has_its_values_and_the_reason_of_a_missing_one(make: Make, clock: FakeClock) -> None:
     spool = make()
     block = spool.declare("box", "fake", 30.0, columns("box", "temperature.ambient"))
     spool.add_frame(block, clock.boot(), ("yes", Missing(Reason.TIMEOUT, "no answer")))
@@ -79,7 +79,7 @@ def test_a_frame_carries_its_values_and_why_one_is_missing(make: Make, clock: Fa
     }  # fmt: skip
 
 
-def test_what_is_settled_is_gone_and_the_rest_comes_again(make: Make, clock: FakeClock) -> None:
+def test_settled_items_are_gone_and_the_others_are_sent_again(make: Make, clock: FakeClock) -> None:
     spool = make()
     fill(spool, clock, 5)
     batch = spool.batch(Lane.READINGS, 3, 10**6)
@@ -96,7 +96,7 @@ def test_what_is_settled_is_gone_and_the_rest_comes_again(make: Make, clock: Fak
     assert [item["seq"] for item in items(everything(spool, Lane.READINGS))] == [6]
 
 
-def test_a_batch_keeps_to_its_limits_but_one_item_always_goes(make: Make, clock: FakeClock) -> None:
+def test_a_batch_keeps_to_its_limits_but_has_at_least_one_item(make: Make, clock: FakeClock) -> None:
     spool = make()
     fill(spool, clock, 5)
     assert len(spool.batch(Lane.READINGS, 1000, 1).items) == 1
@@ -117,7 +117,7 @@ def test_a_block_is_declared_until_the_collector_has_it(make: Make, clock: FakeC
     assert len(everything(spool, Lane.READINGS).blocks) == 1
 
 
-def test_the_same_columns_are_the_same_block_and_others_another(make: Make) -> None:
+def test_equal_columns_are_one_block(make: Make) -> None:
     spool = make()
     one = spool.declare("box", "fake", 30.0, columns("box", "temperature.ambient"))
     assert spool.declare("box", "fake", 30.0, columns("box", "temperature.ambient")) == one
@@ -138,7 +138,7 @@ def test_a_device_that_changes_its_columns_for_ever_does_not_fill_the_spool(make
     assert spool._db.execute("SELECT count(*) FROM blocks").fetchone()[0] < 10
 
 
-def test_full_readings_go_oldest_first_and_leave_one_tombstone(make: Make, clock: FakeClock) -> None:
+def test_a_full_spool_drops_the_oldest_readings_and_leaves_one_tombstone(make: Make, clock: FakeClock) -> None:
     spool = make(Limits(size_bytes=300_000))
     spool.add_events([verdict(number) for number in range(20)], {})
     for _ in range(60):
@@ -151,7 +151,7 @@ def test_full_readings_go_oldest_first_and_leave_one_tombstone(make: Make, clock
     assert len(everything(spool, Lane.EVENTS).items) == 20, "events are never dropped"
 
 
-def test_a_file_bounded_in_bytes_stays_so(make: Make, clock: FakeClock, tmp_path: Path) -> None:
+def test_the_file_stays_within_its_limit(make: Make, clock: FakeClock, tmp_path: Path) -> None:
     spool = make(Limits(size_bytes=300_000))
     for _ in range(60):
         fill(spool, clock, 100, value="x" * 100)
@@ -159,7 +159,7 @@ def test_a_file_bounded_in_bytes_stays_so(make: Make, clock: FakeClock, tmp_path
     assert not file.exists() or file.stat().st_size < 400_000
 
 
-def test_too_old_readings_go_and_events_stay(make: Make, clock: FakeClock) -> None:
+def test_too_old_readings_are_dropped_and_events_stay(make: Make, clock: FakeClock) -> None:
     spool = make(Limits(age_s=3600))
     spool.add_events([verdict(1)], {})
     fill(spool, clock, 10)
@@ -174,7 +174,7 @@ def test_too_old_readings_go_and_events_stay(make: Make, clock: FakeClock) -> No
     assert len(everything(spool, Lane.EVENTS).items) == 1
 
 
-def test_a_tombstone_settled_in_part_stands_for_the_rest(make: Make, clock: FakeClock) -> None:
+def test_a_tombstone_settled_in_part_counts_the_rest(make: Make, clock: FakeClock) -> None:
     spool = make(Limits(age_s=3600))
     fill(spool, clock, 10)
     on_its_way = spool.batch(Lane.READINGS, 4, 10**6)
@@ -185,7 +185,7 @@ def test_a_tombstone_settled_in_part_stands_for_the_rest(make: Make, clock: Fake
     assert items(everything(spool, Lane.READINGS))[0] == {"seq": 10, "first": 5, "frames": 6}
 
 
-def test_what_is_refused_lies_aside_with_its_reason(make: Make, clock: FakeClock) -> None:
+def test_refused_items_are_set_aside_with_the_reason(make: Make, clock: FakeClock) -> None:
     spool = make()
     fill(spool, clock, 3)
     spool.set_aside(spool.batch(Lane.READINGS, 2, 10**6), "400: bad")
@@ -195,7 +195,7 @@ def test_what_is_refused_lies_aside_with_its_reason(make: Make, clock: FakeClock
     assert aside == [("readings", 1, "400: bad"), ("readings", 2, "400: bad")]
 
 
-def test_what_lies_aside_is_bounded_too(make: Make, clock: FakeClock) -> None:
+def test_items_set_aside_are_limited_too(make: Make, clock: FakeClock) -> None:
     spool = make(Limits(size_bytes=80_000))
     for _ in range(100):
         fill(spool, clock, 10, value="x" * 100)
@@ -206,7 +206,7 @@ def test_what_lies_aside_is_bounded_too(make: Make, clock: FakeClock) -> None:
     assert last == 1000
 
 
-def test_states_are_there_with_the_events_they_caused(make: Make, clock: FakeClock) -> None:
+def test_states_are_committed_with_their_events(make: Make, clock: FakeClock) -> None:
     spool = make()
     key = ("box", "heat", "1")
     spool.add_events([verdict(1)], {key: state()})
@@ -218,7 +218,7 @@ def test_states_are_there_with_the_events_they_caused(make: Make, clock: FakeClo
     assert spool.states() == {}
 
 
-def test_a_new_epoch_declares_all_again_and_loses_nothing(make: Make, clock: FakeClock) -> None:
+def test_a_new_epoch_declares_all_blocks_again_and_loses_nothing(make: Make, clock: FakeClock) -> None:
     spool = make()
     fill(spool, clock, 2)
     spool.settle(spool.batch(Lane.READINGS, 1, 10**6), 1)
@@ -230,7 +230,7 @@ def test_a_new_epoch_declares_all_again_and_loses_nothing(make: Make, clock: Fak
     assert len(batch.blocks) == 1
 
 
-def test_an_answer_of_another_epoch_declares_nothing(make: Make, clock: FakeClock) -> None:
+def test_an_answer_for_another_epoch_declares_nothing(make: Make, clock: FakeClock) -> None:
     spool = make()
     fill(spool, clock, 2)
     late = spool.batch(Lane.READINGS, 1, 10**6)
@@ -239,7 +239,7 @@ def test_an_answer_of_another_epoch_declares_nothing(make: Make, clock: FakeCloc
     assert len(everything(spool, Lane.READINGS).blocks) == 1
 
 
-def test_a_withdrawal_travels_as_the_protocol_says(make: Make, clock: FakeClock) -> None:
+def test_a_withdrawal_is_sent_as_the_protocol_says(make: Make, clock: FakeClock) -> None:
     spool = make()
     spool.add_events([Withdrawal("id", "box", "heat", "", clock.boot() - 2, "the rule is gone")], {})
     spool.flush()
@@ -267,7 +267,7 @@ def test_a_full_disk_keeps_everything_in_memory_and_sends_from_there(make: Make,
     assert len(spool.states()) == 400
 
 
-def test_notes_are_kept_for_whoever_looks(make: Make, clock: FakeClock) -> None:
+def test_notes_are_on_disk_for_agent_status(make: Make, clock: FakeClock) -> None:
     spool = make()
     spool.note("answer", json.dumps({"through": 1}))
     spool.flush()

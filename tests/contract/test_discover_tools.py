@@ -1,4 +1,4 @@
-"""`watchkeeper discover` and `profile record` against real responders on loopback: snmpd, and a recording that is simulated."""
+"""`watchkeeper discover` and `profile record` against a simulated recording on loopback."""
 
 import re
 import shutil
@@ -46,7 +46,7 @@ def test_a_device_is_found_named_and_written_into_an_inventory(tmp_path: Path) -
         logins = ["--as", f"snmp://wrong@HOST:{port}", "--as", f"snmp://public@HOST:{port}"]
         done = CliRunner().invoke(discover, ["127.0.0.1/32", *logins, "--owner", "wang.lei", "--out", str(out)])
     assert done.exit_code == 0, done.output
-    assert "1 device answers among 1 address" in done.output
+    assert "1 device answers (1 address)" in done.output
     assert "ColdWatch 4" in done.output
     text = out.read_text(encoding="utf-8")
     assert "public" not in text
@@ -81,11 +81,11 @@ def test_a_bmc_is_found_by_its_presence_pong(monkeypatch: pytest.MonkeyPatch) ->
     [
         (["10.0.0.0/8"], "at most 65536"),
         (["room"], "does not appear to be an IPv4 or IPv6 network"),
-        (["10.0.0.0/30", "--as", "snmp://hunter2@10.0.0.1"], "with HOST where the address belongs"),
-        (["10.0.0.0/30", "--as", "ipmi://u@HOST?password=x"], "with HOST where the address belongs"),
+        (["10.0.0.0/30", "--as", "snmp://hunter2@10.0.0.1"], "with HOST in place of the address"),
+        (["10.0.0.0/30", "--as", "ipmi://u@HOST?password=x"], "with HOST in place of the address"),
     ],
 )
-def test_what_cannot_be_searched_is_said(words: list[str], says: str) -> None:
+def test_a_network_that_cannot_be_searched_is_refused(words: list[str], says: str) -> None:
     done = CliRunner().invoke(discover, words)
     assert done.exit_code == 2
     assert says in done.output
@@ -93,14 +93,14 @@ def test_what_cannot_be_searched_is_said(words: list[str], says: str) -> None:
 
 
 def test_names_tell_devices_apart() -> None:
-    found = [finding.Found("h", Category.UPS, name, "") for name in ("UPS 1", "UPS 1", "", "", "hall/2")]
+    found = [finding.FoundDevice("h", Category.UPS, name, "") for name in ("UPS 1", "UPS 1", "", "", "hall/2")]
     named = [name for name, _ in finding.names(found)]
     assert named[0] == "ups-1"
     assert named[4] == "hall-2"
     assert len(set(named)) == len(named)
 
 
-def test_a_recording_made_of_a_device_reads_as_the_device_did(tmp_path: Path) -> None:
+def test_a_recording_of_a_device_is_read_like_the_device(tmp_path: Path) -> None:
     out = tmp_path / "again.snmprec"
     with answering(BOX) as address:
         done = CliRunner().invoke(profile, ["record", f"snmp://public@{address}", "--out", str(out)])
@@ -120,7 +120,7 @@ def test_a_simulated_recording_answers_net_snmp() -> None:
 
 
 @pytest.mark.parametrize(("text", "says"), [("1.3.6|9|x\n", ":1:"), ("1.3.6.1.2.1.1.1.0|4|a\nnonsense\n", ":2:")])
-def test_a_recording_that_is_none_is_refused_with_its_line(text: str, says: str, tmp_path: Path) -> None:
+def test_a_wrong_recording_is_refused_with_its_line(text: str, says: str, tmp_path: Path) -> None:
     (tmp_path / "bad.snmprec").write_text(text, encoding="utf-8")
     done = CliRunner().invoke(command_line, ["simulate", "recording", str(tmp_path / "bad.snmprec"), "--port", "0"])
     assert done.exit_code == 1

@@ -1,4 +1,4 @@
-"""agent.yml and the bundle: what is taken, what is refused, and in which words."""
+"""agent.yml and the bundle: what is accepted, and what is refused with which text."""
 
 import dataclasses
 import json
@@ -60,20 +60,20 @@ spool: {path: /var/lib/watchkeeper/spool.db, size: 16 MB, age: 2 d}
         ("https://c.example:port", "not an address"),
     ],
 )
-def test_an_address_that_would_not_do_is_refused_at_its_line(tmp_path: Path, address: str, says: str) -> None:
+def test_a_wrong_address_is_refused_with_its_line(tmp_path: Path, address: str, says: str) -> None:
     with pytest.raises(ConfigError, match=says) as caught:
         read_config(written(tmp_path, f'agent: room-1\ncollector: "{address}"\n'))
     assert caught.value.problems[0].line == 2
     assert "secret" not in str(caught.value)
 
 
-def test_every_problem_is_told_at_once(tmp_path: Path) -> None:
+def test_every_problem_is_reported_at_once(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         read_config(written(tmp_path, "agnt: room-1\ncollector: https://c\nspool: {size: 3, age: 1 d}\n"))
     assert len(caught.value.problems) == 3
 
 
-def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+def test_a_missing_file_is_reported(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="cannot be read"):
         read_config(tmp_path / "agent.yml")
 
@@ -86,7 +86,7 @@ def as_json(**changes: Any) -> dict[str, Any]:
     return {**json.loads(json.dumps(dataclasses.asdict(whole))), **changes}
 
 
-def test_a_bundle_comes_back_as_it_was() -> None:
+def test_a_bundle_is_decoded_as_it_was_encoded() -> None:
     assert decode_bundle(as_json(), "room-1") == bundle(device("ups", snmp=Snmp(community="room")), device("box"))
 
 
@@ -138,12 +138,12 @@ def test_keys_of_a_newer_collector_are_skipped() -> None:
         ),
     ],
 )
-def test_what_is_no_bundle_is_refused_with_its_place(changes: dict[str, Any], says: str) -> None:
+def test_a_wrong_bundle_is_refused_with_the_place(changes: dict[str, Any], says: str) -> None:
     with pytest.raises(WireError, match=says):
         decode_bundle(as_json(**changes), "room-1")
 
 
-def test_a_bundle_is_kept_at_one_stroke_for_its_owner_only(tmp_path: Path) -> None:
+def test_a_bundle_is_written_atomically_and_only_its_owner_can_read_it(tmp_path: Path) -> None:
     file = tmp_path / "bundle.json"
     assert load_bundle(file, "room-1") is None
     keep_bundle(file, bundle(device()))
@@ -155,7 +155,7 @@ def test_a_bundle_is_kept_at_one_stroke_for_its_owner_only(tmp_path: Path) -> No
     assert list(tmp_path.iterdir()) == [file]
 
 
-def test_a_kept_bundle_that_is_rubbish_is_told_with_its_file(tmp_path: Path) -> None:
+def test_a_broken_bundle_on_disk_is_reported_with_its_file(tmp_path: Path) -> None:
     file = tmp_path / "bundle.json"
     file.write_text("{")
     with pytest.raises(WireError, match=r"bundle\.json"):
@@ -165,7 +165,7 @@ def test_a_kept_bundle_that_is_rubbish_is_told_with_its_file(tmp_path: Path) -> 
 # ---- systemd ----
 
 
-def test_systemd_hears_what_it_is_told(tmp_path: Path) -> None:
+def test_a_notification_reaches_systemd(tmp_path: Path) -> None:
     address = str(tmp_path / "notify")
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
         listener.bind(address)
@@ -174,12 +174,12 @@ def test_systemd_hears_what_it_is_told(tmp_path: Path) -> None:
         assert listener.recv(100) == b"READY=1"
 
 
-def test_without_systemd_nobody_is_told_and_nothing_breaks(tmp_path: Path) -> None:
+def test_without_systemd_nothing_is_sent_and_nothing_breaks(tmp_path: Path) -> None:
     assert not notify("READY=1", {})
     assert not notify("READY=1", {"NOTIFY_SOCKET": str(tmp_path / "nobody")})
 
 
-def test_the_watchdog_is_only_fed_by_the_process_it_watches() -> None:
+def test_only_the_process_that_systemd_watches_has_a_watchdog() -> None:
     assert watchdog_s({"WATCHDOG_USEC": "30000000"}) == 30.0
     assert watchdog_s({"WATCHDOG_USEC": "30000000", "WATCHDOG_PID": str(os.getpid())}) == 30.0
     assert watchdog_s({"WATCHDOG_USEC": "30000000", "WATCHDOG_PID": "1"}) is None

@@ -1,4 +1,4 @@
-"""The way of a sweep inside the agent: what is committed when, and when the whole set of verdicts is told."""
+"""The pipeline: when sweeps and events are committed, and when all active verdicts are reported."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -52,14 +52,14 @@ class World:
 
 
 def void(_: object) -> None:
-    """What call_soon_threadsafe returns is not ours to keep."""
+    """Ignore the handle that call_soon_threadsafe returns."""
 
 
-def run(story: Callable[[World], Awaitable[None]], closed: Callable[[World], None] = lambda world: None) -> None:
+def run(scenario: Callable[[World], Awaitable[None]], closed: Callable[[World], None] = lambda world: None) -> None:
     async def whole() -> None:
         world = World()
         try:
-            await story(world)
+            await scenario(world)
         finally:
             await world.pipeline.close()
             closed(world)
@@ -71,7 +71,7 @@ def run(story: Callable[[World], Awaitable[None]], closed: Callable[[World], Non
 def test_an_event_is_committed_at_once_with_the_reading_that_caused_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "COMMIT_WITHIN_S", 3600.0)
 
-    async def story(world: World) -> None:
+    async def scenario(world: World) -> None:
         await world.activate()
         world.take(20.0)
         assert world.frames() == 0
@@ -80,25 +80,25 @@ def test_an_event_is_committed_at_once_with_the_reading_that_caused_it(monkeypat
         assert world.kinds() == ["verdict"]
         assert world.frames() == 2
 
-    run(story)
+    run(scenario)
 
 
-def test_readings_are_committed_by_themselves(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_readings_are_committed_without_an_event(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "COMMIT_WITHIN_S", 0.0)
 
-    async def story(world: World) -> None:
+    async def scenario(world: World) -> None:
         await world.activate()
         world.take(20.0)
         await world.committed()
         assert world.frames() == 1
 
-    run(story)
+    run(scenario)
 
 
 def test_closing_commits_what_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "COMMIT_WITHIN_S", 3600.0)
 
-    async def story(world: World) -> None:
+    async def scenario(world: World) -> None:
         await world.activate()
         world.take(20.0)
         assert world.frames() == 0
@@ -106,13 +106,13 @@ def test_closing_commits_what_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     def closed(world: World) -> None:
         assert world.frames() == 1
 
-    run(story, closed)
+    run(scenario, closed)
 
 
-def test_a_fresh_spool_tells_the_whole_set_only_when_it_knows_it() -> None:
-    async def story(world: World) -> None:
+def test_a_fresh_spool_reports_active_verdicts_only_when_every_device_was_read() -> None:
+    async def scenario(world: World) -> None:
         world.pipeline.beat()
-        assert world.kinds() == [], "no bundle, nothing known"
+        assert world.kinds() == [], "there is no bundle yet"
         await world.activate()
         world.pipeline.beat()
         await asyncio.sleep(0)
@@ -122,22 +122,22 @@ def test_a_fresh_spool_tells_the_whole_set_only_when_it_knows_it() -> None:
         await world.committed()
         assert world.kinds() == ["standing"]
 
-    run(story)
+    run(scenario)
 
 
-def test_a_device_that_is_never_read_does_not_hold_it_back_for_ever() -> None:
-    async def story(world: World) -> None:
+def test_a_device_that_is_never_read_does_not_delay_the_report_for_ever() -> None:
+    async def scenario(world: World) -> None:
         await world.activate()
         world.clock.advance(module.FIRST_REPORT_WITHIN_S)
         world.pipeline.beat()
         await world.committed()
         assert world.kinds() == ["standing"]
 
-    run(story)
+    run(scenario)
 
 
-def test_the_whole_set_is_told_every_ten_minutes_and_at_a_new_epoch() -> None:
-    async def story(world: World) -> None:
+def test_active_verdicts_are_reported_every_ten_minutes_and_in_a_new_epoch() -> None:
+    async def scenario(world: World) -> None:
         await world.activate()
         world.take(31.0)
         await world.committed()
@@ -162,13 +162,13 @@ def test_the_whole_set_is_told_every_ten_minutes_and_at_a_new_epoch() -> None:
         assert [told["rule"] for told in last["verdicts"]] == ["heat"]
         assert world.spool.states().keys() == {("box", "heat", "")}
 
-    run(story)
+    run(scenario)
 
 
-def test_a_disk_that_refuses_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_commit_is_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "RETRY_S", 0.0)
 
-    async def story(world: World) -> None:
+    async def scenario(world: World) -> None:
         await world.activate()
         answers = [False, False]
         real = world.spool.flush
@@ -178,11 +178,11 @@ def test_a_disk_that_refuses_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> 
             await world.committed()
         assert world.kinds() == ["verdict"]
 
-    run(story)
+    run(scenario)
 
 
-def test_a_new_bundle_tells_the_whole_set_again() -> None:
-    async def story(world: World) -> None:
+def test_a_new_bundle_reports_active_verdicts_again() -> None:
+    async def scenario(world: World) -> None:
         await world.activate()
         world.take(20.0)
         world.pipeline.beat()
@@ -193,4 +193,4 @@ def test_a_new_bundle_tells_the_whole_set_again() -> None:
         await world.committed()
         assert world.kinds() == ["standing"]
 
-    run(story)
+    run(scenario)

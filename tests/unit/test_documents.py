@@ -1,4 +1,4 @@
-"""Operators' YAML: words stay words, every mistake is found in one reading and has its place, hostile text costs nothing."""
+"""Operators' YAML: words stay words, every mistake is found in one pass and has its place, hostile text does no harm."""
 
 import datetime
 import zoneinfo
@@ -76,7 +76,7 @@ def test_units_in_the_field_name_make_durations_and_sizes() -> None:
     assert part == Part("a", every_s=600.0, size_bytes=64_000_000, for_=True)
 
 
-def test_a_lone_item_needs_no_brackets_where_the_field_says_so() -> None:
+def test_a_single_item_needs_no_brackets_where_the_field_allows_it() -> None:
     assert load("name: x\nwords: one", "f", Whole).words == ("one",)
     assert problems("name: x\nwords:") == ["f.yml:2:7: expected a word, found nothing"]
     assert problems("name: x\nparts: one") == ["f.yml:2:8: expected a list, found `one`"]
@@ -127,10 +127,14 @@ def test_duplicate_keys_in_a_mapping_of_free_words_are_mistakes_too() -> None:
     ]
 
 
-def test_what_could_be_made_is_there_beside_the_problems() -> None:
+def test_what_could_be_made_is_returned_with_the_problems() -> None:
     bound = try_load("name: x\nparts:\n  - {part: a}\n  - {part: b, every: 5}\n  - {every: 5 s}\n", "f.yml", Whole)
     assert bound.value is None
-    assert list(bound.made) == [Part("a"), Part("b"), Whole("x")]  # without its wrong key; what needs its key is not
+    assert list(bound.made) == [
+        Part("a"),
+        Part("b"),
+        Whole("x"),
+    ]  # without the wrong key; a part that needs its key is not made
     assert [bound.mark(made).line for made in bound.made] == [3, 4, 1]
     assert len(bound.problems) == 2
 
@@ -150,7 +154,7 @@ def test_yaml_errors_have_their_place() -> None:
     assert problems("\ud800") == ["f.yml:1:1: not YAML: the character U+D800 is not allowed"]
 
 
-def test_an_alias_stands_for_what_it_names() -> None:
+def test_an_alias_is_replaced_by_what_it_names() -> None:
     whole = load("name: &n hall\nparts:\n  - &p {part: a, every: 1 s}\n  - *p\nwords: [*n]", "f", Whole)
     assert whole.words == ("hall",)
     assert whole.parts[0] == whole.parts[1]
@@ -177,7 +181,7 @@ def test_hostile_yaml_is_refused(text: str, says: str) -> None:
     assert any(says in problem for problem in problems(text))
 
 
-def test_an_alias_bomb_does_not_go_off() -> None:
+def test_an_alias_bomb_is_refused() -> None:
     lines = ["a: &a [x, x, x, x, x, x, x, x, x, x]"]
     lines += [
         f"{name}: &{name} [{', '.join([f'*{before}'] * 10)}]"
@@ -249,7 +253,7 @@ def test_an_old_key_beside_the_new_one_is_a_mistake() -> None:
     assert not tuple(bound.deprecated)
 
 
-def test_the_new_key_is_what_an_absent_one_is_called() -> None:
+def test_a_missing_key_is_reported_under_its_new_name() -> None:
     assert [str(one) for one in try_load("{}", "f.yml", Moved).problems] == ["f.yml:1:1: the file needs `folder`"]
 
 

@@ -1,4 +1,4 @@
-"""`watchkeeper probe`: targets as URLs, what is printed, and that no secret is."""
+"""`watchkeeper probe`: targets as URLs, and the output, which never contains a secret."""
 
 import asyncio
 import json
@@ -35,7 +35,7 @@ from watchkeeper.model.reading import Missing, Reason, Series, Sweep, Value
 
 
 class Scripted:
-    """A probe that answers with one column of values after the other."""
+    """A probe that returns the given columns of values, one per sweep."""
 
     def __init__(self, *answers: Iterable[Value]) -> None:
         self.answers = list(answers)
@@ -60,13 +60,13 @@ HOST = parse_target("host")
 
 def sweep_of(*answers: Iterable[Value]) -> tuple[Sweep, Scripted]:
     probe = Scripted(*answers)
-    return asyncio.run(read(HOST, probe, asyncio.Semaphore(), settle_s=0)), probe
+    return asyncio.run(read(HOST, probe, asyncio.Semaphore(), second_sample_s=0)), probe
 
 
 # ---- targets ----
 
 
-def test_a_community_in_the_url_is_handed_on_as_a_secret() -> None:
+def test_a_community_in_the_url_becomes_a_secret() -> None:
     target = parse_target("snmp://p%40ss%2Fword@10.0.0.7:1161")
     assert (target.masked, target.device.address) == ("snmp://***@10.0.0.7:1161", "10.0.0.7:1161")
     assert target.device.snmp is not None
@@ -129,13 +129,13 @@ def test_a_wrong_target_is_explained_and_its_secret_not_repeated(url: str, said:
     assert "hunter2" not in done.output
 
 
-def test_what_is_shown_of_a_target() -> None:
+def test_a_shown_target_has_no_secret() -> None:
     assert mask("snmp://public@host:161") == "snmp://***@host:161"
     assert mask("snmp://a@b@host?auth=SHA") == "snmp://***@host"
     assert mask("snmp://host?community=room") == "snmp://host"
 
 
-def test_the_mistakes_of_a_profile_to_be_tried_are_told_before_anything_is_asked(tmp_path: Path) -> None:
+def test_the_mistakes_of_a_profile_are_reported_before_a_device_is_asked(tmp_path: Path) -> None:
     (tmp_path / "box.yml").write_text("profile: box\ncategory: env\nverified: []\nreadingz: []\n", encoding="utf-8")
     done = CliRunner().invoke(command_line, ["probe", "--add", str(tmp_path / "box.yml"), "snmp://public@127.0.0.1:1"])
     assert done.exit_code == 1
@@ -145,7 +145,7 @@ def test_the_mistakes_of_a_profile_to_be_tried_are_told_before_anything_is_asked
 # ---- reading ----
 
 
-def test_what_needs_a_second_sample_gets_it() -> None:
+def test_a_rate_gets_its_second_sample() -> None:
     sweep, probe = sweep_of(WARMING, HEALTHY)
     assert sweep.values == HEALTHY
     sweep, probe = sweep_of(HEALTHY, WARMING)
@@ -172,7 +172,7 @@ def test_a_json_line_of_a_missing_value_has_the_reason_and_no_value() -> None:
     assert not {"value", "state", "unit"} & {*cpu, *disk}
 
 
-def test_the_table_is_for_people() -> None:
+def test_the_table_has_aligned_columns_and_units() -> None:
     sweep, _ = sweep_of(("yes", Missing(Reason.TIMEOUT, "no answer in 2 s"), 1.5e9))
     assert list(table(HOST, sweep, FakeClock(now=1_800_000_010.0))) == [
         "host, 2027-01-15 08:00:00 UTC",
@@ -196,7 +196,7 @@ def test_a_device_that_does_not_answer_is_exit_code_1(
     assert "hunter2" not in done.output
 
 
-def test_many_targets_stand_in_a_file_with_their_names() -> None:
+def test_a_file_may_list_many_targets_with_names() -> None:
     found = list(parse_targets(["# UPSes", "", "ups-1 snmp://a@10.0.0.1", "ups-2  snmp://b@10.0.0.1"], "room.txt"))
     assert [(target.device.device, target.device.address) for target in found] == [
         ("ups-1", "10.0.0.1:161"), ("ups-2", "10.0.0.1:161"),
@@ -256,7 +256,7 @@ def test_every_kind_of_device_has_its_url(url: str, kind: str, address: str, say
 
 
 def test_a_url_may_name_its_own_profile() -> None:
-    """So that one file of targets can hold meters of several makers."""
+    """So that one file of targets can hold meters of several vendors."""
     (meter, ups) = parse_targets(
         ["m modbus://h?unit=3&profile=eastron-sdm630", "u snmp://c@h?profile=ups-mib"], "room.txt", "auto"
     )

@@ -6,7 +6,6 @@ import re
 
 import pytest
 from watchkeeper.agent.event import EVENT_OVER, MAX_EVENTS
-from watchkeeper.agent.judge.judge import UNCHANGED, Judge, Judgement
 
 from tests.agent_room import RULES, columns, device, sweep
 from watchkeeper.model.batch import Document
@@ -14,6 +13,7 @@ from watchkeeper.model.device import Category
 from watchkeeper.model.reading import Missing, Reason, Series
 from watchkeeper.model.verdict import Evidence, Key, Level, Verdict, Withdrawal
 from watchkeeper.rules.evaluate import RuleState
+from watchkeeper.rules.judge import UNCHANGED, Judge, Judgement
 from watchkeeper.rules.load import RuleSet, load_rules
 
 EVENTS = """

@@ -1,4 +1,4 @@
-"""The judge: which changes become events, what is kept of states, and what is withdrawn."""
+"""The judge: which changes become events, which states are kept, and which verdicts are withdrawn."""
 
 import itertools
 import json
@@ -35,7 +35,7 @@ def seen(judge: Judge, at: float, ambient: object = 20.0, supply: object = 20.0,
     return judge.sweep(Sweep("box", at, COLUMNS, (answering, ambient, supply)), Category.ENV)  # type: ignore[arg-type]
 
 
-def test_what_was_ok_from_the_first_is_no_event_and_no_state() -> None:
+def test_ok_from_the_start_gives_no_event_and_no_state() -> None:
     one = judge()
     change = seen(one, 0)
     assert (change.events, change.states) == ([], {})
@@ -55,7 +55,7 @@ def test_a_change_of_level_is_one_event_with_its_state_beside_it() -> None:
     assert change.states == {("box", "heat", ""): None}
 
 
-def test_a_reading_that_waits_for_its_time_is_kept_and_told_only_then() -> None:
+def test_a_bad_reading_is_an_event_only_after_its_for_but_its_state_is_kept() -> None:
     one = judge()
     seen(one, 0)
     change = seen(one, 30, supply=26.0)
@@ -77,7 +77,7 @@ def test_the_wait_goes_on_after_a_restart() -> None:
     assert levels(seen(again, 600, supply=26.0)) == [("long-heat", Level.WARNING)]
 
 
-def test_a_standing_verdict_keeps_its_id_over_a_restart() -> None:
+def test_an_active_verdict_keeps_its_id_over_a_restart() -> None:
     one = judge()
     change = seen(one, 0, ambient=31.0)
     again = Judge({key: state for key, state in change.states.items() if state})
@@ -86,7 +86,7 @@ def test_a_standing_verdict_keeps_its_id_over_a_restart() -> None:
     assert [verdict.id for verdict in again.active_verdicts(40).verdicts] == [one.active_verdicts(40).verdicts[0].id]
 
 
-def test_a_dead_device_says_so_once_and_each_of_its_rules_is_unknown_once() -> None:
+def test_a_dead_device_is_one_verdict_and_each_of_its_rules_becomes_unknown_once() -> None:
     one = judge()
     seen(one, 0)
     told = [levels(seen(one, at, GONE, GONE, answering="no")) for at in range(30, 600, 30)]
@@ -113,7 +113,7 @@ def test_an_instance_that_is_gone_for_three_answered_sweeps_is_withdrawn() -> No
     seen(one, 0, ambient=31.0, supply=26.0)
     bare = columns("box")
     told = [one.sweep(sweep(bare, at), Category.ENV) for at in (30, 60, 90, 120)]
-    assert [len(change.events) for change in told] == [0, 0, 1, 0], "what was only waiting goes without a word"
+    assert [len(change.events) for change in told] == [0, 0, 1, 0], "a state that only waited goes without an event"
     (event,) = told[2].events
     assert isinstance(event, Withdrawal)
     assert event.key == ("box", "heat", "")
@@ -121,7 +121,7 @@ def test_an_instance_that_is_gone_for_three_answered_sweeps_is_withdrawn() -> No
     assert one.active_verdicts(130).verdicts == ()
 
 
-def test_it_is_withdrawn_though_the_other_columns_are_never_twice_the_same() -> None:
+def test_it_is_withdrawn_even_if_the_other_columns_change_every_time() -> None:
     one = judge()
     seen(one, 0, ambient=31.0)
     told = [one.sweep(sweep(columns("box", f"fan.{at}"), at, 1.0), Category.ENV) for at in (30, 60, 90)]
@@ -148,7 +148,7 @@ def test_a_rule_that_is_gone_withdraws_its_verdicts_at_once() -> None:
     assert change.states[("box", "heat", "")] is None
 
 
-def test_of_a_device_that_is_ours_no_longer_nothing_is_said() -> None:
+def test_a_device_that_no_longer_belongs_to_this_agent_gives_no_event() -> None:
     one = judge()
     seen(one, 0, ambient=31.0)
     change = one.activate(rules(), [], 50.0)
@@ -172,14 +172,14 @@ def test_other_limits_of_the_same_rule_end_or_keep_its_verdict() -> None:
     assert levels(seen(one, 60, ambient=31.0)) == [("heat", Level.OK)]
 
 
-def test_a_device_that_claims_one_column_twice_is_judged_once() -> None:
+def test_a_device_that_reports_one_column_twice_is_judged_once() -> None:
     one = judge()
     twice = columns("box", "temperature.ambient", "temperature.ambient")
     change = one.sweep(sweep(twice, 0, 31.0, 20.0), Category.ENV)
     assert levels(change) == [("heat", Level.CRITICAL)]
 
 
-def test_standing_is_the_whole_set_that_is_not_ok() -> None:
+def test_active_verdicts_are_all_that_are_not_ok() -> None:
     one = judge()
     seen(one, 0)
     assert one.active_verdicts(5).verdicts == ()
@@ -191,7 +191,7 @@ def test_standing_is_the_whole_set_that_is_not_ok() -> None:
     ]  # fmt: skip
 
 
-def test_a_silent_device_is_settled_once_its_verdict_stands() -> None:
+def test_silence_is_judged_once_its_verdict_is_critical() -> None:
     one = judge()
     seen(one, 0)
     assert one.silence_judged("box")
@@ -210,7 +210,7 @@ def test_the_set_is_complete_when_every_device_was_seen() -> None:
     assert one.complete()
 
 
-def test_a_fault_that_stood_before_everything_was_forgotten_is_never_taken_for_good() -> None:
+def test_a_fault_from_before_all_states_were_lost_is_not_taken_for_ok() -> None:
     one = judge()
     seen(one, 0, supply=26.0)
     assert [(verdict.rule, verdict.level) for verdict in one.active_verdicts(1).verdicts] == [
@@ -230,8 +230,8 @@ def test_an_instance_of_a_series_is_part_of_what_is_judged() -> None:
     ]  # fmt: skip
 
 
-def test_a_silent_device_or_a_service_that_is_down_says_why() -> None:
-    """The probe's own words for what it could not read beside it: what a person woken at night asks first."""
+def test_a_silent_device_or_a_service_that_is_down_has_a_reason() -> None:
+    """The reason is the probe's, for a value of the same sweep that it could not read."""
     one = judge()
     seen(one, 0, GONE, GONE, answering="no")
     change = seen(one, 60, GONE, GONE, answering="no")
@@ -247,7 +247,7 @@ def test_a_silent_device_or_a_service_that_is_down_says_why() -> None:
     )
 
 
-def test_what_speaks_for_itself_gets_no_reason() -> None:
+def test_a_number_that_is_too_high_needs_no_reason() -> None:
     one = judge()
     (hot,) = (
         event

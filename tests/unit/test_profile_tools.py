@@ -1,4 +1,4 @@
-"""`watchkeeper profile new|check`, recordings and drafts: from an unknown box to a profile."""
+"""`watchkeeper profile new|check`, recordings and drafts: from an unknown device to a profile."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from watchkeeper.agent.tools.draft import Subject, draft, sort_out
+from watchkeeper.agent.tools.draft import DeviceIdentity, draft, sort_objects
 from watchkeeper.agent.tools.profile_cli import profile
 from watchkeeper.agent.tools.recording import redacted
 from watchkeeper.model.batch import Document
@@ -30,7 +30,7 @@ def test_a_draft_tells_tables_from_single_objects_and_text_from_numbers() -> Non
     assert "  # ---- table 1.3.6.1.4.1.32473.7.2.1, 3 rows: 1, 2, 3 ----" in lines
     assert "  # text 1.3.6.1.4.1.32473.7.2.1.2: Cold aisle, Hot aisle, Spare" in lines
     (temperature,) = (line for line in lines if "oid: 1.3.6.1.4.1.32473.7.2.1.3," in line)
-    assert 'each: {label: "{1.3.6.1.4.1.32473.7.2.1.2}"}' in temperature  # rows are called what the box calls them
+    assert 'each: {label: "{1.3.6.1.4.1.32473.7.2.1.2}"}' in temperature  # rows have the device's names
     assert temperature.endswith("# 218, 331, -9999")
     assert any(line.endswith("oid: 1.3.6.1.4.1.32473.7.3.1.0, raw_unit: TODO, source: TODO}  # 1480") for line in lines)
 
@@ -52,12 +52,12 @@ def test_a_draft_becomes_a_profile_by_filling_in_what_it_asks_for() -> None:
     assert [wanted.quantity for wanted in made.readings] == ["fan.speed"]
 
 
-def test_a_draft_nobody_filled_in_is_no_profile() -> None:
+def test_a_draft_with_its_todos_is_no_profile() -> None:
     with pytest.raises(ConfigError, match="`TODO` is not one of"):
         load_profiles([Document("new.yml", run("new", BOX))])
 
 
-def test_what_fits_a_standard_is_taken_over_and_only_the_rest_is_drafted(tmp_path: Path) -> None:
+def test_a_draft_extends_a_standard_profile_that_fits_and_has_only_the_rest(tmp_path: Path) -> None:
     recording = tmp_path / "ups.snmprec"
     lines = [
         "1.3.6.1.2.1.1.2.0|6|1.3.6.1.4.1.32473.9",
@@ -71,24 +71,24 @@ def test_what_fits_a_standard_is_taken_over_and_only_the_rest_is_drafted(tmp_pat
     assert "1.3.6.1.2.1.33" not in text.partition("extends")[2]
 
 
-def test_a_device_without_objects_of_its_maker_gets_a_draft_that_says_so(tmp_path: Path) -> None:
+def test_a_device_without_objects_of_its_vendor_gets_a_draft_that_says_so(tmp_path: Path) -> None:
     recording = tmp_path / "box.snmprec"
     recording.write_text("1.3.6.1.2.1.1.2.0|6|1.3.6.1.4.1.32473.9\n", encoding="utf-8")
     lines = run("new", recording).splitlines()
     assert lines[0].startswith("# A draft for: a device without sysDescr.")
-    assert lines[-1] == "  # It answers nothing of its maker's (below 1.3.6.1.4.1)."
+    assert lines[-1] == "  # It has no objects of its vendor (below 1.3.6.1.4.1)."
 
 
-def test_a_file_that_is_no_recording_is_told_from_a_device_that_says_nothing(tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_recording_is_reported(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("the box hangs in rack 4\n", encoding="utf-8")
     done = CliRunner().invoke(profile, ["new", str(tmp_path / "notes.txt")])
     assert done.exit_code == 1
-    assert "no recording: its lines are OID|TYPE|VALUE" in done.output
+    assert "not a recording: its lines must be OID|TYPE|VALUE" in done.output
 
 
-def test_a_check_shows_what_became_of_every_raw_value() -> None:
+def test_a_check_shows_every_raw_value_and_its_decoded_value() -> None:
     lines = run("check", MINE, BOX).splitlines()
-    assert lines[0].endswith("coldwatch is sound: Nordlys env, 5 readings; verified: ColdWatch 4")
+    assert lines[0].endswith("coldwatch is valid: Nordlys env, 5 readings; verified: ColdWatch 4")
     assert lines[1].endswith("is recognised by `coldwatch`")
     assert any(
         line.split()
@@ -115,7 +115,7 @@ def test_a_check_says_when_the_device_would_get_another_profile(tmp_path: Path) 
         (["record", "snmp://hunter2@h?colour=red", "--out", "x"], "unknown key `colour`"),
     ],
 )
-def test_what_cannot_be_done_is_a_sentence_without_a_secret(words: list[str], says: str) -> None:
+def test_an_error_is_a_sentence_without_a_secret(words: list[str], says: str) -> None:
     done = CliRunner().invoke(profile, words)
     assert done.exit_code != 0
     assert says in (done.output or "") + str(done.exception)
@@ -126,15 +126,15 @@ def test_an_index_of_several_numbers_and_a_row_0() -> None:
     objects = {f"1.3.6.1.4.1.9.2.1.{column}.{row}": column for column in (1, 2) for row in ("1.1", "1.2", "2.1")}
     objects |= {f"1.3.6.1.4.1.9.3.1.{column}.{row}": column for column in (1, 2) for row in (0, 1)}
     objects |= {"1.3.6.1.4.1.9.1.1.0": 5}
-    found = sort_out(objects)
+    found = sort_objects(objects)
     assert dict(found.scalars) == {"1.3.6.1.4.1.9.1.1.0": 5}
     assert {(table.entry, table.indices) for table in found.tables} == {
         ("1.3.6.1.4.1.9.2.1", ("1.1", "1.2", "2.1")), ("1.3.6.1.4.1.9.3.1", ("0", "1")),
     }  # fmt: skip
 
 
-def test_a_device_with_a_generic_identity_is_drafted_by_what_it_calls_itself() -> None:
-    lines = list(draft("box", Subject("1.3.6.1.4.1.8072.3.2.10", "Bob's box (v1)", {}), sort_out({})))
+def test_a_device_with_a_generic_sysobjectid_is_matched_by_its_sysdescr() -> None:
+    lines = list(draft("box", DeviceIdentity("1.3.6.1.4.1.8072.3.2.10", "Bob's box (v1)", {}), sort_objects({})))
     assert "  - sys_descr: '^Bob''s box \\(v1\\)'" in lines
 
 
@@ -166,7 +166,7 @@ def test_a_recording_has_no_names_addresses_or_communities() -> None:
     ]
 
 
-def test_a_secret_is_in_no_index_of_a_recording_and_no_secret_is_left_because_there_are_two() -> None:
+def test_a_recording_contains_none_of_several_secrets_not_even_as_an_index() -> None:
     rows: list[tuple[str, int, int | str | bytes]] = [
         ("1.3.6.1.4.1.318.9.1.6.115.51.99", 2, 1), ("1.3.6.1.4.1.318.9.1.6.115.51.9", 2, 1),
         ("1.3.6.1.4.1.318.2.1.5", 4, b"s3c and hunter2"),
@@ -176,7 +176,7 @@ def test_a_secret_is_in_no_index_of_a_recording_and_no_secret_is_left_because_th
     ]  # fmt: skip
 
 
-def test_numbers_versions_and_what_is_no_text_stay_as_they_are() -> None:
+def test_numbers_versions_and_binary_values_stay_as_they_are() -> None:
     assert list(
         record(
             ("1.3.6.1.4.1.9.1.0", 2, -5),
@@ -197,7 +197,7 @@ def test_numbers_versions_and_what_is_no_text_stay_as_they_are() -> None:
 # ---- the tutorial ----
 
 
-def test_the_tutorial_shows_what_the_tools_say() -> None:
+def test_the_tutorial_shows_the_output_of_the_tools() -> None:
     page = (EXAMPLES.parent / "tutorial-profile.md").read_text(encoding="utf-8")
     assert run("new", BOX, "--name", "coldwatch").rstrip() in page
     assert MINE.read_text(encoding="utf-8").rstrip() in page

@@ -1,4 +1,4 @@
-"""The schedule: one dead, slow or mad device delays nobody, and nothing piles up."""
+"""The schedule: one dead, slow or misbehaving device delays no other, and polls do not pile up."""
 
 import asyncio
 import datetime
@@ -20,7 +20,7 @@ NOW = datetime.datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
 
 
 class FakeProbe:
-    """Does for each device what `ways` says; by default it answers."""
+    """Calls the function of the device in `ways`; without one it answers."""
 
     def __init__(self, **ways: Callable[[], Awaitable[Any]]) -> None:
         self.ways, self.swept, self.forgotten, self.running = ways, [], [], 0
@@ -71,7 +71,7 @@ class World:
         await self.schedule.watch(devices, {"fake": self.probe})
 
     async def quiet(self) -> None:
-        """Until every poll that can end has ended."""
+        """Let every poll end that can end."""
         for _ in range(50):
             await asyncio.sleep(0)
 
@@ -79,8 +79,8 @@ class World:
         return [sweep for sweep in self.taken if sweep.device == name]
 
 
-def run(story: Callable[[], Awaitable[None]]) -> None:
-    asyncio.run(story())  # type: ignore[arg-type]
+def run(scenario: Callable[[], Awaitable[None]]) -> None:
+    asyncio.run(scenario())  # type: ignore[arg-type]
 
 
 async def forever() -> None:
@@ -93,18 +93,18 @@ async def mad() -> None:
 
 
 def test_a_new_device_is_read_at_once() -> None:
-    async def story() -> None:
+    async def scenario() -> None:
         world = World(FakeProbe())
         await world.watch(device("a"), device("b"))
         await world.quiet()
         assert [sweep.values for sweep in world.taken] == [("yes", "dry"), ("yes", "dry")]
         await world.schedule.stop()
 
-    run(story)
+    run(scenario)
 
 
-def test_a_slow_device_delays_nobody_and_its_polls_do_not_pile_up() -> None:
-    async def story() -> None:
+def test_a_slow_device_delays_no_other_and_its_polls_do_not_pile_up() -> None:
+    async def scenario() -> None:
         probe = FakeProbe(slow=forever)
         world = World(probe)
         await world.watch(device("slow"), *(device(f"d{number}") for number in range(20)))
@@ -116,13 +116,15 @@ def test_a_slow_device_delays_nobody_and_its_polls_do_not_pile_up() -> None:
         assert len(world.taken) == 80
         assert probe.swept.count("slow") == 1
         await world.schedule.stop()
-        assert probe.running == 0, "stopping ends what is under way"
+        assert probe.running == 0, "stopping cancels polls under way"
 
-    run(story)
+    run(scenario)
 
 
-def test_a_probe_that_raises_is_a_fault_of_that_reading_and_quotes_nothing(caplog: pytest.LogCaptureFixture) -> None:
-    async def story() -> None:
+def test_a_probe_that_raises_fails_only_that_reading_and_its_text_is_not_logged(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def scenario() -> None:
         world = World(FakeProbe(mad=mad))
         await world.watch(device("mad"), device("good"))
         await world.quiet()
@@ -131,7 +133,7 @@ def test_a_probe_that_raises_is_a_fault_of_that_reading_and_quotes_nothing(caplo
         assert len(world.of("good")) == 1
         await world.schedule.stop()
 
-    run(story)
+    run(scenario)
     assert "KeyError" in caplog.text
     assert "secret-community" not in caplog.text
 
@@ -139,7 +141,7 @@ def test_a_probe_that_raises_is_a_fault_of_that_reading_and_quotes_nothing(caplo
 def test_a_device_that_fails_keeps_its_columns_as_missing() -> None:
     ways: dict[str, Any] = {}
 
-    async def story() -> None:
+    async def scenario() -> None:
         probe = FakeProbe()
         probe.ways = ways
         world = World(probe)
@@ -155,20 +157,20 @@ def test_a_device_that_fails_keeps_its_columns_as_missing() -> None:
         assert bad.values[1].reason is Reason.FAULT
         await world.schedule.stop()
 
-    run(story)
+    run(scenario)
 
 
-def test_a_probe_that_does_not_come_back_is_given_up_and_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_probe_that_does_not_return_is_cancelled_and_its_values_are_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "POLL_GRACE_S", 0.0)
 
-    async def story() -> None:
+    async def scenario() -> None:
         world = World(FakeProbe(slow=forever))
         await world.watch(device("slow", every_s=0.02, timeout_s=0.01, retries=0))
         await world.taken_at_least(1)
         assert world.taken[0].values == ("no",)
         await world.schedule.stop()
 
-    run(story)
+    run(scenario)
 
 
 @pytest.mark.parametrize(
@@ -180,11 +182,11 @@ def test_a_probe_that_does_not_come_back_is_given_up_and_missing(monkeypatch: py
         Sweep("liar", 1.0, columns("liar"), (1.0,)),
     ],
 )
-def test_a_sweep_that_is_none_is_a_fault_of_that_device_alone(lie: Sweep) -> None:
+def test_a_wrong_sweep_fails_only_that_device(lie: Sweep) -> None:
     async def tell() -> Sweep:
         return lie
 
-    async def story() -> None:
+    async def scenario() -> None:
         world = World(FakeProbe(liar=tell))
         await world.watch(device("liar"), device("good"))
         await world.quiet()
@@ -192,17 +194,17 @@ def test_a_sweep_that_is_none_is_a_fault_of_that_device_alone(lie: Sweep) -> Non
         assert len(world.taken) == 2
         await world.schedule.stop()
 
-    run(story)
+    run(scenario)
 
 
-def test_values_that_are_none_become_missing_and_the_others_stay() -> None:
+def test_wrong_values_become_missing_and_the_others_stay() -> None:
     strange = (float("nan"), float("inf"), 7, True, None, "dry", 2.5)
     series = columns("d", *(f"q{number}" for number in range(len(strange))))
 
     async def tell() -> Sweep:
         return Sweep("d", 1.0, series, ("yes", *strange))  # type: ignore[arg-type]
 
-    async def story() -> None:
+    async def scenario() -> None:
         world = World(FakeProbe(d=tell))
         await world.watch(device("d"))
         await world.quiet()
@@ -213,16 +215,16 @@ def test_values_that_are_none_become_missing_and_the_others_stay() -> None:
         assert values[5:] == ("dry", 2.5)
         await world.schedule.stop()
 
-    run(story)
+    run(scenario)
 
 
-def test_dead_devices_wait_at_their_own_gate(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_polls_of_dead_devices_have_their_own_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MAX_POLLS", 4)
     monkeypatch.setattr(module, "MAX_POLLS_OF_DEAD", 2)
     dead = [f"dead{number}" for number in range(10)]
     ways: dict[str, Any] = dict.fromkeys(dead, mad)
 
-    async def story() -> None:
+    async def scenario() -> None:
         probe = FakeProbe()
         probe.ways = ways
         world = World(probe, settled=False)
@@ -236,12 +238,12 @@ def test_dead_devices_wait_at_their_own_gate(monkeypatch: pytest.MonkeyPatch) ->
         assert probe.running == 2
         await world.schedule.stop()
 
-    run(story)
+    run(scenario)
 
 
 @pytest.mark.parametrize(("settled", "polls"), [(True, 4), (False, 8)])
-def test_a_dead_device_is_spared_every_other_round_once_its_verdict_stands(settled: bool, polls: int) -> None:
-    async def story() -> None:
+def test_every_second_round_skips_a_dead_device_once_its_silence_is_judged(settled: bool, polls: int) -> None:
+    async def scenario() -> None:
         probe = FakeProbe(dead=mad)
         world = World(probe, settled)
         await world.watch(device("dead"))
@@ -253,11 +255,11 @@ def test_a_dead_device_is_spared_every_other_round_once_its_verdict_stands(settl
         assert len(probe.swept) == polls
         await world.schedule.stop()
 
-    run(story)
+    run(scenario)
 
 
-def test_poll_now_reads_out_of_turn_and_never_twice_at_once() -> None:
-    async def story() -> None:
+def test_poll_now_reads_at_once_but_never_twice_at_the_same_time() -> None:
+    async def scenario() -> None:
         probe = FakeProbe(slow=forever)
         world = World(probe)
         await world.watch(device("slow"), device("d"))
@@ -268,11 +270,11 @@ def test_poll_now_reads_out_of_turn_and_never_twice_at_once() -> None:
         assert probe.swept == ["slow", "d", "d"]
         await world.schedule.stop()
 
-    run(story)
+    run(scenario)
 
 
-def test_a_new_bundle_forgets_what_is_gone_or_altered_and_leaves_the_rest_alone() -> None:
-    async def story() -> None:
+def test_a_new_bundle_forgets_removed_and_changed_devices_and_no_others() -> None:
+    async def scenario() -> None:
         probe = FakeProbe(altered=forever)
         world = World(probe)
         await world.watch(device("gone"), device("altered"), device("same"))
@@ -289,11 +291,11 @@ def test_a_new_bundle_forgets_what_is_gone_or_altered_and_leaves_the_rest_alone(
         assert sorted(sweep.device for sweep in world.taken) == ["altered", "new"]
         await world.schedule.stop()
 
-    run(story)
+    run(scenario)
 
 
-def test_another_probe_of_the_kind_reads_its_devices_anew() -> None:
-    async def story() -> None:
+def test_a_new_probe_of_the_kind_reads_its_devices_again() -> None:
+    async def scenario() -> None:
         old, new = FakeProbe(), FakeProbe()
         world = World(old)
         await world.watch(device("d"))
@@ -304,22 +306,22 @@ def test_another_probe_of_the_kind_reads_its_devices_anew() -> None:
         assert (old.forgotten, new.swept) == (["d"], ["d"])
         await world.schedule.stop()
 
-    run(story)
+    run(scenario)
 
 
-def test_a_kind_of_probe_we_do_not_have_is_said_so() -> None:
-    async def story() -> None:
+def test_a_device_of_an_unknown_kind_of_probe_does_not_answer() -> None:
+    async def scenario() -> None:
         world = World(FakeProbe())
         await world.watch(device("odd", probe="astrology"))
         await world.quiet()
         assert world.taken[0].values == ("no",)
         await world.schedule.stop()
 
-    run(story)
+    run(scenario)
 
 
-def test_there_is_one_job_an_interval_and_shard() -> None:
-    async def story() -> None:
+def test_there_is_one_job_per_interval_and_shard() -> None:
+    async def scenario() -> None:
         world = World(FakeProbe())
         fast = [device(f"f{number}", every_s=15.0) for number in range(120)]
         await world.watch(*fast, device("slow", every_s=300.0))
@@ -327,11 +329,11 @@ def test_there_is_one_job_an_interval_and_shard() -> None:
         assert sorted(len(job.args[0]) for job in jobs) == [1, 40, 40, 40]
         await world.schedule.stop()
 
-    run(story)
+    run(scenario)
 
 
-def test_a_jump_of_the_wall_clock_plans_anew(caplog: pytest.LogCaptureFixture) -> None:
-    async def story() -> None:
+def test_after_a_jump_of_the_wall_clock_the_jobs_are_made_again(caplog: pytest.LogCaptureFixture) -> None:
+    async def scenario() -> None:
         world = World(FakeProbe())
         await world.watch(device("d"))
         before = {job.id for job in world.schedule._jobs.get_jobs()}
@@ -343,11 +345,11 @@ def test_a_jump_of_the_wall_clock_plans_anew(caplog: pytest.LogCaptureFixture) -
         assert {job.id for job in world.schedule._jobs.get_jobs()}.isdisjoint(before)
         await world.schedule.stop()
 
-    run(story)
+    run(scenario)
     assert "-3600 s" in caplog.text
 
 
-def test_the_beat_keeps_its_phase_and_does_not_count_what_was_missed() -> None:
+def test_the_trigger_keeps_its_phase_and_skips_missed_times() -> None:
     beat = PollTrigger(15.0, 4.0)
     first = beat.get_next_fire_time(None, NOW)
     assert first == NOW + datetime.timedelta(seconds=4)
@@ -360,11 +362,11 @@ def test_the_beat_keeps_its_phase_and_does_not_count_what_was_missed() -> None:
 
 
 def test_jobs_of_the_real_scheduler_read_devices_again_and_again() -> None:
-    async def story() -> None:
+    async def scenario() -> None:
         world = World(FakeProbe())
         world.schedule.start()
         await world.watch(device("d", every_s=0.01))
         await world.taken_at_least(3)
         await world.schedule.stop()
 
-    run(story)
+    run(scenario)

@@ -1,4 +1,4 @@
-"""The spool's file: found again after a restart, another boot or a crash; put aside when it is rubbish."""
+"""The spool's file: read again after a restart, another boot or a crash; set aside when it is broken."""
 
 import contextlib
 import sqlite3
@@ -59,7 +59,7 @@ def test_seqs_go_on_even_when_everything_was_settled(file: Path, clock: FakeCloc
         assert [item["seq"] for item in items(everything(spool, Lane.READINGS))] == [4]
 
 
-def test_a_spool_is_fresh_until_the_standing_verdicts_are_on_disk(file: Path, clock: FakeClock) -> None:
+def test_a_spool_is_fresh_until_a_report_of_active_verdicts_is_on_disk(file: Path, clock: FakeClock) -> None:
     for _ in range(2):
         with opened(file, clock) as spool:
             assert spool.fresh
@@ -70,13 +70,13 @@ def test_a_spool_is_fresh_until_the_standing_verdicts_are_on_disk(file: Path, cl
         assert not spool.fresh
 
 
-def test_another_boot_moves_all_times_by_the_wall_clock(file: Path, clock: FakeClock) -> None:
+def test_after_another_boot_all_times_are_converted_by_the_wall_clock(file: Path, clock: FakeClock) -> None:
     with opened(file, clock) as spool:
         fill(spool, clock, 1)
         spool.add_events([verdict(1, since=clock.boot() - 10)], {KEY: state(since=clock.boot() - 10)})
     after = FakeClock(
         now=clock.now + 120, since_boot=30.0
-    )  # two minutes later by the wall, half a minute into the boot
+    )  # two minutes later by the wall clock, half a minute after the boot
     with opened(file, after, "boot-2") as spool:
         (event,) = items(everything(spool, Lane.EVENTS))
         assert (event["age_s"], event["evidence"]["first_age_s"]) == (130, 190)
@@ -86,7 +86,7 @@ def test_another_boot_moves_all_times_by_the_wall_clock(file: Path, clock: FakeC
         assert found.evidence.first_at == found.since - 60
     after.advance(5)
     with opened(file, after, "boot-2") as spool:
-        assert items(everything(spool, Lane.READINGS))[0]["age_s"] == 125, "moved once, not at every opening"
+        assert items(everything(spool, Lane.READINGS))[0]["age_s"] == 125, "converted once, not at every opening"
 
 
 def test_a_wall_clock_set_back_over_a_boot_leaves_nothing_in_the_future(file: Path, clock: FakeClock) -> None:
@@ -124,7 +124,7 @@ def _foreign(file: Path) -> None:
 
 
 @pytest.mark.parametrize("harm", [_garbage, _cut, _page, _schema, _foreign])
-def test_rubbish_is_put_aside_and_told(
+def test_a_broken_file_is_set_aside_and_logged(
     harm: object, file: Path, clock: FakeClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     with opened(file, clock) as spool:
@@ -137,12 +137,12 @@ def test_rubbish_is_put_aside_and_told(
         assert spool.fresh
         fill(spool, clock, 1)
         assert len(everything(spool, Lane.READINGS).items) == 1
-    wrecks = list(file.parent.glob("spool.db.corrupt-*Z"))
-    assert len(wrecks) == 1
-    assert str(wrecks[0]) in caplog.text
+    broken = list(file.parent.glob("spool.db.corrupt-*Z"))
+    assert len(broken) == 1
+    assert str(broken[0]) in caplog.text
 
 
-def test_of_many_wrecks_the_newest_are_kept(file: Path, clock: FakeClock) -> None:
+def test_only_the_newest_broken_files_are_kept(file: Path, clock: FakeClock) -> None:
     for _ in range(6):
         with opened(file, clock):
             clock.advance(60)
@@ -150,7 +150,7 @@ def test_of_many_wrecks_the_newest_are_kept(file: Path, clock: FakeClock) -> Non
     assert len(list(file.parent.glob("spool.db.corrupt-*Z"))) == 3
 
 
-def test_a_file_that_breaks_while_in_use_costs_what_was_in_it_and_nothing_after(
+def test_a_file_that_breaks_while_in_use_loses_only_what_was_in_it(
     file: Path, clock: FakeClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     with opened(file, clock) as spool:
@@ -165,10 +165,10 @@ def test_a_file_that_breaks_while_in_use_costs_what_was_in_it_and_nothing_after(
         assert [item["id"] for item in items(everything(spool, Lane.EVENTS))] == ["id-1"]
         assert "is broken" in caplog.text
         block = fill(spool, clock, 1)
-        assert [one.block for one in everything(spool, Lane.READINGS).blocks] == [block], "declared anew"
+        assert [one.block for one in everything(spool, Lane.READINGS).blocks] == [block], "declared again"
 
 
-def test_a_folder_that_cannot_be_written_is_told_at_once(tmp_path: Path, clock: FakeClock) -> None:
+def test_a_folder_that_cannot_be_written_is_reported_at_once(tmp_path: Path, clock: FakeClock) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(SpoolError, match="folder"):
         Spool(tmp_path / "file" / "spool.db", Limits(), clock, "boot-1")
@@ -204,7 +204,7 @@ def test_memory_is_bounded_while_the_disk_is_full(
         assert stone["frames"] == stone["seq"] - stone["first"] + 1 > 1000
         seqs = [item["seq"] for item in found]
         assert seqs == [*range(1, stone["first"]), *range(stone["seq"], 2002)], "in order, and every seq accounted for"
-        assert caplog.text.count("cannot be written") == 1, "told once"
+        assert caplog.text.count("cannot be written") == 1, "logged once"
         spool._db.execute("PRAGMA max_page_count = 100000")
 
 

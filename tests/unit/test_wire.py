@@ -1,4 +1,4 @@
-"""The reference decoder and docs/protocol.md say the same; whatever else comes is refused whole, with the place named."""
+"""The decoder agrees with docs/protocol.md; everything else is refused, with the place."""
 
 import copy
 import json
@@ -48,7 +48,7 @@ def frame(**change: Any) -> dict[str, Any]:
     return push(items=[push()["items"][1] | change])
 
 
-def test_the_page_s_examples_are_understood() -> None:
+def test_the_examples_of_the_page_are_decoded() -> None:
     whole = decode_push(push(), NOW)
     first, second = whole.items
     assert first == Item(41, Frame(1, NOW - 1.25, {"values": [97.0, "mains"]}))
@@ -88,22 +88,22 @@ REFUSED = {
     "yes or no as a value": (frame(values=[False, "x"], missing={}), "items[0].values[0]"),
     "a list as a value": (frame(values=[[], "x"], missing={}), "items[0].values[0]"),
     "an index beyond the column": (frame(missing={"2": ["timeout", ""]}), "items[0].missing"),
-    "an index that is none": (frame(missing={"٠": ["timeout", ""]}), "items[0].missing"),
+    "an index that is no number": (frame(missing={"٠": ["timeout", ""]}), "items[0].missing"),
     "an unknown reason": (frame(missing={"0": ["bored", ""]}), "items[0].missing.0"),
     "seq beyond a database's numbers": (frame(seq=2**62), "items[0].seq"),
     "an age without end": (frame(age_s=1e12), "items[0].age_s"),
     "a first value without its age": (event(evidence={"quantity": "q", "value": 1, "first_value": 1}),
                                       "items[0].evidence.first_age_s"),
-    "a stone that stands for more than its seqs": (push(items=[{"seq": 90, "first": 3, "frames": 89}]), "items[0].frames"),
-    "a stone that begins after itself": (push(items=[{"seq": 90, "first": 91, "frames": 1}]), "items[0].frames"),
+    "a tombstone with more frames than seqs": (push(items=[{"seq": 90, "first": 3, "frames": 89}]), "items[0].frames"),
+    "a tombstone that begins after its own seq": (push(items=[{"seq": 90, "first": 91, "frames": 1}]), "items[0].frames"),
     "a name too long": (event(rule="x" * 201), "items[0].rule"),
     "a nameless device": (event(device=""), "items[0].device"),
-    "a block that is due never": (push(blocks=[push()["blocks"][0] | {"every_s": 0}]), "blocks[0].every_s"),
+    "a block that is never due": (push(blocks=[push()["blocks"][0] | {"every_s": 0}]), "blocks[0].every_s"),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_what_is_not_the_protocol_is_refused_and_the_place_named(name: str) -> None:
+def test_what_does_not_follow_the_protocol_is_refused_with_the_place(name: str) -> None:
     body, place = REFUSED[name]
     with pytest.raises(WireError) as refusal:
         decode_push(body, NOW)
@@ -111,12 +111,12 @@ def test_what_is_not_the_protocol_is_refused_and_the_place_named(name: str) -> N
 
 
 @pytest.mark.parametrize("text", [b'"\\ud800"', b'"\xed\xa0\x80"', b"NaN", b"-Infinity", b"[" * 100_000])
-def test_what_is_not_json_does_not_come_to_the_decoder(text: bytes) -> None:
+def test_what_is_not_json_does_not_reach_the_decoder(text: bytes) -> None:
     with pytest.raises(ValueError, match="at line 1"):
         from_json(b'{"epoch": ' + text + b"}", allow_inf_nan=False)
 
 
-def test_the_last_of_two_equal_keys_counts_everywhere() -> None:
+def test_the_last_of_two_equal_keys_counts_in_both_parsers() -> None:
     assert from_json(b'{"a": 1, "a": 2}') == json.loads('{"a": 1, "a": 2}') == {"a": 2}
 
 
@@ -135,12 +135,12 @@ verdicts = st.builds(
 
 
 @given(st.lists(values))
-def test_a_column_comes_through_whole(column: list[Any]) -> None:
+def test_a_column_is_decoded_as_it_was_encoded(column: list[Any]) -> None:
     assert decode_values(json.loads(json.dumps(encode_values(column)))) == tuple(column)
 
 
 @given(st.one_of(verdicts, st.builds(ActiveVerdicts, st.just(NOW - 1), st.lists(verdicts, max_size=3).map(tuple))))
-def test_an_event_comes_through_whole_at_its_own_time(said: Event) -> None:
+def test_an_event_is_decoded_as_it_was_encoded_with_its_time(said: Event) -> None:
     body = push(lane="events", blocks=[], items=[{"seq": 1, **json.loads(json.dumps(encode_event(said, NOW)))}])
     assert decode_push(body, NOW).items[0].body == said
     moved = decode_push(body, NOW + 3600).items[0].body
@@ -158,9 +158,7 @@ junk = st.recursive(
 
 @given(st.sampled_from([push(), event(), push(lane="events", items=[{"seq": 9, "kind": "standing", "age_s": 0,
                         "verdicts": event()["items"]}])]), st.data())  # fmt: skip
-def test_a_push_with_anything_anywhere_is_taken_or_refused_but_breaks_nothing(
-    body: dict[str, Any], data: st.DataObject
-) -> None:
+def test_a_push_with_any_value_anywhere_is_decoded_or_refused(body: dict[str, Any], data: st.DataObject) -> None:
     body = copy.deepcopy(body)
     spot: Any = body
     while True:

@@ -153,7 +153,7 @@ class _ShownEvent(NamedTuple):
 
 @dataclass(slots=True)
 class LogEvents:
-    """The recent events of a log: one series for each state of each sensor, the newest `MOST_EVENTS` of them."""
+    """The recent events of a log: one series for each state of each sensor, the newest `MAX_EVENTS` of them."""
 
     _shown: dict[str, _ShownEvent] = field(default_factory=dict)
 

@@ -97,7 +97,7 @@ class SnmpProbe:
         return sweep
 
     def profile_of(self, device: str) -> Profile | None:
-        """Implements `ByProfile.profile_of`."""
+        """Implements `ProfileProbe.profile_of`."""
         held = self._held.get(device)
         return held.known[0] if held else None
 
