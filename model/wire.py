@@ -3,17 +3,30 @@ times. Decoding refuses whatever does not follow the protocol, with a WireError 
 
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from watchkeeper.model.batch import PROTOCOL, Answer, Block, Frame, Item, Lane, Push, Request, Tombstone
 from watchkeeper.model.errors import WireError
+from watchkeeper.model.json_fields import (
+    MAX_AGE_S,
+    NAME_LIMIT,
+    TEXT_LIMIT,
+    Json,
+    age_field,
+    array,
+    flag_field,
+    limited_text,
+    name_field,
+    number_field,
+    object_,
+    positive_field,
+    text_field,
+    word_field,
+    word_of,
+)
 from watchkeeper.model.reading import Missing, Reason, Series, Value
 from watchkeeper.model.verdict import ActiveVerdicts, Event, Evidence, Level, Verdict, Withdrawal
-
-Json = dict[str, Any]
-NAME_LIMIT, TEXT_LIMIT = 200, 4_000  # characters
-MAX_AGE_S = 10 * 366 * 86_400.0
 
 to_json = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
 """Compact JSON. Raises ValueError on NaN and infinity."""
@@ -146,13 +159,13 @@ def _limited_age(age: float) -> float:
 
 def decode_answer(data: Any, lane: Lane) -> Answer:
     """Make the Answer to a push of that lane of parsed JSON."""
-    body = _object(data, "the body")
-    _one_of(body, "lane", (lane.value,), "")
+    body = object_(data, "the body")
+    word_field(body, "lane", (lane.value,), "")
     through = body.get("through")
     if type(through) is not int or through < 0:
         raise WireError("through: expected a whole number of at least 0")
     requests = [
-        _object(raw, f"requests[{index}]") for index, raw in enumerate(_array(body.get("requests", []), "requests"))
+        object_(raw, f"requests[{index}]") for index, raw in enumerate(array(body.get("requests", []), "requests"))
     ]
     return Answer(
         lane, through, str(body.get("bundle", "")),
@@ -165,15 +178,15 @@ def decode_answer(data: Any, lane: Lane) -> Answer:
 
 def decode_push(data: Any, received_at: float) -> Push:
     """Make a Push of parsed JSON. Its times are UTC by the collector's clock. Raises WireError."""
-    body = _object(data, "the body")
+    body = object_(data, "the body")
     if body.get("protocol") != PROTOCOL:
         raise WireError(f"protocol: expected {PROTOCOL}, found {body.get('protocol')!r}")
-    lane = Lane(_one_of(body, "lane", tuple(Lane), ""))
+    lane = Lane(word_field(body, "lane", tuple(Lane), ""))
     decode = _decode_event if lane is Lane.EVENTS else _decode_reading
     items: list[Item] = []
-    for index, raw in enumerate(_array(body.get("items", []), "items")):
-        item = _object(raw, f"items[{index}]")
-        seq = _positive(item, "seq", f"items[{index}].")
+    for index, raw in enumerate(array(body.get("items", []), "items")):
+        item = object_(raw, f"items[{index}]")
+        seq = positive_field(item, "seq", f"items[{index}].")
         if items and seq <= items[-1].seq:
             raise WireError(f"items[{index}].seq: {seq} does not come after {items[-1].seq}")
         decoded = decode(item, received_at, f"items[{index}].")
@@ -181,45 +194,45 @@ def decode_push(data: Any, received_at: float) -> Push:
             raise WireError(f"items[{index}].frames: {decoded.first} to {seq} cannot be {decoded.frames} frames")
         items.append(Item(seq, decoded))
     return Push(
-        agent=_name(body, "agent", ""),
-        epoch=_name(body, "epoch", ""),
+        agent=name_field(body, "agent", ""),
+        epoch=name_field(body, "epoch", ""),
         lane=lane,
-        sent_at=_number(body, "sent_at", ""),
-        bundle=_text(body, "bundle", "", NAME_LIMIT) if "bundle" in body else "",
-        more=_flag(body, "more"),
+        sent_at=number_field(body, "sent_at", ""),
+        bundle=text_field(body, "bundle", "", NAME_LIMIT) if "bundle" in body else "",
+        more=flag_field(body, "more"),
         blocks=tuple(
-            _decode_block(_object(raw, f"blocks[{index}]"), f"blocks[{index}].")
-            for index, raw in enumerate(_array(body.get("blocks", []), "blocks"))
+            _decode_block(object_(raw, f"blocks[{index}]"), f"blocks[{index}].")
+            for index, raw in enumerate(array(body.get("blocks", []), "blocks"))
         ),
         items=tuple(items),
     )
 
 
 def _decode_block(raw: Json, where: str) -> Block:
-    device = _name(raw, "device", where)
+    device = name_field(raw, "device", where)
     series: list[Series] = []
-    for index, row in enumerate(_array(raw.get("series"), where + "series")):
+    for index, row in enumerate(array(raw.get("series"), where + "series")):
         if not (isinstance(row, list) and len(row) == 4 and all(isinstance(part, str) for part in row)):  # noqa: PLR2004 -- the four parts of a series
             raise WireError(f"{where}series[{index}]: expected [quantity, instance, label, source]")
         for part in row:
-            _within(part, f"{where}series[{index}]", NAME_LIMIT)
+            limited_text(part, f"{where}series[{index}]", NAME_LIMIT)
         series.append(Series(device, *row))
-    every_s = _number(raw, "every_s", where)
+    every_s = number_field(raw, "every_s", where)
     if every_s <= 0:
         raise WireError(f"{where}every_s: must be above 0")
-    return Block(_positive(raw, "block", where), device, _name(raw, "probe", where), every_s, tuple(series))
+    return Block(positive_field(raw, "block", where), device, name_field(raw, "probe", where), every_s, tuple(series))
 
 
 def _decode_reading(raw: Json, received_at: float, where: str) -> Frame | Tombstone:
     if "first" in raw:
-        return Tombstone(_positive(raw, "first", where), _positive(raw, "frames", where))
+        return Tombstone(positive_field(raw, "first", where), positive_field(raw, "frames", where))
     columns = _checked_columns(raw, where)
-    return Frame(_positive(raw, "block", where), received_at - _age_of(raw, "age_s", where), columns)
+    return Frame(positive_field(raw, "block", where), received_at - age_field(raw, "age_s", where), columns)
 
 
 def _checked_columns(raw: Json, where: str) -> Json:
     """The members `values` and `missing` of a frame, as they are. Raises WireError where `decode_values` would."""
-    column = _array(raw.get("values"), where + "values")
+    column = array(raw.get("values"), where + "values")
     if "missing" not in raw and _plain_floats(column):  # nearly always: no need to look at each value
         return {"values": column}
     decode_values(raw, where)
@@ -238,11 +251,11 @@ def _plain_floats(column: Sequence[Any]) -> bool:
 
 def decode_values(raw: Json, where: str = "") -> tuple[Value, ...]:
     """The column of `encode_values`; numbers become float. Raises WireError."""
-    column = _array(raw.get("values"), where + "values")
+    column = array(raw.get("values"), where + "values")
     missing = raw.get("missing")
     values = list(column)
     if missing is not None:
-        for index, reason in _object(missing, where + "missing").items():
+        for index, reason in object_(missing, where + "missing").items():
             values[_index(index, column, where)] = _decode_missing(reason, f"{where}missing.{index}")
     for place in [place for place, value in enumerate(values) if type(value) is not float or value - value != 0.0]:
         values[place] = _not_a_float(values[place], f"{where}values[{place}]")
@@ -257,7 +270,7 @@ def _not_a_float(value: Any, where: str) -> Value:
         raise WireError(f"{where}: not a finite number")
     if not isinstance(value, str | Missing):
         raise WireError(f"{where}: expected a number or a state, or null with a reason in `missing`")
-    return _within(value, where, NAME_LIMIT) if isinstance(value, str) else value
+    return limited_text(value, where, NAME_LIMIT) if isinstance(value, str) else value
 
 
 def _index(text: str, column: Sequence[Any], where: str) -> int:
@@ -272,36 +285,36 @@ def _decode_missing(raw: Any, where: str) -> Missing:
     if not (isinstance(raw, list) and len(raw) == 2 and all(isinstance(word, str) for word in raw)):  # noqa: PLR2004 -- reason and detail
         raise WireError(f"{where}: expected [reason, detail]")
     reason, detail = raw
-    return Missing(Reason(_one_of_words(reason, tuple(Reason), where)), _within(detail[:TEXT_LIMIT], where, TEXT_LIMIT))
+    return Missing(Reason(word_of(reason, tuple(Reason), where)), limited_text(detail[:TEXT_LIMIT], where, TEXT_LIMIT))
 
 
 def _decode_event(raw: Json, received_at: float, where: str) -> Event:
-    kind = _one_of(raw, "kind", ("verdict", "withdrawn", "standing"), where)
+    kind = word_field(raw, "kind", ("verdict", "withdrawn", "standing"), where)
     if kind == "verdict":
         return decode_verdict(raw, received_at, where)
-    at = received_at - _age_of(raw, "age_s", where)
+    at = received_at - age_field(raw, "age_s", where)
     if kind == "withdrawn":
         return Withdrawal(
-            _name(raw, "id", where), _name(raw, "device", where), _name(raw, "rule", where),
-            _text(raw, "instance", where, NAME_LIMIT), at, _text(raw, "reason", where, TEXT_LIMIT),
+            name_field(raw, "id", where), name_field(raw, "device", where), name_field(raw, "rule", where),
+            text_field(raw, "instance", where, NAME_LIMIT), at, text_field(raw, "reason", where, TEXT_LIMIT),
         )  # fmt: skip
     verdicts = (
-        decode_verdict(_object(verdict, f"{where}verdicts[{index}]"), received_at, f"{where}verdicts[{index}].")
-        for index, verdict in enumerate(_array(raw.get("verdicts"), where + "verdicts"))
+        decode_verdict(object_(verdict, f"{where}verdicts[{index}]"), received_at, f"{where}verdicts[{index}].")
+        for index, verdict in enumerate(array(raw.get("verdicts"), where + "verdicts"))
     )
     return ActiveVerdicts(at, tuple(verdicts))
 
 
 def decode_verdict(raw: Json, received_at: float, where: str = "") -> Verdict:
     """Make a Verdict. Its `since` and the time in its evidence are UTC seconds. Raises WireError."""
-    evidence = _object(raw.get("evidence"), where + "evidence")
+    evidence = object_(raw.get("evidence"), where + "evidence")
     return Verdict(
-        id=_name(raw, "id", where),
-        device=_name(raw, "device", where),
-        rule=_name(raw, "rule", where),
-        instance=_text(raw, "instance", where, NAME_LIMIT),
-        level=Level(_one_of(raw, "level", tuple(Level), where)),
-        since=received_at - _age_of(raw, "age_s", where),
+        id=name_field(raw, "id", where),
+        device=name_field(raw, "device", where),
+        rule=name_field(raw, "rule", where),
+        instance=text_field(raw, "instance", where, NAME_LIMIT),
+        level=Level(word_field(raw, "level", tuple(Level), where)),
+        since=received_at - age_field(raw, "age_s", where),
         evidence=decode_evidence(evidence, received_at, where + "evidence."),
     )
 
@@ -310,13 +323,13 @@ def decode_evidence(raw: Json, received_at: float, where: str = "") -> Evidence:
     """The inverse of `encode_evidence`. Raises WireError."""
     first = "first_value" in raw
     return Evidence(
-        quantity=_name(raw, "quantity", where),
+        quantity=name_field(raw, "quantity", where),
         value=_decode_value(raw.get("value"), where + "value"),
-        expects=_text(raw, "expects", where, TEXT_LIMIT) if "expects" in raw else "",
-        label=_text(raw, "label", where, NAME_LIMIT) if "label" in raw else "",
+        expects=text_field(raw, "expects", where, TEXT_LIMIT) if "expects" in raw else "",
+        label=text_field(raw, "label", where, NAME_LIMIT) if "label" in raw else "",
         first_value=_decode_value(raw["first_value"], where + "first_value") if first else None,
-        first_at=received_at - _age_of(raw, "first_age_s", where) if first else None,
-        says=_text(raw, "says", where, TEXT_LIMIT) if "says" in raw else "",
+        first_at=received_at - age_field(raw, "first_age_s", where) if first else None,
+        says=text_field(raw, "says", where, TEXT_LIMIT) if "says" in raw else "",
     )
 
 
@@ -325,78 +338,3 @@ def _decode_value(raw: Any, where: str) -> Value:
         detail = raw.get("detail", "")
         return _decode_missing([raw.get("missing"), detail], where)
     return raw if type(raw) is float and raw - raw == 0.0 else _not_a_float(raw, where)
-
-
-# ---- parts of the JSON ----
-
-
-def _object(raw: Any, where: str) -> Json:
-    if not isinstance(raw, dict):
-        raise WireError(f"{where}: expected an object")
-    return raw
-
-
-def _array(raw: Any, where: str) -> list[Any]:
-    if not isinstance(raw, list):
-        raise WireError(f"{where}: expected an array")
-    return raw
-
-
-def _text(raw: Mapping[str, Any], key: str, where: str, limit: int) -> str:
-    value = raw.get(key)
-    if not isinstance(value, str):
-        raise WireError(f"{where}{key}: expected text")
-    return _within(value, where + key, limit)
-
-
-def _within(text: str, where: str, limit: int) -> str:
-    if len(text) > limit:
-        raise WireError(f"{where}: longer than {limit} characters")
-    if "\0" in text:  # PostgreSQL and mail cannot carry it
-        raise WireError(f"{where}: contains the character U+0000")
-    return text
-
-
-def _name(raw: Mapping[str, Any], key: str, where: str) -> str:
-    value = _text(raw, key, where, NAME_LIMIT)
-    if not value:
-        raise WireError(f"{where}{key}: is empty")
-    return value
-
-
-def _number(raw: Mapping[str, Any], key: str, where: str) -> float:
-    value = raw.get(key)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not -1e15 < value < 1e15:  # noqa: PLR2004 -- beyond any time or interval
-        raise WireError(f"{where}{key}: expected a finite number")
-    return float(value)
-
-
-def _age_of(raw: Mapping[str, Any], key: str, where: str) -> float:
-    value = _number(raw, key, where)
-    if not 0 <= value <= MAX_AGE_S:
-        raise WireError(f"{where}{key}: an age must be between 0 and ten years, in seconds")
-    return value
-
-
-def _positive(raw: Mapping[str, Any], key: str, where: str) -> int:
-    value = raw.get(key)
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 < value < 2**62:
-        raise WireError(f"{where}{key}: expected a whole number above 0")
-    return value
-
-
-def _flag(raw: Mapping[str, Any], key: str) -> bool:
-    value = raw.get(key, False)
-    if not isinstance(value, bool):
-        raise WireError(f"{key}: expected true or false")
-    return value
-
-
-def _one_of(raw: Mapping[str, Any], key: str, words: Iterable[str], where: str) -> str:
-    return _one_of_words(raw.get(key), tuple(words), where + key)
-
-
-def _one_of_words(value: Any, words: Sequence[str], where: str) -> str:
-    if not isinstance(value, str) or value not in words:
-        raise WireError(f"{where}: expected one of {', '.join(words)}")
-    return value

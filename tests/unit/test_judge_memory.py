@@ -5,11 +5,11 @@ import itertools
 import re
 
 import pytest
-from watchkeeper.agent.event import EVENT_OVER, MAX_EVENTS
 
 from tests.agent_room import RULES, columns, device, sweep
 from watchkeeper.model.batch import Document
 from watchkeeper.model.device import Category
+from watchkeeper.model.event import EVENT_OVER, MAX_EVENTS
 from watchkeeper.model.reading import Missing, Reason, Series
 from watchkeeper.model.verdict import Evidence, Key, Level, Verdict, Withdrawal
 from watchkeeper.rules.evaluate import RuleState
@@ -20,7 +20,7 @@ EVENTS = """
 rules:
   - rule: told
     clause: "4.2"
-    title: Told
+    title: Reported
     advice: Read its log
     quantity: device.event
     warning: {is: warning}

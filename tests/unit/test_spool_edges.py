@@ -18,7 +18,7 @@ from watchkeeper.agent.spool import records
 from watchkeeper.agent.spool.file import MEMORY
 from watchkeeper.agent.spool.records import Record
 from watchkeeper.agent.spool.spool import Limits, Spool
-from watchkeeper.model.batch import Block, Frame, Lane
+from watchkeeper.model.batch import Block, Lane
 from watchkeeper.model.clock import FakeClock
 from watchkeeper.model.errors import SpoolError
 from watchkeeper.model.wire import to_json
@@ -93,7 +93,7 @@ def test_every_thread_may_use_it(file: Path, clock: FakeClock) -> None:
     """The poller hands in, a thread of its own writes, the pusher reads."""
     with opened(file, clock) as spool:
         block = spool.declare("box", "fake", 30.0, columns("box", "leak"))
-        spool.add_frame(Frame(block, clock.boot(), ("yes", "dry")))
+        spool.add_frame(block, clock.boot(), ("yes", "dry"))
         flushed: list[bool] = []
         thread = threading.Thread(target=lambda: flushed.append(spool.flush()))
         thread.start()
@@ -323,7 +323,7 @@ def test_nothing_is_said_of_dropping_where_nothing_is_dropped(
 def test_an_age_is_in_milliseconds_and_one_the_collector_can_take(ago_s: float, age_s: float) -> None:
     with contextlib.closing(Spool(MEMORY, Limits(age_s=math.inf), clock := FakeClock(), "boot-1")) as spool:
         block = spool.declare("box", "fake", 30.0, columns("box"))
-        spool.add_frame(Frame(block, clock.boot() - ago_s, ("yes",)))
+        spool.add_frame(block, clock.boot() - ago_s, ("yes",))
         spool.add_events([verdict(1, since=clock.boot() - ago_s)], {})
         spool.flush()
         (frame,), (event,) = items(everything(spool, Lane.READINGS)), items(everything(spool, Lane.EVENTS))

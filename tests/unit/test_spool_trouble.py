@@ -13,7 +13,7 @@ from watchkeeper.agent.spool import records
 from watchkeeper.agent.spool import spool as spool_module
 from watchkeeper.agent.spool.file import MEMORY
 from watchkeeper.agent.spool.spool import Limits, Spool
-from watchkeeper.model.batch import Block, Frame, Lane
+from watchkeeper.model.batch import Block, Lane
 from watchkeeper.model.clock import FakeClock
 from watchkeeper.model.errors import SpoolError
 
@@ -91,7 +91,7 @@ def test_readings_that_fit_into_memory_are_kept_while_the_disk_is_full(
         block = fill(spool, clock, 1)
         fill_disk(spool)
         for _ in range(300):
-            spool.add_frame(Frame(block, clock.boot(), ("yes", 20.0)))
+            spool.add_frame(block, clock.boot(), ("yes", 20.0))
         assert not spool.flush()
         found = items(everything(spool, Lane.READINGS))
         assert [item["seq"] for item in found] == list(range(1, 302))
@@ -108,7 +108,7 @@ def test_of_readings_that_do_not_fit_into_memory_the_oldest_quarter_goes(
         (size_bytes,) = (row.size_bytes for row in records.read(spool._db, Lane.READINGS, 0))
         fill_disk(spool)
         for _ in range(20_000 // size_bytes + 1):
-            spool.add_frame(Frame(block, clock.boot(), ("yes", 20.0)))
+            spool.add_frame(block, clock.boot(), ("yes", 20.0))
         spool.flush()
         kept = [item for item in items(everything(spool, Lane.READINGS))[1:] if "first" not in item]
         assert 15_000 - size_bytes <= len(kept) * size_bytes <= 15_000
@@ -289,7 +289,7 @@ def test_a_block_belongs_to_one_device_as_one_probe_reads_it(clock: FakeClock) -
     with opened(MEMORY, clock) as spool:
         blocks = [spool.declare(device, probe, 30.0, same) for device, probe in (("a", "x"), ("b", "x"), ("a", "y"))]
         assert blocks == [1, 2, 3]
-        spool.add_frame(Frame(3, clock.boot(), ("yes", "dry")))
+        spool.add_frame(3, clock.boot(), ("yes", "dry"))
         spool.flush()
         assert everything(spool, Lane.READINGS).blocks == (Block(3, "a", "y", 30.0, same),)
 
@@ -299,7 +299,7 @@ def test_columns_that_come_back_after_many_others_are_known_after_a_restart(file
 
     def read(spool: Spool, quantity: str) -> int:
         block = spool.declare("box", "fake", 30.0, columns("box", quantity))
-        spool.add_frame(Frame(block, clock.boot(), ("yes", 1.0)))
+        spool.add_frame(block, clock.boot(), ("yes", 1.0))
         spool.flush()
         return block
 
@@ -316,9 +316,8 @@ def test_columns_that_come_back_after_many_others_are_known_after_a_restart(file
 def test_only_the_blocks_that_the_collector_lacks_are_declared_again(clock: FakeClock) -> None:
     with opened(MEMORY, clock) as spool:
         for name in ("a", "b"):
-            spool.add_frame(
-                Frame(spool.declare(name, "fake", 30.0, columns(name, "leak")), clock.boot(), ("yes", "dry"))
-            )
+            block = spool.declare(name, "fake", 30.0, columns(name, "leak"))
+            spool.add_frame(block, clock.boot(), ("yes", "dry"))
         spool.flush()
         spool.settle(everything(spool, Lane.READINGS), 0)
         spool.redeclare([2, 99])

@@ -19,6 +19,7 @@ from watchkeeper.model.wire import (
     encode_block,
     encode_event,
     encode_evidence,
+    encode_values,
 )
 
 NOW = 1_800_000_000.0
@@ -99,7 +100,7 @@ def test_every_field_of_events_arrives() -> None:
 
 
 def test_every_field_of_readings_arrives() -> None:
-    items = (Item(9, Frame(3, NOW - 1.5, (1.0, GONE))), Item(14, Tombstone(10, 5)))
+    items = (Item(9, Frame(3, NOW - 1.5, encode_values((1.0, GONE)))), Item(14, Tombstone(10, 5)))
     assert decode_push(json.loads(json.dumps(READINGS)), NOW) == Push(
         "room-1", "e-1", Lane.READINGS, NOW, "b-7", more=True, blocks=(BLOCK,), items=items
     )

@@ -16,6 +16,7 @@ from watchkeeper.model.wire import (
     decode_push,
     encode_event,
     encode_push,
+    encode_values,
     event_item,
     frame_columns,
     frame_item,
@@ -39,7 +40,7 @@ def test_what_the_agent_writes_of_readings_is_what_the_collector_reads() -> None
     gone = Missing(Reason.TIMEOUT, "no answer")
     items = [tombstone_item(4, 2, 3), frame_item(5, 1.5, 3, frame_columns((97.0, "mains", gone)))]
     body = json.loads(encode_push(HEAD, items))
-    expected = (Item(4, Tombstone(2, 3)), Item(5, Frame(3, NOW - 1.5, (97.0, "mains", gone))))
+    expected = (Item(4, Tombstone(2, 3)), Item(5, Frame(3, NOW - 1.5, encode_values((97.0, "mains", gone)))))
     assert decode_push(body, NOW) == replace(HEAD, items=expected)
 
 
