@@ -4,8 +4,9 @@ export PIP_CACHE_DIR := $(CURDIR)/.cache/pip
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 BIN := .venv/bin
 INSTALLED := .venv/.installed
+MUTMUT := .venv/.mutmut
 
-.PHONY: help venv run demo test check bench clean
+.PHONY: help venv run demo test check mutate bench clean
 help:  ## this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile
 
@@ -39,6 +40,13 @@ check: venv  ## style, types, layers, and the rules of the house
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo --cache-dir .cache/import-linter
 	$(BIN)/python -m pytest --quiet tests/unit/test_house.py
+
+mutate: $(MUTMUT)  ## wrong changes that the tests must notice; one module: make mutate ARGS=rules/evaluate.py
+	$(BIN)/python tests/mutate.py $(ARGS)
+
+$(MUTMUT): $(INSTALLED) requirements/mutate.txt
+	@$(BIN)/python -m pip install --quiet --require-hashes -r requirements/mutate.txt
+	@touch $@
 
 bench: venv  ## measured against the peers, as ratios; see docs/performance.md
 	$(BIN)/python -m benchmarks $(ARGS)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 
 from watchkeeper.agent.spool.spool import Spool
-from watchkeeper.model.batch import Frame, Lane
+from watchkeeper.model.batch import Lane
 from watchkeeper.model.clock import Clock
 from watchkeeper.model.device import Device
 from watchkeeper.model.reading import Series, Sweep
@@ -47,7 +47,7 @@ class Pipeline:
         if block is None or block[0] is not sweep.series:
             number = self._spool.declare(sweep.device, device.probe, device.every_s, sweep.series)
             block = self._blocks[sweep.device] = (sweep.series, number)
-        self._spool.add_frame(Frame(block[1], sweep.at, sweep.values))
+        self._spool.add_frame(block[1], sweep.at, sweep.values)
         judgement = self._judge.sweep(sweep, device.category)
         if judgement is not UNCHANGED:
             self._spool.add_events(judgement.events, judgement.states)

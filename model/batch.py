@@ -4,14 +4,14 @@ docs/protocol.md is the specification. On the wire every time is an *age* in sec
 clock shifts no time.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from ipaddress import ip_address
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from watchkeeper.model.device import Device
-from watchkeeper.model.reading import Series, Value
+from watchkeeper.model.reading import Series
 from watchkeeper.model.verdict import Event
 
 PROTOCOL = 1
@@ -42,12 +42,13 @@ Blocks = dict[tuple[str, str, int], Block]
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """The values of one sweep, in the order of the block's series. `at` is seconds on the boot clock in an agent, UTC
-    in the collector."""
+    """The values of one sweep, in the order of the block's series. `at` is in UTC seconds. `columns` are the members
+    `values` and `missing` as the push had them, checked: they are stored like that, and decoded only where they are
+    read."""
 
     block: int
     at: float
-    values: tuple[Value, ...]
+    columns: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)

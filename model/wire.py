@@ -2,6 +2,7 @@
 times. Decoding refuses whatever does not follow the protocol, with a WireError that names the place."""
 
 import json
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -212,8 +213,27 @@ def _decode_block(raw: Json, where: str) -> Block:
 def _decode_reading(raw: Json, received_at: float, where: str) -> Frame | Tombstone:
     if "first" in raw:
         return Tombstone(_positive(raw, "first", where), _positive(raw, "frames", where))
-    values = decode_values(raw, where)
-    return Frame(_positive(raw, "block", where), received_at - _age_of(raw, "age_s", where), values)
+    columns = _checked_columns(raw, where)
+    return Frame(_positive(raw, "block", where), received_at - _age_of(raw, "age_s", where), columns)
+
+
+def _checked_columns(raw: Json, where: str) -> Json:
+    """The members `values` and `missing` of a frame, as they are. Raises WireError where `decode_values` would."""
+    column = _array(raw.get("values"), where + "values")
+    if "missing" not in raw and _plain_floats(column):  # nearly always: no need to look at each value
+        return {"values": column}
+    decode_values(raw, where)
+    missing = raw.get("missing")
+    return {"values": column} if missing is None else {"values": column, "missing": missing}
+
+
+def _plain_floats(column: Sequence[Any]) -> bool:
+    """Whether each value is a finite float, or a short text; false also where the sum of the floats is not finite."""
+    floats = [value for value in column if type(value) is float]
+    if not math.isfinite(sum(floats)):
+        return False
+    others = () if len(floats) == len(column) else [value for value in column if type(value) is not float]
+    return all(type(value) is str and len(value) <= NAME_LIMIT and "\0" not in value for value in others)
 
 
 def decode_values(raw: Json, where: str = "") -> tuple[Value, ...]:

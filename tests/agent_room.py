@@ -76,7 +76,7 @@ def fill(spool: Spool, clock: FakeClock, frames: int, value: Value = 20.0) -> in
     block = spool.declare("box", "fake", 30.0, columns("box", "temperature.ambient"))
     for _ in range(frames):
         clock.advance(1)
-        spool.add_frame(Frame(block, clock.boot(), ("yes", value)))
+        spool.add_frame(block, clock.boot(), ("yes", value))
     assert spool.flush()
     return block
 

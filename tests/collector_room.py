@@ -37,6 +37,7 @@ from watchkeeper.model.clock import FakeClock
 from watchkeeper.model.quantity import QUANTITIES
 from watchkeeper.model.reading import Series, Value
 from watchkeeper.model.verdict import Event, Evidence, Level, Verdict
+from watchkeeper.model.wire import encode_values
 
 ROOT = Path(__file__).resolve().parents[1]
 Readings = Mapping[tuple[str, str, str], Value]
@@ -108,7 +109,7 @@ class Room:
             self._blocks[key] = Block(
                 next(self._numbers), device, self.runtime.snapshot.devices[device].probe, every_s, series
             )
-        frame = Frame(self._blocks[key].block, self.clock.wall() - age_s, tuple(readings.values()))
+        frame = Frame(self._blocks[key].block, self.clock.wall() - age_s, encode_values(tuple(readings.values())))
         self.push(Lane.READINGS, [frame], () if declared else [self._blocks[key]])
 
     def read_everything(self, turn: int = 0) -> None:

@@ -1,20 +1,26 @@
 """Fixtures and settings of all tests: caches, skips (which CI forbids), and an empty store of each kind."""
 
 import contextlib
+import functools
 import itertools
 import os
 import shlex
 import shutil
+import signal
 import subprocess
 import tempfile
 from collections.abc import Generator, Iterator
 from pathlib import Path
+from types import FrameType
 from typing import Any
+from unittest import mock
 
 import hypothesis
 import psycopg
 import pytest
 from hypothesis.configuration import set_hypothesis_home_dir
+
+from watchkeeper import profiles
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared"
@@ -51,6 +57,45 @@ def pytest_runtest_makereport() -> Generator[None, Any, Any]:
 def pytest_make_collect_report() -> Generator[None, Any, Any]:
     """Handles skips of a whole module."""
     return _unskipped((yield))
+
+
+# ---- a test that hangs fails (pytest-timeout) ----
+
+
+class Hang(BaseException):
+    """The time limit of a test, as an exception that nothing catches.
+
+    pytest-timeout raises pytest's own failure. Hypothesis catches that, and would run the hanging example again and
+    again to make it smaller, without a time limit.
+    """
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_timeout_set_timer(settings: Any) -> Generator[None, Any, Any]:
+    """Raise Hang in place of what pytest-timeout raises. The stacks of all threads are printed as before."""
+    done = yield
+    theirs = signal.getsignal(signal.SIGALRM)
+    if settings.method == "signal" and callable(theirs):
+
+        def handler(number: int, frame: FrameType | None) -> None:
+            try:
+                theirs(number, frame)
+            except pytest.fail.Exception as error:
+                raise Hang(str(error)) from None
+
+        signal.signal(signal.SIGALRM, handler)
+    return done
+
+
+# ---- parsing the shipped profiles, once ----
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _profiles_are_parsed_once() -> Iterator[None]:
+    """A hundred tests load the shipped profiles, in 0.1 s each. Parsing depends on the document alone, and what it gives
+    cannot be changed."""
+    with mock.patch.object(profiles, "bind_profile", functools.cache(profiles.bind_profile)):
+        yield
 
 
 # ---- a store: SQLite, and a private PostgreSQL ----

@@ -21,11 +21,11 @@ from pathlib import Path
 from watchkeeper.agent.spool import file as spoolfile
 from watchkeeper.agent.spool import records
 from watchkeeper.agent.spool.records import Commit, Record, Settled
-from watchkeeper.model.batch import Block, Frame, Lane
+from watchkeeper.model.batch import Block, Lane
 from watchkeeper.model.clock import Clock
 from watchkeeper.model.errors import SpoolError
 from watchkeeper.model.failpoint import failpoint
-from watchkeeper.model.reading import Series
+from watchkeeper.model.reading import Series, Value
 from watchkeeper.model.verdict import ActiveVerdicts, Event, Key
 from watchkeeper.model.wire import encode_event, frame_columns, to_json
 from watchkeeper.rules.evaluate import RuleState, decode_state, encode_state, rebase
@@ -161,11 +161,11 @@ class Spool:
             if any(isinstance(event, ActiveVerdicts) for event in events):
                 self._notes["standing"] = "sent"
 
-    def add_frame(self, frame: Frame) -> None:
+    def add_frame(self, block: int, at: float, values: Sequence[Value]) -> None:
         """Add the values of one sweep; all of them must be finite."""
-        body = frame_columns(frame.values)
+        body = frame_columns(values)
         with self._memory_lock:
-            self._append(Lane.READINGS, frame.at, frame.block, body)
+            self._append(Lane.READINGS, at, block, body)
 
     def _append(self, lane: Lane, at: float, block: int, body: str) -> None:
         self._last[lane] = seq = self._last[lane] + 1

@@ -14,7 +14,7 @@ from watchkeeper.profiles.scalars import SCALARS, Oid
 
 
 class TrapMeaning(StrEnum):
-    """What a trap means. `poll`: a poll reads all there is to it. `none`: it ends events. The others: an event of that
+    """What a trap means. `poll`: a poll reads everything about it. `none`: it ends events. The others: an event of that
     level."""
 
     POLL = "poll"
@@ -70,7 +70,7 @@ def shipped_traps() -> TrapTable:
 
 
 def events_of(trap: Trap, table: TrapTable) -> list[TrapEvent]:
-    """The events that a trap reports; none if a poll reads all there is to it. An unknown trap is a notice: it is
+    """The events that a trap reports; none if a poll reads everything about it. An unknown trap is a notice: it is
     shown, and pages nobody."""
     known = table.get(trap.trap)
     if known is None:

@@ -119,9 +119,9 @@ class Sequences:
             under = declared.get(body.block) or self.blocks.get((push.agent, push.epoch, body.block))
             if under is None:
                 unknown.append(body.block)
-            elif len(under.series) != len(body.values):
+            elif len(under.series) != len(body.columns["values"]):
                 raise BadPush(
-                    f"a frame of {len(body.values)} values under block {body.block}, which has {len(under.series)} series"
+                    f"a frame of {len(body.columns['values'])} values under block {body.block}, which has {len(under.series)} series"
                 )
         if unknown:
             raise UnknownBlocks(unknown)

@@ -17,7 +17,6 @@ from watchkeeper.collector.store import rows
 from watchkeeper.collector.store.schema import agent, history, latest
 from watchkeeper.model.batch import Blocks, Frame, Lane, Push
 from watchkeeper.model.verdict import ActiveVerdicts, Event, Key, Verdict, Withdrawal
-from watchkeeper.model.wire import encode_values
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +60,7 @@ def _apply_readings(connection: sa.Connection, notifier: Notifier, arrivals: Ite
                 continue
             row = {
                 "device": block.device, "agent": push.agent, "epoch": push.epoch, "block": frame.block, "seq": seq,
-                "at": frame.at, "column": to_json(encode_values(frame.values)).decode(),
+                "at": frame.at, "column": to_json(frame.columns).decode(),
             }  # fmt: skip
             past.append(row)
             newest[block.device, block.probe] = {**row, "probe": block.probe}

@@ -44,7 +44,7 @@ spool = Spool(Path(sys.argv[1]), Limits(), SystemClock())
 block = spool.declare("box", "fake", 30.0, columns("box", "leak"))
 first = max(spool.given_before.values())
 for number in range(first + 1, first + 100_000):
-    spool.add_frame(Frame(block, SystemClock().boot(), ("yes", "dry")))
+    spool.add_frame(block, SystemClock().boot(), ("yes", "dry"))
     spool.add_events([verdict(number)], {("box", "heat", ""): state(since=float(number))})
     assert spool.flush()
     print(number, flush=True)

@@ -197,7 +197,7 @@ def test_frames_of_a_device_that_belongs_to_another_agent_are_set_aside_and_the_
 ) -> None:
     other = world.spool.declare("other", "fake", 30.0, columns("other"))
     world.fill(events=0, frames=2)
-    world.spool.add_frame(Frame(other, world.clock.boot(), ("yes",)))
+    world.spool.add_frame(other, world.clock.boot(), ("yes",))
     world.fill(events=0, frames=2)
     collector.served = bundle(device(), version="v2")
     collector.refuse = lambda push: 403 if any(block.device == "other" for block in push.blocks) else 0
@@ -270,7 +270,7 @@ def test_readings_wait_for_their_second(world: World, collector: FakeCollector) 
     world.work(1)
     for _ in range(10):
         block = world.spool.declare("box", "fake", 30.0, ())
-        world.spool.add_frame(Frame(block, world.clock.boot(), ()))
+        world.spool.add_frame(block, world.clock.boot(), ())
         world.spool.flush()
         world.pusher.step()
         world.clock.advance(0.1)

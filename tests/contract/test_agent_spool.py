@@ -9,7 +9,7 @@ import pytest
 from tests.agent_room import columns, everything, fill, items, state, verdict
 from watchkeeper.agent.spool.file import MEMORY
 from watchkeeper.agent.spool.spool import Limits, Spool
-from watchkeeper.model.batch import Frame, Lane
+from watchkeeper.model.batch import Lane
 from watchkeeper.model.clock import FakeClock
 from watchkeeper.model.reading import Missing, Reason
 from watchkeeper.model.verdict import ActiveVerdicts, Level, Withdrawal
@@ -71,7 +71,7 @@ def test_ages_are_those_at_the_time_of_sending(make: Make, clock: FakeClock) -> 
 def test_a_frame_has_its_values_and_the_reason_of_a_missing_one(make: Make, clock: FakeClock) -> None:
     spool = make()
     block = spool.declare("box", "fake", 30.0, columns("box", "temperature.ambient"))
-    spool.add_frame(Frame(block, clock.boot(), ("yes", Missing(Reason.TIMEOUT, "no answer"))))
+    spool.add_frame(block, clock.boot(), ("yes", Missing(Reason.TIMEOUT, "no answer")))
     spool.flush()
     (frame,) = items(everything(spool, Lane.READINGS))
     assert frame == {
@@ -129,7 +129,7 @@ def test_a_device_that_changes_its_columns_for_ever_does_not_fill_the_spool(make
     spool = make()
     for round_ in range(50):
         block = spool.declare("box", "fake", 30.0, columns("box", f"q{round_}"))
-        spool.add_frame(Frame(block, clock.boot(), ("yes", 1.0)))
+        spool.add_frame(block, clock.boot(), ("yes", 1.0))
         spool.flush()
         batch = everything(spool, Lane.READINGS)
         assert [one.series[1].quantity for one in batch.blocks] == [f"q{round_}"]

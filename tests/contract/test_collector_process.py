@@ -208,19 +208,19 @@ def test_sigterm_ends_it_cleanly_and_a_restart_continues(room: Room) -> None:
 
 
 def test_systemd_is_notified_of_readiness_watchdog_and_stopping(room: Room) -> None:
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ear:
-        ear.bind(str(room.folder / "n"))
-        ear.settimeout(WITHIN_S)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
+        listener.bind(str(room.folder / "n"))
+        listener.settimeout(WITHIN_S)
         with room.running(NOTIFY_SOCKET=str(room.folder / "n"), WATCHDOG_USEC="400000"):
-            assert ear.recv(64) == b"READY=1"
-            assert ear.recv(64) == b"WATCHDOG=1"
-        heard = [ear.recv(64) for _ in iter(lambda: _peek(ear), b"STOPPING=1")]
-        assert ear.recv(64) == b"STOPPING=1"
+            assert listener.recv(64) == b"READY=1"
+            assert listener.recv(64) == b"WATCHDOG=1"
+        heard = [listener.recv(64) for _ in iter(lambda: _peek(listener), b"STOPPING=1")]
+        assert listener.recv(64) == b"STOPPING=1"
         assert set(heard) <= {b"WATCHDOG=1"}
 
 
-def _peek(ear: socket.socket) -> bytes:
-    return ear.recv(64, socket.MSG_PEEK)
+def _peek(listener: socket.socket) -> bytes:
+    return listener.recv(64, socket.MSG_PEEK)
 
 
 def test_several_collectors_share_a_postgresql_store_named_by_a_secret(room: Room, postgres_url: str) -> None:

@@ -21,7 +21,7 @@ from watchkeeper.model.batch import Block, Frame, Item, Lane, Push, Tombstone
 from watchkeeper.model.errors import StoreError, StoreFull, StoreRefused
 from watchkeeper.model.reading import Series
 from watchkeeper.model.verdict import Level
-from watchkeeper.model.wire import decode_push, encode_block, encode_values
+from watchkeeper.model.wire import decode_push, encode_block
 
 MORE_AGENTS = INVENTORY.replace(
     "devices:", "".join(f"  - {{agent: a{n}, owner: olga}}\n" for n in range(6)) + "devices:"
@@ -53,7 +53,7 @@ def pair(postgres_url: str) -> Iterator[tuple[World, World]]:
 
 
 def frames(*values: float, first: int = 1, declared: bool = True) -> Push:
-    items = tuple(Item(first + n, Frame(1, 1_000.0 + n, (value,))) for n, value in enumerate(values))
+    items = tuple(Item(first + n, Frame(1, 1_000.0 + n, {"values": [value]})) for n, value in enumerate(values))
     return Push("room-1", "epoch-1", Lane.READINGS, 0.0, blocks=(BLOCK,) if declared else (), items=items)
 
 
@@ -67,7 +67,7 @@ def take(world: World, *pushes: Push) -> list[Answer]:
 def _body(push: Push) -> bytes:
     """The body of a push, as an agent sends it."""
     items = [
-        {"seq": seq, "age_s": 0, "block": body.block, **encode_values(body.values)}
+        {"seq": seq, "age_s": 0, "block": body.block, **body.columns}
         for seq, body in push.items
         if isinstance(body, Frame)
     ]

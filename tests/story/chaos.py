@@ -191,8 +191,8 @@ class Chaos:
         epochs = {row["epoch"] for row in lanes}
         assert len(epochs) == 1, f"the spool began a new epoch: {epochs}"
         for row in lanes:
-            owed = int(given[row["lane"]]["settled"]) - int(row["seq"])
-            lost = int(row["gaps"]) + int(row["dropped"]) + max(0, owed)
+            missing = int(given[row["lane"]]["settled"]) - int(row["seq"])
+            lost = int(row["gaps"]) + int(row["dropped"]) + max(0, missing)
             if row["lane"] == "events":
                 self.tally.events, self.tally.events_lost = int(row["items"]), lost
             else:
@@ -205,8 +205,8 @@ class Chaos:
         assert not self._rows("SELECT id FROM journal"), "a push was journalled but never applied"
         states = [json.loads(row["body"])["level"] for row in self._spool("SELECT body FROM states")]
         self.tally.standing_differs = sum(level in ("warning", "critical") for level in states)  # no incident is open
-        tallies = {row["name"]: row["count"] for row in self._rows("SELECT * FROM tally")}
-        self.tally.reconciled = int(tallies.get("reconciled", 0))
+        counters = {row["name"]: row["count"] for row in self._rows("SELECT * FROM tally")}
+        self.tally.reconciled = int(counters.get("reconciled", 0))
 
     def _compare_values(self) -> None:
         """Every temperature in the store is one that the room gave, at about that time."""
@@ -253,10 +253,10 @@ class Chaos:
             for rung, after in RUNGS_S.items():
                 # A fault that ended while the collector was down causes one message and no rung. The collector
                 # decides due rungs twice a second.
-                owed = (
+                was_due = (
                     began + after + 8.0 < ends[number, round_] if told else began + after + 30.0 < ends[number, round_]
                 )
-                if owed and rung not in told and not passed:
+                if was_due and rung not in told and not passed:
                     self.tally.rungs_never += 1
 
     def _compare_pages(self) -> None:

@@ -178,10 +178,10 @@ class LadderMachine(RuleBasedStateMachine):
             order = [name for name in RUNGS if name in mine]
             assert order == list(RUNGS)[: len(order)]
             if one.open:
-                owed = [name for name, after in RUNGS.items() if one.began_at + after * 60 <= now]
-                assert set(owed) <= set(mine)
+                due = [name for name, after in RUNGS.items() if one.began_at + after * 60 <= now]
+                assert set(due) <= set(mine)
                 if (one.incident, one.recurrence) not in self.escalated:
-                    assert set(owed) == set(mine)
+                    assert set(due) == set(mine)
 
     @invariant()
     def no_rung_is_decided_after_the_end(self) -> None:

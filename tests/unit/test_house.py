@@ -65,7 +65,7 @@ def test_nothing_names_a_package_registry() -> None:
         assert not found, f"{path.relative_to(ROOT)} names {found[0]}"
 
 
-@pytest.mark.parametrize("name", ["agent", "collector", "dev"])
+@pytest.mark.parametrize("name", ["agent", "collector", "dev", "mutate"])
 def test_every_pin_has_a_hash_and_names_no_index(name: str) -> None:
     text = (ROOT / "requirements" / f"{name}.txt").read_text(encoding="utf-8")
     assert not INDEX.search(text)

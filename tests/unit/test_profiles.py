@@ -6,10 +6,12 @@ from collections.abc import Mapping
 
 import pytest
 
+from tests.unit.test_profiles_documented import LIST, MARK, listed
+from watchkeeper import profiles as parser
 from watchkeeper.model.batch import Document
 from watchkeeper.model.errors import ConfigError
 from watchkeeper.model.quantity import QUANTITIES, QuantityType
-from watchkeeper.profiles import END_OF_HEAD, Profile, bind_profile, is_base, load_profiles, shipped_profiles
+from watchkeeper.profiles import END_OF_HEAD, Profile, is_base, load_profiles, shipped_profiles
 from watchkeeper.profiles.scalars import raw_unit
 from watchkeeper.profiles.shape import Head
 
@@ -225,9 +227,14 @@ def test_a_device_is_asked_only_what_can_change_the_choice() -> None:
     ).questions("1.3.6.1.4.1.99999.8", "")
 
 
+def test_every_shipped_profile_and_what_it_reads_is_documented(profiles: list[Profile]) -> None:
+    """This test is not in test_profiles_documented.py because the profiles are parsed here: that takes three seconds."""
+    assert LIST.read_text(encoding="utf-8").partition(MARK)[2].splitlines() == list(listed(profiles))
+
+
 def test_the_shipped_documents_are_named_after_their_profiles() -> None:
     for document in shipped_profiles():
-        head = bind_profile(head_text(document), Head).value
+        head = parser.bind_profile(head_text(document), Head).value
         assert head
         assert document.name == f"{head.profile}.yml"
 
@@ -243,9 +250,9 @@ def test_every_shipped_base_is_extended_by_some_profile(profiles: list[Profile])
 def test_the_head_of_every_shipped_profile_is_before_its_readings() -> None:
     """Only the head is parsed until a device is recognised."""
     for document in shipped_profiles():
-        whole = bind_profile(document, Profile, "1.3.6.1" if is_base(document) else None).value
+        whole = parser.bind_profile(document, Profile, "1.3.6.1" if is_base(document) else None).value
         assert whole
-        assert bind_profile(head_text(document), Head).value == head_of(whole)
+        assert parser.bind_profile(head_text(document), Head).value == head_of(whole)
 
 
 def head_text(document: Document) -> Document:

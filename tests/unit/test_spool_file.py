@@ -197,7 +197,7 @@ def test_memory_is_bounded_while_the_disk_is_full(
         spool._db.execute(f"PRAGMA max_page_count = {spool._db.execute('PRAGMA page_count').fetchone()[0]}")
         for _ in range(20):
             for _ in range(100):
-                spool.add_frame(_frame(block, clock))
+                spool.add_frame(block, clock.boot(), ("yes", 20.0))
             spool.flush()
         found = items(everything(spool, Lane.READINGS))
         (stone,) = (item for item in found if "first" in item)
@@ -206,10 +206,6 @@ def test_memory_is_bounded_while_the_disk_is_full(
         assert seqs == [*range(1, stone["first"]), *range(stone["seq"], 2002)], "in order, and every seq accounted for"
         assert caplog.text.count("cannot be written") == 1, "logged once"
         spool._db.execute("PRAGMA max_page_count = 100000")
-
-
-def _frame(block: int, clock: FakeClock) -> spool_module.Frame:
-    return spool_module.Frame(block, clock.boot(), ("yes", 20.0))
 
 
 def test_status_reads_beside_a_running_agent(file: Path, clock: FakeClock) -> None:

@@ -50,8 +50,11 @@ def frame(**change: Any) -> dict[str, Any]:
 
 def test_the_examples_of_the_page_are_decoded() -> None:
     whole = decode_push(push(), NOW)
-    assert whole.items[0] == Item(41, Frame(1, NOW - 1.25, (97.0, "mains")))
-    assert whole.items[1].body == Frame(1, NOW - 0.2, (Missing(Reason.TIMEOUT, "no answer in 2 s"), "mains"))
+    first, second = whole.items
+    assert first == Item(41, Frame(1, NOW - 1.25, {"values": [97.0, "mains"]}))
+    assert isinstance(second.body, Frame)
+    assert (second.body.block, second.body.at) == (1, NOW - 0.2)
+    assert decode_values(second.body.columns) == (Missing(Reason.TIMEOUT, "no answer in 2 s"), "mains")
     assert whole.blocks[0].series[0].source == "1.3.6.1.2.1.33.1.2.4.0"
     events = [one for one in examples() if one.get("kind") in ("verdict", "withdrawn", "standing")]
     said = [item.body for item in decode_push(push(lane="events", blocks=[], items=events), NOW).items]
@@ -172,3 +175,25 @@ def test_a_push_with_any_value_anywhere_is_decoded_or_refused(body: dict[str, An
     except WireError as error:
         refusal = str(error)
     assert re.match(r"(the body|[\w\[\].]+): ", refusal)
+
+
+ANYTHING = st.one_of(
+    st.floats(), st.sampled_from([1e308, -1e308]), st.integers(), st.booleans(), st.none(), st.text(max_size=5),
+    st.sampled_from(["x" * 200, "x" * 201, "\0", "ok"]), st.lists(st.none(), max_size=1),
+)  # fmt: skip
+
+
+@given(st.lists(ANYTHING, max_size=4), st.booleans())
+def test_a_frame_is_refused_exactly_where_its_values_cannot_be_decoded(column: list[Any], with_missing: bool) -> None:
+    """Frames are stored as they came, without being decoded: they must be decodable for whoever reads them."""
+    columns: dict[str, Any] = {"values": column, **({"missing": {}} if with_missing else {})}
+    data = push(items=[{"seq": 1, "block": 1, "age_s": 0, **columns}])
+    try:
+        expected = decode_values(columns)
+    except WireError:
+        with pytest.raises(WireError, match=r"items\[0\].values"):
+            decode_push(data, NOW)
+        return
+    frame_ = decode_push(data, NOW).items[0].body
+    assert isinstance(frame_, Frame)
+    assert decode_values(frame_.columns) == expected

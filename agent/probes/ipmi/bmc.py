@@ -106,7 +106,7 @@ class Bmc:
         return session, status
 
     def _learn(self, ask: Ask, until: float) -> None:
-        """Read the list of sensors, at most until `until` (boot time). If that fails, the list of before is kept."""
+        """Read the list of sensors, at most until `until` (boot time). If that fails, the previous list is kept."""
         now = self._clock.boot()
         if now < self._renew_at:
             return

@@ -178,7 +178,7 @@ class SnmpProbe:
         _log_unreadable(held, reader.unreadable)
 
     async def _renew(self, held: _SnmpDevice, session: SnmpSession) -> None:
-        """Learn again, after the sweep's values are read. If that fails, the plan of before is kept."""
+        """Learn again, after the sweep's values are read. If that fails, the previous plan is kept."""
         try:
             await self._learn(held, session)
         except EngineBroken as broken:
