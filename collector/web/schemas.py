@@ -49,6 +49,13 @@ class NoteIn(Schema):
     note: str = Field("", max_length=NOTE_LIMIT, pattern=NO_NUL)
 
 
+class HoldOut(Schema):
+    """Why no escalation level is decided now. `until` is null where it does not end by itself."""
+
+    reason: Literal["ended", "acknowledged", "backlog"]
+    until: float | None
+
+
 class RungOut(Schema):
     """One rung (escalation level): when it is due; when and by whom (`clock`: automatic, `person:NAME`) it was decided; the
     people it will notify."""
@@ -105,6 +112,7 @@ class IncidentOut(Schema):
     current: str | None
     next: RungOut | None
     next_in_s: float | None = Field(description="until the next escalation level; 0 if it is due")
+    hold: HoldOut | None = Field(description="why no level is decided now; null where due levels are")
     quantity: str
     value: float | str | None
     expects: str
@@ -250,7 +258,7 @@ def incident_detail_out(detail: IncidentDetail, snapshot: Snapshot, now: float) 
 
 
 def _incident(progress: Progress, snapshot: Snapshot, now: float) -> dict[str, object]:
-    one, current, upcoming = progress.incident, progress.current, progress.upcoming
+    one, current, upcoming, hold = progress.incident, progress.current, progress.upcoming, progress.hold
     rule = snapshot.rules.named(one.rule)
     value = one.evidence.value
     return {
@@ -262,6 +270,7 @@ def _incident(progress: Progress, snapshot: Snapshot, now: float) -> dict[str, o
         "current": current.rung if current else None,
         "next": _rung(upcoming, one.recurrence, one.device, snapshot, now) if upcoming else None,
         "next_in_s": max(0.0, upcoming.due_at - now) if upcoming else None,
+        "hold": HoldOut(reason=hold.reason.value, until=hold.until) if hold else None,
         "quantity": one.evidence.quantity, "value": None if isinstance(value, Missing) else value,
         "expects": one.evidence.expects, "says": one.evidence.says, "told": [_notice(notice) for notice in progress.notices],
     }  # fmt: skip

@@ -56,6 +56,7 @@ def test_an_open_incident_with_its_next_rung(room: Room, web: httpx.Client) -> N
     assert (one["quantity"], one["value"], one["expects"]) == ("temperature.ambient", 31.5, "outside 18 .. 27 °C")
     assert (one["current"], one["next"]["rung"], one["next_in_s"]) == ("duty", "owner", 360.0)
     assert one["next"]["people"] == ["王磊"]
+    assert one["hold"] is None
     (told,) = one["told"]
     assert (told["person"], told["kind"], told["rung"], told["state"]) == ("sun.tao", "page", "duty", "delivered")
     assert told["tries"] == [{"at": NIGHT, "channel": "console", "delivered": True, "detail": "accepted"}]
@@ -66,7 +67,8 @@ def test_incidents_by_state_and_page(room: Room, web: httpx.Client) -> None:
         room.say(device, "device.alarm", Level.WARNING, Evidence("device.alarm", "warning"))
     room.say("crac-1", "device.alarm", Level.OK, Evidence("device.alarm", "ok"))
     assert [one["incident"] for one in get(web, "incidents")["incidents"]] == [3, 1]
-    assert [one["incident"] for one in get(web, "incidents?state=resolved")["incidents"]] == [2]
+    (over,) = get(web, "incidents?state=resolved")["incidents"]
+    assert (over["incident"], over["hold"], over["next"]) == (2, {"reason": "ended", "until": None}, None)
     first = get(web, "incidents?state=all&limit=2")
     assert ([one["incident"] for one in first["incidents"]], first["cursor"]) == ([3, 2], 2)
     second = get(web, f"incidents?state=all&limit=2&cursor={first['cursor']}")

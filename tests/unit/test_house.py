@@ -128,6 +128,38 @@ def test_no_folder_is_crowded() -> None:
     assert not crowded, f"at most {FOLDER_FILES} files of Python in a folder"
 
 
+SHARED_NAMES = {"T", "build"}
+"""A type variable; and the function that the port of a probe asks of each kind."""
+
+
+def definitions() -> Iterator[tuple[str, str, str]]:
+    """(sort, name, file) of every class, constant and function at the top of a module of ours."""
+    for path in files(*(f"{room}/*.py" for room in ROOMS | {"watchkeeper"})):
+        if "migrations" in path.parts:
+            continue
+        name = str(path.relative_to(ROOT))
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.ClassDef):
+                yield "class", node.name, name
+            elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                yield "function", node.name, name
+            elif isinstance(node, ast.Assign | ast.AnnAssign):
+                targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+                parts = (part for target in targets for part in ast.walk(target) if isinstance(part, ast.Name))
+                yield from (("constant", part.id, name) for part in parts if part.id.isupper())
+
+
+@pytest.mark.parametrize(("sort", "most"), [("class", 1), ("constant", 2), ("function", 5)])
+def test_a_name_means_one_thing(sort: str, most: int) -> None:
+    where: dict[str, set[str]] = {}
+    for kind, name, file in definitions():
+        if kind == sort and name not in SHARED_NAMES:
+            where.setdefault(name, set()).add(file)
+    assert len(where) > 100
+    crowded = {name: sorted(found) for name, found in where.items() if len(found) > most}
+    assert not crowded, f"a {sort} of one name in more than {most} modules"
+
+
 def test_the_nouns_need_nothing_but_python() -> None:
     for path in files("model/*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
