@@ -4,13 +4,25 @@ import itertools
 import json
 import math
 from dataclasses import replace
+from unittest.mock import ANY
 
 import pytest
 
 from watchkeeper.model.batch import Document
 from watchkeeper.model.reading import Missing, Reason, Value
-from watchkeeper.model.verdict import Evidence, Level
-from watchkeeper.rules.evaluate import ALL_OPEN, RuleState, decode_state, encode_state, evaluate, rebase
+from watchkeeper.model.verdict import Evidence, Level, Verdict
+from watchkeeper.rules.evaluate import (
+    ALL_OPEN,
+    FirstBad,
+    Latch,
+    Latches,
+    RuleState,
+    decode_state,
+    encode_state,
+    evaluate,
+    rebase,
+    state_of_verdict,
+)
 from watchkeeper.rules.load import load_rules
 from watchkeeper.rules.rule import Rule
 
@@ -120,3 +132,29 @@ def test_a_state_that_remembers_nothing_is_as_quick_after_a_restart_as_before() 
     for state in (restarted(calm), rebase(calm, 10.0)):
         assert state.latches is ALL_OPEN
         assert evaluate(RULE, state, 20.5, 30.0, str) is state
+
+
+# ---- from a verdict alone: the collector's own rules after a restart ----
+
+
+@pytest.mark.parametrize("level", [OK, UNKNOWN])
+def test_a_verdict_that_is_not_bad_leaves_nothing_to_remember(level: Level) -> None:
+    evidence = Evidence("temperature.ambient", 20.0, label="aisle 1")
+    state = state_of_verdict(Verdict("v", "sensor-1", "room.heat", "", level, 60.0, evidence))
+    assert state == RuleState(level, 60.0, "v", evidence)
+
+
+@pytest.mark.parametrize(
+    ("first_value", "first_at", "first"),
+    [(28.5, 10.0, FirstBad(10.0, 28.5)), (None, None, FirstBad(60.0, 29.0)), (28.5, None, FirstBad(60.0, 28.5))],
+)
+@pytest.mark.parametrize("level", [WARNING, CRITICAL])
+def test_a_bad_verdict_goes_on_with_its_first_bad_value_as_far_as_it_is_known(
+    level: Level, first_value: float | None, first_at: float | None, first: FirstBad
+) -> None:
+    evidence = Evidence("temperature.ambient", 29.0, "above 27 °C", "aisle 1", first_value, first_at)
+    state = state_of_verdict(Verdict("v", "sensor-1", "room.heat", "", level, 60.0, evidence))
+    latches = Latches(**{level.value: Latch(closed=True, first=first)})
+    assert state == RuleState(level, 60.0, "v", evidence, latches)
+    assert judged(state, (100, 20.0), (219, 20.0)) == replace(state, latches=ANY), "only values that clear it end it"
+    assert judged(state, (100, 20.0), (220, 20.0)).level is not level
