@@ -11,6 +11,7 @@ from tests.story.chaos import run
 ROUNDS = int(os.environ.get("WATCHKEEPER_CHAOS_ROUNDS", "20"))
 
 
+@pytest.mark.timeout(60 + 20 * ROUNDS)  # a round takes 3 s on an idle machine with two cores, and 7 s on a busy one
 def test_killing_agent_and_collector_loses_and_doubles_nothing(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -188,6 +188,16 @@ def test_nothing_is_done_to_an_incident_that_has_ended() -> None:
             action()
 
 
+def test_where_nobody_adds_a_note_there_is_none() -> None:
+    changes = (
+        judge(None, BAD, "room-1"),
+        acknowledge(OPEN, "olga", 200.0),
+        resolve_by_hand(replace(OPEN, verdict=UNKNOWN), "olga", 200.0),
+    )
+    assert [change.transitions[0].note for change in changes if change] == ["", "", ""]
+    assert escalate(OPEN, "olga", "owner", 200.0).transitions[0].note == "owner"
+
+
 # ---- freshness ----
 
 
