@@ -140,6 +140,24 @@ def test_a_rung_that_another_collector_has_decided_meanwhile_is_not_paged_again(
         assert connection.execute(sa.select(outbox)).all() == []
 
 
+TWO_LADDERS = """
+ladders:
+  - {ladder: calm, levels: [warning], fallback: [head], rungs: [{rung: duty, after: 0 min, tell: [amy]}]}
+  - {ladder: urgent, levels: [critical], fallback: [head], rungs: [{rung: duty, after: 0 min, tell: [olga]}]}
+"""
+
+
+@pytest.mark.parametrize(("ladder", "person"), [("calm", "amy"), ("urgent", "olga"), ("gone", "olga")])
+def test_a_rung_pages_whom_its_own_ladder_names_also_after_the_level_changed(ladder: str, person: str) -> None:
+    """A ladder that is gone from ladders.yml is replaced by that of the level."""
+    world = World("sqlite://", ladders=TWO_LADDERS)
+    due(world, replace(step("duty", 0, -60.0), ladder=ladder))
+    assert decide_due(world.runtime.notifier(), NOON) == 1
+    with world.store.read() as connection:
+        assert list(connection.execute(sa.select(outbox.c.person)).scalars()) == [person]
+    world.close()
+
+
 # ---- a clock that was set back ----
 
 

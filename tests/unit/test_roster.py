@@ -271,3 +271,21 @@ def test_a_rung_always_reaches_somebody(tell: tuple[str, ...], owner: str, momen
     told = audience(rung(*tell), LADDER, CONFIGURATION, owner, moment)
     assert told.people
     assert len(set(names(told.people))) == len(told.people)
+
+
+def test_the_owner_of_the_device_is_paged_where_a_rung_says_so() -> None:
+    reached = audience(rung("owner", "head"), LADDER, CONFIGURATION, "eve", NOON)
+    assert names(reached.people) == ["eve", "head"]
+    assert reached.missing_roles == ()
+    assert names(people_of(("owner", "head"), CONFIGURATION, "eve", NOON)) == ["eve", "head"]
+
+
+def test_a_shift_has_the_day_of_its_beginning_in_the_zone_of_the_site() -> None:
+    """Whatever the zone of the machine: it is already the next day there."""
+    site = Site("machine room", ZoneInfo("America/Los_Angeles"))
+    alone = replace(CONTACTS, shifts=(replace(DAY, start=clock("23:45"), end=clock("23:45")),))
+    on = shift_at(alone, site, at(site, "2026-01-06 23:30"))
+    assert (on.day, on.person.person) == (datetime.date(2026, 1, 5), "ann")
+    assert on.begins == at(site, "2026-01-05 23:45")
+    coming = next_handover(alone, site, at(site, "2026-01-06 23:30"))
+    assert (coming.day, coming.person.person) == (datetime.date(2026, 1, 6), "bob")
