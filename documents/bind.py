@@ -287,9 +287,8 @@ def _unknown(place: Mark, key: str, known: Iterable[str]) -> Problem:
 
 
 def _member(wanted: type[enum.Enum], text: str) -> enum.Enum:
-    for member in wanted:
-        if member.value == text:
-            return member
+    with contextlib.suppress(ValueError):
+        return wanted(text)
     words = [str(member.value) for member in wanted]
     near = difflib.get_close_matches(text, words, 1)
     raise ValueError(f"`{text}` is not one of {', '.join(words)}" + (f"; did you mean `{near[0]}`?" if near else ""))

@@ -43,14 +43,40 @@ class SnmpAuth(StrEnum):
     SHA384 = "SHA-384"
     SHA512 = "SHA-512"
 
+    @classmethod
+    def _missing_(cls, value: object) -> "SnmpAuth | None":
+        wanted = "SHA" if _letters(str(value)) in ("SHA1", "HMACSHA") else _letters(str(value))
+        return next((member for member in cls if _letters(member.value) == wanted), None)
+
 
 class SnmpPriv(StrEnum):
-    """Privacy protocols of RFC 3414 and RFC 3826, and those with the Reeder/Blumenthal key extensions."""
+    """Privacy protocols of RFC 3414 and RFC 3826, and AES with longer keys: extended by draft-blumenthal-aes-usm-04, or
+    (`-C`, as Cisco does) by draft-reeder-snmpv3-usm-3desede-00. Other spellings of a name are understood."""
 
     DES = "DES"
     AES = "AES"
     AES192 = "AES-192"
     AES256 = "AES-256"
+    AES192C = "AES-192-C"
+    AES256C = "AES-256-C"
+
+    @classmethod
+    def _missing_(cls, value: object) -> "SnmpPriv | None":
+        wanted = _PRIV_SPELLINGS.get(_letters(str(value)), _letters(str(value)))
+        return next((member for member in cls if _letters(member.value) == wanted), None)
+
+
+_PRIV_SPELLINGS = {
+    "AES128": "AES",
+    "CFBAES128": "AES",
+    "AES192CISCO": "AES192C",
+    "AES256CISCO": "AES256C",
+    "DES56": "DES",
+}
+
+
+def _letters(name: str) -> str:
+    return name.upper().replace("-", "").replace("_", "")
 
 
 class SnmpEngine(StrEnum):
@@ -88,6 +114,8 @@ class Snmp:
                 yield "priv", "`priv` needs `priv_secret`, the name of the secret that holds its password"
             if self.priv and not self.auth:
                 yield "priv", "SNMPv3 has no privacy without authentication; add `auth`"
+            if self.engine is SnmpEngine.GUFO and self.priv in (SnmpPriv.AES192C, SnmpPriv.AES256C):
+                yield "engine", f"gufo does not know {self.priv}; remove `engine`, or write `engine: pysnmp`"
         elif not self.community:
             yield "version", f"version {self.version} needs `community`, the name of the secret that holds it"
 

@@ -27,8 +27,18 @@ MODBUS_RENEW_S = 600.0  # how often a device is asked again for the registers th
 REGISTERS_PER_REQUEST = 60  # the protocol allows 125 (6.3), but some devices do not
 BITS_PER_REQUEST = 1000  # the protocol allows 2,000 (6.1)
 _NO_SUCH_REGISTER = (1, 2, 3)  # exception codes: illegal function, address, value (7)
+_NOT_NOW = (
+    5,
+    6,
+    10,
+    11,
+)  # acknowledge, server device busy, gateway path unavailable, gateway target does not respond (7)
+BUSY_TRIES = 3
+BUSY_PAUSE_S = 0.2
+"""A device that is busy is asked again after this time, at most so often: `not now` is no answer about the register."""
 _EXCEPTION_NAMES = MappingProxyType({
-    1: "illegal function", 2: "illegal data address", 3: "illegal data value", 4: "device failure", 6: "device busy",
+    1: "illegal function", 2: "illegal data address", 3: "illegal data value", 4: "device failure",
+    5: "acknowledge: still working on it", 6: "device busy",
     10: "gateway path unavailable", 11: "gateway target does not respond",
 })  # fmt: skip
 
@@ -184,11 +194,11 @@ async def _connect_modbus(device: Device) -> AsyncModbusTcpClient:
 
 async def _fetch(held: _ModbusDevice, block: RegisterBlock) -> dict[tuple[str, int], int]:
     """Read a block. If the device does not have all of it, the block is replaced by smaller ones from then on."""
-    reply = await _send_request(held, block)
+    reply = await _send_until_ready(held, block)
     if not reply.isError():
         cells = reply.bits if block.table in ("coil", "discrete") else reply.registers
         return {(block.table, block.address + offset): int(cell) for offset, cell in enumerate(cells[: block.length])}
-    code = int(getattr(reply, "exception_code", 0))
+    code = _exception_code(reply)
     if code not in _NO_SUCH_REGISTER:
         name = _EXCEPTION_NAMES.get(code, "not in the Modbus standard")
         raise NoAnswer(Reason.MALFORMED, f"the device answers with exception {code} ({name})")
@@ -207,6 +217,21 @@ def _smaller_blocks(block: RegisterBlock, profile: Profile | None) -> list[Regis
     parts = [RegisterBlock(block.table, one.address, register_count(one)) for one in registers]
     end = block.address + block.length
     return sorted({one for one in parts if block.address <= one.address < one.address + one.length <= end} - {block})
+
+
+async def _send_until_ready(held: _ModbusDevice, block: RegisterBlock) -> Any:
+    """The reply to a request; the last one where the device goes on answering that it is busy."""
+    tries = max(BUSY_TRIES, (held.device.retries or 0) + 1)
+    for _ in range(tries - 1):
+        reply = await _send_request(held, block)
+        if not reply.isError() or _exception_code(reply) not in _NOT_NOW:
+            return reply
+        await asyncio.sleep(BUSY_PAUSE_S)
+    return await _send_request(held, block)
+
+
+def _exception_code(reply: Any) -> int:
+    return int(getattr(reply, "exception_code", 0))
 
 
 async def _send_request(held: _ModbusDevice, block: RegisterBlock) -> Any:

@@ -5,6 +5,7 @@ a community may be named too (`snmp://HOST?community=NAME`). Output and error te
 `@`, and without its `?...`.
 """
 
+import contextlib
 import re
 import typing
 import urllib.parse
@@ -58,6 +59,8 @@ _numbers = count()
 
 def _one_of(kind: type[StrEnum], hint: str = "") -> Callable[[str], StrEnum]:
     def parse(text: str) -> StrEnum:
+        with contextlib.suppress(ValueError):
+            return kind(text)
         for member in kind:
             if member.value.lower() == text.lower():
                 return member

@@ -130,7 +130,7 @@ class Journal:
     def _take(self, group: Sequence[Waiting]) -> None:
         try:
             written, answers = self._write(group)
-        except Exception as error:  # noqa: BLE001 -- told to whoever pushed
+        except Exception as error:  # noqa: BLE001 -- the agents get the error as their answer
             self._sequences.forget()
             self._refuse(group, error)
             return

@@ -84,6 +84,10 @@ createUser sha224 SHA-224 authpass12
 rouser sha224 auth
 createUser aes192 SHA-384 authpass12 AES192 privpass12
 rouser aes192 priv
+createUser cisco192 SHA-256 authpass12 AES-192-C privpass12
+rouser cisco192 priv
+createUser cisco256 SHA authpass12 AES-256-C privpass12
+rouser cisco256 priv
 createUser des MD5 authpass12 DES privpass12
 rouser des priv
 """
@@ -209,6 +213,17 @@ def readings_of(sweep: Sweep) -> dict[tuple[str, str], Value | Reason]:
         for reading in sweep.readings()
         if reading.series.quantity != "uptime"
     }
+
+
+@pytest.mark.parametrize(
+    "snmp",
+    [v3("cisco192", SnmpAuth.SHA256, SnmpPriv.AES192C), v3("cisco256", SnmpAuth.SHA, SnmpPriv.AES256C)],
+    ids=["AES-192-C", "AES-256-C"],
+)
+def test_keys_extended_by_reeders_draft_are_read_by_pysnmp(port: int, snmp: Snmp) -> None:
+    (sweep,) = swept(device(port, snmp, SnmpEngine.AUTO))
+    assert readings_of(sweep) == READINGS
+    assert list(replace(snmp, engine=SnmpEngine.GUFO).check())
 
 
 @engines

@@ -150,7 +150,7 @@ def test_an_acknowledgement_that_stops_the_escalation(room: Room, web: httpx.Cli
     snapshot = room.runtime.snapshot
     ladders = tuple(replace(one, stops_at=StopsAt.ACKNOWLEDGED) for one in snapshot.configuration.ladders.ladders)
     changed = replace(snapshot.configuration, ladders=Ladders(ladders))
-    room.runtime.adopt(replace(snapshot, configuration=changed))
+    room.runtime.activate(replace(snapshot, configuration=changed))
     room.heat()
     room.decide_rungs()
     actions.acknowledge(room.runtime.notifier(), 1, "sun.tao", room.clock.wall())

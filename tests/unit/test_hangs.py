@@ -30,7 +30,7 @@ def test_a_hang_is_a_failure_also_in_an_example_of_hypothesis(tmp_path: Path) ->
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-p", "conftest", "-p", "no:cacheprovider", "-o", "timeout=0.2"],
         cwd=tmp_path, capture_output=True, text=True, check=False,
-        env={**os.environ, "PYTHONPATH": str(TESTS)},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, (str(TESTS), os.environ.get("PYTHONPATH", ""))))},
     )  # fmt: skip
     assert "2 failed, 1 passed" in done.stdout.splitlines()[-1], done.stdout
     assert "Hang: Timeout" in done.stdout

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import psutil
 import pytest
 
+from watchkeeper.agent.probes.host.memory import MemoryReader, arc_shrinkable_bytes
 from watchkeeper.agent.probes.host.mounts import real_mounts
 from watchkeeper.agent.probes.host.probe import RESCAN_S, HostProbe, Machine
 from watchkeeper.model.clock import FakeClock
@@ -57,12 +58,22 @@ def statvfs(
     )
 
 
+GIB = 1 << 30
+
+
+def memory(
+    *, total: int = 10 * GIB, available: int = 6 * GIB, shrinkable: int = 0, cgroup: Path = Path("/nowhere")
+) -> MemoryReader:
+    found = SimpleNamespace(total=total, available=available)
+    return MemoryReader(lambda: found, lambda: shrinkable, cgroup)
+
+
 def machine(**own: Any) -> Machine:
     parts: dict[str, Any] = {
         "partitions": lambda: [ROOT],
         "statvfs": lambda path: statvfs(),
         "cpu_times": lambda: Times(10, 0, 10, 80, 0, 0, 0),
-        "memory": lambda: SimpleNamespace(percent=40.0, total=8 << 30),
+        "memory": memory(),
         "swap": lambda: SimpleNamespace(percent=1.0, total=1 << 30),
         "network": lambda: {
             "lo": Net(1, 1, 0, 0, 0, 0),
@@ -98,7 +109,7 @@ def test_a_sweep_of_a_machine() -> None:
     assert found["device.answering", ""] == "yes"
     assert found["uptime", ""] == 5_000.0
     assert found["memory.usage", ""] == 40.0
-    assert found["memory.size", ""] == 8 << 30
+    assert found["memory.size", ""] == 10 * GIB
     assert found["swap.usage", ""] == 1.0
     assert (found["load.1m", ""], found["load.15m", ""]) == (0.5, 0.3)
     assert found["network.errors", "eth0"] == 10.0
@@ -266,3 +277,53 @@ def test_the_columns_change_only_when_the_machine_does() -> None:
 
 def test_cpu_usage_is_computed_from_times() -> None:
     assert Machine().cpu_times is psutil.cpu_times  # not cpu_percent, whose first answer is 0.0
+
+
+# ---- memory that is given back on demand is not used ----
+
+ARCSTATS = """13 1 0x01 147 39984 1 2
+name                            type data
+c_min                           4    2147483648
+c_max                           4    53687091200
+size                            4    {size}
+"""
+
+
+@pytest.mark.parametrize(("size", "shrinkable"), [(50 * GIB, 48 * GIB), (GIB, 0), ("many", 0)])
+def test_zfs_gives_its_cache_back_down_to_its_minimum(
+    size: object, shrinkable: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "spl/kstat/zfs").mkdir(parents=True)
+    (tmp_path / "spl/kstat/zfs/arcstats").write_text(ARCSTATS.format(size=size), encoding="ascii")
+    monkeypatch.setattr(psutil, "PROCFS_PATH", str(tmp_path))
+    assert arc_shrinkable_bytes() == shrinkable
+
+
+def test_a_machine_without_zfs_has_nothing_to_add(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(psutil, "PROCFS_PATH", str(tmp_path))
+    assert arc_shrinkable_bytes() == 0
+
+
+def test_the_cache_of_zfs_is_not_used_memory() -> None:
+    """64 GiB, of which the kernel calls 3 available, and ZFS would give back 48: 13 are used."""
+    usage, size = memory(total=64 * GIB, available=3 * GIB, shrinkable=48 * GIB).read()
+    assert (round(usage, 1), size) == (20.3, 64 * GIB)
+    assert memory(total=64 * GIB, available=60 * GIB, shrinkable=48 * GIB).read()[0] == 0.0, "never below nothing"
+
+
+def container(folder: Path, limit: object = 4 * GIB) -> Path:
+    (folder / "memory.max").write_text(f"{limit}\n", encoding="ascii")
+    (folder / "memory.current").write_text(f"{3 * GIB}\n", encoding="ascii")
+    stat = f"anon {GIB}\nactive_file {GIB // 2}\ninactive_file {GIB}\nslab_reclaimable {GIB // 2}\n"
+    (folder / "memory.stat").write_text(stat, encoding="ascii")
+    return folder
+
+
+def test_a_container_is_judged_by_its_own_limit_without_its_file_cache(tmp_path: Path) -> None:
+    usage, size = memory(total=64 * GIB, available=60 * GIB, cgroup=container(tmp_path)).read()
+    assert (usage, size) == (25.0, 4 * GIB)
+
+
+@pytest.mark.parametrize("limit", ["max", 100 * GIB])
+def test_a_limit_that_is_none_leaves_the_machine(limit: object, tmp_path: Path) -> None:
+    assert memory(cgroup=container(tmp_path, limit)).read() == (40.0, 10 * GIB)

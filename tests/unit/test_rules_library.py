@@ -169,3 +169,14 @@ def test_every_bad_state_of_the_catalogue_has_a_rule_of_that_level(name: str, wo
         limit for rule in RULES.rules if rule.quantity == name for limit in (rule.warning, rule.critical) if limit
     ]
     assert QUANTITIES[name].levels[word] in {limit.level for limit in limits if word in limit.states}
+
+
+def test_a_boards_event_log_that_fills_up_is_a_warning() -> None:
+    rule = named("device.event-log-full")
+    log = Series("bmc-1", "device.percent", "sel", "event log used")
+    assert rule in RULES.of(log, Category.BMC)
+    assert rule not in RULES.of(Series("bmc-1", "device.percent", "fan duty", ""), Category.BMC)
+    state: RuleState | None = None
+    for value, level in ((89.0, Level.OK), (100.0, Level.WARNING), (87.0, Level.WARNING), (0.0, Level.WARNING)):
+        state = evaluate(rule, state, value, value, lambda: "1")
+        assert state.level is level, value

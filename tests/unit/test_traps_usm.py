@@ -48,6 +48,39 @@ def test_a_key_is_computed_as_in_the_rfc(auth: SnmpAuth, key: str) -> None:
     assert localized(auth, b"maplesyrup", ENGINE).hex() == key
 
 
+def test_a_long_key_by_reeders_draft_is_that_of_the_draft() -> None:
+    """draft-reeder-snmpv3-usm-3desede-00, appendix B.2: the extended key of SHA, of which AES-256 uses 32 bytes."""
+    extended = "6695febc9288e36282235fc7151f128497b38f3f" + "9b8b6d78936ba6e7d19dfd9cd2d5065547743fb5"
+    user = User(b"ops", SnmpAuth.SHA, b"maplesyrup", SnmpPriv.AES256C, b"maplesyrup")
+    assert user.keys(ENGINE).priv_key.hex() == extended[:64]
+    assert replace(user, priv=SnmpPriv.AES192C).keys(ENGINE).priv_key.hex() == extended[:48]
+    assert replace(user, priv=SnmpPriv.AES256).keys(ENGINE).priv_key.hex() != extended[:64]
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("AES128", SnmpPriv.AES), ("AES-128", SnmpPriv.AES), ("aes", SnmpPriv.AES), ("AES256", SnmpPriv.AES256),
+        ("AES256C", SnmpPriv.AES256C), ("aes-192-cisco", SnmpPriv.AES192C),
+    ],
+)  # fmt: skip
+def test_other_spellings_of_a_privacy_protocol_are_understood(written: str, meant: SnmpPriv) -> None:
+    assert SnmpPriv(written) is meant
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"), [("SHA1", SnmpAuth.SHA), ("sha256", SnmpAuth.SHA256), ("md5", SnmpAuth.MD5)]
+)
+def test_other_spellings_of_an_authentication_protocol_are_understood(written: str, meant: SnmpAuth) -> None:
+    assert SnmpAuth(written) is meant
+
+
+@pytest.mark.parametrize("written", ["AES-512", "3DES", ""])
+def test_a_protocol_that_is_none_is_not_taken_for_another(written: str) -> None:
+    with pytest.raises(ValueError, match="not a valid SnmpPriv"):
+        SnmpPriv(written)
+
+
 @pytest.mark.parametrize(("auth", "priv"), CIPHERS)
 def test_a_message_is_accepted_only_with_the_keys_of_its_user(auth: SnmpAuth, priv: SnmpPriv) -> None:
     user = replace(USER, auth=auth, priv=priv)

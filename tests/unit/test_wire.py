@@ -185,7 +185,7 @@ ANYTHING = st.one_of(
 
 @given(st.lists(ANYTHING, max_size=4), st.booleans())
 def test_a_frame_is_refused_exactly_where_its_values_cannot_be_decoded(column: list[Any], with_missing: bool) -> None:
-    """Frames are stored as they came, without being decoded: they must be decodable for whoever reads them."""
+    """Frames are stored as they came, without being decoded: a reader must be able to decode them later."""
     columns: dict[str, Any] = {"values": column, **({"missing": {}} if with_missing else {})}
     data = push(items=[{"seq": 1, "block": 1, "age_s": 0, **columns}])
     try:

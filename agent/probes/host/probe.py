@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ import psutil
 
 from watchkeeper.agent.ports import ProbeContext
 from watchkeeper.agent.probes.bounded import BoundedCalls
+from watchkeeper.agent.probes.host.memory import MemoryReader
 from watchkeeper.agent.probes.host.mounts import Partition, Space, StatVfs, list_mounts, measure_space, real_mounts
 from watchkeeper.agent.probes.host.sensors import HwmonSensor, read_sensors, scan_hwmon
 from watchkeeper.agent.probes.series import SweepRow, series_of
@@ -40,7 +41,7 @@ class Machine:
     partitions: Callable[[], list[Partition]] = list_mounts
     statvfs: StatVfs = os.statvfs
     cpu_times: Callable[[], Any] = psutil.cpu_times
-    memory: Callable[[], Any] = psutil.virtual_memory
+    memory: MemoryReader = field(default_factory=MemoryReader)
     swap: Callable[[], Any] = psutil.swap_memory
     network: Callable[[], Any] = _counters
     load: Callable[[], tuple[float, float, float]] = os.getloadavg
@@ -92,9 +93,9 @@ class HostProbe:
     def _vitals(self) -> Iterator[SweepRow]:
         yield SweepRow("uptime", "", "", "CLOCK_BOOTTIME", self._clock.boot())
         yield SweepRow("cpu.usage", "", "", "psutil.cpu_times", self._cpu_usage())
-        memory, swap = self._machine.memory(), self._machine.swap()
-        yield SweepRow("memory.usage", "", "", "psutil.virtual_memory", float(memory.percent))
-        yield SweepRow("memory.size", "", "", "psutil.virtual_memory", float(memory.total))
+        (usage, size), swap = self._machine.memory.read(), self._machine.swap()
+        yield SweepRow("memory.usage", "", "", "psutil.virtual_memory", usage)
+        yield SweepRow("memory.size", "", "", "psutil.virtual_memory", size)
         used = float(swap.percent) if swap.total else Missing(Reason.ABSENT, "this machine has no swap")
         yield SweepRow("swap.usage", "", "", "psutil.swap_memory", used)
         for minutes, load in zip((1, 5, 15), self._machine.load(), strict=True):

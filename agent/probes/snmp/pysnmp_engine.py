@@ -53,6 +53,8 @@ _PRIV_PROTOCOLS = MappingProxyType(
         SnmpPriv.AES: hlapi.USM_PRIV_CFB128_AES,
         SnmpPriv.AES192: hlapi.USM_PRIV_CFB192_AES_BLUMENTHAL,
         SnmpPriv.AES256: hlapi.USM_PRIV_CFB256_AES_BLUMENTHAL,
+        SnmpPriv.AES192C: hlapi.USM_PRIV_CFB192_AES,
+        SnmpPriv.AES256C: hlapi.USM_PRIV_CFB256_AES,
     }
 )
 _AUTH_ERRORS = (

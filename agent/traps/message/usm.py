@@ -1,5 +1,5 @@
 """The User-based Security Model for received messages: keys, digests, encryption and time windows (RFC 3414, RFC 3826,
-RFC 7860, and the longer AES keys of draft-blumenthal-aes-usm-04). Pure."""
+RFC 7860, and the longer AES keys of draft-blumenthal-aes-usm-04 and draft-reeder-snmpv3-usm-3desede-00). Pure."""
 
 import hashlib
 import hmac
@@ -32,8 +32,16 @@ _AUTH_HASHES: Mapping[SnmpAuth, tuple[str, int]] = MappingProxyType(
 """Each protocol's hash, and how many bytes of its HMAC are sent (RFC 3414, 6 and 7; RFC 7860, 4)."""
 
 _PRIV_KEY_BYTES: Mapping[SnmpPriv, int] = MappingProxyType(
-    {SnmpPriv.DES: 16, SnmpPriv.AES: 16, SnmpPriv.AES192: 24, SnmpPriv.AES256: 32}
+    {
+        SnmpPriv.DES: 16,
+        SnmpPriv.AES: 16,
+        SnmpPriv.AES192: 24,
+        SnmpPriv.AES256: 32,
+        SnmpPriv.AES192C: 24,
+        SnmpPriv.AES256C: 32,
+    }
 )
+_REEDER = frozenset({SnmpPriv.AES192C, SnmpPriv.AES256C})
 """The bytes of each protocol's key; the second half of DES's is the pre-IV (RFC 3414, 8.1.1.1)."""
 
 
@@ -59,8 +67,11 @@ class User:
         if self.priv is None:
             return keys
         key, size = localized(self.auth, self.priv_password, engine), _PRIV_KEY_BYTES[self.priv]
+        last = key
         while len(key) < size:
-            key += _hash(self.auth, key)
+            # Reeder: the last part is the password of the next one. Blumenthal: the hash of all parts so far.
+            last = localized(self.auth, last, engine) if self.priv in _REEDER else _hash(self.auth, key)
+            key += last
         return replace(keys, priv=self.priv, priv_key=key[:size])
 
 
