@@ -49,7 +49,7 @@ source_paths = ["watchkeeper"]
 only_mutate = ["watchkeeper/{module}"]
 also_copy = {copy}
 pytest_add_cli_args = [
-  "--hypothesis-seed=0", "-k", "not postgresql", "-W", "ignore::pytest.PytestAssertRewriteWarning",
+  "--hypothesis-seed=0", "-k", "not postgresql", "-W", "ignore::pytest.PytestAssertRewriteWarning", "-o", "timeout=20",
 ]
 pytest_add_cli_args_test_selection = {tests}
 use_git_change_detection = false

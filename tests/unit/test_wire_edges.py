@@ -173,6 +173,30 @@ def test_a_number_beyond_its_limits_is_refused(place: str, number: float) -> Non
         decode_push(changed(READINGS, place, number), NOW)
 
 
+INF = float("inf")
+
+
+@pytest.mark.parametrize(
+    "column",
+    [["\0"], ["mains\0"], ["x" * 201], [True], [None], [[]], [{}], [INF], [-INF], [float("nan")], [2**1000]],
+    ids=str,
+)
+@pytest.mark.parametrize("before", [[], [1.0], ["mains"], [INF]])
+def test_a_column_in_which_nothing_is_missing_is_checked_too(before: list[Any], column: list[Any]) -> None:
+    """It takes a quicker way, because nearly every column is such."""
+    frame = {"seq": 9, "block": 3, "age_s": 1.5, "values": before + column}
+    place = f"items[0].values[{0 if before == [INF] else len(before)}]"
+    with pytest.raises(WireError, match="^" + re.escape(place) + ": "):
+        decode_push(READINGS | {"items": [frame]}, NOW)
+
+
+@pytest.mark.parametrize("column", [[], [1.0], ["x" * 200], [""], [1.0, "mains"], [5], [1e308, 1e308]], ids=str)
+def test_a_column_in_which_nothing_is_missing_arrives_as_it_is(column: list[Any]) -> None:
+    frame = {"seq": 9, "block": 3, "age_s": 1.5, "values": column}
+    (item,) = decode_push(READINGS | {"items": [frame]}, NOW).items
+    assert item == Item(9, Frame(3, NOW - 1.5, {"values": column}))
+
+
 @pytest.mark.parametrize("index", ["0" * 9, "-1", "1.0", "", "2", "²"])
 def test_a_reason_for_a_value_that_is_not_there_is_refused(index: str) -> None:
     with pytest.raises(WireError, match=r"^missing: "):
