@@ -2,17 +2,20 @@
 
 import json
 import logging
+import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
 
-from tests.outbox_room import FAILED, REFUSED, Room
+from tests.outbox_room import FAILED, REFUSED, SENT, Room
 from tests.story.world import NOON, World
+from watchkeeper.channels.ports import Message, Receipt
 from watchkeeper.collector.notify import outbox as outbox_module
 from watchkeeper.collector.notify.notice import LEASE_S
-from watchkeeper.collector.notify.outbox import NEXT_ROUND_AFTER_S
+from watchkeeper.collector.notify.outbox import NEXT_ROUND_AFTER_S, Outbox
 from watchkeeper.collector.store.schema import outbox
 from watchkeeper.model.verdict import Level
 
@@ -97,6 +100,23 @@ def test_a_person_who_is_gone_is_not_replaced_twice_nor_when_nobody_must_act(roo
     assert [room.row(number).state for number in (1, 2)] == ["given-up", "given-up"]
 
 
+def test_the_person_on_duty_at_that_moment_is_paged_instead_where_the_fallback_says_duty(room: Room) -> None:
+    room.phone.answers["hao"] = REFUSED
+    incident_page(room, "hao", ["duty"])
+    room.outbox.deliver()
+    assert [person for person, _ in room.phone.sent] == ["hao", "day"]
+
+
+def test_a_person_who_goes_while_the_channel_hangs_is_replaced_all_the_same(room: Room) -> None:
+    incident_page(room, "somebody", ["amy"])
+    room.outbox.claim()
+    room.world.clock.advance(LEASE_S)
+    room.outbox.abandon()
+    assert (room.row(1).state, room.row(1).handed_on) == ("given-up", True)
+    assert room.outbox.deliver() == 1
+    assert [person for person, _ in room.phone.sent] == ["amy"]
+
+
 # ---- the worker ----
 
 
@@ -126,3 +146,32 @@ def test_the_points_where_a_crash_is_tried_are_passed_in_order(room: Room, monke
     room.put()
     room.outbox.deliver()
     assert passed == ["collector.message.sent", "collector.receipt.committed"]
+
+
+def test_stopping_does_not_wait_for_ever_for_a_channel_that_hangs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor does the end of the process: its thread is a daemon."""
+    monkeypatch.setattr(outbox_module, "OUTBOX_STOP_S", 0.01)
+    inside, release = threading.Event(), threading.Event()
+
+    class Hangs:
+        def send(self, message: Message) -> Receipt:
+            inside.set()
+            release.wait()
+            return SENT
+
+    room = Room(World(f"sqlite:///{tmp_path / 'collector.sqlite'}"))
+    running = Outbox(room.world.runtime, lambda address: Hangs())
+    room.put()
+    running.start()
+    inside.wait()
+    (attempt,) = (thread for thread in threading.enumerate() if thread.name == "outbox attempt")
+    assert attempt.daemon
+    running.stop()
+    assert attempt.is_alive()
+    release.set()
+    attempt.join()
+    assert running._attempts == set(), "a thread that has ended is not kept"
+    assert room.row().state == "delivered"
+    room.world.close()

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 import sqlalchemy as sa
 
-from tests.outbox_room import FAILED, REFUSED, Room
+from tests.outbox_room import FAILED, REFUSED, SENT, Room
 from tests.story.world import NOON, World
 from watchkeeper.channels.ports import Message, Via
 from watchkeeper.collector.notify import outbox as outbox_module
@@ -192,6 +192,18 @@ def test_what_is_left_for_later_can_be_taken_by_another_collector_at_once(room: 
     assert [claim.row.id for claim in other.claim()] == [MAX_PER_PERSON + 1]
 
 
+def test_many_messages_to_a_person_who_has_enough_under_way_hide_nobody_elses(room: Room) -> None:
+    """More of them are due than are looked at in one turn."""
+    first = [room.put("day") for _ in range(MAX_PER_PERSON)]
+    row = dict(room.row(first[0])._mapping)
+    with room.world.store.write() as connection:
+        rows = [row | {"id": 100 + n, "key": f"d{n}", "about_id": 100 + n} for n in range(CLAIMED_AT_ONCE)]
+        connection.execute(sa.insert(outbox), rows)
+    last = room.put("hao", id=1000, next_at=NOON)
+    assert room.claimed() == first
+    assert room.claimed() == [last]
+
+
 # ---- leases ----
 
 
@@ -232,6 +244,20 @@ def test_a_delivery_after_the_lease_counts(room: Room) -> None:
     room.phone.answers[""] = FAILED
     other.attempt(mine)
     assert room.row().state == "delivered"
+
+
+def test_a_delivery_after_the_lease_is_shown_on_the_channel_that_delivered(room: Room) -> None:
+    room.put()
+    (late,) = room.outbox.claim()
+    room.world.clock.advance(LEASE_S + 1.0)
+    other = Outbox(room.world.runtime, room.phone)
+    (mine,) = other.claim()
+    room.phone.answers[""] = REFUSED
+    other.attempt(mine)
+    assert room.row().channel == 1
+    room.phone.answers[""] = SENT
+    room.outbox.attempt(late)
+    assert (room.row().state, room.row().channel) == ("delivered", 0)
 
 
 def test_a_channel_that_does_not_return_within_its_lease_has_failed_for_good(room: Room) -> None:

@@ -184,6 +184,7 @@ def test_the_condition_of_a_row_is_asked_of_that_row() -> None:
     values = decode([decode_step(way, OID, "7"), decode_step(way, OID, "8")], answer)
     assert values[0] == 230.0
     assert why(values[1])[0] is Reason.ABSENT
+    assert decode([decode_step(way, OID)], {OID: 230, OTHER: 1}) == [230.0], "outside a table there is no row"
 
 
 # ---- many, and what is told of them ----
