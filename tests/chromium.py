@@ -105,14 +105,25 @@ class Chromium:
         self.until(f"document.body.innerText.replace(/\\s+/g, ' ').includes({json.dumps(text)})")
 
     def click(self, label: str) -> None:
-        """Click the first button, summary or link with that text."""
+        """Click the first button, summary or link with that text, once it stays where it is.
+
+        A page that updates itself moves its buttons: a press at an old place would hit another one.
+        """
         place = f"[...document.querySelectorAll('button, summary, a')].find(e => e.innerText.trim() === {json.dumps(label)})"
         self.until(f"{place} !== undefined")
-        box = self.run(
-            f"(() => {{ const e = {place}; e.scrollIntoView({{block: 'center'}}); const r = e.getBoundingClientRect(); return [r.x + r.width / 2, r.y + r.height / 2]; }})()"
-        )
+        self.run(f"{place}.scrollIntoView({{block: 'center'}})")
+        middle = f"""(() => {{
+            const e = {place}; if (!e) return null;
+            const r = e.getBoundingClientRect(), x = r.x + r.width / 2, y = r.y + r.height / 2;
+            return e.contains(document.elementFromPoint(x, y)) ? [x, y] : null; }})()"""
+        end = time.monotonic() + TIMEOUT_S
+        before, now = None, self.run(middle)
+        while now is None or now != before:
+            assert time.monotonic() < end, f"{label!r} is covered or does not stay in its place\n{self.text()}"
+            time.sleep(0.1)
+            before, now = now, self.run(middle)
         for kind in ("mousePressed", "mouseReleased"):
-            self.ask("Input.dispatchMouseEvent", type=kind, x=box[0], y=box[1], button="left", clickCount=1)
+            self.ask("Input.dispatchMouseEvent", type=kind, x=now[0], y=now[1], button="left", clickCount=1)
 
     def resize(self, width: int, height: int) -> None:
         """Set the size of the screen."""
