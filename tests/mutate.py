@@ -7,7 +7,8 @@ mutated, which tests each is tried with, and why a mutant that survives changes 
     make mutate                              every module
     make mutate ARGS=rules/evaluate.py       one; the beginning of a path will do: ARGS=agent/
 
-The exit status is 1 if a survivor is unexplained, or a module has too many of them.
+The exit status is 1 if a survivor is unexplained, or a module has too many of them. mutmut changes the bodies of
+functions only: constants, fields of classes and decorated functions (properties, say) stay as they are.
 """
 
 import ast
@@ -31,14 +32,15 @@ from mutmut.utils.format_utils import orig_function_and_class_names_from_key
 
 ROOT = Path(__file__).resolve().parents[1]
 WORK = ROOT / ".cache" / "mutate"
-ORDERS = ROOT / "tests" / "mutants.yml"
-MOST_SURVIVING = 0.10
+LIST = ROOT / "tests" / "mutants.yml"
+MAX_SURVIVING_SHARE = 0.10
 KILLED, SURVIVED, NO_TESTS, TIMEOUT, UNRUN = "killed", "survived", "no test runs it", "timeout", "could not be run"
 STATUS = {1: KILLED, 0: SURVIVED, 5: NO_TESTS, 33: NO_TESTS, **dict.fromkeys((-24, -9, 24, 36, 152), TIMEOUT)}
 """What mutmut's exit codes mean. Every other one is a mutant that pytest could not be run with: it breaks at import."""
 
 UNNOTICED = {SURVIVED, NO_TESTS}
 WORKER = ROOT / "tests" / "mutate_worker.py"
+# What the processes of the modules under "imported anew" may have imported already: packages, none of our code.
 PRELOADED = (
     "hypothesis pytest sqlalchemy.dialects.sqlite alembic.command jinja2 babel fastapi psycopg apprise yaml httpx"
 )
@@ -84,10 +86,10 @@ class Mutant:
 
 
 def prepare(module: str, tests: list[str], *, anew: bool) -> Path:
-    """Copy what git knows of to a folder where watchkeeper/ holds the rooms themselves and the top holds the links."""
+    """Make a copy in which watchkeeper/ has the folders and the top has the links: the other way round than here."""
     tree = WORK / module.replace("/", "-").removesuffix(".py")
     shutil.rmtree(tree, ignore_errors=True)
-    rooms = {link.name for link in (ROOT / "watchkeeper").iterdir() if link.is_symlink()}
+    folders = {link.name for link in (ROOT / "watchkeeper").iterdir() if link.is_symlink()}
     listed = subprocess.run(
         ["git", "-c", f"safe.directory={ROOT}", "ls-files", "-z", "-co", "--exclude-standard"],
         cwd=ROOT, check=True, capture_output=True, text=True,
@@ -95,11 +97,11 @@ def prepare(module: str, tests: list[str], *, anew: bool) -> Path:
     for name in filter(None, listed.stdout.split("\0")):
         source, top = ROOT / name, name.partition("/")[0]
         if source.is_file():
-            target = tree / ("watchkeeper/" if top in rooms else "") / name
+            target = tree / ("watchkeeper/" if top in folders else "") / name
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(source, target)
-    for room in rooms:
-        (tree / room).symlink_to(f"watchkeeper/{room}")
+    for folder in folders:
+        (tree / folder).symlink_to(f"watchkeeper/{folder}")
     copy = sorted({path.name for path in tree.iterdir()} - {"watchkeeper", "tests", "pyproject.toml"})
     with (tree / "pyproject.toml").open("a", encoding="utf-8") as out:
         out.write(CONFIG.format(module=module, copy=json.dumps(copy), tests=json.dumps(tests)))
@@ -212,18 +214,18 @@ def report(module: str, mutants: list[Mutant], explained: Explained, took_s: flo
     sys.stdout.flush()
     if not status[KILLED]:
         sys.exit(f"{module}: not one mutant was noticed by a test: something is wrong with the run itself")
-    return not unexplained and len(survivors) <= MOST_SURVIVING * len(mutants)
+    return not unexplained and len(survivors) <= MAX_SURVIVING_SHARE * len(mutants)
 
 
 def main(wanted: list[str]) -> int:
-    raw = yaml.safe_load(ORDERS.read_text(encoding="utf-8"))
+    raw = yaml.safe_load(LIST.read_text(encoding="utf-8"))
     modules = {
         module: [f"tests/{test}" for test in tests]
         for module, tests in raw["modules"].items()
         if not wanted or any(module.startswith(start) for start in wanted)
     }
     if not modules:
-        print(f"no module in {ORDERS.relative_to(ROOT)} begins with {' or '.join(wanted)}", file=sys.stderr)
+        print(f"no module in {LIST.relative_to(ROOT)} begins with {' or '.join(wanted)}", file=sys.stderr)
         return 2
     explained, good, began = Explained(raw), True, time.monotonic()
     for module, tests in modules.items():
