@@ -1,6 +1,7 @@
 """For tests and benchmarks: a room in its own process, on free ports, ready to answer."""
 
 import json
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -42,7 +43,8 @@ class RunningRoom:
 @contextmanager
 def running_room(directory: Path, pace: float = 1.0, seed: int = 0, port_base: int = 0) -> Iterator[RunningRoom]:
     """Start a room with that folder, and stop it at the end. A `port_base` of 0 takes free ports. Raises
-    WatchkeeperError, with the room's output, if it does not start or does not end well."""
+    WatchkeeperError, with the room's output, if it does not start or does not end well. A room that is closing when the
+    stop comes (Ctrl-C reaches it too) ends well."""
     command = [sys.executable, "-m", "watchkeeper", "simulate", "room", "--dir", str(directory.resolve())]
     command += [f"--pace={pace}", f"--seed={seed}", f"--port-base={port_base}"]
     with subprocess.Popen(  # noqa: S603 -- our own command
@@ -57,7 +59,7 @@ def running_room(directory: Path, pace: float = 1.0, seed: int = 0, port_base: i
             except subprocess.TimeoutExpired:
                 process.kill()
                 raise
-        if process.returncode:
+        if process.returncode not in (0, -signal.SIGTERM):
             raise WatchkeeperError(f"the simulated room failed: {output}")
 
 

@@ -7,9 +7,11 @@ import shutil
 import signal
 import socket
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from watchkeeper.model.errors import WatchkeeperError
@@ -198,6 +200,29 @@ def test_a_port_in_use_is_named_and_no_process_is_left(room: RunningRoom, tmp_pa
 def test_a_signal_ends_the_room_and_frees_its_ports(tmp_path: Path, number: signal.Signals) -> None:
     with running_room(tmp_path) as running:
         os.kill(running.pid, number)
-    host, port = running.addresses["ups"].split(":")
+        deadline = time.monotonic() + 20
+        while not free(running.addresses["ups"]):
+            assert time.monotonic() < deadline, f"the room goes on after {number.name}"
+            time.sleep(0.01)
+
+
+def free(address: str) -> bool:
+    host, port = address.split(":")
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as next_user:
-        next_user.bind((host, int(port)))
+        try:
+            next_user.bind((host, int(port)))
+        except OSError:
+            return False
+    return True
+
+
+def test_a_second_signal_while_the_room_closes_is_no_failure(tmp_path: Path) -> None:
+    with running_room(tmp_path) as running:
+        while psutil.Process(running.pid).status() != psutil.STATUS_ZOMBIE:
+            os.kill(running.pid, signal.SIGTERM)
+            time.sleep(0.001)
+
+
+def test_a_room_that_is_killed_is_a_failure(tmp_path: Path) -> None:
+    with pytest.raises(WatchkeeperError, match="the simulated room failed"), running_room(tmp_path) as running:
+        os.kill(running.pid, signal.SIGKILL)
