@@ -8,7 +8,9 @@ ordinary contact.
 import re
 from collections.abc import Mapping
 
-_NOT_THE_SENSOR = r"fault|trouble|fail|bypass|disabled|silence|mute|isolat|spare|unused|故障|旁路|屏蔽|消音|失效|备用|未用"
+_NOT_THE_SENSOR = (
+    r"fault|trouble|fail|bypass|disabled|silence|mute|isolat|spare|unused|故障|旁路|屏蔽|消音|失效|备用|未用"
+)
 """Words of contacts that say something about the detector, not about what it detects."""
 
 _WORDS: Mapping[str, str] = {

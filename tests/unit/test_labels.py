@@ -59,5 +59,7 @@ def test_a_profile_names_a_kind_with_a_dollar_sign() -> None:
 
 
 def test_an_unknown_kind_is_an_error_that_names_the_known_ones() -> None:
-    with pytest.raises(ValueError, match=r"`\$water` is no kind of contact; known: \$smoke, \$leak, \$door, \$motion, \$other"):
+    with pytest.raises(
+        ValueError, match=r"`\$water` is no kind of contact; known: \$smoke, \$leak, \$door, \$motion, \$other"
+    ):
         pattern("$water")
