@@ -224,6 +224,11 @@ _CATALOGUE: tuple[Quantity, ...] = (
             "generator": "Generator health", "load": "Load status (device's limits)", "surge": "Surge protection health",
         }.items()
     ),
+    # what is set, and what a device is made for; no measurements
+    Quantity("voltage.setpoint", VOLT, "Voltage setting"),
+    Quantity("frequency.setpoint", HERTZ, "Frequency setting"),
+    Quantity("power.rating", WATT, "Power rating"),
+    Quantity("current.rating", AMPERE, "Current rating"),
     Quantity("input.lost", NUMBER, "Input power losses", QuantityType.COUNTER),
     Quantity("input.unbalance", PERCENT, "Phase imbalance"),
     Quantity("input.distortion", PERCENT, "Harmonic distortion"),
