@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from tests.shipped_box import read_shipped, shown
+from tests.shipped_box import PROFILES, read_shipped, shown
 from watchkeeper.profiles.decode import Raw
 
 MISSING, NOT_READ, UNKNOWN = "missing", "not read", "unknown"
@@ -101,3 +101,16 @@ def test_a_reading_is_decoded_with_its_companion(
 ) -> None:
     found = read_shipped(profile, root, objects)
     assert {key: shown(found[key]) if key in found else NOT_READ for key in expected} == expected
+
+
+def test_no_humidity_of_0_percent_is_a_measurement() -> None:
+    """0 % is what a device without a humidity sensor answers."""
+    wrong = [
+        f"{profile.profile}: {way.oid}"
+        for profile in PROFILES
+        for reading in profile.readings
+        if reading.quantity == "humidity.relative"
+        for way in reading.ways
+        if way.oid and way.plausible and way.plausible.low <= 0 and "0" not in way.absent
+    ]
+    assert wrong == []
