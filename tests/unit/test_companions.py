@@ -15,6 +15,7 @@ Case = tuple[str, str, Mapping[str, Raw], Mapping[tuple[str, str], float | str]]
 EMP, NTI, MEM = "1.3.6.1.4.1.534.1.6", "1.3.6.1.4.1.3699.1.1.10.1", "1.3.6.1.4.1.318.1.1.10.4"
 NETBOTZ, POSEIDON, AKCP = "1.3.6.1.4.1.5528.100.4", "1.3.6.1.4.1.21796.3.3", "1.3.6.1.4.1.3854.3.5"
 DELL, CIMC, ILOM = "1.3.6.1.4.1.674.10892.1", "1.3.6.1.4.1.9.9.719.1.15", "1.3.6.1.4.1.42.2.70.101.1.1"
+APC, EM, EMS, WIRELESS = (f"1.3.6.1.4.1.318.1.1.10{rest}" for rest in ("", ".1", ".3.20", ".5"))
 LIEBERT, NVENT = "1.3.6.1.4.1.476.1.42.3.9.20.1", "1.3.6.1.4.1.26609.2.2"
 CMC, VUTLAN = "1.3.6.1.4.1.2606.4.2.3.5.2.1", "1.3.6.1.4.1.39052.1.3.1"
 IN_ROOM, STULZ, GEIST = "1.3.6.1.4.1.318.1.1.13.5.3", "1.3.6.1.4.1.29462.10", "1.3.6.1.4.1.21239.5.1"
@@ -50,6 +51,15 @@ CONTACTS: tuple[Case, ...] = (
     ("netbotz", NETBOTZ, {"2.1.1.2.1": 1, "2.1.1.3.1": 0, "2.1.1.4.1": "水浸".encode()}, {("leak", "contact 1"): "dry"}),
     ("netbotz", NETBOTZ, {"2.1.1.2.1": 0, "2.1.1.3.1": 4, "2.1.1.4.1": b"Smoke"}, {("smoke", "contact 1"): "smoke"}),
     ("netbotz", NETBOTZ, {"2.1.1.2.1": -1, "2.1.1.3.1": 0, "2.1.1.4.1": b"Smoke"}, {("smoke", "contact 1"): NOT_READ}),
+    ("apc-probes", EM, {"3.5.1.2.1": b"Leak", "3.5.1.3.1": 2, "2.4.1.4.1": 2}, {("leak", "em contact 1"): "wet"}),
+    ("apc-probes", EM, {"3.5.1.2.1": b"Leak", "3.5.1.3.1": 3, "2.4.1.4.1": 2}, {("leak", "em contact 1"): NOT_READ}),
+    ("apc-probes", EM, {"3.5.1.2.1": b"Gas", "3.5.1.3.1": 2, "2.4.1.4.1": 2}, {("device.alarm", "em warning contact 1"): "warning", ("device.alarm", "em contact 1"): NOT_READ}),
+    ("apc-environmental", WIRELESS, {"2.1.1.4.1": b"Door", "2.1.1.5.1": 1, "2.1.1.12.1": 1, "2.1.1.17.1": 1, "2.1.1.18.1": 0}, {("door", "pod contact 1"): "open"}),
+    ("apc-environmental", WIRELESS, {"2.1.1.4.1": b"Door", "2.1.1.5.1": 1, "2.1.1.12.1": 1, "2.1.1.17.1": 1, "2.1.1.18.1": 1}, {("door", "pod contact 1"): "closed"}),
+    ("apc-environmental", WIRELESS, {"2.1.1.4.1": b"Door", "2.1.1.5.1": 1, "2.1.1.12.1": 0, "2.1.1.17.1": 1, "2.1.1.18.1": 0}, {("door", "pod contact 1"): MISSING, ("communication.health", "pod 1"): "critical"}),
+    ("apc-environmental", WIRELESS, {"2.1.1.4.1": b"Door", "2.1.1.5.1": 0, "2.1.1.12.1": 1, "2.1.1.17.1": 1, "2.1.1.18.1": 0}, {("door", "pod contact 1"): NOT_READ}),
+    ("apc-emu", EMS, {"6.1.2.1": b"W", "6.1.4.1": 1, "6.1.6.1": 1}, {("leak", "fluid sensor 1"): "wet", ("communication.health", "fluid sensor 1"): "ok"}),
+    ("apc-emu", EMS, {"6.1.2.1": b"W", "6.1.4.1": 1, "6.1.6.1": 2}, {("leak", "fluid sensor 1"): MISSING, ("communication.health", "fluid sensor 1"): "critical"}),
 )  # fmt: skip
 
 SENSORS: tuple[Case, ...] = (
@@ -58,6 +68,15 @@ SENSORS: tuple[Case, ...] = (
     ("nti-enviromux-5d", NTI, nti(1, 9, 0, 6), {("leak", "internal 1"): UNKNOWN, ("sensor.health", "internal detector 1"): "critical"}),
     ("nti-enviromux-5d", NTI, nti(1, 1, 0, 6), {("temperature.ambient", "internal 1"): MISSING, ("sensor.health", "internal 1"): "critical"}),
     ("nti-enviromux-5d", NTI, nti(1, 1, 233, 1), {("temperature.ambient", "internal 1"): 23.3}),
+    ("apc-environmental", WIRELESS, {"1.1.1.3.1": b"T", "1.1.1.5.1": 215, "1.1.1.11.1": 1}, {("temperature.ambient", "wireless 1"): 21.5}),
+    ("apc-environmental", WIRELESS, {"1.1.1.3.1": b"T", "1.1.1.5.1": 215, "1.1.1.11.1": 0}, {("temperature.ambient", "wireless 1"): MISSING, ("communication.health", "wireless 1"): "critical"}),
+    ("apc-environmental", APC, {"5.1.1.1.3.1": b"T", "5.1.1.1.5.1": 770, "5.1.1.1.11.1": 1, "4.2.1.0": 2}, {("temperature.ambient", "wireless 1"): 25.0}),
+    ("apc-probes", EM, {"3.3.1.2.1": b"T", "3.3.1.3.1": 2, "3.3.1.4.1": 77, "3.3.1.5.1": 2}, {("temperature.ambient", "em 1"): 25.0}),
+    ("apc-probes", EM, {"3.3.1.2.1": b"T", "3.3.1.3.1": 1, "3.3.1.4.1": 77, "3.3.1.5.1": 2}, {("temperature.ambient", "em 1"): NOT_READ}),
+    ("hwg-perseus", "1.3.6.1.4.1.21796.5.1.4", {"1.2.1": b"C", "1.3.1": 5, "1.4.1": 1}, {("device.alarm", "1"): "critical"}),
+    ("hwg-perseus", "1.3.6.1.4.1.21796.5.1.4", {"1.2.1": b"C", "1.3.1": 5, "1.4.1": 0}, {("device.alarm", "1"): NOT_READ}),
+    ("supermicro-bmc", "1.3.6.1.4.1.21317.1.14.2", {"1.2.1": 0, "1.13.1": b"P123"}, {("psu.health", "PSU 1"): "critical"}),
+    ("supermicro-bmc", "1.3.6.1.4.1.21317.1.14.2", {"1.2.1": 0, "1.13.1": b""}, {("psu.health", "PSU 1"): NOT_READ}),
     ("netbotz", NETBOTZ, {"1.2.1.2.1": 380, "1.2.1.4.1": b"H", "1.2.1.7.1": b""}, {("humidity.relative", "1"): MISSING}),
     ("netbotz", NETBOTZ, {"1.2.1.2.1": 380, "1.2.1.4.1": b"H", "1.2.1.7.1": b"38"}, {("humidity.relative", "1"): 38.0}),
     ("netbotz", NETBOTZ, {"1.2.1.2.1": 0, "1.2.1.4.1": b"H", "1.2.1.7.1": b"0"}, {("humidity.relative", "1"): MISSING}),
