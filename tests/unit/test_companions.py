@@ -1,12 +1,15 @@
 """States and values of shipped profiles, read beside the object that says whether they mean anything: is it fitted, connected,
 enabled, which position is normal, which unit. Each case is one small device, made from the maker's MIB."""
 
+from collections import defaultdict
 from collections.abc import Mapping
+from itertools import product
 
 import pytest
 
 from tests.shipped_box import PROFILES, read_shipped, shown
 from watchkeeper.profiles.decode import Raw
+from watchkeeper.profiles.labels import KINDS
 
 MISSING, NOT_READ, UNKNOWN = "missing", "not read", "unknown"
 
@@ -133,3 +136,19 @@ def test_no_humidity_of_0_percent_is_a_measurement() -> None:
         if way.oid and way.plausible and way.plausible.low <= 0 and "0" not in way.absent
     ]
     assert wrong == []
+
+
+def test_no_contact_is_lost_for_its_label() -> None:
+    """A contact that has one reading for each kind of label has one for every kind."""
+    lost = []
+    for profile in PROFILES:
+        kinds: dict[tuple[str | None, str], set[str]] = defaultdict(set)
+        for reading in profile.readings:
+            for way, condition in product(reading.ways, reading.where):
+                for kind, pattern in KINDS.items():
+                    if condition.matches is not None and condition.matches.pattern == pattern.pattern:
+                        kinds[way.oid, str(condition.oid)].add(kind)
+        lost += [f"{profile.profile}: {oid}: {found}" for (oid, _), found in kinds.items() if found != set(KINDS)]
+    assert lost == [
+        "nti-enviromux-micro: 1.3.6.1.4.1.3699.1.1.12.1.3.1.1.3: {'door'}"
+    ]  # only its alerts know what is normal
