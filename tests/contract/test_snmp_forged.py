@@ -7,10 +7,10 @@ import pytest
 
 from watchkeeper.agent.poll import kinds
 from watchkeeper.agent.ports import ProbeContext
-from watchkeeper.agent.traps.message import ber
-from watchkeeper.agent.traps.message.decode import UsmMessage, open_message, open_scoped
+from watchkeeper.agent.snmpv3 import ber
+from watchkeeper.agent.snmpv3.message import UsmMessage, open_message, open_scoped
+from watchkeeper.agent.snmpv3.usm import Keys, LocalEngine, build_message
 from watchkeeper.agent.traps.message.engine import UNKNOWN_ENGINE, build_report
-from watchkeeper.agent.traps.message.usm import Keys, LocalEngine, build_message
 from watchkeeper.documents.secrets import Secrets
 from watchkeeper.model.clock import SystemClock
 from watchkeeper.model.device import Category, Device, Snmp, SnmpAuth, SnmpEngine, SnmpVersion

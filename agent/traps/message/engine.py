@@ -4,10 +4,10 @@ import asyncio
 import secrets
 import socket
 
-from watchkeeper.agent.traps.message import ber
-from watchkeeper.agent.traps.message.ber import Undecodable
-from watchkeeper.agent.traps.message.decode import UsmMessage, open_message
-from watchkeeper.agent.traps.message.usm import Keys, LocalEngine, build_message
+from watchkeeper.agent.snmpv3 import ber
+from watchkeeper.agent.snmpv3.ber import Undecodable
+from watchkeeper.agent.snmpv3.message import UsmMessage, open_message
+from watchkeeper.agent.snmpv3.usm import Keys, LocalEngine, build_message
 
 UNKNOWN_ENGINE = "1.3.6.1.6.3.15.1.1.4.0"  # usmStatsUnknownEngineIDs.0
 NOT_IN_WINDOW = "1.3.6.1.6.3.15.1.1.2.0"  # usmStatsNotInTimeWindows.0

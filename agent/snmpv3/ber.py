@@ -5,6 +5,7 @@ from dataclasses import dataclass
 INTEGER, OCTETS, NULL, OID, SEQUENCE = 0x02, 0x04, 0x05, 0x06, 0x30
 
 _LONG = 0x80
+_SHORTEST = 2  # a tag and a length
 _LENGTH_BYTES = 4  # more than any datagram needs
 _INTEGER_BYTES = 9  # Counter64 with its sign (RFC 3416, 2.1)
 _MAX_ARCS, _ARC_LIMIT = 128, 2**32  # RFC 2578, 3.5
@@ -36,11 +37,7 @@ class BerReader:
 
     def next(self) -> tuple[int, "BerReader"]:
         """Read the next value, of any tag; return its tag and its content."""
-        tag = self.peek()
-        length, start = self._length(self.at + 1)
-        if length > self.end - start:
-            raise Undecodable("a value is longer than the value around it")
-        self.at = start + length
+        tag, start, self.at = read_tlv(self.data, self.at, self.end)
         return tag, BerReader(self.data, start, self.at)
 
     def inside(self, tag: int) -> "BerReader":
@@ -66,17 +63,22 @@ class BerReader:
         """Read an OBJECT IDENTIFIER, as dotted text."""
         return to_oid(self.inside(OID).rest())
 
-    def _length(self, at: int) -> tuple[int, int]:
-        """The length at that offset, and the offset of the content after it (X.690, 8.1.3; only the definite form)."""
-        if at >= self.end:
-            raise Undecodable("a length is missing")
-        first = self.data[at]
-        if first < _LONG:
-            return first, at + 1
-        many = first - _LONG
-        if not 0 < many <= _LENGTH_BYTES or at + 1 + many > self.end:
+def read_tlv(data: bytes, at: int, end: int) -> tuple[int, int, int]:
+    """The tag of the value at that offset, and where its content begins and ends (X.690, 8.1.3; only the definite form).
+    `end` is the end of the value around it."""
+    if end - at < _SHORTEST:
+        raise Undecodable("a value is missing, or its length")
+    start = at + 2
+    length = data[at + 1]
+    if length >= _LONG:
+        many = length - _LONG
+        if not 0 < many <= _LENGTH_BYTES or start + many > end:
             raise Undecodable("a length cannot be read")
-        return int.from_bytes(self.data[at + 1 : at + 1 + many], "big"), at + 1 + many
+        length = int.from_bytes(data[start : start + many], "big")
+        start += many
+    if length > end - start:
+        raise Undecodable("a value is longer than the value around it")
+    return data[at], start, start + length
 
 
 def to_integer(raw: bytes) -> int:
