@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-INTEGER, OCTETS, NULL, OID, SEQUENCE = 0x02, 0x04, 0x05, 0x06, 0x30
+INTEGER, OCTETS, NULL, OID, SEQUENCE, IP_ADDRESS = 0x02, 0x04, 0x05, 0x06, 0x30, 0x40
 
 _LONG = 0x80
 _SHORTEST = 2  # a tag and a length
@@ -62,6 +62,7 @@ class BerReader:
     def oid(self) -> str:
         """Read an OBJECT IDENTIFIER, as dotted text."""
         return to_oid(self.inside(OID).rest())
+
 
 def read_tlv(data: bytes, at: int, end: int) -> tuple[int, int, int]:
     """The tag of the value at that offset, and where its content begins and ends (X.690, 8.1.3; only the definite form).

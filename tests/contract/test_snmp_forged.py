@@ -9,8 +9,9 @@ from watchkeeper.agent.poll import kinds
 from watchkeeper.agent.ports import ProbeContext
 from watchkeeper.agent.snmpv3 import ber
 from watchkeeper.agent.snmpv3.message import UsmMessage, open_message, open_scoped
+from watchkeeper.agent.snmpv3.remote import UNKNOWN_ENGINE
 from watchkeeper.agent.snmpv3.usm import Keys, LocalEngine, build_message
-from watchkeeper.agent.traps.message.engine import UNKNOWN_ENGINE, build_report
+from watchkeeper.agent.traps.message.engine import build_report
 from watchkeeper.documents.secrets import Secrets
 from watchkeeper.model.clock import SystemClock
 from watchkeeper.model.device import Category, Device, Snmp, SnmpAuth, SnmpEngine, SnmpVersion
