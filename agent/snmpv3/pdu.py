@@ -6,7 +6,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from watchkeeper.agent.snmpv3 import ber
-from watchkeeper.agent.snmpv3.ber import OID, SEQUENCE, BerReader, Undecodable, read_tlv, to_oid
+from watchkeeper.agent.snmpv3.ber import LONG, OID, SEQUENCE, BerReader, Undecodable, read_tlv, to_oid
 
 GET, GETNEXT, RESPONSE, GETBULK, REPORT = 0xA0, 0xA1, 0xA2, 0xA5, 0xA8
 END_OF_VIEW = 0x82
@@ -22,12 +22,8 @@ _UNSIGNED = {0x41: 2**32, 0x42: 2**32, 0x43: 2**32, 0x46: 2**64, 0x47: 2**32}
 """Counter32, Gauge32, TimeTicks, Counter64, and SNMPv2's former UInteger32; each with the number of its values."""
 
 
-class Binding(NamedTuple):
-    """One object of a response: its name, its BER tag and its value."""
-
-    name: str
-    tag: int
-    value: BoundValue
+Binding = tuple[str, int, BoundValue]
+"""One object of a response: its name, its BER tag and its value."""
 
 
 class Pdu(NamedTuple):
@@ -63,22 +59,28 @@ def open_pdu(scoped: BerReader) -> Pdu:
 
 
 def read_bindings(listed: BerReader, asked: Sequence[str] = ()) -> list[Binding]:
-    """Read variable bindings. `asked` are the names of a GET, which the answer repeats in the same order: a name that
-    is the expected one is not decoded."""
+    """Read variable bindings. `asked` are the names of a GET, which the answer repeats in the same order: these need not
+    be decoded."""
     data, at, end = listed.data, listed.at, listed.end
     found: list[Binding] = []
+    for name in asked:  # most answers repeat the request, in short lengths
+        expected = _asked(name)[2:-2]
+        value_at = at + len(expected) + 4
+        if value_at > end or data[at] != SEQUENCE or data[at + 1] >= LONG or not data.startswith(expected, at + 2):
+            break
+        after = at + 2 + data[at + 1]
+        if after > end or data[value_at - 1] >= LONG or value_at + data[value_at - 1] != after:
+            break
+        tag = data[value_at - 2]
+        found.append((name, tag, _value(tag, data[value_at:after])))
+        at = after
     while at < end:
         tag, start, after = read_tlv(data, at, end)
         name_tag, name_at, name_end = read_tlv(data, start, after)
         if tag != SEQUENCE or name_tag != OID:
             raise Undecodable("a variable binding does not begin with an object identifier")
-        value_tag, value_at, value_end = read_tlv(data, name_end, after)
-        number = len(found)
-        if number < len(asked) and _asked(asked[number])[2:-2] == data[start:name_end]:
-            name = asked[number]
-        else:
-            name = to_oid(data[name_at:name_end])
-        found.append(Binding(name, value_tag, _value(value_tag, data[value_at:value_end])))
+        tag, value_at, value_end = read_tlv(data, name_end, after)
+        found.append((to_oid(data[name_at:name_end]), tag, _value(tag, data[value_at:value_end])))
         at = after
     return found
 

@@ -140,10 +140,12 @@ class RemoteEngine:
         if pdu.tag != REPORT:
             raise UsmRefused("it has no digest")
         about = _reported(pdu)
-        heard = _REPORTS.get(about, Heard.OTHER_REPORT)
+        heard = _REPORTS.get(about)
         if heard is Heard.ASK_AGAIN or not asked.engine:
             self._meet(message, now)
             return Heard.ASK_AGAIN
+        if heard is None:
+            raise UsmRefused("it is a report without a digest")
         return heard
 
     def _meet(self, message: UsmMessage, now: float) -> None:
