@@ -105,7 +105,7 @@ def polls(deployment: BenchmarkDeployment) -> int:
 
 def wait_for_polls(deployment: BenchmarkDeployment, count: int) -> None:
     """Wait until the agent has stored so many sweeps more."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 120
     before = None
     while before is None or polls(deployment) < before + count:
         assert time.monotonic() < deadline, (deployment.folder / AGENT / "log").read_text(encoding="utf-8")[-2000:]

@@ -1,4 +1,4 @@
-"""The SNMP probe: reads v1, v2c and v3 by one of two engines, and decodes by profiles."""
+"""The SNMP probe: reads v1, v2c and v3 by one of three engines, and decodes by profiles."""
 
 import asyncio
 import logging
