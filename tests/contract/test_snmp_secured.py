@@ -263,6 +263,34 @@ def test_a_port_where_nothing_listens_is_named_at_once() -> None:
     assert asyncio.run(run()) == Missing(Reason.UNREACHABLE, DEAD_PORT)
 
 
+def test_a_device_is_read_over_ipv6() -> None:
+    device = SecuredDevice(agent(OBJECTS), login())
+
+    async def run() -> Any:
+        with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as listening:
+            try:
+                listening.bind(("::1", 0))
+            except OSError:
+                pytest.skip("this machine has no IPv6")
+            listening.setblocking(False)  # noqa: FBT003 -- the standard library's signature
+
+            def answer_one() -> None:
+                request, sender = listening.recvfrom(4096)
+                for datagram in device(request):
+                    listening.sendto(datagram, sender)
+
+            asyncio.get_running_loop().add_reader(listening, answer_one)
+            address = f"[::1]:{listening.getsockname()[1]}"
+            session = await open_snmp_session(secured_device(address, login()), SECRETS)
+            try:
+                return await session.get_many(NAMES)
+            finally:
+                session.close()
+                asyncio.get_running_loop().remove_reader(listening)
+
+    assert len(asyncio.run(run())) == len(NAMES)
+
+
 def test_a_closed_session_says_so_and_closes_twice() -> None:
     async def closed(session: UsmSession) -> Any:
         session.close()

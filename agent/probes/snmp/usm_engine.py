@@ -187,7 +187,8 @@ class UsmSession:
         except Undecodable as error:
             self._doubt = NoAnswer(Reason.MALFORMED, f"the answer is not SNMP: {error}")
             for one in self._waiting.values():
-                one.limit.reschedule(min(one.limit.when() or now, now + GRACE_S))
+                if not one.limit.expired():
+                    one.limit.reschedule(min(one.limit.when() or now, now + GRACE_S))
         except UsmRefused as error:
             self._doubt = NoAnswer(Reason.TIMEOUT, f"{NOT_BELIEVED}: {error}")
         else:
