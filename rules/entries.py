@@ -143,7 +143,7 @@ class ConditionEntry:
         written = [key for key, limit in limits.items() if limit]
         if self.any_:
             if self.quantity or written:
-                yield "any", "`any` stands alone; write the quantity and its limit into the list"
+                yield "any", "`any` has no other keys beside it; write the quantity and its limit into the list"
             if any(one.any_ for one in self.any_):
                 yield "any", "an `any` inside an `any` is one list; write all conditions into the outer one"
         elif not self.quantity:
