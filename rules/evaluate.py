@@ -86,11 +86,12 @@ def evaluate_when(  # noqa: PLR0917 -- the arguments of `evaluate`
     rule: Rule, state: RuleState | None, value: Value, at: float, mint: Callable[[], str], label: str, applied: Applied
 ) -> RuleState:
     """Judge one value by a rule with conditions. `applied` tells whether its limits count at this moment."""
-    if state is not None and state.level is _OK and state.latches is ALL_OPEN:
-        changes_nothing = applied.counts is Counts.NO or rule.breaks_none(value)
-        if changes_nothing and applied.held == state.held:
-            return state
     return _judge(rule, state, _finite(value), at, mint, label, applied)
+
+
+def is_settled(rule: Rule, state: RuleState | None) -> bool:
+    """Whether a value that breaks no limit leaves the state as it is, whatever the conditions of the rule are then."""
+    return state is not None and state.level is _OK and state.latches is ALL_OPEN and rule.remembers <= state.held
 
 
 def _finite(value: Value) -> Value:

@@ -11,7 +11,7 @@ from watchkeeper.model.event import EVENT_OVER, EVENT_QUANTITY, MAX_EVENTS
 from watchkeeper.model.reading import Missing, Series, Sweep
 from watchkeeper.model.verdict import ActiveVerdicts, Event, Key, Level, Withdrawal
 from watchkeeper.rules.conditions import Columns, Counts, apply, find_columns, tell
-from watchkeeper.rules.evaluate import ALL_OPEN, RuleState, evaluate, evaluate_when, to_verdict
+from watchkeeper.rules.evaluate import ALL_OPEN, RuleState, evaluate, evaluate_when, is_settled, to_verdict
 from watchkeeper.rules.load import RuleSet
 from watchkeeper.rules.rule import Rule
 
@@ -38,14 +38,16 @@ UNCHANGED = Judgement([], {})
 
 
 class _Slot:
-    """One rule on one column of one device. `companions` are the columns that the rule's conditions look at."""
+    """One rule on one column of one device. `companions` are the columns that the rule's conditions look at. `settled`:
+    while the value breaks no limit, the conditions need not be looked at."""
 
-    __slots__ = ("companions", "index", "key", "label", "rule", "state")
+    __slots__ = ("companions", "index", "key", "label", "rule", "settled", "state")
 
     def __init__(self, index: int, rule: Rule, series: Series, state: RuleState | None) -> None:
         self.index, self.rule, self.label, self.state = index, rule, series.label, state
         self.key: Key = (series.device, rule.rule, series.instance)
         self.companions: Columns = ()
+        self.settled = False
 
 
 @dataclass(slots=True)
@@ -89,10 +91,12 @@ class Judge:
                 slot.state = now
                 changed.append((slot.key, state, now))
         for slot in plan.conditional:
+            if slot.settled and slot.rule.breaks_none(values[slot.index]):
+                continue
             state = slot.state
             now = self._judge_when(slot, sweep)
             if now is not state:
-                slot.state = now
+                slot.state, slot.settled = now, is_settled(slot.rule, now)
                 changed.append((slot.key, state, now))
         if not (changed or plan.absent):
             return UNCHANGED
@@ -164,6 +168,7 @@ class Judge:
                 slot = _Slot(index, rule, series, None)
                 slot.state = self._states.get(slot.key)
                 slot.companions = find_columns(rule.when, sweep.series, index)
+                slot.settled = is_settled(rule, slot.state)
                 slots.setdefault(slot.key, slot)
         counts = before.absent if before else {}
         absent = {key: counts.get(key, 0) for key in self._states if key[0] == device and key not in slots}

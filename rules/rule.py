@@ -135,7 +135,7 @@ def _any_match(patterns: tuple[str, ...], *words: str) -> bool:
 class Rule:
     """A compiled rule. A number from `low` to `high`, or a state of `ok_states`, breaks no limit, so the hot path decides
     with one comparison. `known_states` are all states that the rule can judge, empty for a rule on numbers. `file` is the
-    file that wrote or changed the rule last. `when` is empty for a rule whose limits always count."""
+    file that wrote or changed the rule last. `when` is empty for a rule whose limits always count; `remembers` are its conditions with `ever`."""
 
     rule: str
     clause: str
@@ -153,6 +153,7 @@ class Rule:
     low: float = field(init=False)
     high: float = field(init=False)
     ok_states: frozenset[str] = field(init=False)
+    remembers: frozenset[str] = field(init=False)
 
     def __post_init__(self) -> None:
         limits = [limit for limit in (self.warning, self.critical) if limit]
@@ -162,13 +163,15 @@ class Rule:
         # An empty range for a rule on states: no number is ok there. Infinity is outside the range of a rule on numbers.
         set_once(self, "low", inf if self.known_states else max(low, -sys.float_info.max))
         set_once(self, "high", -inf if self.known_states else min(high, sys.float_info.max))
+        ever = (one.text for group in self.when for one in group if one.ever)
+        set_once(self, "remembers", frozenset(ever))
         set_once(self, "ok_states", self.known_states.difference(*(limit.states for limit in limits)))
 
     def breaks_none(self, value: Value) -> bool:
         """Whether the value is judged and breaks no limit."""
-        if isinstance(value, str):
-            return value in self.ok_states
-        return not isinstance(value, Missing) and self.low <= value <= self.high
+        if type(value) is float:
+            return self.low <= value <= self.high
+        return type(value) is str and value in self.ok_states
 
     def can_judge(self, value: Value) -> bool:
         """Whether the value is a number (for a rule on numbers) or a known state (for a rule on states)."""

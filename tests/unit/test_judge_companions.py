@@ -157,6 +157,30 @@ def test_a_rule_without_conditions_does_not_even_look(monkeypatch: pytest.Monkey
     ]
 
 
+def test_conditions_are_looked_at_only_when_they_can_matter(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not for a good value in a quiet state, unless a phase is still to be seen well for the first time."""
+    looked: list[object] = []
+    real = judge_module.apply
+    monkeypatch.setattr(judge_module, "apply", lambda *words: looked.append(words) or real(*words))
+
+    def looks(one: Judge, series: tuple[Series, ...], at: float, *values: Value) -> int:
+        looked.clear()
+        one.sweep(sweep(series, at, *values), Category.UPS)
+        return len(looked)
+
+    one = judge(RUNTIME)
+    steps = ((0, 1200.0, "mains"), (30, 1200.0, "mains"), (60, 0.0, "mains"), (90, 1200.0, "battery"))
+    assert [looks(one, UPS, *step) for step in steps] == [1, 0, 1, 0]
+    steps = ((120, 240.0, "battery"), (150, 1200.0, "battery"), (180, 1200.0, "battery"), (210, 1200.0, "battery"))
+    assert [looks(one, UPS, *step) for step in steps] == [1, 1, 1, 1], "an open fault must end"
+    assert [looks(one, UPS, at, 1200.0, "battery") for at in (240, 270)] == [0, 0]
+    two = judge(LOST)
+    assert [looks(two, PHASES, at, 230.0, 80.0, 0.0) for at in (0, 30, 60)] == [3, 2, 2]
+    assert [looks(two, PHASES, at, 230.0, 230.0, 0.0) for at in (90, 120)] == [2, 1]
+    kept = {key: state for key, state in two.states().items()}
+    assert looks(judge(LOST, kept), PHASES, 0, 230.0, 230.0, 230.0) == 1
+
+
 def test_a_verdict_that_waits_counts_for_the_judgement_of_silence() -> None:
     text = (
         HEAD
