@@ -177,8 +177,7 @@ def test_conditions_are_looked_at_only_when_they_can_matter(monkeypatch: pytest.
     two = judge(LOST)
     assert [looks(two, PHASES, at, 230.0, 80.0, 0.0) for at in (0, 30, 60)] == [3, 2, 2]
     assert [looks(two, PHASES, at, 230.0, 230.0, 0.0) for at in (90, 120)] == [2, 1]
-    kept = {key: state for key, state in two.states().items()}
-    assert looks(judge(LOST, kept), PHASES, 0, 230.0, 230.0, 230.0) == 1
+    assert looks(judge(LOST, two.states()), PHASES, 0, 230.0, 230.0, 230.0) == 1
 
 
 def test_a_verdict_that_waits_counts_for_the_judgement_of_silence() -> None:

@@ -306,6 +306,8 @@ def test_of_several_series_the_first_that_decides_is_told_by_its_label() -> None
 def test_ever_and_what_is_said_twice_is_told_once_or_not() -> None:
     when = "[{quantity: output.source, is: mains, ever: yes}, {quantity: output.source, is: battery}, {any: [{quantity: output.source, is: [battery, none]}, {quantity: leak, is: wet}]}]"
     assert told(when, {"output.source": "battery"}, holds=True) == [BATTERY]
+    first = "[{any: [{quantity: leak, is: dry, ever: yes}, {quantity: leak, is_not: dry}, {quantity: output.source, is: battery}]}]"
+    assert told(first, {"output.source": "battery", "leak": "wet"}, holds=True) == [BATTERY]
     ever = "[{any: [{quantity: output.source, is: battery}, {quantity: leak, is: wet, ever: yes}]}]"
     assert told(ever, {"output.source": "mains", "leak": "dry"}, holds=False) == []
 
