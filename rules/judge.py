@@ -10,7 +10,7 @@ from watchkeeper.model.device import Category, Device
 from watchkeeper.model.event import EVENT_OVER, EVENT_QUANTITY, MAX_EVENTS
 from watchkeeper.model.reading import Missing, Series, Sweep
 from watchkeeper.model.verdict import ActiveVerdicts, Event, Key, Level, Withdrawal
-from watchkeeper.rules.conditions import Columns, Counts, apply, find_columns, tell
+from watchkeeper.rules.conditions import Counts, apply, find_columns, tell
 from watchkeeper.rules.evaluate import ALL_OPEN, RuleState, evaluate, evaluate_when, is_settled, to_verdict
 from watchkeeper.rules.load import RuleSet
 from watchkeeper.rules.rule import Rule
@@ -43,11 +43,12 @@ class _Slot:
 
     __slots__ = ("companions", "index", "key", "label", "rule", "settled", "state")
 
-    def __init__(self, index: int, rule: Rule, series: Series, state: RuleState | None) -> None:
+    def __init__(self, index: int, rule: Rule, sweep: Sweep, state: RuleState | None) -> None:
+        series = sweep.series[index]
         self.index, self.rule, self.label, self.state = index, rule, series.label, state
         self.key: Key = (series.device, rule.rule, series.instance)
-        self.companions: Columns = ()
-        self.settled = False
+        self.companions = find_columns(rule.when, sweep.series, index)
+        self.settled = is_settled(rule, state)
 
 
 @dataclass(slots=True)
@@ -118,7 +119,7 @@ class Judge:
         if not (now.level.bad or ended):
             return now
         told = tell(rule.when, slot.companions, sweep.series, sweep.values, holds=not ended)
-        return replace(now, evidence=replace(now.evidence, companions=told)) if told else now
+        return replace(now, evidence=replace(now.evidence, companions=told))
 
     def _change(self, changed: list[tuple[Key, RuleState | None, RuleState]], judgement: Judgement) -> None:
         for key, before, now in changed:
@@ -165,11 +166,9 @@ class Judge:
         slots: dict[Key, _Slot] = {}
         for index, series in enumerate(sweep.series):
             for rule in self._rules.of(series, category):
-                slot = _Slot(index, rule, series, None)
-                slot.state = self._states.get(slot.key)
-                slot.companions = find_columns(rule.when, sweep.series, index)
-                slot.settled = is_settled(rule, slot.state)
-                slots.setdefault(slot.key, slot)
+                key = (device, rule.rule, series.instance)
+                if key not in slots:
+                    slots[key] = _Slot(index, rule, sweep, self._states.get(key))
         counts = before.absent if before else {}
         absent = {key: counts.get(key, 0) for key in self._states if key[0] == device and key not in slots}
         always = [slot for slot in slots.values() if not slot.rule.when]

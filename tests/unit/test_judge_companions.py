@@ -210,6 +210,11 @@ def test_a_silent_device_has_its_reason_also_by_a_rule_with_conditions() -> None
     assert bad.evidence.says == "no answer"
 
 
+def test_a_bad_number_needs_no_reason_although_another_reading_is_missing() -> None:
+    (bad,) = verdicts(judge(RUNTIME).sweep(sweep(UPS, 0, 240.0, GONE), Category.UPS))
+    assert (bad.level, bad.evidence.says, bad.evidence.companions) == (Level.CRITICAL, "", ())
+
+
 def test_a_three_phase_ups_by_the_shipped_rules() -> None:
     """Unwired, then wired, then lost on mains; and a runtime of 0 all the time."""
     series = (
