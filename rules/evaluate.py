@@ -107,7 +107,7 @@ def _judge(  # noqa: PLR0917 -- the arguments of `evaluate_when`
     was = state.latches if state else ALL_OPEN
     latches = _next_latches(rule, was, value, at, applied.counts)
     level = _level(rule, state, latches, value, applied.counts)
-    held = applied.held
+    held = rule.remembers if applied.held == rule.remembers else applied.held  # one object for all series
     if state is not None and level is state.level:
         return state if latches is was and held == state.held else replace(state, latches=latches, held=held)
     since, expects, first = at, "", None
