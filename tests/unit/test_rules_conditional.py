@@ -11,7 +11,15 @@ from watchkeeper.model.batch import Document
 from watchkeeper.model.reading import Missing, Reason, Value
 from watchkeeper.model.verdict import Companion, Evidence, Level
 from watchkeeper.rules.conditions import ALWAYS, Applied, Counts
-from watchkeeper.rules.evaluate import RuleState, decode_state, encode_state, evaluate, evaluate_when, rebase
+from watchkeeper.rules.evaluate import (
+    RuleState,
+    decode_state,
+    encode_state,
+    evaluate,
+    evaluate_when,
+    is_settled,
+    rebase,
+)
 from watchkeeper.rules.load import load_rules
 from watchkeeper.rules.rule import Rule
 
@@ -181,3 +189,37 @@ def test_what_is_remembered_survives_encoding_and_a_reboot() -> None:
     assert "held" not in encode_state(play(JUDGED, [(0, 10.0, YES)])[0])
     del raw["held"], raw["evidence"]["companions"]  # as an earlier version wrote it
     assert (decode_state(raw).held, decode_state(raw).evidence.companions) == (frozenset(), ())
+
+
+@given(ALL_STEPS, st.floats(0, 80), st.sampled_from(Counts))
+def test_a_good_value_leaves_a_settled_state_as_it_is(steps: Steps, value: float, told: Counts) -> None:
+    for state in play(JUDGED, steps):
+        if is_settled(JUDGED, state):
+            assert JUDGED.breaks_none(value)
+            assert play(JUDGED, [(1e6, value, told)], state)[0] is state
+
+
+def test_a_state_is_settled_when_it_is_ok_without_memory_and_nothing_is_left_to_be_seen() -> None:
+    ever = rule(LIMITS + "    when: [{quantity: leak, is: wet, ever: yes}]\n")
+    seen = frozenset({"leak is wet ever"})
+    assert not is_settled(JUDGED, None)
+    quiet, waits, bad, unknown = (play(JUDGED, [(0, 10.0, YES), step])[-1] for step in (
+        (1, 10.0, YES), (1, 90.0, YES), (1, 99.0, YES), (1, GONE, YES),
+    ))  # fmt: skip
+    assert [is_settled(JUDGED, state) for state in (quiet, waits, bad, unknown)] == [True, False, False, False]
+    absent = play(JUDGED, [(0, Missing(Reason.ABSENT), YES)])[0]
+    assert (absent.level, is_settled(JUDGED, absent)) == (UNKNOWN, False), "no latch has a memory here"
+    assert not is_settled(ever, quiet)
+    assert is_settled(ever, evaluate_when(ever, quiet, 10.0, 2, str, "", Applied(YES, seen)))
+    assert is_settled(JUDGED, evaluate_when(JUDGED, quiet, 10.0, 2, str, "", Applied(YES, seen))), (
+        "from an earlier rule"
+    )
+
+
+def test_a_missing_value_and_a_wrong_kind_break_no_limit_but_are_not_good() -> None:
+    values = (80.0, 80.5, GONE, "mains", float("nan"))
+    assert [JUDGED.breaks_none(value) for value in values] == [True, False, False, False, False]
+    source = rule("    quantity: output.source\n    critical: {is: battery}\n")
+    assert [source.breaks_none(value) for value in ("mains", "battery", "unknown", "odd", 0.0, GONE)] == [
+        True, False, False, False, False, False,
+    ]  # fmt: skip
