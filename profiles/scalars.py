@@ -9,6 +9,8 @@ from fractions import Fraction
 from types import MappingProxyType
 from typing import Any, NewType
 
+from watchkeeper.profiles.labels import KINDS
+
 Oid = NewType("Oid", str)
 """A numeric object identifier without a leading dot: `1.3.6.1.2.1.1.3.0`."""
 
@@ -206,7 +208,11 @@ def between(text: str) -> Range:
 
 
 def pattern(text: str) -> Pattern:
-    """Parse a regular expression."""
+    """Parse a regular expression, or the name of a kind of contact: `$leak` (profiles.labels)."""
+    if text.startswith("$"):
+        if text[1:] not in KINDS:
+            raise ValueError(f"`{text}` is no kind of contact; known: {', '.join('$' + kind for kind in KINDS)}")
+        return Pattern(KINDS[text[1:]])
     try:
         return Pattern(re.compile(text))
     except re.error as error:
