@@ -56,7 +56,7 @@ def test_recorded_values_are_read_right_and_none_wrong(lines: list[str], score: 
     expected = disputes.without(CORPUS / "expected.jsonl", tmp_path / "expected.jsonl")
     assert expected.disputed <= MOST_DISPUTED * expected.rows
     (tmp_path / "probe.jsonl").write_text("\n".join(lines), encoding="utf-8")
-    numbers, states, tally = score.main(tmp_path, tmp_path / "probe.jsonl", True)
+    numbers, states, tally = score.main(tmp_path, tmp_path / "probe.jsonl", strict=True)
     gc.collect()
     assert numbers.get("wrong", 0) == 0
     assert tally["sentinel shown as a value"] == 0
