@@ -18,6 +18,7 @@ Case = tuple[str, str, Mapping[str, Raw], Mapping[tuple[str, str], float | str]]
 EMP, NTI, MEM = "1.3.6.1.4.1.534.1.6", "1.3.6.1.4.1.3699.1.1.10.1", "1.3.6.1.4.1.318.1.1.10.4"
 NETBOTZ, POSEIDON, AKCP = "1.3.6.1.4.1.5528.100.4", "1.3.6.1.4.1.21796.3.3", "1.3.6.1.4.1.3854.3.5"
 DELL, CIMC, ILOM = "1.3.6.1.4.1.674.10892.1", "1.3.6.1.4.1.9.9.719.1.15", "1.3.6.1.4.1.42.2.70.101.1.1"
+ARU, FM = "1.3.6.1.4.1.318.1.1.14", "1.3.6.1.4.1.318.1.1.13.1.4.10.2"
 APC, EM, EMS, WIRELESS = (f"1.3.6.1.4.1.318.1.1.10{rest}" for rest in ("", ".1", ".3.20", ".5"))
 LIEBERT, NVENT = "1.3.6.1.4.1.476.1.42.3.9.20.1", "1.3.6.1.4.1.26609.2.2"
 CMC, VUTLAN = "1.3.6.1.4.1.2606.4.2.3.5.2.1", "1.3.6.1.4.1.39052.1.3.1"
@@ -98,6 +99,13 @@ SENSORS: tuple[Case, ...] = (
 )  # fmt: skip
 
 PARTS: tuple[Case, ...] = (
+    ("apc-aru", ARU, {"3.3.1.10.1": b"00010000", "3.3.1.11.1": 2, "4.1.1.6.1.2": 5}, {("smoke", "1"): "smoke", ("fan.health", "1 1"): "ok", ("fan.health", "status 1.2"): "critical"}),
+    ("apc-aru", ARU, {"3.3.1.10.1": b"UNKNOWN", "3.3.1.11.1": 3, "4.1.1.6.1.2": 5}, {("smoke", "1"): MISSING, ("fan.health", "status 1.2"): MISSING, ("communication.health", "1"): "critical"}),
+    ("apc-aru", ARU, {"3.3.1.11.1": 2, "5.1.1.2.1": 1, "5.1.1.3.1": 2, "5.1.1.4.1": 1}, {("input.state", "1 1"): "good", ("input.state", "2 1"): NOT_READ}),
+    ("apc-aru", ARU, {"3.3.1.11.1": 2, "5.1.1.2.1": 1, "5.1.1.3.1": 2, "5.1.1.4.1": 2}, {("input.state", "2 1"): "lost"}),
+    ("apc-networkair-fm", FM, {"1.2.1": b"Water", "1.3.1": 1, "1.4.1": 2}, {("leak", "input 1"): "wet"}),
+    ("apc-networkair-fm", FM, {"1.2.1": b"Water", "1.3.1": 1, "1.4.1": 1}, {("leak", "input 1"): "dry"}),
+    ("apc-networkair-fm", FM, {"1.2.1": b"Spare", "1.3.1": 1, "1.4.1": 2, "1.6.1": 1}, {("device.alarm", "input 1"): NOT_READ}),
     ("dell-openmanage", DELL, {"700.12.1.4.1.1": 4, "700.12.1.6.1.1": 0, "700.12.1.8.1.1": b"Fan"}, {("fan.speed", "1.1"): MISSING}),
     ("dell-openmanage", DELL, {"700.12.1.4.1.1": 2, "700.12.1.6.1.1": 0, "700.12.1.8.1.1": b"Fan"}, {("fan.speed", "1.1"): 0.0}),
     ("dell-openmanage", DELL, {"600.10.1.5.1.1": 5, "600.10.1.6.1.1": 1, "600.10.1.7.1.1": b"P"}, {("redundancy.health", "power 1.1"): NOT_READ}),
