@@ -7,7 +7,7 @@ from itertools import product
 
 import pytest
 
-from tests.shipped_box import PROFILES, read_shipped, shown
+from tests.shipped_box import PROFILES, ShippedBox, shown
 from watchkeeper.profiles.decode import Raw
 from watchkeeper.profiles.labels import KINDS
 
@@ -129,7 +129,7 @@ PARTS: tuple[Case, ...] = (
 def test_a_reading_is_decoded_with_its_companion(
     profile: str, root: str, objects: Mapping[str, Raw], expected: Mapping[tuple[str, str], float | str]
 ) -> None:
-    found = read_shipped(profile, root, objects)
+    found = ShippedBox(profile, root, objects).read()
     assert {key: shown(found[key]) if key in found else NOT_READ for key in expected} == expected
 
 
@@ -160,3 +160,27 @@ def test_no_contact_is_lost_for_its_label() -> None:
     assert lost == [
         "nti-enviromux-micro: 1.3.6.1.4.1.3699.1.1.12.1.3.1.1.3: {'door'}"
     ]  # only its alerts know what is normal
+
+
+UNPLUGGED: tuple[tuple[str, str, Mapping[str, Raw], Mapping[str, Raw], tuple[str, str], float | str], ...] = (
+    ("netbotz", NETBOTZ, {"2.1.1.2.1": 0, "2.1.1.3.1": 0, "2.1.1.4.1": b"Smoke"}, {"2.1.1.2.1": -1}, ("smoke", "contact 1"), "clear"),
+    ("geist-v4", GEIST, {"2.1.3.1": b"I", "2.1.4.1": 1, "2.1.6.1": 45}, {"2.1.4.1": 0}, ("humidity.relative", "internal 1"), 45.0),
+    ("apc-probes", APC, {"2.3.2.1.3.1": 2, "2.3.2.1.4.1": 24, "2.3.2.1.5.1": 1}, {"2.3.2.1.3.1": 1}, ("temperature.ambient", "iem 1"), 24.0),
+    ("nti-enviromux-5d", NTI, {"14.1.1.2.1": b"S", "14.1.1.4.1": 3, "14.1.1.5.1": 1}, {"14.1.1.5.1": 6}, ("smoke", "detector 1"), "clear"),
+    ("hpe-ilo", "1.3.6.1.4.1.232.6.2.6.7", {"1.4.0.1": 3, "1.12.0.1": 4200}, {"1.4.0.1": 2}, ("fan.speed", "0.1"), 4200.0),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(("profile", "root", "objects", "later", "key", "before"), UNPLUGGED)
+def test_what_is_unplugged_has_no_value_at_the_next_poll(  # noqa: PLR0917 -- a row of the table
+    profile: str,
+    root: str,
+    objects: Mapping[str, Raw],
+    later: Mapping[str, Raw],
+    key: tuple[str, str],
+    before: float | str,
+) -> None:
+    box = ShippedBox(profile, root, objects)
+    assert shown(box.read()[key]) == before
+    box.change(later)
+    assert shown(box.read()[key]) == MISSING
