@@ -228,7 +228,10 @@ async def _find_columns(reader: DeviceReader, readings: Sequence[ProfileReading]
             reader.unreadable[one.oid] = Missing(Reason.MALFORMED, f"the device has more than {MAX_READINGS} readings")
             break
         instance, label = _instance_and_label(reading, index, answer)
-        key = _unique_key((reading.quantity, instance[:LONGEST_LABEL]), index, columns)
+        key = (reading.quantity, instance[:LONGEST_LABEL])
+        if key in columns and reading.each and reading.each.once:
+            continue
+        key = _unique_key(key, index, columns)
         columns[key] = (_make_series(reader.device, reading, key[1], label, one.source), one)
     return columns
 
