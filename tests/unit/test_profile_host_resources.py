@@ -141,7 +141,7 @@ def test_file_systems_that_cannot_fill_or_are_always_full_are_no_disks() -> None
         "/snap/core20/1405",
         "/rom",
         "/run/lock",
-        "/dev/shm",
+        "/dev/hugepages",
         "/sys/fs/cgroup",
         "/media/cdrom",
         "/var/lib/docker/overlay2/1/merged",
