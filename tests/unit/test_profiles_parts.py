@@ -210,3 +210,9 @@ def test_what_is_no_number_is_shown_cut_and_without_control_characters() -> None
     assert why(read(b"warm\x00\x1b[2J")) == (Reason.MALFORMED, "`warm  [2J` is not a number")
     assert why(read(b"x" * 100)) == (Reason.MALFORMED, f"`{'x' * 40}` is not a number")
     assert why(read("21 °C")) == (Reason.MALFORMED, "`21 °C` is not a number")
+
+
+def test_of_a_very_long_text_only_the_beginning_counts() -> None:
+    assert read(b"x" * 900 + b"Temp: 5", extract=PART) == 5.0
+    assert why(read(b"x" * 5000 + b"Temp: 5", extract=PART))[0] is Reason.MALFORMED
+    assert why(read("x" * 5000 + "Temp: 5", extract=PART))[0] is Reason.MALFORMED
