@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.profile_box import BOX, PORT, UNIT, Box, C, calculated, read
+from tests.profile_box import BOX, PORT, UNIT, Box, C, calculated, read, recognised
 from watchkeeper.model.reading import Missing, Reason
 from watchkeeper.profiles.decode import Raw
 from watchkeeper.profiles.scalars import comparand, number_in
@@ -168,3 +168,18 @@ def test_a_comma_may_stand_for_the_point(text: str, number: float | None) -> Non
 
 def test_a_decimal_comma_is_read_from_any_device() -> None:
     assert calculated("battery.voltage", f"oid: {A}, raw_unit: 1 V", {A: b"54,70"}) == 54.7
+
+
+def test_a_channel_of_a_teracom_in_fahrenheit() -> None:
+    root = "1.3.6.1.4.1.38783.6"
+    columns = {11: ("°C", "degF", "bar"), 13: (21500, 68000, 1013), 3: ("a", "b", "c")}
+    answer: dict[str, Raw] = {
+        f"{root}.3.1.1.1.{column}.{row}": cell.encode() if isinstance(cell, str) else cell
+        for column, cells in columns.items()
+        for row, cell in enumerate(cells, 1)
+    }
+    found = recognised(answer | {"1.3.6.1.2.1.1.2.0": root})
+    assert {key: value for key, value in found.items() if key[0] == "temperature.ambient"} == {
+        ("temperature.ambient", "1", "a"): 21.5,
+        ("temperature.ambient", "2", "b"): pytest.approx(20.0),
+    }
