@@ -183,3 +183,15 @@ def test_a_channel_of_a_teracom_in_fahrenheit() -> None:
         ("temperature.ambient", "1", "a"): 21.5,
         ("temperature.ambient", "2", "b"): pytest.approx(20.0),
     }
+
+
+@pytest.mark.parametrize(("version", "newest", "volts"), [(2, 3, 54.0), (3, 3, 5.4), (2, None, 54.0), (None, 3, 5.4)])
+def test_a_quirk_may_compare_two_objects(version: Raw | None, newest: Raw | None, volts: float) -> None:
+    profile = f"""readings: [{{quantity: battery.voltage, oid: {A}, raw_unit: 0.1 V, source: X}}]
+quirks:
+  - when: {{oid: {B}, below: {D}}}
+    because: old firmware sends volts
+    readings: [{{quantity: battery.voltage, oid: {A}, raw_unit: 1 V, source: X}}]
+"""
+    given = {name: raw for name, raw in {A: 54, B: version, D: newest}.items() if raw is not None}
+    assert list(read(profile, given).values()) == [volts]
