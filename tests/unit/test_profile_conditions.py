@@ -87,7 +87,33 @@ def test_the_conditions_are_read_at_every_poll_and_named() -> None:
     box.memory.objects[B] = 3
     (found,) = box.read().values()
     assert isinstance(found, Missing)
-    assert f"`3` for {B}" in found.detail
+    assert (
+        found.detail
+        == f"the device answers 0, which means: not available while it answers `3` for {B} and `100` for {D}"
+    )
+
+
+def test_the_conditions_of_a_row_are_those_of_its_row() -> None:
+    profile = f"""readings:
+  - {{quantity: input.voltage, each: {{}}, oid: {C}, raw_unit: 1 V, absent_if: [{{raw: 0, when: [{{oid: {PORT}, is_not: [1]}}]}}], source: X}}
+"""
+    found = read(profile, {f"{C}.1": 0, f"{PORT}.1": 1, f"{C}.2": 0, f"{PORT}.2": 2, f"{C}.3": 0})
+    assert found["input.voltage", "1", ""] == 0.0
+    for row, shown in (("2", "2"), ("3", "")):
+        value = found["input.voltage", row, ""]
+        assert isinstance(value, Missing)
+        assert value.detail.endswith(f"`{shown}` for {PORT}.{row}")
+
+
+def test_a_condition_on_the_index_is_told_as_such() -> None:
+    profile = f"""readings:
+  - {{quantity: input.voltage, each: {{}}, oid: {C}, raw_unit: 1 V, only_if: [{{oid: index, at_most: 1}}], source: X}}
+"""
+    found = read(profile, {f"{C}.1": 230, f"{C}.2": 0})
+    assert found["input.voltage", "1", ""] == 230.0
+    value = found["input.voltage", "2", ""]
+    assert isinstance(value, Missing)
+    assert value.detail == "not valid now: the device answers `2` for the index"
 
 
 def test_the_right_side_of_a_comparison() -> None:

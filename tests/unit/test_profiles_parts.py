@@ -76,6 +76,10 @@ def test_a_plain_number_has_no_unit_in_its_limits() -> None:
     assert why(read(11, raw_unit=raw_unit("1"), plausible=between("0 .. 10")))[1] == "11 is outside 0 .. 10"
 
 
+def test_a_number_beyond_every_float_is_none() -> None:
+    assert why(read(10**400, signed=8))[0] is Reason.MALFORMED
+
+
 def test_without_limits_every_number_is_plausible() -> None:
     assert [read(raw) for raw in (-(10**18), 10**18)] == [-1e18, 1e18]
 
