@@ -14,7 +14,13 @@ MISSING, NOT_READ = "missing", "not read"
 
 Case = tuple[str, str, Mapping[str, Raw], Mapping[tuple[str, str], float | str]]
 
-UPS, APC, MGE, EPPC = "1.3.6.1.2.1.33.1", "1.3.6.1.4.1.318.1.1", "1.3.6.1.4.1.705.1", "1.3.6.1.4.1.935.10.1.1"
+UPS, LGP, APC, MGE, EPPC = (
+    "1.3.6.1.2.1.33.1",
+    "1.3.6.1.4.1.476.1.42.3.5.2",
+    "1.3.6.1.4.1.318.1.1",
+    "1.3.6.1.4.1.705.1",
+    "1.3.6.1.4.1.935.10.1.1",
+)
 EPDU, MAPDU, PDU3, PANDUIT = (
     "1.3.6.1.4.1.534.6.6.7.3",
     "1.3.6.1.4.1.232.165.7.2",
@@ -34,7 +40,12 @@ ICT, ALGCOM, SAMLEX, ENEXUS = (
     "1.3.6.1.4.1.49075.1.3",
     "1.3.6.1.4.1.12148.10",
 )
-WEBPOWER = "1.3.6.1.4.1.12148.9"
+WEBPOWER, SMU, DCS, TSI = (
+    "1.3.6.1.4.1.12148.9",
+    "1.3.6.1.4.1.2011.6.164.1.8.2",
+    "1.3.6.1.4.1.13400.3.4.491.1.1",
+    "1.3.6.1.4.1.12551.4.1",
+)
 
 BATTERY_BAD, FAN_FAILED = f"{UPS}.6.3.1", f"{UPS}.6.3.16"
 
@@ -81,6 +92,8 @@ UPSES: tuple[Case, ...] = (
     ("ups-mib", UPS, {"2.7.0": 24}, {("battery.temperature", ""): 24.0}),
     ("ups-mib", UPS, {"6.2.1.2.7": BATTERY_BAD, "6.2.1.2.9": FAN_FAILED},
      {("device.alarm", "battery bad 7"): "warning", ("device.alarm", "fan failed 9"): "critical", ("device.alarm", "fan failed 7"): NOT_READ}),
+    ("liebert-ups", LGP, {"2.1.3.1": 1, "3.1.3.1.1": f"{LGP}.1.5", "3.1.5.1.1": 230, "3.1.3.1.2": f"{LGP}.1.5", "3.1.5.1.2": 0},
+     {("output.voltage", "line 1.1"): 230.0, ("output.voltage", "line 1.2"): NOT_READ}),
     ("mge-ups", MGE, {"5.1.0": 0, "5.2.0": 100, "7.3.0": 2}, {RUNTIME: MISSING}),
     ("mge-ups", MGE, {"5.1.0": 0, "5.2.0": 20, "7.3.0": 1}, {RUNTIME: 0.0}),
     ("mge-ups", MGE, {"7.3.0": 1, "7.4.0": 2}, {("output.source", ""): "battery"}),
@@ -118,6 +131,7 @@ APCS: tuple[Case, ...] = (
     ("apc-infrastruxure-pdu", APC, {"15.5.3.1.2.1": b"Spare", "15.5.3.1.3.1": 2, "15.5.3.1.4.1": 2}, {("sensor.health", "input 1"): "ok"}),
     ("apc-infrastruxure-pdu", APC, {"15.5.3.1.2.1": b"Spare", "15.5.3.1.3.1": 2, "15.5.3.1.4.1": 1}, {("sensor.health", "input 1"): "warning"}),
     ("apc-infrastruxure-pdu", APC, {"15.5.3.1.2.1": b"Water", "15.5.3.1.3.1": 1, "15.5.3.1.4.1": 2}, {("leak", "input 1"): "wet"}),
+    ("apc-epdu", APC, {"30.2.1.1.6.1": 1, "30.4.2.1.4.1": 2300, "30.4.2.1.4.2": 0}, {("input.voltage", "1"): 230.0, ("input.voltage", "2"): NOT_READ}),
     ("apc-infrastruxure-ats", APC, {"17.3.1.4.0": 2, "17.4.2.4.0": 2, "17.4.2.3.0": 0}, {("input.state", "2"): MISSING, ("input.frequency", "2"): MISSING}),
     ("apc-infrastruxure-ats", APC, {"17.3.1.4.0": 1, "17.4.2.4.0": 2, "17.4.2.3.0": 0}, {("input.state", "2"): "bad", ("input.frequency", "2"): 0.0}),
     ("apc-infrastruxure-ats", APC, {"17.4.1.2.0": 3}, {("device.alarm", "source 1 tripped"): "critical"}),
@@ -181,6 +195,13 @@ OTHERS: tuple[Case, ...] = (
     ("eltek-sp2", ENEXUS, {"10.8.5.0": 0, "10.9.5.0": 100}, {RUNTIME: MISSING}),
     ("eltek-sp2", ENEXUS, {"10.8.5.0": 0, "10.9.5.0": 4}, {RUNTIME: 0.0}),
     ("eltek-sp2", ENEXUS, {"10.19.5.1.2.1": 2, "10.19.5.1.3.1": b" "}, {("battery.health", "monitor fuse 1"): NOT_READ}),
+    ("huawei-smu", SMU, {"3.1.3.1": b"DI1", "3.1.5.1": 1, "3.1.99.1": 2}, {("device.alarm", "input 1"): "critical"}),
+    ("huawei-smu", SMU, {"3.1.3.1": b"DI1", "3.1.5.1": 2, "3.1.99.1": 2}, {("device.alarm", "input 1"): MISSING}),
+    ("huawei-smu", SMU, {"3.1.3.1": b"Smoke", "3.1.5.1": 1, "3.1.99.1": 2}, {("smoke", "input 1"): "smoke", ("device.alarm", "input 1"): NOT_READ}),
+    ("vertiv-dcs", DCS, {"2.1": 2392, "3.1": 0, "12.1": 10}, {("input.voltage", "UPS phase A 1"): 239.2, ("input.voltage", "UPS phase B 1"): NOT_READ}),
+    ("vertiv-dcs", DCS, {"2.1": 2392, "3.1": 0, "12.1": 3}, {("input.voltage", "UPS phase B 1"): 0.0}),
+    ("cet-tsi", TSI, {"5.7.0": 0, "1.1.1.2.1": 1, "1.1.1.20.1": 0, "1.1.1.4.1": 3}, {("input.voltage", "module 1"): MISSING, ("input.health", "module 1"): MISSING}),
+    ("cet-tsi", TSI, {"5.7.0": 1, "1.1.1.2.1": 1, "1.1.1.20.1": 0, "1.1.1.4.1": 3}, {("input.voltage", "module 1"): 0.0, ("input.health", "module 1"): "critical"}),
     ("eltek-webpower", WEBPOWER, {"3.20.1.0": 0, "2.2.0": 1}, {RUNTIME: MISSING}),
 )  # fmt: skip
 
