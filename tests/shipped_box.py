@@ -43,6 +43,11 @@ class ShippedBox:
         }
 
 
+def read_shipped(profile: str, root: str, objects: Mapping[str, Raw]) -> dict[tuple[str, str], Value]:
+    """(quantity, instance) -> value of a device that has these objects below `root`."""
+    return ShippedBox(profile, root, objects).read()
+
+
 def shown(value: Value) -> float | str:
     """The value; `missing` for none."""
     return "missing" if isinstance(value, Missing) else value

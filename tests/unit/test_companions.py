@@ -7,7 +7,7 @@ from itertools import product
 
 import pytest
 
-from tests.shipped_box import PROFILES, ShippedBox, shown
+from tests.shipped_box import PROFILES, ShippedBox, read_shipped, shown
 from watchkeeper.profiles.decode import Raw
 from watchkeeper.profiles.labels import KINDS
 
@@ -129,7 +129,7 @@ PARTS: tuple[Case, ...] = (
 def test_a_reading_is_decoded_with_its_companion(
     profile: str, root: str, objects: Mapping[str, Raw], expected: Mapping[tuple[str, str], float | str]
 ) -> None:
-    found = ShippedBox(profile, root, objects).read()
+    found = read_shipped(profile, root, objects)
     assert {key: shown(found[key]) if key in found else NOT_READ for key in expected} == expected
 
 
