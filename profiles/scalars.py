@@ -9,6 +9,7 @@ from fractions import Fraction
 from types import MappingProxyType
 from typing import Any, NewType
 
+from watchkeeper.model.pattern import checked_pattern
 from watchkeeper.profiles.labels import KINDS
 
 Oid = NewType("Oid", str)
@@ -214,10 +215,7 @@ def pattern(text: str) -> Pattern:
         if text[1:] not in KINDS:
             raise ValueError(f"`{text}` is no kind of contact; known: {', '.join('$' + kind for kind in KINDS)}")
         return Pattern(KINDS[text[1:]])
-    try:
-        return Pattern(re.compile(text))
-    except re.error as error:
-        raise ValueError(f"`{text}` is not a regular expression: {error}") from None
+    return Pattern(checked_pattern(text))
 
 
 def ref(text: str) -> Ref:

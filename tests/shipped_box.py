@@ -20,17 +20,27 @@ SYSTEM: dict[str, Raw] = {
 PROFILES = load_profiles()
 
 
-def read_shipped(profile: str, root: str, objects: Mapping[str, Raw]) -> dict[tuple[str, str], Value]:
-    """(quantity, instance) -> value of a device that has these objects below `root`."""
-    memory = MemoryDevice({**SYSTEM, **{f"{root}.{oid}": raw for oid, raw in objects.items()}})
-    probe = SnmpProbe(PROFILES, Secrets(environ={}), FakeClock(), memory.open)
-    device = Device("box", "room", Category.ENV, "snmp", "10.0.0.7", profile=profile, snmp=Snmp(community="c"))
-    sweep = asyncio.run(probe.sweep(device))
-    return {
-        (reading.series.quantity, reading.series.instance): reading.value
-        for reading in sweep.readings()
-        if reading.series.quantity not in ("device.answering", "uptime")
-    }
+class ShippedBox:
+    """A device in memory that has `objects` below `root`, and the shipped profile of that name."""
+
+    def __init__(self, profile: str, root: str, objects: Mapping[str, Raw]) -> None:
+        self.root = root
+        self.memory = MemoryDevice(dict(SYSTEM))
+        self.probe = SnmpProbe(PROFILES, Secrets(environ={}), FakeClock(), self.memory.open)
+        self.device = Device("box", "room", Category.ENV, "snmp", "10.0.0.7", profile=profile, snmp=Snmp(community="c"))
+        self.change(objects)
+
+    def change(self, objects: Mapping[str, Raw]) -> None:
+        self.memory.objects.update({f"{self.root}.{oid}": raw for oid, raw in objects.items()})
+
+    def read(self) -> dict[tuple[str, str], Value]:
+        """(quantity, instance) -> value."""
+        sweep = asyncio.run(self.probe.sweep(self.device))
+        return {
+            (reading.series.quantity, reading.series.instance): reading.value
+            for reading in sweep.readings()
+            if reading.series.quantity not in ("device.answering", "uptime")
+        }
 
 
 def shown(value: Value) -> float | str:

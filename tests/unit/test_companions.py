@@ -1,12 +1,15 @@
 """States and values of shipped profiles, read beside the object that says whether they mean anything: is it fitted, connected,
 enabled, which position is normal, which unit. Each case is one small device, made from the maker's MIB."""
 
+from collections import defaultdict
 from collections.abc import Mapping
+from itertools import product
 
 import pytest
 
-from tests.shipped_box import PROFILES, read_shipped, shown
+from tests.shipped_box import PROFILES, ShippedBox, shown
 from watchkeeper.profiles.decode import Raw
+from watchkeeper.profiles.labels import KINDS
 
 MISSING, NOT_READ, UNKNOWN = "missing", "not read", "unknown"
 
@@ -15,6 +18,8 @@ Case = tuple[str, str, Mapping[str, Raw], Mapping[tuple[str, str], float | str]]
 EMP, NTI, MEM = "1.3.6.1.4.1.534.1.6", "1.3.6.1.4.1.3699.1.1.10.1", "1.3.6.1.4.1.318.1.1.10.4"
 NETBOTZ, POSEIDON, AKCP = "1.3.6.1.4.1.5528.100.4", "1.3.6.1.4.1.21796.3.3", "1.3.6.1.4.1.3854.3.5"
 DELL, CIMC, ILOM = "1.3.6.1.4.1.674.10892.1", "1.3.6.1.4.1.9.9.719.1.15", "1.3.6.1.4.1.42.2.70.101.1.1"
+ARU, FM = "1.3.6.1.4.1.318.1.1.14", "1.3.6.1.4.1.318.1.1.13.1.4.10.2"
+APC, EM, EMS, WIRELESS = (f"1.3.6.1.4.1.318.1.1.10{rest}" for rest in ("", ".1", ".3.20", ".5"))
 LIEBERT, NVENT = "1.3.6.1.4.1.476.1.42.3.9.20.1", "1.3.6.1.4.1.26609.2.2"
 CMC, VUTLAN = "1.3.6.1.4.1.2606.4.2.3.5.2.1", "1.3.6.1.4.1.39052.1.3.1"
 IN_ROOM, STULZ, GEIST = "1.3.6.1.4.1.318.1.1.13.5.3", "1.3.6.1.4.1.29462.10", "1.3.6.1.4.1.21239.5.1"
@@ -50,6 +55,15 @@ CONTACTS: tuple[Case, ...] = (
     ("netbotz", NETBOTZ, {"2.1.1.2.1": 1, "2.1.1.3.1": 0, "2.1.1.4.1": "水浸".encode()}, {("leak", "contact 1"): "dry"}),
     ("netbotz", NETBOTZ, {"2.1.1.2.1": 0, "2.1.1.3.1": 4, "2.1.1.4.1": b"Smoke"}, {("smoke", "contact 1"): "smoke"}),
     ("netbotz", NETBOTZ, {"2.1.1.2.1": -1, "2.1.1.3.1": 0, "2.1.1.4.1": b"Smoke"}, {("smoke", "contact 1"): NOT_READ}),
+    ("apc-probes", EM, {"3.5.1.2.1": b"Leak", "3.5.1.3.1": 2, "2.4.1.4.1": 2}, {("leak", "em contact 1"): "wet"}),
+    ("apc-probes", EM, {"3.5.1.2.1": b"Leak", "3.5.1.3.1": 3, "2.4.1.4.1": 2}, {("leak", "em contact 1"): NOT_READ}),
+    ("apc-probes", EM, {"3.5.1.2.1": b"Gas", "3.5.1.3.1": 2, "2.4.1.4.1": 2}, {("device.alarm", "em warning contact 1"): "warning", ("device.alarm", "em contact 1"): NOT_READ}),
+    ("apc-environmental", WIRELESS, {"2.1.1.4.1": b"Door", "2.1.1.5.1": 1, "2.1.1.12.1": 1, "2.1.1.17.1": 1, "2.1.1.18.1": 0}, {("door", "pod contact 1"): "open"}),
+    ("apc-environmental", WIRELESS, {"2.1.1.4.1": b"Door", "2.1.1.5.1": 1, "2.1.1.12.1": 1, "2.1.1.17.1": 1, "2.1.1.18.1": 1}, {("door", "pod contact 1"): "closed"}),
+    ("apc-environmental", WIRELESS, {"2.1.1.4.1": b"Door", "2.1.1.5.1": 1, "2.1.1.12.1": 0, "2.1.1.17.1": 1, "2.1.1.18.1": 0}, {("door", "pod contact 1"): MISSING, ("communication.health", "pod 1"): "critical"}),
+    ("apc-environmental", WIRELESS, {"2.1.1.4.1": b"Door", "2.1.1.5.1": 0, "2.1.1.12.1": 1, "2.1.1.17.1": 1, "2.1.1.18.1": 0}, {("door", "pod contact 1"): NOT_READ}),
+    ("apc-emu", EMS, {"6.1.2.1": b"W", "6.1.4.1": 1, "6.1.6.1": 1}, {("leak", "fluid sensor 1"): "wet", ("communication.health", "fluid sensor 1"): "ok"}),
+    ("apc-emu", EMS, {"6.1.2.1": b"W", "6.1.4.1": 1, "6.1.6.1": 2}, {("leak", "fluid sensor 1"): MISSING, ("communication.health", "fluid sensor 1"): "critical"}),
 )  # fmt: skip
 
 SENSORS: tuple[Case, ...] = (
@@ -58,6 +72,15 @@ SENSORS: tuple[Case, ...] = (
     ("nti-enviromux-5d", NTI, nti(1, 9, 0, 6), {("leak", "internal 1"): UNKNOWN, ("sensor.health", "internal detector 1"): "critical"}),
     ("nti-enviromux-5d", NTI, nti(1, 1, 0, 6), {("temperature.ambient", "internal 1"): MISSING, ("sensor.health", "internal 1"): "critical"}),
     ("nti-enviromux-5d", NTI, nti(1, 1, 233, 1), {("temperature.ambient", "internal 1"): 23.3}),
+    ("apc-environmental", WIRELESS, {"1.1.1.3.1": b"T", "1.1.1.5.1": 215, "1.1.1.11.1": 1}, {("temperature.ambient", "wireless 1"): 21.5}),
+    ("apc-environmental", WIRELESS, {"1.1.1.3.1": b"T", "1.1.1.5.1": 215, "1.1.1.11.1": 0}, {("temperature.ambient", "wireless 1"): MISSING, ("communication.health", "wireless 1"): "critical"}),
+    ("apc-environmental", APC, {"5.1.1.1.3.1": b"T", "5.1.1.1.5.1": 770, "5.1.1.1.11.1": 1, "4.2.1.0": 2}, {("temperature.ambient", "wireless 1"): 25.0}),
+    ("apc-probes", EM, {"3.3.1.2.1": b"T", "3.3.1.3.1": 2, "3.3.1.4.1": 77, "3.3.1.5.1": 2}, {("temperature.ambient", "em 1"): 25.0}),
+    ("apc-probes", EM, {"3.3.1.2.1": b"T", "3.3.1.3.1": 1, "3.3.1.4.1": 77, "3.3.1.5.1": 2}, {("temperature.ambient", "em 1"): NOT_READ}),
+    ("hwg-perseus", "1.3.6.1.4.1.21796.5.1.4", {"1.2.1": b"C", "1.3.1": 5, "1.4.1": 1}, {("device.alarm", "1"): "critical"}),
+    ("hwg-perseus", "1.3.6.1.4.1.21796.5.1.4", {"1.2.1": b"C", "1.3.1": 5, "1.4.1": 0}, {("device.alarm", "1"): NOT_READ}),
+    ("supermicro-bmc", "1.3.6.1.4.1.21317.1.14.2", {"1.2.1": 0, "1.13.1": b"P123"}, {("psu.health", "PSU 1"): "critical"}),
+    ("supermicro-bmc", "1.3.6.1.4.1.21317.1.14.2", {"1.2.1": 0, "1.13.1": b""}, {("psu.health", "PSU 1"): NOT_READ}),
     ("netbotz", NETBOTZ, {"1.2.1.2.1": 380, "1.2.1.4.1": b"H", "1.2.1.7.1": b""}, {("humidity.relative", "1"): MISSING}),
     ("netbotz", NETBOTZ, {"1.2.1.2.1": 380, "1.2.1.4.1": b"H", "1.2.1.7.1": b"38"}, {("humidity.relative", "1"): 38.0}),
     ("netbotz", NETBOTZ, {"1.2.1.2.1": 0, "1.2.1.4.1": b"H", "1.2.1.7.1": b"0"}, {("humidity.relative", "1"): MISSING}),
@@ -76,6 +99,13 @@ SENSORS: tuple[Case, ...] = (
 )  # fmt: skip
 
 PARTS: tuple[Case, ...] = (
+    ("apc-aru", ARU, {"3.3.1.10.1": b"00010000", "3.3.1.11.1": 2, "4.1.1.6.1.2": 5}, {("smoke", "1"): "smoke", ("fan.health", "1 1"): "ok", ("fan.health", "status 1.2"): "critical"}),
+    ("apc-aru", ARU, {"3.3.1.10.1": b"UNKNOWN", "3.3.1.11.1": 3, "4.1.1.6.1.2": 5}, {("smoke", "1"): MISSING, ("fan.health", "status 1.2"): MISSING, ("communication.health", "1"): "critical"}),
+    ("apc-aru", ARU, {"3.3.1.11.1": 2, "5.1.1.2.1": 1, "5.1.1.3.1": 2, "5.1.1.4.1": 1}, {("input.state", "1 1"): "good", ("input.state", "2 1"): NOT_READ}),
+    ("apc-aru", ARU, {"3.3.1.11.1": 2, "5.1.1.2.1": 1, "5.1.1.3.1": 2, "5.1.1.4.1": 2}, {("input.state", "2 1"): "lost"}),
+    ("apc-networkair-fm", FM, {"1.2.1": b"Water", "1.3.1": 1, "1.4.1": 2}, {("leak", "input 1"): "wet"}),
+    ("apc-networkair-fm", FM, {"1.2.1": b"Water", "1.3.1": 1, "1.4.1": 1}, {("leak", "input 1"): "dry"}),
+    ("apc-networkair-fm", FM, {"1.2.1": b"Spare", "1.3.1": 1, "1.4.1": 2, "1.6.1": 1}, {("device.alarm", "input 1"): NOT_READ}),
     ("dell-openmanage", DELL, {"700.12.1.4.1.1": 4, "700.12.1.6.1.1": 0, "700.12.1.8.1.1": b"Fan"}, {("fan.speed", "1.1"): MISSING}),
     ("dell-openmanage", DELL, {"700.12.1.4.1.1": 2, "700.12.1.6.1.1": 0, "700.12.1.8.1.1": b"Fan"}, {("fan.speed", "1.1"): 0.0}),
     ("dell-openmanage", DELL, {"600.10.1.5.1.1": 5, "600.10.1.6.1.1": 1, "600.10.1.7.1.1": b"P"}, {("redundancy.health", "power 1.1"): NOT_READ}),
@@ -99,7 +129,7 @@ PARTS: tuple[Case, ...] = (
 def test_a_reading_is_decoded_with_its_companion(
     profile: str, root: str, objects: Mapping[str, Raw], expected: Mapping[tuple[str, str], float | str]
 ) -> None:
-    found = read_shipped(profile, root, objects)
+    found = ShippedBox(profile, root, objects).read()
     assert {key: shown(found[key]) if key in found else NOT_READ for key in expected} == expected
 
 
@@ -114,3 +144,43 @@ def test_no_humidity_of_0_percent_is_a_measurement() -> None:
         if way.oid and way.plausible and way.plausible.low <= 0 and "0" not in way.absent
     ]
     assert wrong == []
+
+
+def test_no_contact_is_lost_for_its_label() -> None:
+    """A contact that has one reading for each kind of label has one for every kind."""
+    lost = []
+    for profile in PROFILES:
+        kinds: dict[tuple[str | None, str], set[str]] = defaultdict(set)
+        for reading in profile.readings:
+            for way, condition in product(reading.ways, reading.where):
+                for kind, pattern in KINDS.items():
+                    if condition.matches is not None and condition.matches.pattern == pattern.pattern:
+                        kinds[way.oid, str(condition.oid)].add(kind)
+        lost += [f"{profile.profile}: {oid}: {found}" for (oid, _), found in kinds.items() if found != set(KINDS)]
+    assert lost == [
+        "nti-enviromux-micro: 1.3.6.1.4.1.3699.1.1.12.1.3.1.1.3: {'door'}"
+    ]  # only its alerts know what is normal
+
+
+UNPLUGGED: tuple[tuple[str, str, Mapping[str, Raw], Mapping[str, Raw], tuple[str, str], float | str], ...] = (
+    ("netbotz", NETBOTZ, {"2.1.1.2.1": 0, "2.1.1.3.1": 0, "2.1.1.4.1": b"Smoke"}, {"2.1.1.2.1": -1}, ("smoke", "contact 1"), "clear"),
+    ("geist-v4", GEIST, {"2.1.3.1": b"I", "2.1.4.1": 1, "2.1.6.1": 45}, {"2.1.4.1": 0}, ("humidity.relative", "internal 1"), 45.0),
+    ("apc-probes", APC, {"2.3.2.1.3.1": 2, "2.3.2.1.4.1": 24, "2.3.2.1.5.1": 1}, {"2.3.2.1.3.1": 1}, ("temperature.ambient", "iem 1"), 24.0),
+    ("nti-enviromux-5d", NTI, {"14.1.1.2.1": b"S", "14.1.1.4.1": 3, "14.1.1.5.1": 1}, {"14.1.1.5.1": 6}, ("smoke", "detector 1"), "clear"),
+    ("hpe-ilo", "1.3.6.1.4.1.232.6.2.6.7", {"1.4.0.1": 3, "1.12.0.1": 4200}, {"1.4.0.1": 2}, ("fan.speed", "0.1"), 4200.0),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(("profile", "root", "objects", "later", "key", "before"), UNPLUGGED)
+def test_what_is_unplugged_has_no_value_at_the_next_poll(  # noqa: PLR0917 -- a row of the table
+    profile: str,
+    root: str,
+    objects: Mapping[str, Raw],
+    later: Mapping[str, Raw],
+    key: tuple[str, str],
+    before: float | str,
+) -> None:
+    box = ShippedBox(profile, root, objects)
+    assert shown(box.read()[key]) == before
+    box.change(later)
+    assert shown(box.read()[key]) == MISSING
