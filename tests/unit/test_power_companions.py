@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 
 import pytest
 
-from tests.shipped_box import PROFILES, read_shipped, shown
+from tests.shipped_box import PROFILES, ShippedBox, shown
 from watchkeeper.model.device import Category
 from watchkeeper.profiles.decode import Raw
 from watchkeeper.profiles.shape import ProfileReading, Way
@@ -220,7 +220,7 @@ OTHERS: tuple[Case, ...] = (
 def test_a_reading_is_decoded_with_its_companion(
     profile: str, root: str, objects: Mapping[str, Raw], expected: Mapping[tuple[str, str], float | str]
 ) -> None:
-    found = read_shipped(profile, root, objects)
+    found = ShippedBox(profile, root, objects).read()
     assert {key: shown(found[key]) if key in found else NOT_READ for key in expected} == expected
 
 
