@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 
 import pytest
 
-from tests.shipped_box import PROFILES, read_shipped, shown
+from tests.shipped_box import PROFILES, ShippedBox, shown
 from watchkeeper.model.device import Category
 from watchkeeper.profiles.decode import Raw
 from watchkeeper.profiles.shape import ProfileReading, Way
@@ -33,7 +33,12 @@ HPE, MTS, ATS2, STANDBY = (
     "1.3.6.1.4.1.534.10.2",
     "1.3.6.1.4.1.32050.2.2",
 )
-EAGLE, ORION, SC200 = "1.3.6.1.4.1.3711.24.1.1", "1.3.6.1.4.1.20246.2.3.1.1.1.2", "1.3.6.1.4.1.1918.2.13.10"
+EAGLE, ORION, SC200, RPDU = (
+    "1.3.6.1.4.1.3711.24.1.1",
+    "1.3.6.1.4.1.20246.2.3.1.1.1.2",
+    "1.3.6.1.4.1.1918.2.13.10",
+    "1.3.6.1.4.1.476.1.42.3.8.20.1",
+)
 ICT, ALGCOM, SAMLEX, ENEXUS = (
     "1.3.6.1.4.1.39145",
     "1.3.6.1.4.1.49136.200.1",
@@ -163,6 +168,11 @@ PDUS: tuple[Case, ...] = (
     ("hpe-mapdu", MAPDU, {"2.1.9.1.4": 2, "2.1.11.1.4": 500}, {("neutral.current", "phase 1.4"): 0.5, ("input.current", "phase 1.4"): NOT_READ}),
     ("hpe-pdu3", PDU3, {"2.1.9.1.4": 2, "2.1.11.1.4": 50}, {("neutral.current", "1.4"): 0.5, ("input.current", "1.4"): NOT_READ}),
     ("panduit-pdu", PANDUIT, {"1.2.2.1.9.1.4": 2, "1.2.2.1.11.1.4": 50}, {("neutral.current", "phase 1.4"): 0.5, ("input.current", "phase 1.4"): NOT_READ}),
+    ("liebert-rpdu", RPDU, {"25.1": 1}, {("device.health", "1"): "ok"}),
+    ("liebert-rpdu", RPDU, {"25.1": 9}, {("device.health", "1"): "warning"}),
+    ("liebert-rpdu", RPDU, {"25.1": 17}, {("device.health", "1"): "critical"}),
+    ("liebert-rpdu", RPDU, {"25.1": 24}, {("device.health", "1"): "critical"}),
+    ("liebert-rpdu", RPDU, {"25.1": 33}, {("device.health", "1"): "critical"}),
     ("panduit-eagle", EAGLE, {"7.1.2.1.6.1": 1, "7.3.1.1.3.1": 231}, {("input.voltage", "PDU 1"): 231.0}),
     ("panduit-eagle", EAGLE, {"7.1.2.1.6.1": 3, "7.3.1.1.3.1": 231}, {("input.voltage", "PDU 1"): MISSING}),
     ("panduit-eagle", EAGLE, {"1.3.1.1.3.1": "水浸".encode(), "1.3.1.1.6.1": 2, "1.3.1.1.7.1": 1}, {("leak", "contact 1"): "wet", ("sensor.health", "contact 1"): NOT_READ}),
@@ -210,7 +220,7 @@ OTHERS: tuple[Case, ...] = (
 def test_a_reading_is_decoded_with_its_companion(
     profile: str, root: str, objects: Mapping[str, Raw], expected: Mapping[tuple[str, str], float | str]
 ) -> None:
-    found = read_shipped(profile, root, objects)
+    found = ShippedBox(profile, root, objects).read()
     assert {key: shown(found[key]) if key in found else NOT_READ for key in expected} == expected
 
 
