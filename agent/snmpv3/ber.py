@@ -63,6 +63,7 @@ class BerReader:
         """Read an OBJECT IDENTIFIER, as dotted text."""
         return to_oid(self.inside(OID).rest())
 
+
 def read_tlv(data: bytes, at: int, end: int) -> tuple[int, int, int]:
     """The tag of the value at that offset, and where its content begins and ends (X.690, 8.1.3; only the definite form).
     `end` is the end of the value around it."""

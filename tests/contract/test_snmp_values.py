@@ -25,7 +25,8 @@ from tests.snmp_liar import (
     text,
     tlv,
 )
-from watchkeeper.agent.probes.snmp.engine import MAX_TABLE_ROWS, Reply, get_objects
+from watchkeeper.agent.probes.snmp.dialect.requests import get_objects
+from watchkeeper.agent.probes.snmp.engine import MAX_TABLE_ROWS, Reply
 from watchkeeper.agent.probes.snmp.plan import LONGEST_LABEL, MAX_READINGS
 from watchkeeper.agent.probes.snmp.probe import SnmpProbe
 from watchkeeper.model.batch import Document
