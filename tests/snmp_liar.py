@@ -122,10 +122,10 @@ def agent(objects: Mapping[str, bytes], most: int = 1000) -> Responder:
 
 
 @asynccontextmanager
-async def responding(reply: Responder) -> AsyncIterator[str]:
-    """Answer on a free port of loopback; yields its address."""
+async def responding(reply: Responder, port: int = 0) -> AsyncIterator[str]:
+    """Answer on a port of loopback (0: a free one); yields its address."""
     loop = asyncio.get_running_loop()
-    transport, _ = await loop.create_datagram_endpoint(lambda: _UdpServer(reply), ("127.0.0.1", 0))
+    transport, _ = await loop.create_datagram_endpoint(lambda: _UdpServer(reply), ("127.0.0.1", port))
     try:
         yield f"127.0.0.1:{transport.get_extra_info('sockname')[1]}"
     finally:

@@ -18,6 +18,7 @@ from pysnmp.proto.rfc3412 import MsgAndPduDispatcher  # type: ignore[import-unty
 
 from watchkeeper.agent.ports import NoAnswer
 from watchkeeper.agent.probes.snmp.dialect.habits import Dialect
+from watchkeeper.agent.probes.snmp.dialect.unsigned import with_leading_zeros
 from watchkeeper.agent.probes.snmp.dialect.walk import Binding, BindingCursor, walk_rows
 from watchkeeper.agent.probes.snmp.engine import (
     BAD_LOGIN,
@@ -165,6 +166,7 @@ class _Dispatcher(MsgAndPduDispatcher):  # type: ignore[misc]  # the library shi
         # A device that answers from another address may also use another port: every request has its own
         self._device = _parse_address(login.snmp.answers_from or login.host)
         self._port = 0 if login.snmp.answers_from else login.port
+        self._may_rewrite = login.snmp.auth is None  # a digest is over the octets as they came
         self._limit: asyncio.Timeout | None = None
         self.malformed = False
         self.other_sender: tuple[str, int] | None = None
@@ -188,7 +190,8 @@ class _Dispatcher(MsgAndPduDispatcher):  # type: ignore[misc]  # the library shi
             return b""
         before = self._parse_errors()
         try:
-            return super().receive_message(engine, domain, sender, message)
+            readable = with_leading_zeros(message) if self._may_rewrite else message
+            return super().receive_message(engine, domain, sender, readable)
         except Exception:  # noqa: BLE001 -- a hostile answer may make the library raise any error
             self.malformed = True
         finally:

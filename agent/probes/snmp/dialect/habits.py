@@ -62,13 +62,14 @@ _DEFAULTS = {one.name: one.default for one in fields(Habits)}
 class Dialect:
     """The habits of one device as they are now known, and what is known of its answers.
 
-    `get_checked`: whether GET gives objects was once tried. `whole`: answers were never cut before this number of
+    `get_checked`: whether GET gives objects was once tried. `present`: an object that GET has given. `whole`: answers were never cut before this number of
     objects. `complete_checked`: it was once tried whether what is missing from an answer exists. `absent`: objects that
     were missing from an answer, and do not exist. `bulk_silences`: how many tables in a row got no answer to GETBULK.
     """
 
     habits: Habits = STANDARD
     get_checked: bool = False
+    present: str = ""
     whole: int = 0
     complete_checked: bool = False
     absent: frozenset[str] = frozenset()

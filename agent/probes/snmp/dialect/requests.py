@@ -5,7 +5,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 from watchkeeper.agent.ports import NoAnswer
-from watchkeeper.agent.probes.snmp.dialect.habits import by_column, limit_from, parts_of
+from watchkeeper.agent.probes.snmp.dialect.habits import Dialect, by_column, limit_from, parts_of
 from watchkeeper.agent.probes.snmp.engine import (
     MAX_TABLE_ROWS,
     EngineBroken,
@@ -87,17 +87,38 @@ async def _get_part(asking: _Asking, request: tuple[str, ...]) -> Reply:  # noqa
             return Reply({}, (request,), {request[0]: nothing.missing})
         malformed = True
     if len(answer) == len(request):
-        dialect.get_checked, dialect.whole = True, max(dialect.whole, len(request))
+        _note_present(dialect, request, len(request))
         return Reply(answer, (request,))
+    if not (answer or malformed) and len(request) > 1 and await _all_are_absent(asking, request):
+        return Reply({}, (request,))
     answer = {oid: answer[oid] for oid in request if oid in answer}
     if answer and not malformed:
-        dialect.get_checked = True
         return await _complete(asking, request, answer)
     if not malformed and not dialect.get_checked and await _get_is_not_answered(asking.session):
         return await _get_by_walking(asking.session, request, asking.retries)
     if len(request) == 1:
         return Reply({}, (request,))
     return await _get_halves(asking, request, refused=not malformed and asking.version is not SnmpVersion.V1)
+
+
+def _note_present(dialect: Dialect, answered: Sequence[str], whole: int) -> None:
+    """Note what an answer shows: it has these objects, and was not cut before so many."""
+    dialect.get_checked = True
+    dialect.present = dialect.present or answered[0]
+    dialect.whole = max(dialect.whole, whole)
+
+
+async def _all_are_absent(asking: _Asking, request: tuple[str, ...]) -> bool:
+    """An answer without any object may be that of a device that has none of them, or that refuses the request. Ask for
+    one more, at the end, that the device has. Not in SNMPv1, where every absent object refuses the request."""
+    dialect = asking.session.dialect
+    if asking.version is SnmpVersion.V1 or not dialect.present or dialect.habits.most:
+        return False
+    try:
+        answer = await asking.session.get_many((*request, dialect.present))
+    except NoAnswer:
+        return False
+    return answer.keys() == {dialect.present}
 
 
 class _OnlyThis(NoAnswer):
@@ -163,7 +184,7 @@ async def _complete(asking: _Asking, request: tuple[str, ...], answer: dict[str,
     """Ask again for what is missing from an answer of several objects, each alone. If one exists, the device leaves out
     objects, or cuts its answers: from then on it is asked for fewer."""
     dialect, known = asking.session.dialect, asking.known_absent
-    dialect.whole = max(dialect.whole, *(place for place, oid in enumerate(request, 1) if oid in answer), 0)
+    _note_present(dialect, [*answer], max(place for place, oid in enumerate(request, 1) if oid in answer))
     if known is None:
         doubtful = dialect.doubts(request, answer)
     else:

@@ -159,7 +159,7 @@ async def walk_rows(
     found: _Found[T] = _Found(most, limit_s, _now() + limit_s)
     if most > 1 and has_bulk and dialect.habits.bulk:
         await _walk_by_bulk(open_cursor, found, dialect)
-    elif await _go_on_by_next(open_cursor(1), found) is _Taken.REPEATED:
+    elif await _go_on_by_next(open_cursor(1), found, 1 if has_bulk else MAX_NULL_ANSWERS) is _Taken.REPEATED:
         _note_repeating(found, dialect)
     if found.unsorted and not dialect.habits.unsorted:
         dialect.learn(unsorted=True)
