@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 
 from watchkeeper.agent.probes.snmp.engine import SnmpSession
 from watchkeeper.agent.probes.snmp.gufo_engine import GufoSession
-from watchkeeper.agent.probes.snmp.probe import SnmpProbe, login_to
+from watchkeeper.agent.probes.snmp.opening import login_to
+from watchkeeper.agent.probes.snmp.probe import SnmpProbe
 from watchkeeper.agent.probes.snmp.pysnmp_engine import PysnmpSession
 from watchkeeper.documents.secrets import Secrets
 from watchkeeper.model.batch import Document

@@ -133,22 +133,11 @@ def decrypt(message: UsmMessage, keys: Keys) -> bytes:
 
 
 def _cipher(keys: Keys, boots: int, time: int, salt: bytes, text: bytes, *, encrypt: bool) -> bytes:
-    """Encrypt or decrypt: AES in CFB128 mode (RFC 3826, 3.1.2) or DES in CBC mode (RFC 3414, 8.1.1)."""
-    from cryptography.hazmat.decrepit.ciphers import algorithms, modes  # noqa: PLC0415 -- needed only if a device encrypts
-    from cryptography.hazmat.primitives.ciphers import Cipher  # noqa: PLC0415 -- needed only if a device encrypts
-    from cryptography.hazmat.primitives.ciphers.algorithms import AES  # noqa: PLC0415 -- needed only if a device encrypts
-    from cryptography.hazmat.primitives.ciphers.modes import CBC  # noqa: PLC0415 -- needed only if a device encrypts
+    from watchkeeper.agent.snmpv3.cipher import apply_aes, apply_des  # noqa: PLC0415 -- needed only if a device encrypts
 
-    cipher: Cipher[CBC | modes.CFB]
     if keys.priv is SnmpPriv.DES:
-        key, pre_iv = keys.priv_key[:_BLOCK_BYTES], keys.priv_key[_BLOCK_BYTES:]
-        vector = bytes(one ^ other for one, other in zip(pre_iv, salt, strict=True))
-        cipher = Cipher(algorithms.TripleDES(key * 3), CBC(vector))
-    else:
-        vector = boots.to_bytes(4, "big") + time.to_bytes(4, "big") + salt
-        cipher = Cipher(AES(keys.priv_key), modes.CFB(vector))
-    context = cipher.encryptor() if encrypt else cipher.decryptor()
-    return context.update(text) + context.finalize()
+        return apply_des(keys.priv_key, salt, text, encrypt=encrypt)
+    return apply_aes(keys.priv_key, boots, time, salt, text, encrypt=encrypt)
 
 
 @dataclass(slots=True)

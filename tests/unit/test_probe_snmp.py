@@ -7,8 +7,9 @@ import tracemalloc
 import pytest
 
 from watchkeeper.agent.ports import NoAnswer
+from watchkeeper.agent.probes.snmp.opening import open_snmp_session
 from watchkeeper.agent.probes.snmp.plan import DeviceReader, SweepPlan, bare_plan, replan
-from watchkeeper.agent.probes.snmp.probe import SNMP_RENEW_S, SnmpProbe, open_snmp_session
+from watchkeeper.agent.probes.snmp.probe import SNMP_RENEW_S, SnmpProbe
 from watchkeeper.agent.probes.testing import MemoryDevice
 from watchkeeper.documents.secrets import Secrets
 from watchkeeper.model.batch import Document

@@ -1,8 +1,7 @@
-"""The SNMP probe: reads v1, v2c and v3 by one of two engines, and decodes by profiles."""
+"""The SNMP probe: reads v1, v2c and v3 by one of three engines, and decodes by profiles."""
 
-import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from watchkeeper.agent.ports import Memory, NoAnswer, ProbeContext
@@ -20,16 +19,14 @@ from watchkeeper.agent.probes.snmp.dialect.requests import get_objects
 from watchkeeper.agent.probes.snmp.engine import (
     SNMP_PORT,
     EngineBroken,
-    SnmpLogin,
     SnmpSession,
     other_sender,
-    resolve_host,
 )
+from watchkeeper.agent.probes.snmp.opening import SnmpOpener, login_to, masked_url, open_snmp_session
 from watchkeeper.agent.probes.snmp.plan import DeviceReader, Recognised, SweepPlan, bare_plan, recognise, replan
 from watchkeeper.documents.secrets import Secrets
 from watchkeeper.model.clock import Clock
-from watchkeeper.model.device import Device, Snmp, SnmpEngine, SnmpVersion
-from watchkeeper.model.errors import SecretError
+from watchkeeper.model.device import Device, SnmpEngine, SnmpVersion
 from watchkeeper.model.reading import Missing, Reason, Sweep, Value
 from watchkeeper.profiles import Profile, Profiles, load_profiles
 from watchkeeper.profiles.decode import DecodeStep, Raw, decode, inactive_reason
@@ -40,9 +37,6 @@ SNMP_RENEW_S = 600.0  # how often a device's tables are walked again
 SNMP_RENEW_SOON_S = 60.0  # and how soon after a failure
 HAIL_EVERY = 5  # silent sweeps; at the first of them, and then at every fifth, other ways to ask are tried
 OIDS_LOGGED = 3  # how many unreadable objects are named in one log line
-
-SnmpOpener = Callable[[Device, Secrets], Awaitable[SnmpSession]]
-"""Opens a session to a device, with secrets found by name. Raises NoAnswer."""
 
 
 @dataclass(slots=True)
@@ -166,7 +160,7 @@ class SnmpProbe:
             held.dialect.learn(since=self._clock.wall())
         held.stored = held.dialect.habits
         log.info(
-            "%s at %s: %s", held.device.device, _masked_url(held.device), "; ".join(held.stored.lines()) or "no habits"
+            "%s at %s: %s", held.device.device, masked_url(held.device), "; ".join(held.stored.lines()) or "no habits"
         )
         if self._memory:
             self._memory.remember(held.device.device, to_note(held.stored, held.device))
@@ -257,7 +251,7 @@ class SnmpProbe:
         held.known = profile, described = await recognise(reader, self._profiles, held.known)
         if profile is None and not held.warned_unknown:
             held.warned_unknown = True
-            log.warning("%s at %s: no profile fits %s", held.device.device, _masked_url(held.device), described)
+            log.warning("%s at %s: no profile fits %s", held.device.device, masked_url(held.device), described)
         held.plan = await replan(reader, profile, held.plan, now)
         held.requests = split_all(held.dialect.habits, held.plan.layout.requests)
         held.renew_at = now + (SNMP_RENEW_SOON_S if reader.unreadable.keys() - held.unreadable else SNMP_RENEW_S)
@@ -272,7 +266,7 @@ class SnmpProbe:
             _use_fallback_engine(held, broken)
         except NoAnswer as nothing:
             held.renew_at = self._clock.boot() + SNMP_RENEW_SOON_S
-            log.info("%s at %s: tables not read: %s", held.device.device, _masked_url(held.device), nothing)
+            log.info("%s at %s: tables not read: %s", held.device.device, masked_url(held.device), nothing)
 
 
 def _with_failure(one: DecodeStep, value: Value, failed: Mapping[str, Missing]) -> Value:
@@ -289,7 +283,7 @@ def _use_fallback_engine(held: _SnmpDevice, broken: EngineBroken) -> None:
     log.warning(
         "%s at %s: %s; it is read with `engine: pysnmp` from now on",
         held.device.device,
-        _masked_url(held.device),
+        masked_url(held.device),
         broken,
     )
 
@@ -323,65 +317,10 @@ def _log_unreadable(held: _SnmpDevice, unreadable: Mapping[str, Missing]) -> Non
     if unreadable and unreadable.keys() != held.unreadable:
         first = "; ".join(f"{oid}: {missing.detail}" for oid, missing in list(unreadable.items())[:OIDS_LOGGED])
         more = f", and {len(unreadable) - OIDS_LOGGED} more" if len(unreadable) > OIDS_LOGGED else ""
-        log.warning("%s at %s cannot be read in full: %s%s", held.device.device, _masked_url(held.device), first, more)
+        log.warning("%s at %s cannot be read in full: %s%s", held.device.device, masked_url(held.device), first, more)
     held.unreadable = frozenset(unreadable)
 
 
 def _first_reason(failed: Mapping[str, Missing]) -> tuple[Reason, str]:
     missing = next(iter(failed.values()))
     return missing.reason, missing.detail
-
-
-async def open_snmp_session(device: Device, secrets: Secrets) -> SnmpSession:
-    """Open a session with the device's secrets. Raises NoAnswer."""
-    login = await login_to(device, secrets)
-    try:
-        if _needs_fallback(login.snmp):
-            return await asyncio.to_thread(_pysnmp_session, login)
-        return _gufo_session(login)
-    except (OSError, ValueError) as error:
-        raise NoAnswer(Reason.UNREACHABLE, f"no session: {error}") from None
-
-
-async def login_to(device: Device, secrets: Secrets) -> SnmpLogin:
-    """The device's address and secrets. Raises NoAnswer."""
-    snmp = device.snmp
-    if snmp is None:
-        raise NoAnswer(Reason.REFUSED, "the inventory has no `snmp` for this device")
-    try:
-        community, auth, priv = (
-            secrets.get(name).reveal() if name else "" for name in (snmp.community, snmp.auth_secret, snmp.priv_secret)
-        )
-        host, port = device.endpoint(SNMP_PORT)
-    except SecretError as error:
-        raise NoAnswer(Reason.REFUSED, str(error)) from None
-    except ValueError:
-        raise NoAnswer(Reason.UNREACHABLE, f"`{device.address}` is not HOST or HOST:PORT") from None
-    address, *others = await resolve_host(host, port, device.timeout_s)
-    return SnmpLogin(address, port, device.timeout_s, snmp, community, auth, priv, tuple(others))
-
-
-def _gufo_session(login: SnmpLogin) -> SnmpSession:
-    from watchkeeper.agent.probes.snmp.gufo_engine import GufoSession  # noqa: PLC0415 -- an agent that watches only its host does not need it
-
-    return GufoSession(login)
-
-
-def _needs_fallback(snmp: Snmp) -> bool:
-    authenticated = snmp.version is SnmpVersion.V3 and snmp.auth is not None
-    return (
-        snmp.engine is SnmpEngine.PYSNMP
-        or bool(snmp.answers_from)
-        or (snmp.engine is SnmpEngine.AUTO and authenticated)
-    )
-
-
-def _pysnmp_session(login: SnmpLogin) -> SnmpSession:
-    """Opened in a thread, because it takes 75 ms. The first one loads 13 MB, which most agents do not need."""
-    from watchkeeper.agent.probes.snmp.pysnmp_engine import PysnmpSession  # noqa: PLC0415 -- the library takes 13 MB
-
-    return PysnmpSession(login)
-
-
-def _masked_url(device: Device) -> str:
-    return f"snmp://***@{device.address}"

@@ -19,7 +19,7 @@ from pysnmp.proto.rfc3412 import MsgAndPduDispatcher  # type: ignore[import-unty
 from watchkeeper.agent.ports import NoAnswer
 from watchkeeper.agent.probes.snmp.dialect.habits import Dialect
 from watchkeeper.agent.probes.snmp.dialect.unsigned import with_leading_zeros
-from watchkeeper.agent.probes.snmp.dialect.walk import Binding, BindingCursor, walk_rows
+from watchkeeper.agent.probes.snmp.dialect.walk import BindingCursor, TableBinding, walk_rows
 from watchkeeper.agent.probes.snmp.engine import (
     BAD_LOGIN,
     DEAD_PORT,
@@ -113,14 +113,14 @@ class PysnmpSession:
         """Implements `SnmpSession.close`."""
         self._engine.close_dispatcher()
 
-    async def _bindings(self, after: str, rows: int) -> list[Binding[Any]]:
+    async def _bindings(self, after: str, rows: int) -> list[TableBinding[Any]]:
         """What GETBULK answers for so many rows after an object; GETNEXT for 0."""
         if rows:
             bindings = await self._request(hlapi.bulk_cmd, 0, rows, _object_type(after))
         else:
             bindings = await self._request(hlapi.next_cmd, _object_type(after))
         return [
-            Binding(str(name), None if isinstance(value, _NO_VALUE) else value, isinstance(value, EndOfMibView))
+            TableBinding(str(name), None if isinstance(value, _NO_VALUE) else value, isinstance(value, EndOfMibView))
             for name, value in bindings
         ]
 

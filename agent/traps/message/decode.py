@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from watchkeeper.agent.snmpv3.ber import (
     INTEGER,
+    IP_ADDRESS,
     OCTETS,
     OID,
     SEQUENCE,
@@ -14,9 +15,10 @@ from watchkeeper.agent.snmpv3.ber import (
     to_integer,
     to_oid,
 )
+from watchkeeper.agent.snmpv3.pdu import RESPONSE
 from watchkeeper.model.plain import one_line
 
-RESPONSE, V1_TRAP, INFORM, V2_TRAP = 0xA2, 0xA4, 0xA6, 0xA7  # RFC 1157, 4.1; RFC 3416, 3
+V1_TRAP, INFORM, V2_TRAP = 0xA4, 0xA6, 0xA7  # RFC 1157, 4.1; RFC 3416, 3
 
 TRAP_OID = "1.3.6.1.6.3.1.1.4.1.0"  # snmpTrapOID.0
 SNMP_TRAPS = "1.3.6.1.6.3.1.1.5"
@@ -28,7 +30,6 @@ _TRAP_COMMUNITY = (
 _TRAP_ENTERPRISE = "1.3.6.1.6.3.1.1.4.3.0"  # snmpTrapEnterprise.0
 _ENTERPRISE_SPECIFIC = 6
 
-_IP_ADDRESS = 0x40
 _INTEGER_TYPES = frozenset({INTEGER, 0x41, 0x42, 0x43, 0x46})  # Counter32, Gauge32, TimeTicks, Counter64 (RFC 3416, 3)
 _IPV4_BYTES = 4
 
@@ -74,7 +75,7 @@ def trap_of(pdu: BerReader) -> Trap:
 
 
 def _from_v1(pdu: BerReader) -> Trap:
-    enterprise, address = pdu.oid(), pdu.octets(_IP_ADDRESS)
+    enterprise, address = pdu.oid(), pdu.octets(IP_ADDRESS)
     generic, specific = pdu.integer(), pdu.integer()
     pdu.next()  # time-stamp
     if generic == _ENTERPRISE_SPECIFIC:
@@ -104,7 +105,7 @@ def _read_value(tag: int, inner: BerReader) -> VariableValue:
         return raw
     if tag == OID:
         return to_oid(raw)
-    return _ip_address(raw) if tag == _IP_ADDRESS else None
+    return _ip_address(raw) if tag == IP_ADDRESS else None
 
 
 def _ip_address(raw: bytes) -> str:

@@ -7,9 +7,10 @@ from secrets import token_bytes
 
 from watchkeeper.agent.snmpv3.ber import BerReader, Undecodable
 from watchkeeper.agent.snmpv3.message import CommunityMessage, UsmMessage, open_message, open_scoped
+from watchkeeper.agent.snmpv3.remote import NOT_IN_WINDOW, UNKNOWN_ENGINE
 from watchkeeper.agent.snmpv3.usm import Keys, LocalEngine, UsmRefused, build_message, decrypt, engine_id
 from watchkeeper.agent.traps.message.decode import Trap, answer_to, trap_of
-from watchkeeper.agent.traps.message.engine import NOT_IN_WINDOW, UNKNOWN_ENGINE, build_report
+from watchkeeper.agent.traps.message.engine import build_report
 from watchkeeper.agent.traps.message.peers import Peer, at_engine, by_community, by_user
 from watchkeeper.documents.secrets import Secrets
 from watchkeeper.model.clock import Clock

@@ -49,7 +49,7 @@ class TableCursor(Protocol[T]):
         """The next row by GETNEXT."""
 
 
-class Binding(NamedTuple, Generic[T]):
+class TableBinding(NamedTuple, Generic[T]):
     """One object of an answer. `value` is None where the device has none; `end` is endOfMibView."""
 
     name: str
@@ -57,7 +57,7 @@ class Binding(NamedTuple, Generic[T]):
     end: bool = False
 
 
-Ask = Callable[[str, int], Awaitable[Sequence[Binding[T]]]]
+Ask = Callable[[str, int], Awaitable[Sequence[TableBinding[T]]]]
 """Sends GETBULK for so many rows after an object; GETNEXT for 0. Nothing is returned if the device reports an error.
 Raises NoAnswer."""
 
@@ -77,7 +77,7 @@ class BindingCursor(Generic[T]):
         """Implements `TableCursor.next`."""
         return self._step(await self._ask(self._after, 0))
 
-    def _step(self, bindings: Sequence[Binding[T]]) -> Step[T]:
+    def _step(self, bindings: Sequence[TableBinding[T]]) -> Step[T]:
         rows: list[tuple[str, T]] = []
         for one in bindings:
             if one.end or not one.name.startswith(self._base + "."):
