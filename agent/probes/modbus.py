@@ -17,6 +17,7 @@ from watchkeeper.agent.probes.mbap import TransactionIds
 from watchkeeper.agent.probes.series import SeriesCache
 from watchkeeper.model.clock import Clock
 from watchkeeper.model.device import Device, Modbus
+from watchkeeper.model.habit import sentence, source_with
 from watchkeeper.model.reading import Reason, Sweep, Value
 from watchkeeper.profiles import Profile, Profiles, load_profiles
 from watchkeeper.profiles.condition import Speaks
@@ -38,7 +39,7 @@ _NOT_NOW = (
 BUSY_TRIES = 3
 BUSY_PAUSE_S = 0.2
 """A device that is busy is asked again after this time, at most so often: `not now` is no answer about the register."""
-ANY_ID = "its answers do not repeat the transaction id of the request"
+ANY_ID = "any-id"
 _EXCEPTION_NAMES = MappingProxyType({
     1: "illegal function", 2: "illegal data address", 3: "illegal data value", 4: "device failure",
     5: "acknowledge: still working on it", 6: "device busy",
@@ -107,7 +108,7 @@ class ModbusProbe:
             renewed = self._renew(held, profile)
             answer = await _read_registers(held, profile)
             if renewed or held.layout is None:
-                fresh = lay_out(device.device, profile, answer, "modbus")
+                fresh = lay_out(device.device, profile, answer, source_with("modbus", (ANY_ID,) if held.any_id else ()))
                 held.layout = merge_layouts(held.layout, fresh)
             series, values = held.layout.series, ["yes", *decode(held.layout.steps, answer)]
         except NoAnswer as nothing:
@@ -136,7 +137,7 @@ class ModbusProbe:
     def habits_of(self, device: str) -> tuple[str, ...]:
         """Implements `HabitProbe.habits_of`."""
         held = self._held.get(device)
-        return (ANY_ID,) if held and held.any_id else ()
+        return (sentence(ANY_ID),) if held and held.any_id else ()
 
     def _held_for(self, device: Device) -> _ModbusDevice:
         held = self._held.get(device.device)

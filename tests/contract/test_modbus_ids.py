@@ -7,10 +7,11 @@ from collections.abc import Callable, Sequence
 import pytest
 
 from tests.service_room import listening
-from watchkeeper.agent.probes.modbus import ANY_ID, ModbusProbe
+from watchkeeper.agent.probes.modbus import ModbusProbe
 from watchkeeper.model.batch import Document
 from watchkeeper.model.clock import FakeClock
 from watchkeeper.model.device import Category, Device, Modbus
+from watchkeeper.model.habit import sentence, words_of
 from watchkeeper.model.reading import Sweep
 from watchkeeper.profiles import load_profiles
 
@@ -83,8 +84,9 @@ def test_a_gateway_with_transaction_ids_of_its_own_is_read(shift: int) -> None:
     gateway = Gateway(lambda number, right: [(shift, right)])
     sweeps, habits = swept(gateway, 3)
     assert [sweep.values for sweep in sweeps] == [RIGHT] * 3
-    assert habits == (ANY_ID,)
+    assert habits == (sentence("any-id"),)
     assert gateway.connections == 2  # it is noticed once
+    assert words_of(sweeps[-1].series[0].source) == [("any-id", "")]
 
 
 def test_a_late_answer_before_the_right_one_is_dropped() -> None:
@@ -114,7 +116,7 @@ def test_where_ids_are_foreign_an_answer_that_came_too_late_is_not_taken_for_tha
     gateway = Gateway(lambda number, right: [] if next(silent, False) else [(7, right)])
     sweeps, habits = swept(gateway, 4, retries=1)
     assert [sweep.values for sweep in sweeps] == [RIGHT] * 4
-    assert habits == (ANY_ID,)
+    assert habits == (sentence("any-id"),)
     assert gateway.silences == 1
 
 

@@ -31,6 +31,7 @@ from tests.snmp_secured import SecuredDevice, login, secured_device
 from watchkeeper.agent.probes.snmp.probe import SNMP_RENEW_S, SnmpProbe
 from watchkeeper.model.clock import FakeClock
 from watchkeeper.model.device import Device, SnmpEngine, SnmpVersion
+from watchkeeper.model.habit import sentence
 from watchkeeper.model.reading import Sweep, Value
 
 V1, V2C, V3 = SnmpVersion
@@ -90,24 +91,24 @@ BULK_HABITS: dict[str, tuple[Sequence[Habit], str]] = {
     "GETBULK begins at the beginning of the table": (
         [bulk(lambda after, one: after(one.names[0].rpartition(".")[0] if one.names[0] in OBJECTS else one.names[0], 3))], NO_BULK
     ),
-    "GETBULK is not answered, and only single objects are": ([silent_to(GETBULK), silent_above(1)], "at most 1 object in"),
+    "GETBULK is not answered, and only single objects are": ([silent_to(GETBULK), silent_above(1)], "at most 1"),
     "GETBULK is answered with an error, and rows are sorted as text": ([error_to(GETBULK), listing(as_text)], "not in order"),
 }  # fmt: skip
 HABITS: dict[str, tuple[Sequence[Habit], str]] = {
     "none": ([], ""),
     "silent to more than 10 objects": ([silent_above(10)], "at most"),
-    "silent to more than one object": ([silent_above(1)], "at most 1 object in"),
+    "silent to more than one object": ([silent_above(1)], "at most 1"),
     "silent to one object": ([silent_to_object("1.3.6.1.2.1.1.1.0")], "a request for 1.3.6.1.2.1.1.1.0"),
     "silent if the answer is longer than 250 bytes": ([silent_when_longer(250)], "at most"),
     "too big from 4 objects on": ([too_big_above(3)], ""),
-    "only the first 5 objects are answered": ([cut(5)], "at most 5 objects"),
-    "only the first object is answered": ([cut(1)], "at most 1 object in"),
+    "only the first 5 objects are answered": ([cut(5)], "at most 5"),
+    "only the first object is answered": ([cut(1)], "at most 1"),
     "one object is left out beside others": ([leaves_out_beside_others(UPS + "2.4.0")], "at most"),
     "GET gives no object": ([no_object_by_get], NO_GET),
     "GET is not answered": ([silent_to(GET)], NO_GET),
     "rows sorted as text": ([listing(as_text)], "not in order"),
     "a table begins again": ([listing(beginning_again)], "begins again"),
-    "cut, and rows sorted as text": ([cut(3), listing(as_text)], "at most 3 objects"),
+    "cut, and rows sorted as text": ([cut(3), listing(as_text)], "at most 3"),
     "GET is not answered, and rows are sorted as text": ([silent_to(GET), listing(as_text)], NO_GET),
 }  # fmt: skip
 
@@ -199,6 +200,8 @@ def test_every_reading_is_there_whatever_the_habit_by_both_engines_and_in_every_
         assert not any(wrong), wrong
         if bench.way.engine is not SnmpEngine.PYSNMP or "one object" not in what:
             assert line in "; ".join(known)
+        assert tuple(sentence(word) for word in sweeps[-1].series[0].source.split()[1:]) == known
+        assert sweeps[-1].series is sweeps[-2].series
         if not line:
             assert known == () or what.startswith("too big")
 

@@ -195,18 +195,6 @@ def test_a_lost_datagram_is_requested_again_as_often_as_the_inventory_says_and_o
     assert bench.sweep().values[0] == answering
 
 
-@pytest.mark.parametrize(("retries", "requests"), [(0, 2), (1, 2), (2, 3)])
-def test_a_device_that_is_down_costs_the_timeouts_that_the_inventory_says_and_two_at_least(
-    retries: int, requests: int
-) -> None:
-    bench = Bench(retries=retries)
-    bench.sweep()
-    before = len(bench.requests)
-    bench.memory.dead = SILENCE
-    assert bench.sweep().values[0] == "no"
-    assert len(bench.requests) == before + requests
-
-
 def test_a_refused_request_is_sent_once_more_because_the_refusal_carries_the_devices_new_time() -> None:
     bench = Bench(retries=0)
     bench.sweep()

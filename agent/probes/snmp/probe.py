@@ -27,6 +27,7 @@ from watchkeeper.agent.probes.snmp.plan import DeviceReader, Recognised, SweepPl
 from watchkeeper.documents.secrets import Secrets
 from watchkeeper.model.clock import Clock
 from watchkeeper.model.device import Device, SnmpEngine, SnmpVersion
+from watchkeeper.model.habit import sentence, source_with
 from watchkeeper.model.reading import Missing, Reason, Sweep, Value
 from watchkeeper.profiles import Profile, Profiles, load_profiles
 from watchkeeper.profiles.decode import DecodeStep, Raw, decode, inactive_reason
@@ -114,6 +115,8 @@ class SnmpProbe:
         except NoAnswer as nothing:
             held.drop()
             values = ["no", *[nothing.missing] * len(held.plan.layout.steps)]
+        if held.dialect.habits is not held.stored:
+            self._remember(held)
         sweep = Sweep(device.device, self._clock.boot(), held.plan.series, tuple(values))
         if held.session is not None and sweep.at >= (held.renew_at or 0.0):
             await self._renew(held, held.session)
@@ -129,7 +132,7 @@ class SnmpProbe:
     def habits_of(self, device: str) -> tuple[str, ...]:
         """Implements `HabitProbe.habits_of`."""
         held = self._held.get(device)
-        return tuple(held.dialect.habits.lines()) if held else ()
+        return tuple(map(sentence, held.dialect.habits.words())) if held else ()
 
     async def forget(self, device: str) -> None:
         """Implements `Probe.forget`."""
@@ -158,10 +161,10 @@ class SnmpProbe:
         """Remember the device's habits over a restart."""
         if not held.dialect.habits.since:
             held.dialect.learn(since=self._clock.wall())
-        held.stored = held.dialect.habits
-        log.info(
-            "%s at %s: %s", held.device.device, masked_url(held.device), "; ".join(held.stored.lines()) or "no habits"
-        )
+        habits = held.stored = held.dialect.habits
+        held.plan = _with_habits(held.plan, held.plan, habits)
+        learnt = "; ".join(map(sentence, habits.words())) or "nothing unusual any more"
+        log.info("%s at %s: %s", held.device.device, masked_url(held.device), learnt)
         if self._memory:
             self._memory.remember(held.device.device, to_note(held.stored, held.device))
 
@@ -252,7 +255,8 @@ class SnmpProbe:
         if profile is None and not held.warned_unknown:
             held.warned_unknown = True
             log.warning("%s at %s: no profile fits %s", held.device.device, masked_url(held.device), described)
-        held.plan = await replan(reader, profile, held.plan, now)
+        before = held.plan
+        held.plan = _with_habits(await replan(reader, profile, before, now), before, held.dialect.habits)
         held.requests = split_all(held.dialect.habits, held.plan.layout.requests)
         held.renew_at = now + (SNMP_RENEW_SOON_S if reader.unreadable.keys() - held.unreadable else SNMP_RENEW_S)
         _log_unreadable(held, reader.unreadable)
@@ -286,6 +290,15 @@ def _use_fallback_engine(held: _SnmpDevice, broken: EngineBroken) -> None:
         masked_url(held.device),
         broken,
     )
+
+
+def _with_habits(plan: SweepPlan, before: SweepPlan, habits: Habits) -> SweepPlan:
+    """The plan with the habits in the source of `device.answering`; with the series of `before` if they are the same."""
+    answering, *others = plan.series
+    series = (replace(answering, source=source_with("snmp", habits.words())), *others)
+    if series == before.series:
+        series = before.series
+    return plan if series is plan.series else replace(plan, series=series)
 
 
 def _try_all_again(dialect: Dialect, now_utc: float) -> None:

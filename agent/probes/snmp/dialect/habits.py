@@ -34,24 +34,24 @@ class Habits:
     version: str = ""
     since: float = 0.0
 
-    def lines(self) -> Iterator[str]:
-        """Each habit that differs from the standard, as a sentence."""
+    def words(self) -> Iterator[str]:
+        """Each habit that differs from the standard, as a word of `model.habit`."""
         if self.version:
-            yield f"it answers SNMP version {self.version} only: write `version: {self.version}`"
+            yield f"version={self.version}"
         if self.address:
-            yield f"of the addresses of its name it answers at {self.address}"
+            yield f"address={self.address}"
         if not self.get:
-            yield "GET is not answered: objects are read by GETNEXT or GETBULK"
+            yield "no-get"
         if not self.bulk:
-            yield "GETBULK is not answered, or not in full: tables are read by GETNEXT"
+            yield "no-getbulk"
         if self.most:
-            yield f"at most {self.most} {'object' if self.most == 1 else 'objects'} in one request"
+            yield f"most={self.most}"
         if self.unsorted:
-            yield "the rows of a table are not in order"
+            yield "unsorted"
         if self.repeats:
-            yield "after its last row a table begins again"
+            yield "repeats"
         for name in self.mute:
-            yield f"a request for {name} gets no answer"
+            yield f"mute={name}"
 
 
 STANDARD = Habits()

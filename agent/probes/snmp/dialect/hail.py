@@ -20,7 +20,7 @@ _GETNEXT, _RESPONSE = 0xA1, 0xA2  # RFC 3416, 3
 _ON_THE_WIRE = {SnmpVersion.V1: 0, SnmpVersion.V2C: 1}  # RFC 3584, 4.2
 
 
-class Heard(NamedTuple):
+class HailAnswer(NamedTuple):
     """An answer: which address was asked, in which version, and which address and port answered."""
 
     address: str
@@ -34,7 +34,7 @@ def same_address(one: str, other: str) -> bool:
     return ipaddress.ip_address(one.partition("%")[0]) == ipaddress.ip_address(other.partition("%")[0])
 
 
-async def hail(login: SnmpLogin, addresses: Iterable[str]) -> Heard | None:
+async def hail(login: SnmpLogin, addresses: Iterable[str]) -> HailAnswer | None:
     """Ask all addresses for their uptime at once, with the login's community, in SNMPv1 and v2c. Returns the best answer
     that comes within the timeout: one in the login's version, from an address that was asked. None: no answer, or
     SNMPv3."""
@@ -67,7 +67,7 @@ class _Hailing(asyncio.DatagramProtocol):
     def __init__(self, login: SnmpLogin) -> None:
         self._login = login
         self._asked: dict[int, tuple[str, SnmpVersion]] = {}
-        self.heard: list[Heard] = []
+        self.heard: list[HailAnswer] = []
         self.enough = asyncio.Event()
 
     def request(self, address: str, version: SnmpVersion) -> bytes:
@@ -79,7 +79,7 @@ class _Hailing(asyncio.DatagramProtocol):
         community = ber.octets(self._login.community.encode())
         return ber.tlv(ber.SEQUENCE, ber.integer(_ON_THE_WIRE[version]), community, pdu)
 
-    def rank(self, heard: Heard) -> tuple[bool, bool, int]:
+    def rank(self, heard: HailAnswer) -> tuple[bool, bool, int]:
         """The best answer first: in the login's version, from the address that was asked, first in the name's order."""
         order = [address for address, _ in self._asked.values()]
         return (
@@ -97,7 +97,7 @@ class _Hailing(asyncio.DatagramProtocol):
             tag, inner = message.pdu().next()
             asked = self._asked.get(inner.integer()) if tag == _RESPONSE else None
             if asked and message.version == _ON_THE_WIRE[asked[1]]:
-                self.heard.append(Heard(*asked, addr[0], addr[1]))
+                self.heard.append(HailAnswer(*asked, addr[0], addr[1]))
                 if self.rank(self.heard[-1])[:2] == (False, False):
                     self.enough.set()
 
