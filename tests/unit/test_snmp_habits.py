@@ -2,6 +2,7 @@
 
 import asyncio
 import sqlite3
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,7 +25,7 @@ from watchkeeper.agent.probes.snmp.dialect.habits import (
 )
 from watchkeeper.agent.probes.snmp.dialect.unsigned import with_leading_zeros
 from watchkeeper.agent.probes.snmp.probe import SnmpProbe
-from watchkeeper.agent.probes.testing import MemoryDevice
+from watchkeeper.agent.probes.testing import MemoryDevice, MemorySession
 from watchkeeper.agent.spool.memory import SpoolMemory
 from watchkeeper.agent.spool.spool import Limits, Spool
 from watchkeeper.documents.secrets import Secrets
@@ -33,6 +34,7 @@ from watchkeeper.model.device import Category, Device, Snmp, SnmpVersion
 from watchkeeper.model.habit import HABITS, LONGEST_SOURCE, sentence, source_with, words_of
 from watchkeeper.model.reading import Reason
 from watchkeeper.profiles import load_profiles
+from watchkeeper.profiles.decode import Raw
 
 UPS = Device("ups-1", "room", Category.UPS, "snmp", "ups.room", snmp=Snmp(community="c"))
 ALL = Habits(
@@ -196,3 +198,45 @@ def test_a_device_that_is_down_costs_the_timeouts_that_the_inventory_says_and_tw
 )
 def test_an_unsigned_number_gets_the_leading_zero_that_its_device_left_out(message: str, right: str) -> None:
     assert with_leading_zeros(bytes.fromhex(message)).hex() == right
+
+
+def test_a_device_that_needs_longer_than_a_sweep_may_take_is_learnt_over_several_sweeps() -> None:
+    objects: dict[str, Raw] = {
+        "1.3.6.1.2.1.1.1.0": b"x",
+        "1.3.6.1.2.1.1.2.0": "1.3.6.1.2.1.33",
+        "1.3.6.1.2.1.33.1.2.4.0": 97,
+    }
+    go_on = asyncio.Event()
+
+    class SlowDevice(MemoryDevice):
+        async def open(self, device: Device, secrets: Secrets) -> MemorySession:
+            session = await super().open(device, secrets)
+            get_many = session.get_many
+
+            async def slow(oids: Sequence[str]) -> dict[str, Raw]:
+                await go_on.wait()
+                return await get_many(oids)
+
+            session.get_many = slow  # type: ignore[method-assign]  # this one device
+            return session
+
+    async def run() -> None:
+        memory = SlowDevice(objects)
+        probe = SnmpProbe(load_profiles(), Secrets(environ={}), FakeClock(), memory.open)
+        for _ in range(3):  # the schedule cancels a sweep that takes too long
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(probe.sweep(UPS), 0.02)
+        go_on.set()
+        sweep = await probe.sweep(UPS)
+        assert 97.0 in sweep.values
+        assert len(memory.sessions) == 1
+        go_on.clear()
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(probe.sweep(replace(UPS, device="ups-2")), 0.02)
+        await probe.close()
+        left = asyncio.all_tasks() - {asyncio.current_task()}
+        if left:  # cancelled, and not at its end yet
+            _, pending = await asyncio.wait(left, timeout=10)
+            assert not pending
+
+    asyncio.run(run())

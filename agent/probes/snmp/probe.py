@@ -1,5 +1,6 @@
 """The SNMP probe: reads v1, v2c and v3 by one of three engines, and decodes by profiles."""
 
+import asyncio
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -37,6 +38,7 @@ log = logging.getLogger(__name__)
 SNMP_RENEW_S = 600.0  # how often a device's tables are walked again
 SNMP_RENEW_SOON_S = 60.0  # and how soon after a failure
 HAIL_EVERY = 5  # silent sweeps; at the first of them, and then at every fifth, other ways to ask are tried
+RENEW_SHARE = 0.5  # of the interval: walking the tables again must not take the sweep's time
 OIDS_LOGGED = 3  # how many unreadable objects are named in one log line
 
 
@@ -46,7 +48,8 @@ class _SnmpDevice:
     `renew_at` is on the boot clock; None means that the device has never answered. `absent` are the objects without a
     valid answer at the last sweep, `missing` all objects without an answer. `fallback` means that it is read by the
     fallback engine, whatever the inventory says. `dialect` is how it answers, `stored` what of that is remembered over a
-    restart, and `silences` the number of sweeps in a row without an answer."""
+    restart, and `silences` the number of sweeps in a row without an answer. `learning` goes on if a sweep ends before it:
+    a slow device may need longer than one sweep may take."""
 
     device: Device
     plan: SweepPlan
@@ -62,6 +65,7 @@ class _SnmpDevice:
     missing: frozenset[str] = frozenset()
     fallback: bool = False
     silences: int = 0
+    learning: asyncio.Task[None] | None = None
 
     @property
     def version(self) -> SnmpVersion:
@@ -72,6 +76,9 @@ class _SnmpDevice:
 
     def drop(self) -> None:
         """Close the session; the next sweep opens a new one."""
+        if self.learning is not None:
+            self.learning.cancel()
+            self.learning = None
         if self.session is not None:
             self.session.close()
             self.session = None
@@ -204,7 +211,7 @@ class SnmpProbe:
             held.session = await self._opener(_effective_device(held), self._secrets)
             held.session.dialect = held.dialect
         if held.renew_at is None:
-            await self._learn(held, held.session)
+            await self._learn_first(held, held.session)
         answer: dict[str, Raw] = {}
         failed: dict[str, Missing] = {}
         accepted: list[tuple[str, ...]] = []
@@ -246,6 +253,20 @@ class SnmpProbe:
             held.renew_at -= SNMP_RENEW_S - SNMP_RENEW_SOON_S
         held.absent = absent
 
+    async def _learn_first(self, held: _SnmpDevice, session: SnmpSession) -> None:
+        """Learn what the device is; go on with what an earlier sweep began. Raises NoAnswer."""
+        if held.learning is None:
+            held.learning = asyncio.create_task(self._learn(held, session))
+            held.learning.add_done_callback(
+                lambda done: done.cancelled() or done.exception()
+            )  # somebody must ask for it
+        learning = held.learning
+        try:
+            await asyncio.shield(learning)
+        finally:
+            if learning.done() and held.learning is learning:
+                held.learning = None
+
     async def _learn(self, held: _SnmpDevice, session: SnmpSession) -> None:
         """Find the device's profile and columns. Raises NoAnswer."""
         now = self._clock.boot()
@@ -262,9 +283,15 @@ class SnmpProbe:
         _log_unreadable(held, reader.unreadable)
 
     async def _renew(self, held: _SnmpDevice, session: SnmpSession) -> None:
-        """Learn again, after the sweep's values are read. If that fails, the previous plan is kept."""
+        """Learn again, after the sweep's values are read. If that fails, or takes too long, the previous plan is kept."""
+        device = held.device
+        limit_s = max(RENEW_SHARE * device.every_s, device.timeout_s * (device.retries + 1))
         try:
-            await self._learn(held, session)
+            async with asyncio.timeout(limit_s):
+                await self._learn(held, session)
+        except TimeoutError:
+            held.renew_at = self._clock.boot() + SNMP_RENEW_S
+            log.info("%s at %s: its tables cannot be read in %g s", device.device, masked_url(device), limit_s)
         except EngineBroken as broken:
             held.renew_at = self._clock.boot() + SNMP_RENEW_SOON_S
             _use_fallback_engine(held, broken)

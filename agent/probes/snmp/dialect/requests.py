@@ -112,7 +112,7 @@ async def _all_are_absent(asking: _Asking, request: tuple[str, ...]) -> bool:
     """An answer without any object may be that of a device that has none of them, or that refuses the request. Ask for
     one more, at the end, that the device has. Not in SNMPv1, where every absent object refuses the request."""
     dialect = asking.session.dialect
-    if asking.version is SnmpVersion.V1 or not dialect.present or dialect.habits.most:
+    if asking.version is SnmpVersion.V1 or dialect.habits.most or dialect.present in ("", *request):
         return False
     try:
         answer = await asking.session.get_many((*request, dialect.present))
