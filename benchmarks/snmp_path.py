@@ -80,7 +80,7 @@ def measure(
 ) -> ReportRow:
     """One row: the CPU of an agent that polls DEVICE_COUNT devices, beside snmp_exporter at the same rate."""
     time.sleep(STARTUP_S)
-    wait_for_polls(deployment, DEVICE_COUNT)
+    wait_until_steady(deployment, DEVICE_COUNT)
     ours, theirs, target = [], [], f"{HOST}:{port}"
     for _ in range(WINDOWS):
         with exporter.scraping(target, DEVICE_COUNT):
@@ -103,15 +103,17 @@ def polls(deployment: BenchmarkDeployment) -> int:
         return int(db.execute("SELECT last FROM lanes WHERE lane = 'readings'").fetchone()[0])
 
 
-def wait_for_polls(deployment: BenchmarkDeployment, count: int) -> None:
-    """Wait until the agent has stored so many sweeps more."""
-    deadline = time.monotonic() + 120
-    before = None
-    while before is None or polls(deployment) < before + count:
-        assert time.monotonic() < deadline, (deployment.folder / AGENT / "log").read_text(encoding="utf-8")[-2000:]
-        time.sleep(0.2)
+def wait_until_steady(deployment: BenchmarkDeployment, count: int) -> None:
+    """Wait until the agent has recognised its devices: then it stores `count` sweeps a second."""
+    deadline = time.monotonic() + 180
+    done = 0
+    while time.monotonic() < deadline:
         with contextlib.suppress(sqlite3.Error, TypeError):
-            before = polls(deployment) if before is None else before
+            before, done = done, polls(deployment)
+            if before and done - before >= 0.9 * count:
+                return
+        time.sleep(1.0)
+    raise AssertionError((deployment.folder / AGENT / "log").read_text(encoding="utf-8")[-2000:])
 
 
 @contextlib.contextmanager

@@ -19,11 +19,13 @@ from benchmarks.snmp_path import (
     DEVICE_COUNT,
     INTERVAL,
     UPS_OBJECTS,
+    WINDOW_S,
+    WINDOWS,
     measure,
     polls,
     snmp_exporter,
     snmpd,
-    wait_for_polls,
+    wait_until_steady,
 )
 
 PASSWORDS = {"auth": "authpass12", "priv": "privpass12"}
@@ -34,7 +36,7 @@ EXPORTER_LOGIN = """  version: 3
   auth: {username: ops, security_level: authPriv, password: authpass12, auth_protocol: SHA256, priv_protocol: AES, priv_password: privpass12}"""
 GETS = {"auto": 400, "pysnmp": 40}
 SESSIONS = {"auto": 500, "pysnmp": 40}
-PYSNMP_DEVICES, WINDOWS = 20, 4
+PYSNMP_DEVICES = 20
 
 
 def main() -> None:
@@ -122,13 +124,10 @@ def _by_pysnmp(folder: Path, port: int) -> float:
     """The CPU of a poll in us, if our agent reads the devices by pysnmp."""
     deployment = _deployment(folder, port, PYSNMP_DEVICES, ", engine: pysnmp")
     with deployment.agent(AGENT, f"http://{HOST}:{free_port()}", SECRETS) as agent:
-        wait_for_polls(deployment, 10 * PYSNMP_DEVICES)
-        used = []
-        for _ in range(WINDOWS):
-            before, began = polls(deployment), agent.cpu_s()
-            wait_for_polls(deployment, 4 * PYSNMP_DEVICES)
-            used.append(1e6 * (agent.cpu_s() - began) / (polls(deployment) - before))
-        return median(used)
+        wait_until_steady(deployment, PYSNMP_DEVICES)
+        before, used = polls(deployment), agent.cpu_s()
+        time.sleep(WINDOWS * WINDOW_S)
+        return 1e6 * (agent.cpu_s() - used) / max(1, polls(deployment) - before)
 
 
 def _deployment(folder: Path, port: int, count: int, engine: str) -> BenchmarkDeployment:
