@@ -1,6 +1,6 @@
 """How a device answers otherwise than its protocol's standard says: what a probe has learnt, and what people are told.
 
-On the wire it stands in the source of `device.answering`: the kind of probe, then one word for each habit, `NAME` or
+On the wire it is in the source of `device.answering`: the kind of probe, then one word for each habit, `NAME` or
 `NAME=VALUE` (docs/protocol.md).
 """
 

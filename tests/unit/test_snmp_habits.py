@@ -200,39 +200,44 @@ def test_an_unsigned_number_gets_the_leading_zero_that_its_device_left_out(messa
     assert with_leading_zeros(bytes.fromhex(message)).hex() == right
 
 
+class SlowDevice(MemoryDevice):
+    """Answers no GET until `go_on` is set."""
+
+    def __init__(self, objects: dict[str, Raw]) -> None:
+        super().__init__(objects)
+        self.go_on = asyncio.Event()
+
+    async def open(self, device: Device, secrets: Secrets) -> MemorySession:
+        session = await super().open(device, secrets)
+        get_many = session.get_many
+
+        async def slow(oids: Sequence[str]) -> dict[str, Raw]:
+            await self.go_on.wait()
+            return await get_many(oids)
+
+        session.get_many = slow  # type: ignore[method-assign]  # this one device
+        return session
+
+
+async def cut_short(probe: SnmpProbe, device: Device) -> None:
+    """The schedule cancels a sweep that takes too long."""
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(probe.sweep(device), 0.02)
+
+
 def test_a_device_that_needs_longer_than_a_sweep_may_take_is_learnt_over_several_sweeps() -> None:
-    objects: dict[str, Raw] = {
-        "1.3.6.1.2.1.1.1.0": b"x",
-        "1.3.6.1.2.1.1.2.0": "1.3.6.1.2.1.33",
-        "1.3.6.1.2.1.33.1.2.4.0": 97,
-    }
-    go_on = asyncio.Event()
-
-    class SlowDevice(MemoryDevice):
-        async def open(self, device: Device, secrets: Secrets) -> MemorySession:
-            session = await super().open(device, secrets)
-            get_many = session.get_many
-
-            async def slow(oids: Sequence[str]) -> dict[str, Raw]:
-                await go_on.wait()
-                return await get_many(oids)
-
-            session.get_many = slow  # type: ignore[method-assign]  # this one device
-            return session
-
     async def run() -> None:
-        memory = SlowDevice(objects)
+        memory = SlowDevice(
+            {"1.3.6.1.2.1.1.1.0": b"x", "1.3.6.1.2.1.1.2.0": "1.3.6.1.2.1.33", "1.3.6.1.2.1.33.1.2.4.0": 97}
+        )
         probe = SnmpProbe(load_profiles(), Secrets(environ={}), FakeClock(), memory.open)
-        for _ in range(3):  # the schedule cancels a sweep that takes too long
-            with pytest.raises(TimeoutError):
-                await asyncio.wait_for(probe.sweep(UPS), 0.02)
-        go_on.set()
-        sweep = await probe.sweep(UPS)
-        assert 97.0 in sweep.values
+        for _ in range(3):
+            await cut_short(probe, UPS)
+        memory.go_on.set()
+        assert 97.0 in (await probe.sweep(UPS)).values
         assert len(memory.sessions) == 1
-        go_on.clear()
-        with pytest.raises(TimeoutError):
-            await asyncio.wait_for(probe.sweep(replace(UPS, device="ups-2")), 0.02)
+        memory.go_on.clear()
+        await cut_short(probe, replace(UPS, device="ups-2"))
         await probe.close()
         left = asyncio.all_tasks() - {asyncio.current_task()}
         if left:  # cancelled, and not at its end yet
