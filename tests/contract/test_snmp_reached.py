@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 
 from tests.snmp_liar import OBJECTS, SECRETS, agent, liar, parse_request, profiles, responding
+from tests.snmp_secured import SECRETS as SECURED_SECRETS
+from tests.snmp_secured import SecuredDevice, login, secured_device
 from watchkeeper.agent.probes.snmp.probe import HAIL_EVERY, SnmpProbe
 from watchkeeper.model.clock import FakeClock
 from watchkeeper.model.device import Device, Snmp, SnmpEngine, SnmpVersion
@@ -32,7 +34,8 @@ class Memory:
 
 
 async def swept(device: Device, times: int = 1, memory: Memory | None = None) -> tuple[list[Sweep], tuple[str, ...]]:
-    probe = SnmpProbe(profiles(), SECRETS, FakeClock(), memory=memory or Memory())
+    v3 = device.snmp is not None and device.snmp.version is SnmpVersion.V3
+    probe = SnmpProbe(profiles(), SECURED_SECRETS if v3 else SECRETS, FakeClock(), memory=memory or Memory())
     try:
         return [await probe.sweep(device) for _ in range(times)], probe.habits_of(device.device)
     finally:
@@ -101,17 +104,21 @@ def resolving(monkeypatch: pytest.MonkeyPatch, addresses: Sequence[str]) -> Iter
         yield
 
 
-@engines
+@pytest.mark.parametrize("secured", [False, True], ids=["v2c", "v3"])
+@pytest.mark.parametrize("engine", [SnmpEngine.AUTO, SnmpEngine.PYSNMP])
 def test_each_address_of_a_name_is_tried_and_the_one_that_answers_is_remembered(
-    engine: SnmpEngine, monkeypatch: pytest.MonkeyPatch
+    engine: SnmpEngine, secured: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    snmp = login(engine=engine.value)
+
     async def run() -> None:
         memory = Memory()
-        async with responding(agent(OBJECTS)) as address:
+        async with responding(SecuredDevice(agent(OBJECTS), snmp) if secured else agent(OBJECTS)) as address:
             port = int(address.rpartition(":")[2])
             with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
                 silent.bind(("127.0.0.7", port))
-                device = replace(liar(address, engine, V2C, TIMEOUT_S), address=f"ups.room:{port}")
+                device = secured_device(address, snmp, TIMEOUT_S) if secured else liar(address, engine, V2C, TIMEOUT_S)
+                device = replace(device, address=f"ups.room:{port}")
                 with resolving(monkeypatch, ["127.0.0.7", "127.0.0.8", "127.0.0.1"]):
                     sweeps, habits = await swept(device, 2, memory)
                     assert [is_read(one) for one in sweeps] == [True, True]
