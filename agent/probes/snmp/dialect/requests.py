@@ -37,6 +37,10 @@ class _Asking:
     alive: bool = False
 
 
+_First = dict[str, Raw] | NoAnswer | None
+"""What the first attempt of a request brought, if it was already made."""
+
+
 async def get_objects(
     session: SnmpSession,
     oids: Sequence[str],
@@ -51,11 +55,21 @@ async def get_objects(
 
     An object that is missing from an answer is asked for again, alone: all of them that are not `known_absent`; or, if
     that is None, those that `Dialect.doubts` names. Raises NoAnswer."""
-    dialect = session.dialect
-    before = dialect.habits.most
-    reply = await _get_parts(_Asking(session, version, retries, known_absent), tuple(oids))
+    dialect, request = session.dialect, tuple(oids)
+    habits = dialect.habits
+    first: _First = None
+    if habits.get and not habits.mute and len(request) <= (habits.most or len(request)):
+        try:
+            first = await session.get_many(request)
+        except NoAnswer as nothing:
+            first = nothing
+        else:
+            if len(first) == len(request) <= dialect.whole:  # almost always
+                return Reply(first, (request,))
+    asking = _Asking(session, version, retries, known_absent)
+    reply = await (_get_parts(asking, request) if first is None else _get_part(asking, request, first))
     if any(missing is MUTE for missing in reply.unreadable.values()):
-        dialect.learn(most=before)  # it was one object, not their number
+        dialect.learn(most=habits.most)  # it was one object, not their number
     return reply
 
 
@@ -71,13 +85,13 @@ async def _get_parts(asking: _Asking, request: tuple[str, ...]) -> Reply:
     return reply
 
 
-async def _get_part(asking: _Asking, request: tuple[str, ...]) -> Reply:  # noqa: PLR0911 -- one for each kind of answer
+async def _get_part(asking: _Asking, request: tuple[str, ...], first: _First = None) -> Reply:  # noqa: PLR0911 -- one for each kind of answer
     """Get the objects by one request, or by smaller ones if that does not work."""
     dialect = asking.session.dialect
     malformed = False
     answer: dict[str, Raw] = {}
     try:
-        answer = await _ask(asking, request)
+        answer = await _ask(asking, request, first)
     except NoAnswer as nothing:
         if isinstance(nothing, _OnlyThis):
             return await _get_what_is_not_silent(asking, request)
@@ -125,14 +139,14 @@ class _OnlyThis(NoAnswer):
     """No answer to this request from a device that answers others."""
 
 
-async def _ask(asking: _Asking, request: tuple[str, ...]) -> dict[str, Raw]:
+async def _ask(asking: _Asking, request: tuple[str, ...], first: _First) -> dict[str, Raw]:
     """Send the request. If no answer comes, the last retry asks for the uptime instead, by GETNEXT: if the device
     answers that, the request is sent once more. Raises _OnlyThis if the device is silent to this request only."""
     session = asking.session
     silent = _OnlyThis(MUTE.reason, MUTE.detail)
     several = len(request) > 1
     try:
-        return await get_with_retries(session, request, asking.retries - several if not asking.alive else 0)
+        return await get_with_retries(session, request, asking.retries - several if not asking.alive else 0, first)
     except NoAnswer as nothing:
         if not _is_silence(nothing) or not (several or asking.alive):
             raise
@@ -221,14 +235,19 @@ def _is_silence(nothing: NoAnswer) -> bool:
     return nothing.missing.reason is Reason.TIMEOUT
 
 
-async def get_with_retries(session: SnmpSession, oids: Sequence[str], retries: int) -> dict[str, Raw]:
-    """Send one request, and repeat it `retries` times if no answer comes. After a refusal it is sent once more: with
+async def get_with_retries(
+    session: SnmpSession, oids: Sequence[str], retries: int, first: _First = None
+) -> dict[str, Raw]:
+    """Send one request, if that was not done before, and repeat it `retries` times if no answer comes. After a refusal it is sent once more: with
     the refusal, a device that restarted tells the engine its new time (RFC 3414, 3.2.7). After an answer that makes no
     sense it is not repeated."""
     refused = False
     while True:
+        before, first = first, None
         try:
-            return await session.get_many(oids)
+            if isinstance(before, NoAnswer):
+                raise before
+            return await session.get_many(oids) if before is None else before
         except NoAnswer as nothing:
             if nothing.missing.reason is Reason.REFUSED and not refused:
                 refused = True
