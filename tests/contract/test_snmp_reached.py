@@ -9,13 +9,14 @@ from typing import Any
 
 import pytest
 
-from tests.snmp_liar import OBJECTS, SECRETS, agent, liar, parse_request, profiles, responding
+from tests.snmp_liar import OBJECTS, SECRETS, UPS, agent, liar, parse_request, profiles, responding
 from tests.snmp_secured import SECRETS as SECURED_SECRETS
 from tests.snmp_secured import SecuredDevice, login, secured_device
-from watchkeeper.agent.probes.snmp.probe import HAIL_EVERY, SnmpProbe
+from watchkeeper.agent.probes.snmp.probe import HAIL_EVERY, SNMP_RENEW_S, SnmpProbe
 from watchkeeper.model.clock import FakeClock
 from watchkeeper.model.device import Device, Snmp, SnmpEngine, SnmpVersion
-from watchkeeper.model.reading import Missing, Sweep
+from watchkeeper.model.habit import sentence
+from watchkeeper.model.reading import Missing, Reason, Sweep
 
 V1, V2C = SnmpVersion.V1, SnmpVersion.V2C
 engines = pytest.mark.parametrize("engine", [SnmpEngine.GUFO, SnmpEngine.PYSNMP])
@@ -202,3 +203,42 @@ def test_the_inventory_refuses_what_cannot_be() -> None:
     assert problems(answers_from="ups.room") == ["answers_from"]
     assert problems(answers_from="10.0.0.9:161") == ["answers_from"]
     assert problems(answers_from="10.0.0.9", engine=SnmpEngine.GUFO) == ["engine"]
+
+
+@engines
+def test_an_object_that_hangs_for_a_while_is_missing_with_the_reason_and_read_again_afterwards(
+    engine: SnmpEngine,
+) -> None:
+    """A sub-agent that hangs leaves its objects without an answer, while the device answers the others."""
+    hanging: set[str] = set()
+    full = agent(OBJECTS)
+
+    async def run() -> None:
+        clock = FakeClock()
+        probe = SnmpProbe(profiles(), SECRETS, clock)
+        async with responding(
+            lambda request: [] if hanging & {*parse_request(request).names} else full(request)
+        ) as address:
+            device = liar(address, engine, V2C, TIMEOUT_S)
+            try:
+                assert is_read(await probe.sweep(device))
+                hanging.add(UPS + "2.5.0")
+                for _ in range(2):
+                    sweep = await probe.sweep(device)
+                    assert is_read(sweep)
+                    (missing,) = {value for value in sweep.values if isinstance(value, Missing)}
+                    assert (missing.reason, "not to a request for this object" in missing.detail) == (
+                        Reason.TIMEOUT,
+                        True,
+                    )
+                assert probe.habits_of("liar") == (sentence(f"mute={UPS}2.5.0"),)
+                hanging.clear()
+                clock.advance(SNMP_RENEW_S)
+                await probe.sweep(device)  # tries it again
+                sweep = await probe.sweep(device)
+                assert 54.8 in sweep.values
+                assert probe.habits_of("liar") == ()
+            finally:
+                await probe.close()
+
+    asyncio.run(run())

@@ -16,7 +16,7 @@ from watchkeeper.agent.probes.snmp.dialect.habits import (
     to_note,
 )
 from watchkeeper.agent.probes.snmp.dialect.hail import hail, same_address
-from watchkeeper.agent.probes.snmp.dialect.requests import get_objects
+from watchkeeper.agent.probes.snmp.dialect.requests import MUTE, ask_for_mute, get_objects
 from watchkeeper.agent.probes.snmp.engine import (
     SNMP_PORT,
     EngineBroken,
@@ -232,6 +232,7 @@ class SnmpProbe:
             if accepted and len(accepted) != len(held.requests):
                 held.requests = tuple(accepted)
             self._note_absent(held, answer)
+        failed |= dict.fromkeys(held.dialect.habits.mute, MUTE)
         steps = held.plan.layout.steps
         values = decode(steps, answer)
         if failed:
@@ -271,6 +272,7 @@ class SnmpProbe:
         """Find the device's profile and columns. Raises NoAnswer."""
         now = self._clock.boot()
         _try_all_again(held.dialect, self._clock.wall())
+        await ask_for_mute(session)
         reader = DeviceReader(session, held.device, held.version)
         held.known = profile, described = await recognise(reader, self._profiles, held.known)
         if profile is None and not held.warned_unknown:

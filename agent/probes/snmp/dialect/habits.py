@@ -8,7 +8,7 @@ from typing import Any
 
 from watchkeeper.model.device import Device, SnmpVersion
 
-MAX_MUTE = 32  # objects that are never asked for again; a device with more has another fault
+MAX_MUTE = 32  # objects that brought no answer; a device with more has another fault
 MAX_ABSENT = 64  # objects that are not asked for alone again
 BULK_SILENCES = 2  # tables in a row whose GETBULK gets no answer, although GETNEXT does: one may be a lost datagram
 RELEARN_S = 7 * 86_400.0  # after so long all is tried again: a new firmware may have come
@@ -65,6 +65,7 @@ class Dialect:
     `get_checked`: whether GET gives objects was once tried. `present`: an object that GET has given. `whole`: answers were never cut before this number of
     objects. `complete_checked`: it was once tried whether what is missing from an answer exists. `absent`: objects that
     were missing from an answer, and do not exist. `bulk_silences`: how many tables in a row got no answer to GETBULK.
+    `mute_asked`: how often one of the mute objects was tried again.
     """
 
     habits: Habits = STANDARD
@@ -74,6 +75,7 @@ class Dialect:
     complete_checked: bool = False
     absent: frozenset[str] = frozenset()
     bulk_silences: int = 0
+    mute_asked: int = 0
 
     def learn(self, **changes: Any) -> None:
         """Change the habits."""

@@ -257,6 +257,23 @@ async def get_with_retries(
                 raise
 
 
+async def ask_for_mute(session: SnmpSession) -> None:
+    """Ask once for one of the objects that brought no answer, another one each time. If it is answered, all of them are
+    asked for again: a part of the device may have hung. Raises NoAnswer."""
+    dialect = session.dialect
+    mute = dialect.habits.mute
+    if not mute:
+        return
+    dialect.mute_asked += 1
+    try:
+        await session.get_many((mute[dialect.mute_asked % len(mute)],))
+    except NoAnswer as nothing:
+        if not _is_silence(nothing):
+            raise
+    else:
+        dialect.learn(mute=())
+
+
 # ---- devices that do not answer GET ----
 
 
