@@ -23,6 +23,7 @@ from watchkeeper.agent.probes.snmp.dialect.habits import (
     split_all,
     to_note,
 )
+from watchkeeper.agent.probes.snmp.dialect.requests import walk_table
 from watchkeeper.agent.probes.snmp.dialect.unsigned import with_leading_zeros
 from watchkeeper.agent.probes.snmp.probe import SnmpProbe
 from watchkeeper.agent.probes.testing import MemoryDevice, MemorySession
@@ -245,3 +246,17 @@ def test_a_device_that_needs_longer_than_a_sweep_may_take_is_learnt_over_several
             assert not pending
 
     asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    ("has_bulk", "retries", "walks"), [(True, 0, 1), (True, 1, 1), (True, 2, 2), (False, 0, 1), (False, 1, 2)]
+)
+def test_a_walk_without_an_answer_is_repeated_as_often_as_the_inventory_says(
+    has_bulk: bool, retries: int, walks: int
+) -> None:
+    """With GETBULK, a walk asks by GETNEXT too before it gives up: that counts as a repetition."""
+    session = MemorySession({}, SnmpVersion.V2C, lambda: SILENCE)
+    session.dialect.has_bulk = has_bulk
+    with pytest.raises(NoAnswer):
+        asyncio.run(walk_table(session, "1.3.6.1.2", retries))
+    assert len(session.requests) == walks

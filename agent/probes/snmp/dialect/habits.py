@@ -62,10 +62,11 @@ _DEFAULTS = {one.name: one.default for one in fields(Habits)}
 class Dialect:
     """The habits of one device as they are now known, and what is known of its answers.
 
-    `get_checked`: whether GET gives objects was once tried. `present`: an object that GET has given. `whole`: answers were never cut before this number of
-    objects. `complete_checked`: it was once tried whether what is missing from an answer exists. `absent`: objects that
-    were missing from an answer, and do not exist. `bulk_silences`: how many tables in a row got no answer to GETBULK.
-    `mute_asked`: how often one of the mute objects was tried again.
+    `get_checked`: whether GET gives objects was once tried. `present`: an object that GET has given. `whole`: answers were
+    never cut before this number of objects. `complete_checked`: it was once tried whether what is missing from an answer
+    exists. `absent`: objects that were missing from an answer, and do not exist. `has_bulk`: whether SNMP's version has
+    GETBULK. `bulk_silences`: how many tables in a row got no answer to it. `mute_asked`: how often one of the mute objects
+    was tried again.
     """
 
     habits: Habits = STANDARD
@@ -74,6 +75,7 @@ class Dialect:
     whole: int = 0
     complete_checked: bool = False
     absent: frozenset[str] = frozenset()
+    has_bulk: bool = True
     bulk_silences: int = 0
     mute_asked: int = 0
 

@@ -315,16 +315,24 @@ async def walk_table(session: SnmpSession, base: str, retries: int, rows: int = 
     """Walk a table, and start again if an answer did not come. A table that makes no sense is returned empty and
     `cut`."""
     while True:
-        attempts = 2 if session.dialect.habits.bulk and rows > 1 else 1  # GETBULK, then GETNEXT
         try:
             found = await session.walk(base, rows)
-            if retries < attempts or found.cut is None or found.cut.reason is not Reason.TIMEOUT:
+            if (
+                retries < _attempts(session.dialect, rows)
+                or found.cut is None
+                or found.cut.reason is not Reason.TIMEOUT
+            ):
                 return found
         except NoAnswer as nothing:
             if is_malformed(nothing):
                 empty: WalkRows[Raw] = WalkRows()
                 empty.cut = nothing.missing
                 return empty
-            if retries < attempts or isinstance(nothing, EngineBroken):
+            if retries < _attempts(session.dialect, rows) or isinstance(nothing, EngineBroken):
                 raise
-        retries -= attempts
+        retries -= _attempts(session.dialect, rows)
+
+
+def _attempts(dialect: Dialect, rows: int) -> int:
+    """How many requests without an answer end a walk: GETBULK and GETNEXT, or GETNEXT alone."""
+    return 2 if rows > 1 and dialect.has_bulk and dialect.habits.bulk else 1

@@ -155,6 +155,7 @@ async def walk_rows(
 ) -> WalkRows[T]:
     """Read a table, at most `most` rows, and note the device's habits. `open_cursor` opens it at its beginning, with
     GETBULK for so many rows. One row is read by GETNEXT; all are if SNMP's version has no GETBULK. Raises NoAnswer if the table gets no answer at all."""
+    dialect.has_bulk = has_bulk
     limit_s = WALK_TIMEOUTS * timeout_s * max(1, most / MAX_TABLE_ROWS)
     found: _Found[T] = _Found(most, limit_s, _now() + limit_s)
     if most > 1 and has_bulk and dialect.habits.bulk:
