@@ -7,6 +7,8 @@ from enum import StrEnum
 from ipaddress import ip_address
 from types import MappingProxyType
 
+from watchkeeper.model.pattern import checked_pattern
+
 
 class Category(StrEnum):
     """What a device is for; rules choose devices by it."""
@@ -226,9 +228,9 @@ class Process:
     def check(self) -> Iterator[tuple[str, str]]:
         """Yield (field, what is wrong)."""
         try:
-            re.compile(self.matches)
-        except re.error as error:
-            yield "matches", f"`{self.matches}` is not a regular expression: {error}"
+            checked_pattern(self.matches)
+        except ValueError as error:
+            yield "matches", str(error)
 
 
 @dataclass(frozen=True, slots=True)
