@@ -7,6 +7,8 @@ On the wire it is in the source of `device.answering`: the kind of probe, then o
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
+from watchkeeper.model.json_fields import NAME_LIMIT
+
 HABITS: Mapping[str, str] = MappingProxyType(
     {
         "version": "it answers SNMP version {value} only: write `version: {value}`",
@@ -22,14 +24,12 @@ HABITS: Mapping[str, str] = MappingProxyType(
 )
 """The sentence for each habit."""
 
-LONGEST_SOURCE = 200  # characters of a word on the wire
-
 
 def source_with(probe: str, words: Iterable[str]) -> str:
     """The source of `device.answering`: the probe, and as many of the habits as fit in."""
     source = probe
     for word in words:
-        if len(source) + 1 + len(word) > LONGEST_SOURCE:
+        if len(source) + 1 + len(word) > NAME_LIMIT:
             break
         source += f" {word}"
     return source

@@ -32,7 +32,8 @@ from watchkeeper.agent.spool.spool import Limits, Spool
 from watchkeeper.documents.secrets import Secrets
 from watchkeeper.model.clock import FakeClock
 from watchkeeper.model.device import Category, Device, Snmp, SnmpVersion
-from watchkeeper.model.habit import HABITS, LONGEST_SOURCE, sentence, source_with, words_of
+from watchkeeper.model.habit import HABITS, sentence, source_with, words_of
+from watchkeeper.model.json_fields import NAME_LIMIT
 from watchkeeper.model.reading import Reason
 from watchkeeper.profiles import load_profiles
 from watchkeeper.profiles.decode import Raw
@@ -98,7 +99,7 @@ def test_every_habit_is_a_word_and_every_word_a_sentence() -> None:
     assert [*STANDARD.words()] == []
     assert "8" in sentence("most=8")
     assert sentence("from-a-newer-agent={x}") == "from-a-newer-agent={x}"
-    assert len(source_with("snmp", [f"mute=1.3.6.1.4.1.{number}.1.2.3" for number in range(99)])) <= LONGEST_SOURCE
+    assert len(source_with("snmp", [f"mute=1.3.6.1.4.1.{number}.1.2.3" for number in range(99)])) <= NAME_LIMIT
 
 
 def test_a_note_gives_the_same_habits_but_not_to_another_address_or_version() -> None:
