@@ -149,6 +149,13 @@ def test_the_reason_names_what_is_wrong_once() -> None:
     )
 
 
+def test_a_calculation_inside_another_has_limits_of_its_own() -> None:
+    inner = f"difference: {of('raw_unit: 1 W', 'raw_unit: 1 W')}, plausible: 0 .. 10 W"
+    rest = f"ratio: [{{{inner}}}, {{oid: {D}, raw_unit: 1 W}}]"
+    assert calculated("output.load", rest, {A: 10, B: 5, D: 10}) == 50.0
+    assert calculated("output.load", rest, {A: 20, B: 5, D: 10}) == Missing(Reason.IMPLAUSIBLE, "15 is outside 0 .. 10")
+
+
 @pytest.mark.parametrize(("operation", "huge"), [("sum", b"1e308"), ("product", b"1e200")])
 def test_a_result_without_end_is_missing(operation: str, huge: bytes) -> None:
     value = calculated(

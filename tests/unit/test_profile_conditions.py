@@ -2,9 +2,11 @@
 
 import pytest
 
-from tests.profile_box import BOX, PORT, UNIT, Box, C, calculated, read, recognised
+from tests.profile_box import BOX, HEAD, PORT, UNIT, Box, C, calculated, read, recognised
+from watchkeeper.model.batch import Document
 from watchkeeper.model.reading import Missing, Reason
-from watchkeeper.profiles.decode import Raw
+from watchkeeper.profiles import load_profiles
+from watchkeeper.profiles.decode import Raw, decode_step
 from watchkeeper.profiles.scalars import comparand, number_in
 
 A, B, D = f"{BOX}.2.1.0", f"{BOX}.2.2.0", f"{BOX}.2.3.0"
@@ -27,6 +29,16 @@ PHASES = f"""readings:
 def test_rows_beyond_a_number_that_the_device_gives_are_not_read(lines: Raw | None, phases: str) -> None:
     objects: dict[str, Raw] = {f"{C}.1": 230, f"{C}.2": 0, f"{C}.3": 0} | ({} if lines is None else {A: lines})
     assert [instance for _, instance, _ in read(PHASES, objects)] == list(phases)
+
+
+def test_only_the_objects_of_a_condition_are_asked_for() -> None:
+    for condition, objects in (("above: 5", (C, A)), (f"above: {B}", (C, A, B)), ("is: 5", (C, A))):
+        text = f"oid: {C}, raw_unit: 1, only_if: [{{oid: {A}, {condition}}}], source: X"
+        profile = load_profiles([Document("box.yml", f"{HEAD}readings: [{{quantity: device.number, {text}}}]\n")]).get(
+            "box"
+        )
+        assert profile is not None
+        assert decode_step(profile.readings[0], C).oids == objects
 
 
 @pytest.mark.parametrize(
