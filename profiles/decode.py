@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import NamedTuple
 
-from watchkeeper.model.reading import Missing, Reason, Value
+from watchkeeper.model.reading import NOT_AVAILABLE, NOT_VALID, Missing, Reason, Value
 from watchkeeper.profiles.scalars import Pattern
 from watchkeeper.profiles.shape import Way, Where
 
@@ -123,7 +123,7 @@ def _decode_any(one: DecodeStep, raw: Raw | None, answer: Mapping[str, Raw]) -> 
     text = raw_text(raw)
     part = _value_part(special, raw, text)
     if not one.absent.isdisjoint((text, raw, part)):
-        return Missing(Reason.ABSENT, f"the device answers {text[:LONGEST_SHOWN]}, which means: not available")
+        return Missing(Reason.ABSENT, f"{NOT_AVAILABLE} {text[:LONGEST_SHOWN]}, which means: not available")
     if part is None:
         return Missing(Reason.MALFORMED, f"`{text[:LONGEST_SHOWN]}` does not have the part that is the value")
     if special.states is not None:
@@ -147,7 +147,7 @@ def inactive_reason(special: Special, answer: Mapping[str, Raw]) -> Missing | No
         text = None if raw is None else raw_text(raw)
         if not condition.holds(text):
             shown = "nothing" if text is None else f"`{text[:LONGEST_SHOWN]}`"
-            return Missing(Reason.ABSENT, f"not valid now: the device answers {shown} for {oid}")
+            return Missing(Reason.ABSENT, f"{NOT_VALID}: the device answers {shown} for {oid}")
     return None
 
 

@@ -12,6 +12,7 @@ from watchkeeper.model.reading import Missing, Series, Sweep
 from watchkeeper.model.verdict import ActiveVerdicts, Event, Key, Level, Withdrawal
 from watchkeeper.rules.evaluate import ALL_OPEN, RuleState, evaluate, to_verdict
 from watchkeeper.rules.load import RuleSet
+from watchkeeper.rules.presence import Asked, Presence
 from watchkeeper.rules.rule import Rule
 
 WITHDRAW_AFTER_SWEEPS = 3
@@ -57,12 +58,20 @@ class _Plan:
 
 
 class Judge:
-    """Judges sweeps, in an agent and in the collector (its own rules); for one thread. `states` are those of an earlier run;
-    `mint` makes ids."""
+    """Judges sweeps, in an agent and in the collector (its own rules); for one thread. `states` and `parts` (the records of
+    rules/presence.py) are those of an earlier run; `mint` makes ids; `asked` tells whether a device is still asked for a
+    series."""
 
-    def __init__(self, states: Mapping[Key, RuleState], mint: Callable[[], str] = lambda: uuid.uuid4().hex) -> None:
+    def __init__(
+        self,
+        states: Mapping[Key, RuleState],
+        mint: Callable[[], str] = lambda: uuid.uuid4().hex,
+        parts: Mapping[str, str] | None = None,
+        asked: Asked = lambda _: True,
+    ) -> None:
         self._states = dict(states)
         self._mint = mint
+        self._presence = Presence(self._judged, parts, asked)
         self._rules = RuleSet(())
         self._devices: frozenset[str] = frozenset()
         self._plans: dict[str, _Plan] = {}
@@ -70,7 +79,15 @@ class Judge:
     # ---- for every sweep ----
 
     def sweep(self, sweep: Sweep, category: Category) -> Judgement:
-        """Judge one sweep."""
+        """Judge one sweep, with what is gone."""
+        return self.judge(self.join(sweep, category), category)
+
+    def join(self, sweep: Sweep, category: Category) -> Sweep:
+        """The sweep with the columns of what was read before and is gone."""
+        return self._presence.join(sweep, category)
+
+    def judge(self, sweep: Sweep, category: Category) -> Judgement:
+        """Judge one sweep that `join` has returned."""
         plan = self._plans.get(sweep.device)
         if plan is None or plan.series is not sweep.series:
             plan = self._prepare(sweep, category)
@@ -149,10 +166,13 @@ class Judge:
     def activate(self, rules: RuleSet, devices: Iterable[Device], at: float) -> Judgement:
         """Activate rules and devices. States of devices and rules that remain are kept, even if a rule has new limits. For
         a device that is no longer among them there is no event: the collector, or another agent, reports it."""
+        devices = tuple(devices)
         self._rules = rules
         self._devices = frozenset(device.device for device in devices)
         self._plans.clear()
         judgement = Judgement([], {})
+        self._presence.activate(devices)
+        self._end_removed(at, judgement)
         for key in list(self._states):
             if key[0] not in self._devices:
                 del self._states[key]
@@ -160,6 +180,33 @@ class Judge:
             elif rules.named(key[1]) is None:
                 self._withdraw(key, at, "the rule is gone", judgement)
         return judgement
+
+    def remove(self, device: str, part: str, reason: str, at: float) -> Judgement:
+        """A person confirms that a part of a device was removed: its readings are forgotten, and their verdicts end with
+        that reason. Of a part that is not gone nothing changes, so a request may come twice."""
+        judgement = Judgement([], {})
+        self._presence.remove(device, part, reason)
+        self._end_removed(at, judgement)
+        return judgement
+
+    def _end_removed(self, at: float, judgement: Judgement) -> None:
+        for device, keys, reason in self._presence.removals:
+            self._plans.pop(device, None)
+            for key, state in list(self._states.items()):
+                if key[0] == device and (state.evidence.quantity, key[2]) in keys:
+                    self._withdraw(key, at, reason, judgement)
+        self._presence.removals.clear()
+
+    def _judged(self, series: Series, category: Category) -> bool:
+        return bool(self._rules.of(series, category))
+
+    def take_parts(self) -> dict[str, str | None]:
+        """The records of what was read that are new since the last call, by device (None: to forget)."""
+        return self._presence.take_unsaved()
+
+    def parts(self) -> dict[str, str]:
+        """All records of what was read, for a spool that lost its own."""
+        return self._presence.records()
 
     def _withdraw(self, key: Key, at: float, reason: str, judgement: Judgement) -> None:
         state = self._states.pop(key)
