@@ -13,7 +13,7 @@ from watchkeeper.model.batch import Lane
 from watchkeeper.model.clock import Clock
 from watchkeeper.model.device import Device
 from watchkeeper.model.reading import Series, Sweep
-from watchkeeper.rules.judge import UNCHANGED, Judge
+from watchkeeper.rules.judge import UNCHANGED, Judge, Judgement
 from watchkeeper.rules.load import RuleSet
 
 log = logging.getLogger(__name__)
@@ -43,16 +43,19 @@ class Pipeline:
 
     def add(self, device: Device, sweep: Sweep) -> None:
         """Add a sweep of a device in the bundle."""
+        sweep = self._judge.join(sweep, device.category)
         block = self._blocks.get(sweep.device)
         if block is None or block[0] is not sweep.series:
             number = self._spool.declare(sweep.device, device.probe, device.every_s, sweep.series)
             block = self._blocks[sweep.device] = (sweep.series, number)
         self._spool.add_frame(block[1], sweep.at, sweep.values)
-        judgement = self._judge.sweep(sweep, device.category)
+        judgement = self._judge.judge(sweep, device.category)
         if judgement is not UNCHANGED:
             self._spool.add_events(judgement.events, judgement.states)
             if judgement.events:
                 self._commit()
+        if self._judge.parts_changed:
+            self._spool.keep_parts(self._judge.take_parts())
         self._commit_within(COMMIT_WITHIN_S)
 
     # ---- seldom ----
@@ -62,7 +65,15 @@ class Pipeline:
         judgement = self._judge.activate(rules, devices, self._clock.boot())
         self._blocks.clear()
         self._active, self._reported_at = True, None
+        self._keep(judgement)
+
+    def remove(self, device: str, part: str, reason: str) -> None:
+        """A person confirms that a part of a device was removed."""
+        self._keep(self._judge.remove(device, part, reason, self._clock.boot()))
+
+    def _keep(self, judgement: Judgement) -> None:
         self._spool.add_events(judgement.events, judgement.states)
+        self._spool.keep_parts(self._judge.take_parts())
         self._commit()
 
     def beat(self) -> None:
@@ -80,6 +91,8 @@ class Pipeline:
         else:
             due = True
         if due:
+            if self._epoch != self._spool.epoch:  # a new spool has none of it
+                self._spool.keep_parts(self._judge.parts())
             self._epoch, self._reported_at = self._spool.epoch, now
             self._spool.add_events([self._judge.active_verdicts(now)], self._judge.states())
             self._commit()

@@ -82,10 +82,13 @@ class Push:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What the collector asks of the agent. `poll-now` names a device; an unknown `kind` is ignored."""
+    """What the collector asks of the agent: `poll-now` names a device; `removed` a `part` of it that the person `by`
+    removed. An unknown `kind` is ignored."""
 
     kind: str
     device: str = ""
+    part: str = ""
+    by: str = ""
 
 
 @dataclass(frozen=True, slots=True)

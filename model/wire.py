@@ -169,7 +169,7 @@ def decode_answer(data: Any, lane: Lane) -> Answer:
     ]
     return Answer(
         lane, through, str(body.get("bundle", "")),
-        tuple(Request(str(request.get("kind", "")), str(request.get("device", ""))) for request in requests),
+        tuple(Request(*(str(request.get(key, "")) for key in ("kind", "device", "part", "by"))) for request in requests),
     )  # fmt: skip
 
 

@@ -200,6 +200,11 @@ class Judge:
     def _judged(self, series: Series, category: Category) -> bool:
         return bool(self._rules.of(series, category))
 
+    @property
+    def parts_changed(self) -> bool:
+        """Whether `take_parts` would return anything."""
+        return self._presence.changed
+
     def take_parts(self) -> dict[str, str | None]:
         """The records of what was read that are new since the last call, by device (None: to forget)."""
         return self._presence.take_unsaved()

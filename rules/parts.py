@@ -41,13 +41,13 @@ def named_by(patterns: tuple[str, ...], series: Series) -> bool:
 
 
 def definition_of(device: Device) -> str:
-    """What makes a device another one: how and where it is read, and which services; not its login."""
+    """What makes a device another one: how, where and by which profile it is read, and which services; not its login."""
     options = {
         name: asdict(getattr(device, name))
         for name in PROBE_OPTIONS
         if name not in ("snmp", "ipmi") and getattr(device, name) is not None
     }
-    return json.dumps([device.probe, device.address, options], sort_keys=True)
+    return json.dumps([device.probe, device.address, device.profile, options], sort_keys=True)
 
 
 # ---- records: JSON; times on the clock of the sweeps ----

@@ -297,6 +297,11 @@ class Presence:
         self.removals.append(Removal(device, keys | (parts - held.parts.keys()), reason))
         self._unsaved.add(device)
 
+    @property
+    def changed(self) -> bool:
+        """Whether records have changed since `take_unsaved`."""
+        return bool(self._unsaved)
+
     def take_unsaved(self) -> dict[str, str | None]:
         """The records that changed, by device; None for a device that is forgotten."""
         unsaved, self._unsaved = self._unsaved, set()

@@ -1,5 +1,6 @@
 """The spool's records: what one commit writes to the tables, what is read back, and a record as an item of a push."""
 
+import contextlib
 import json
 import sqlite3
 from collections.abc import Iterable, Mapping
@@ -12,6 +13,7 @@ from watchkeeper.model.reading import Series
 from watchkeeper.model.verdict import Key
 from watchkeeper.model.wire import encode_block, event_item, frame_item, to_json, tombstone_item
 from watchkeeper.rules.evaluate import RuleState, encode_state
+from watchkeeper.rules.parts import rebase_record
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -51,6 +53,7 @@ class Commit:
 
     records: Mapping[Lane, tuple[Record, ...]]
     states: Mapping[Key, RuleState | None]
+    parts: Mapping[str, str | None]  # device: what was read of it (rules/parts.py)
     settled: tuple[Settled, ...]
     blocks: tuple[tuple[int, str, str], ...]  # number, device, JSON
     declared: Mapping[int, bool]
@@ -62,7 +65,13 @@ class Commit:
 
     def __bool__(self) -> bool:
         return bool(
-            any(self.records.values()) or self.states or self.settled or self.blocks or self.declared or self.notes
+            any(self.records.values())
+            or self.states
+            or self.parts
+            or self.settled
+            or self.blocks
+            or self.declared
+            or self.notes
         )
 
 
@@ -74,6 +83,8 @@ def write(db: sqlite3.Connection, commit: Commit) -> None:
             db.execute("UPDATE lanes SET last = ? WHERE lane = ?", (commit.last[lane], lane))
     for key, state in commit.states.items():
         _write_state(db, key, state)
+    for device, body in commit.parts.items():
+        _write_parts(db, device, body)
     for number, device, body in commit.blocks:
         _write_block(db, number, device, body)
     for number, declared in commit.declared.items():
@@ -93,6 +104,13 @@ def _write_state(db: sqlite3.Connection, key: Key, state: RuleState | None) -> N
         db.execute("DELETE FROM states WHERE device = ? AND rule = ? AND instance = ?", key)
     else:
         db.execute("REPLACE INTO states VALUES (?, ?, ?, ?)", (*key, to_json(encode_state(state))))
+
+
+def _write_parts(db: sqlite3.Connection, device: str, body: str | None) -> None:
+    if body is None:
+        db.execute("DELETE FROM parts WHERE device = ?", (device,))
+    else:
+        db.execute("REPLACE INTO parts VALUES (?, ?)", (device, body))
 
 
 def _write_block(db: sqlite3.Connection, number: int, device: str, body: str) -> None:
@@ -143,6 +161,13 @@ def shift_times(db: sqlite3.Connection, seconds: float) -> None:
     """Add `seconds` to every time, to convert from the clock of another boot."""
     for lane in Lane:
         db.execute(_sql(lane, "UPDATE LANE SET at = at + ?"), (seconds,))
+
+
+def shift_parts(db: sqlite3.Connection, seconds: float) -> None:
+    """Add `seconds` to the times in the records of what was read. A record that cannot be read is left as it is."""
+    for device, body in db.execute("SELECT device, body FROM parts").fetchall():
+        with contextlib.suppress(ValueError):
+            db.execute("UPDATE parts SET body = ? WHERE device = ?", (rebase_record(body, seconds), device))
 
 
 def used_bytes(db: sqlite3.Connection) -> int:

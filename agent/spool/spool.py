@@ -76,6 +76,7 @@ class Spool:
         self._disk_lock = threading.RLock()  # held while the disk works; always taken before the memory's
         self._records: dict[Lane, list[Record]] = {lane: [] for lane in Lane}
         self._states: dict[Key, RuleState | None] = {}
+        self._parts: dict[str, str | None] = {}
         self._settled: list[Settled] = []
         self._notes: dict[str, str] = {}
         self._new_blocks: list[tuple[int, str, str]] = []
@@ -128,6 +129,7 @@ class Spool:
                 shift = min(before["offset"] - offset, now - before["at"])
                 records.shift_times(self._db, shift)
                 moved = [(to_json(encode_state(rebase(state, shift))), *key) for key, state in self.states().items()]
+                records.shift_parts(self._db, shift)
                 self._db.executemany("UPDATE states SET body = ? WHERE device = ? AND rule = ? AND instance = ?", moved)
             spoolfile.put_note(self._db, "boot", self._boot())
 
@@ -148,7 +150,17 @@ class Spool:
                     log.warning("spool: the state of %s on %s %s cannot be read: %s", rule, device, instance, error)
         return states
 
+    def parts(self) -> dict[str, str]:
+        """What was read of each device, as last committed (rules/parts.py)."""
+        with self._disk_lock:
+            return dict(self._db.execute("SELECT device, body FROM parts").fetchall())
+
     # ---- adding: memory only ----
+
+    def keep_parts(self, parts: Mapping[str, str | None]) -> None:
+        """Keep what was read of these devices (None: forget it)."""
+        with self._memory_lock:
+            self._parts.update(parts)
 
     def add_events(self, events: Sequence[Event], states: Mapping[Key, RuleState | None]) -> None:
         """Add verdict changes and the judge's states after them (None: forget it). One commit writes both."""
@@ -213,6 +225,7 @@ class Spool:
         return Commit(
             records={lane: tuple(waiting) for lane, waiting in self._records.items()},
             states=dict(self._states),
+            parts=dict(self._parts),
             settled=tuple(self._settled),
             blocks=tuple(self._new_blocks),
             declared=dict(self._declared_changes),
@@ -248,6 +261,7 @@ class Spool:
                 if written:
                     self._records[lane] = [record for record in self._records[lane] if record.seq > written[-1].seq]
             records.subtract(self._states, commit.states)
+            records.subtract(self._parts, commit.parts)
             records.subtract(self._notes, commit.notes)
             records.subtract(self._declared_changes, commit.declared)
             del self._settled[: len(commit.settled)]
