@@ -17,7 +17,8 @@ def asks_for(profile: Profile, series: Series) -> bool:
 def _gives(reading: ProfileReading, series: Series) -> bool:
     if reading.each is None:
         return reading.instance == series.instance
-    return any(series.source.startswith(f"{way.oid}.") for way in reading.ways)
+    objects = (one.ref.oid for way in reading.ways for one in (way.leaves or (way,)))
+    return any(f"{oid}." in f"{series.source}." for oid in objects)
 
 
 def _readings(profile: Profile) -> Iterator[ProfileReading]:
