@@ -204,6 +204,30 @@ def escalate(number: int, note: str, url: str, token_file: Path) -> None:
     _change_incident(url, token_file, number, "escalate", note)
 
 
+@collector.command()
+@click.argument("device")
+@click.argument("part", default="")
+@NOTE
+@URL
+@TOKEN_FILE
+def removed(device: str, part: str, note: str, url: str, token_file: Path) -> None:
+    """Confirm that a PART of a DEVICE was removed. Without PART, list what is gone of the device."""
+    from datetime import UTC, datetime
+    from urllib.parse import quote
+
+    from watchkeeper.model.plain import printable
+
+    path, file = f"/api/v1/devices/{quote(device, safe='')}", token_file.expanduser()
+    if part:
+        _request("POST", url, f"{path}/removed", {"part": part, "note": note}, _read_token(file))
+        print(f"{device}: {part} was removed; its agent is told with its next push")
+        return
+    for one in _request("GET", url, path, None, _read_token(file) if file.exists() else None)["gone"]:
+        since = datetime.fromtimestamp(one["since"], UTC)
+        confirmed = f"  confirmed by {one['confirmed_by']}" if one["confirmed_by"] else ""
+        print(printable(f"{one['part']:<30}  {one['label']:<40}  since {since:%Y-%m-%d %H:%M} UTC{confirmed}"))
+
+
 # ---- shared by the commands ----
 
 

@@ -261,7 +261,8 @@ _CATALOGUE: tuple[Quantity, ...] = (
         "passed", "running", "warned warning", "aborted warning", "failed critical", "none unknown",
         "unknown unknown",
     ),
-    # what was read before and is gone: how long ago (rules/presence.py)
+    # what was read before and is gone, and how long ago (rules/presence.py)
+    _state("device.readings", "Readings with a value", "ok", "few warning", "none warning"),
     Quantity("hardware.absent", SECOND, "Component gone for"),
     Quantity("sensor.absent", SECOND, "Sensor gone for"),
     Quantity("reading.absent", SECOND, "Reading gone for"),

@@ -1,6 +1,7 @@
 """The names of what may be gone, and the record of what was read of a device that outlives a restart. Pure."""
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from fnmatch import fnmatchcase
@@ -9,7 +10,13 @@ from typing import Any
 from watchkeeper.model.device import PROBE_OPTIONS, Device
 from watchkeeper.model.plain import one_line
 from watchkeeper.model.quantity import absence_quantity
-from watchkeeper.model.reading import Series
+from watchkeeper.model.reading import NO_READING, NOT_AVAILABLE, NOT_VALID, Missing, Reason, Series, Value
+
+READINGS = "device.readings"
+"""The quantity that tells whether a device gives readings, and the name of this part."""
+
+NO_READING_S = 600.0
+"""How long a BMC may have no reading of a sensor. It also has none while a part sleeps."""
 
 ColumnKey = tuple[str, str]
 """(quantity, instance)."""
@@ -50,23 +57,51 @@ def definition_of(device: Device) -> str:
     return json.dumps([device.probe, device.address, device.profile, options], sort_keys=True)
 
 
+def wait_s(kind: str, value: Value) -> float | None:
+    """How long such a value must last before the reading counts as gone; None for a value that says nothing about it. A
+    part that is there may have no value now: of hardware and of sensors, this counts; of other readings, it does not."""
+    if not isinstance(value, Missing):
+        return 0.0
+    if value.reason is not Reason.ABSENT:
+        return None
+    if value.detail.startswith((NOT_VALID, NOT_AVAILABLE)):
+        return None if kind == "reading.absent" else 0.0
+    if value.detail.startswith(NO_READING):
+        return {"hardware.absent": 0.0, "sensor.absent": NO_READING_S}.get(kind)
+    return 0.0
+
+
+def renamed_among(vanished: Iterable[Series], fresh: Iterable[Series], series: Iterable[Series]) -> set[ColumnKey]:
+    """Which of the series that vanished are there under a new name: the same quantity from the same source, which no
+    other series has."""
+    count = Counter((one.quantity, one.source) for one in series)
+    sources = {(one.quantity, one.source) for one in fresh if one.source}
+    return {
+        key_of(one)
+        for one in vanished
+        if (one.quantity, one.source) in sources and count[one.quantity, one.source] == 1
+    }
+
+
 # ---- records: JSON; times on the clock of the sweeps ----
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """What is kept of a device over a restart: the series that had a value, and since when some of them are gone."""
+    """What is kept of a device over a restart: the series that had a value, since when some of them are gone, and the
+    largest number of values that it gave at once."""
 
     of: str
     had: tuple[Series, ...]
     gone: dict[ColumnKey, float]
+    most: int
 
 
-def encode_record(of: str, had: Iterable[Series], gone: Mapping[ColumnKey, float]) -> str:
+def encode_record(of: str, had: Iterable[Series], gone: Mapping[ColumnKey, float], most: int) -> str:
     """A record as JSON; `decode_record` is the inverse."""
     rows = [[one.quantity, one.instance, one.label, one.source] for one in had]
     times = [[*key, at] for key, at in gone.items()]
-    return json.dumps({"of": of, "had": rows, "gone": times}, separators=(",", ":"))
+    return json.dumps({"of": of, "had": rows, "gone": times, "most": most}, separators=(",", ":"))
 
 
 def decode_record(device: str, text: str) -> Record | None:
@@ -74,7 +109,8 @@ def decode_record(device: str, text: str) -> Record | None:
     try:
         raw: Any = json.loads(text)
         had = tuple(Series(device, *map(str, row)) for row in raw["had"])
-        return Record(str(raw["of"]), had, {(str(name), str(part)): float(at) for name, part, at in raw["gone"]})
+        gone = {(str(name), str(part)): float(at) for name, part, at in raw["gone"]}
+        return Record(str(raw["of"]), had, gone, int(raw["most"]))
     except (ValueError, LookupError, TypeError):
         return None
 

@@ -8,7 +8,6 @@ how long: ordinary rules judge it (rules/library/absence.yml). It ends when the 
 the removal, or when the inventory says it. What no rule would judge is not kept.
 """
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from math import inf
@@ -16,9 +15,10 @@ from typing import NamedTuple
 
 from watchkeeper.model.device import Category, Device
 from watchkeeper.model.event import EVENT_QUANTITY
-from watchkeeper.model.quantity import ABSENCE_QUANTITIES, absence_quantity
-from watchkeeper.model.reading import NO_READING, NOT_AVAILABLE, NOT_VALID, Missing, Reason, Series, Sweep, Value
+from watchkeeper.model.quantity import absence_quantity
+from watchkeeper.model.reading import Missing, Reason, Series, Sweep
 from watchkeeper.rules.parts import (
+    READINGS,
     ColumnKey,
     decode_record,
     definition_of,
@@ -27,6 +27,8 @@ from watchkeeper.rules.parts import (
     named_by,
     part_key,
     part_of,
+    renamed_among,
+    wait_s,
 )
 
 ABSENT_SWEEPS = 3
@@ -35,11 +37,11 @@ ABSENT_SWEEPS = 3
 SETTLE_S = 300.0
 """A device that has just started may answer with incomplete tables for so long; so may our own first sweeps of it."""
 
-NO_READING_S = 600.0
-"""How long a BMC may have no reading of a sensor. It also has none while a part sleeps."""
-
 RETURNED_S = 600.0
 """How long the column that tells the absence is kept after the return, so that its verdict can become ok."""
+
+FEW_OF = 4
+"""Of fewer readings, each that is missing is told."""
 
 MAX_ABSENCES = 1000
 """Of one device; further ones replace the oldest."""
@@ -49,7 +51,7 @@ NO_LONGER_THERE = Missing(Reason.ABSENT, "it was read before, and the device no 
 
 BY_INVENTORY = "removed: the inventory says that the device is `without` it"
 
-_UNTRACKED = frozenset({"device.answering", "device.alarm", EVENT_QUANTITY, "uptime", *ABSENCE_QUANTITIES})
+_UNTRACKED = frozenset({"device.answering", "device.alarm", EVENT_QUANTITY, "uptime"})
 """An alarm that is over may disappear: its absence is no finding."""
 
 _PAUSES: Mapping[str, tuple[str, ...]] = {"power.state": ("off", "sleeping"), "service.state": ("down",)}
@@ -88,7 +90,8 @@ class _Absence:
 class _Held:
     """What is known of a device; `of` is its definition. `had` tells of each column of `series` whether it ever had a
     value. `extra` are the columns that are added: those of `vanished`, and those that tell an absence, which are in
-    `parts` with the time since when (infinity: it is back). `joined` are the last columns without and with them."""
+    `parts` with the time since when (infinity: it is back). `joined` are the last columns without and with them. `most` is
+    the largest number of values at once; `readings` is what is told about it (empty: nothing)."""
 
     of: str
     series: tuple[Series, ...] = ()
@@ -104,6 +107,9 @@ class _Held:
     settled_at: float = -inf
     paused: bool = False
     calm: bool = False
+    most: int = 0
+    readings: str = ""
+    readings_until: float = inf
 
 
 class Presence:
@@ -153,7 +159,7 @@ class Presence:
         record = decode_record(sweep.device, self._records.pop(sweep.device, ""))
         if record is None or record.of != held.of:
             return held
-        held.series, held.had = record.had, bytearray([_HAD]) * len(record.had)
+        held.series, held.had, held.most = record.had, bytearray([_HAD]) * len(record.had), record.most
         for series in record.had:
             if (since := record.gone.get(key_of(series))) is not None:
                 held.absences[key_of(series)] = _Absence(series, since, since, ABSENT_SWEEPS, gone=True)
@@ -171,7 +177,7 @@ class Presence:
         held.series, held.pauses = sweep.series, _pauses(sweep.series)
         held.uptime = next((index for index, one in enumerate(sweep.series) if one.quantity == "uptime"), 0)
         fresh = [one for key, one in present.items() if key not in known]
-        renamed = _renamed([one for key, one in known.items() if key not in present], fresh, sweep.series)
+        renamed = renamed_among([one for key, one in known.items() if key not in present], fresh, sweep.series)
         for key, series in known.items():
             if key in renamed:
                 held.absences.pop(key, None)
@@ -182,8 +188,8 @@ class Presence:
 
     def _look(self, held: _Held, sweep: Sweep, category: Category) -> None:
         """Note which columns have a value and which are absent, and decide what is gone."""
-        before = len(held.absences), len(held.returned)
-        changed = False
+        before = len(held.absences), len(held.returned), held.readings
+        changed, count = False, 0
         for index, value in enumerate(sweep.values):
             had = held.had[index]
             if had == _OTHER:
@@ -191,7 +197,9 @@ class Presence:
             if value.__class__ is Missing or value == "absent":
                 if had == _HAD:
                     self._look_absent(held, sweep, index, category)
-            elif had == _NEVER:
+                continue
+            count += 1
+            if had == _NEVER:
                 held.had[index] = _HAD
                 changed = True
             elif held.absences and (absence := held.absences.pop(key_of(held.series[index]), None)) and absence.gone:
@@ -199,38 +207,65 @@ class Presence:
                 changed = True
         for absence in held.vanished:
             absence.sweeps += 1
+        changed |= self._count(held, sweep, count, category)
         changed |= self._decide(held, sweep.at, category)
         held.returned = {key: one for key, one in held.returned.items() if sweep.at < one[1]}
-        if changed or before != (len(held.absences), len(held.returned)):
+        if changed or before != (len(held.absences), len(held.returned), held.readings):
             self._refresh(held)
         if changed:
             self._unsaved.add(sweep.device)
 
     def _look_absent(self, held: _Held, sweep: Sweep, index: int, category: Category) -> None:
         series, value = sweep.series[index], sweep.values[index]
-        wait_s = _wait_s(absence_quantity(series.quantity), value)
-        if wait_s is None:
+        wait = wait_s(absence_quantity(series.quantity), value)
+        if wait is None:
             return
         absence = held.absences.get(key_of(series))
         if absence is None:
             if not self._watched(series, category):
                 held.had[index] = _NEVER
                 return
-            absence = self._note(held, series, sweep, wait_s)
+            absence = self._note(held, series, sweep, wait)
         absence.sweeps += 1
 
-    def _note(self, held: _Held, series: Series, sweep: Sweep, wait_s: float) -> _Absence:
-        up_s = sweep.values[held.uptime]
-        starting_s = SETTLE_S - up_s if isinstance(up_s, float) else 0.0
-        due_at = max(sweep.at + wait_s, sweep.at + starting_s, held.settled_at)
+    def _note(self, held: _Held, series: Series, sweep: Sweep, wait: float) -> _Absence:
+        due_at = max(sweep.at + wait, self._settled_at(held, sweep))
         absence = held.absences[key_of(series)] = _Absence(series, sweep.at, due_at)
         if len(held.absences) > MAX_ABSENCES:
             del held.absences[next(iter(held.absences))]
         return absence
 
+    @staticmethod
+    def _settled_at(held: _Held, sweep: Sweep) -> float:
+        """From when on its answers are complete, by its uptime and by ours."""
+        up_s = sweep.values[held.uptime]
+        return max(sweep.at + SETTLE_S - up_s, held.settled_at) if isinstance(up_s, float) else held.settled_at
+
+    def _count(self, held: _Held, sweep: Sweep, count: int, category: Category) -> bool:
+        """Tell whether the device gives readings, and as many as before. Returns whether there were never as many."""
+        if held.most < FEW_OF:
+            told = "ok" if count or 0 < held.most <= len(held.absences) else "none"
+        else:
+            told = "ok" if 2 * count >= held.most else "few" if count else "none"
+        if told != "ok":
+            judged = self._judged(Series(sweep.device, READINGS), category)
+            if judged and (held.readings or sweep.at >= self._settled_at(held, sweep)):
+                held.readings, held.readings_until = told, inf
+        elif held.readings:
+            if held.readings != "ok":
+                held.readings, held.readings_until = "ok", sweep.at + RETURNED_S
+            elif sweep.at >= held.readings_until:
+                held.readings = ""
+        more = count > held.most
+        held.most = max(count, held.most)
+        return more
+
     def _decide(self, held: _Held, at: float, category: Category) -> bool:
-        """Decide which absences are gone now, and which are no finding. Returns whether any changed."""
+        """Decide which absences are gone now, and which are no finding. Returns whether any changed. If most of a device's
+        readings are missing, that is one finding, not as many."""
         changed = False
+        if held.readings in ("few", "none") and held.most >= FEW_OF:
+            return False
         for key, absence in list(held.absences.items()):
             if absence.gone or absence.sweeps < ABSENT_SWEEPS or at < absence.due_at:
                 continue
@@ -257,8 +292,12 @@ class Presence:
                 gone[part_key(one.series)] = (part, min(since, one.since))
         held.parts = {key: (series, inf) for key, (series, _) in held.returned.items()} | gone
         held.extra = (*(one.series for one in held.vanished), *(series for series, _ in held.parts.values()))
+        if held.readings:
+            held.extra += (Series(held.series[0].device, READINGS),)
         held.joined = ((), ())
-        held.calm = not held.absences and not held.returned and _NEVER not in held.had
+        watched = len(held.had) - held.had.count(_OTHER)
+        plain = not (held.absences or held.returned or held.readings) and _NEVER not in held.had
+        held.calm = plain and 2 * watched >= held.most > 0
 
     # ---- seldom ----
 
@@ -283,15 +322,21 @@ class Presence:
     def remove(self, device: str, part: str, reason: str) -> None:
         """A person confirms that this part was removed. What is not gone is not changed."""
         held = self._held.get(device)
-        if held:
-            gone = (key for key, one in held.absences.items() if one.gone and part_of(one.series).instance == part)
-            self._end(device, held, frozenset(gone), reason)
+        if held is None:
+            return
+        if part == READINGS and held.readings in ("few", "none"):
+            held.readings, held.most = "", 0
+            self._end(device, held, frozenset(held.absences) | {(READINGS, "")}, reason)
+            return
+        gone = (key for key, one in held.absences.items() if one.gone and part_of(one.series).instance == part)
+        self._end(device, held, frozenset(gone), reason)
 
     def _end(self, device: str, held: _Held, keys: frozenset[ColumnKey], reason: str) -> None:
         if not keys:
             return
-        parts = {part_key(held.absences[key].series) for key in keys}
-        for key in keys:
+        absent = keys & held.absences.keys()
+        parts = {part_key(held.absences[key].series) for key in absent}
+        for key in absent:
             _forget(held, key)
         self._refresh(held)
         self.removals.append(Removal(device, keys | (parts - held.parts.keys()), reason))
@@ -316,32 +361,6 @@ def _pauses(series: tuple[Series, ...]) -> tuple[int, ...]:
     return tuple(index for index, one in enumerate(series) if one.quantity in _PAUSES)
 
 
-def _wait_s(kind: str, value: Value) -> float | None:
-    """How long such a value must last before the reading counts as gone; None for a value that says nothing about it. A
-    part that is there may have no value now: of hardware and of sensors, this counts; of other readings, it does not."""
-    if not isinstance(value, Missing):
-        return 0.0
-    if value.reason is not Reason.ABSENT:
-        return None
-    if value.detail.startswith((NOT_VALID, NOT_AVAILABLE)):
-        return None if kind == "reading.absent" else 0.0
-    if value.detail.startswith(NO_READING):
-        return {"hardware.absent": 0.0, "sensor.absent": NO_READING_S}.get(kind)
-    return 0.0
-
-
-def _renamed(vanished: Iterable[Series], fresh: Iterable[Series], series: Iterable[Series]) -> set[ColumnKey]:
-    """Which of the series that vanished are there under a new name: the same quantity from the same source, which no
-    other series has."""
-    count = Counter((one.quantity, one.source) for one in series)
-    sources = {(one.quantity, one.source) for one in fresh if one.source}
-    return {
-        key_of(one)
-        for one in vanished
-        if (one.quantity, one.source) in sources and count[one.quantity, one.source] == 1
-    }
-
-
 def _forget(held: _Held, key: ColumnKey) -> None:
     """The reading counts as one that was never there."""
     del held.absences[key]
@@ -356,11 +375,14 @@ def _shown(held: _Held, sweep: Sweep) -> Sweep:
     if held.joined[0] is not sweep.series:
         held.joined = (sweep.series, (*sweep.series, *held.extra))
     gone_s = (max(0.0, sweep.at - since) for _, since in held.parts.values())
-    values = (*sweep.values, *[NO_LONGER_THERE] * len(held.vanished), *gone_s)
+    told = (held.readings,) if held.readings else ()
+    values = (*sweep.values, *[NO_LONGER_THERE] * len(held.vanished), *gone_s, *told)
     return Sweep(sweep.device, sweep.at, held.joined[1], values)
 
 
 def _encoded(held: _Held) -> str:
     had = {key_of(one): one for one, state in zip(held.series, held.had, strict=True) if state == _HAD}
     had |= {key: one.series for key, one in held.absences.items()}
-    return encode_record(held.of, had.values(), {key: one.since for key, one in held.absences.items() if one.gone})
+    return encode_record(
+        held.of, had.values(), {key: one.since for key, one in held.absences.items() if one.gone}, held.most
+    )

@@ -72,7 +72,7 @@ class Room:
         if url:
             migrate(self.store)
         self.runtime = Runtime(self.store, self.clock, _snapshot(), "https://watch.example")
-        self.requests = Requests(self.store)
+        self.requests = Requests(self.store, self.clock)
         self.journal = Journal(self.store, self.runtime, self.clock, lambda: None)
         self.ingest = AgentEndpoint(self.runtime, self.journal, self.requests, lambda: False)
         self.metrics = Metrics(self.runtime, self.journal, self.ingest)

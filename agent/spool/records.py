@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import logging
 import sqlite3
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -12,8 +13,10 @@ from watchkeeper.model.batch import Block, Lane
 from watchkeeper.model.reading import Series
 from watchkeeper.model.verdict import Key
 from watchkeeper.model.wire import encode_block, event_item, frame_item, to_json, tombstone_item
-from watchkeeper.rules.evaluate import RuleState, encode_state
+from watchkeeper.rules.evaluate import RuleState, decode_state, encode_state, rebase
 from watchkeeper.rules.parts import rebase_record
+
+log = logging.getLogger(__name__)
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -157,17 +160,26 @@ def read(db: sqlite3.Connection, lane: Lane, after: int) -> Iterable[Record]:
     return map(Record._make, db.execute(_sql(lane, "SELECT * FROM LANE WHERE seq > ? ORDER BY seq"), (after,)))
 
 
+def read_states(db: sqlite3.Connection) -> dict[Key, RuleState]:
+    """The judge's states. A state that cannot be read (of another version, say) is left out."""
+    states: dict[Key, RuleState] = {}
+    for device, rule, instance, body in db.execute("SELECT * FROM states"):
+        try:
+            states[device, rule, instance] = decode_state(json.loads(body))
+        except ValueError as error:
+            log.warning("spool: the state of %s on %s %s cannot be read: %s", rule, device, instance, error)
+    return states
+
+
 def shift_times(db: sqlite3.Connection, seconds: float) -> None:
-    """Add `seconds` to every time, to convert from the clock of another boot."""
+    """Add `seconds` to every time, to convert from the clock of another boot. What cannot be read is left as it is."""
     for lane in Lane:
         db.execute(_sql(lane, "UPDATE LANE SET at = at + ?"), (seconds,))
-
-
-def shift_parts(db: sqlite3.Connection, seconds: float) -> None:
-    """Add `seconds` to the times in the records of what was read. A record that cannot be read is left as it is."""
+    for key, state in read_states(db).items():
+        _write_state(db, key, rebase(state, seconds))
     for device, body in db.execute("SELECT device, body FROM parts").fetchall():
         with contextlib.suppress(ValueError):
-            db.execute("UPDATE parts SET body = ? WHERE device = ?", (rebase_record(body, seconds), device))
+            _write_parts(db, device, rebase_record(body, seconds))
 
 
 def used_bytes(db: sqlite3.Connection) -> int:

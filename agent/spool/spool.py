@@ -28,7 +28,7 @@ from watchkeeper.model.failpoint import failpoint
 from watchkeeper.model.reading import Series, Value
 from watchkeeper.model.verdict import ActiveVerdicts, Event, Key
 from watchkeeper.model.wire import encode_event, frame_columns, to_json
-from watchkeeper.rules.evaluate import RuleState, decode_state, encode_state, rebase
+from watchkeeper.rules.evaluate import RuleState
 
 log = logging.getLogger(__name__)
 
@@ -128,9 +128,6 @@ class Spool:
                 # No time in the spool may be in the future, even if the wall clock lost its battery overnight.
                 shift = min(before["offset"] - offset, now - before["at"])
                 records.shift_times(self._db, shift)
-                moved = [(to_json(encode_state(rebase(state, shift))), *key) for key, state in self.states().items()]
-                records.shift_parts(self._db, shift)
-                self._db.executemany("UPDATE states SET body = ? WHERE device = ? AND rule = ? AND instance = ?", moved)
             spoolfile.put_note(self._db, "boot", self._boot())
 
     def _offset(self) -> float:
@@ -141,14 +138,8 @@ class Spool:
 
     def states(self) -> dict[Key, RuleState]:
         """The judge's states as last committed. A state that cannot be read (of another version, say) is left out."""
-        states: dict[Key, RuleState] = {}
         with self._disk_lock:
-            for device, rule, instance, body in self._db.execute("SELECT * FROM states"):
-                try:
-                    states[device, rule, instance] = decode_state(json.loads(body))
-                except ValueError as error:
-                    log.warning("spool: the state of %s on %s %s cannot be read: %s", rule, device, instance, error)
-        return states
+            return records.read_states(self._db)
 
     def parts(self) -> dict[str, str]:
         """What was read of each device, as last committed (rules/parts.py)."""

@@ -8,6 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from watchkeeper.collector.policy import freshness
+from watchkeeper.collector.process.removals import ConfirmedRemoval, Gone, gone_parts, removals_of
 from watchkeeper.collector.read.agents import agent_statuses
 from watchkeeper.collector.read.blocks import block_series, same_block
 from watchkeeper.collector.site.snapshot import Snapshot
@@ -47,6 +48,23 @@ class DeviceReadings:
     def stale(self) -> bool:
         """Whether all its readings are stale."""
         return all(column.stale for column in self.columns)
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceParts:
+    """What is gone of a device, each with the confirmation that its agent has not carried out yet; and all confirmed
+    removals, newest first."""
+
+    gone: tuple[tuple[Gone, ConfirmedRemoval | None], ...]
+    removals: tuple[ConfirmedRemoval, ...]
+
+
+def device_parts(connection: sa.Connection, device: str) -> DeviceParts:
+    """What is gone of a device, and what persons confirmed."""
+    past = removals_of(connection, device)
+    pending = {one.part: one for one in past if one.done_at is None}
+    gone = tuple((one, pending.get(one.part)) for one in gone_parts(connection, device))
+    return DeviceParts(gone, tuple(past))
 
 
 def device_readings(

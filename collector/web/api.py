@@ -8,7 +8,7 @@ from fastapi.security import HTTPBearer
 
 from watchkeeper.collector.policy import roster
 from watchkeeper.collector.policy.incidents import IncidentState
-from watchkeeper.collector.process import actions
+from watchkeeper.collector.process import actions, removals
 from watchkeeper.collector.process.actions import NotFound
 from watchkeeper.collector.process.runtime import Runtime
 from watchkeeper.collector.read import agents as read_agents
@@ -108,14 +108,29 @@ def devices(runtime: CurrentRuntime) -> list[schemas.DeviceOut]:
 
 @router.get("/devices/{name}", responses=_errors(401, 404))
 def device(runtime: CurrentRuntime, name: str) -> schemas.DeviceDetailOut:
-    """One device with its latest readings, their age, and why one is missing."""
+    """One device with its latest readings, their age, why one is missing, and what is gone since when."""
+    return _device(runtime, name)
+
+
+@router.post("/devices/{name}/removed", responses=_errors(401, 403, 404, 409))
+def removed(
+    runtime: CurrentRuntime, person: ActingPerson, name: str, body: schemas.RemovedIn
+) -> schemas.DeviceDetailOut:
+    """Confirm that a part which is gone was removed. Its agent is told with the answers to its pushes; its incidents then end
+    with this reason. A second confirmation changes nothing. Refused (409) for a part that is not gone."""
+    removals.confirm(runtime.notifier(), name, body.part, person.person, runtime.clock.wall(), note=body.note)
+    return _device(runtime, name)
+
+
+def _device(runtime: Runtime, name: str) -> schemas.DeviceDetailOut:
     with runtime.store.read(steady=True) as connection:
         found = read_devices.device_readings(
             connection, runtime.snapshot, runtime.clock.wall(), runtime.started_at, name
         )
+        parts = read_devices.device_parts(connection, name)
     if not found:
         raise NotFound(f"there is no device `{name}`")
-    return schemas.device_detail_out(found[0])
+    return schemas.device_detail_out(found[0], parts)
 
 
 @router.get("/devices/{name}/history", responses=_errors(401, 404))

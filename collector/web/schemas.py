@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from watchkeeper.collector.policy.ladder import ScheduledRung
 from watchkeeper.collector.policy.roster import DutyShift
 from watchkeeper.collector.read.agents import AgentStatus
-from watchkeeper.collector.read.devices import DeviceReadings, ProbeReadings
+from watchkeeper.collector.read.devices import DeviceParts, DeviceReadings, ProbeReadings
 from watchkeeper.collector.read.history import Point
 from watchkeeper.collector.read.incidents import IncidentDetail, NoticeStatus, Progress
 from watchkeeper.collector.site.inventory import Language, Person
@@ -174,10 +174,41 @@ class DeviceOut(Schema):
     read_at: float | None
 
 
+class GoneOut(Schema):
+    """A part that was read before and is gone, since `since`. `confirmed_by` said that it was removed; its agent is told."""
+
+    part: str
+    label: str
+    quantity: str
+    since: float
+    confirmed_by: str | None
+    confirmed_at: float | None
+
+
+class RemovalOut(Schema):
+    """A part that a person confirmed as removed. `done_at` is when its agent no longer reported it."""
+
+    part: str
+    label: str
+    gone_at: float
+    by: str
+    confirmed_at: float
+    note: str
+    done_at: float | None
+
+
+class RemovedIn(NoteIn):
+    """The part that was removed, as the device's `gone` names it, and a note."""
+
+    part: str = Field(min_length=1, max_length=200, pattern=NO_NUL)
+
+
 class DeviceDetailOut(DeviceOut):
-    """A device with its latest readings."""
+    """A device with its latest readings, what is gone of it, and what persons confirmed as removed."""
 
     readings: list[ReadingOut]
+    gone: list[GoneOut]
+    removed: list[RemovalOut]
 
 
 class PointOut(Schema):
@@ -293,10 +324,24 @@ def device_out(one: DeviceReadings) -> DeviceOut:
     return DeviceOut.model_validate(_device(one))
 
 
-def device_detail_out(one: DeviceReadings) -> DeviceDetailOut:
-    """A device with its latest readings."""
+def device_detail_out(one: DeviceReadings, parts: DeviceParts) -> DeviceDetailOut:
+    """A device with its latest readings and what is gone of it."""
     readings = [_reading(column, series, value) for column in one.columns for series, value in column.readings()]
-    return DeviceDetailOut.model_validate(_device(one) | {"readings": readings})
+    gone = [
+        GoneOut(
+            part=part.part, label=part.label, quantity=part.quantity, since=part.since,
+            confirmed_by=confirmed.by if confirmed else None, confirmed_at=confirmed.confirmed_at if confirmed else None,
+        )
+        for part, confirmed in parts.gone
+    ]  # fmt: skip
+    removed = [
+        RemovalOut(
+            part=past.part, label=past.label, gone_at=past.gone_at, by=past.by, confirmed_at=past.confirmed_at,
+            note=past.note, done_at=past.done_at,
+        )
+        for past in parts.removals
+    ]  # fmt: skip
+    return DeviceDetailOut.model_validate(_device(one) | {"readings": readings, "gone": gone, "removed": removed})
 
 
 def _device(one: DeviceReadings) -> dict[str, object]:
