@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from watchkeeper.agent.config import AgentConfig, Places, read_config
 from watchkeeper.agent.pipeline import Pipeline
+from watchkeeper.agent.poll.facts import facts_of
 from watchkeeper.agent.poll.kinds import build_all
 from watchkeeper.agent.poll.schedule import Schedule
 from watchkeeper.agent.ports import Probe, ProbeContext, ProfileProbe
@@ -22,7 +23,7 @@ from watchkeeper.agent.push.uplink import Uplink
 from watchkeeper.agent.spool.spool import Limits, Spool
 from watchkeeper.agent.traps.events import TrapEvents
 from watchkeeper.documents.secrets import Secrets
-from watchkeeper.model.batch import Bundle, Document, Request
+from watchkeeper.model.batch import Bundle, Document, Facts, Request
 from watchkeeper.model.clock import Clock, SystemClock
 from watchkeeper.model.device import Device
 from watchkeeper.model.errors import WatchkeeperError
@@ -89,7 +90,7 @@ class AgentService:
         self._pusher = Pusher(
             spool, uplink, clock, config.agent, on_bundle=self._on_bundle, on_request=self._on_request
         )
-        self._pipeline = Pipeline(spool, judge, clock, self._pusher.wake)
+        self._pipeline = Pipeline(spool, judge, clock, self._pusher.wake, self._facts)
         self._schedule = Schedule(clock, self._on_sweep, judge.silence_judged)
         self._events = TrapEvents()
         self._trap_listener: TrapListener | None = None
@@ -200,6 +201,9 @@ class AgentService:
         probe = self._probes.get(device.probe) if device else None
         profile = probe.profile_of(series.device) if isinstance(probe, ProfileProbe) else None
         return profile is None or asks_for(profile, series)
+
+    def _facts(self, device: Device) -> Facts:
+        return facts_of(self._probes.get(device.probe), device.device)
 
     def _listen(self, bundle: Bundle) -> None:
         """Listen for traps if the bundle says so."""

@@ -63,6 +63,8 @@ def check(file: Path) -> None:
         click.echo(str(deprecated), err=True)
     snapshot = read_snapshot(config_file.path(config_file.config.site))
     configuration = snapshot.configuration
+    for warning in configuration.warnings:
+        click.echo(f"warning: {warning}", err=True)
     opener = open_channels(open_secrets(config_file), SystemClock())
     for problem in unreachable(configuration.contacts.people, opener):
         click.echo(f"contacts.yml: {problem}", err=True)
@@ -223,9 +225,9 @@ def removed(device: str, part: str, note: str, url: str, token_file: Path) -> No
         print(f"{device}: {part} was removed; its agent is told with its next push")
         return
     for one in _request("GET", url, path, None, _read_token(file) if file.exists() else None)["gone"]:
-        since = datetime.fromtimestamp(one["since"], UTC)
+        since = f"since {datetime.fromtimestamp(one['since'], UTC):%Y-%m-%d %H:%M} UTC" if one["since"] else ""
         confirmed = f"  confirmed by {one['confirmed_by']}" if one["confirmed_by"] else ""
-        print(printable(f"{one['part']:<30}  {one['label']:<40}  since {since:%Y-%m-%d %H:%M} UTC{confirmed}"))
+        print(printable(f"{one['part']:<30}  {one['label']:<40}  {since}{confirmed}"))
 
 
 # ---- shared by the commands ----

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from watchkeeper.model.batch import PROTOCOL, Answer, Block, Frame, Item, Lane, Push, Request, Tombstone
+from watchkeeper.model.batch import PROTOCOL, Answer, Block, Facts, Frame, Item, Lane, Push, Request, Tombstone
 from watchkeeper.model.errors import WireError
 from watchkeeper.model.json_fields import (
     MAX_AGE_S,
@@ -27,6 +27,9 @@ from watchkeeper.model.json_fields import (
 )
 from watchkeeper.model.reading import Missing, Reason, Series, Value
 from watchkeeper.model.verdict import ActiveVerdicts, Event, Evidence, Level, Verdict, Withdrawal
+
+MAX_FACTS = 50
+"""Of one device."""
 
 to_json = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
 """Compact JSON. Raises ValueError on NaN and infinity."""
@@ -92,13 +95,15 @@ def encode_values(values: Sequence[Value]) -> Json:
 
 
 def encode_block(block: Block) -> Json:
-    """A declaration; a series is [quantity, instance, label, source]."""
+    """A declaration; a series is [quantity, instance, label, source], a fact [name, text]."""
+    facts = {"facts": [list(fact) for fact in block.facts]} if block.facts else {}
     return {
         "block": block.block,
         "device": block.device,
         "probe": block.probe,
         "every_s": block.every_s,
         "series": [[s.quantity, s.instance, s.label, s.source] for s in block.series],
+        **facts,
     }
 
 
@@ -220,7 +225,26 @@ def _decode_block(raw: Json, where: str) -> Block:
     every_s = number_field(raw, "every_s", where)
     if every_s <= 0:
         raise WireError(f"{where}every_s: must be above 0")
-    return Block(positive_field(raw, "block", where), device, name_field(raw, "probe", where), every_s, tuple(series))
+    return Block(
+        positive_field(raw, "block", where), device, name_field(raw, "probe", where), every_s, tuple(series),
+        _decode_facts(raw, where),
+    )  # fmt: skip
+
+
+def _decode_facts(raw: Json, where: str) -> Facts:
+    """The facts of a block; those beyond MAX_FACTS are left out."""
+    facts = []
+    for index, row in enumerate(array(raw.get("facts", []), where + "facts")[:MAX_FACTS]):
+        if not (isinstance(row, list) and len(row) == 2 and all(isinstance(part, str) for part in row)):  # noqa: PLR2004 -- name and text
+            raise WireError(f"{where}facts[{index}]: expected [name, text]")
+        name, text = row
+        facts.append(
+            (
+                limited_text(name, f"{where}facts[{index}]", NAME_LIMIT),
+                limited_text(text, f"{where}facts[{index}]", TEXT_LIMIT),
+            )
+        )
+    return tuple(facts)
 
 
 def _decode_reading(raw: Json, received_at: float, where: str) -> Frame | Tombstone:

@@ -1,8 +1,12 @@
-"""Whether a profile asks a device for a series: what it does not ask for cannot be missing."""
+"""Whether a profile asks a device for a series: what it does not ask for cannot be missing. And whether a profile that
+the inventory names can be used."""
 
+import difflib
 from collections.abc import Iterator
 
 from watchkeeper.model.reading import Series
+from watchkeeper.profiles import Profiles
+from watchkeeper.profiles.condition import Speaks
 from watchkeeper.profiles.shape import Profile, ProfileReading
 
 
@@ -25,3 +29,17 @@ def _readings(profile: Profile) -> Iterator[ProfileReading]:
     yield from profile.readings
     for quirk in profile.quirks:
         yield from quirk.readings
+
+
+def misfit(profiles: Profiles, name: str, speaks: Speaks) -> str:
+    """Why the profile of that name cannot be used by a probe that `speaks` this protocol; empty where it can be. With
+    `auto`, SNMP recognises the device and NUT has one profile for all, but a Modbus device cannot be recognised."""
+    if name == "auto":
+        return "a Modbus device cannot be recognised: name its profile" if speaks is Speaks.MODBUS else ""
+    profile = profiles.get(name)
+    if profile is None:
+        near = difflib.get_close_matches(name, profiles.names(speaks), 1)
+        return f"there is no profile `{name}`" + (f"; did you mean `{near[0]}`?" if near else "")
+    if profile.speaks is not speaks:
+        return f"the profile `{name}` reads by {profile.speaks}, not by {speaks}"
+    return ""

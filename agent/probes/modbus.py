@@ -17,6 +17,7 @@ from watchkeeper.model.clock import Clock
 from watchkeeper.model.device import Device, Modbus
 from watchkeeper.model.reading import Reason, Sweep, Value
 from watchkeeper.profiles import Profile, Profiles, load_profiles
+from watchkeeper.profiles.asked import misfit
 from watchkeeper.profiles.condition import Speaks
 from watchkeeper.profiles.decode import Raw, decode
 from watchkeeper.profiles.flat import Layout, lay_out, merge_layouts
@@ -69,10 +70,11 @@ class RegisterBlock(NamedTuple):
 class _ModbusDevice:
     """What is kept of a device between sweeps. `layout` is None until the device was read once. `blocks` leaves out the
     registers that the device does not have. All are asked for again at `renew_at` (boot time): the device may have been
-    starting, or may have been replaced."""
+    starting, or may have been replaced. `misfit` says why there is no profile."""
 
     device: Device
     profile: Profile | None
+    misfit: str = ""
     client: Any = None
     blocks: list[RegisterBlock] = field(default_factory=list)
     renew_at: float = 0.0
@@ -128,15 +130,19 @@ class ModbusProbe:
         held = self._held.get(device)
         return held.profile if held else None
 
+    def why_of(self, device: str) -> str:
+        """Implements `ProfileProbe.why_of`."""
+        held = self._held.get(device)
+        return "the inventory names it" if held and held.profile else ""
+
     def _held_for(self, device: Device) -> _ModbusDevice:
         held = self._held.get(device.device)
         if held is None or held.device != device:
             if held is not None:
                 _disconnect(held)
-            profile = self._profiles.get(device.profile)
-            if profile is not None and profile.speaks is not Speaks.MODBUS:
-                profile = None
-            held = self._held[device.device] = _ModbusDevice(device, profile)
+            wrong = misfit(self._profiles, device.profile, Speaks.MODBUS)
+            profile = None if wrong else self._profiles.get(device.profile)
+            held = self._held[device.device] = _ModbusDevice(device, profile, wrong)
         return held
 
     def _renew(self, held: _ModbusDevice, profile: Profile) -> bool:
@@ -151,11 +157,7 @@ class ModbusProbe:
 
 def _modbus_profile(held: _ModbusDevice) -> Profile:
     if held.profile is None:
-        raise NoAnswer(
-            Reason.ABSENT,
-            "a Modbus device cannot be recognised: name a profile that speaks modbus in the inventory"
-            f" (`{held.device.profile}` does not)",
-        )
+        raise NoAnswer(Reason.ABSENT, held.misfit)
     return held.profile
 
 

@@ -236,7 +236,8 @@ def block_from_json(number: int, body: str) -> Block:
     """The inverse of `block_to_json`."""
     raw = json.loads(body)
     series = tuple(Series(raw["device"], *row) for row in raw["series"])
-    return Block(number, raw["device"], raw["probe"], raw["every_s"], series)
+    facts = tuple((name, text) for name, text in raw.get("facts", ()))
+    return Block(number, raw["device"], raw["probe"], raw["every_s"], series, facts)
 
 
 def subtract(waiting: dict[K, V], written: Mapping[K, V]) -> None:

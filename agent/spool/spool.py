@@ -15,13 +15,13 @@ import sqlite3
 import threading
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from watchkeeper.agent.spool import file as spoolfile
 from watchkeeper.agent.spool import records
 from watchkeeper.agent.spool.records import Commit, Record, Settled
-from watchkeeper.model.batch import Block, Lane
+from watchkeeper.model.batch import Block, Facts, Lane
 from watchkeeper.model.clock import Clock
 from watchkeeper.model.errors import SpoolError
 from watchkeeper.model.failpoint import failpoint
@@ -174,14 +174,15 @@ class Spool:
         self._last[lane] = seq = self._last[lane] + 1
         self._records[lane].append(Record(seq, at, block, 0, 0, body))
 
-    def declare(self, device: str, probe: str, every_s: float, series: tuple[Series, ...]) -> int:
-        """The number of the block with these columns; equal columns have one number."""
-        body = records.block_to_json(Block(0, device, probe, every_s, series))
+    def declare(self, device: str, probe: str, every_s: float, series: tuple[Series, ...], facts: Facts = ()) -> int:
+        """The number of the block with these columns and facts; equal ones have one number."""
+        block = Block(0, device, probe, every_s, series, facts)
+        body = records.block_to_json(block)
         with self._memory_lock:
             if body not in self._numbers:
                 number = max(self._blocks, default=0) + 1
                 self._numbers[body] = number
-                self._blocks[number] = Block(number, device, probe, every_s, series)
+                self._blocks[number] = replace(block, block=number)
                 self._new_blocks.append((number, device, body))
             return self._numbers[body]
 

@@ -19,6 +19,7 @@ from watchkeeper.model.reading import Missing, Reading, Reason, Sweep
 
 if TYPE_CHECKING:
     from watchkeeper.agent.ports import Probe, ProbeContext
+    from watchkeeper.model.batch import Facts
     from watchkeeper.profiles import Profile
 
 SECOND_SAMPLE_S = 1.0
@@ -90,6 +91,7 @@ def probe(
 async def _show(targets: Sequence[Target], context: "ProbeContext", style: str) -> bool:
     """Read and print them in order, each as soon as possible. Returns whether all of them answered."""
     from watchkeeper.agent.poll import kinds
+    from watchkeeper.agent.poll.facts import facts_of
 
     probes = kinds.build_all({target.device.probe for target in targets}, context, {}, new_profiles=False)
     limit, all_answered = asyncio.Semaphore(MAX_TARGETS_AT_ONCE), True
@@ -98,10 +100,14 @@ async def _show(targets: Sequence[Target], context: "ProbeContext", style: str) 
         for target, under_way in zip(targets, sweeps, strict=True):
             sweep = await under_way
             all_answered &= sweep.values[0] == "yes"  # the first series is `device.answering`
-            profile = _profile(probes[target.device.probe], target)
+            probe = probes[target.device.probe]
+            profile = _profile(probe, target)
             formatter = table if style == "table" else lines
             for line in formatter(target, sweep, context.clock, profile):
                 click.echo(printable(line))
+            if style == "table":
+                for line in read_by(facts_of(probe, target.device.device), sweep):
+                    click.echo(printable(line))
     finally:
         for probe_of_kind in probes.values():
             await probe_of_kind.close()
@@ -166,6 +172,16 @@ def table(target: Target, sweep: Sweep, clock: Clock, profile: "Profile | None" 
     yield f"{title}, {_utc(sweep, clock):%Y-%m-%d %H:%M:%S} UTC{what}"
     for quantity, instance, value in rows:
         yield f"  {quantity:<{widths[0]}}  {instance:<{widths[1]}}  {value}"
+
+
+def read_by(facts: "Facts", sweep: Sweep) -> Iterator[str]:
+    """How a device was read: by which profile and why, and how many of its readings gave a value."""
+    for name, text in facts:
+        yield f"  {name}: {text or 'none fits'}"
+    own = [one.value for one in sweep.readings() if one.series.quantity not in ("device.answering", "uptime")]
+    given = sum(not isinstance(value, Missing) for value in own)
+    warning = "" if given or sweep.values[0] != "yes" else "; nothing is read of this device"
+    yield f"  {given} of {len(own)} readings have a value{warning}"
 
 
 def _instance(reading: Reading) -> str:

@@ -17,6 +17,7 @@ from watchkeeper.collector.store.schema import block, latest, removal
 from watchkeeper.model.errors import Conflict
 from watchkeeper.model.quantity import ABSENCE_QUANTITIES
 from watchkeeper.model.wire import decode_values
+from watchkeeper.rules.parts import READINGS
 
 SHOWN = 20
 """How many confirmed removals of a device are shown."""
@@ -25,13 +26,13 @@ SHOWN = 20
 @dataclass(frozen=True, slots=True)
 class Gone:
     """A part of a device that was read before and is gone, since `since` (UTC seconds). `quantity` tells which sort of
-    part it is."""
+    part it is; `device.readings` stands for most of its readings, and has no time."""
 
     device: str
     part: str
     label: str
     quantity: str
-    since: float
+    since: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +69,7 @@ def confirm(notifier: Notifier, device: str, part: str, person: str, now: float,
             listed = ", ".join(f"`{one.part}`" for one in gone_parts(connection, device)) or "nothing"
             raise Conflict(f"`{part}` of {device} is not gone; gone is: {listed}")
         row = {
-            "device": device, "agent": known.agent, "part": part, "label": gone.label, "gone_at": gone.since,
+            "device": device, "agent": known.agent, "part": part, "label": gone.label, "gone_at": now if gone.since is None else gone.since,
             "by": person, "confirmed_at": now, "note": note, "done_at": None,
         }  # fmt: skip
         connection.execute(sa.insert(removal), row)
@@ -132,3 +133,5 @@ def _gone_in(row: "sa.Row[Any]") -> Iterator[Gone]:
     for (quantity, part, label, _), value in zip(json.loads(row.series), values, strict=True):
         if quantity in ABSENCE_QUANTITIES and isinstance(value, float) and value > 0:
             yield Gone(row.device, part, label, quantity, row.at - value)
+        elif quantity == READINGS and value in ("few", "none"):
+            yield Gone(row.device, READINGS, label, quantity, None)

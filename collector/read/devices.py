@@ -13,9 +13,15 @@ from watchkeeper.collector.read.agents import agent_statuses
 from watchkeeper.collector.read.blocks import block_series, same_block
 from watchkeeper.collector.site.snapshot import Snapshot
 from watchkeeper.collector.store.schema import block, latest
+from watchkeeper.model.batch import Facts
 from watchkeeper.model.device import Device
-from watchkeeper.model.reading import Series, Value
+from watchkeeper.model.event import EVENT_QUANTITY
+from watchkeeper.model.quantity import ABSENCE_QUANTITIES
+from watchkeeper.model.reading import Missing, Series, Value
 from watchkeeper.model.wire import decode_values
+from watchkeeper.rules.parts import READINGS
+
+_NOT_COUNTED = frozenset({"device.answering", "uptime", EVENT_QUANTITY, READINGS, *ABSENCE_QUANTITIES})
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +36,13 @@ class ProbeReadings:
     probe: str
     series: tuple[Series, ...]
     values: tuple[Value, ...]
+    facts: Facts = ()
+
+    @property
+    def counted(self) -> tuple[int, int]:
+        """How many of its readings have a value, and how many there are. Those about the device itself do not count."""
+        own = [value for series, value in self.readings() if series.quantity not in _NOT_COUNTED]
+        return sum(not isinstance(value, Missing) for value in own), len(own)
 
     def readings(self) -> Iterator[tuple[Series, Value]]:
         """Each series with its value."""
@@ -74,7 +87,7 @@ def device_readings(
     statuses = agent_statuses(connection, snapshot, now, started_at)
     silent = {status.agent for status in statuses if status.silent}
     columns: dict[str, list[ProbeReadings]] = {}
-    query = sa.select(latest, block.c.every_s, block.c.series).join(block, same_block(latest))
+    query = sa.select(latest, block.c.every_s, block.c.series, block.c.facts).join(block, same_block(latest))
     if device is not None:
         query = query.where(latest.c.device == device)
     for row in connection.execute(query):
@@ -89,4 +102,7 @@ def _probe_readings(row: "sa.Row[Any]", now: float, silent: bool) -> ProbeReadin
     age = max(0.0, now - row.at)
     stale = silent or freshness.stale(age, row.every_s)
     values = decode_values(json.loads(row.column))
-    return ProbeReadings(row.at, age, row.every_s, stale, row.probe, block_series(row.device, row.series), values)
+    facts = tuple((name, text) for name, text in json.loads(row.facts))
+    return ProbeReadings(
+        row.at, age, row.every_s, stale, row.probe, block_series(row.device, row.series), values, facts
+    )

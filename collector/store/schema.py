@@ -69,6 +69,7 @@ block = Table(
     Column("probe", _NAME_TYPE, nullable=False),
     Column("every_s", Double, nullable=False),
     Column("series", Text, nullable=False),
+    Column("facts", Text, nullable=False, server_default="[]", comment="JSON: [name, text] of how the device is read"),
     PrimaryKeyConstraint("agent", "epoch", "block"),
 )
 

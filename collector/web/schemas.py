@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from watchkeeper.collector.policy.ladder import ScheduledRung
 from watchkeeper.collector.policy.roster import DutyShift
+from watchkeeper.collector.process.removals import ConfirmedRemoval, Gone
 from watchkeeper.collector.read.agents import AgentStatus
 from watchkeeper.collector.read.devices import DeviceParts, DeviceReadings, ProbeReadings
 from watchkeeper.collector.read.history import Point
@@ -175,12 +176,13 @@ class DeviceOut(Schema):
 
 
 class GoneOut(Schema):
-    """A part that was read before and is gone, since `since`. `confirmed_by` said that it was removed; its agent is told."""
+    """A part that was read before and is gone, since `since`; `device.readings` stands for most readings of the device.
+    `confirmed_by` said that it was removed; its agent is told."""
 
     part: str
     label: str
     quantity: str
-    since: float
+    since: float | None
     confirmed_by: str | None
     confirmed_at: float | None
 
@@ -203,9 +205,22 @@ class RemovedIn(NoteIn):
     part: str = Field(min_length=1, max_length=200, pattern=NO_NUL)
 
 
-class DeviceDetailOut(DeviceOut):
-    """A device with its latest readings, what is gone of it, and what persons confirmed as removed."""
+class ReadByOut(Schema):
+    """How a device is read: by which profile (empty: none fits) and why, further `facts` as [name, text], and how many of
+    its readings have a value."""
 
+    probe: str
+    profile: str | None
+    why: str
+    facts: list[tuple[str, str]]
+    readings: int
+    with_value: int
+
+
+class DeviceDetailOut(DeviceOut):
+    """A device with its latest readings, how it is read, what is gone of it, and what persons confirmed as removed."""
+
+    read_by: list[ReadByOut]
     readings: list[ReadingOut]
     gone: list[GoneOut]
     removed: list[RemovalOut]
@@ -327,21 +342,27 @@ def device_out(one: DeviceReadings) -> DeviceOut:
 def device_detail_out(one: DeviceReadings, parts: DeviceParts) -> DeviceDetailOut:
     """A device with its latest readings and what is gone of it."""
     readings = [_reading(column, series, value) for column in one.columns for series, value in column.readings()]
-    gone = [
-        GoneOut(
-            part=part.part, label=part.label, quantity=part.quantity, since=part.since,
-            confirmed_by=confirmed.by if confirmed else None, confirmed_at=confirmed.confirmed_at if confirmed else None,
-        )
-        for part, confirmed in parts.gone
-    ]  # fmt: skip
-    removed = [
-        RemovalOut(
-            part=past.part, label=past.label, gone_at=past.gone_at, by=past.by, confirmed_at=past.confirmed_at,
-            note=past.note, done_at=past.done_at,
-        )
-        for past in parts.removals
-    ]  # fmt: skip
-    return DeviceDetailOut.model_validate(_device(one) | {"readings": readings, "gone": gone, "removed": removed})
+    gone = [_gone(part, confirmed) for part, confirmed in parts.gone]
+    removed = [RemovalOut.model_validate(past, from_attributes=True) for past in parts.removals]
+    read_by = [_read_by(column) for column in one.columns]
+    fields = _device(one) | {"read_by": read_by, "readings": readings, "gone": gone, "removed": removed}
+    return DeviceDetailOut.model_validate(fields)
+
+
+def _gone(part: Gone, confirmed: ConfirmedRemoval | None) -> GoneOut:
+    by, at = (confirmed.by, confirmed.confirmed_at) if confirmed else (None, None)
+    return GoneOut(
+        part=part.part, label=part.label, quantity=part.quantity, since=part.since, confirmed_by=by, confirmed_at=at
+    )
+
+
+def _read_by(column: ProbeReadings) -> ReadByOut:
+    facts, (with_value, readings) = dict(column.facts), column.counted
+    others = [fact for fact in column.facts if fact[0] not in ("profile", "why")]
+    return ReadByOut(
+        probe=column.probe, profile=facts.get("profile"), why=facts.get("why", ""), facts=others, readings=readings,
+        with_value=with_value,
+    )  # fmt: skip
 
 
 def _device(one: DeviceReadings) -> dict[str, object]:

@@ -1,4 +1,4 @@
-"""Persons confirm that parts of devices were removed."""
+"""Persons confirm that parts of devices were removed; a block has facts about how its device is read."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -29,6 +29,12 @@ def upgrade() -> None:
     pending = sa.text("done_at IS NULL")
     op.create_index("removal_pending", "removal", ["agent"], sqlite_where=pending, postgresql_where=pending)
 
+    facts = sa.Column(
+        "facts", sa.Text(), nullable=False, server_default="[]", comment="JSON: [name, text] of how the device is read"
+    )
+    op.add_column("block", facts)
+
 
 def downgrade() -> None:
+    op.drop_column("block", "facts")
     op.drop_table("removal")
