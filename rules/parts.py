@@ -87,7 +87,7 @@ def renamed_among(vanished: Iterable[Series], fresh: Iterable[Series], series: I
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
+class PartsRecord:
     """What is kept of a device over a restart: the series that had a value, since when some of them are gone, and the
     largest number of values that it gave at once."""
 
@@ -104,13 +104,13 @@ def encode_record(of: str, had: Iterable[Series], gone: Mapping[ColumnKey, float
     return json.dumps({"of": of, "had": rows, "gone": times, "most": most}, separators=(",", ":"))
 
 
-def decode_record(device: str, text: str) -> Record | None:
+def decode_record(device: str, text: str) -> PartsRecord | None:
     """The record, or None for one that cannot be read (of another version, say)."""
     try:
         raw: Any = json.loads(text)
         had = tuple(Series(device, *map(str, row)) for row in raw["had"])
         gone = {(str(name), str(part)): float(at) for name, part, at in raw["gone"]}
-        return Record(str(raw["of"]), had, gone, int(raw["most"]))
+        return PartsRecord(str(raw["of"]), had, gone, int(raw["most"]))
     except (ValueError, LookupError, TypeError):
         return None
 

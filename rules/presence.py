@@ -128,7 +128,7 @@ class Presence:
     # ---- for every sweep ----
 
     def join(self, sweep: Sweep, category: Category) -> Sweep:
-        """The sweep with the columns of what is gone. The series stay the same tuple until something is."""
+        """The sweep with the columns that tell what is gone. The series stay the same tuple until that changes."""
         held = self._held.get(sweep.device)
         if held is None:
             if sweep.values[0] != "yes":

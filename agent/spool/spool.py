@@ -15,7 +15,7 @@ import sqlite3
 import threading
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from watchkeeper.agent.spool import file as spoolfile
@@ -176,13 +176,12 @@ class Spool:
 
     def declare(self, device: str, probe: str, every_s: float, series: tuple[Series, ...], facts: Facts = ()) -> int:
         """The number of the block with these columns and facts; equal ones have one number."""
-        block = Block(0, device, probe, every_s, series, facts)
-        body = records.block_to_json(block)
+        body = records.block_to_json(Block(0, device, probe, every_s, series, facts))
         with self._memory_lock:
             if body not in self._numbers:
                 number = max(self._blocks, default=0) + 1
                 self._numbers[body] = number
-                self._blocks[number] = replace(block, block=number)
+                self._blocks[number] = Block(number, device, probe, every_s, series, facts)
                 self._new_blocks.append((number, device, body))
             return self._numbers[body]
 
