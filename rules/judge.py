@@ -88,6 +88,7 @@ class Judge:
 
     def judge(self, sweep: Sweep, category: Category) -> Judgement:
         """Judge one sweep that `join` has returned."""
+        judgement = self._ended(sweep.at) if self._presence.removals else UNCHANGED
         plan = self._plans.get(sweep.device)
         if plan is None or plan.series is not sweep.series:
             plan = self._prepare(sweep, category)
@@ -101,9 +102,10 @@ class Judge:
                     now = _explained(now, sweep)
                 slot.state = now
                 changed.append((slot.key, state, now))
-        if not (changed or plan.absent):
-            return UNCHANGED
-        judgement = Judgement([], {})
+        if judgement is UNCHANGED:
+            if not (changed or plan.absent):
+                return UNCHANGED
+            judgement = Judgement([], {})
         self._change(changed, judgement)
         self._check_absent(sweep, plan, judgement)
         return judgement
@@ -170,9 +172,8 @@ class Judge:
         self._rules = rules
         self._devices = frozenset(device.device for device in devices)
         self._plans.clear()
-        judgement = Judgement([], {})
         self._presence.activate(devices)
-        self._end_removed(at, judgement)
+        judgement = Judgement([], {})
         for key in list(self._states):
             if key[0] not in self._devices:
                 del self._states[key]
@@ -184,18 +185,19 @@ class Judge:
     def remove(self, device: str, part: str, reason: str, at: float) -> Judgement:
         """A person confirms that a part of a device was removed: its readings are forgotten, and their verdicts end with
         that reason. Of a part that is not gone nothing changes, so a request may come twice."""
-        judgement = Judgement([], {})
         self._presence.remove(device, part, reason)
-        self._end_removed(at, judgement)
-        return judgement
+        return self._ended(at)
 
-    def _end_removed(self, at: float, judgement: Judgement) -> None:
+    def _ended(self, at: float) -> Judgement:
+        """The end of all verdicts on what was removed."""
+        judgement = Judgement([], {})
         for device, keys, reason in self._presence.removals:
             self._plans.pop(device, None)
             for key, state in list(self._states.items()):
                 if key[0] == device and (state.evidence.quantity, key[2]) in keys:
                     self._withdraw(key, at, reason, judgement)
         self._presence.removals.clear()
+        return judgement
 
     def _judged(self, series: Series, category: Category) -> bool:
         return bool(self._rules.of(series, category))
