@@ -48,7 +48,11 @@ class TestEveryShippedRule:
         assert rule.clear_for_s >= 30 or rule.rule.startswith("watchkeeper.")
         limit = rule.warning or rule.critical
         assert limit
-        assert limit.states or limit.clear != limit.allowed or rule.rule in ("power.alarms", "absence.hardware", "absence.sensor")
+        assert (
+            limit.states
+            or limit.clear != limit.allowed
+            or rule.rule in ("power.alarms", "absence.hardware", "absence.sensor")
+        )
 
     def test_some_value_is_ok(self, rule: Rule) -> None:
         assert rule.ok_states or rule.low < rule.high
