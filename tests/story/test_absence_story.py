@@ -1,4 +1,4 @@
-"""The whole way of what is gone: read, missed, paged, confirmed by a person, and ended with that reason."""
+"""A part that is gone, the whole way: read, missed, paged, confirmed by a person, and ended with that reason."""
 
 import asyncio
 import json
@@ -103,6 +103,14 @@ def pages_about(world: World) -> list[tuple[str, str]]:
     return [(one.person, one.message.subject) for one in world.told if one.kind == "page"]
 
 
+def only_removal(world: World) -> removals.ConfirmedRemoval:
+    """The only confirmed removal, after which nothing is gone any more."""
+    with world.store.read() as connection:
+        assert removals.gone_parts(connection, "sensor-1") == []
+        (record,) = removals.removals_of(connection, "sensor-1")
+        return record
+
+
 def test_a_sensor_off_its_hub_is_paged_and_climbs_until_a_person_confirms_the_removal(
     world: World, tmp_path: Path
 ) -> None:
@@ -127,9 +135,7 @@ def test_a_sensor_off_its_hub_is_paged_and_climbs_until_a_person_confirms_the_re
         before = len(world.told)
         await agent.read(SIX, minutes=60)
         assert len(world.told) == before
-        with world.store.read() as connection:
-            (record,) = removals.removals_of(connection, "sensor-1")
-            assert removals.gone_parts(connection, "sensor-1") == []
+        record = only_removal(world)
         assert (record.by, record.part, record.note, record.done_at is not None) == (
             "olga",
             "temperature 7",
