@@ -111,10 +111,12 @@ class Pipeline:
         else:
             due = True
         if due:
-            if self._epoch != self._spool.epoch:  # a new spool has none of it
+            states_lost = self._spool.epoch != self._epoch
+            if states_lost:
                 self._spool.keep_parts(self._judge.parts())
             self._epoch, self._reported_at = self._spool.epoch, now
-            self._spool.add_events([self._judge.active_verdicts(now)], self._judge.states())
+            states = self._judge.states() if states_lost else {}
+            self._spool.add_events([self._judge.active_verdicts(now)], states)
             self._commit()
 
     def _commit(self) -> None:

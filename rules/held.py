@@ -106,7 +106,7 @@ def forget(held: HeldParts, key: ColumnKey) -> None:
     """The reading counts as one that was never there."""
     del held.absences[key]
     for index, one in enumerate(held.series):
-        if key_of(one) == key and held.had[index] == HAD:
+        if key_of(one) == key:
             held.had[index] = NEVER
 
 

@@ -208,7 +208,7 @@ class Presence:
         held.short = told != "ok"
         if held.short:
             judged = self._judged(Series(sweep.device, READINGS), category)
-            if judged and (held.readings or sweep.at >= self._settled_at(held, sweep)):
+            if judged and sweep.at >= self._settled_at(held, sweep):
                 held.readings, held.readings_until = told, inf
         elif held.readings:
             if held.readings != "ok":
@@ -258,7 +258,6 @@ class Presence:
                 del self._held[name]
                 self._unsaved.add(name)
                 continue
-            held.kinds = ()
             for one in held.absences.values():
                 one.checked = False  # rules, profiles and the inventory may have changed
         for name in self._records.keys() - self._definitions.keys():
@@ -285,7 +284,7 @@ class Presence:
         for key in absent:
             forget(held, key)
         refresh(held)
-        self.removals.append(Removal(device, keys | (parts - held.parts.keys()), reason))
+        self.removals.append(Removal(device, keys | parts, reason))
         self._unsaved.add(device)
 
     @property

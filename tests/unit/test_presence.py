@@ -169,6 +169,14 @@ def test_parts_of_the_same_instance_are_found_apart() -> None:
     assert hub.parts() == {"psu 1", "fan 1"}
 
 
+def test_a_value_that_times_out_first_and_is_absent_then_is_gone() -> None:
+    hub = Hub()
+    hub.read(*FIVE)
+    hub.read(*FIVE[:4], ("temperature.ambient", "5", SILENT), times=3)
+    hub.read(*FIVE[:4], ("temperature.ambient", "5", NOT_THERE), times=3)
+    assert hub.parts() == {"temperature 5"}
+
+
 # ---- a device that starts, sleeps or is silent ----
 
 
@@ -258,6 +266,16 @@ def test_another_mount_is_not_the_old_one_under_a_new_name() -> None:
     for at in range(10_030, 10_400, 30):
         hub.last = hub.presence.join(Sweep("hub", float(at), after, ("yes", 1.0, 1.0)), ENV)
     assert hub.parts() == {"disk /data"}
+
+
+def test_a_series_without_a_source_is_not_taken_for_a_new_name() -> None:
+    hub = Hub()
+    answering = Series("hub", "device.answering")
+    hub.presence.join(Sweep("hub", 10_000.0, (answering, Series("hub", "leak", "a")), ("yes", "dry")), ENV)
+    after = (answering, Series("hub", "leak", "b"))
+    for at in range(10_030, 10_400, 30):
+        hub.last = hub.presence.join(Sweep("hub", float(at), after, ("yes", "dry")), ENV)
+    assert hub.parts() == {"leak a"}
 
 
 def test_a_row_that_took_the_place_of_another_is_not_its_new_name() -> None:

@@ -52,6 +52,14 @@ def test_only_what_is_gone_can_be_removed(part: str) -> None:
     assert hub.parts() == {"temperature 5"}
 
 
+def test_what_is_missing_for_a_moment_cannot_be_removed() -> None:
+    hub = Hub()
+    hub.read(*FIVE)
+    hub.read(*FIVE[:4])
+    hub.presence.remove("hub", "temperature 5", "removed")
+    assert hub.presence.removals == []
+
+
 def test_a_second_confirmation_changes_nothing() -> None:
     hub = Hub()
     hub.read(*FIVE)
@@ -92,6 +100,17 @@ def test_what_was_read_before_a_restart_and_is_missing_after_it_is_gone() -> Non
     assert again.gone() == {}, "our own first sweeps may be incomplete"
     again.read(*FIVE[:4])
     assert again.gone() == {("sensor.absent", "temperature 5"): 300.0}
+
+
+def test_what_was_missing_for_a_moment_before_a_restart_is_not_gone_after_it() -> None:
+    hub = Hub()
+    hub.read(*FIVE)
+    hub.read(*FIVE[:4])
+    again = hub.restarted()
+    again.read(*FIVE[:4])
+    assert again.gone() == {}
+    again.read(*FIVE, times=2)
+    assert again.last.series is again.series
 
 
 def test_what_was_gone_before_a_restart_stays_gone_since_then() -> None:
@@ -148,7 +167,8 @@ def test_a_device_whose_names_change_all_the_time_fills_no_memory() -> None:
     hub = Hub()
     for number in range(1200):
         hub.read(*FIVE, ("disk.usage", f"/job{number}", 1.0))
-    assert 100 < len(hub.presence.records()["hub"]) < 120_000
+    hub.read(*FIVE, times=3)
+    assert len(hub.parts()) == 1000
 
 
 # ---- a device that gives few readings ----
@@ -213,6 +233,24 @@ def test_it_is_remembered_over_a_restart_how_much_was_read() -> None:
     assert again.value(READINGS) is None, "our own first sweeps may be incomplete"
     again.read(*FIVE[:2])
     assert again.value(READINGS) == "few"
+
+
+def test_another_profile_after_a_restart_that_reads_less_than_half_is_found_too() -> None:
+    hub = Hub()
+    hub.read(*FIVE)
+    again = hub.restarted()
+    again.asked = lambda series: series.instance in ("1", "2")
+    again.read(*FIVE[:2], times=11)
+    assert again.value(READINGS) == "few"
+
+
+def test_of_few_readings_what_is_gone_is_told_although_no_other_has_a_value() -> None:
+    hub = Hub()
+    hub.read(*FIVE[:2])
+    broken: Row = ("temperature.ambient", "1", Missing(Reason.MALFORMED, ""))
+    hub.read(broken, times=4)
+    assert hub.value(READINGS) == "none"
+    assert hub.parts() == {"temperature 2"}
 
 
 def test_a_device_that_has_just_started_is_not_blind() -> None:
