@@ -19,8 +19,8 @@ PAUSES: Mapping[str, tuple[str, ...]] = {"power.state": ("off", "sleeping"), "se
 MAY_BE_ABSENT = frozenset({"battery.state"})
 """Quantities with a state `absent`."""
 
-NEVER, HAD, OTHER = 0, 1, 2
-"""Of a column: never had a value, had one, is not watched."""
+NEVER, HAD, FREE, OTHER = 0, 1, 2, 3
+"""Of a column: never had a value; had one; may come and go, because no rule judges its absence; is not about the device."""
 
 
 @dataclass(slots=True)
@@ -64,6 +64,7 @@ class HeldParts:
     paused: bool = False
     kinds: tuple[type, ...] = ()
     short: bool = False
+    stale: bool = True
     most: int = 0
     readings: str = ""
     readings_until: float = inf

@@ -15,9 +15,10 @@ from typing import NamedTuple
 from watchkeeper.model.device import Category, Device
 from watchkeeper.model.event import EVENT_QUANTITY
 from watchkeeper.model.quantity import absence_quantity
-from watchkeeper.model.reading import Missing, Series, Sweep
+from watchkeeper.model.reading import AUTOMOUNTED, Missing, Series, Sweep
 from watchkeeper.rules.held import (
     ABSENT_SWEEPS,
+    FREE,
     HAD,
     MAY_BE_ABSENT,
     NEVER,
@@ -106,7 +107,7 @@ class Presence:
             return shown(held, sweep)
         if held.paused:
             held.paused, held.settled_at = False, sweep.at + SETTLE_S
-        if held.series is not sweep.series:
+        if held.series is not sweep.series or held.stale:
             self._arrange(held, sweep, category)
         if held.kinds == tuple(map(type, values)) and not says_absent(held, values):
             return sweep
@@ -132,8 +133,13 @@ class Presence:
         known |= {key: absence.series for key, absence in held.absences.items()}
         present = {key_of(one): one for one in reversed(sweep.series)}
         held.had = bytearray(
-            OTHER if one.quantity in _UNTRACKED else HAD if key_of(one) in known else NEVER for one in sweep.series
-        )
+            OTHER if one.quantity in _UNTRACKED
+            else FREE if self._may_go(one, category)
+            else HAD if key_of(one) in known
+            else NEVER
+            for one in sweep.series
+        )  # fmt: skip
+        held.stale = False
         held.series, held.pauses = sweep.series, columns_of(sweep.series, PAUSES)
         held.batteries = columns_of(sweep.series, MAY_BE_ABSENT)
         held.uptime = next((index for index, one in enumerate(sweep.series) if one.quantity == "uptime"), 0)
@@ -150,12 +156,14 @@ class Presence:
     def _look(self, held: HeldParts, sweep: Sweep, category: Category) -> None:
         """Note which columns have a value and which are absent, and decide what is gone."""
         before = len(held.absences), len(held.returned), held.readings
-        changed, count, lacks = False, 0, False
+        changed, count, lacks, free = False, 0, False, False
         for index, value in enumerate(sweep.values):
             had = held.had[index]
             if had == OTHER:
                 continue
-            if value.__class__ is not Missing and value != "absent":
+            if had == FREE:
+                free |= value.__class__ is not Missing
+            elif value.__class__ is not Missing and value != "absent":
                 count += 1
                 changed |= (had == NEVER or bool(held.absences)) and _note_value(held, index, sweep.at)
             elif had == HAD:
@@ -163,7 +171,7 @@ class Presence:
                 lacks = True
         for absence in held.vanished:
             absence.sweeps += 1
-        changed |= self._count(held, sweep, count, category)
+        changed |= self._count(held, sweep, count, category, free=free)
         changed |= self._decide(held, sweep.at, category)
         held.returned = {key: one for key, one in held.returned.items() if sweep.at < one[1]}
         if changed or before != (len(held.absences), len(held.returned), held.readings):
@@ -199,12 +207,13 @@ class Presence:
         up_s = sweep.values[held.uptime]
         return max(sweep.at + SETTLE_S - up_s, held.settled_at) if isinstance(up_s, float) else held.settled_at
 
-    def _count(self, held: HeldParts, sweep: Sweep, count: int, category: Category) -> bool:
-        """Tell whether the device gives readings, and as many as before. Returns whether there were never as many."""
+    def _count(self, held: HeldParts, sweep: Sweep, count: int, category: Category, *, free: bool) -> bool:
+        """Tell whether the device gives readings, and as many as before; `free` is whether a column that may come and go has
+        a value. Returns whether there were never as many."""
         if held.most < FEW_OF:
-            told = "ok" if count or 0 < held.most <= len(held.absences) else "none"
+            told = "ok" if count or free or 0 < held.most <= len(held.absences) else "none"
         else:
-            told = "ok" if 2 * count >= held.most else "few" if count else "none"
+            told = "ok" if 2 * count >= held.most else "few" if count or free else "none"
         held.short = told != "ok"
         if held.short:
             judged = self._judged(Series(sweep.device, READINGS), category)
@@ -239,10 +248,14 @@ class Presence:
         if named_by(self._without.get(series.device, ()), series):
             self.removals.append(Removal(series.device, frozenset({key, part_key(series)}), BY_INVENTORY))
 
+    def _may_go(self, series: Series, category: Category) -> bool:
+        """Whether the series may come and go: by itself, or as the rules or the inventory say."""
+        expected = series.source.startswith(AUTOMOUNTED) or named_by(self._without.get(series.device, ()), series)
+        return expected or not self._judged(part_of(series), category)
+
     def _watched(self, series: Series, category: Category) -> bool:
         """Whether the absence of the series would be a finding."""
-        wanted = not named_by(self._without.get(series.device, ()), series) and self._asked(series)
-        return wanted and self._judged(part_of(series), category)
+        return self._asked(series) and not self._may_go(series, category)
 
     # ---- seldom ----
 
@@ -258,6 +271,7 @@ class Presence:
                 del self._held[name]
                 self._unsaved.add(name)
                 continue
+            held.stale = True
             for one in held.absences.values():
                 one.checked = False  # rules, profiles and the inventory may have changed
         for name in self._records.keys() - self._definitions.keys():

@@ -7,7 +7,17 @@ import pytest
 from tests.agent_room import device
 from tests.presence_room import ENV, EVERY_S, FIVE, NOT_THERE, SILENT, Hub, Row
 from watchkeeper.model.device import Device, Modbus, Snmp
-from watchkeeper.model.reading import NO_READING, NOT_AVAILABLE, NOT_VALID, Missing, Reason, Series, Sweep, Value
+from watchkeeper.model.reading import (
+    AUTOMOUNTED,
+    NO_READING,
+    NOT_AVAILABLE,
+    NOT_VALID,
+    Missing,
+    Reason,
+    Series,
+    Sweep,
+    Value,
+)
 from watchkeeper.rules.parts import definition_of
 
 
@@ -307,6 +317,16 @@ def test_a_profile_that_stops_asking_ends_an_absence() -> None:
     assert hub.gone() == {}
 
 
+def test_a_file_system_that_is_mounted_when_it_is_used_is_not_gone() -> None:
+    hub = Hub()
+    answering, root = Series("hub", "device.answering"), Series("hub", "disk.usage", "/", "/", "statvfs")
+    held = (answering, root, Series("hub", "disk.usage", "/home/a", "/home/a", f"{AUTOMOUNTED}, statvfs"))
+    hub.presence.join(Sweep("hub", 10_000.0, held, ("yes", 1.0, 1.0)), ENV)
+    for at in range(10_030, 10_400, 30):
+        hub.last = hub.presence.join(Sweep("hub", float(at), held[:2], ("yes", 1.0)), ENV)
+    assert hub.gone() == {}
+
+
 def test_what_no_rule_judges_is_not_kept() -> None:
     hub = Hub()
     hub.judged = lambda series: series.instance != "disk /media/usb"
@@ -314,6 +334,17 @@ def test_what_no_rule_judges_is_not_kept() -> None:
     hub.read(*FIVE, ("disk.usage", "/data", NOT_THERE), times=5)
     assert hub.parts() == {"disk /data"}
     assert hub.value("disk.usage", "/media/usb") is None
+
+
+def test_a_rule_that_begins_to_judge_finds_what_vanishes_from_then_on() -> None:
+    hub = Hub()
+    hub.judged = lambda series: False
+    hub.read(*FIVE)
+    hub.judged = lambda series: True
+    hub.define()
+    hub.read(*FIVE)
+    hub.read(*FIVE[:4], times=3)
+    assert hub.parts() == {"temperature 5"}
 
 
 def test_a_device_that_was_redefined_begins_anew() -> None:

@@ -262,6 +262,28 @@ def test_a_device_that_has_just_started_is_not_blind() -> None:
     assert hub.value(READINGS) == "none"
 
 
+def test_what_may_come_and_go_does_not_count() -> None:
+    """A machine whose containers have ended is not blind."""
+    hub = Hub()
+    hub.judged = lambda series: not series.instance.startswith("network veth")
+    guests: list[Row] = [("network.sent", f"veth{number}", 1.0) for number in range(20)]
+    hub.read(*FIVE, *guests)
+    hub.read(*FIVE, times=5)
+    assert hub.last.series is hub.series
+    hub.read(*FIVE, *[(one, part, SILENT) for one, part, _ in guests], times=5)
+    assert hub.last.series is hub.series
+
+
+def test_a_device_of_which_only_such_things_have_a_value_gives_few_readings_but_not_none() -> None:
+    for number, told in ((5, "few"), (0, None)):
+        hub = Hub()
+        hub.judged = lambda series: not series.instance.startswith("network veth")
+        guest: Row = ("network.sent", "veth1", 1.0)
+        hub.read(*FIVE[:number], guest)
+        hub.read(*[(one, part, Missing(Reason.MALFORMED, "")) for one, part, _ in FIVE[:number]], guest)
+        assert hub.value(READINGS) == told
+
+
 def test_a_person_confirms_that_it_gives_less_now() -> None:
     hub = Hub()
     hub.read(*FIVE)

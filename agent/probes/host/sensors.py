@@ -4,11 +4,14 @@ psutil can read them too, but opens five files for each sensor at every call. He
 minutes, and a sweep opens one file for each sensor.
 """
 
+import errno
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from watchkeeper.model.reading import Missing, Reason, Value
+
+_NO_SUCH_SENSOR = (errno.ENOENT, errno.ENODEV, errno.ENXIO)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +65,9 @@ def _sensor_value(sensor: HwmonSensor) -> Value:
     try:
         value = int(sensor.path.read_bytes()) / sensor.kind.divide
     except OSError as error:
-        return Missing(Reason.ABSENT, error.strerror or type(error).__name__)
+        # A chip that is there may have no value now: a network card or a GPU that sleeps (ENODATA, EAGAIN).
+        reason = Reason.ABSENT if error.errno in _NO_SUCH_SENSOR else Reason.MALFORMED
+        return Missing(reason, error.strerror or type(error).__name__)
     except ValueError:
         return Missing(Reason.MALFORMED, f"{sensor.path} is not a number")
     if not sensor.kind.low <= value <= sensor.kind.high:
