@@ -64,7 +64,7 @@ class HeldParts:
     paused: bool = False
     kinds: tuple[type, ...] = ()
     short: bool = False
-    stale: bool = True
+    stale: bool = False
     most: int = 0
     readings: str = ""
     readings_until: float = inf

@@ -132,13 +132,15 @@ class Presence:
         known = {key_of(one): one for one, had in zip(held.series, held.had, strict=True) if had == HAD}
         known |= {key: absence.series for key, absence in held.absences.items()}
         present = {key_of(one): one for one in reversed(sweep.series)}
+        free = {key for key, one in (known | present).items() if self._may_go(one, category)}
         held.had = bytearray(
             OTHER if one.quantity in _UNTRACKED
-            else FREE if self._may_go(one, category)
+            else FREE if key_of(one) in free
             else HAD if key_of(one) in known
             else NEVER
             for one in sweep.series
         )  # fmt: skip
+        held.most -= min(held.most, len(free & known.keys()))
         held.stale = False
         held.series, held.pauses = sweep.series, columns_of(sweep.series, PAUSES)
         held.batteries = columns_of(sweep.series, MAY_BE_ABSENT)
@@ -250,6 +252,8 @@ class Presence:
 
     def _may_go(self, series: Series, category: Category) -> bool:
         """Whether the series may come and go: by itself, or as the rules or the inventory say."""
+        if series.quantity in _UNTRACKED:
+            return True
         expected = series.source.startswith(AUTOMOUNTED) or named_by(self._without.get(series.device, ()), series)
         return expected or not self._judged(part_of(series), category)
 
