@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from itertools import chain, count
 
 from watchkeeper.agent.ports import NoAnswer
+from watchkeeper.agent.probes.snmp.opening import open_snmp_session
 from watchkeeper.agent.probes.snmp.plan import SYS_DESCR, SYS_OBJECT_ID, DeviceReader, recognise
-from watchkeeper.agent.probes.snmp.probe import open_snmp_session
 from watchkeeper.agent.tools.target import Target
 from watchkeeper.documents.secrets import Secrets
 from watchkeeper.model.device import Category, Snmp, SnmpVersion
