@@ -35,11 +35,15 @@ def misfit(profiles: Profiles, name: str, speaks: Speaks) -> str:
     """Why the profile of that name cannot be used by a probe that `speaks` this protocol; empty where it can be. With
     `auto`, SNMP recognises the device and NUT has one profile for all, but a Modbus device cannot be recognised."""
     if name == "auto":
-        return "a Modbus device cannot be recognised: name its profile" if speaks is Speaks.MODBUS else ""
+        return f"a Modbus device cannot be recognised; {_hint(speaks)}" if speaks is Speaks.MODBUS else ""
     profile = profiles.get(name)
     if profile is None:
         near = difflib.get_close_matches(name, profiles.names(speaks), 1)
-        return f"there is no profile `{name}`" + (f"; did you mean `{near[0]}`?" if near else "")
+        return f"there is no profile `{name}`; " + (f"did you mean `{near[0]}`?" if near else _hint(speaks))
     if profile.speaks is not speaks:
-        return f"the profile `{name}` reads by {profile.speaks}, not by {speaks}"
+        return f"the profile `{name}` reads by {profile.speaks}, not by {speaks}; {_hint(speaks)}"
     return ""
+
+
+def _hint(speaks: Speaks) -> str:
+    return f"name a profile that speaks {speaks}"

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import pytest
 
+from watchkeeper.agent.poll.facts import facts_of
 from watchkeeper.agent.ports import Probe
 from watchkeeper.agent.probes.host.mounts import is_below
 from watchkeeper.agent.probes.host.probe import HostProbe, Machine
@@ -162,6 +163,24 @@ def test_a_device_that_loses_all_of_its_tables(hub: Watched, memory: MemoryDevic
         if ".99999." in name:
             del memory.objects[name]
     assert hub.change(60) == [(3.0, "absence.blind", "", "warning")]
+
+
+@pytest.mark.parametrize(
+    ("profile", "why"),
+    [
+        ("hubb", "there is no profile `hubb`; did you mean `hub`?"),
+        ("nut", "the profile `nut` reads by nut, not by snmp; name a profile that speaks snmp"),
+        ("hub", "the inventory names it"),
+    ],
+)
+def test_a_named_profile_that_cannot_be_used(profile: str, why: str, memory: MemoryDevice) -> None:
+    clock = FakeClock()
+    probe = SnmpProbe(load_profiles([Document("hub.yml", HUB)]), Secrets(environ={}), clock, memory.open)
+    device = Device("hub", "a", Category.ENV, "snmp", "10.0.0.7", profile=profile, snmp=Snmp(community="c"))
+    told = Watched(device, probe, clock).read(10).told
+    assert told == ([] if profile == "hub" else [(3.0, "absence.blind", "", "warning")])
+    name = "hub (Acme, env)" if profile == "hub" else ""
+    assert facts_of(probe, "hub") == (("profile", name), ("why", why))
 
 
 # ---- the agent's own machine ----

@@ -56,12 +56,12 @@ def test_a_profile_asks_for_its_own_readings(quantity: str, instance: str, sourc
     [
         ("auto", Speaks.SNMP, ""),
         ("auto", Speaks.NUT, ""),
-        ("auto", Speaks.MODBUS, "a Modbus device cannot be recognised: name its profile"),
+        ("auto", Speaks.MODBUS, "a Modbus device cannot be recognised; name a profile that speaks modbus"),
         ("box", Speaks.SNMP, ""),
-        ("box", Speaks.MODBUS, "the profile `box` reads by snmp, not by modbus"),
+        ("box", Speaks.MODBUS, "the profile `box` reads by snmp, not by modbus; name a profile that speaks modbus"),
         ("nut", Speaks.NUT, ""),
         ("boxx", Speaks.SNMP, "there is no profile `boxx`; did you mean `box`?"),
-        ("boxx", Speaks.NUT, "there is no profile `boxx`"),
+        ("boxx", Speaks.NUT, "there is no profile `boxx`; name a profile that speaks nut"),
     ],
 )
 def test_a_named_profile_fits_or_not(name: str, speaks: Speaks, why: str) -> None:

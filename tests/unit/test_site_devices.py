@@ -38,19 +38,19 @@ def test_profiles_that_fit_are_accepted() -> None:
         ),
         (
             "device: x, category: ups, probe: snmp, address: a, profile: qqq, snmp: {community: c}",
-            "inventory.yml:13:86: `x`: there is no profile `qqq`",
+            "inventory.yml:13:86: `x`: there is no profile `qqq`; name a profile that speaks snmp",
         ),
         (
             "device: x, category: ups, probe: snmp, address: a, profile: nut, snmp: {community: c}",
-            "inventory.yml:13:86: `x`: the profile `nut` reads by nut, not by snmp",
+            "inventory.yml:13:86: `x`: the profile `nut` reads by nut, not by snmp; name a profile that speaks snmp",
         ),
         (
             "device: x, category: ups, probe: nut, address: a, profile: ups-mib, nut: {ups: u}",
-            "inventory.yml:13:85: `x`: the profile `ups-mib` reads by snmp, not by nut",
+            "inventory.yml:13:85: `x`: the profile `ups-mib` reads by snmp, not by nut; name a profile that speaks nut",
         ),
         (
             "device: x, category: ups, probe: modbus, address: a",
-            "inventory.yml:13:5: `x`: a Modbus device cannot be recognised: name its profile",
+            "inventory.yml:13:5: `x`: a Modbus device cannot be recognised; name a profile that speaks modbus",
         ),
         (
             "device: x, category: server, probe: host, profile: ups-mib",
