@@ -45,6 +45,9 @@ class ProfileProbe(Protocol):
     def profile_of(self, device: str) -> Profile | None:
         """The profile of a device that it has read before."""
 
+    def why_of(self, device: str) -> str:
+        """Why it reads the device by this profile, or by none; empty for a device that was never read."""
+
 
 @runtime_checkable
 class HabitProbe(Protocol):

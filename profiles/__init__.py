@@ -14,6 +14,7 @@ from watchkeeper.documents.bind import Bound, try_load
 from watchkeeper.documents.files import packaged
 from watchkeeper.model.batch import Document
 from watchkeeper.model.errors import ConfigError, Problem
+from watchkeeper.profiles.condition import Speaks
 from watchkeeper.profiles.recognise import NO_MATCH, Rank, answers_match, rank
 from watchkeeper.profiles.scalars import scalars
 from watchkeeper.profiles.shape import Head, Profile
@@ -43,6 +44,12 @@ class Profiles:
     def get(self, name: str) -> Profile | None:
         """The profile of that name, or None."""
         return self._load(name) if name in self._heads and not is_base(self._documents[name]) else None
+
+    def names(self, speaks: Speaks) -> list[str]:
+        """The names of the profiles that can be used by this probe."""
+        return [
+            name for name, head in self._heads.items() if head.speaks is speaks and not is_base(self._documents[name])
+        ]
 
     def questions(self, sys_object_id: str, sys_descr: str) -> tuple[str, ...]:
         """The objects to read from such a device before `pick`: those whose answers can change the choice."""

@@ -31,6 +31,8 @@ from watchkeeper.model.device import Device, SnmpEngine, SnmpVersion
 from watchkeeper.model.habit import sentence, source_with
 from watchkeeper.model.reading import Missing, Reason, Sweep, Value
 from watchkeeper.profiles import Profile, Profiles, load_profiles
+from watchkeeper.profiles.asked import misfit
+from watchkeeper.profiles.condition import Speaks
 from watchkeeper.profiles.decode import DecodeStep, Raw, decode, inactive_reason
 
 log = logging.getLogger(__name__)
@@ -135,6 +137,15 @@ class SnmpProbe:
         """Implements `ProfileProbe.profile_of`."""
         held = self._held.get(device)
         return held.known[0] if held else None
+
+    def why_of(self, device: str) -> str:
+        """Implements `ProfileProbe.why_of`."""
+        held = self._held.get(device)
+        if held is None or held.renew_at is None:
+            return ""
+        named = held.device.profile != "auto"
+        wrong = misfit(self._profiles, held.device.profile, Speaks.SNMP)
+        return wrong or ("the inventory names it" if named else held.known[1])
 
     def habits_of(self, device: str) -> tuple[str, ...]:
         """Implements `HabitProbe.habits_of`."""
@@ -274,7 +285,10 @@ class SnmpProbe:
         _try_all_again(held.dialect, self._clock.wall())
         await ask_for_mute(session)
         reader = DeviceReader(session, held.device, held.version)
-        held.known = profile, described = await recognise(reader, self._profiles, held.known)
+        profile, described = await recognise(reader, self._profiles, held.known)
+        if profile is not None and profile.speaks is not Speaks.SNMP:  # the inventory names it
+            profile = None
+        held.known = profile, described
         if profile is None and not held.warned_unknown:
             held.warned_unknown = True
             log.warning("%s at %s: no profile fits %s", held.device.device, masked_url(held.device), described)
