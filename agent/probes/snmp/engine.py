@@ -25,6 +25,7 @@ MAX_TABLE_ROWS = 4096  # a longer table is a fault of the device
 WALK_TIMEOUTS = 10  # a walk may take ten times the timeout of one request
 LONGEST_STRING = 4096  # bytes; longer strings are cut (gufo reads no longer datagram)
 LONGEST_SHOWN_OID = 40  # arcs of an object identifier in a text
+WHOLE_TREE = "1.3"  # every object that a device can have is below it
 MAX_ARCS = 128  # of an object identifier (RFC 2578, 3.5); pysnmp takes seconds for one with thousands
 MAX_NULL_ANSWERS = 3  # a walk ends after so many answers in a row without a value
 
@@ -84,6 +85,9 @@ class SnmpSession(Protocol):
     async def walk(self, base: str, rows: int = MAX_TABLE_ROWS) -> WalkRows[Raw]:
         """Return at most `rows` objects below `base`, in order."""
 
+    async def next_object(self, after: str) -> tuple[str, Raw] | None:
+        """Return the first object after `after`, wherever it is (GETNEXT); None at the end of all objects."""
+
     def close(self) -> None:
         """Close the socket."""
 
@@ -137,6 +141,20 @@ async def get_with_retries(session: SnmpSession, oids: Sequence[str], retries: i
                 retries -= 1
             else:
                 raise
+
+
+async def next_object(session: SnmpSession, after: str, retries: int) -> tuple[str, Raw] | None:
+    """The first object after `after`, with retries. None at the end of all objects, and for an answer that makes no
+    sense. Raises NoAnswer."""
+    while True:
+        try:
+            return await session.next_object(after)
+        except NoAnswer as nothing:
+            if _is_malformed(nothing):
+                return None
+            if retries <= 0 or isinstance(nothing, EngineBroken):
+                raise
+        retries -= 1
 
 
 async def walk_table(session: SnmpSession, base: str, retries: int, rows: int = MAX_TABLE_ROWS) -> WalkRows[Raw]:

@@ -21,6 +21,7 @@ from gufo.snmp import (
     SnmpVersion,
     User,
 )
+from gufo.snmp._fast import GetIter
 from gufo.snmp.aio import SnmpSession as GufoClient
 from gufo.snmp.typing import ValueType
 
@@ -30,6 +31,7 @@ from watchkeeper.agent.probes.snmp.engine import (
     DEAD_PORT,
     MAX_NULL_ANSWERS,
     MAX_TABLE_ROWS,
+    WHOLE_TREE,
     EngineBroken,
     SnmpLogin,
     WalkRows,
@@ -107,6 +109,21 @@ class GufoSession:
     ) -> WalkRows[Raw]:
         async def request(client: GufoClient) -> WalkRows[Raw]:
             return await collect_walk(start(client), base, self._login.timeout_s, rows)  # type: ignore[arg-type]  # None never comes
+
+        return await self._guard(request)
+
+    async def next_object(self, after: str) -> tuple[str, Raw] | None:
+        """Implements `SnmpSession.next_object`. The library's own iterators stop outside the object they start with, so
+        the answer is checked by an iterator of the whole tree."""
+
+        async def request(client: GufoClient) -> tuple[str, Raw] | None:
+            asked, accepted = GetIter(after), GetIter(WHOLE_TREE)
+            async with asyncio.timeout(self._login.timeout_s):
+                await client._send(lambda: client._sock.send_get_next(asked))  # noqa: SLF001 -- the library has no public GETNEXT of one object
+                try:
+                    return await client._recv(lambda: client._sock.recv_get_next(accepted))  # type: ignore[return-value]  # noqa: SLF001 -- as above; None never comes
+                except StopAsyncIteration:
+                    return None
 
         return await self._guard(request)
 

@@ -14,7 +14,8 @@ from watchkeeper.agent.probes.snmp.engine import (
     get_objects,
     resolve_host,
 )
-from watchkeeper.agent.probes.snmp.plan import DeviceReader, Recognised, SweepPlan, bare_plan, recognise, replan
+from watchkeeper.agent.probes.snmp.plan import UPTIME_KEYS, DeviceReader, SweepPlan, bare_plan, replan
+from watchkeeper.agent.probes.snmp.recognise import UNKNOWN, Recognised, recognise
 from watchkeeper.documents.secrets import Secrets
 from watchkeeper.model.clock import Clock
 from watchkeeper.model.device import Device, Snmp, SnmpEngine, SnmpVersion
@@ -44,7 +45,7 @@ class _SnmpDevice:
     plan: SweepPlan
     requests: tuple[tuple[str, ...], ...]
     session: SnmpSession | None = None
-    known: Recognised = (None, "")
+    known: Recognised = UNKNOWN
     renew_at: float | None = None
     absent: frozenset[str] = frozenset()
     unreadable: frozenset[str] = frozenset()
@@ -98,8 +99,12 @@ class SnmpProbe:
 
     def profile_of(self, device: str) -> Profile | None:
         """Implements `ProfileProbe.profile_of`."""
+        return self.recognised(device).profile
+
+    def recognised(self, device: str) -> Recognised:
+        """Which profile a device is read by, and why; UNKNOWN until it has answered."""
         held = self._held.get(device)
-        return held.known[0] if held else None
+        return held.known if held else UNKNOWN
 
     async def forget(self, device: str) -> None:
         """Implements `Probe.forget`."""
@@ -167,12 +172,14 @@ class SnmpProbe:
     async def _learn(self, held: _SnmpDevice, session: SnmpSession) -> None:
         """Find the device's profile and columns. Raises NoAnswer."""
         reader = DeviceReader(session, held.device, held.version)
-        held.known = profile, described = await recognise(reader, self._profiles, held.known)
-        if profile is None and not held.warned_unknown:
+        held.known = known = await recognise(reader, self._profiles, held.known)
+        if known.profile is None and not held.warned_unknown:
             held.warned_unknown = True
-            log.warning("%s at %s: no profile fits %s", held.device.device, _masked_url(held.device), described)
+            log.warning("%s at %s: no profile fits %s", held.device.device, _masked_url(held.device), known.described)
         now = self._clock.boot()
-        held.plan = await replan(reader, profile, held.plan, now)
+        held.plan = plan = await replan(reader, known.profile, held.plan, now, known.standards)
+        readings = len(plan.layout.steps) - len(plan.lost.keys() | UPTIME_KEYS)
+        held.known = replace(known, readings=readings, with_value=plan.with_value)
         held.requests = held.plan.layout.requests
         held.renew_at = now + (SNMP_RENEW_SOON_S if reader.unreadable.keys() - held.unreadable else SNMP_RENEW_S)
         _log_unreadable(held, reader.unreadable)
