@@ -122,7 +122,11 @@ class Profiles:
     def lineage(self, name: str) -> frozenset[str]:
         """The profile's name, and those of all profiles that it extends."""
         head = self._heads.get(name)
-        return frozenset({name}).union(*(self.lineage(base) for base in head.extends if base != name)) if head else frozenset()
+        return (
+            frozenset({name}).union(*(self.lineage(base) for base in head.extends if base != name))
+            if head
+            else frozenset()
+        )
 
     def _named_objects(self, name: str, root: str | None, below: tuple[str, ...]) -> frozenset[str]:
         head, document = self._heads.get(name), self._documents.get(name)

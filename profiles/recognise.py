@@ -14,7 +14,11 @@ _GENERIC_OIDS = ("1.3.6.1.4.1.8072.3.2", "1.3.6.1.2.1", "1.3.6.1.4.1.2021.250", 
 """Identifiers that name no maker: net-snmp's own sysObjectIDs, standard MIBs, and the reserved enterprise."""
 GENERIC_ENTERPRISES = frozenset({"8072", "2021"})
 """net-snmp and UCD: many makers' devices answer their objects."""
-_WRITTEN_PREFIXES = (("iso.", "1."), ("snmpv2-smi::enterprises.", f"{ENTERPRISES}."), ("enterprises.", f"{ENTERPRISES}."))
+_WRITTEN_PREFIXES = (
+    ("iso.", "1."),
+    ("snmpv2-smi::enterprises.", f"{ENTERPRISES}."),
+    ("enterprises.", f"{ENTERPRISES}."),
+)
 
 
 class Rank(NamedTuple):
@@ -27,8 +31,8 @@ class Rank(NamedTuple):
     given_up: int
 
 
-NO_MATCH = Rank(0, 0, False, 0)
-BY_OBJECTS = Rank(1, 1000, False, 0)
+NO_MATCH = Rank(0, 0, text=False, given_up=0)
+BY_OBJECTS = Rank(1, 1000, text=False, given_up=0)
 """The rank of a maker's profile whose objects answer, although no match of it fits: above a standard MIB, below every
 match that names the maker."""
 
@@ -156,17 +160,21 @@ def choose(candidates: Sequence[Candidate]) -> tuple[Candidate | None, Candidate
     is chosen, and among equal matches the one with the most values. A profile that only reads standard MIBs has no
     objects to be compared by; its match counts, unless its maker's subtree is silent and another maker's answers. If no
     maker's object gives a value, the match alone decides."""
-    most = max((one.own for one in candidates), default=0)
-    in_question = [one for one in candidates if _can_be_chosen(one, most)]
+    most = max(candidates, key=lambda one: (one.own, one.values), default=None)
+    in_question = [one for one in candidates if most and _can_be_chosen(one, most)]
     ordered = sorted(in_question, key=lambda one: (one.rank, one.own, one.values), reverse=True)
     others = sorted((one for one in candidates if one.own), key=lambda one: one.own, reverse=True)
     best = ordered[0] if ordered else None
     return best, next((one for one in (*others, *ordered) if best and one.profile != best.profile), None)
 
 
-def _can_be_chosen(one: Candidate, most: int) -> bool:
-    if not most or one.own:
-        return one.own >= NEAR * most and one.rank > NO_MATCH
+def _can_be_chosen(one: Candidate, most: Candidate) -> bool:
+    """Whether it gives enough values, beside the candidate whose maker's objects give the most. A profile may read some
+    quantities from a standard MIB instead of its maker's objects; so all its values count too."""
+    if not most.own:
+        return True
+    if one.own:
+        return one.own >= NEAR * most.own or one.values >= NEAR * most.values
     if one.makers_own or not one.values:
         return False
-    return one.answering or one.values >= NEAR * most
+    return one.answering or one.values >= NEAR * most.own

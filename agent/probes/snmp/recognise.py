@@ -8,8 +8,8 @@ at most; the answers are kept only until the profile is chosen.
 from bisect import bisect_left
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from itertools import takewhile
+from types import MappingProxyType
 
 from watchkeeper.agent.ports import NoAnswer
 from watchkeeper.agent.probes.snmp.engine import EngineBroken, next_object, walk_table
@@ -36,12 +36,21 @@ MOST_COMPARED = 6  # profiles whose readings are counted
 LAST_ARC = 2**31 - 1  # a larger number is a negative one for some agents
 
 UPS_MIB = "1.3.6.1.2.1.33.1"
-SENSOR_MIBS = {"ups-mib": UPS_MIB, "entity-sensor": "1.3.6.1.2.1.99.1"}
-"""Standard profiles that are read beside a maker's, with their subtrees."""
-HOST_MIBS = {"host-resources": "1.3.6.1.2.1.25", "if-mib": "1.3.6.1.2.1.2.2"}
+COMPUTERS = frozenset({Category.SERVER, Category.STORAGE, Category.NETWORK})
+HOST_MIBS = frozenset({"host-resources", "if-mib"})
 """These describe the computer that answers. In a UPS this is its management card, whose disks and ports are nobody's
 business; so they are read only of computers and network devices, or if nothing else is there."""
-COMPUTERS = frozenset({Category.SERVER, Category.STORAGE, Category.NETWORK})
+STANDARD_MIBS: Mapping[str, tuple[str, Collection[Category]]] = MappingProxyType(
+    {
+        "ups-mib": (UPS_MIB, {Category.UPS}),
+        "entity-sensor": ("1.3.6.1.2.1.99.1", frozenset(Category)),
+        "host-resources": ("1.3.6.1.2.1.25", COMPUTERS),
+        "if-mib": ("1.3.6.1.2.1.2.2", COMPUTERS),
+    }
+)
+"""Profiles of standard MIBs that are read beside a maker's: their subtrees, and the categories of which they always say
+something. A rectifier that answers UPS-MIB calls its healthy state \"on battery\"; there the maker's objects are enough,
+unless they give less."""
 
 Arcs = tuple[int, ...]
 
@@ -69,7 +78,9 @@ async def recognise(reader: DeviceReader, profiles: Profiles, known: Recognised 
     further requests. Raises NoAnswer."""
     named = reader.device.profile
     if named != "auto":
-        return replace(known, profile=profiles.get(named), why="the inventory names it", described=f"the name `{named}`")
+        return replace(
+            known, profile=profiles.get(named), why="the inventory names it", described=f"the name `{named}`"
+        )
     group = await reader.get((SYS_DESCR, SYS_OBJECT_ID))
     if not group and reader.unreadable:
         raise reader.failure()
@@ -84,7 +95,7 @@ async def recognise(reader: DeviceReader, profiles: Profiles, known: Recognised 
     if best is None or (chosen := profiles.get(best.profile)) is None:
         return Recognised(described=described)
     try:
-        standards = await _standards(reader, profiles, chosen, nothing=not best.values)
+        standards = await _standards(reader, profiles, chosen, best.values or (await count_values(survey, chosen))[1])
     except NoAnswer as nothing:
         if isinstance(nothing, EngineBroken):
             raise
@@ -162,8 +173,7 @@ async def _survey(reader: DeviceReader, profiles: Profiles, system: SystemGroup)
             wanted = {arcs_of(oid) for oid in (*named, *questions) if is_below(oid, root)}
             if wanted:
                 survey.objects |= await _objects(reader, wanted)
-        if any(is_below(name, UPS_MIB) for name in survey.answers):
-            survey.objects.update(await walk_table(reader.session, UPS_MIB, reader.device.retries, FIRST_ROWS))
+        survey.objects.update(await walk_table(reader.session, UPS_MIB, reader.device.retries, FIRST_ROWS))
     except EngineBroken:
         raise
     except NoAnswer:
@@ -231,9 +241,7 @@ async def _columns(reader: DeviceReader, columns: Sequence[Arcs]) -> dict[str, R
         reached = arcs_of(row[0])
         if reached[: len(column)] == column:
             found[row[0]] = row[1]
-            found |= dict(
-                await walk_table(reader.session, text_of(column), reader.device.retries, ROWS_OF_A_COLUMN)
-            )
+            found |= dict(await walk_table(reader.session, text_of(column), reader.device.retries, ROWS_OF_A_COLUMN))
     return found
 
 
@@ -283,25 +291,19 @@ def _is_listed(step: DecodeStep, value: object) -> bool:
     return states is None or value in states.values()
 
 
-async def _standards(
-    reader: DeviceReader, profiles: Profiles, chosen: Profile, *, nothing: bool
-) -> tuple[Profile, ...]:
-    """The standard MIBs to read beside the chosen profile: those that it does not read itself, and that give a value.
-    `nothing` means that its own readings give none."""
+async def _standards(reader: DeviceReader, profiles: Profiles, chosen: Profile, values: int) -> tuple[Profile, ...]:
+    """The standard MIBs to read beside the chosen profile, which gives so many values: those that say something of such
+    a device, and those that give more values than the profile."""
     read_already = profiles.lineage(chosen.profile)
     found: list[Profile] = []
-    for mibs, wanted in ((SENSOR_MIBS, True), (HOST_MIBS, chosen.category in COMPUTERS or nothing)):
-        for name, subtree in mibs.items() if wanted and not (mibs is HOST_MIBS and nothing and found) else ():
-            one = await _standard(reader, profiles, name, subtree) if name not in read_already else None
-            if one:
-                found.append(one)
-                read_already |= profiles.lineage(name)
+    for name, (subtree, categories) in STANDARD_MIBS.items():
+        if name in read_already or (name in HOST_MIBS and chosen.category not in COMPUTERS and (values or found)):
+            continue
+        profile = profiles.get(name)
+        if profile is None or not await walk_table(reader.session, subtree, reader.device.retries, 1):
+            continue
+        _, valued = await find_layers(reader, (profile.readings,))
+        if len(valued) > (0 if chosen.category in categories else values):
+            found.append(profile)
+            read_already |= profiles.lineage(name)
     return tuple(found)
-
-
-async def _standard(reader: DeviceReader, profiles: Profiles, name: str, subtree: str) -> Profile | None:
-    profile = profiles.get(name)
-    if profile is None or not await walk_table(reader.session, subtree, reader.device.retries, 1):
-        return None
-    _, valued = await find_layers(reader, (profile.readings,))
-    return profile if valued else None
