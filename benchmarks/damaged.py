@@ -4,9 +4,9 @@
 replaces the sysObjectID by net-snmp's, by one of no maker, or by text that is no identifier. Each recording is damaged
 with 20 seeds; the same seed damages it in the same way.
 
-A damaged device is counted if it still tells what it is: it has its own sysObjectID, or an object of its maker that its
-profile reads, or a text that a match of its profile names. Of a device with none of them nothing can be said; these are
-printed as not counted. A reading is left if the object of its value is, and so are those that decide whether it counts
+A damaged device is counted if it still tells what it is: it has its own sysObjectID, if that names its vendor and
+category; or an object that profiles of its vendor and category read, and no other profile; or a text that a match of its
+profile names. Of a device with none of them nothing can be said; these are printed as not counted. A reading is left if the object of its value is, and so are those that decide whether it counts
 and what its scale is. It is still read if the quantity has the same value.
 """
 
@@ -97,21 +97,46 @@ def damage(objects: Objects, random: Random) -> Objects:
 
 
 def tells(before: Objects, after: Objects, profile: Profile) -> bool:
-    """Whether the damaged device still tells that it is one of this profile."""
-    own = before.get(SYS_OBJECT_ID)
-    if own is not None and after.get(SYS_OBJECT_ID) == own and library().system(str(own), "").known_maker:
-        return True
-    named = {oid for oid in library().objects(profile.profile) if enterprise_of(oid)}
-    if any(oid == one or oid.startswith(f"{one}.") for oid in after if enterprise_of(oid) for one in named):
-        return True
+    """Whether the damaged device still tells that it is one of this profile's vendor and category."""
     identifier, descr = (raw_text(after.get(oid, "")) for oid in (SYS_OBJECT_ID, SYS_DESCR))
     system = library().system(identifier, descr)
+    if after.get(SYS_OBJECT_ID) == before.get(SYS_OBJECT_ID) and _means(system.sys_object_id, profile):
+        return True
+    if any(not oid.startswith("1.3.6.1.2.1.") for oid in after) and not own_objects(profile.profile).isdisjoint(
+        ".".join(arcs[:end]) for arcs in (oid.split(".") for oid in after) for end in range(7, len(arcs) + 1)
+    ):
+        return True
     for match in profile.match:
         text = raw_text(after.get(match.answers or "", ""))
         named_by = bool(descr and match.sys_descr) or bool(match.says and match.says.search(text))
         if named_by and rank(match, system) > NO_MATCH and (match.answers is None or text):
             return True
     return False
+
+
+def _means(sys_object_id: str, profile: Profile) -> bool:
+    """Whether the sysObjectID alone names this vendor and category: the longest one that a profile asks nothing else
+    with."""
+    named = [
+        (len(oid), (one.vendor, one.category))
+        for one in library()
+        for match in one.match
+        for oid in match.sys_object_id
+        if not (match.answers or match.sys_descr) and f"{sys_object_id}.".startswith(f"{oid}.") and enterprise_of(oid)
+    ]
+    return bool(named) and max(named)[1] == (profile.vendor, profile.category)
+
+
+@cache
+def own_objects(name: str) -> frozenset[str]:
+    """The maker's objects that this profile reads, and that no profile of another vendor or category reads."""
+    profiles = library()
+    profile = profiles.get(name)
+    own = frozenset(oid for oid in profiles.objects(name) if enterprise_of(oid))
+    for one in profiles:
+        if profile and (one.vendor, one.category) != (profile.vendor, profile.category) and one.match:
+            own -= profiles.objects(one.profile)
+    return own
 
 
 def needed(readings: list[Reading], profiles: tuple[Profile, ...]) -> Iterator[tuple[Reading, frozenset[str]]]:

@@ -103,7 +103,7 @@ class Profiles:
         for name in self._candidates:
             matches = self._heads[name].match
             best, why = best_match(matches, system, answers)
-            if best == NO_MATCH and name in answering and not by_text_only(matches):
+            if best < BY_OBJECTS and name in answering and not by_text_only(matches):
                 best, why = BY_OBJECTS, ""
             if best > NO_MATCH:
                 found.append(Candidate(name, best, why))

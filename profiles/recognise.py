@@ -49,17 +49,25 @@ class SystemGroup:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A profile that may fit. `rank` is that of its best match, and `why` says what fits in it. `makers_own` tells
-    whether the profile has objects of a maker; `own` is how many values these give, `values` how many there are in all.
-    `answering` tells whether the maker's objects answer at all."""
+    """A profile that may fit. `rank` is that of its best match, and `why` says what fits in it.
+
+    It names `named` objects and columns of a maker; `present` of them are on the device. They give `own` values; with
+    those of standard MIBs there are `values`. `answering` tells whether the device has any object of that maker."""
 
     profile: str
     rank: Rank
     why: str
-    makers_own: bool = False
+    named: int = 0
+    present: int = 0
     answering: bool = False
     own: int = 0
     values: int = 0
+
+    @property
+    def merit(self) -> tuple[Rank, int, int, int, int]:
+        """What decides between candidates that give enough values. Of two profiles with the same objects on the device,
+        the one that expects fewer others is the more specific."""
+        return self.rank, self.own, self.values, self.present, -self.named
 
 
 def object_id(text: str) -> str:
@@ -162,7 +170,7 @@ def choose(candidates: Sequence[Candidate]) -> tuple[Candidate | None, Candidate
     maker's object gives a value, the match alone decides."""
     most = max(candidates, key=lambda one: (one.own, one.values), default=None)
     in_question = [one for one in candidates if most and _can_be_chosen(one, most)]
-    ordered = sorted(in_question, key=lambda one: (one.rank, one.own, one.values), reverse=True)
+    ordered = sorted(in_question, key=lambda one: one.merit, reverse=True)
     others = sorted((one for one in candidates if one.own), key=lambda one: one.own, reverse=True)
     best = ordered[0] if ordered else None
     return best, next((one for one in (*others, *ordered) if best and one.profile != best.profile), None)
@@ -172,9 +180,9 @@ def _can_be_chosen(one: Candidate, most: Candidate) -> bool:
     """Whether it gives enough values, beside the candidate whose maker's objects give the most. A profile may read some
     quantities from a standard MIB instead of its maker's objects; so all its values count too."""
     if not most.own:
-        return True
+        return one.rank != BY_OBJECTS or bool(one.present)
     if one.own:
         return one.own >= NEAR * most.own or one.values >= NEAR * most.values
-    if one.makers_own or not one.values:
+    if one.named or not one.values:
         return False
     return one.answering or one.values >= NEAR * most.own

@@ -164,8 +164,10 @@ def text_of(arcs: Iterable[int]) -> str:
 async def _survey(reader: DeviceReader, profiles: Profiles, system: SystemGroup) -> Survey:
     survey = Survey(reader.device)
     questions = profiles.questions(system)
-    survey.answers = await reader.texts([one for one in questions if not enterprise_of(one)])
+    by_walk = [one for one in questions if enterprise_of(one) or is_below(one, UPS_MIB)]
+    survey.answers = await reader.texts([one for one in questions if one not in by_walk])
     try:
+        survey.objects.update(await walk_table(reader.session, UPS_MIB, reader.device.retries, FIRST_ROWS))
         survey.enterprises = await _enterprises(reader)
         for enterprise in survey.enterprises:
             root = f"{ENTERPRISES}.{enterprise}"
@@ -173,13 +175,12 @@ async def _survey(reader: DeviceReader, profiles: Profiles, system: SystemGroup)
             wanted = {arcs_of(oid) for oid in (*named, *questions) if is_below(oid, root)}
             if wanted:
                 survey.objects |= await _objects(reader, wanted)
-        survey.objects.update(await walk_table(reader.session, UPS_MIB, reader.device.retries, FIRST_ROWS))
     except EngineBroken:
         raise
     except NoAnswer:
         survey.complete = False
-    for one in questions:
-        text = survey.first_text(one) if one not in survey.answers else None
+    for one in by_walk:
+        text = survey.first_text(one)
         if text is not None:
             survey.answers[one] = text
     return survey
@@ -253,13 +254,11 @@ async def _counted(survey: Survey, profiles: Profiles, candidates: Sequence[Cand
     answering = set(survey.enterprises)
     prefixes = {text_of(arcs[:end]) for arcs in map(arcs_of, survey.objects) for end in range(7, len(arcs) + 1)}
     known: list[Candidate] = []
-    present: dict[str, int] = {}
     for one in candidates:
         own = {oid for oid in profiles.objects(one.profile) if enterprise_of(oid)}
-        present[one.profile] = len(own & prefixes)
-        answers = not answering.isdisjoint(map(enterprise_of, own)) if own else not own
-        known.append(replace(one, makers_own=bool(own), answering=answers))
-    compared = _to_compare(known, present)
+        answers = any(enterprise_of(oid) in answering for oid in own) if own else True
+        known.append(replace(one, named=len(own), present=len(own & prefixes), answering=answers))
+    compared = _to_compare(known)
     return [
         replace(one, own=counts[0], values=counts[1])
         for one in known
@@ -267,11 +266,11 @@ async def _counted(survey: Survey, profiles: Profiles, candidates: Sequence[Cand
     ]
 
 
-def _to_compare(candidates: Sequence[Candidate], present: Mapping[str, int]) -> frozenset[str]:
+def _to_compare(candidates: Sequence[Candidate]) -> frozenset[str]:
     """The profiles worth counting: those with the most objects on the device, and those with the best match."""
-    having = [one for one in candidates if present[one.profile] or not one.makers_own]
-    by_objects = sorted(having, key=lambda one: (present[one.profile], one.rank), reverse=True)
-    by_match = sorted(having, key=lambda one: (one.rank, present[one.profile]), reverse=True)
+    having = [one for one in candidates if one.present or not one.named]
+    by_objects = sorted(having, key=lambda one: (one.present, one.rank), reverse=True)
+    by_match = sorted(having, key=lambda one: (one.rank, one.present), reverse=True)
     chosen = (*by_objects[:MOST_COMPARED], *by_match[: MOST_COMPARED // 2])
     return frozenset(one.profile for one in chosen)
 
