@@ -27,7 +27,7 @@ from watchkeeper.profiles.recognise import (
     rank,
 )
 from watchkeeper.profiles.scalars import scalars
-from watchkeeper.profiles.shape import Head, Profile, ProfileReading, Speaks
+from watchkeeper.profiles.shape import Head, Match, Profile, ProfileReading, Speaks
 
 __all__ = ["Profile", "Profiles", "load_profiles", "shipped"]
 
@@ -119,6 +119,10 @@ class Profiles:
             self._tried[name] = self._parsed(name)
         return self._tried[name]
 
+    def with_match(self, name: str, match: tuple[Match, ...]) -> "Profiles":
+        """The same profiles, of which one is recognised in another way: for tests."""
+        return Profiles(self._documents, {**self._heads, name: replace(self._heads[name], match=match)})
+
     def lineage(self, name: str) -> frozenset[str]:
         """The profile's name, and those of all profiles that it extends."""
         head = self._heads.get(name)
@@ -139,7 +143,7 @@ class Profiles:
 
     def _load(self, name: str) -> Profile:
         if name not in self._full:
-            self._full[name] = self._tried.pop(name, None) or self._parsed(name)
+            self._full[name] = self._tried.pop(name) if name in self._tried else self._parsed(name)
         return self._full[name]
 
     def _parsed(self, name: str) -> Profile:

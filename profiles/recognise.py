@@ -10,6 +10,8 @@ from watchkeeper.profiles.shape import Match
 ENTERPRISES = "1.3.6.1.4.1"
 NEAR = 0.5  # a candidate with this share of the most values may still be chosen, if its match is better
 
+NEAR_ARCS = 9  # of an identifier; 7 name the maker
+
 _GENERIC_OIDS = ("1.3.6.1.4.1.8072.3.2", "1.3.6.1.2.1", "1.3.6.1.4.1.2021.250", "1.3.6.1.4.1.0")
 """Identifiers that name no maker: net-snmp's own sysObjectIDs, standard MIBs, and the reserved enterprise."""
 GENERIC_ENTERPRISES = frozenset({"8072", "2021"})
@@ -52,7 +54,8 @@ class Candidate:
     """A profile that may fit. `rank` is that of its best match, and `why` says what fits in it.
 
     It names `named` objects and columns of a maker; `present` of them are on the device. They give `own` values; with
-    those of standard MIBs there are `values`. `answering` tells whether the device has any object of that maker."""
+    those of standard MIBs there are `values`. `answering` tells whether the device has any object of that maker, and
+    `near` how many numbers of an identifier such an object shares with one that the profile names."""
 
     profile: str
     rank: Rank
@@ -60,14 +63,15 @@ class Candidate:
     named: int = 0
     present: int = 0
     answering: bool = False
+    near: int = 0
     own: int = 0
     values: int = 0
 
     @property
-    def merit(self) -> tuple[Rank, int, int, int, int]:
+    def merit(self) -> tuple[Rank, int, int, int, int, int]:
         """What decides between candidates that give enough values. Of two profiles with the same objects on the device,
         the one that expects fewer others is the more specific."""
-        return self.rank, self.own, self.values, self.present, -self.named
+        return self.rank, self.own, self.values, self.present, self.near, -self.named
 
 
 def object_id(text: str) -> str:
@@ -180,7 +184,7 @@ def _can_be_chosen(one: Candidate, most: Candidate) -> bool:
     """Whether it gives enough values, beside the candidate whose maker's objects give the most. A profile may read some
     quantities from a standard MIB instead of its maker's objects; so all its values count too."""
     if not most.own:
-        return one.rank != BY_OBJECTS or bool(one.present)
+        return one.rank != BY_OBJECTS or bool(one.present) or one.near >= NEAR_ARCS
     if one.own:
         return one.own >= NEAR * most.own or one.values >= NEAR * most.values
     if one.named or not one.values:

@@ -121,7 +121,7 @@ class GufoSession:
             async with asyncio.timeout(self._login.timeout_s):
                 await client._send(lambda: client._sock.send_get_next(asked))  # noqa: SLF001 -- the library has no public GETNEXT of one object
                 try:
-                    return await client._recv(lambda: client._sock.recv_get_next(accepted))  # type: ignore[return-value]  # noqa: SLF001 -- as above; None never comes
+                    return await client._recv(lambda: client._sock.recv_get_next(accepted))  # type: ignore[arg-type,return-value]  # noqa: SLF001 -- as above; None never comes
                 except StopAsyncIteration:
                     return None
 

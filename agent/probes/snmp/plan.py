@@ -64,6 +64,12 @@ class SweepPlan:
     lost: Mapping[ColumnKey, float] = field(default_factory=dict)
     with_value: int = 0
 
+    @property
+    def readings(self) -> int:
+        """How many readings the device answers for, without the uptime."""
+        keys = {(series.quantity, series.instance) for series in self.series[1:]}
+        return len(keys - self.lost.keys() - UPTIME_KEYS)
+
 
 class ObjectReader(Protocol):
     """Where the columns of a profile are searched: a device, or those of its objects that are known already."""

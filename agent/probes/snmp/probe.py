@@ -14,7 +14,7 @@ from watchkeeper.agent.probes.snmp.engine import (
     get_objects,
     resolve_host,
 )
-from watchkeeper.agent.probes.snmp.plan import UPTIME_KEYS, DeviceReader, SweepPlan, bare_plan, replan
+from watchkeeper.agent.probes.snmp.plan import DeviceReader, SweepPlan, bare_plan, replan
 from watchkeeper.agent.probes.snmp.recognise import UNKNOWN, Recognised, recognise
 from watchkeeper.documents.secrets import Secrets
 from watchkeeper.model.clock import Clock
@@ -178,8 +178,7 @@ class SnmpProbe:
             log.warning("%s at %s: no profile fits %s", held.device.device, _masked_url(held.device), known.described)
         now = self._clock.boot()
         held.plan = plan = await replan(reader, known.profile, held.plan, now, known.standards)
-        readings = len(plan.layout.steps) - len(plan.lost.keys() | UPTIME_KEYS)
-        held.known = replace(known, readings=readings, with_value=plan.with_value)
+        held.known = replace(known, readings=plan.readings, with_value=plan.with_value)
         held.requests = held.plan.layout.requests
         held.renew_at = now + (SNMP_RENEW_SOON_S if reader.unreadable.keys() - held.unreadable else SNMP_RENEW_S)
         _log_unreadable(held, reader.unreadable)

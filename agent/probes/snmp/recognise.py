@@ -6,7 +6,7 @@ at most; the answers are kept only until the profile is chosen.
 """
 
 from bisect import bisect_left
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import takewhile
 from types import MappingProxyType
@@ -252,18 +252,33 @@ async def _columns(reader: DeviceReader, columns: Sequence[Arcs]) -> dict[str, R
 async def _counted(survey: Survey, profiles: Profiles, candidates: Sequence[Candidate]) -> list[Candidate]:
     """The candidates, with the number of values that each gives on this device."""
     answering = set(survey.enterprises)
-    prefixes = {text_of(arcs[:end]) for arcs in map(arcs_of, survey.objects) for end in range(7, len(arcs) + 1)}
+    prefixes = {text_of(one) for arcs in map(arcs_of, survey.objects) for one in _prefixes(arcs)}
     known: list[Candidate] = []
     for one in candidates:
         own = {oid for oid in profiles.objects(one.profile) if enterprise_of(oid)}
         answers = any(enterprise_of(oid) in answering for oid in own) if own else True
         known.append(replace(one, named=len(own), present=len(own & prefixes), answering=answers))
+    if not any(one.present for one in known):
+        return [replace(one, near=_nearness(profiles.objects(one.profile), prefixes)) for one in known]
     compared = _to_compare(known)
     return [
         replace(one, own=counts[0], values=counts[1])
         for one in known
         for counts in [await count_values(survey, profiles.tried(one.profile)) if one.profile in compared else (0, 0)]
     ]
+
+
+def _prefixes(arcs: Arcs) -> Iterator[Arcs]:
+    """The identifier, and the subtrees of its maker that it is in."""
+    return (arcs[:end] for end in range(7, len(arcs) + 1))
+
+
+def _nearness(objects: Iterable[str], prefixes: Collection[str]) -> int:
+    """How many numbers of an identifier the nearest of the maker's objects shares with one on the device."""
+    shared = (
+        one for oid in objects if enterprise_of(oid) for one in _prefixes(arcs_of(oid)) if text_of(one) in prefixes
+    )
+    return max(map(len, shared), default=0)
 
 
 def _to_compare(candidates: Sequence[Candidate]) -> frozenset[str]:
