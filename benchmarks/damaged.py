@@ -15,6 +15,7 @@ import asyncio
 import json
 import logging
 import multiprocessing
+import re
 import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -74,7 +75,7 @@ def probe(name: str, objects: Objects, profiles: Profiles | None = None) -> tupl
     device = Device(name, "bench", Category.SERVER, "snmp", "192.0.2.1", snmp=Snmp(community="none"))
     sweep = asyncio.run(snmp_probe.sweep(device))
     given = [one for one in sweep.readings() if not isinstance(one.value, Missing)]
-    return [one for one in given if one.series.source in objects], snmp_probe.recognised(name)
+    return [one for one in given if sources(one)], snmp_probe.recognised(name)
 
 
 def damage(objects: Objects, random: Random) -> Objects:
@@ -149,21 +150,27 @@ def own_objects(name: str) -> frozenset[str]:
 
 
 def needed(readings: list[Reading], profiles: tuple[Profile, ...]) -> Iterator[tuple[Reading, frozenset[str]]]:
-    """Each reading with the objects that it is made of: its value, its conditions and its scale."""
+    """Each reading with the objects that it is made of: its values, its conditions, its scale and unit."""
     ways = [
-        (str(way.oid), [*(one.oid for one in (*reading.where, *way.only_if)), *(one.oid for one in way.scale)])
+        (way.ref.oid, [*(one.ref for one in (*reading.where, *way.conditions)), *way.helper_refs])
         for profile in profiles
         for layer in (profile.readings, *profile.hidden)
         for reading in layer
         for way in reading.ways
+        if not way.operation
     ]
     for one in readings:
-        source = one.series.source
-        made_of = {source}
-        for oid, refs in ways:
-            if source == oid or source.startswith(f"{oid}."):
-                made_of |= {ref.name(source[len(oid) + 1 :]) for ref in refs if ref.oid}
+        made_of = sources(one)
+        for source in sources(one):
+            for oid, refs in ways:
+                if source == oid or source.startswith(f"{oid}."):
+                    made_of |= {ref.name(source[len(oid) + 1 :]) for ref in refs if ref.oid}
         yield one, frozenset(made_of)
+
+
+def sources(reading: Reading) -> set[str]:
+    """The objects of the reading's value: one, or those that it is calculated from."""
+    return set(re.findall(r"\d+(?:\.\d+)+", reading.series.source))
 
 
 def judge(file: Path, seeds: int) -> list[Outcome]:

@@ -21,6 +21,7 @@ import dataclasses
 import difflib
 import enum
 import functools
+import re
 import types
 import typing
 from collections.abc import Callable, Iterable, Mapping
@@ -179,7 +180,8 @@ class _Binder:
 
     def record(self, node: Node, cls: Any) -> Any:
         if not isinstance(node, MappingNode):
-            self.fail(node.mark, f"expected {_name(cls)} (keys and values), found {_kind(node)}")
+            wanted = "keys and values" if node is self.root else f"{_name(cls)} (keys and values)"
+            self.fail(node.mark, f"expected {wanted}, found {_kind(node)}")
         fields = _fields(cls, units=self.spelling.units)
         values: dict[str, Any] = {}
         failed = False
@@ -308,8 +310,11 @@ _TYPE_NAMES = {
 }  # fmt: skip
 
 
+_CAPITAL = re.compile("(?<=[a-z])(?=[A-Z])")
+
+
 def _name(wanted: Any) -> str:
     if wanted in _TYPE_NAMES:
         return _TYPE_NAMES[wanted]
-    name = getattr(wanted, "MESSAGE_NAME", "") or str(getattr(wanted, "__name__", wanted)).lower()
+    name = getattr(wanted, "MESSAGE_NAME", "") or _CAPITAL.sub(" ", str(getattr(wanted, "__name__", wanted))).lower()
     return f"{'an' if name[0] in 'aeiou' else 'a'} {name}"

@@ -14,6 +14,7 @@ from watchkeeper.documents.bind import Bound, try_load
 from watchkeeper.documents.files import packaged
 from watchkeeper.model.batch import Document
 from watchkeeper.model.errors import ConfigError, Problem
+from watchkeeper.profiles.condition import Speaks
 from watchkeeper.profiles.objects import objects_named
 from watchkeeper.profiles.recognise import (
     BY_OBJECTS,
@@ -27,7 +28,7 @@ from watchkeeper.profiles.recognise import (
     rank,
 )
 from watchkeeper.profiles.scalars import scalars
-from watchkeeper.profiles.shape import Head, Match, Profile, ProfileReading, Speaks
+from watchkeeper.profiles.shape import Head, Match, Profile, ProfileReading
 
 __all__ = ["Profile", "Profiles", "load_profiles", "shipped"]
 

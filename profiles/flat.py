@@ -1,11 +1,12 @@
 """Applies a profile to a device without tables (Modbus registers, NUT variables): which series the device gives."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from watchkeeper.model.reading import Missing, Series
-from watchkeeper.profiles.decode import DecodeStep, Raw, decode, decode_step
-from watchkeeper.profiles.shape import Profile, Way
+from watchkeeper.model.reading import Series
+from watchkeeper.profiles.decode import DecodeStep, Raw
+from watchkeeper.profiles.shape import Profile
+from watchkeeper.profiles.steps import all_hold, best_step
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,16 +31,13 @@ def merge_layouts(before: Layout | None, fresh: Layout) -> Layout:
     return before if series == before.series else Layout(series, tuple(one for _, one in columns.values()))
 
 
-def lay_out(device: str, profile: Profile, answer: Mapping[str, Raw], key: Callable[[Way], str], source: str) -> Layout:
-    """For each reading, take the first way that gives a value, else the first one that is answered. A reading without
-    an answer gets no column. `key` gives the name of a way's value in the answer."""
+def lay_out(device: str, profile: Profile, answer: Mapping[str, Raw], source: str) -> Layout:
+    """For each reading whose conditions hold, take the first way that gives a value, else the first one that is
+    answered. A reading without an answer gets no column."""
     series, steps = [Series(device, "device.answering", source=source)], []
     for reading in profile.readings:
-        answered = [decode_step(way, key(way)) for way in reading.ways if key(way) in answer]
-        values = decode(answered, answer)
-        good = [one for one, value in zip(answered, values, strict=True) if not isinstance(value, Missing)]
-        if answered:
-            one = (good or answered)[0]
-            series.append(Series(device, reading.quantity, reading.instance, reading.label.text, one.oid))
+        one = best_step(reading.ways, reading.unit, "", answer) if all_hold(reading.where, "", answer) else None
+        if one is not None:
+            series.append(Series(device, reading.quantity, reading.instance, reading.label.text, one.source))
             steps.append(one)
     return Layout(tuple(series), tuple(steps))

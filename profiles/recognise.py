@@ -105,14 +105,15 @@ def rank(match: Match, system: SystemGroup) -> Rank:
     maker's sysObjectID ranks above a maker's object that is answered, and this above anything generic. Among equals the
     longer identifier wins.
 
-    A sysObjectID that names no known maker does not contradict a match: then the rest of the match counts, if that
-    names the maker (by its object, or by a text)."""
+    A sysObjectID that names no known maker, or another model of the same maker, does not contradict a match: then the
+    rest of the match counts, if that names the maker (by its object, or by a text)."""
     fitting = [oid for oid in match.sys_object_id if is_below(system.sys_object_id, oid)]
     if match.sys_descr and not match.sys_descr.search(system.sys_descr):
         return NO_MATCH
     given_up = 0
     if match.sys_object_id and not fitting:
-        if system.known_maker or not _names_a_maker(match):
+        same_maker = enterprise_of(system.sys_object_id) in map(enterprise_of, match.sys_object_id)
+        if (system.known_maker and not same_maker) or not _names_a_maker(match):
             return NO_MATCH
         given_up = -min(map(len, match.sys_object_id))
     longest = max(map(len, fitting), default=0)

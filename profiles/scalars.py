@@ -1,6 +1,7 @@
 """The scalars of a profile: object identifiers, raw units, ranges, markers. A parser raises ValueError with a
 sentence."""
 
+import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -72,6 +73,23 @@ class Register:
     kind: str
     swapped: bool = False
 
+    @property
+    def name(self) -> str:
+        """What it is called in an answer, as it is written in a profile."""
+        kind = "" if self.kind == "bit" else f" {self.kind}"
+        return f"{self.table} {self.address}{kind}{' swapped' if self.swapped else ''}"
+
+
+@dataclass(frozen=True, slots=True)
+class Comparand:
+    """The right side of a comparison: a number, or the object at `ref`, whose raw value is the number. `speaks` is the
+    probe that can read the object, and `register` is the object for Modbus."""
+
+    number: float = 0.0
+    ref: Ref | None = None
+    speaks: str = ""
+    register: Register | None = None
+
 
 NOTHING, INDEX = Template(""), Template("{index}")
 
@@ -82,6 +100,9 @@ _ROOT_WORD = re.compile(r"(?:^|(?<=\{))ROOT(?=[.:}]|$)")
 _REGISTER = re.compile(
     r"(?:(holding|input) (\d{1,5}) (u?int(?:16|32|64)|float(?:32|64))|(coil|discrete) (\d{1,5}))( swapped)?", re.ASCII
 )
+_NUMBER = re.compile(r"[-+]?\d+(?:\.\d+)?", re.ASCII)
+_DECIMAL_COMMA = re.compile(r"[-+]?(?:\d+,(?:\d{1,2}|\d{4,})|0,\d+)", re.ASCII)
+_VARIABLE = re.compile(r"[A-Za-z][\w.-]*", re.ASCII)
 _RANGE = re.compile(r"\s*([-+]?[\d.]+)\s*\.\.\s*([-+]?[\d.]+)\s*(\S*)\s*", re.ASCII)
 _RAW_UNIT = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(\S.*?)?\s*", re.ASCII)
 
@@ -160,6 +181,18 @@ def raw_unit(text: str) -> RawUnit:
     return RawUnit(text, symbol, step.numerator, step.denominator, float(offset))
 
 
+def number_in(text: str) -> float | None:
+    """The number that a device writes as this text, or None. A comma may stand for the point, but `1,234` is none: it
+    may be a thousand."""
+    if "," in text and _DECIMAL_COMMA.fullmatch(text.strip()):
+        text = text.replace(",", ".")
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None
+
+
 def between(text: str) -> Range:
     """Parse a range: `-40 .. 85 °C`."""
     match = _RANGE.fullmatch(text)
@@ -181,14 +214,29 @@ def pattern(text: str) -> Pattern:
 
 
 def ref(text: str) -> Ref:
-    """Parse a reference: `1.3.6.1.4.1.9.1.2` or `index`, either of them with or without `:1`, `:-1` or `:0` after
-    it."""
+    """Parse a reference: `1.3.6.1.4.1.9.1.2` or `index`, either of them with or without `:1`, `:-1` or `:0` after it. An
+    identifier that ends in `.0` is no column: it is one object for all rows, also without `:0`."""
     match = _REF.fullmatch(text)
     if not match or text == "index:0":
         raise ValueError(
             f"`{text}` is neither a numeric object identifier nor `index`; either may end with `:1`, `:-1` or `:0`"
         )
-    return Ref("" if match[1] == "index" else oid(match[1]), None if match[2] is None else int(match[2]))
+    name, arcs = "" if match[1] == "index" else oid(match[1]), None if match[2] is None else int(match[2])
+    return Ref(name, 0 if arcs is None and name.endswith(".0") else arcs)
+
+
+def comparand(text: str) -> Comparand:
+    """Parse the right side of a comparison: a number, an object identifier (two dots or more), a Modbus register or a
+    NUT variable."""
+    if _NUMBER.fullmatch(text):
+        return Comparand(float(text))
+    if _REF.fullmatch(text):
+        return Comparand(ref=ref(text), speaks="snmp")
+    if _REGISTER.fullmatch(text):
+        return Comparand(ref=Ref(register(text).name, 0), speaks="modbus", register=register(text))
+    if _VARIABLE.fullmatch(text):
+        return Comparand(ref=Ref(text, 0), speaks="nut")
+    raise ValueError(f"`{text}` is neither a number nor an object; write it like `90` or `1.3.6.1.2.1.33.1.3.2.0`")
 
 
 def factor(text: str) -> Factor:
@@ -234,6 +282,7 @@ def scalars(root: str | None = None) -> Mapping[Any, Callable[[str], Any]]:
             Template: lambda text: Template(with_root(text)),
             Ref: lambda text: ref(with_root(text)),
             Factor: factor,
+            Comparand: lambda text: comparand(with_root(text)),
             Register: register,
         }
     )

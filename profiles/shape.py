@@ -6,58 +6,15 @@ are numeric, and units are written out (`0.1 V`).
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
 
 from watchkeeper.documents.bind import DERIVED, ITEM_OR_LIST, NONE_OR_LIST
 from watchkeeper.model.device import Category
 from watchkeeper.model.quantity import QUANTITIES, Quantity, QuantityType
-from watchkeeper.profiles.scalars import (
-    INDEX,
-    NOTHING,
-    Factor,
-    Marker,
-    Oid,
-    Pattern,
-    Range,
-    RawUnit,
-    Ref,
-    Register,
-    Template,
-)
-
-
-class Speaks(StrEnum):
-    """The probe that uses a profile, and so what its readings name: SNMP objects, Modbus registers or NUT variables."""
-
-    SNMP = "snmp"
-    MODBUS = "modbus"
-    NUT = "nut"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Where:
-    """A condition on the object at `oid`: its text is one of `is`, or contains the pattern `matches`, or is none of
-    `is_not` (which also holds if the object does not exist)."""
-
-    oid: Ref
-    is_: tuple[Marker, ...] = field(default=(), metadata=ITEM_OR_LIST)
-    is_not: tuple[Marker, ...] = field(default=(), metadata=ITEM_OR_LIST)
-    matches: Pattern | None = None
-
-    def check(self) -> Iterator[tuple[str, str]]:
-        """Yield (field, what is wrong)."""
-        if sum(map(bool, (self.is_, self.is_not, self.matches))) != 1:
-            yield "", "a condition needs one of `is`, `is_not` and `matches`"
-
-    def holds(self, text: str | None) -> bool:
-        """Whether it holds for that text; None means that the object does not exist."""
-        if self.is_not:
-            return text not in self.is_not
-        if text is None:
-            return False
-        return bool(self.matches.search(text)) if self.matches else text in self.is_
+from watchkeeper.profiles.cell import Cell, Operand, unit_problems
+from watchkeeper.profiles.condition import AbsentIf, Named, Speaks, Where
+from watchkeeper.profiles.scalars import INDEX, NOTHING, Oid, Pattern, Ref, Register, Template
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,57 +37,51 @@ class Match:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Scale:
-    """A factor that the device gives: `by` has the factor for each raw value of the object at `oid`."""
+class Way(Cell):
+    """One way to read a quantity: the object (or Modbus register, or NUT variable) or the calculation, and what its raw
+    value means.
 
-    oid: Ref
-    by: Mapping[str, Factor]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Way:
-    """One way to read a quantity: the object (or Modbus register, or NUT variable), and what its raw value means.
-
-    A number needs `raw_unit` (`0.1 V`: what one step of the raw value is worth), times the factors of `scale`; it is
-    converted to the quantity's unit. A state needs `states` (raw value -> state of the quantity); a raw value that is
-    not listed is `otherwise`. The value is Missing if the raw value is one of the markers in `absent`, if the number is
-    outside `plausible`, or if a condition of `only_if`, read at every poll, does not hold. Before that, `extract` takes
-    the text of its group, `bit` one bit of a number (0 is worth 1) or of BITS (0 is the first), and `signed` reads so
-    many bits as two's complement. `source` names MIB and object.
+    A state needs `states` (raw value -> state of the quantity); a raw value that is not listed is `otherwise`. The
+    value is Missing if the raw value is a marker of `absent`, or one of `absent_if` whose conditions hold, or if a
+    condition of `only_if` does not hold; conditions are read at every poll. `source` names MIB and object.
     """
 
     oid: Oid | None = None
-    register: Register | None = None
-    variable: Marker | None = None
     source: str = ""
-    raw_unit: RawUnit | None = None
-    scale: tuple[Scale, ...] = ()
-    plausible: Range | None = None
-    absent: tuple[Marker, ...] = ()
+    absent_if: tuple[AbsentIf, ...] = ()
     only_if: tuple[Where, ...] = ()
     states: Mapping[str, str] = field(default_factory=dict)
     otherwise: str = "unknown"
-    extract: Pattern | None = None
-    bit: int | None = None
-    signed: int | None = None
 
     @property
     def speaks(self) -> Speaks | None:
-        """The probe that can read it; None if not exactly one of `oid`, `register` and `variable` is given."""
-        named = {Speaks.SNMP: self.oid, Speaks.MODBUS: self.register, Speaks.NUT: self.variable}
-        given = [kind for kind, what in named.items() if what is not None]
-        return given[0] if len(given) == 1 else None
+        """The probe that can read it; None if it does not name exactly one object or calculation."""
+        return self.speaks_of(self.oid)
+
+    @property
+    def ref(self) -> Ref:
+        """The reference to its object; of a calculation, to the first object that differs from row to row."""
+        if self.operation:
+            own = [one.ref for one in self.leaves]
+            return next((one for one in own if one.arcs is None), own[0])
+        return Ref(self.oid) if self.oid else self.name_ref
+
+    @property
+    def conditions(self) -> Iterator[Where]:
+        """All conditions that are read at every poll."""
+        yield from self.only_if
+        for one in self.absent_if:
+            yield from one.when
 
     def check(self) -> Iterator[tuple[str, str]]:
         """Yield (field, what is wrong)."""
+        yield from self.cell_problems()
         if self.speaks is None:
-            yield "", "needs `oid`, the object to read (or one of `register` and `variable`)"
+            yield "", "needs `oid`, the object to read (or one of `register`, `variable` and a calculation)"
         if not self.source:
             yield "", "needs `source`, the MIB and object the unit was taken from"
-        if self.extract and self.extract.groups != 1:
-            yield "extract", "needs exactly one group, the part that is the value: `Temp: ([-\\d.]+)`"
-        if self.signed not in (None, 8, 16, 32, 64):
-            yield "signed", "is 8, 16, 32 or 64"
+        if self.operation and self.absent_if:
+            yield "absent_if", "of a calculation is not possible; use `absent` inside its operands"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,6 +120,11 @@ class ProfileReading(Way):
         return self.any_of or (self,)
 
     @property
+    def unit(self) -> str:
+        """The symbol of the quantity's unit."""
+        return QUANTITIES[self.quantity].unit.symbol
+
+    @property
     def key(self) -> tuple[str, str]:
         """What distinguishes it from the profile's other readings: quantity and instance."""
         return self.quantity, self.each.instance.text if self.each else self.instance
@@ -190,31 +146,53 @@ class ProfileReading(Way):
         find_problems = _state_problems if quantity.type is QuantityType.STATE else _number_problems
         for way in self.ways:
             yield from ((key if way is self else "any_of", text) for key, text in find_problems(way, quantity))
+            if self.each and way.operation and all(one.ref.arcs == 0 for one in way.leaves):
+                yield way.operation, "of a table needs a column of it among its operands"
 
     @property
     def refs(self) -> tuple[Ref, ...]:
-        """The references of its names, conditions and scales."""
+        """The references of its names, conditions, scales, units and operands, by which its rows are planned."""
         names = self.each.instance.refs + self.each.label.refs if self.each else self.label.refs
-        return (*names, *(one.oid for one in self.where), *(one.oid for way in self.ways for one in way.scale))
+        helpers = (ref for way in self.ways for ref in way.helper_refs)
+        return (*names, *_where_refs(self.where), *helpers)
+
+    @property
+    def named(self) -> "Iterator[Named | Way | Operand]":
+        """Everything in it that names an object."""
+        yield from self.where
+        for way in self.ways:
+            yield from (*(way.leaves or (way,)), *way.helpers, *way.conditions)
+
+    @property
+    def registers(self) -> Iterator[Register]:
+        """The Modbus registers to read for it."""
+        yield from (one.register for one in self.named if one.register)
+        conditions = (*self.where, *(one for way in self.ways for one in way.conditions))
+        yield from (one.comparand.register for one in conditions if one.comparand and one.comparand.register)
+
+
+def _where_refs(conditions: Iterable[Where]) -> Iterator[Ref]:
+    for one in conditions:
+        yield one.ref
+        if one.comparand and one.comparand.ref:
+            yield one.comparand.ref
 
 
 def _number_problems(way: Way, quantity: Quantity) -> Iterator[tuple[str, str]]:
     unit = quantity.unit.symbol
-    example = f"0.1 {unit}" if unit else "1"
     if way.states:
         yield "states", f"{quantity.name} is a number and has no states"
-    if way.raw_unit is None:
-        yield "", f"{quantity.name} needs `raw_unit`, what one step of the raw value is worth, such as `{example}`"
-    elif way.raw_unit.dimension != unit:
-        yield "raw_unit", f"`{way.raw_unit.text}` cannot become {unit or 'a plain number'}, the unit of {quantity.name}"
+    yield from unit_problems(way, unit, quantity.name)
     if way.plausible and way.plausible.unit != unit:
         limits = f"{way.plausible.low:g} .. {way.plausible.high:g} {unit}".rstrip()
         yield "plausible", f"must be in the unit of {quantity.name}: `{limits}`"
 
 
 def _state_problems(way: Way, quantity: Quantity) -> Iterator[tuple[str, str]]:
-    if way.raw_unit or way.plausible or way.scale:
+    if way.raw_unit or way.unit_from or way.plausible or way.scale:
         yield "raw_unit", f"{quantity.name} is a state; it has `states`, not `raw_unit`, `scale` and `plausible`"
+    if way.operation:
+        yield way.operation, f"{quantity.name} is a state and cannot be calculated"
     if not way.states:
         yield "", f"{quantity.name} needs `states`: raw value to one of {', '.join(quantity.states)}"
     for word in (*way.states.values(), way.otherwise):
@@ -237,7 +215,7 @@ class Quirk:
         """Yield (field, what is wrong)."""
         if not (self.readings or self.without):
             yield "", "a quirk needs `readings` or `without`"
-        if not self.when.oid.oid:
+        if not self.when.ref.oid:
             yield "when", "must name an object, not `index`"
 
 
@@ -284,6 +262,6 @@ class Profile(Head):
         for (quantity, instance), count in Counter(reading.key for reading in self.readings).items():
             if count > 1:
                 yield "readings", f"{quantity} is there twice with the instance `{instance}`; give them different ones"
-        wrong = {way.speaks for reading in self.readings for way in reading.ways} - {self.speaks}
+        wrong = {one.speaks for reading in self.readings for one in reading.named} - {self.speaks}
         if wrong:
             yield "speaks", f"a profile for {self.speaks} cannot read by {', '.join(sorted(map(str, wrong)))}"

@@ -17,10 +17,10 @@ from watchkeeper.model.clock import Clock
 from watchkeeper.model.device import Device, Modbus
 from watchkeeper.model.reading import Reason, Sweep, Value
 from watchkeeper.profiles import Profile, Profiles, load_profiles
+from watchkeeper.profiles.condition import Speaks
 from watchkeeper.profiles.decode import Raw, decode
 from watchkeeper.profiles.flat import Layout, lay_out, merge_layouts
 from watchkeeper.profiles.scalars import Register
-from watchkeeper.profiles.shape import Speaks, Way
 
 MODBUS_PORT = 502
 MODBUS_RENEW_S = 600.0  # how often a device is asked again for the registers that it did not have
@@ -102,7 +102,7 @@ class ModbusProbe:
             renewed = self._renew(held, profile)
             answer = await _read_registers(held, profile)
             if renewed or held.layout is None:
-                fresh = lay_out(device.device, profile, answer, _way_name, "modbus")
+                fresh = lay_out(device.device, profile, answer, "modbus")
                 held.layout = merge_layouts(held.layout, fresh)
             series, values = held.layout.series, ["yes", *decode(held.layout.steps, answer)]
         except NoAnswer as nothing:
@@ -165,7 +165,7 @@ async def _read_registers(held: _ModbusDevice, profile: Profile) -> dict[str, Ra
     words: dict[tuple[str, int], int] = {}
     for block in list(held.blocks):
         words |= await _fetch(held, block)
-    answer = ((_register_name(one), register_value(one, words)) for one in _registers(profile))
+    answer = ((one.name, register_value(one, words)) for one in _registers(profile))
     return {name: value for name, value in answer if value is not None}
 
 
@@ -291,13 +291,4 @@ def register_value(register: Register, words: Mapping[tuple[str, int], int]) -> 
 
 
 def _registers(profile: Profile) -> list[Register]:
-    return [way.register for reading in profile.readings for way in reading.ways if way.register]
-
-
-def _way_name(way: Way) -> str:
-    return _register_name(way.register) if way.register else ""
-
-
-def _register_name(register: Register) -> str:
-    kind = "" if register.kind == "bit" else f" {register.kind}"
-    return f"{register.table} {register.address}{kind}{' swapped' if register.swapped else ''}"
+    return [one for reading in profile.readings for one in reading.registers]

@@ -17,9 +17,9 @@ from watchkeeper.model.errors import SecretError
 from watchkeeper.model.plain import one_line
 from watchkeeper.model.reading import Reason, Sweep, Value
 from watchkeeper.profiles import Profile, Profiles, load_profiles
+from watchkeeper.profiles.condition import Speaks
 from watchkeeper.profiles.decode import Raw, decode
 from watchkeeper.profiles.flat import Layout, lay_out, merge_layouts
-from watchkeeper.profiles.shape import Speaks
 
 NUT_PORT = 3493
 DEFAULT_PROFILE = "nut"
@@ -83,7 +83,7 @@ class NutProbe:
         values: list[Value]
         try:
             answer = await self._variables(device)
-            fresh = lay_out(device.device, self._profile(device), answer, lambda way: way.variable or "", "nut")
+            fresh = lay_out(device.device, self._profile(device), answer, "nut")
             layout = self._layouts[device.device] = merge_layouts(layout, fresh)
             series, values = layout.series, ["yes", *decode(layout.steps, answer)]
         except NoAnswer as nothing:

@@ -14,7 +14,6 @@ from typing import Any
 from benchmarks.corpus import disputes, memory, polled
 
 ENGINES = ("gufo", "pysnmp")
-DEFAULT_CORPUS = Path(__file__).resolve().parents[3] / "shared" / "corpus"
 
 
 def detection(lines: Iterable[str], corpus: Path, names: set[str]) -> None:
@@ -39,7 +38,7 @@ def detection(lines: Iterable[str], corpus: Path, names: set[str]) -> None:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.corpus", description=__doc__)
     parser.add_argument(
-        "--corpus", type=Path, default=DEFAULT_CORPUS, help="the folder with expected.jsonl and snmprec/"
+        "--corpus", type=Path, default=memory.DEFAULT_CORPUS, help="the folder with expected.jsonl and snmprec/"
     )
     parser.add_argument("--in-memory", action="store_true", help="without UDP and snmpsim: quick, for work on profiles")
     parser.add_argument(
@@ -48,12 +47,7 @@ def main() -> int:
     parser.add_argument("--keep", type=Path, help="write the output of the probe to this file")
     options = parser.parse_args()
     logging.disable()  # unrecognised devices are counted below
-    wanted = options.only.split(",")
-    recordings = [
-        file
-        for file in sorted((options.corpus / "snmprec").glob("*.snmprec"))
-        if any(one in file.stem for one in wanted)
-    ]
+    recordings = memory.recordings(options.corpus, options.only)
     if not recordings:
         parser.error(f"no recording in {options.corpus / 'snmprec'} has `{options.only}` in its name")
     names = {file.stem for file in recordings}

@@ -13,12 +13,20 @@ from watchkeeper.model.clock import SystemClock
 from watchkeeper.model.device import Category, Device, Snmp
 from watchkeeper.profiles import load_profiles
 
+DEFAULT_CORPUS = Path(__file__).resolve().parents[3] / "shared" / "corpus"
 
-def read(recordings: Iterable[Path]) -> Iterator[str]:
+
+def recordings(corpus: Path = DEFAULT_CORPUS, only: str = "") -> list[Path]:
+    """The recordings of a corpus whose name contains `only` (`a,b`: one of these)."""
+    found = sorted((corpus / "snmprec").glob("*.snmprec"))
+    return [file for file in found if any(one in file.stem for one in only.split(","))]
+
+
+def read(files: Iterable[Path]) -> Iterator[str]:
     """Read each recording once. Yields the lines that `watchkeeper probe --format jsonl` would print."""
     clock = SystemClock()
     profiles = load_profiles()
-    for file in recordings:
+    for file in files:
         memory_device = MemoryDevice(read_snmprec(file.read_text(encoding="utf-8", errors="replace").splitlines()))
         probe = SnmpProbe(profiles, Secrets(None), clock, memory_device.open)
         device = Device(file.stem, "bench", Category.SERVER, "snmp", "192.0.2.1", snmp=Snmp(community="none"))

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.story.chaos import run
+from tests.story.serving import longest_run
 
 ROUNDS = int(os.environ.get("WATCHKEEPER_CHAOS_ROUNDS", "20"))
 
@@ -27,3 +28,10 @@ def test_killing_agent_and_collector_loses_and_doubles_nothing(
     assert tally.values_kept > 0
     assert tally.incidents > 0
     assert tally.rungs > 0
+    assert tally.rungs_due > 0
+
+
+def test_the_time_that_a_collector_served_without_interruption() -> None:
+    assert longest_run([], 1.0) == 0.0
+    assert longest_run([5.0], 1.0) == 0.0
+    assert longest_run([0.0, 1.0, 2.5, 3.0, 4.0, 9.0], 1.0) == 1.5

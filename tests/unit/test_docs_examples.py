@@ -109,7 +109,8 @@ def test_every_yaml_of_a_page_is_checked_somewhere() -> None:
 
 
 def test_profiles_are_accepted() -> None:
-    base, model = blocks("profiles.md", "yaml")
+    (base,) = (text for text in blocks("profiles.md", "yaml") if text.startswith("profile:"))
+    (model,) = (text for text in blocks("profiles.md", "yaml") if text.startswith("#"))
     taught = load_profiles([Document("acme-box.yml", base), Document("acme-box-4.yml", model)]).get("acme-box-4")
     assert taught is not None
     assert [wanted.quantity for wanted in taught.readings] == [
@@ -117,6 +118,14 @@ def test_profiles_are_accepted() -> None:
         "battery.state",
         "humidity.relative",
     ]
+
+
+def test_single_readings_are_accepted() -> None:
+    single = [text for text in blocks("profiles.md", "yaml") if text.startswith("  - quantity:")]
+    head = "profile: box\nvendor: V\ncategory: ups\nverified: none\nreadings:\n"
+    found = load_profiles([Document("box.yml", head + "".join(single))]).get("box")
+    assert found is not None
+    assert [reading.quantity for reading in found.readings] == ["battery.runtime", "disk.usage"]
 
 
 # ---- the tutorial ----

@@ -44,6 +44,16 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True)
+class RackUnit:
+    height: int
+
+
+@dataclass(frozen=True, slots=True)
+class Rack:
+    a: RackUnit
+
+
+@dataclass(frozen=True, slots=True)
 class Whole:
     name: str
     parts: tuple[Part, ...] = ()
@@ -119,6 +129,12 @@ name: again
         "f.yml:12:8: `many` is not a whole number",
         "f.yml:13:1: `name` is written twice; the first is on line 2",
     ]
+
+
+def test_messages_do_not_tell_the_names_of_classes() -> None:
+    assert problems("[1, 2]") == ["f.yml:1:1: expected keys and values, found a list"]
+    with pytest.raises(ConfigError, match=r"^f\.yml:1:4: expected a rack unit \(keys and values\), found a list$"):
+        load("a: [1]", "f.yml", Rack)
 
 
 def test_duplicate_keys_in_a_mapping_of_free_words_are_mistakes_too() -> None:

@@ -1,10 +1,10 @@
 """The language of profiles: tables, conditions, scales, parts of values and firmware quirks, on devices in memory."""
 
 import asyncio
-from collections.abc import Mapping
 
 import pytest
 
+from tests.profile_box import BOX, HEAD, NAME, PORT, SCALE, SYSTEM, UNIT, Box, C, complaint, read
 from watchkeeper.agent.probes.snmp.probe import SNMP_RENEW_SOON_S, SnmpProbe
 from watchkeeper.agent.probes.testing import MemoryDevice
 from watchkeeper.documents.secrets import Secrets
@@ -16,42 +16,6 @@ from watchkeeper.model.reading import Missing, Reason, Value
 from watchkeeper.profiles import load_profiles
 from watchkeeper.profiles.decode import Raw
 from watchkeeper.profiles.scalars import Ref, Register, Template, ref, register
-
-BOX = "1.3.6.1.4.1.99999"
-HEAD = f"profile: box\nvendor: V\ncategory: env\nverified: none\nmatch: [{{sys_object_id: [{BOX}]}}]\n"
-SYSTEM: dict[str, Raw] = {"1.3.6.1.2.1.1.1.0": b"Box 2.1", "1.3.6.1.2.1.1.2.0": BOX, "1.3.6.1.2.1.1.3.0": 100}
-C, PORT, NAME, UNIT, SCALE = (f"{BOX}.1.{column}" for column in range(1, 6))
-
-
-class Box:
-    """A device in memory that is read by one profile."""
-
-    def __init__(self, profile: str, objects: Mapping[str, Raw]) -> None:
-        self.memory = MemoryDevice({**SYSTEM, **objects})
-        self.clock = FakeClock()
-        profiles = load_profiles([Document("box.yml", HEAD + profile)])
-        self.probe = SnmpProbe(profiles, Secrets(environ={}), self.clock, self.memory.open)
-        self.device = Device("box", "room", Category.ENV, "snmp", "10.0.0.7", snmp=Snmp(community="c"))
-
-    def read(self) -> dict[tuple[str, str, str], Value]:
-        """(quantity, instance, label) -> value."""
-        sweep = asyncio.run(self.probe.sweep(self.device))
-        return {
-            (reading.series.quantity, reading.series.instance, reading.series.label): reading.value
-            for reading in sweep.readings()
-            if reading.series.quantity not in ("device.answering", "uptime")
-        }
-
-
-def read(profile: str, objects: Mapping[str, Raw]) -> dict[tuple[str, str, str], Value]:
-    return Box(profile, objects).read()
-
-
-def complaint(profile: str) -> str:
-    with pytest.raises(ConfigError) as caught:
-        load_profiles([Document("box.yml", HEAD + profile)])
-    return str(caught.value)
-
 
 TYPED = f"""readings:
   - {{quantity: temperature.ambient, each: {{label: '{{{NAME}}}'}}, where: [{{oid: {PORT}, is: [1]}}], oid: {C}, raw_unit: 0.1 °C, source: X}}
@@ -353,7 +317,7 @@ def test_a_device_is_recognised_by_a_text_in_a_table_of_its_maker() -> None:
 @pytest.mark.parametrize(
     ("reading", "problem"),
     [
-        (f"{{quantity: battery.charge, oid: {C}, raw_unit: 1 %, source: X, where: [{{oid: {C}}}]}}", "needs one of `is`, `is_not` and `matches`"),
+        (f"{{quantity: battery.charge, oid: {C}, raw_unit: 1 %, source: X, where: [{{oid: {C}}}]}}", "a condition needs one of `is`, `is_not`, `matches`, `above`"),
         (f"{{quantity: battery.charge, oid: {C}, raw_unit: 1 %, source: X, where: [{{oid: index, is: 1}}]}}", "inside `each`"),
         (f"{{quantity: battery.charge, oid: {C}, raw_unit: 1 %, source: X, extract: x}}", "exactly one group"),
         (f"{{quantity: battery.charge, oid: {C}, raw_unit: 1 %, source: X, signed: 12}}", "is 8, 16, 32 or 64"),

@@ -12,7 +12,9 @@ from watchkeeper.agent.probes.host.mounts import PSEUDO
 from watchkeeper.model.batch import Document
 from watchkeeper.model.reading import Reason
 from watchkeeper.profiles import load_profiles
-from watchkeeper.profiles.shape import Each, Match, Profile, ProfileReading, Quirk, Scale, Where
+from watchkeeper.profiles.cell import Operand
+from watchkeeper.profiles.condition import AbsentIf, Scale, UnitFrom, Where
+from watchkeeper.profiles.shape import Each, Match, Profile, ProfileReading, Quirk
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 LIST = DOCS / "known-devices.md"
@@ -40,9 +42,11 @@ def listed(profiles: Iterable[Profile]) -> Iterator[str]:
         yield f"| {profile.vendor} | {profile.category} | `{profile.profile}` | {seen.replace('|', '/')} | {reads} |"
 
 
-@pytest.mark.parametrize("shape", [Profile, Match, ProfileReading, Each, Where, Scale, Quirk])
+@pytest.mark.parametrize(
+    "shape", [Profile, Match, ProfileReading, Operand, Each, Where, AbsentIf, Scale, UnitFrom, Quirk]
+)
 def test_every_key_of_a_profile_is_documented(shape: type) -> None:
-    for field in dataclasses.fields(shape):
+    for field in [one for one in dataclasses.fields(shape) if not one.metadata.get("derived")]:
         key = field.name.removesuffix("_")
         assert re.search(rf"\b{key}\b", LANGUAGE), f"`{key}` of {shape.__name__}"
 

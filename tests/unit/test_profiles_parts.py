@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 
 from watchkeeper.model.reading import Missing, Reason, Value
+from watchkeeper.profiles.condition import Where
 from watchkeeper.profiles.decode import Raw, decode, decode_step
 from watchkeeper.profiles.scalars import Marker, Oid, Pattern, Ref, between, raw_unit
-from watchkeeper.profiles.shape import Way, Where
+from watchkeeper.profiles.shape import Way
 
 OID, OTHER = Oid("1.3.6.1.4.1.99999.1.0"), Oid("1.3.6.1.4.1.99999.2")
 

@@ -4,7 +4,6 @@ import asyncio
 import math
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from fractions import Fraction
 from itertools import count
 from sys import intern
 from typing import Protocol
@@ -15,9 +14,10 @@ from watchkeeper.agent.probes.snmp.engine import SnmpSession, WalkRows, get_obje
 from watchkeeper.model.device import Device, SnmpVersion
 from watchkeeper.model.reading import Missing, Reason, Series
 from watchkeeper.profiles import Profile
-from watchkeeper.profiles.decode import NO_SCALE, DecodeStep, Raw, decode, decode_step, raw_text
+from watchkeeper.profiles.decode import DecodeStep, Raw, decode, decode_step, raw_text
 from watchkeeper.profiles.scalars import Ref, oid, raw_unit
-from watchkeeper.profiles.shape import ProfileReading, Way
+from watchkeeper.profiles.shape import ProfileReading
+from watchkeeper.profiles.steps import all_hold, best_step, condition_objects, ref_text
 
 UPTIME_READING = ProfileReading(
     quantity="uptime",
@@ -230,9 +230,9 @@ async def _layers(reader: DeviceReader, profile: Profile) -> list[tuple[ProfileR
     """The profile's readings and the hidden ones, changed by those quirks that apply to this device."""
     layers = [profile.readings, *profile.hidden]
     if profile.quirks:
-        answer = await reader.get(quirk.when.oid.oid for quirk in profile.quirks)
+        answer = await reader.get(quirk.when.ref.oid for quirk in profile.quirks)
         for quirk in profile.quirks:
-            raw = answer.get(quirk.when.oid.oid)
+            raw = answer.get(quirk.when.ref.oid)
             if quirk.when.holds(None if raw is None else raw_text(raw)):
                 replaced = {reading.key for reading in quirk.readings}
                 layers = [
@@ -256,16 +256,14 @@ async def _find_columns(
     rows: list[tuple[ProfileReading, str]] = []
     for reading in readings:
         indices = _row_indices(reading, cells)
-        rows += (
-            (reading, one) for one in indices if all(it.holds(_ref_text(it.oid, one, answer)) for it in reading.where)
-        )
+        rows += ((reading, one) for one in indices if all_hold(reading.where, one, answer))
         await asyncio.sleep(0)  # a table of thousands of rows must not delay other devices
     answer |= await reader.get(_condition_objects(rows, answer))
     columns: PlannedColumns = {}
     for number, (reading, index) in enumerate(rows):
         if number % ROWS_PER_TURN == 0:
             await asyncio.sleep(0)
-        one = _best_step(reading, index, answer)
+        one = best_step(reading.ways, reading.unit, index, answer)
         if one is None:
             continue
         if len(columns) >= MAX_READINGS:
@@ -273,7 +271,7 @@ async def _find_columns(
             break
         instance, label = _instance_and_label(reading, index, answer)
         key = _unique_key((reading.quantity, instance[:LONGEST_LABEL]), index, columns)
-        columns[key] = (_make_series(reader.device, reading, key[1], label, one.oid), one)
+        columns[key] = (_make_series(reader.device, reading, key[1], label, one.source), one)
     return columns, answer
 
 
@@ -293,7 +291,7 @@ def _table_columns(readings: Iterable[ProfileReading]) -> Iterator[str]:
     """The table columns to walk: those with values, and those for instances, labels, scales and conditions."""
     for reading in readings:
         if reading.each:
-            yield from (str(way.oid) for way in reading.ways)
+            yield from (str(way.oid) for way in reading.ways if way.oid)
             yield from (one.oid for one in reading.refs if one.oid and one.arcs != 0)
 
 
@@ -301,31 +299,21 @@ def _single_objects(readings: Iterable[ProfileReading]) -> Iterator[str]:
     """The objects outside tables."""
     for reading in readings:
         if not reading.each:
-            yield from (str(way.oid) for way in reading.ways)
+            yield from (str(way.oid) for way in reading.ways if way.oid)
         yield from (one.oid for one in reading.refs if not reading.each or one.arcs == 0)
 
 
 def _condition_objects(rows: Iterable[tuple[ProfileReading, str]], answer: Mapping[str, Raw]) -> Iterator[str]:
-    """The objects of `only_if` conditions that are not read yet."""
+    """The objects of conditions that are not read yet."""
     for reading, index in rows:
-        for way in reading.ways:
-            names = (one.oid.name(index) for one in way.only_if)
-            yield from (name for name in names if name not in answer)
+        yield from (name for name in condition_objects(reading.ways, index) if name not in answer)
 
 
 def _row_indices(reading: ProfileReading, cells: Mapping[str, Mapping[str, Raw]]) -> Iterable[str]:
     """The indices of the rows that have the quantity; one empty index outside tables."""
     if reading.each is None:
         return ("",)
-    return dict.fromkeys(index for way in reading.ways for index in cells[str(way.oid)])
-
-
-def _ref_text(ref: Ref, index: str, answer: Mapping[str, Raw]) -> str | None:
-    """The text that the reference points to, or None."""
-    if not ref.oid:
-        return ref.row(index)
-    raw = answer.get(ref.name(index))
-    return None if raw is None else raw_text(raw)
+    return dict.fromkeys(index for way in reading.ways for index in cells[way.ref.oid])
 
 
 def _make_series(device: Device, reading: ProfileReading, instance: str, label: str, source: str) -> Series:
@@ -334,33 +322,9 @@ def _make_series(device: Device, reading: ProfileReading, instance: str, label: 
     return Series(device.device, reading.quantity, *map(intern, words))
 
 
-def _object_name(way: Way, index: str) -> str:
-    return intern(f"{way.oid}.{index}") if index else str(way.oid)
-
-
-def _best_step(reading: ProfileReading, index: str, answer: Mapping[str, Raw]) -> DecodeStep | None:
-    """The first way that gives a value; else the first one that is answered; else None: the device does not have it."""
-    answered = [
-        decode_step(way, _object_name(way, index), index, _scale_factor(way, index, answer))
-        for way in reading.ways
-        if _object_name(way, index) in answer
-    ]
-    values = decode(answered, answer)
-    good = [one for one, value in zip(answered, values, strict=True) if not isinstance(value, Missing)]
-    return next(iter(good or answered), None)
-
-
-def _scale_factor(way: Way, index: str, answer: Mapping[str, Raw]) -> Fraction:
-    """The product of the scales that the device gives; NO_SCALE if the profile does not know one of them."""
-    factor = Fraction(1)
-    for one in way.scale:
-        factor *= one.by.get(_ref_text(one.oid, index, answer) or "", NO_SCALE)
-    return factor
-
-
 def _instance_and_label(reading: ProfileReading, index: str, answer: Mapping[str, Raw]) -> tuple[str, str]:
     def text_of_ref(ref: Ref) -> str:
-        return _ref_text(ref, index, answer) or ""
+        return ref_text(ref, index, answer) or ""
 
     if reading.each:
         return reading.each.instance.fill(text_of_ref), reading.each.label.fill(text_of_ref)

@@ -22,7 +22,7 @@ from watchkeeper.model.device import Device, Snmp, SnmpEngine, SnmpVersion
 from watchkeeper.model.errors import SecretError
 from watchkeeper.model.reading import Missing, Reason, Sweep, Value
 from watchkeeper.profiles import Profile, Profiles, load_profiles
-from watchkeeper.profiles.decode import Raw, decode, inactive_reason
+from watchkeeper.profiles.decode import DecodeStep, Raw, decode, inactive_reason
 
 log = logging.getLogger(__name__)
 
@@ -155,7 +155,7 @@ class SnmpProbe:
         steps = held.plan.layout.steps
         values = decode(steps, answer)
         if failed:
-            values = [failed.get(one.oid, value) for one, value in zip(steps, values, strict=True)]
+            values = [_with_failure(one, value, failed) for one, value in zip(steps, values, strict=True)]
         return ["yes", *values]
 
     def _note_absent(self, held: _SnmpDevice, answer: Mapping[str, Raw]) -> None:
@@ -193,6 +193,13 @@ class SnmpProbe:
         except NoAnswer as nothing:
             held.renew_at = self._clock.boot() + SNMP_RENEW_SOON_S
             log.info("%s at %s: tables not read: %s", held.device.device, _masked_url(held.device), nothing)
+
+
+def _with_failure(one: DecodeStep, value: Value, failed: Mapping[str, Missing]) -> Value:
+    """The value; if it is missing, with the reason why one of its objects could not be read."""
+    if not isinstance(value, Missing):
+        return value
+    return next((failed[oid] for oid in one.oids if oid in failed), value)
 
 
 def _use_fallback_engine(held: _SnmpDevice, broken: EngineBroken) -> None:

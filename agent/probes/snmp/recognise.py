@@ -192,7 +192,12 @@ async def _enterprises(reader: DeviceReader) -> list[str]:
     number = -1
     while len(found) < MOST_ENTERPRISES:
         after = f"{ENTERPRISES}.{number + 1}" if found else ENTERPRISES
-        row = await next_object(reader.session, after, reader.device.retries)
+        try:
+            row = await next_object(reader.session, after, reader.device.retries)
+        except NoAnswer as nothing:
+            if not found or isinstance(nothing, EngineBroken):
+                raise
+            break  # some agents stay silent after their last object
         if row is None or not is_below(row[0], ENTERPRISES) or arcs_of(row[0])[6] <= number:
             break
         number = arcs_of(row[0])[6]
