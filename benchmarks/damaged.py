@@ -34,7 +34,7 @@ from watchkeeper.model.device import Category, Device, Snmp
 from watchkeeper.model.reading import Missing, Reading
 from watchkeeper.profiles import Profile, Profiles, load_profiles
 from watchkeeper.profiles.decode import Raw, raw_text
-from watchkeeper.profiles.recognise import NO_MATCH, SystemGroup, by_text_only, enterprise_of, rank
+from watchkeeper.profiles.recognise import NO_MATCH, SystemGroup, by_text_only, enterprise_of, is_below, rank
 from watchkeeper.profiles.scalars import Oid
 from watchkeeper.profiles.shape import Match
 
@@ -132,7 +132,7 @@ def _means(sys_object_id: str, profile: Profile) -> bool:
         for one in library()
         for match in one.match
         for oid in match.sys_object_id
-        if not (match.answers or match.sys_descr) and f"{sys_object_id}.".startswith(f"{oid}.") and enterprise_of(oid)
+        if not (match.answers or match.sys_descr) and is_below(sys_object_id, oid) and enterprise_of(oid)
     ]
     return bool(named) and max(named)[1] == (profile.vendor, profile.category)
 
@@ -140,13 +140,15 @@ def _means(sys_object_id: str, profile: Profile) -> bool:
 @cache
 def own_objects(name: str) -> frozenset[str]:
     """The maker's objects that this profile reads, and that no profile of another vendor or category reads."""
-    profiles = library()
-    profile = profiles.get(name)
-    own = frozenset(oid for oid in profiles.objects(name) if enterprise_of(oid))
-    for one in profiles:
-        if profile and (one.vendor, one.category) != (profile.vendor, profile.category) and one.match:
-            own -= profiles.objects(one.profile)
-    return own
+    own = {oid for oid in library().objects(name) if enterprise_of(oid)}
+    vendor, category, _ = all_objects()[name]
+    return frozenset(own.difference(*(found for *kind, found in all_objects().values() if kind != [vendor, category])))
+
+
+@cache
+def all_objects() -> Mapping[str, tuple[str, Category, frozenset[str]]]:
+    """Vendor, category and objects of every profile that a device can be recognised by."""
+    return {one.profile: (one.vendor, one.category, library().objects(one.profile)) for one in library() if one.match}
 
 
 def needed(readings: list[Reading], profiles: tuple[Profile, ...]) -> Iterator[tuple[Reading, frozenset[str]]]:
@@ -220,9 +222,8 @@ def main() -> int:
         new = [one for one in pool.map(unknown_model, files) if one]
     report(outcomes, full=options.list)
     missed = [name for name, right in new if not right]
-    print(
-        f"without the matches that fit them: {len(new) - len(missed)} of {len(new)} devices right; not {', '.join(missed)}"
-    )
+    but = f"; not {', '.join(missed)}" if missed else ""
+    print(f"without the matches that fit them: {len(new) - len(missed)} of {len(new)} devices right{but}")
     return 0
 
 

@@ -122,7 +122,9 @@ class Profiles:
 
     def with_match(self, name: str, match: tuple[Match, ...]) -> "Profiles":
         """The same profiles, of which one is recognised in another way: for tests."""
-        return Profiles(self._documents, {**self._heads, name: replace(self._heads[name], match=match)})
+        changed = Profiles(self._documents, {**self._heads, name: replace(self._heads[name], match=match)})
+        changed._full, changed._by_enterprise = self._full, self._by_enterprise
+        return changed
 
     def lineage(self, name: str) -> frozenset[str]:
         """The profile's name, and those of all profiles that it extends."""
