@@ -80,8 +80,10 @@ class Pipeline:
         else:
             due = True
         if due:
+            states_lost = self._spool.epoch != self._epoch
             self._epoch, self._reported_at = self._spool.epoch, now
-            self._spool.add_events([self._judge.active_verdicts(now)], self._judge.states())
+            states = self._judge.states() if states_lost else {}
+            self._spool.add_events([self._judge.active_verdicts(now)], states)
             self._commit()
 
     def _commit(self) -> None:

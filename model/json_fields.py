@@ -74,11 +74,11 @@ def positive_field(raw: Mapping[str, Any], key: str, where: str) -> int:
     return value
 
 
-def flag_field(raw: Mapping[str, Any], key: str) -> bool:
+def flag_field(raw: Mapping[str, Any], key: str, where: str = "") -> bool:
     """True or false; false where it is absent. Raises WireError."""
     value = raw.get(key, False)
     if not isinstance(value, bool):
-        raise WireError(f"{key}: expected true or false")
+        raise WireError(f"{where}{key}: expected true or false")
     return value
 
 

@@ -25,6 +25,17 @@ Key = tuple[str, str, str]
 
 
 @dataclass(frozen=True, slots=True)
+class Companion:
+    """A reading of another quantity that a condition of the rule looks at, at the time of the verdict. `holds`: the
+    condition was fulfilled, so the limit counted; otherwise the limit does not count, and this is why."""
+
+    quantity: str
+    value: Value
+    label: str = ""
+    holds: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class Evidence:
     """The reason for a verdict: the value that decided, the limit, and the first bad value of this fault."""
 
@@ -35,6 +46,7 @@ class Evidence:
     first_value: Value | None = None  # the first bad reading, before the rule's `for` had passed
     first_at: float | None = None  # its time, on the clock of `Verdict.since`
     says: str = ""  # the probe's reason, where a device is silent or a service is down
+    companions: tuple[Companion, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

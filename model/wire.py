@@ -3,7 +3,7 @@ times. Decoding refuses whatever does not follow the protocol, with a WireError 
 
 import json
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from watchkeeper.model.batch import PROTOCOL, Answer, Block, Frame, Item, Lane, Push, Request, Tombstone
@@ -26,7 +26,9 @@ from watchkeeper.model.json_fields import (
     word_of,
 )
 from watchkeeper.model.reading import Missing, Reason, Series, Value
-from watchkeeper.model.verdict import ActiveVerdicts, Event, Evidence, Level, Verdict, Withdrawal
+from watchkeeper.model.verdict import ActiveVerdicts, Companion, Event, Evidence, Level, Verdict, Withdrawal
+
+COMPANIONS_LIMIT = 16
 
 to_json = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
 """Compact JSON. Raises ValueError on NaN and infinity."""
@@ -136,10 +138,17 @@ def encode_evidence(evidence: Evidence, now: float) -> Json:
         out["label"] = evidence.label
     if evidence.says:
         out["says"] = evidence.says
+    if evidence.companions:
+        out["companions"] = [_encode_companion(companion) for companion in evidence.companions]
     if evidence.first_value is not None and evidence.first_at is not None:
         out["first_value"] = _encode_value(evidence.first_value)
         out["first_age_s"] = _age(now, evidence.first_at)
     return out
+
+
+def _encode_companion(one: Companion) -> Json:
+    out: Json = {"quantity": one.quantity, "value": _encode_value(one.value), "holds": one.holds}
+    return out | {"label": one.label} if one.label else out
 
 
 def _encode_value(value: Value) -> Any:
@@ -330,7 +339,23 @@ def decode_evidence(raw: Json, received_at: float, where: str = "") -> Evidence:
         first_value=_decode_value(raw["first_value"], where + "first_value") if first else None,
         first_at=received_at - age_field(raw, "first_age_s", where) if first else None,
         says=text_field(raw, "says", where, TEXT_LIMIT) if "says" in raw else "",
+        companions=tuple(_decode_companions(raw, where)) if "companions" in raw else (),
     )
+
+
+def _decode_companions(raw: Json, where: str) -> Iterator[Companion]:
+    companions = array(raw["companions"], where + "companions")
+    if len(companions) > COMPANIONS_LIMIT:
+        raise WireError(f"{where}companions: more than {COMPANIONS_LIMIT}")
+    for index, item in enumerate(companions):
+        here = f"{where}companions[{index}]."
+        one = object_(item, here.removesuffix("."))
+        yield Companion(
+            name_field(one, "quantity", here),
+            _decode_value(one.get("value"), here + "value"),
+            text_field(one, "label", here, NAME_LIMIT) if "label" in one else "",
+            flag_field(one, "holds", here),
+        )
 
 
 def _decode_value(raw: Any, where: str) -> Value:

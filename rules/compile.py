@@ -15,12 +15,15 @@ from watchkeeper.rules.entries import (
     Amount,
     AmountRange,
     ClearEntry,
+    ConditionEntry,
     MissingEntry,
+    Quantifier,
     RuleEntry,
+    Same,
     ThresholdEntry,
     did_you_mean,
 )  # fmt: skip
-from watchkeeper.rules.rule import Band, Limit, MissingLimit, Rule, Scope
+from watchkeeper.rules.rule import Band, Condition, Limit, MissingLimit, Rule, Scope, When
 
 MarkOf = Callable[[object], Mark]
 """Tells where an entry is in its file."""
@@ -42,9 +45,10 @@ def compile_rule(entry: RuleEntry, mark_of: MarkOf, file: str) -> tuple[Rule | N
     )
     if warning and critical and entry.critical and len(compiler.problems) == before:
         warning = compiler.warning_below(critical, warning, entry.critical)
+    when = tuple(tuple(map(compiler.condition, one.any_ or (one,))) for one in entry.when)
     if compiler.problems:
         return None, compiler.problems
-    return _rule(entry, warning, critical, file), []
+    return _rule(entry, warning, critical, when, file), []
 
 
 def in_unit_of(quantity: Quantity, amount: Amount) -> float:
@@ -61,7 +65,7 @@ def in_unit_of(quantity: Quantity, amount: Amount) -> float:
     raise ValueError(f"`{amount.text}` {found}, but {quantity.name} is {wanted}")
 
 
-def _rule(entry: RuleEntry, warning: Limit | None, critical: Limit | None, file: str) -> Rule:
+def _rule(entry: RuleEntry, warning: Limit | None, critical: Limit | None, when: When, file: str) -> Rule:
     bad = frozenset[str]().union(*(limit.states for limit in (warning, critical) if limit))
     applies = entry.applies
     return Rule(
@@ -84,6 +88,7 @@ def _rule(entry: RuleEntry, warning: Limit | None, critical: Limit | None, file:
         # The state `unknown` cannot be judged, unless the rule names it.
         known_states=frozenset(entry.quantity.states) - {"unknown"} | bad,
         file=file,
+        when=when,
     )
 
 
@@ -152,15 +157,51 @@ class _Compiler:
         self.report(threshold, key, f"{name} is a state ({states}); use `is`")
 
     def state_limit(self, level: Level, threshold: ThresholdEntry) -> Limit:
-        for state in threshold.is_:
-            if state not in self.quantity.states:
-                hint = did_you_mean(state, self.quantity.states)
-                self.report(threshold, "is", f"{self.quantity.name} has no state `{state}`; {hint}")
+        self.check_states(threshold, "is", self.quantity, threshold.is_)
         return Limit(level, _states_text(threshold.is_), threshold.for_s, states=frozenset(threshold.is_))
 
-    def number(self, part: object, key: str, amount: Amount) -> float:
+    def check_states(self, part: object, key: str, quantity: Quantity, states: tuple[str, ...]) -> None:
+        for state in states:
+            if state not in quantity.states:
+                hint = did_you_mean(state, quantity.states)
+                self.report(part, key, f"{quantity.name} has no state `{state}`; {hint}")
+
+    def condition(self, entry: ConditionEntry) -> Condition:
+        """One condition; reports a limit that its quantity cannot have."""
+        quantity = entry.quantity
+        if quantity is None:
+            raise AssertionError("ConditionEntry.check accepts no condition without a quantity")
+        key = "above" if entry.above else "below" if entry.below else "is" if entry.is_ else "is_not"
+        named = entry.is_ or entry.is_not
+        amount = entry.above or entry.below
+        known = frozenset(quantity.states) - {"unknown"} | frozenset(named)
+        unfulfilled = Band()
+        if quantity.type is QuantityType.COUNTER:
+            self.report(entry, key, f"{quantity.name} is a counter, which only grows; it cannot have a limit")
+        elif (quantity.type is QuantityType.STATE) != bool(named):
+            hint = f"a state ({', '.join(quantity.states)}); use `is`" if amount else "a number; use `above` or `below`"
+            self.report(entry, key, f"{quantity.name} is {hint}")
+        elif amount:
+            edge = self.number(entry, key, amount, quantity)
+            unfulfilled = Band(high=edge) if entry.above else Band(low=edge)
+        else:
+            self.check_states(entry, key, quantity, named)
+        return Condition(
+            quantity=quantity.name,
+            text=_condition_text(entry, quantity, f"{key} {amount.text}" if amount else _states_text(named, key)),
+            same_instance=entry.same is Same.INSTANCE,
+            every=entry.series is Quantifier.ALL or (entry.series is None and key == "is_not"),
+            or_missing=entry.or_missing,
+            ever=entry.ever,
+            negative=key == "is_not",
+            unfulfilled=unfulfilled,
+            states=known - frozenset(entry.is_not) if entry.is_not else frozenset(entry.is_),
+            known_states=known if named else frozenset(),
+        )
+
+    def number(self, part: object, key: str, amount: Amount, quantity: Quantity | None = None) -> float:
         try:
-            return in_unit_of(self.quantity, amount)
+            return in_unit_of(quantity or self.quantity, amount)
         except ValueError as error:
             self.report(part, key, str(error))
             return 0.0
@@ -192,5 +233,16 @@ class _Compiler:
         return warning
 
 
-def _states_text(states: tuple[str, ...] | list[str]) -> str:
-    return "is " + " or ".join(states)
+def _states_text(states: tuple[str, ...] | list[str], key: str = "is") -> str:
+    return f"{key.replace('_', ' ')} " + " or ".join(states)
+
+
+def _condition_text(entry: ConditionEntry, quantity: Quantity, limit: str) -> str:
+    """What the operator wrote, without the defaults: `output.source is battery`."""
+    more = (
+        "of the same instance" if entry.same is Same.INSTANCE else "",
+        f"of {entry.series} series" if entry.series else "",
+        "ever" if entry.ever else "",
+        "and not missing" if not entry.or_missing else "",
+    )
+    return " ".join(filter(None, (quantity.name, limit, *more)))

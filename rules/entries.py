@@ -5,6 +5,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
+from enum import StrEnum
 from typing import Any, ClassVar, NewType
 
 from watchkeeper.documents.bind import ITEM_OR_LIST
@@ -104,6 +105,55 @@ class AppliesEntry:
     except_instances: tuple[str, ...] = field(default=(), metadata=ITEM_OR_LIST)
 
 
+class Same(StrEnum):
+    """Whose readings a condition looks at: those of the judged device, or only those of the judged instance."""
+
+    DEVICE = "device"
+    INSTANCE = "instance"
+
+
+class Quantifier(StrEnum):
+    """How many of several series must fulfil a condition."""
+
+    ANY = "any"
+    ALL = "all"
+
+
+@dataclass(frozen=True, slots=True)
+class ConditionEntry:
+    """What must be true of another quantity of the device, so that the rule's limits count; or `any` of several such
+    conditions. Without `series`, one series is enough, but `is_not` must be true of all."""
+
+    MESSAGE_NAME: ClassVar = "condition"
+
+    quantity: Quantity | None = None
+    any_: tuple["ConditionEntry", ...] = ()
+    above: Amount | None = None
+    below: Amount | None = None
+    is_: tuple[str, ...] = field(default=(), metadata=ITEM_OR_LIST)
+    is_not: tuple[str, ...] = field(default=(), metadata=ITEM_OR_LIST)
+    same: Same = Same.DEVICE
+    series: Quantifier | None = None
+    or_missing: bool = True
+    ever: bool = False
+
+    def check(self) -> Iterator[tuple[str, str]]:
+        """Yield (field, what is wrong)."""
+        limits = {"above": self.above, "below": self.below, "is": self.is_, "is_not": self.is_not}
+        written = [key for key, limit in limits.items() if limit]
+        if self.any_:
+            if self.quantity or written:
+                yield "any", "`any` has no other keys beside it; write the quantity and its limit into the list"
+            if any(one.any_ for one in self.any_):
+                yield "any", "an `any` inside an `any` is one list; write all conditions into the outer one"
+        elif not self.quantity:
+            yield "", "a condition needs a `quantity`"
+        elif not written:
+            yield "quantity", "a condition needs one of `above`, `below`, `is` or `is_not`"
+        elif len(written) > 1:
+            yield written[1], f"a condition has one limit; this one has {' and '.join(f'`{key}`' for key in written)}"
+
+
 @dataclass(frozen=True, slots=True)
 class RuleEntry:
     """A new rule. `title` and `advice` are English; they are translated when they are shown."""
@@ -119,6 +169,7 @@ class RuleEntry:
     critical: ThresholdEntry | None = None
     clear: ClearEntry = field(default_factory=ClearEntry)
     missing: MissingEntry | None = None
+    when: tuple[ConditionEntry, ...] = ()
     applies: AppliesEntry = field(default_factory=AppliesEntry)
 
     def check(self) -> Iterator[tuple[str, str]]:
@@ -145,6 +196,7 @@ class ChangeEntry:
     critical: ThresholdEntry | None = None
     clear: ClearEntry | None = None
     missing: MissingEntry | None = None
+    when: tuple[ConditionEntry, ...] | None = None
     applies: AppliesEntry | None = None
 
     def check(self) -> Iterator[tuple[str, str]]:

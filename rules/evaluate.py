@@ -4,6 +4,9 @@ Each level has a latch. A latch closes when its limit has been broken for the li
 It opens when the value has been back inside the limit, by the margin, for the rule's clearing time without interruption.
 The level is that of the worst closed latch. A value that cannot be judged (missing, or an unknown state) moves no latch:
 the level is unknown for now, but a closed latch stays closed, and only readings that clear it open it.
+
+While the conditions of a rule (`when`) are not fulfilled, every value counts as one that clears all limits, so a fault ends
+after the rule's clearing time, and `for` starts again. While it cannot be told whether they are, a bad value moves no latch.
 """
 
 import math
@@ -12,7 +15,8 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from watchkeeper.model.reading import Missing, Reason, Value
-from watchkeeper.model.verdict import Evidence, Key, Level, Verdict
+from watchkeeper.model.verdict import Companion, Evidence, Key, Level, Verdict
+from watchkeeper.rules.conditions import ALWAYS, Applied, Counts
 from watchkeeper.rules.rule import Comparison, Limit, MissingLimit, Rule
 
 _OK, _UNKNOWN = Level.OK, Level.UNKNOWN
@@ -54,13 +58,15 @@ ALL_OPEN = Latches()
 @dataclass(frozen=True, slots=True)
 class RuleState:
     """The judgement of a rule on one series, and its memory. `since` is when this level began, in the seconds of the
-    readings. `id` was minted at that moment; a new `id` is a verdict change."""
+    readings. `id` was minted at that moment; a new `id` is a verdict change. `held` are the rule's conditions with `ever` that
+    have been fulfilled by now."""
 
     level: Level
     since: float
     id: str
     evidence: Evidence
     latches: Latches = ALL_OPEN
+    held: frozenset[str] = frozenset()
 
 
 def evaluate(  # noqa: PLR0917 -- positional, because this is the hot path
@@ -73,7 +79,19 @@ def evaluate(  # noqa: PLR0917 -- positional, because this is the hot path
                 return state
         elif type(value) is str and value in rule.ok_states:
             return state
-    return _judge(rule, state, _finite(value), at, mint, label)
+    return _judge(rule, state, _finite(value), at, mint, label, ALWAYS)
+
+
+def evaluate_when(  # noqa: PLR0917 -- the arguments of `evaluate`
+    rule: Rule, state: RuleState | None, value: Value, at: float, mint: Callable[[], str], label: str, applied: Applied
+) -> RuleState:
+    """Judge one value by a rule with conditions. `applied` tells whether its limits count at this moment."""
+    return _judge(rule, state, _finite(value), at, mint, label, applied)
+
+
+def is_settled(rule: Rule, state: RuleState | None) -> bool:
+    """Whether a value that breaks no limit leaves the state as it is, whatever the conditions of the rule are then."""
+    return state is not None and state.level is _OK and state.latches is ALL_OPEN and rule.remembers <= state.held
 
 
 def _finite(value: Value) -> Value:
@@ -83,14 +101,15 @@ def _finite(value: Value) -> Value:
     return float(value) if math.isfinite(value) else Missing(Reason.IMPLAUSIBLE, f"the number is {value}")
 
 
-def _judge(  # noqa: PLR0917 -- the arguments of `evaluate`
-    rule: Rule, state: RuleState | None, value: Value, at: float, mint: Callable[[], str], label: str
+def _judge(  # noqa: PLR0917 -- the arguments of `evaluate_when`
+    rule: Rule, state: RuleState | None, value: Value, at: float, mint: Callable[[], str], label: str, applied: Applied
 ) -> RuleState:
     was = state.latches if state else ALL_OPEN
-    latches = _next_latches(rule, was, value, at)
-    level = _level(rule, state, latches, value)
+    latches = _next_latches(rule, was, value, at, applied.counts)
+    level = _level(rule, state, latches, value, applied.counts)
+    held = rule.remembers if applied.held == rule.remembers else applied.held  # one object for all series
     if state is not None and level is state.level:
-        return state if latches is was else replace(state, latches=latches)
+        return state if latches is was and held == state.held else replace(state, latches=latches, held=held)
     since, expects, first = at, "", None
     if level.bad:
         index = _decisive(rule, level, latches)
@@ -99,26 +118,33 @@ def _judge(  # noqa: PLR0917 -- the arguments of `evaluate`
         if limit and first and not was[index].closed:  # the limit's `for` ended now, or between two readings
             since = min(at, max(first.at + limit.for_s, state.since if state else first.at))
     evidence = Evidence(rule.quantity, value, expects, label, first and first.value, first and first.at)
-    return RuleState(level, since, mint(), evidence, latches)
+    return RuleState(level, since, mint(), evidence, latches, held)
 
 
-def _next_latches(rule: Rule, was: Latches, value: Value, at: float) -> Latches:
+def _next_latches(rule: Rule, was: Latches, value: Value, at: float, counts: Counts) -> Latches:
     """The latches after this value: `was` itself if no latch moved."""
     judged = rule.can_judge(value)
-    counts = isinstance(value, Missing) and rule.missing is not None and value.reason in rule.missing.reasons
+    absent = isinstance(value, Missing) and rule.missing is not None and value.reason in rule.missing.reasons
     compared = (
         _compare(rule.warning, value, judged),
         _compare(rule.critical, value, judged),
-        Comparison.BAD if counts else Comparison.CLEAR if judged else Comparison.NONE,
+        Comparison.BAD if absent else Comparison.CLEAR if judged else Comparison.NONE,
     )
     warning, critical, missing = (
-        _next_latch(limit, latch, result, FirstBad(at, value), rule.clear_for_s)
+        _next_latch(limit, latch, _counted(result, counts), FirstBad(at, value), rule.clear_for_s)
         for limit, latch, result in zip(_limits(rule), was, compared, strict=True)
     )
     if critical.closed and rule.warning and not warning.closed:
         warning = Latch(closed=True, first=critical.first)  # a critical value passes through warning on its way back
     now = Latches(warning, critical, missing)
     return was if now == was else ALL_OPEN if now == ALL_OPEN else now
+
+
+def _counted(result: Comparison, counts: Counts) -> Comparison:
+    """A comparison by a rule whose limits may not count now."""
+    if counts is Counts.NO:
+        return Comparison.CLEAR
+    return Comparison.NONE if counts is Counts.UNKNOWN and result is Comparison.BAD else result
 
 
 def _compare(limit: Limit | None, value: Value, judged: bool) -> Comparison:
@@ -154,14 +180,14 @@ def _after_open(latch: Latch, result: Comparison, now: FirstBad, for_s: float) -
     return latch if latch.first and not closed else Latch(closed, first)
 
 
-def _level(rule: Rule, state: RuleState | None, latches: Latches, value: Value) -> Level:
+def _level(rule: Rule, state: RuleState | None, latches: Latches, value: Value, counts: Counts) -> Level:
     worst = max((limit.level for limit in _closed(rule, latches)), key=_SEVERITY.__getitem__, default=_OK)
-    if not rule.can_judge(value):
+    if counts is not Counts.NO and not rule.can_judge(value):
         return worst if latches.missing.closed else _UNKNOWN
     if state is not None and (state.level is _OK or (state.level.bad and worst.bad)):
         return worst
     # A recovery, and any change from unknown, needs a value that agrees: a bad value for a bad level, a good one for ok.
-    broken = _compare(rule.warning or rule.critical, value, judged=True) is Comparison.BAD
+    broken = counts is Counts.YES and _compare(rule.warning or rule.critical, value, judged=True) is Comparison.BAD
     return worst if broken == worst.bad else _UNKNOWN
 
 
@@ -233,6 +259,9 @@ def encode_state(state: RuleState) -> dict[str, Any]:
             "expects": evidence.expects,
             "label": evidence.label,
             "says": evidence.says,
+            "companions": [
+                [one.quantity, _encode_value(one.value), one.label, one.holds] for one in evidence.companions
+            ],
             "first": None if evidence.first_at is None else [evidence.first_at, _encode_value(evidence.first_value)],
         },
         "latches": {
@@ -244,6 +273,7 @@ def encode_state(state: RuleState) -> dict[str, Any]:
             for name, latch in zip(Latches._fields, state.latches, strict=True)
             if latch != OPEN
         },
+        **({"held": sorted(state.held)} if state.held else {}),
     }
 
 
@@ -265,8 +295,13 @@ def decode_state(raw: Mapping[str, Any]) -> RuleState:
             Evidence(
                 evidence["quantity"], _decode_value(evidence["value"]), evidence["expects"], evidence["label"],
                 first and first.value, first and first.at, evidence.get("says", ""),
+                tuple(
+                    Companion(quantity, _decode_value(value), label, holds)
+                    for quantity, value, label, holds in evidence.get("companions", ())
+                ),
             ),
             ALL_OPEN if latches == ALL_OPEN else latches,
+            frozenset(raw.get("held", ())),
         )  # fmt: skip
     except (LookupError, TypeError, AttributeError) as error:
         raise ValueError(f"not the state of a rule: {error!r}") from None

@@ -10,7 +10,8 @@ from watchkeeper.model.device import Category, Device
 from watchkeeper.model.event import EVENT_OVER, EVENT_QUANTITY, MAX_EVENTS
 from watchkeeper.model.reading import Missing, Series, Sweep
 from watchkeeper.model.verdict import ActiveVerdicts, Event, Key, Level, Withdrawal
-from watchkeeper.rules.evaluate import ALL_OPEN, RuleState, evaluate, to_verdict
+from watchkeeper.rules.conditions import Counts, apply, find_columns, tell
+from watchkeeper.rules.evaluate import ALL_OPEN, RuleState, evaluate, evaluate_when, is_settled, to_verdict
 from watchkeeper.rules.load import RuleSet
 from watchkeeper.rules.rule import Rule
 
@@ -37,22 +38,28 @@ UNCHANGED = Judgement([], {})
 
 
 class _Slot:
-    """One rule on one column of one device."""
+    """One rule on one column of one device. `companions` are the columns that the rule's conditions look at. `settled`:
+    while the value breaks no limit, the conditions need not be looked at."""
 
-    __slots__ = ("index", "key", "label", "rule", "state")
+    __slots__ = ("companions", "index", "key", "label", "rule", "settled", "state")
 
-    def __init__(self, index: int, rule: Rule, series: Series, state: RuleState | None) -> None:
+    def __init__(self, index: int, rule: Rule, sweep: Sweep, state: RuleState | None) -> None:
+        series = sweep.series[index]
         self.index, self.rule, self.label, self.state = index, rule, series.label, state
         self.key: Key = (series.device, rule.rule, series.instance)
+        self.companions = find_columns(rule.when, sweep.series, index)
+        self.settled = is_settled(rule, state)
 
 
 @dataclass(slots=True)
 class _Plan:
-    """What to judge in a device's sweeps while its columns are these. `absent` are states without a column, each with
-    the number of answered sweeps in a row that lacked it."""
+    """What to judge in a device's sweeps while its columns are these. `conditional` are the slots of rules with
+    conditions, `slots` all others. `absent` are states without a column, each with the number of answered sweeps in a row
+    that lacked it."""
 
     series: tuple[Series, ...]
     slots: list[_Slot]
+    conditional: list[_Slot]
     absent: dict[Key, int] = field(default_factory=dict)
 
 
@@ -84,12 +91,35 @@ class Judge:
                     now = _explained(now, sweep)
                 slot.state = now
                 changed.append((slot.key, state, now))
+        for slot in plan.conditional:
+            if slot.settled and slot.rule.breaks_none(values[slot.index]):
+                continue
+            state = slot.state
+            now = self._judge_when(slot, sweep)
+            if now is not state:
+                slot.state, slot.settled = now, is_settled(slot.rule, now)
+                changed.append((slot.key, state, now))
         if not (changed or plan.absent):
             return UNCHANGED
         judgement = Judgement([], {})
         self._change(changed, judgement)
         self._check_absent(sweep, plan, judgement)
         return judgement
+
+    def _judge_when(self, slot: _Slot, sweep: Sweep) -> RuleState:
+        """Judge a column by a rule with conditions. A changed verdict tells the companions."""
+        rule, state, value = slot.rule, slot.state, sweep.values[slot.index]
+        applied = apply(rule.when, slot.companions, sweep.values, state.held if state else frozenset())
+        now = evaluate_when(rule, state, value, sweep.at, self._mint, slot.label, applied)
+        if state is not None and now.id == state.id:
+            return now
+        if now.evidence.quantity in WITHOUT_CAUSE and now.level.bad:
+            now = _explained(now, sweep)
+        ended = now.level is Level.OK and applied.counts is Counts.NO and not rule.breaks_none(value)
+        if not (now.level.bad or ended):
+            return now
+        told = tell(rule.when, slot.companions, sweep.series, sweep.values, holds=not ended)
+        return replace(now, evidence=replace(now.evidence, companions=told))
 
     def _change(self, changed: list[tuple[Key, RuleState | None, RuleState]], judgement: Judgement) -> None:
         for key, before, now in changed:
@@ -136,12 +166,14 @@ class Judge:
         slots: dict[Key, _Slot] = {}
         for index, series in enumerate(sweep.series):
             for rule in self._rules.of(series, category):
-                slot = _Slot(index, rule, series, None)
-                slot.state = self._states.get(slot.key)
-                slots.setdefault(slot.key, slot)
+                key = (device, rule.rule, series.instance)
+                if key not in slots:
+                    slots[key] = _Slot(index, rule, sweep, self._states.get(key))
         counts = before.absent if before else {}
         absent = {key: counts.get(key, 0) for key in self._states if key[0] == device and key not in slots}
-        plan = self._plans[device] = _Plan(sweep.series, list(slots.values()), absent)
+        always = [slot for slot in slots.values() if not slot.rule.when]
+        conditional = [slot for slot in slots.values() if slot.rule.when]
+        plan = self._plans[device] = _Plan(sweep.series, always, conditional, absent)
         return plan
 
     # ---- seldom ----
@@ -180,7 +212,8 @@ class Judge:
         """Whether nothing would change if the device stayed silent: no verdict on its silence waits for its `for`."""
         plan = self._plans.get(device)
         return plan is not None and not any(
-            _pending(slot.state, everything=plan.series[slot.index].quantity == ANSWERING) for slot in plan.slots
+            _pending(slot.state, everything=plan.series[slot.index].quantity == ANSWERING)
+            for slot in (*plan.slots, *plan.conditional)
         )
 
     def complete(self) -> bool:
@@ -190,7 +223,7 @@ class Judge:
 
 def _is_default(state: RuleState) -> bool:
     """Whether forgetting the state makes no difference."""
-    return state.level is Level.OK and state.latches is ALL_OPEN
+    return state.level is Level.OK and state.latches is ALL_OPEN and not state.held
 
 
 def _explained(state: RuleState, sweep: Sweep) -> RuleState:

@@ -4,7 +4,7 @@ import sys
 from dataclasses import dataclass, field
 from enum import Enum
 from fnmatch import fnmatchcase
-from math import inf
+from math import inf, isfinite
 
 from watchkeeper.model.device import Category
 from watchkeeper.model.reading import Missing, Reason, Series, Value
@@ -75,6 +75,37 @@ class MissingLimit:
 
 
 @dataclass(frozen=True, slots=True)
+class Condition:
+    """What must be true of another quantity of the device. A value fulfils it when it is a number outside `unfulfilled`, or
+    one of `states`. `same_instance`: only the series of the judged instance counts, otherwise every series of the quantity
+    except the judged one. `every`: all these series must fulfil it, otherwise one is enough. `or_missing`: it is fulfilled
+    when it cannot be told. `ever`: it stays fulfilled once it was. `text` is what the operator wrote."""
+
+    quantity: str
+    text: str
+    same_instance: bool = False
+    every: bool = False
+    or_missing: bool = True
+    ever: bool = False
+    negative: bool = False  # written as `is_not`: that it holds is nothing to tell
+    unfulfilled: Band = ANY_NUMBER
+    states: frozenset[str] = frozenset()
+    known_states: frozenset[str] = frozenset()
+
+    def fulfilled_by(self, value: Value) -> bool | None:
+        """Whether one value fulfils it; None if it cannot be told: the value is missing, or an unknown state."""
+        if isinstance(value, str):
+            return value in self.states if value in self.known_states else None
+        if isinstance(value, Missing) or self.known_states or not isfinite(value):
+            return None
+        return value not in self.unfulfilled
+
+
+When = tuple[tuple[Condition, ...], ...]
+"""When the limits of a rule count: of each group at least one condition must be fulfilled."""
+
+
+@dataclass(frozen=True, slots=True)
 class Scope:
     """The series that a rule judges. An empty field matches everything. Patterns are shell patterns."""
 
@@ -104,7 +135,7 @@ def _any_match(patterns: tuple[str, ...], *words: str) -> bool:
 class Rule:
     """A compiled rule. A number from `low` to `high`, or a state of `ok_states`, breaks no limit, so the hot path decides
     with one comparison. `known_states` are all states that the rule can judge, empty for a rule on numbers. `file` is the
-    file that wrote or changed the rule last."""
+    file that wrote or changed the rule last. `when` is empty for a rule whose limits always count; `remembers` are its conditions with `ever`."""
 
     rule: str
     clause: str
@@ -118,9 +149,11 @@ class Rule:
     clear_for_s: float
     known_states: frozenset[str]
     file: str
+    when: When = ()
     low: float = field(init=False)
     high: float = field(init=False)
     ok_states: frozenset[str] = field(init=False)
+    remembers: frozenset[str] = field(init=False)
 
     def __post_init__(self) -> None:
         limits = [limit for limit in (self.warning, self.critical) if limit]
@@ -130,7 +163,15 @@ class Rule:
         # An empty range for a rule on states: no number is ok there. Infinity is outside the range of a rule on numbers.
         set_once(self, "low", inf if self.known_states else max(low, -sys.float_info.max))
         set_once(self, "high", -inf if self.known_states else min(high, sys.float_info.max))
+        ever = (one.text for group in self.when for one in group if one.ever)
+        set_once(self, "remembers", frozenset(ever))
         set_once(self, "ok_states", self.known_states.difference(*(limit.states for limit in limits)))
+
+    def breaks_none(self, value: Value) -> bool:
+        """Whether the value is judged and breaks no limit."""
+        if type(value) is float:
+            return self.low <= value <= self.high
+        return type(value) is str and value in self.ok_states
 
     def can_judge(self, value: Value) -> bool:
         """Whether the value is a number (for a rule on numbers) or a known state (for a rule on states)."""

@@ -12,6 +12,7 @@ from watchkeeper.collector.site.inventory import Person, Rung, Vendor
 from watchkeeper.collector.site.snapshot import Snapshot
 from watchkeeper.model.quantity import QUANTITIES
 from watchkeeper.model.reading import Missing, Value
+from watchkeeper.model.verdict import Companion
 
 
 class NoticeKind(StrEnum):
@@ -109,6 +110,7 @@ def _lines(draft: NoticeDraft, snapshot: Snapshot, say: Translate) -> list[str]:
     lines = [_measured(draft, say), _when(draft, snapshot, say)]
     if incident.evidence.says:
         lines.insert(1, say("Reason: {says}").format(says=incident.evidence.says))
+    lines[1:1] = [companion_text(one, say) for one in incident.evidence.companions]
     if rung and rung.say:
         lines.append(say("To do: {what}").format(what=say(rung.say)))
     if rung and rung.vendor_contact:
@@ -135,6 +137,17 @@ def _measured(draft: NoticeDraft, say: Translate) -> str:
         value = say("{value} ({limit})").format(value=value, limit=limit)
     measured = say("{name}: {value}").format(name=name, value=value)
     return say("Last bad reading: {what}").format(what=measured) if draft.kind in _OVER else measured
+
+
+def companion_text(companion: Companion, say: Translate) -> str:
+    """A reading by which the rule's limit counts, or does not count any more."""
+    quantity = QUANTITIES.get(companion.quantity)
+    name = say(quantity.title) if quantity else companion.quantity
+    value = format_value(companion.value, companion.quantity, say)
+    what = say("{name}: {value}").format(name=f"{name} ({companion.label})" if companion.label else name, value=value)
+    if companion.holds:
+        return say("At the same time: {what}").format(what=what)
+    return say("The limit no longer counts: {what}").format(what=what)
 
 
 def format_limit(expects: str, say: Translate) -> str:

@@ -92,7 +92,7 @@ def judge(known: Incident | None, verdict: Verdict, agent: str, note: str = "") 
     if verdict.id == known.verdict_id:
         return None
     if verdict.level is Level.OK:
-        return resolve(known, verdict.since, f"agent:{agent}", verdict.id, note)
+        return resolve(_ended(known, verdict), verdict.since, f"agent:{agent}", verdict.id, note)
     if verdict.level is Level.UNKNOWN:
         return _seen(known, verdict, agent, TransitionKind.UNSEEN, note)
     if verdict.level is known.level:
@@ -112,6 +112,12 @@ def _open(known: Incident | None, verdict: Verdict, agent: str, note: str) -> In
         return IncidentChange(fresh, (began,))
     again = replace(fresh, incident=known.incident, recurrence=known.recurrence + 1)
     return IncidentChange(again, (replace(began, kind=TransitionKind.REOPENED),))
+
+
+def _ended(known: Incident, verdict: Verdict) -> Incident:
+    """The incident with what ended it, if that is not its own value: the limit does not count any more."""
+    companions = verdict.evidence.companions
+    return replace(known, evidence=replace(known.evidence, companions=companions)) if companions else known
 
 
 def _soon(known: Incident, at: float) -> bool:

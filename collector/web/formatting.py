@@ -6,7 +6,15 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from watchkeeper.collector.notify.compose import LEVELS, clock_time, format_limit, format_value, span, title_of
+from watchkeeper.collector.notify.compose import (
+    LEVELS,
+    clock_time,
+    companion_text,
+    format_limit,
+    format_value,
+    span,
+    title_of,
+)
 from watchkeeper.collector.notify.i18n import marked, translator
 from watchkeeper.collector.policy.incidents import Incident
 from watchkeeper.collector.policy.ladder import ScheduledRung
@@ -16,6 +24,7 @@ from watchkeeper.collector.site.inventory import Language
 from watchkeeper.collector.site.snapshot import Snapshot
 from watchkeeper.model.quantity import BYTE, QUANTITIES, SECOND
 from watchkeeper.model.reading import Missing, Series, Value
+from watchkeeper.model.verdict import Companion
 
 REASONS = {
     "timeout": marked("timeout"),
@@ -153,6 +162,10 @@ class Formatter:
     def limit(self, expects: str) -> str:
         """A rule's limit in the reader's language; empty where the value alone is clear."""
         return format_limit(expects, self.say)
+
+    def companion(self, companion: Companion) -> str:
+        """A reading by which a rule's limit counts, or does not count any more."""
+        return companion_text(companion, self.say)
 
     def long(self, seconds: float) -> str:
         """A duration that may be days."""

@@ -16,6 +16,7 @@ from watchkeeper.collector.site.snapshot import Snapshot
 from watchkeeper.collector.web.formatting import Formatter
 from watchkeeper.model.quantity import QUANTITIES
 from watchkeeper.model.reading import Missing, Series, Value
+from watchkeeper.model.verdict import Companion
 
 MAX_INCIDENT_NUMBER = 2**53
 """JSON carries integers up to this one exactly, and both databases can compare with it."""
@@ -90,6 +91,15 @@ class NoticeOut(Schema):
     tries: list[TryOut]
 
 
+class CompanionOut(Schema):
+    """A reading that a condition of the rule looks at. `holds`: by it the limit counts; otherwise it does not count any more."""
+
+    quantity: str
+    label: str
+    value: float | str | None
+    holds: bool
+
+
 class IncidentOut(Schema):
     """A fault. `recurrence` is 1, and one more each time the fault comes back; `began_at` is when the present recurrence began.
     `current` is the current escalation level, `next` the next one."""
@@ -117,6 +127,7 @@ class IncidentOut(Schema):
     value: float | str | None
     expects: str
     says: str = Field(description="the probe's reason, such as why a device is unreachable; empty without one")
+    companions: list[CompanionOut]
     told: list[NoticeOut]
 
 
@@ -272,8 +283,14 @@ def _incident(progress: Progress, snapshot: Snapshot, now: float) -> dict[str, o
         "next_in_s": max(0.0, upcoming.due_at - now) if upcoming else None,
         "hold": HoldOut(reason=hold.reason.value, until=hold.until) if hold else None,
         "quantity": one.evidence.quantity, "value": None if isinstance(value, Missing) else value,
-        "expects": one.evidence.expects, "says": one.evidence.says, "told": [_notice(notice) for notice in progress.notices],
+        "expects": one.evidence.expects, "says": one.evidence.says,
+        "companions": [_companion(companion) for companion in one.evidence.companions], "told": [_notice(notice) for notice in progress.notices],
     }  # fmt: skip
+
+
+def _companion(one: Companion) -> CompanionOut:
+    value = None if isinstance(one.value, Missing) else one.value
+    return CompanionOut(quantity=one.quantity, label=one.label, value=value, holds=one.holds)
 
 
 def _rung(step: ScheduledRung, recurrence: int, device: str, snapshot: Snapshot, now: float) -> RungOut:

@@ -16,7 +16,7 @@ from watchkeeper.collector.web import schemas
 from watchkeeper.collector.web.events import ChangeFeed
 from watchkeeper.model.batch import Lane, Tombstone
 from watchkeeper.model.reading import Missing, Reason
-from watchkeeper.model.verdict import Evidence, Level
+from watchkeeper.model.verdict import Companion, Evidence, Level
 
 
 @pytest.fixture
@@ -82,6 +82,18 @@ def test_an_incident_has_the_probes_reason(room: Room, web: httpx.Client) -> Non
     assert get(web, "incidents/1")["says"] == reason
     room.heat()
     assert get(web, "incidents/2")["says"] == "", "a value out of range needs no reason"
+
+
+def test_an_incident_has_the_readings_that_make_it_one(room: Room, web: httpx.Client) -> None:
+    told = (Companion("output.source", "battery", "bus 2"), Companion("leak", Missing(Reason.HUNG), holds=False))
+    evidence = Evidence("battery.runtime", 240.0, "below 5 min", companions=told)
+    room.say("ups-1", "power.battery-runtime", Level.CRITICAL, evidence)
+    expected = [
+        {"quantity": "output.source", "label": "bus 2", "value": "battery", "holds": True},
+        {"quantity": "leak", "label": "", "value": None, "holds": False},
+    ]
+    assert get(web, "incidents")["incidents"][0]["companions"] == expected
+    assert get(web, "incidents/1")["companions"] == expected
 
 
 def test_no_model_of_the_api_ignores_an_unknown_field() -> None:

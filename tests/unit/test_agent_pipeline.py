@@ -165,6 +165,32 @@ def test_active_verdicts_are_reported_every_ten_minutes_and_in_a_new_epoch() -> 
     run(scenario)
 
 
+def test_the_states_are_written_again_only_to_a_spool_that_lost_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """There may be a hundred thousand of them: every phase and port that was once seen well."""
+
+    async def scenario(world: World) -> None:
+        await world.activate()
+        world.take(31.0)
+        await world.committed()
+        written: list[int] = []
+        real = world.spool.add_events
+        monkeypatch.setattr(
+            world.spool, "add_events", lambda events, states: (written.append(len(states)), real(events, states))
+        )
+        world.pipeline.beat()
+        await world.committed()
+        world.settle()
+        world.clock.advance(600)
+        world.pipeline.beat()
+        await world.committed()
+        world.spool.begin_epoch()
+        world.pipeline.beat()
+        await world.committed()
+        assert written == [1, 0, 1]
+
+    run(scenario)
+
+
 def test_a_failed_commit_is_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "RETRY_S", 0.0)
 

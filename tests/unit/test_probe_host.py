@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import psutil
 import pytest
 
+from watchkeeper.agent.probes.host.cpu import CpuReader
 from watchkeeper.agent.probes.host.memory import MemoryReader, arc_shrinkable_bytes
 from watchkeeper.agent.probes.host.mounts import real_mounts
 from watchkeeper.agent.probes.host.probe import RESCAN_S, HostProbe, Machine
@@ -68,11 +69,17 @@ def memory(
     return MemoryReader(lambda: found, lambda: shrinkable, cgroup)
 
 
+def cpu(*times: Times, cgroup: Path = Path("/nowhere"), count: int | None = 8) -> CpuReader:
+    """The CPU times one after the other; the same ones for ever if there are none."""
+    samples = iter(times)
+    return CpuReader(lambda: next(samples) if times else Times(10, 0, 10, 80, 0, 0, 0), lambda: count, cgroup)
+
+
 def machine(**own: Any) -> Machine:
     parts: dict[str, Any] = {
         "partitions": lambda: [ROOT],
         "statvfs": lambda path: statvfs(),
-        "cpu_times": lambda: Times(10, 0, 10, 80, 0, 0, 0),
+        "cpu": cpu(),
         "memory": memory(),
         "swap": lambda: SimpleNamespace(percent=1.0, total=1 << 30),
         "network": lambda: {
@@ -209,8 +216,8 @@ def test_a_mount_that_the_kernel_refuses_is_missing_with_the_kernels_reason() ->
 
 
 def test_the_first_cpu_sample_is_missing_and_the_second_is_the_work_between() -> None:
-    samples = iter([Times(10, 0, 10, 80, 0, 5, 0), Times(15, 0, 15, 85, 5, 5, 0), Times(15, 0, 15, 85, 5, 5, 0)])
-    first, second, third = swept(HostProbe(FakeClock(), machine(cpu_times=lambda: next(samples))), times=3)
+    samples = Times(10, 0, 10, 80, 0, 5, 0), Times(15, 0, 15, 85, 5, 5, 0), Times(15, 0, 15, 85, 5, 5, 0)
+    first, second, third = swept(HostProbe(FakeClock(), machine(cpu=cpu(*samples))), times=3)
     usage = ("cpu.usage", "")
     assert isinstance(values(first)[usage], Missing)
     assert values(second)[usage] == pytest.approx(50.0)  # 10 of 20 seconds; waiting for a disk is not work
@@ -276,7 +283,7 @@ def test_the_columns_change_only_when_the_machine_does() -> None:
 
 
 def test_cpu_usage_is_computed_from_times() -> None:
-    assert Machine().cpu_times is psutil.cpu_times  # not cpu_percent, whose first answer is 0.0
+    assert Machine().cpu.times is psutil.cpu_times  # not cpu_percent, whose first answer is 0.0
 
 
 # ---- memory that is given back on demand is not used ----

@@ -39,7 +39,7 @@ def test_the_page_has_an_example_of_each_command() -> None:
 
 
 @pytest.mark.parametrize("cls", [entries.RuleFile, entries.RuleEntry, entries.ChangeEntry, entries.ThresholdEntry, entries.ClearEntry,
-                                 entries.MissingEntry, entries.AppliesEntry])  # fmt: skip
+                                 entries.MissingEntry, entries.AppliesEntry, entries.ConditionEntry])  # fmt: skip
 def test_the_page_names_every_key(cls: Any) -> None:
     page = PAGE.read_text(encoding="utf-8")
     for field in dataclasses.fields(cls):

@@ -10,7 +10,7 @@ import pytest
 from watchkeeper.model.batch import Block, Frame, Item, Lane, Push, Tombstone
 from watchkeeper.model.errors import WireError
 from watchkeeper.model.reading import Missing, Reason, Series
-from watchkeeper.model.verdict import ActiveVerdicts, Evidence, Level, Verdict, Withdrawal
+from watchkeeper.model.verdict import ActiveVerdicts, Companion, Evidence, Level, Verdict, Withdrawal
 from watchkeeper.model.wire import (
     decode_evidence,
     decode_push,
@@ -27,7 +27,16 @@ TEN_YEARS_S = 10 * 366 * 86_400.0
 GONE = Missing(Reason.TIMEOUT, "no answer in 2 s")
 
 BLOCK = Block(3, "ups-1", "snmp", 30.0, (Series("ups-1", "ups.load", "phase 1", "L1", "1.3.6.1"),))
-EVIDENCE = Evidence("ups.load", 97.5, "above 90 %", "L1", 91.0, NOW - 60, "Connection refused")
+EVIDENCE = Evidence(
+    "ups.load",
+    97.5,
+    "above 90 %",
+    "L1",
+    91.0,
+    NOW - 60,
+    "Connection refused",
+    (Companion("output.source", "battery", "bus 2"), Companion("leak", GONE, holds=False)),
+)
 VERDICT = Verdict("v-1", "ups-1", "ups.overload", "phase 1", Level.CRITICAL, NOW - 5, EVIDENCE)
 WITHDRAWAL = Withdrawal("w-1", "ups-1", "ups.overload", "phase 1", NOW - 2, "the rule is gone")
 ACTIVE = ActiveVerdicts(NOW - 1, (VERDICT,))
@@ -39,6 +48,10 @@ BLOCK_JSON = {
 EVIDENCE_JSON = {
     "quantity": "ups.load", "value": 97.5, "expects": "above 90 %", "label": "L1", "says": "Connection refused",
     "first_value": 91.0, "first_age_s": 60.0,
+    "companions": [
+        {"quantity": "output.source", "value": "battery", "holds": True, "label": "bus 2"},
+        {"quantity": "leak", "value": {"missing": "timeout", "detail": "no answer in 2 s"}, "holds": False},
+    ],
 }  # fmt: skip
 VERDICT_JSON = {
     "id": "v-1", "device": "ups-1", "rule": "ups.overload", "instance": "phase 1", "level": "critical", "age_s": 5.0,
@@ -112,6 +125,12 @@ def test_what_may_be_left_out_may_be_left_out() -> None:
     assert decode_evidence({"quantity": "q", "value": {"missing": "hung"}}, NOW) == Evidence("q", Missing(Reason.HUNG))
 
 
+def test_sixteen_companions_are_taken_and_what_may_be_left_out_of_one_may() -> None:
+    bare = {"quantity": "q", "value": 1.0}
+    taken = decode_evidence({"quantity": "q", "value": 1.0, "companions": [bare] * 16}, NOW)
+    assert taken.companions == (Companion("q", 1.0, "", holds=False),) * 16
+
+
 @pytest.mark.parametrize(("ago_s", "age_s"), [(0.0, 0.0), (0.5, 0.5), (0.123_456, 0.123), (-7.0, 0.0)])
 def test_an_age_is_in_milliseconds_and_never_below_zero(ago_s: float, age_s: float) -> None:
     """A clock that was set back must not make an agent send what the collector refuses for ever."""
@@ -130,7 +149,8 @@ LONGEST = {
     "agent": 200, "epoch": 200, "bundle": 200, "items[0].id": 200, "items[0].device": 200, "items[0].rule": 200,
     "items[0].instance": 200, "items[0].evidence.quantity": 200, "items[0].evidence.label": 200,
     "items[0].evidence.value": 200, "items[0].evidence.expects": 4000, "items[0].evidence.says": 4000,
-    "items[1].reason": 4000,
+    "items[1].reason": 4000, "items[0].evidence.companions[0].quantity": 200,
+    "items[0].evidence.companions[0].label": 200, "items[0].evidence.companions[0].value": 200,
 }  # fmt: skip
 
 
@@ -221,7 +241,9 @@ PLACES = [
         "items[0].kind", "items[0].id", "items[0].device", "items[0].rule", "items[0].instance", "items[0].level",
         "items[0].age_s", "items[0].evidence", "items[0].evidence.quantity", "items[0].evidence.value",
         "items[0].evidence.expects", "items[0].evidence.label", "items[0].evidence.says",
-        "items[0].evidence.first_value", "items[0].evidence.first_age_s", "items[1].id", "items[1].device",
+        "items[0].evidence.first_value", "items[0].evidence.first_age_s", "items[0].evidence.companions",
+        "items[0].evidence.companions[1]", "items[0].evidence.companions[0].quantity",
+        "items[0].evidence.companions[0].value", "items[0].evidence.companions[0].label", "items[1].id", "items[1].device",
         "items[1].rule", "items[1].instance", "items[1].age_s", "items[1].reason", "items[2].age_s",
         "items[2].verdicts", "items[2].verdicts[0]", "items[2].verdicts[0].id",
         "items[2].verdicts[0].evidence.value",
@@ -245,6 +267,9 @@ OTHER_MISTAKES = [
     (changed(READINGS, "items[0].missing", {"1": ["timeout"]}), r"^items\[0\]\.missing\.1: .*reason"),
     (changed(READINGS, "items[0].values", [True, None]), r"^items\[0\]\.values\[0\]: .*a number or a state"),
     (changed(READINGS, "items[0].values", [float("inf"), None]), r"^items\[0\]\.values\[0\]: .*finite"),
+    (changed(EVENTS, "items[0].evidence.companions[1].holds", 1), r"^items\[0\]\.evidence\.companions\[1\]\.holds: .*true or false"),
+    (changed(EVENTS, "items[0].evidence.companions", EVIDENCE_JSON["companions"] * 9),  # type: ignore[operator]
+     r"^items\[0\]\.evidence\.companions: more than 16$"),
     (READINGS | {"items": [{**READINGS["items"][0], "seq": seq} for seq in (3, 4, 5, 5)]},  # type: ignore[index]
      r"^items\[3\]\.seq: 5\b.*\b5$"),
 ]  # fmt: skip

@@ -29,17 +29,38 @@ class MemoryLimit:
 
 
 def cgroup_memory(folder: Path) -> MemoryLimit | None:
-    """The limit of the control group that this process sees as its root (cgroup v2, kernel documentation
-    admin-guide/cgroup-v2, "Memory"). None on a host: the root group has no limit."""
+    """The limit of the control group that this process sees as its root. None on a host: the root group has no limit, or
+    (v1) one that is larger than any memory."""
+    return _memory_v2(folder) or _memory_v1(folder / "memory")
+
+
+def _memory_v1(folder: Path) -> MemoryLimit | None:
+    """Cgroup v1 (kernel documentation, admin-guide/cgroup-v1/memory); `total_` counts the groups below too."""
+    try:
+        limit = int((folder / "memory.limit_in_bytes").read_text(encoding="ascii"))
+        used = int((folder / "memory.usage_in_bytes").read_text(encoding="ascii"))
+        stat = _numbers(folder / "memory.stat")
+    except (OSError, ValueError):
+        return None
+    cache = stat.get("total_inactive_file", 0) + stat.get("total_active_file", 0)
+    return MemoryLimit(limit, max(0, used - cache))
+
+
+def _memory_v2(folder: Path) -> MemoryLimit | None:
+    """Cgroup v2 (kernel documentation, admin-guide/cgroup-v2, "Memory")."""
     try:
         limit = int((folder / "memory.max").read_text(encoding="ascii"))
         current = int((folder / "memory.current").read_text(encoding="ascii"))
-        lines = (folder / "memory.stat").read_text(encoding="ascii").splitlines()
-        stat = {name: int(value) for name, value in (line.split() for line in lines)}
+        stat = _numbers(folder / "memory.stat")
     except (OSError, ValueError):  # `max` is not a number: there is no limit
         return None
     cache = stat.get("inactive_file", 0) + stat.get("active_file", 0) + stat.get("slab_reclaimable", 0)
     return MemoryLimit(limit, max(0, current - cache))
+
+
+def _numbers(file: Path) -> dict[str, int]:
+    lines = file.read_text(encoding="ascii").splitlines()
+    return {name: int(value) for name, value in (line.split() for line in lines)}
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ import psutil
 
 from watchkeeper.agent.ports import ProbeContext
 from watchkeeper.agent.probes.bounded import BoundedCalls
+from watchkeeper.agent.probes.host.cpu import CpuReader, CpuSample, usage_between
 from watchkeeper.agent.probes.host.memory import MemoryReader
 from watchkeeper.agent.probes.host.mounts import Partition, Space, StatVfs, list_mounts, measure_space, real_mounts
 from watchkeeper.agent.probes.host.sensors import HwmonSensor, read_sensors, scan_hwmon
@@ -40,7 +41,7 @@ class Machine:
 
     partitions: Callable[[], list[Partition]] = list_mounts
     statvfs: StatVfs = os.statvfs
-    cpu_times: Callable[[], Any] = psutil.cpu_times
+    cpu: CpuReader = field(default_factory=CpuReader)
     memory: MemoryReader = field(default_factory=MemoryReader)
     swap: Callable[[], Any] = psutil.swap_memory
     network: Callable[[], Any] = _counters
@@ -56,7 +57,7 @@ class HostProbe:
         self._clock = clock
         self._machine = machine or Machine()
         self._bounded: BoundedCalls[Found] = BoundedCalls()
-        self._cpu: Any = None
+        self._cpu: CpuSample | None = None
         self._sensors: list[HwmonSensor] = []
         self._scan_at = 0.0
         self._uncounted: set[str] = set()  # mounts that do not count inodes
@@ -102,15 +103,12 @@ class HostProbe:
             yield SweepRow(f"load.{minutes}m", "", "", "getloadavg", load)
 
     def _cpu_usage(self) -> Value:
-        """Per cent of all CPUs since the last sweep. psutil's first answer would be a wrong 0.0."""
-        before, now = self._cpu, self._machine.cpu_times()
-        if before is not None and _busy_and_all(now)[1] <= _busy_and_all(before)[1]:
-            return Missing(Reason.WARMING_UP, "no CPU time has passed since the last sample")
-        self._cpu = now
-        if before is None:
-            return Missing(Reason.WARMING_UP, "this is the first sample; the next sweep gives a value")
-        busy, total = (late - early for late, early in zip(_busy_and_all(now), _busy_and_all(before), strict=True))
-        return min(100.0, max(0.0, 100 * busy / total))
+        """Per cent of the CPUs since the last sweep. psutil's first answer would be a wrong 0.0."""
+        before, now = self._cpu, self._machine.cpu.sample(self._clock.boot())
+        usage = usage_between(before, now)
+        if before is None or before.container is not now.container or now.at > before.at:
+            self._cpu = now
+        return usage
 
     def _interfaces(self) -> Iterator[SweepRow]:
         for name, counters in self._machine.network().items():
@@ -145,12 +143,6 @@ class HostProbe:
             if isinstance(value, float | Missing):
                 part = one_line(sensor.instance), one_line(sensor.label), one_line(str(sensor.path))
                 yield SweepRow(sensor.kind.quantity, *part, value)
-
-
-def _busy_and_all(times: Any) -> tuple[float, float]:
-    """Busy seconds and all seconds. Guest time is already part of user time (proc(5), /proc/stat)."""
-    total = sum(times) - getattr(times, "guest", 0.0) - getattr(times, "guest_nice", 0.0)
-    return total - times.idle - getattr(times, "iowait", 0.0), total
 
 
 def build(context: ProbeContext) -> HostProbe:
