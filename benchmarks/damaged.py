@@ -1,4 +1,4 @@
-"""Damage every recorded device, and count how often it is still recognised and how much of what is left is read.
+"""Damage every recorded device, and count how often it is still recognised and how many of the readings left are read.
 
 `python -m benchmarks.damaged` drops random columns, single objects and whole tables, the sysDescr and the sysObjectID, or
 replaces the sysObjectID by net-snmp's, by one of no maker, or by text that is no identifier. Each recording is damaged
@@ -6,8 +6,8 @@ with 20 seeds; the same seed damages it in the same way.
 
 A damaged device is counted if it still tells what it is: it has its own sysObjectID, if that names its vendor and
 category; or an object that profiles of its vendor and category read, and no other profile; or a text that a match of its
-profile names. Of a device with none of them nothing can be said; these are printed as not counted. A reading is left if the object of its value is, and so are those that decide whether it counts
-and what its scale is. It is still read if the quantity has the same value.
+profile names. Nothing can be said of a device with none of them; these are printed as not counted. A reading is left if
+its object is, and so are the objects of its conditions and its scale. It is still read if the quantity has the same value.
 """
 
 import argparse

@@ -230,6 +230,34 @@ def test_a_request_that_fails_is_made_up_for_at_the_next_renewal() -> None:
     assert room.name == "acme-pdu"
 
 
+@pytest.mark.parametrize(
+    "answers",
+    [
+        ["1.3.6.1.4.1"],
+        ["1.3.6.1.4.1.9.1.0", "1.3.6.1.4.1.9.1.0"],
+        ["1.3.6.1.4.1.9.1.0", "1.3.6.1.4.1.8.1.0"],
+        ["1.3.6.1.4.1.9.1.0", "1.3.6.1.6.3.1"],
+        [f"1.3.6.1.4.1.{enterprise}.1.0" for enterprise in range(9, 9999)],
+    ],
+    ids=["the subtree itself", "repeats", "backwards", "past the makers", "without end"],
+)
+def test_a_device_that_leads_nowhere_is_asked_only_so_often(answers: list[str]) -> None:
+    class Liar(MemorySession):
+        async def next_object(self, after: str) -> tuple[str, Raw] | None:
+            self._note(after)
+            return answers[min(len(self.hops), len(answers)) - 1], 1
+
+        @property
+        def hops(self) -> list[tuple[str, ...]]:
+            return [one for one in self.requests if one[0].startswith("1.3.6.1.4.1") and "." not in one[0][12:]]
+
+    session = Liar({SYS_DESCR: b"a box"}, SnmpVersion.V2C, lambda: None)
+    device = Device("box", "room", Category.PDU, "snmp", "10.0.0.7", snmp=Snmp(community="c"))
+    known = asyncio.run(recognise(DeviceReader(session, device, SnmpVersion.V2C), load_profiles()))
+    assert known.profile is None
+    assert 1 <= len(session.hops) <= 41
+
+
 # ---- standard MIBs beside the maker's ----
 
 UPS = "1.3.6.1.2.1.33.1."

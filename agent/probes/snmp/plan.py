@@ -4,7 +4,7 @@ import asyncio
 import math
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import count
+from itertools import count, islice
 from sys import intern
 from typing import Protocol
 from weakref import WeakValueDictionary
@@ -204,10 +204,11 @@ async def find_layers(
         better = {quantity for quantity, _ in good}
         found = {key: column for key, column in found.items() if key[0] not in better}
         known = {quantity for quantity, _ in found}
-        found |= {key: column for key, column in columns.items() if key[0] not in known}
+        more = ((key, column) for key, column in columns.items() if key[0] not in known)
+        found |= dict(islice(more, MAX_READINGS - len(found)))
         valued |= good
         settled |= better | {key[0] for key in columns if key in planned}
-    return found, valued
+    return found, valued & found.keys()
 
 
 def _make_plan(device: Device, columns: PlannedColumns, lost: Mapping[ColumnKey, float]) -> SweepPlan:

@@ -28,6 +28,7 @@ from watchkeeper.profiles.recognise import (
 )
 
 SYS_DESCR, SYS_OBJECT_ID = "1.3.6.1.2.1.1.1.0", "1.3.6.1.2.1.1.2.0"
+ENTERPRISE_ARC = 6  # the place of the maker's number in an identifier
 MOST_ENTERPRISES = 40  # devices have one to five
 FIRST_ROWS, FIRST_ROWS_V1 = 400, 100  # of an enterprise, read in order; SNMPv1 sends each alone
 ROWS_OF_A_COLUMN = 8  # of each column beyond them
@@ -198,9 +199,10 @@ async def _enterprises(reader: DeviceReader) -> list[str]:
             if not found or isinstance(nothing, EngineBroken):
                 raise
             break  # some agents stay silent after their last object
-        if row is None or not is_below(row[0], ENTERPRISES) or arcs_of(row[0])[6] <= number:
+        arcs = arcs_of(row[0]) if row and row[0].startswith(f"{ENTERPRISES}.") else ()
+        if not arcs or arcs[ENTERPRISE_ARC] <= number:
             break
-        number = arcs_of(row[0])[6]
+        number = arcs[ENTERPRISE_ARC]
         found.append(str(number))
     return found
 
