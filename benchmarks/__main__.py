@@ -9,6 +9,7 @@ from benchmarks.fixtures import machine
 
 BENCHMARKS = {
     "snmp_path": "CPU of the agent for each SNMP poll; peer: snmp_exporter",
+    "snmp_v3": "CPU and memory of SNMPv3 polls with authentication; peers: pysnmp, snmp_exporter",
     "many_devices": "CPU and memory of one agent that polls 5,000 SNMP devices every minute",
     "pushes": "pushes per second into one collector; peers: VictoriaMetrics, Pushgateway",
     "metrics_render": "CPU for rendering /metrics with 100,000 series; peer: prometheus-client",

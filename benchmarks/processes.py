@@ -33,15 +33,16 @@ class BenchmarkDeployment:
             yield one
 
     @contextlib.contextmanager
-    def agent(self, name: str, url: str = "") -> Iterator[MeasuredProcess]:
-        """Run an agent until the block ends. With `url`, it pushes to that URL instead of the collector."""
+    def agent(self, name: str, url: str = "", secrets: str = "public: public\n") -> Iterator[MeasuredProcess]:
+        """Run an agent until the block ends. With `url`, it pushes to that URL instead of the collector. `secrets` are
+        those of its devices, in YAML."""
         folder = self.folder / name
         folder.mkdir(exist_ok=True)
         settings = f"agent: {name}\ncollector: {url or self.url}\nsecrets: secrets.yml\nspool: {{path: spool.db}}\n"
         (folder / "agent.yml").write_text(settings, encoding="utf-8")
-        secrets = folder / "secrets.yml"
-        secrets.write_text(f"agent-token: {self.tokens[name]}\npublic: public\n", encoding="utf-8")
-        secrets.chmod(0o600)
+        file = folder / "secrets.yml"
+        file.write_text(f"agent-token: {self.tokens[name]}\n{secrets}", encoding="utf-8")
+        file.chmod(0o600)
         command = watchkeeper("agent", "run", "--config", str(folder / "agent.yml"))
         with running(command, folder / "log") as one:
             yield one

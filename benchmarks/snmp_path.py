@@ -53,11 +53,11 @@ def main() -> None:
             deployment = deploy(folder / "deployment", [AGENT], devices)
             deployment.write_bundle(AGENT)
             no_collector = f"http://{HOST}:{free_port()}"
-            with _exporter(folder) as exporter:
+            with snmp_exporter(folder) as exporter:
                 with deployment.agent(AGENT, no_collector) as agent:
-                    rows.append(_measure("poll, decode, judge, spool", deployment, agent, exporter, port, best))
+                    rows.append(measure("poll, decode, judge, spool", deployment, agent, exporter, port, best))
                 with deployment.collector(), deployment.agent(AGENT) as agent:
-                    rows.append(_measure("poll, decode, judge, spool, push", deployment, agent, exporter, port, best))
+                    rows.append(measure("poll, decode, judge, spool, push", deployment, agent, exporter, port, best))
     except NotInstalled as missing:
         show(title, rows, [str(missing)])
         return
@@ -70,7 +70,7 @@ def main() -> None:
     show(title, rows)
 
 
-def _measure(
+def measure(
     what: str,
     deployment: BenchmarkDeployment,
     agent: MeasuredProcess,
@@ -78,8 +78,9 @@ def _measure(
     port: int,
     best: list[float],
 ) -> ReportRow:
+    """One row: the CPU of an agent that polls DEVICE_COUNT devices, beside snmp_exporter at the same rate."""
     time.sleep(STARTUP_S)
-    _wait_for_polls(deployment)
+    wait_until_steady(deployment, DEVICE_COUNT)
     ours, theirs, target = [], [], f"{HOST}:{port}"
     for _ in range(WINDOWS):
         with exporter.scraping(target, DEVICE_COUNT):
@@ -102,21 +103,28 @@ def polls(deployment: BenchmarkDeployment) -> int:
         return int(db.execute("SELECT last FROM lanes WHERE lane = 'readings'").fetchone()[0])
 
 
-def _wait_for_polls(deployment: BenchmarkDeployment) -> None:
-    deadline = time.monotonic() + 20
-    with contextlib.suppress(sqlite3.Error, TypeError):
-        before = polls(deployment)
-        while polls(deployment) < before + DEVICE_COUNT:
-            assert time.monotonic() < deadline, (deployment.folder / AGENT / "log").read_text(encoding="utf-8")[-2000:]
-            time.sleep(0.2)
+def wait_until_steady(deployment: BenchmarkDeployment, count: int) -> None:
+    """Wait until the agent has recognised its devices: then it stores `count` sweeps a second."""
+    deadline = time.monotonic() + 180
+    done = 0
+    while time.monotonic() < deadline:
+        with contextlib.suppress(sqlite3.Error, TypeError):
+            before, done = done, polls(deployment)
+            if before and done - before >= 0.9 * count:
+                return
+        time.sleep(1.0)
+    raise AssertionError((deployment.folder / AGENT / "log").read_text(encoding="utf-8")[-2000:])
 
 
 @contextlib.contextmanager
-def snmpd(folder: Path) -> Iterator[int]:
+def snmpd(folder: Path, users: str = "") -> Iterator[int]:
+    """Run snmpd as that UPS on a port of loopback. `users` are more lines of its configuration."""
     port = free_port(socket.SOCK_DGRAM)
     lines = [f"override {oid} {value[0]} {value[1]}\n" for oid, value in UPS_OBJECTS.items() if value]
     config = folder / "snmpd.conf"
-    config.write_text(f"agentaddress udp:{HOST}:{port}\nrocommunity public {HOST}\n{''.join(lines)}", encoding="ascii")
+    config.write_text(
+        f"agentaddress udp:{HOST}:{port}\nrocommunity public {HOST}\n{''.join(lines)}{users}", encoding="ascii"
+    )
     command = [program("snmpd", "snmpd"), "-f", "-Lf", str(folder / "snmpd.out"), "-C", "-c", str(config)]
     command += ["-p", str(folder / "snmpd.pid")]
     with running(command, folder / "snmpd.log", env={"SNMP_PERSISTENT_DIR": str(folder), "MIBS": ""}):
@@ -186,25 +194,25 @@ class SnmpExporter:
 
 
 @contextlib.contextmanager
-def _exporter(folder: Path) -> Iterator[SnmpExporter]:
+def snmp_exporter(folder: Path, login: str = "  version: 2\n  auth: {community: public}") -> Iterator[SnmpExporter]:
+    """Run snmp_exporter, which logs in to its targets by that part of its module."""
     try:
         command = [program("prometheus-snmp-exporter", "prometheus-snmp-exporter")]
     except NotInstalled as missing:
         yield SnmpExporter(None, why=str(missing))
         return
     port, config = free_port(), folder / "snmp.yml"
-    config.write_text(_module(), encoding="ascii")
+    config.write_text(_module(login), encoding="ascii")
     command += [f"--web.listen-address={HOST}:{port}", f"--config.file={config}", "--log.level=error"]
     with running(command, folder / "snmp_exporter.log", port) as process:
         yield SnmpExporter(process, port)
 
 
-def _module() -> str:
+def _module(login: str) -> str:
     """The configuration for snmp_exporter 0.21 (Debian 12). Since 0.23 the community is under `auths`."""
     lines = [
         "bench:",
-        "  version: 2",
-        "  auth: {community: public}",
+        login,
         "  get:",
         *(f"  - {oid}" for oid in UPS_OBJECTS),
         "  metrics:",

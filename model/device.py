@@ -80,8 +80,8 @@ def _letters(name: str) -> str:
 
 
 class SnmpEngine(StrEnum):
-    """The SNMP library. gufo is fast. pysnmp tolerates unusual devices and checks authentication: gufo accepts an
-    answer without authentication from an SNMPv3 user that has it. `auto` is pysnmp for such users, else gufo."""
+    """The SNMP library. gufo is fast, but checks no digest: it believes any answer to an SNMPv3 user. pysnmp tolerates
+    unusual devices. `auto` is our own code for SNMPv3 users with authentication, else gufo."""
 
     AUTO = "auto"
     GUFO = "gufo"

@@ -5,9 +5,9 @@ import socket
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
+from watchkeeper.agent.snmpv3 import ber
 from watchkeeper.agent.traps.events import TrapEvents
 from watchkeeper.agent.traps.listener import TrapListener
-from watchkeeper.agent.traps.message import ber
 from watchkeeper.agent.traps.message.decode import INFORM, V1_TRAP, V2_TRAP
 from watchkeeper.documents.secrets import Secrets
 from watchkeeper.model.batch import TrapSettings

@@ -10,13 +10,13 @@ from ipaddress import ip_address
 from typing import Any
 
 from watchkeeper.agent.probes.snmp.engine import SNMP_PORT
+from watchkeeper.agent.snmpv3.ber import Undecodable
+from watchkeeper.agent.snmpv3.usm import TimeWindow, UsmRefused
 from watchkeeper.agent.traps.events import TrapEvents
 from watchkeeper.agent.traps.limits import Admission, Bursts, DropReason, SourceLimiter
-from watchkeeper.agent.traps.message.ber import Undecodable
 from watchkeeper.agent.traps.message.engine import engine_of
 from watchkeeper.agent.traps.message.peers import LEARN_EVERY_S, MAX_WAITING, Peer, UnknownEngine
 from watchkeeper.agent.traps.message.understand import ReceivedTrap, TrapReader
-from watchkeeper.agent.traps.message.usm import TimeWindow, TrapRefused
 from watchkeeper.agent.traps.socket import TrapSocket, bind_problem
 from watchkeeper.agent.traps.table import TrapTable, events_of, shipped_traps
 from watchkeeper.documents.secrets import Secrets
@@ -168,7 +168,7 @@ class TrapListener:
             self._learn_engine(datagram, source, peers)
         except Undecodable as error:
             self._drop(DropReason.BROKEN, source, str(error))
-        except TrapRefused as error:
+        except UsmRefused as error:
             self._drop(DropReason.REFUSED, source, str(error))
         except Exception as error:  # noqa: BLE001 -- a bug costs one datagram; the exception's own text may quote it
             where = "".join(traceback.format_tb(error.__traceback__)[-3:])

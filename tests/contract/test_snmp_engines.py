@@ -1,4 +1,4 @@
-"""One contract for both SNMP engines, tested against net-snmp's agent in the role of a UPS: every version and security
+"""One contract for all SNMP engines, tested against net-snmp's agent in the role of a UPS: every version and security
 level gives the same readings, and every mistake its own reason."""
 
 import asyncio
@@ -135,7 +135,8 @@ WRONG = {
 }
 SECRETS = {"COMMUNITY": "public", "AUTH": "authpass12", "PRIV": "privpass12", "OTHER": "wrongpass12"}
 SHORT_S = 0.3
-engines = pytest.mark.parametrize("engine", [SnmpEngine.GUFO, SnmpEngine.PYSNMP])
+engines = pytest.mark.parametrize("engine", [SnmpEngine.GUFO, SnmpEngine.PYSNMP, SnmpEngine.AUTO])
+PAIRS = [(auth, priv) for auth in SnmpAuth for priv in (None, *SnmpPriv)]
 
 
 def free_port() -> int:
@@ -144,14 +145,22 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def _user(auth: SnmpAuth, priv: SnmpPriv | None) -> str:
+    """A user for a pair of protocols, in snmpd's words."""
+    privacy = f" {priv.replace('AES-', 'AES') if priv in (SnmpPriv.AES192, SnmpPriv.AES256) else priv} privpass12"
+    name = f"{auth}+{priv}"
+    return f"createUser {name} {auth} authpass12{privacy if priv else ''}\nrouser {name} {'priv' if priv else 'auth'}"
+
+
 @contextmanager
 def snmpd(folder: Path, port: int, engine_id: str = "0x80001f8801", boots: int = 1) -> Iterator[None]:
     """Run net-snmp's agent on a port of loopback until it answers. It reports one boot more than `boots`."""
     assert SNMPD is not None
+    users = "\n".join(_user(auth, priv) for auth, priv in PAIRS)
     overrides = "\n".join(f"override {UPS}.{oid} {value}" for oid, value in OBJECTS.items())
     (folder / "snmpd.conf").write_text(
         f"agentaddress udp:127.0.0.1:{port}\nrocommunity public 127.0.0.1\n"
-        f"exactEngineID {engine_id}\noldEngineID {engine_id}\nengineBoots {boots}\n{USERS}\n{overrides}\n"
+        f"exactEngineID {engine_id}\noldEngineID {engine_id}\nengineBoots {boots}\n{USERS}\n{users}\n{overrides}\n"
     )
     command = [
         SNMPD,
@@ -220,10 +229,19 @@ def readings_of(sweep: Sweep) -> dict[tuple[str, str], Value | Reason]:
     [v3("cisco192", SnmpAuth.SHA256, SnmpPriv.AES192C), v3("cisco256", SnmpAuth.SHA, SnmpPriv.AES256C)],
     ids=["AES-192-C", "AES-256-C"],
 )
-def test_keys_extended_by_reeders_draft_are_read_by_pysnmp(port: int, snmp: Snmp) -> None:
-    (sweep,) = swept(device(port, snmp, SnmpEngine.AUTO))
+def test_keys_extended_by_reeders_draft_are_read_by_pysnmp_too(port: int, snmp: Snmp) -> None:
+    (sweep,) = swept(device(port, snmp, SnmpEngine.PYSNMP))
     assert readings_of(sweep) == READINGS
     assert list(replace(snmp, engine=SnmpEngine.GUFO).check())
+
+
+def test_every_pair_of_protocols_is_read_by_our_own_engine(port: int) -> None:
+    sweeps = swept(*(device(port, v3(f"{auth}+{priv}", auth, priv), SnmpEngine.AUTO) for auth, priv in PAIRS))
+    wrong = {
+        pair: sweep.values[:2] for pair, sweep in zip(PAIRS, sweeps, strict=True) if readings_of(sweep) != READINGS
+    }
+    assert len(PAIRS) == 42
+    assert not wrong
 
 
 @engines
@@ -237,10 +255,11 @@ def test_every_version_and_security_level_gives_the_same_readings(port: int, eng
 
 
 @pytest.mark.parametrize("login", ["v1", "v2c", "authPriv AES"])
-def test_both_engines_give_the_same_series_and_values(port: int, login: str) -> None:
-    gufo, pysnmp = (swept(device(port, LOGINS[login], engine))[0] for engine in (SnmpEngine.GUFO, SnmpEngine.PYSNMP))
-    assert gufo.series == pysnmp.series
-    assert gufo.values[2:] == pysnmp.values[2:]  # after answering and uptime
+def test_all_engines_give_the_same_series_and_values(port: int, login: str) -> None:
+    gufo, *others = (swept(device(port, LOGINS[login], engine))[0] for engine in SnmpEngine)
+    for other in others:
+        assert gufo.series == other.series
+        assert gufo.values[2:] == other.values[2:]  # after answering and uptime
 
 
 @engines

@@ -8,17 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.traps_room import COLD_START, LINK_DOWN, v1, v2
-from watchkeeper.agent.traps.message import ber
-from watchkeeper.agent.traps.message.ber import BerReader, Undecodable
-from watchkeeper.agent.traps.message.decode import (
-    CommunityMessage,
-    UsmMessage,
-    answer_to,
-    open_message,
-    open_scoped,
-    trap_of,
-)
-from watchkeeper.agent.traps.message.usm import Keys, LocalEngine, build_message
+from watchkeeper.agent.snmpv3 import ber
+from watchkeeper.agent.snmpv3.ber import BerReader, Undecodable
+from watchkeeper.agent.snmpv3.message import CommunityMessage, UsmMessage, open_message, open_scoped
+from watchkeeper.agent.snmpv3.usm import Keys, LocalEngine, build_message
+from watchkeeper.agent.traps.message.decode import answer_to, trap_of
 
 WHOLE = [v2(), v2(inform=True), v1("1.3.6.1.4.1.318", 6, 46, ("1.3.6.1.4.1.318.2.3.3.0", ber.octets(b"who")))]
 SECURED = build_message(LocalEngine(b"\x80\x00\x00\x00\x01", 3, 4), 9, b"ops", Keys(), ber.tlv(ber.SEQUENCE))

@@ -9,13 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.traps_room import LINK_DOWN, V1, V2C, Room, advance, bindings, run, secrets, ups, v2
+from watchkeeper.agent.snmpv3 import ber
+from watchkeeper.agent.snmpv3.ber import Undecodable
+from watchkeeper.agent.snmpv3.message import open_message
+from watchkeeper.agent.snmpv3.usm import Keys, LocalEngine, User, UsmRefused, build_message, engine_id
 from watchkeeper.agent.traps import listener as listener_module
-from watchkeeper.agent.traps.message import ber
-from watchkeeper.agent.traps.message.ber import Undecodable
-from watchkeeper.agent.traps.message.decode import V2_TRAP, open_message
+from watchkeeper.agent.traps.message.decode import V2_TRAP
 from watchkeeper.agent.traps.message.peers import LEARN_EVERY_S, Peer, UnknownEngine
 from watchkeeper.agent.traps.message.understand import TrapReader
-from watchkeeper.agent.traps.message.usm import Keys, LocalEngine, TrapRefused, User, build_message, engine_id
 from watchkeeper.model.clock import FakeClock
 from watchkeeper.model.device import Snmp, SnmpAuth, SnmpPriv, SnmpVersion
 
@@ -145,5 +146,5 @@ def test_an_altered_message_is_decoded_or_refused(data: st.DataObject) -> None:
     broken = bytearray(data.draw(st.sampled_from(whole)))
     for _ in range(data.draw(st.integers(1, 4))):
         broken[data.draw(st.integers(0, len(broken) - 1))] = data.draw(st.integers(0, 255))
-    with contextlib.suppress(Undecodable, TrapRefused, UnknownEngine):
+    with contextlib.suppress(Undecodable, UsmRefused, UnknownEngine):
         reader.read(bytes(broken), [bare, Peer(ups(), SECURE, engine=ENGINE)])

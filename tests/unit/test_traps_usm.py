@@ -6,15 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from watchkeeper.agent.traps.message import ber
-from watchkeeper.agent.traps.message.decode import UsmMessage, open_message, open_scoped
-from watchkeeper.agent.traps.message.usm import (
+from watchkeeper.agent.snmpv3 import ber
+from watchkeeper.agent.snmpv3.message import UsmMessage, open_message, open_scoped
+from watchkeeper.agent.snmpv3.usm import (
     WINDOW_S,
     Keys,
     LocalEngine,
     TimeWindow,
-    TrapRefused,
     User,
+    UsmRefused,
     build_message,
     decrypt,
     engine_id,
@@ -90,7 +90,7 @@ def test_a_message_is_accepted_only_with_the_keys_of_its_user(auth: SnmpAuth, pr
     verify_digest(made, keys)
     assert open_scoped(decrypt(made, keys)).rest() == ber.tlv(0xA7, ber.integer(42))
     for other in (replace(user, auth_password=b"other").keys(ENGINE), user.keys(b"another engine")):
-        with pytest.raises(TrapRefused, match="authentication"):
+        with pytest.raises(UsmRefused, match="authentication"):
             verify_digest(made, other)
 
 
@@ -104,7 +104,7 @@ def test_an_altered_message_is_refused(data: st.DataObject) -> None:
     except ber.Undecodable:
         return
     assert isinstance(made, UsmMessage)
-    with pytest.raises(TrapRefused):
+    with pytest.raises(UsmRefused):
         verify_digest(made, keys)
 
 
@@ -115,21 +115,21 @@ def test_another_security_level_is_refused() -> None:
             if made.flags == wanted.flags:
                 verify_digest(message(made), wanted)
             else:
-                with pytest.raises(TrapRefused, match="level"):
+                with pytest.raises(UsmRefused, match="level"):
                     verify_digest(message(made), wanted)
 
 
 def test_a_salt_of_the_wrong_length_is_refused() -> None:
     keys = USER.keys(ENGINE)
-    with pytest.raises(TrapRefused, match="privacy"):
+    with pytest.raises(UsmRefused, match="privacy"):
         decrypt(replace(message(keys), salt=b"short"), keys)
     des = replace(USER, priv=SnmpPriv.DES).keys(ENGINE)
-    with pytest.raises(TrapRefused, match="privacy"):
+    with pytest.raises(UsmRefused, match="privacy"):
         decrypt(replace(message(des), body=b"no block"[:5]), des)
 
 
 def test_an_empty_password_is_refused() -> None:
-    with pytest.raises(TrapRefused, match="empty"):
+    with pytest.raises(UsmRefused, match="empty"):
         replace(USER, auth_password=b"").keys(ENGINE)
 
 

@@ -1,4 +1,4 @@
-"""The SNMP probe: reads v1, v2c and v3 by one of two engines, and decodes by profiles."""
+"""The SNMP probe: reads v1, v2c and v3 by one of three engines, and decodes by profiles."""
 
 import asyncio
 import logging
@@ -18,7 +18,7 @@ from watchkeeper.agent.probes.snmp.plan import DeviceReader, SweepPlan, bare_pla
 from watchkeeper.agent.probes.snmp.recognise import UNKNOWN, Recognised, recognise
 from watchkeeper.documents.secrets import Secrets
 from watchkeeper.model.clock import Clock
-from watchkeeper.model.device import Device, Snmp, SnmpEngine, SnmpVersion
+from watchkeeper.model.device import Device, SnmpEngine, SnmpVersion
 from watchkeeper.model.errors import SecretError
 from watchkeeper.model.reading import Missing, Reason, Sweep, Value
 from watchkeeper.profiles import Profile, Profiles, load_profiles
@@ -239,9 +239,12 @@ def _first_reason(failed: Mapping[str, Missing]) -> tuple[Reason, str]:
 async def open_snmp_session(device: Device, secrets: Secrets) -> SnmpSession:
     """Open a session with the device's secrets. Raises NoAnswer."""
     login = await login_to(device, secrets)
+    snmp = login.snmp
     try:
-        if _needs_fallback(login.snmp):
+        if snmp.engine is SnmpEngine.PYSNMP:
             return await asyncio.to_thread(_pysnmp_session, login)
+        if snmp.engine is SnmpEngine.AUTO and snmp.version is SnmpVersion.V3 and snmp.auth is not None:
+            return _usm_session(login)
         return _gufo_session(login)
     except (OSError, ValueError) as error:
         raise NoAnswer(Reason.UNREACHABLE, f"no session: {error}") from None
@@ -272,9 +275,10 @@ def _gufo_session(login: SnmpLogin) -> SnmpSession:
     return GufoSession(login)
 
 
-def _needs_fallback(snmp: Snmp) -> bool:
-    authenticated = snmp.version is SnmpVersion.V3 and snmp.auth is not None
-    return snmp.engine is SnmpEngine.PYSNMP or (snmp.engine is SnmpEngine.AUTO and authenticated)
+def _usm_session(login: SnmpLogin) -> SnmpSession:
+    from watchkeeper.agent.probes.snmp.usm_engine import UsmSession  # noqa: PLC0415 -- only SNMPv3 needs it
+
+    return UsmSession(login)
 
 
 def _pysnmp_session(login: SnmpLogin) -> SnmpSession:

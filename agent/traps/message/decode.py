@@ -4,8 +4,9 @@ the PDU. Pure; raises nothing but Undecodable."""
 import ipaddress
 from dataclasses import dataclass
 
-from watchkeeper.agent.traps.message.ber import (
+from watchkeeper.agent.snmpv3.ber import (
     INTEGER,
+    IP_ADDRESS,
     OCTETS,
     OID,
     SEQUENCE,
@@ -14,11 +15,10 @@ from watchkeeper.agent.traps.message.ber import (
     to_integer,
     to_oid,
 )
+from watchkeeper.agent.snmpv3.pdu import RESPONSE
 from watchkeeper.model.plain import one_line
 
-V1, V2C, V3 = 0, 1, 3  # RFC 3584, 4.2; RFC 3412, 6
-RESPONSE, V1_TRAP, INFORM, V2_TRAP = 0xA2, 0xA4, 0xA6, 0xA7  # RFC 1157, 4.1; RFC 3416, 3
-USM = 3  # RFC 3411, 5
+V1_TRAP, INFORM, V2_TRAP = 0xA4, 0xA6, 0xA7  # RFC 1157, 4.1; RFC 3416, 3
 
 TRAP_OID = "1.3.6.1.6.3.1.1.4.1.0"  # snmpTrapOID.0
 SNMP_TRAPS = "1.3.6.1.6.3.1.1.5"
@@ -30,10 +30,8 @@ _TRAP_COMMUNITY = (
 _TRAP_ENTERPRISE = "1.3.6.1.6.3.1.1.4.3.0"  # snmpTrapEnterprise.0
 _ENTERPRISE_SPECIFIC = 6
 
-_IP_ADDRESS = 0x40
 _INTEGER_TYPES = frozenset({INTEGER, 0x41, 0x42, 0x43, 0x46})  # Counter32, Gauge32, TimeTicks, Counter64 (RFC 3416, 3)
 _IPV4_BYTES = 4
-_TIME_LIMIT = 2**31  # of snmpEngineBoots and snmpEngineTime (RFC 3414, 2.3)
 
 VariableValue = int | str | bytes | None
 """A variable's value: a number; an object identifier or address as text; a string as bytes; None for all other
@@ -51,87 +49,6 @@ class Trap:
 
     def __str__(self) -> str:
         return one_line(" ".join((self.trap, *(f"{name}={_quoted_text(value)}" for name, value in self.variables))))
-
-
-@dataclass(frozen=True, slots=True)
-class CommunityMessage:
-    """A message of v1 or v2c. Its PDU begins at offset `at` in `whole`."""
-
-    whole: bytes
-    version: int
-    community: bytes
-    at: int
-
-    def pdu(self) -> BerReader:
-        """Its PDU, not read yet."""
-        return BerReader(self.whole, self.at, len(self.whole))
-
-
-@dataclass(frozen=True, slots=True)
-class UsmMessage:
-    """A message of v3 under the User-based Security Model (RFC 3412, 6; RFC 3414, 2.4). `digest` is at offset
-    `digest_at` in `whole`. `body` is the scoped PDU, in the clear or encrypted."""
-
-    whole: bytes
-    msg_id: int
-    flags: int
-    engine: bytes
-    boots: int
-    time: int
-    user: bytes
-    digest: bytes
-    digest_at: int
-    salt: bytes
-    body: bytes
-
-    AUTH, PRIV, REPORTABLE = 1, 2, 4
-
-    @property
-    def authenticated(self) -> bool:
-        """Whether its flags say that it has a digest."""
-        return bool(self.flags & UsmMessage.AUTH)
-
-    @property
-    def private(self) -> bool:
-        """Whether its flags say that it is encrypted."""
-        return bool(self.flags & UsmMessage.PRIV)
-
-
-def open_message(datagram: bytes) -> CommunityMessage | UsmMessage:
-    """Read the part of a message that names its sender. Bytes after the message are cut off."""
-    outer = BerReader(datagram, 0, len(datagram))
-    message = outer.inside(SEQUENCE)
-    whole = datagram[: outer.at]
-    version = message.integer()
-    if version in (V1, V2C):
-        return CommunityMessage(whole, version, message.octets(), message.at)
-    if version != V3:
-        raise Undecodable("its version of SNMP does not exist")
-    return _open_usm(whole, message)
-
-
-def _open_usm(whole: bytes, message: BerReader) -> UsmMessage:
-    header = message.inside(SEQUENCE)
-    msg_id, _max_size, flags, model = header.integer(), header.integer(), header.octets(), header.integer()
-    if len(flags) != 1 or model != USM:
-        raise Undecodable("its security model is not the User-based Security Model")
-    security = message.inside(OCTETS).inside(SEQUENCE)
-    engine, boots, time = security.octets(), security.integer(), security.integer()
-    if not (0 <= boots < _TIME_LIMIT and 0 <= time < _TIME_LIMIT):
-        raise Undecodable("its engine boots or time is out of range")
-    user, digest = security.octets(), security.octets()
-    digest_at = security.at - len(digest)
-    salt = security.octets()
-    body = message.octets() if flags[0] & UsmMessage.PRIV else message.rest()
-    return UsmMessage(whole, msg_id, flags[0], engine, boots, time, user, digest, digest_at, salt, body)
-
-
-def open_scoped(body: bytes) -> BerReader:
-    """The PDU inside a scoped PDU in the clear (RFC 3412, 6), not read yet. Padding is cut off."""
-    scoped = BerReader(body, 0, len(body)).inside(SEQUENCE)
-    scoped.octets()  # contextEngineID
-    scoped.octets()  # contextName
-    return scoped
 
 
 def answer_to(pdu: BerReader) -> bytes:
@@ -158,7 +75,7 @@ def trap_of(pdu: BerReader) -> Trap:
 
 
 def _from_v1(pdu: BerReader) -> Trap:
-    enterprise, address = pdu.oid(), pdu.octets(_IP_ADDRESS)
+    enterprise, address = pdu.oid(), pdu.octets(IP_ADDRESS)
     generic, specific = pdu.integer(), pdu.integer()
     pdu.next()  # time-stamp
     if generic == _ENTERPRISE_SPECIFIC:
@@ -188,7 +105,7 @@ def _read_value(tag: int, inner: BerReader) -> VariableValue:
         return raw
     if tag == OID:
         return to_oid(raw)
-    return _ip_address(raw) if tag == _IP_ADDRESS else None
+    return _ip_address(raw) if tag == IP_ADDRESS else None
 
 
 def _ip_address(raw: bytes) -> str:

@@ -4,34 +4,30 @@ import asyncio
 import secrets
 import socket
 
-from watchkeeper.agent.traps.message import ber
-from watchkeeper.agent.traps.message.ber import Undecodable
-from watchkeeper.agent.traps.message.decode import UsmMessage, open_message
-from watchkeeper.agent.traps.message.usm import Keys, LocalEngine, build_message
+from watchkeeper.agent.snmpv3 import ber
+from watchkeeper.agent.snmpv3.ber import Undecodable
+from watchkeeper.agent.snmpv3.message import UsmMessage, open_message
+from watchkeeper.agent.snmpv3.pdu import REPORT
+from watchkeeper.agent.snmpv3.remote import discovery
+from watchkeeper.agent.snmpv3.usm import EngineTime, Keys, build_message
 
-UNKNOWN_ENGINE = "1.3.6.1.6.3.15.1.1.4.0"  # usmStatsUnknownEngineIDs.0
-NOT_IN_WINDOW = "1.3.6.1.6.3.15.1.1.2.0"  # usmStatsNotInTimeWindows.0
-_GET, _REPORT, _COUNTER = 0xA0, 0xA8, 0x41  # RFC 3416, 3
-_NO_ENGINE = LocalEngine(b"", 0, 0)
+_COUNTER = 0x41  # RFC 3416, 3
 _RECEIVE_BYTES = 65_535
 
 
-def build_report(local: LocalEngine, message: UsmMessage, keys: Keys, about: str, count: int) -> bytes:
+def build_report(at: EngineTime, message: UsmMessage, keys: Keys, about: str, count: int) -> bytes:
     """A report for a message that cannot be accepted as it is: it tells the sender our engine id and time. `about` is
     the statistics object (OID) that was counted, `count` its value."""
     listed = ber.tlv(ber.SEQUENCE, ber.oid(about), ber.integer(count, _COUNTER))
-    return build_message(local, message.msg_id, message.user, keys, _scoped(local.engine, _REPORT, listed))
-
-
-def _scoped(engine: bytes, tag: int, *listed: bytes) -> bytes:
-    pdu = ber.tlv(tag, ber.integer(0), ber.integer(0), ber.integer(0), ber.tlv(ber.SEQUENCE, *listed))
-    return ber.tlv(ber.SEQUENCE, ber.octets(engine), ber.octets(b""), pdu)
+    pdu = ber.tlv(REPORT, ber.integer(0), ber.integer(0), ber.integer(0), ber.tlv(ber.SEQUENCE, listed))
+    scoped = ber.tlv(ber.SEQUENCE, ber.octets(at.engine), ber.octets(b""), pdu)
+    return build_message(at, message.msg_id, message.user, keys, scoped)
 
 
 async def engine_of(host: str, port: int, timeout_s: float, retries: int) -> bytes:
     """Ask the engine at an address for its engine id. Empty if none answers in time."""
     msg_id = secrets.randbelow(2**31)
-    question = build_message(_NO_ENGINE, msg_id, b"", Keys(), _scoped(b"", _GET), reportable=True)
+    question = discovery(msg_id).whole
     loop = asyncio.get_running_loop()
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as opened:

@@ -4,8 +4,8 @@ import hmac
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from watchkeeper.agent.traps.message.decode import CommunityMessage, UsmMessage
-from watchkeeper.agent.traps.message.usm import Keys, TimeWindow, TrapRefused, User, verify_digest
+from watchkeeper.agent.snmpv3.message import CommunityMessage, UsmMessage
+from watchkeeper.agent.snmpv3.usm import Keys, TimeWindow, User, UsmRefused, verify_digest
 from watchkeeper.documents.secrets import Secrets
 from watchkeeper.model.device import Device, Snmp, SnmpVersion
 from watchkeeper.model.errors import SecretError
@@ -37,7 +37,7 @@ class Peer:
         return self.snmp.version is SnmpVersion.V3
 
     def user(self, secrets: Secrets) -> User:
-        """Its user. Raises TrapRefused if a secret is missing."""
+        """Its user. Raises UsmRefused if a secret is missing."""
         snmp = self.snmp
         return User(
             snmp.user.encode(),
@@ -49,30 +49,30 @@ class Peer:
 
 
 def by_community(message: CommunityMessage, peers: Iterable[Peer], secrets: Secrets) -> Peer:
-    """The first peer with the message's community. Raises TrapRefused."""
+    """The first peer with the message's community. Raises UsmRefused."""
     candidates = [peer for peer in peers if not peer.secured]
     if not candidates:
-        raise TrapRefused("the message is SNMPv1 or v2c, but the inventory says version 3")
-    refusal = TrapRefused("community wrong: it must be the one by which the device is polled")
+        raise UsmRefused("the message is SNMPv1 or v2c, but the inventory says version 3")
+    refusal = UsmRefused("community wrong: it must be the one by which the device is polled")
     for peer in candidates:
         try:
             if hmac.compare_digest(_read_secret(peer.snmp.community, secrets), message.community):
                 return peer
-        except TrapRefused as refused:
+        except UsmRefused as refused:
             refusal = refused
     raise refusal
 
 
 def by_user(message: UsmMessage, engine: bytes, peers: Iterable[Peer], secrets: Secrets) -> tuple[Peer, Keys]:
-    """The first peer with the message's user whose keys at that engine fit. Raises TrapRefused."""
-    refusal = TrapRefused("user unknown: it must be the one by which the device is polled")
+    """The first peer with the message's user whose keys at that engine fit. Raises UsmRefused."""
+    refusal = UsmRefused("user unknown: it must be the one by which the device is polled")
     for peer in peers:
         if not peer.secured or peer.snmp.user.encode() != message.user:
             continue
         try:
             keys = peer.user(secrets).keys(engine)
             verify_digest(message, keys)
-        except TrapRefused as refused:
+        except UsmRefused as refused:
             refusal = refused
         else:
             return peer, keys
@@ -80,7 +80,7 @@ def by_user(message: UsmMessage, engine: bytes, peers: Iterable[Peer], secrets: 
 
 
 def at_engine(message: UsmMessage, peers: Sequence[Peer], secrets: Secrets) -> tuple[Peer, Keys]:
-    """The sender of a trap, whose own engine the message names. Raises TrapRefused; UnknownEngine if the peers must be
+    """The sender of a trap, whose own engine the message names. Raises UsmRefused; UnknownEngine if the peers must be
     asked for their engines first."""
     known = [peer for peer in peers if peer.engine and peer.engine == message.engine]
     if not known:
@@ -92,4 +92,4 @@ def _read_secret(name: str, secrets: Secrets) -> bytes:
     try:
         return secrets.get(name).reveal().encode() if name else b""
     except SecretError as error:
-        raise TrapRefused(str(error)) from None
+        raise UsmRefused(str(error)) from None

@@ -5,19 +5,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from secrets import token_bytes
 
-from watchkeeper.agent.traps.message.ber import BerReader, Undecodable
-from watchkeeper.agent.traps.message.decode import (
-    CommunityMessage,
-    Trap,
-    UsmMessage,
-    answer_to,
-    open_message,
-    open_scoped,
-    trap_of,
-)
-from watchkeeper.agent.traps.message.engine import NOT_IN_WINDOW, UNKNOWN_ENGINE, build_report
+from watchkeeper.agent.snmpv3.ber import BerReader, Undecodable
+from watchkeeper.agent.snmpv3.message import CommunityMessage, UsmMessage, open_message, open_scoped
+from watchkeeper.agent.snmpv3.remote import NOT_IN_WINDOW, UNKNOWN_ENGINE
+from watchkeeper.agent.snmpv3.usm import Keys, LocalEngine, UsmRefused, build_message, decrypt, engine_id
+from watchkeeper.agent.traps.message.decode import Trap, answer_to, trap_of
+from watchkeeper.agent.traps.message.engine import build_report
 from watchkeeper.agent.traps.message.peers import Peer, at_engine, by_community, by_user
-from watchkeeper.agent.traps.message.usm import Keys, LocalEngine, TrapRefused, build_message, decrypt, engine_id
 from watchkeeper.documents.secrets import Secrets
 from watchkeeper.model.clock import Clock
 
@@ -41,7 +35,7 @@ class TrapReader:
         self._reports: Counter[str] = Counter()
 
     def read(self, datagram: bytes, peers: Sequence[Peer]) -> ReceivedTrap:
-        """Read a datagram that came from the address of these peers. Raises Undecodable, TrapRefused, and UnknownEngine
+        """Read a datagram that came from the address of these peers. Raises Undecodable, UsmRefused, and UnknownEngine
         if a peer must be asked for its engine first."""
         message = open_message(datagram)
         if isinstance(message, CommunityMessage):
@@ -51,7 +45,7 @@ class TrapReader:
             trap = trap_of(pdu)
             return ReceivedTrap(peer, trap, answer if trap.inform else b"")
         if not any(peer.secured for peer in peers):
-            raise TrapRefused("the message is SNMPv3, but the inventory does not say version 3")
+            raise UsmRefused("the message is SNMPv3, but the inventory does not say version 3")
         local = LocalEngine.at(self._engine, self._clock.wall())
         if message.engine == local.engine:
             return self._read_inform(message, local, peers)
@@ -62,7 +56,7 @@ class TrapReader:
     def _read_trap(self, message: UsmMessage, peers: Sequence[Peer]) -> ReceivedTrap:
         peer, keys = at_engine(message, peers, self._secrets)
         if keys.auth and not peer.window.admits(message.boots, message.time, self._clock.boot()):
-            raise TrapRefused("it was sent before, or the device's SNMP clock was set back (engine boots and time)")
+            raise UsmRefused("it was sent before, or the device's SNMP clock was set back (engine boots and time)")
         return ReceivedTrap(peer, trap_of(_decrypted_pdu(message, keys)))
 
     def _read_inform(self, message: UsmMessage, local: LocalEngine, peers: Sequence[Peer]) -> ReceivedTrap:
@@ -89,4 +83,4 @@ def _decrypted_pdu(message: UsmMessage, keys: Keys) -> BerReader:
     except Undecodable:
         if keys.priv is None:
             raise
-        raise TrapRefused("privacy password or protocol wrong") from None
+        raise UsmRefused("privacy password or protocol wrong") from None

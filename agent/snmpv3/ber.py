@@ -2,9 +2,11 @@
 
 from dataclasses import dataclass
 
-INTEGER, OCTETS, NULL, OID, SEQUENCE = 0x02, 0x04, 0x05, 0x06, 0x30
+INTEGER, OCTETS, NULL, OID, SEQUENCE, IP_ADDRESS = 0x02, 0x04, 0x05, 0x06, 0x30, 0x40
 
-_LONG = 0x80
+LONG = 0x80
+"""The first byte of a length from here on says how many bytes of length follow."""
+_SHORTEST = 2  # a tag and a length
 _LENGTH_BYTES = 4  # more than any datagram needs
 _INTEGER_BYTES = 9  # Counter64 with its sign (RFC 3416, 2.1)
 _MAX_ARCS, _ARC_LIMIT = 128, 2**32  # RFC 2578, 3.5
@@ -36,11 +38,7 @@ class BerReader:
 
     def next(self) -> tuple[int, "BerReader"]:
         """Read the next value, of any tag; return its tag and its content."""
-        tag = self.peek()
-        length, start = self._length(self.at + 1)
-        if length > self.end - start:
-            raise Undecodable("a value is longer than the value around it")
-        self.at = start + length
+        tag, start, self.at = read_tlv(self.data, self.at, self.end)
         return tag, BerReader(self.data, start, self.at)
 
     def inside(self, tag: int) -> "BerReader":
@@ -66,17 +64,23 @@ class BerReader:
         """Read an OBJECT IDENTIFIER, as dotted text."""
         return to_oid(self.inside(OID).rest())
 
-    def _length(self, at: int) -> tuple[int, int]:
-        """The length at that offset, and the offset of the content after it (X.690, 8.1.3; only the definite form)."""
-        if at >= self.end:
-            raise Undecodable("a length is missing")
-        first = self.data[at]
-        if first < _LONG:
-            return first, at + 1
-        many = first - _LONG
-        if not 0 < many <= _LENGTH_BYTES or at + 1 + many > self.end:
+
+def read_tlv(data: bytes, at: int, end: int) -> tuple[int, int, int]:
+    """The tag of the value at that offset, and where its content begins and ends (X.690, 8.1.3; only the definite form).
+    `end` is the end of the value around it."""
+    if end - at < _SHORTEST:
+        raise Undecodable("a value is missing, or its length")
+    start = at + 2
+    length = data[at + 1]
+    if length >= LONG:
+        many = length - LONG
+        if not 0 < many <= _LENGTH_BYTES or start + many > end:
             raise Undecodable("a length cannot be read")
-        return int.from_bytes(self.data[at + 1 : at + 1 + many], "big"), at + 1 + many
+        length = int.from_bytes(data[start : start + many], "big")
+        start += many
+    if length > end - start:
+        raise Undecodable("a value is longer than the value around it")
+    return data[at], start, start + length
 
 
 def to_integer(raw: bytes) -> int:
@@ -88,7 +92,7 @@ def to_integer(raw: bytes) -> int:
 
 def to_oid(raw: bytes) -> str:
     """Decode the content of an OBJECT IDENTIFIER (X.690, 8.19)."""
-    if not raw or raw[-1] & _LONG:
+    if not raw or raw[-1] & LONG:
         raise Undecodable("an object identifier ends too early")
     arcs: list[int] = []
     arc = 0
@@ -96,7 +100,7 @@ def to_oid(raw: bytes) -> str:
         arc = arc << 7 | byte & _SEVEN_BITS
         if arc >= _ARC_LIMIT or len(arcs) >= _MAX_ARCS:
             raise Undecodable("an object identifier is too long")
-        if byte < _LONG:
+        if byte < LONG:
             arcs.append(arc)
             arc = 0
     top = min(arcs[0] // 40, 2)
@@ -109,10 +113,10 @@ def to_oid(raw: bytes) -> str:
 def tlv(tag: int, *parts: bytes) -> bytes:
     """Encode a value with that tag; its content is the parts."""
     body = b"".join(parts)
-    if len(body) < _LONG:
+    if len(body) < LONG:
         return bytes((tag, len(body))) + body
     length = len(body).to_bytes((len(body).bit_length() + 7) // 8, "big")
-    return bytes((tag, _LONG | len(length))) + length + body
+    return bytes((tag, LONG | len(length))) + length + body
 
 
 def integer(number: int, tag: int = INTEGER) -> bytes:
@@ -134,5 +138,5 @@ def oid(dotted: str) -> bytes:
 def _encode_arc(arc: int) -> bytes:
     septets = [arc & _SEVEN_BITS]
     while arc := arc >> 7:
-        septets.append(_LONG | arc & _SEVEN_BITS)
+        septets.append(LONG | arc & _SEVEN_BITS)
     return bytes(reversed(septets))

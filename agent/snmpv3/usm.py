@@ -8,8 +8,8 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from types import MappingProxyType
 
-from watchkeeper.agent.traps.message import ber
-from watchkeeper.agent.traps.message.decode import USM, V3, UsmMessage
+from watchkeeper.agent.snmpv3 import ber
+from watchkeeper.agent.snmpv3.message import USM, V3, UsmMessage
 from watchkeeper.model.device import SnmpAuth, SnmpPriv
 
 WINDOW_S = 150  # RFC 3414, 2.2.3
@@ -45,7 +45,7 @@ _REEDER = frozenset({SnmpPriv.AES192C, SnmpPriv.AES256C})
 """The bytes of each protocol's key; the second half of DES's is the pre-IV (RFC 3414, 8.1.1.1)."""
 
 
-class TrapRefused(Exception):
+class UsmRefused(Exception):
     """The sender is not authenticated. The text says what to check, and never contains a secret."""
 
 
@@ -100,7 +100,7 @@ def localized(auth: SnmpAuth, password: bytes, engine: bytes) -> bytes:
 def _password_key(auth: SnmpAuth, password: bytes) -> bytes:
     """The key of a password for all engines. Cached, because the RFC makes it cost milliseconds."""
     if not password:
-        raise TrapRefused("the password that the inventory names is empty")
+        raise UsmRefused("the password that the inventory names is empty")
     return _hash(auth, (password * (_MEGABYTE // len(password) + 1))[:_MEGABYTE])
 
 
@@ -112,43 +112,32 @@ def _hash(auth: SnmpAuth, text: bytes) -> bytes:
 
 
 def verify_digest(message: UsmMessage, keys: Keys) -> None:
-    """Check that the sender holds the keys, and used all of them. Raises TrapRefused."""
+    """Check that the sender holds the keys, and used all of them. Raises UsmRefused."""
     if message.flags & (UsmMessage.AUTH | UsmMessage.PRIV) != keys.flags:
-        raise TrapRefused("its security level is not that of the inventory (`auth`, `priv`)")
+        raise UsmRefused("its security level is not that of the inventory (`auth`, `priv`)")
     if keys.auth is None:
         return
     name, length = _AUTH_HASHES[keys.auth]
     blank = message.whole[: message.digest_at] + bytes(length) + message.whole[message.digest_at + length :]
     if not hmac.compare_digest(hmac.digest(keys.auth_key, blank, name)[:length], message.digest):
-        raise TrapRefused("authentication password or protocol wrong")
+        raise UsmRefused("authentication password or protocol wrong")
 
 
 def decrypt(message: UsmMessage, keys: Keys) -> bytes:
-    """The scoped PDU of a verified message. Raises TrapRefused."""
+    """The scoped PDU of a verified message. Raises UsmRefused."""
     if keys.priv is None:
         return message.body
     if len(message.salt) != _BLOCK_BYTES or (keys.priv is SnmpPriv.DES and len(message.body) % _BLOCK_BYTES):
-        raise TrapRefused("privacy protocol wrong")
+        raise UsmRefused("privacy protocol wrong")
     return _cipher(keys, message.boots, message.time, message.salt, message.body, encrypt=False)
 
 
 def _cipher(keys: Keys, boots: int, time: int, salt: bytes, text: bytes, *, encrypt: bool) -> bytes:
-    """Encrypt or decrypt: AES in CFB128 mode (RFC 3826, 3.1.2) or DES in CBC mode (RFC 3414, 8.1.1)."""
-    from cryptography.hazmat.decrepit.ciphers import algorithms, modes  # noqa: PLC0415 -- needed only if a device encrypts
-    from cryptography.hazmat.primitives.ciphers import Cipher  # noqa: PLC0415 -- needed only if a device encrypts
-    from cryptography.hazmat.primitives.ciphers.algorithms import AES  # noqa: PLC0415 -- needed only if a device encrypts
-    from cryptography.hazmat.primitives.ciphers.modes import CBC  # noqa: PLC0415 -- needed only if a device encrypts
+    from watchkeeper.agent.snmpv3.cipher import apply_aes, apply_des  # noqa: PLC0415 -- needed only if a device encrypts
 
-    cipher: Cipher[CBC | modes.CFB]
     if keys.priv is SnmpPriv.DES:
-        key, pre_iv = keys.priv_key[:_BLOCK_BYTES], keys.priv_key[_BLOCK_BYTES:]
-        vector = bytes(one ^ other for one, other in zip(pre_iv, salt, strict=True))
-        cipher = Cipher(algorithms.TripleDES(key * 3), CBC(vector))
-    else:
-        vector = boots.to_bytes(4, "big") + time.to_bytes(4, "big") + salt
-        cipher = Cipher(AES(keys.priv_key), modes.CFB(vector))
-    context = cipher.encryptor() if encrypt else cipher.decryptor()
-    return context.update(text) + context.finalize()
+        return apply_des(keys.priv_key, salt, text, encrypt=encrypt)
+    return apply_aes(keys.priv_key, boots, time, salt, text, encrypt=encrypt)
 
 
 @dataclass(slots=True)
@@ -167,19 +156,24 @@ class TimeWindow:
         return boots == self.boots != LAST_BOOTS and time >= due - WINDOW_S
 
 
-# ---- messages of our own ----
+# ---- messages that we send ----
 
 
 @dataclass(frozen=True, slots=True)
-class LocalEngine:
-    """Our own engine at one moment; informs are authenticated against it.
-
-    Its time is the wall clock's, counted in boots of 2**31 seconds. So it continues over restarts without being stored,
-    and an agent that has just started refuses old messages too."""
+class EngineTime:
+    """An SNMP engine at one moment: its id, and its boots and time."""
 
     engine: bytes
     boots: int
     time: int
+
+
+@dataclass(frozen=True, slots=True)
+class LocalEngine(EngineTime):
+    """Our own engine at one moment; informs are authenticated against it.
+
+    Its time is the wall clock's, counted in boots of 2**31 seconds. So it continues over restarts without being stored,
+    and an agent that has just started refuses old messages too."""
 
     @staticmethod
     def at(engine: bytes, wall: float) -> "LocalEngine":
@@ -202,7 +196,7 @@ _EXAMPLE_ENTERPRISE = (0x80000000 | 32473).to_bytes(4, "big")  # RFC 5612: the e
 
 
 def build_message(
-    local: LocalEngine,
+    at: EngineTime,
     msg_id: int,
     user: bytes,
     keys: Keys,
@@ -211,12 +205,12 @@ def build_message(
     salt: bytes = b"",
     reportable: bool = False,
 ) -> bytes:
-    """Build a whole message around a scoped PDU. If the keys encrypt, `salt` is eight bytes that were never used
+    """Build a whole message around a scoped PDU, authenticated against that engine. If the keys encrypt, `salt` is eight bytes that were never used
     before."""
     body = scoped
     if keys.priv:
         padded = scoped + bytes(-len(scoped) % _BLOCK_BYTES) if keys.priv is SnmpPriv.DES else scoped
-        body = ber.octets(_cipher(keys, local.boots, local.time, salt, padded, encrypt=True))
+        body = ber.octets(_cipher(keys, at.boots, at.time, salt, padded, encrypt=True))
     length = _AUTH_HASHES[keys.auth][1] if keys.auth else 0
     flags = bytes((keys.flags | UsmMessage.REPORTABLE * reportable,))
     header = ber.tlv(
@@ -224,7 +218,7 @@ def build_message(
     )
     salted = ber.octets(salt)
     security = ber.tlv(
-        ber.SEQUENCE, ber.octets(local.engine), ber.integer(local.boots), ber.integer(local.time),
+        ber.SEQUENCE, ber.octets(at.engine), ber.integer(at.boots), ber.integer(at.time),
         ber.octets(user), ber.octets(bytes(length)), salted,
     )  # fmt: skip
     whole = ber.tlv(ber.SEQUENCE, ber.integer(V3), header, ber.octets(security), body)
