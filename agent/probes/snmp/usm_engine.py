@@ -21,7 +21,7 @@ from watchkeeper.agent.probes.snmp.engine import (
 )
 from watchkeeper.agent.snmpv3.ber import Undecodable
 from watchkeeper.agent.snmpv3.message import UsmMessage, open_message
-from watchkeeper.agent.snmpv3.pdu import END_OF_VIEW, GET, GETBULK, Binding, Pdu, read_bindings
+from watchkeeper.agent.snmpv3.pdu import END_OF_VIEW, GET, GETBULK, GETNEXT, Binding, Pdu, read_bindings
 from watchkeeper.agent.snmpv3.remote import Heard, Question, RemoteEngine, discovery
 from watchkeeper.agent.snmpv3.usm import User, UsmRefused
 from watchkeeper.model.reading import Reason
@@ -88,6 +88,13 @@ class UsmSession:
             return await collect_walk(self._rows(base), base, limit_s, rows)
         except TimeoutError:
             raise self._failure() from None
+
+    async def next_object(self, after: str) -> tuple[str, Raw] | None:
+        """Implements `SnmpSession.next_object`."""
+        for name, _, value in await self._request(GETNEXT, (after,)):
+            if value is not None:
+                return name, _cut(value)
+        return None
 
     def close(self) -> None:
         """Implements `SnmpSession.close`."""
