@@ -33,6 +33,7 @@ class Rank(NamedTuple):
     given_up: int
 
 
+BY_SYS_OBJECT_ID = 3  # the least weight of a match that a maker's sysObjectID fits
 NO_MATCH = Rank(0, 0, text=False, given_up=0)
 BY_OBJECTS = Rank(1, 1000, text=False, given_up=0)
 """The rank of a maker's profile whose objects answer, although no match of it fits: above a standard MIB, below every

@@ -313,6 +313,14 @@ def test_a_computer_gets_its_disks_and_ports_and_a_device_that_gives_nothing_get
     assert silent.name == "acme-ups"
 
 
+def test_a_computer_with_a_program_of_a_maker_stays_a_computer() -> None:
+    """A Windows server with the software of its UPS."""
+    windows = pdu_objects("1.3.6.1.4.1.311.1.1.3.1.2") | HOST
+    room = Room(windows, PDU)
+    assert room.read()["cpu.usage", "1"] == 40
+    assert room.name == "host-resources"
+
+
 def test_a_standard_mib_that_says_more_than_the_profile_is_read_beside_it() -> None:
     """A rectifier's UPS-MIB is believed only if its own objects say less."""
     more = "".join(

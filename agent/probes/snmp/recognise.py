@@ -9,6 +9,7 @@ from bisect import bisect_left
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import takewhile
+from sys import intern
 from types import MappingProxyType
 
 from watchkeeper.agent.ports import NoAnswer
@@ -19,6 +20,7 @@ from watchkeeper.model.reading import Missing
 from watchkeeper.profiles import Profile, Profiles
 from watchkeeper.profiles.decode import DecodeStep, Raw, decode, raw_text
 from watchkeeper.profiles.recognise import (
+    BY_SYS_OBJECT_ID,
     ENTERPRISES,
     Candidate,
     SystemGroup,
@@ -36,7 +38,7 @@ MOST_COLUMNS = 200
 MOST_COMPARED = 6  # profiles whose readings are counted
 LAST_ARC = 2**31 - 1  # a larger number is a negative one for some agents
 
-UPS_MIB = "1.3.6.1.2.1.33.1"
+UPS_MIB, HOST_RESOURCES = "1.3.6.1.2.1.33.1", "1.3.6.1.2.1.25"
 COMPUTERS = frozenset({Category.SERVER, Category.STORAGE, Category.NETWORK})
 HOST_MIBS = frozenset({"host-resources", "if-mib"})
 """These describe the computer that answers. In a UPS this is its management card, whose disks and ports are nobody's
@@ -45,7 +47,7 @@ STANDARD_MIBS: Mapping[str, tuple[str, Collection[Category]]] = MappingProxyType
     {
         "ups-mib": (UPS_MIB, {Category.UPS}),
         "entity-sensor": ("1.3.6.1.2.1.99.1", frozenset(Category)),
-        "host-resources": ("1.3.6.1.2.1.25", COMPUTERS),
+        "host-resources": (HOST_RESOURCES, COMPUTERS),
         "if-mib": ("1.3.6.1.2.1.2.2", COMPUTERS),
     }
 )
@@ -86,13 +88,13 @@ async def recognise(reader: DeviceReader, profiles: Profiles, known: Recognised 
     if not group and reader.unreadable:
         raise reader.failure()
     own_id, descr = raw_text(group.get(SYS_OBJECT_ID, "")), raw_text(group.get(SYS_DESCR, ""))
-    described = f"sysObjectID `{own_id[:LONGEST_LABEL]}`, sysDescr `{descr[:LONGEST_LABEL]}`"
+    described = intern(f"sysObjectID `{own_id[:LONGEST_LABEL]}`, sysDescr `{descr[:LONGEST_LABEL]}`")
     if known.profile is not None and known.described == described and known.with_value:
         return known
     system = profiles.system(own_id, descr)
     survey = await _survey(reader, profiles, system)
     candidates = profiles.candidates(system, survey.answers, survey.enterprises)
-    best, next_best = choose(await _counted(survey, profiles, candidates))
+    best, next_best = choose(await _counted(reader, survey, profiles, candidates))
     if best is None or (chosen := profiles.get(best.profile)) is None:
         return Recognised(described=described)
     try:
@@ -101,7 +103,7 @@ async def recognise(reader: DeviceReader, profiles: Profiles, known: Recognised 
         if isinstance(nothing, EngineBroken):
             raise
         standards, survey.complete = (), False
-    why = _why(best, next_best)
+    why = intern(_why(best, next_best))  # a thousand equal devices share it
     return Recognised(chosen, why, described=described if survey.complete else "", standards=standards)
 
 
@@ -256,7 +258,9 @@ async def _columns(reader: DeviceReader, columns: Sequence[Arcs]) -> dict[str, R
 # ---- what the profiles would read ----
 
 
-async def _counted(survey: Survey, profiles: Profiles, candidates: Sequence[Candidate]) -> list[Candidate]:
+async def _counted(
+    reader: DeviceReader, survey: Survey, profiles: Profiles, candidates: Sequence[Candidate]
+) -> list[Candidate]:
     """The candidates, with the number of values that each gives on this device."""
     answering = set(survey.enterprises)
     prefixes = {text_of(one) for arcs in map(arcs_of, survey.objects) for one in _prefixes(arcs)}
@@ -267,6 +271,14 @@ async def _counted(survey: Survey, profiles: Profiles, candidates: Sequence[Cand
         known.append(replace(one, named=len(own), present=len(own & prefixes), answering=answers))
     if not any(one.present for one in known):
         return [replace(one, near=_nearness(profiles.objects(one.profile), prefixes)) for one in known]
+    if any(not one.named and one.rank.weight >= BY_SYS_OBJECT_ID for one in known):
+        # A computer by its sysObjectID, with a program of some maker: its own values must be seen to be compared
+        try:
+            survey.objects.update(await walk_table(reader.session, HOST_RESOURCES, reader.device.retries, FIRST_ROWS))
+        except EngineBroken:
+            raise
+        except NoAnswer:
+            survey.complete = False
     compared = _to_compare(known)
     return [
         replace(one, own=counts[0], values=counts[1])
