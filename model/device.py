@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
 
+from watchkeeper.model.pattern import checked_pattern
+
 
 class Category(StrEnum):
     """What a device is for; rules choose devices by it."""
@@ -212,9 +214,9 @@ class Process:
     def check(self) -> Iterator[tuple[str, str]]:
         """Yield (field, what is wrong)."""
         try:
-            re.compile(self.matches)
-        except re.error as error:
-            yield "matches", f"`{self.matches}` is not a regular expression: {error}"
+            checked_pattern(self.matches)
+        except ValueError as error:
+            yield "matches", str(error)
 
 
 @dataclass(frozen=True, slots=True)

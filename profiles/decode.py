@@ -22,6 +22,7 @@ addresses as dotted text. An answer leaves out the objects that the device does 
 Marked = float | str
 """A raw value that means something else than a number: as text, or as a number."""
 
+LONGEST_TEXT = 1000  # of a raw value; a regular expression may take the third power of it (model/pattern.py)
 LONGEST_SHOWN = 40  # characters of a raw value in a text
 FLOAT, DOUBLE = b"\x9f\x78\x04", b"\x9f\x79\x08"
 """The first bytes of a number in an Opaque: tag and length (net-snmp's include/net-snmp/library/asn1.h,
@@ -351,7 +352,9 @@ def _scaled_number(one: DecodeStep, part: float | str | None, text: str) -> Valu
 
 
 def raw_text(raw: Raw) -> str:
-    """A raw value as printable text: for labels, and for the comparison with markers."""
+    """A raw value as printable text, at most LONGEST_TEXT long: for labels, markers and regular expressions."""
+    if isinstance(raw, bytes | str):
+        raw = raw[:LONGEST_TEXT]
     text = raw.decode("utf-8", "replace") if isinstance(raw, bytes) else str(raw)
     if not text.isprintable():
         text = "".join(sign if sign.isprintable() else " " for sign in text)

@@ -9,6 +9,8 @@ from fractions import Fraction
 from types import MappingProxyType
 from typing import Any, NewType
 
+from watchkeeper.model.pattern import checked_pattern
+
 Oid = NewType("Oid", str)
 """A numeric object identifier without a leading dot: `1.3.6.1.2.1.1.3.0`."""
 
@@ -207,10 +209,7 @@ def between(text: str) -> Range:
 
 def pattern(text: str) -> Pattern:
     """Parse a regular expression."""
-    try:
-        return Pattern(re.compile(text))
-    except re.error as error:
-        raise ValueError(f"`{text}` is not a regular expression: {error}") from None
+    return Pattern(checked_pattern(text))
 
 
 def ref(text: str) -> Ref:

@@ -87,10 +87,12 @@ class Way(Cell):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Each:
     """The names of a table's row: `instance` identifies it and must be stable, `label` is for people. In both,
-    `{index}` is the row's index and `{OID}` the text of that column in the row."""
+    `{index}` is the row's index and `{OID}` the text of that column in the row. With `once`, a row is left out whose
+    instance an earlier row or reading of the quantity has."""
 
     instance: Template = INDEX
     label: Template = NOTHING
+    once: bool = False
 
     def check(self) -> Iterator[tuple[str, str]]:
         """Yield (field, what is wrong)."""

@@ -18,6 +18,7 @@ from typing import Any
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from apscheduler.triggers.base import BaseTrigger
 
+from watchkeeper.agent.poll.derived import DerivedSeries, derive
 from watchkeeper.agent.ports import Probe
 from watchkeeper.model.clock import Clock
 from watchkeeper.model.device import Device
@@ -54,6 +55,7 @@ class _PollState:
     """What is kept of a device between its polls."""
 
     series: tuple[Series, ...]
+    derived: DerivedSeries | None = None
     dead: bool = False
     skipped: int = 0  # rounds in a row
     faulty: bool = False
@@ -203,7 +205,7 @@ class Schedule:
         limit_s = max(device.every_s, device.timeout_s * (device.retries + 1) + POLL_GRACE_S)
         try:
             async with asyncio.timeout(limit_s):
-                sweep = _validated(device, await probe.sweep(device))
+                sweep = _with_derived(state, _validated(device, await probe.sweep(device)))
         except TimeoutError:
             return self._failed(device, state, f"the probe did not finish within {limit_s:g} s", Reason.HUNG)
         except Exception as error:  # noqa: BLE001 -- a bug in one probe must not affect other devices
@@ -232,6 +234,13 @@ def _log_answering(device: Device, sweep: Sweep) -> None:
         log.info("schedule: %s answers", device.device)
     else:
         log.warning("schedule: %s does not answer: %s", device.device, why)
+
+
+def _with_derived(state: _PollState, sweep: Sweep) -> Sweep:
+    """The sweep with its derived values. What is derived is found anew only when the series change."""
+    if state.derived is None or state.derived.measured is not sweep.series:
+        state.derived = derive(sweep.series)
+    return state.derived.extend(sweep) if state.derived.places else sweep
 
 
 def _validated(device: Device, sweep: Sweep) -> Sweep:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from watchkeeper.agent.poll.derived import derive
 from watchkeeper.agent.tools.target import Target, parse_target, parse_targets
 from watchkeeper.documents.files import read_documents
 from watchkeeper.model.clock import Clock, SystemClock
@@ -117,13 +118,13 @@ def _profile(probe: "Probe", target: Target) -> "Profile | None":
 async def read(
     target: Target, probe: "Probe", limit: asyncio.Semaphore, second_sample_s: float = SECOND_SAMPLE_S
 ) -> Sweep:
-    """Read the target, twice with `second_sample_s` seconds between if a rate needs a second sample."""
+    """Read the target with what is derived, twice with `second_sample_s` seconds between if a rate needs a second sample."""
     async with limit:
         sweep = await probe.sweep(target.device)
         if any(isinstance(value, Missing) and value.reason is Reason.WARMING_UP for value in sweep.values):
             await asyncio.sleep(second_sample_s)
             sweep = await probe.sweep(target.device)
-        return sweep
+        return derive(sweep.series).extend(sweep)
 
 
 def lines(target: Target, sweep: Sweep, clock: Clock, profile: "Profile | None" = None) -> Iterator[str]:

@@ -80,6 +80,12 @@ def test_the_source_of_a_calculation_names_all_its_objects() -> None:
     box.read()
     series = box.probe._held["box"].plan.series
     assert f"({A} - {B}) / {D}" in [one.source for one in series]
+    assert box.probe._held["box"].plan.layout.steps[-1].oid == A
+
+
+def test_percentages_inside_another_calculation_stay_percentages() -> None:
+    power = f"product: [{{sum: {of('raw_unit: 1 %', 'raw_unit: 1 %')}}}, {{oid: {D}, raw_unit: 1 kW}}]"
+    assert calculated("output.power", power, {A: 20, B: 30, D: 1}) == 500.0
 
 
 # ---- what is missing of it ----
@@ -133,6 +139,33 @@ def test_the_result_has_limits_of_its_own_and_the_first_way_that_gives_a_value_i
         assert list(read(profile, objects).values()) == [expected]
 
 
+def test_the_reason_names_what_is_wrong_once() -> None:
+    rest = f"ratio: [{{difference: {of('raw_unit: 1 W, absent: [9]', 'raw_unit: 1 W')}}}, {{oid: {D}, raw_unit: 1 W}}], plausible: 0 .. 100 %"
+    value = calculated("output.load", rest, {A: 9, B: 1, D: 10})
+    assert isinstance(value, Missing)
+    assert value.detail == f"the device answers 9, which means: not available ({A})"
+    assert calculated("output.load", rest, {A: 16, B: 1, D: 10}) == Missing(
+        Reason.IMPLAUSIBLE, "150 % is outside 0 .. 100 %"
+    )
+
+
+def test_a_calculation_inside_another_has_limits_of_its_own() -> None:
+    inner = f"difference: {of('raw_unit: 1 W', 'raw_unit: 1 W')}, plausible: 0 .. 10 W"
+    rest = f"ratio: [{{{inner}}}, {{oid: {D}, raw_unit: 1 W}}]"
+    assert calculated("output.load", rest, {A: 10, B: 5, D: 10}) == 50.0
+    assert calculated("output.load", rest, {A: 20, B: 5, D: 10}) == Missing(Reason.IMPLAUSIBLE, "15 is outside 0 .. 10")
+
+
+@pytest.mark.parametrize(("operation", "huge"), [("sum", b"1e308"), ("product", b"1e200")])
+def test_a_result_without_end_is_missing(operation: str, huge: bytes) -> None:
+    value = calculated(
+        "output.power",
+        f"{operation}: {of('raw_unit: 1 W', 'raw_unit: 1 W' if operation == 'sum' else 'raw_unit: 1')}",
+        {A: huge, B: huge},
+    )
+    assert value == Missing(Reason.MALFORMED, "`inf` is not a number")
+
+
 def test_a_calculation_is_missing_while_its_condition_does_not_hold() -> None:
     rest = f"ratio: {of('raw_unit: 1 W', 'raw_unit: 1 W')}, only_if: [{{oid: {D}, is: [1]}}]"
     assert calculated("output.load", rest, {A: 5, B: 10, D: 1}) == 50.0
@@ -140,7 +173,17 @@ def test_a_calculation_is_missing_while_its_condition_does_not_hold() -> None:
 
 
 @pytest.mark.parametrize(
-    ("raw", "value"), [(-1, 4294967295.0), (-1700000000, 2594967296.0), (7, 7.0), (b"-1", 4294967295.0)]
+    ("raw", "value"),
+    [
+        (0, 0.0),
+        (1, 1.0),
+        (-(2**31), 2.0**31),
+        (-(2**31) - 1, -(2.0**31) - 1),
+        (-1, 4294967295.0),
+        (-1700000000, 2594967296.0),
+        (7, 7.0),
+        (b"-1", 4294967295.0),
+    ],
 )
 def test_a_negative_number_is_read_as_unsigned(raw: Raw, value: float) -> None:
     assert calculated("device.number", f"oid: {A}, raw_unit: 1, unsigned: 32", {A: raw}) == value

@@ -2,9 +2,11 @@
 
 import pytest
 
-from tests.profile_box import BOX, PORT, UNIT, Box, C, calculated, read
+from tests.profile_box import BOX, HEAD, PORT, UNIT, Box, C, calculated, read, recognised
+from watchkeeper.model.batch import Document
 from watchkeeper.model.reading import Missing, Reason
-from watchkeeper.profiles.decode import Raw
+from watchkeeper.profiles import load_profiles
+from watchkeeper.profiles.decode import Raw, decode_step
 from watchkeeper.profiles.scalars import comparand, number_in
 
 A, B, D = f"{BOX}.2.1.0", f"{BOX}.2.2.0", f"{BOX}.2.3.0"
@@ -27,6 +29,16 @@ PHASES = f"""readings:
 def test_rows_beyond_a_number_that_the_device_gives_are_not_read(lines: Raw | None, phases: str) -> None:
     objects: dict[str, Raw] = {f"{C}.1": 230, f"{C}.2": 0, f"{C}.3": 0} | ({} if lines is None else {A: lines})
     assert [instance for _, instance, _ in read(PHASES, objects)] == list(phases)
+
+
+def test_only_the_objects_of_a_condition_are_asked_for() -> None:
+    for condition, objects in (("above: 5", (C, A)), (f"above: {B}", (C, A, B)), ("is: 5", (C, A))):
+        text = f"oid: {C}, raw_unit: 1, only_if: [{{oid: {A}, {condition}}}], source: X"
+        profile = load_profiles([Document("box.yml", f"{HEAD}readings: [{{quantity: device.number, {text}}}]\n")]).get(
+            "box"
+        )
+        assert profile is not None
+        assert decode_step(profile.readings[0], C).oids == objects
 
 
 @pytest.mark.parametrize(
@@ -87,7 +99,33 @@ def test_the_conditions_are_read_at_every_poll_and_named() -> None:
     box.memory.objects[B] = 3
     (found,) = box.read().values()
     assert isinstance(found, Missing)
-    assert f"`3` for {B}" in found.detail
+    assert (
+        found.detail
+        == f"the device answers 0, which means: not available while it answers `3` for {B} and `100` for {D}"
+    )
+
+
+def test_the_conditions_of_a_row_are_those_of_its_row() -> None:
+    profile = f"""readings:
+  - {{quantity: input.voltage, each: {{}}, oid: {C}, raw_unit: 1 V, absent_if: [{{raw: 0, when: [{{oid: {PORT}, is_not: [1]}}]}}], source: X}}
+"""
+    found = read(profile, {f"{C}.1": 0, f"{PORT}.1": 1, f"{C}.2": 0, f"{PORT}.2": 2, f"{C}.3": 0})
+    assert found["input.voltage", "1", ""] == 0.0
+    for row, shown in (("2", "2"), ("3", "")):
+        value = found["input.voltage", row, ""]
+        assert isinstance(value, Missing)
+        assert value.detail.endswith(f"`{shown}` for {PORT}.{row}")
+
+
+def test_a_condition_on_the_index_is_told_as_such() -> None:
+    profile = f"""readings:
+  - {{quantity: input.voltage, each: {{}}, oid: {C}, raw_unit: 1 V, only_if: [{{oid: index, at_most: 1}}], source: X}}
+"""
+    found = read(profile, {f"{C}.1": 230, f"{C}.2": 0})
+    assert found["input.voltage", "1", ""] == 230.0
+    value = found["input.voltage", "2", ""]
+    assert isinstance(value, Missing)
+    assert value.detail == "not valid now: the device answers `2` for the index"
 
 
 def test_the_right_side_of_a_comparison() -> None:
@@ -168,3 +206,30 @@ def test_a_comma_may_stand_for_the_point(text: str, number: float | None) -> Non
 
 def test_a_decimal_comma_is_read_from_any_device() -> None:
     assert calculated("battery.voltage", f"oid: {A}, raw_unit: 1 V", {A: b"54,70"}) == 54.7
+
+
+def test_a_channel_of_a_teracom_in_fahrenheit() -> None:
+    root = "1.3.6.1.4.1.38783.6"
+    columns = {11: ("°C", "degF", "bar"), 13: (21500, 68000, 1013), 3: ("a", "b", "c")}
+    answer: dict[str, Raw] = {
+        f"{root}.3.1.1.1.{column}.{row}": cell.encode() if isinstance(cell, str) else cell
+        for column, cells in columns.items()
+        for row, cell in enumerate(cells, 1)
+    }
+    found = recognised(answer | {"1.3.6.1.2.1.1.2.0": root})
+    assert {key: value for key, value in found.items() if key[0] == "temperature.ambient"} == {
+        ("temperature.ambient", "1", "a"): 21.5,
+        ("temperature.ambient", "2", "b"): pytest.approx(20.0),
+    }
+
+
+@pytest.mark.parametrize(("version", "newest", "volts"), [(2, 3, 54.0), (3, 3, 5.4), (2, None, 54.0), (None, 3, 5.4)])
+def test_a_quirk_may_compare_two_objects(version: Raw | None, newest: Raw | None, volts: float) -> None:
+    profile = f"""readings: [{{quantity: battery.voltage, oid: {A}, raw_unit: 0.1 V, source: X}}]
+quirks:
+  - when: {{oid: {B}, below: {D}}}
+    because: old firmware sends volts
+    readings: [{{quantity: battery.voltage, oid: {A}, raw_unit: 1 V, source: X}}]
+"""
+    given = {name: raw for name, raw in {A: 54, B: version, D: newest}.items() if raw is not None}
+    assert list(read(profile, given).values()) == [volts]

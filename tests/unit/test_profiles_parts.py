@@ -76,6 +76,10 @@ def test_a_plain_number_has_no_unit_in_its_limits() -> None:
     assert why(read(11, raw_unit=raw_unit("1"), plausible=between("0 .. 10")))[1] == "11 is outside 0 .. 10"
 
 
+def test_a_number_beyond_every_float_is_none() -> None:
+    assert why(read(10**400, signed=8))[0] is Reason.MALFORMED
+
+
 def test_without_limits_every_number_is_plausible() -> None:
     assert [read(raw) for raw in (-(10**18), 10**18)] == [-1e18, 1e18]
 
@@ -210,3 +214,9 @@ def test_what_is_no_number_is_shown_cut_and_without_control_characters() -> None
     assert why(read(b"warm\x00\x1b[2J")) == (Reason.MALFORMED, "`warm  [2J` is not a number")
     assert why(read(b"x" * 100)) == (Reason.MALFORMED, f"`{'x' * 40}` is not a number")
     assert why(read("21 °C")) == (Reason.MALFORMED, "`21 °C` is not a number")
+
+
+def test_of_a_very_long_text_only_the_beginning_counts() -> None:
+    assert read(b"x" * 900 + b"Temp: 5", extract=PART) == 5.0
+    assert why(read(b"x" * 5000 + b"Temp: 5", extract=PART))[0] is Reason.MALFORMED
+    assert why(read("x" * 5000 + "Temp: 5", extract=PART))[0] is Reason.MALFORMED

@@ -138,6 +138,32 @@ def test_a_probe_that_raises_fails_only_that_reading_and_its_text_is_not_logged(
     assert "secret-community" not in caplog.text
 
 
+def test_a_dew_point_is_added_with_the_same_series_as_long_as_the_probe_gives_the_same() -> None:
+    measured, later = columns("d", "temperature.ambient", "humidity.relative"), columns("d", "temperature.ambient")
+    no_sensor = Missing(Reason.ABSENT, "no sensor")
+    values = [("yes", 20.0, 50.0), ("yes", 21.0, no_sensor), ("yes", 20.0)]
+    rounds = iter(zip((measured, measured, later), values, strict=True))
+
+    async def way() -> Sweep:
+        return Sweep("d", 1.0, *next(rounds))
+
+    async def scenario() -> None:
+        world = World(FakeProbe(d=way))
+        await world.watch(device("d"))
+        await world.quiet()
+        for _ in range(3):
+            await world.schedule._round(["d"])
+            await world.quiet()
+        first, second, third, failed = world.taken
+        assert (first.series[-1].quantity, first.values[-1]) == ("temperature.dewpoint", 9.26)
+        assert (second.series is first.series, second.values[-1]) == (True, no_sensor)
+        assert (third.series, third.values) == (later, values[2])
+        assert failed.series is later
+        await world.schedule.stop()
+
+    run(scenario)
+
+
 def test_a_device_that_fails_keeps_its_columns_as_missing() -> None:
     ways: dict[str, Any] = {}
 

@@ -14,7 +14,7 @@ from watchkeeper.agent.probes.snmp.engine import SnmpSession, WalkRows, get_obje
 from watchkeeper.model.device import Device, SnmpVersion
 from watchkeeper.model.reading import Missing, Reason, Series
 from watchkeeper.profiles import Profile
-from watchkeeper.profiles.decode import DecodeStep, Raw, decode, decode_step, raw_text
+from watchkeeper.profiles.decode import DecodeStep, Raw, decode, decode_step, guard_of, raw_text
 from watchkeeper.profiles.scalars import Ref, oid, raw_unit
 from watchkeeper.profiles.shape import ProfileReading
 from watchkeeper.profiles.steps import all_hold, best_step, condition_objects, ref_text
@@ -231,10 +231,9 @@ async def _layers(reader: DeviceReader, profile: Profile) -> list[tuple[ProfileR
     """The profile's readings and the hidden ones, changed by those quirks that apply to this device."""
     layers = [profile.readings, *profile.hidden]
     if profile.quirks:
-        answer = await reader.get(quirk.when.ref.oid for quirk in profile.quirks)
+        answer = await reader.get(name for quirk in profile.quirks for name in guard_of(quirk.when, "").oids)
         for quirk in profile.quirks:
-            raw = answer.get(quirk.when.ref.oid)
-            if quirk.when.holds(None if raw is None else raw_text(raw)):
+            if all_hold((quirk.when,), "", answer):
                 replaced = {reading.key for reading in quirk.readings}
                 layers = [
                     tuple(one for one in layer if one.key not in replaced and one.quantity not in quirk.without)
@@ -271,7 +270,10 @@ async def _find_columns(
             reader.unreadable[one.oid] = Missing(Reason.MALFORMED, f"the device has more than {MAX_READINGS} readings")
             break
         instance, label = _instance_and_label(reading, index, answer)
-        key = _unique_key((reading.quantity, instance[:LONGEST_LABEL]), index, columns)
+        key = (reading.quantity, instance[:LONGEST_LABEL])
+        if key in columns and reading.each and reading.each.once:
+            continue
+        key = _unique_key(key, index, columns)
         columns[key] = (_make_series(reader.device, reading, key[1], label, one.source), one)
     return columns, answer
 
