@@ -19,6 +19,7 @@ from watchkeeper.agent.ports import Probe, ProbeContext
 from watchkeeper.agent.push.bundle import keep_bundle, load_bundle
 from watchkeeper.agent.push.pusher import Pusher
 from watchkeeper.agent.push.uplink import Uplink
+from watchkeeper.agent.spool.memory import SpoolMemory
 from watchkeeper.agent.spool.spool import Limits, Spool
 from watchkeeper.agent.traps.events import TrapEvents
 from watchkeeper.documents.secrets import Secrets
@@ -91,6 +92,7 @@ class AgentService:
         self._pipeline = Pipeline(spool, judge, clock, self._pusher.wake)
         self._schedule = Schedule(clock, self._on_sweep, judge.silence_judged)
         self._events = TrapEvents()
+        self._memory = SpoolMemory(places.spool, spool.note)
         self._trap_listener: TrapListener | None = None
 
     async def run(self) -> None:
@@ -177,6 +179,7 @@ class AgentService:
     async def _activate(self, loaded: LoadedBundle) -> None:
         bundle, rules = loaded.bundle, loaded.rules
         async with self._activating:
+            self._memory.keep_only({device.device for device in bundle.devices})
             old, self._probes = self._probes, self._build_probes(bundle)
             self._pipeline.activate(rules, bundle.devices)
             await self._schedule.watch(bundle.devices, self._probes)
@@ -204,7 +207,7 @@ class AgentService:
     def _build_probes(self, bundle: Bundle) -> dict[str, Probe]:
         """The probes that the bundle's devices need; existing ones are reused."""
         new_profiles, self._profiles = bundle.profiles != self._profiles, bundle.profiles
-        context = ProbeContext(self._clock, self._secrets, bundle.profiles)
+        context = ProbeContext(self._clock, self._secrets, bundle.profiles, self._memory)
         kinds = {device.probe for device in bundle.devices}
         return build_all(kinds, context, self._probes, new_profiles=new_profiles)
 

@@ -46,13 +46,34 @@ class ProfileProbe(Protocol):
         """The profile of a device that it has read before."""
 
 
+@runtime_checkable
+class HabitProbe(Protocol):
+    """A probe that learns how each device answers."""
+
+    def habits_of(self, device: str) -> tuple[str, ...]:
+        """What a device does differently from its protocol's standard, a sentence each. Empty for a device that was
+        never read."""
+
+
+class Memory(Protocol):
+    """What probes remember of devices over a restart: one text a device, without secrets."""
+
+    def recall(self, device: str) -> str:
+        """The text; empty if there is none."""
+
+    def remember(self, device: str, text: str) -> None:
+        """Keep the text in place of the former one."""
+
+
 @dataclass(frozen=True, slots=True)
 class ProbeContext:
-    """What a probe is built with, by `build(context) -> Probe` of its module. `profiles` are the operator's own."""
+    """What a probe is built with, by `build(context) -> Probe` of its module. `profiles` are the operator's own. Without
+    a memory nothing is remembered."""
 
     clock: Clock
     secrets: Secrets
     profiles: tuple[Document, ...] = ()
+    memory: Memory | None = None
 
 
 class CollectorClient(Protocol):

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from ipaddress import ip_address
 from types import MappingProxyType
 
 from watchkeeper.model.pattern import checked_pattern
@@ -92,7 +93,8 @@ class SnmpEngine(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Snmp:
-    """How to read a device by SNMP. `community`, `auth_secret` and `priv_secret` are *names* of secrets."""
+    """How to read a device by SNMP. `community`, `auth_secret` and `priv_secret` are *names* of secrets. `answers_from` is
+    the IP address from which the device answers, if that is not the address that is asked."""
 
     version: SnmpVersion = SnmpVersion.V2C
     community: str = ""
@@ -102,9 +104,11 @@ class Snmp:
     priv: SnmpPriv | None = None
     priv_secret: str = ""
     engine: SnmpEngine = SnmpEngine.AUTO
+    answers_from: str = ""
 
     def check(self) -> Iterator[tuple[str, str]]:
         """Yield (field, what is wrong) where fields contradict each other."""
+        yield from self._check_answers_from()
         if self.version is SnmpVersion.V3:
             if not self.user:
                 yield "version", "version 3 needs `user`"
@@ -120,6 +124,16 @@ class Snmp:
                 yield "engine", f"gufo does not know {self.priv}; remove `engine`, or write `engine: pysnmp`"
         elif not self.community:
             yield "version", f"version {self.version} needs `community`, the name of the secret that holds it"
+
+    def _check_answers_from(self) -> Iterator[tuple[str, str]]:
+        if not self.answers_from:
+            return
+        try:
+            ip_address(self.answers_from)
+        except ValueError:
+            yield "answers_from", f"`{self.answers_from}` is not an IP address; write it like `10.0.0.9`"
+        if self.engine is SnmpEngine.GUFO:
+            yield "engine", "gufo receives answers only from the address that it asks; remove `engine`"
 
 
 @dataclass(frozen=True, slots=True)

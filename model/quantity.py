@@ -37,6 +37,7 @@ WATT = Unit("W", "watts")
 VOLT_AMPERE = Unit("VA", "voltamperes")
 REACTIVE = Unit("var", "voltamperes_reactive")
 KILOWATT_HOUR = Unit("kWh", "joules", 3.6e6)
+KILOVOLT_AMPERE_HOUR = Unit("kVAh", "voltampere_seconds", 3.6e6)
 HERTZ = Unit("Hz", "hertz")
 OHM = Unit("Ω", "ohms")
 SECOND = Unit("s", "seconds")
@@ -224,6 +225,13 @@ _CATALOGUE: tuple[Quantity, ...] = (
             "generator": "Generator health", "load": "Load status (device's limits)", "surge": "Surge protection health",
         }.items()
     ),
+    Quantity("energy.apparent", KILOVOLT_AMPERE_HOUR, "Apparent energy", QuantityType.COUNTER),
+    # what is set, and what a device is made for; no measurements
+    Quantity("voltage.setpoint", VOLT, "Voltage setting"),
+    Quantity("frequency.setpoint", HERTZ, "Frequency setting"),
+    Quantity("power.rating", WATT, "Power rating"),
+    Quantity("current.rating", AMPERE, "Current rating"),
+    # what is measured
     Quantity("input.lost", NUMBER, "Input power losses", QuantityType.COUNTER),
     Quantity("input.unbalance", PERCENT, "Phase imbalance"),
     Quantity("input.distortion", PERCENT, "Harmonic distortion"),

@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import Any, NewType
 
 from watchkeeper.model.pattern import checked_pattern
+from watchkeeper.profiles.labels import KINDS
 
 Oid = NewType("Oid", str)
 """A numeric object identifier without a leading dot: `1.3.6.1.2.1.1.3.0`."""
@@ -120,6 +121,7 @@ _RAW_UNITS: dict[str, tuple[str, Fraction, Fraction]] = {
         "W": {"W": "1", "mW": "1/1000", "kW": "1000", "MW": "1000000"},
         "VA": {"VA": "1", "kVA": "1000"},
         "kWh": {"kWh": "1", "Wh": "1/1000", "mWh": "1/1000000", "MWh": "1000", "J": "1/3600000"},
+        "kVAh": {"kVAh": "1", "VAh": "1/1000"},
         "Hz": {"Hz": "1", "mHz": "1/1000"},
         "s": {"s": "1", "ms": "1/1000", "min": "60", "h": "3600", "d": "86400"},
         "B": {"B": "1", "kB": "1000", "KiB": "1024", "MB": "1000000", "MiB": "1048576", "GiB": "1073741824"},
@@ -208,7 +210,11 @@ def between(text: str) -> Range:
 
 
 def pattern(text: str) -> Pattern:
-    """Parse a regular expression."""
+    """Parse a regular expression, or the name of a kind of contact: `$leak` (profiles.labels)."""
+    if text.startswith("$"):
+        if text[1:] not in KINDS:
+            raise ValueError(f"`{text}` is no kind of contact; known: {', '.join('$' + kind for kind in KINDS)}")
+        return Pattern(KINDS[text[1:]])
     return Pattern(checked_pattern(text))
 
 

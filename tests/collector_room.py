@@ -40,7 +40,7 @@ from watchkeeper.model.verdict import Event, Evidence, Level, Verdict
 from watchkeeper.model.wire import encode_values
 
 ROOT = Path(__file__).resolve().parents[1]
-Readings = Mapping[tuple[str, str, str], Value]
+Readings = Mapping[tuple[str, str, str], Value] | Mapping[tuple[str, str, str, str], Value]
 """(quantity, instance, label) -> value."""
 
 NIGHT = 1_795_201_200.0  # 2026-11-21 03:00:00 at the site, 2026-11-20 19:00:00 UTC

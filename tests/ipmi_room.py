@@ -16,6 +16,7 @@ from watchkeeper.model.device import Category, Device, Ipmi
 from watchkeeper.model.reading import Reason, Sweep, Value
 
 FINE = 0x40
+CAPABILITIES = Command(0, 0)
 CHASSIS, READING, FACTORS, IDENTITY = Command(0, 1), Command(4, 0x2D), Command(4, 0x23), Command(6, 1)
 REPOSITORY, RESERVE, RECORD = Command(0x0A, 0x20), Command(0x0A, 0x22), Command(0x0A, 0x23)
 LOG, ENTRY = Command(0x0A, 0x40), Command(0x0A, 0x43)
@@ -41,6 +42,7 @@ class MemoryBmc:
     readings: dict[int, bytes] = field(default_factory=lambda: {1: bytes([23, FINE, 0]), 2: bytes([61, FINE, 0])})
     entries: list[bytes] = field(default_factory=list)
     chassis: bytes = bytes([0x01, 0, 0])
+    capabilities: bytes = bytes(5)
     stamp: int = 1
     erased: int = 1
     chunk: int = 255
@@ -67,6 +69,7 @@ class MemoryBmc:
             raise Declined(self.declined[plain])
         return {
             CHASSIS: lambda: self.chassis,
+            CAPABILITIES: lambda: self.capabilities,
             REPOSITORY: lambda: self.info(len(self.records), 999),
             RESERVE: lambda: struct.pack("<H", self.reserved),
             RECORD: lambda: self.record(data),

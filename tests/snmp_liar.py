@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 
 from watchkeeper.agent.probes.snmp.engine import SnmpSession
 from watchkeeper.agent.probes.snmp.gufo_engine import GufoSession
-from watchkeeper.agent.probes.snmp.probe import SnmpProbe, login_to
+from watchkeeper.agent.probes.snmp.opening import login_to
+from watchkeeper.agent.probes.snmp.probe import SnmpProbe
 from watchkeeper.agent.probes.snmp.pysnmp_engine import PysnmpSession
 from watchkeeper.documents.secrets import Secrets
 from watchkeeper.model.batch import Document
@@ -122,10 +123,10 @@ def agent(objects: Mapping[str, bytes], most: int = 1000) -> Responder:
 
 
 @asynccontextmanager
-async def responding(reply: Responder) -> AsyncIterator[str]:
-    """Answer on a free port of loopback; yields its address."""
+async def responding(reply: Responder, port: int = 0) -> AsyncIterator[str]:
+    """Answer on a port of loopback (0: a free one); yields its address."""
     loop = asyncio.get_running_loop()
-    transport, _ = await loop.create_datagram_endpoint(lambda: _UdpServer(reply), ("127.0.0.1", 0))
+    transport, _ = await loop.create_datagram_endpoint(lambda: _UdpServer(reply), ("127.0.0.1", port))
     try:
         yield f"127.0.0.1:{transport.get_extra_info('sockname')[1]}"
     finally:

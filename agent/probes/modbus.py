@@ -5,6 +5,7 @@ import asyncio
 import struct
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import ceil
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -12,9 +13,11 @@ from pymodbus.client import AsyncModbusTcpClient
 from pymodbus.exceptions import ModbusException
 
 from watchkeeper.agent.ports import NoAnswer, ProbeContext
+from watchkeeper.agent.probes.mbap import TransactionIds
 from watchkeeper.agent.probes.series import SeriesCache
 from watchkeeper.model.clock import Clock
 from watchkeeper.model.device import Device, Modbus
+from watchkeeper.model.habit import sentence, source_with
 from watchkeeper.model.reading import Reason, Sweep, Value
 from watchkeeper.profiles import Profile, Profiles, load_profiles
 from watchkeeper.profiles.condition import Speaks
@@ -36,6 +39,7 @@ _NOT_NOW = (
 BUSY_TRIES = 3
 BUSY_PAUSE_S = 0.2
 """A device that is busy is asked again after this time, at most so often: `not now` is no answer about the register."""
+ANY_ID = "any-id"
 _EXCEPTION_NAMES = MappingProxyType({
     1: "illegal function", 2: "illegal data address", 3: "illegal data value", 4: "device failure",
     5: "acknowledge: still working on it", 6: "device busy",
@@ -69,11 +73,13 @@ class RegisterBlock(NamedTuple):
 class _ModbusDevice:
     """What is kept of a device between sweeps. `layout` is None until the device was read once. `blocks` leaves out the
     registers that the device does not have. All are asked for again at `renew_at` (boot time): the device may have been
-    starting, or may have been replaced."""
+    starting, or may have been replaced. `any_id` says that its answers do not repeat the transaction id."""
 
     device: Device
     profile: Profile | None
     client: Any = None
+    ids: TransactionIds = field(default_factory=lambda: TransactionIds(any_id=False))
+    any_id: bool = False
     blocks: list[RegisterBlock] = field(default_factory=list)
     renew_at: float = 0.0
     layout: Layout | None = None
@@ -102,7 +108,7 @@ class ModbusProbe:
             renewed = self._renew(held, profile)
             answer = await _read_registers(held, profile)
             if renewed or held.layout is None:
-                fresh = lay_out(device.device, profile, answer, "modbus")
+                fresh = lay_out(device.device, profile, answer, source_with("modbus", (ANY_ID,) if held.any_id else ()))
                 held.layout = merge_layouts(held.layout, fresh)
             series, values = held.layout.series, ["yes", *decode(held.layout.steps, answer)]
         except NoAnswer as nothing:
@@ -127,6 +133,11 @@ class ModbusProbe:
         """Implements `ProfileProbe.profile_of`."""
         held = self._held.get(device)
         return held.profile if held else None
+
+    def habits_of(self, device: str) -> tuple[str, ...]:
+        """Implements `HabitProbe.habits_of`."""
+        held = self._held.get(device)
+        return (sentence(ANY_ID),) if held and held.any_id else ()
 
     def _held_for(self, device: Device) -> _ModbusDevice:
         held = self._held.get(device.device)
@@ -161,7 +172,7 @@ def _modbus_profile(held: _ModbusDevice) -> Profile:
 
 async def _read_registers(held: _ModbusDevice, profile: Profile) -> dict[str, Raw]:
     if held.client is None:
-        held.client = await _connect_modbus(held.device)
+        await _connect_modbus(held)
     words: dict[tuple[str, int], int] = {}
     for block in list(held.blocks):
         words |= await _fetch(held, block)
@@ -176,16 +187,24 @@ def _disconnect(held: _ModbusDevice) -> None:
         held.client = None
 
 
-async def _connect_modbus(device: Device) -> AsyncModbusTcpClient:
+async def _connect_modbus(held: _ModbusDevice) -> None:
+    """Connect. Where answers do not repeat the transaction id, a request is not repeated on the same connection: both
+    answers might come, and the second would be taken for that to the next request."""
+    device = held.device
     try:
         host, port = device.endpoint(MODBUS_PORT)
     except ValueError as error:
         raise NoAnswer(Reason.UNREACHABLE, str(error)) from None
-    client = AsyncModbusTcpClient(host, port=port, timeout=device.timeout_s, retries=device.retries, reconnect_delay=0)
+    held.ids = TransactionIds(any_id=held.any_id)
+    client = AsyncModbusTcpClient(
+        host, port=port, timeout=device.timeout_s, retries=0 if held.any_id else device.retries, reconnect_delay=0,
+        trace_packet=held.ids.trace_packet,
+    )  # fmt: skip
     try:
         async with asyncio.timeout(device.timeout_s):
             if await client.connect():
-                return client
+                held.client = client
+                return
     except (OSError, ModbusException):
         pass
     client.close()
@@ -196,7 +215,10 @@ async def _fetch(held: _ModbusDevice, block: RegisterBlock) -> dict[tuple[str, i
     """Read a block. If the device does not have all of it, the block is replaced by smaller ones from then on."""
     reply = await _send_until_ready(held, block)
     if not reply.isError():
-        cells = reply.bits if block.table in ("coil", "discrete") else reply.registers
+        bits = block.table in ("coil", "discrete")
+        cells = reply.bits if bits else reply.registers
+        if held.any_id and len(cells) != (ceil(block.length / 8) * 8 if bits else block.length):
+            raise NoAnswer(Reason.MALFORMED, f"{len(cells)} registers came, {block.length} were asked for")
         return {(block.table, block.address + offset): int(cell) for offset, cell in enumerate(cells[: block.length])}
     code = _exception_code(reply)
     if code not in _NO_SUCH_REGISTER:
@@ -235,6 +257,26 @@ def _exception_code(reply: Any) -> int:
 
 
 async def _send_request(held: _ModbusDevice, block: RegisterBlock) -> Any:
+    """The reply to a request. If none came, but one with a foreign transaction id did, the request is sent once more on a
+    new connection, where no earlier request can have an answer: an id that is not right there is the device's habit."""
+    try:
+        return await _exchange(held, block)
+    except NoAnswer as nothing:
+        if nothing.missing.reason is not Reason.TIMEOUT or not (held.any_id or held.ids.foreign):
+            raise
+    _disconnect(held)
+    held.any_id = True
+    try:
+        await _connect_modbus(held)
+        reply = await _exchange(held, block)
+    except NoAnswer:
+        held.any_id = False
+        raise
+    held.any_id = not held.ids.repeated
+    return reply
+
+
+async def _exchange(held: _ModbusDevice, block: RegisterBlock) -> Any:
     options = held.device.modbus or Modbus()
     client = held.client
     read = {

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 
 from watchkeeper.agent.ports import NoAnswer
+from watchkeeper.agent.probes.snmp.dialect.habits import Dialect
 from watchkeeper.agent.probes.snmp.engine import MAX_TABLE_ROWS, WalkRows
 from watchkeeper.documents.secrets import Secrets
 from watchkeeper.model.device import Device, SnmpVersion
@@ -41,6 +42,7 @@ class MemorySession:
     def __init__(
         self, objects: Mapping[str, Raw], version: SnmpVersion, next_failure: Callable[[], NoAnswer | None]
     ) -> None:
+        self.dialect = Dialect()
         self.objects = objects
         self.version = version
         self.next_failure = next_failure

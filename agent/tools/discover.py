@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from itertools import chain, count
 
 from watchkeeper.agent.ports import NoAnswer
+from watchkeeper.agent.probes.snmp.opening import open_snmp_session
 from watchkeeper.agent.probes.snmp.plan import DeviceReader
-from watchkeeper.agent.probes.snmp.probe import open_snmp_session
 from watchkeeper.agent.probes.snmp.recognise import SYS_DESCR, SYS_OBJECT_ID, recognise
 from watchkeeper.agent.tools.target import Target
 from watchkeeper.documents.secrets import Secrets

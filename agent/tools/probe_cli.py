@@ -99,9 +99,10 @@ async def _show(targets: Sequence[Target], context: "ProbeContext", style: str) 
         for target, under_way in zip(targets, sweeps, strict=True):
             sweep = await under_way
             all_answered &= sweep.values[0] == "yes"  # the first series is `device.answering`
-            profile = _profile(probes[target.device.probe], target)
+            probe_of_target = probes[target.device.probe]
+            profile, habits = _profile(probe_of_target, target), _habits(probe_of_target, target)
             formatter = table if style == "table" else lines
-            for line in formatter(target, sweep, context.clock, profile):
+            for line in formatter(target, sweep, context.clock, profile, habits):
                 click.echo(printable(line))
     finally:
         for probe_of_kind in probes.values():
@@ -113,6 +114,12 @@ def _profile(probe: "Probe", target: Target) -> "Profile | None":
     from watchkeeper.agent.ports import ProfileProbe
 
     return probe.profile_of(target.device.device) if isinstance(probe, ProfileProbe) else None
+
+
+def _habits(probe: "Probe", target: Target) -> tuple[str, ...]:
+    from watchkeeper.agent.ports import HabitProbe
+
+    return probe.habits_of(target.device.device) if isinstance(probe, HabitProbe) else ()
 
 
 async def read(
@@ -127,16 +134,20 @@ async def read(
         return derive(sweep.series).extend(sweep)
 
 
-def lines(target: Target, sweep: Sweep, clock: Clock, profile: "Profile | None" = None) -> Iterator[str]:
+def lines(
+    target: Target, sweep: Sweep, clock: Clock, profile: "Profile | None" = None, habits: Sequence[str] = ()
+) -> Iterator[str]:
     """One JSON object per reading. `at` is UTC; `vendor` and `category` are those of the profile."""
     at = _utc(sweep, clock).isoformat()
-    device = {
+    device: dict[str, Any] = {
         "name": target.device.device,
         "target": target.masked,
         "profile": profile.profile if profile else "",
         "vendor": profile.vendor if profile else "",
         "category": profile.category if profile else target.device.category,
     }
+    if habits:
+        device["habits"] = habits
     for reading in sweep.readings():
         yield json.dumps({**device, **_facts(reading), "at": at}, ensure_ascii=False)
 
@@ -157,14 +168,18 @@ def _facts(reading: Reading) -> Mapping[str, Any]:
     return facts | {"oid": series.source}
 
 
-def table(target: Target, sweep: Sweep, clock: Clock, profile: "Profile | None" = None) -> Iterator[str]:
-    """Aligned columns: quantity, instance with label, value with unit."""
+def table(
+    target: Target, sweep: Sweep, clock: Clock, profile: "Profile | None" = None, habits: Sequence[str] = ()
+) -> Iterator[str]:
+    """Aligned columns: quantity, instance with label, value with unit. Before them, how the device differs from the
+    standard."""
     rows = [(reading.series.quantity, _instance(reading), _value_text(reading)) for reading in sweep.readings()]
     widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
     name = target.device.device
     title = f"{name}, {target.masked}" if name not in (target.masked, target.device.address) else target.masked
     what = f", {profile.vendor} {profile.category} ({profile.profile})" if profile else ""
     yield f"{title}, {_utc(sweep, clock):%Y-%m-%d %H:%M:%S} UTC{what}"
+    yield from (f"  habit: {habit}" for habit in habits)
     for quantity, instance, value in rows:
         yield f"  {quantity:<{widths[0]}}  {instance:<{widths[1]}}  {value}"
 

@@ -102,7 +102,7 @@ def check(file: Path, where: str | None, secrets: Path | None) -> None:
 @_SECRETS
 def record(where: str, out: Path, rows: int, secrets: Path | None) -> None:
     """Save a device's objects as a recording, without names, places, contacts, addresses and the community."""
-    from watchkeeper.agent.probes.snmp.probe import login_to
+    from watchkeeper.agent.probes.snmp.opening import login_to
     from watchkeeper.agent.probes.snmp.pysnmp_engine import PysnmpSession
     from watchkeeper.agent.tools.recording import redacted
 
@@ -129,8 +129,8 @@ def record(where: str, out: Path, rows: int, secrets: Path | None) -> None:
 
 def _with_reader(where: str, secrets: Path | None, use: Callable[["DeviceReader"], Coroutine[Any, Any, None]]) -> None:
     """Call `use` with a reader of the device or the recording."""
+    from watchkeeper.agent.probes.snmp.opening import open_snmp_session
     from watchkeeper.agent.probes.snmp.plan import DeviceReader
-    from watchkeeper.agent.probes.snmp.probe import open_snmp_session
     from watchkeeper.model.device import Category, Device, Snmp, SnmpVersion
 
     async def live(device: "Device", known_secrets: "Secrets") -> None:

@@ -69,7 +69,7 @@ def score(title: str, lines: list[str], options: argparse.Namespace, names: set[
         out, part = Path(folder, "probe.jsonl"), Path(folder)
         out.write_text(text, encoding="utf-8")
         kept = disputes.without(options.corpus / "expected.jsonl", part / "expected.jsonl", names)
-        result = subprocess.run([sys.executable, options.corpus / "score.py", part, out], check=False)
+        result = subprocess.run([sys.executable, options.corpus / "score.py", part, out, "--strict"], check=False)
     print(f"disputed, and not counted: {kept.disputed} of {kept.rows} usable rows")
     detection(lines, options.corpus, names)
     return result.returncode

@@ -22,6 +22,7 @@ from watchkeeper.collector.policy.roster import audience
 from watchkeeper.collector.read.devices import ProbeReadings
 from watchkeeper.collector.site.inventory import Language
 from watchkeeper.collector.site.snapshot import Snapshot
+from watchkeeper.model.habit import HABITS, words_of
 from watchkeeper.model.quantity import BYTE, QUANTITIES, SECOND
 from watchkeeper.model.reading import Missing, Series, Value
 from watchkeeper.model.verdict import Companion
@@ -143,6 +144,12 @@ class Formatter:
     def title(self, incident: Incident) -> str:
         """The incident's title."""
         return title_of(incident, self.snapshot, translator(self.language))
+
+    def habits(self, readings: ProbeReadings) -> list[str]:
+        """How the device answers otherwise than its protocol's standard says, a sentence each."""
+        sources = (one.source for one in readings.series if one.quantity == "device.answering")
+        words = words_of(next(sources, ""))
+        return [self.say(HABITS.get(name, name)).replace("{value}", value) for name, value in words]
 
     def quantity(self, name: str) -> str:
         """The title of a quantity."""

@@ -13,7 +13,7 @@ from tests.snmp_liar import OBJECTS, UPS, agent, integer, responding
 from tests.snmp_secured import ENGINE, SECRETS, SecuredDevice, login, secured_device
 from watchkeeper.agent.poll import kinds
 from watchkeeper.agent.ports import NoAnswer, ProbeContext
-from watchkeeper.agent.probes.snmp.probe import open_snmp_session
+from watchkeeper.agent.probes.snmp.opening import open_snmp_session
 from watchkeeper.agent.snmpv3 import ber
 from watchkeeper.agent.snmpv3.message import UsmMessage, open_message, open_scoped
 from watchkeeper.agent.snmpv3.pdu import REPORT, RESPONSE

@@ -125,7 +125,8 @@ def test_a_broken_answer_is_missing_with_a_reason(what: str, engine: SnmpEngine)
     answering, *rest = sweep.values
     if what in ("noise", "an answer and more", "nothing but 60 kB strings"):  # harmless, or the engines differ
         assert answering in ("yes", "no")
-        assert not any(isinstance(value, float) and value != 7 for value in rest[1:])
+        if what != "noise":  # a changed digit is a correct answer
+            assert not any(isinstance(value, float) and value != 7 for value in rest[1:])
         return
     assert answering == "no"
     reasons = {value.reason for value in rest if isinstance(value, Missing)}

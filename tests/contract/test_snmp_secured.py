@@ -28,8 +28,9 @@ from tests.snmp_liar import (
 from tests.snmp_secured import SECRETS, SecuredDevice, login, secured_device
 from watchkeeper.agent.ports import NoAnswer
 from watchkeeper.agent.probes.snmp.engine import DEAD_PORT, LONGEST_STRING, MAX_TABLE_ROWS
+from watchkeeper.agent.probes.snmp.opening import open_snmp_session
 from watchkeeper.agent.probes.snmp.plan import MAX_READINGS
-from watchkeeper.agent.probes.snmp.probe import SnmpProbe, open_snmp_session
+from watchkeeper.agent.probes.snmp.probe import SnmpProbe
 from watchkeeper.agent.probes.snmp.usm_engine import MAX_QUESTIONS, UsmSession
 from watchkeeper.agent.snmpv3.message import UsmMessage, open_message
 from watchkeeper.agent.snmpv3.remote import (

@@ -25,13 +25,15 @@ from tests.snmp_liar import (
     text,
     tlv,
 )
-from watchkeeper.agent.probes.snmp.engine import MAX_TABLE_ROWS, Reply, get_objects
+from watchkeeper.agent.probes.snmp.dialect.requests import get_objects
+from watchkeeper.agent.probes.snmp.engine import MAX_TABLE_ROWS, Reply
 from watchkeeper.agent.probes.snmp.plan import LONGEST_LABEL, MAX_READINGS
 from watchkeeper.agent.probes.snmp.probe import SnmpProbe
 from watchkeeper.model.batch import Document
 from watchkeeper.model.clock import FakeClock
 from watchkeeper.model.device import SnmpEngine, SnmpVersion
 from watchkeeper.model.reading import Missing, Reason, Sweep
+from watchkeeper.profiles.decode import Raw
 
 V1, V2C = SnmpVersion.V1, SnmpVersion.V2C
 every = pytest.mark.parametrize("engine", [SnmpEngine.GUFO, SnmpEngine.PYSNMP])
@@ -48,6 +50,7 @@ VALUES = {
     "Counter32": (integer(548, 0x41), 54.8),
     "Counter32 with its highest bit set": (tlv(0x41, b"\xff\xff\xff\xfe"), None),
     "Gauge32 below zero": (tlv(0x42, b"\xff\xff\xff\xfe"), None),
+    "UInteger32 below zero": (tlv(0x47, b"\xff\xff\xff\xfe"), None),
     "TimeTicks": (integer(548, 0x43), 54.8),
     "Counter64": (integer(548, 0x46), 54.8),
     "Counter64 below zero": (tlv(0x46, b"\xff" * 8), None),
@@ -115,6 +118,37 @@ def test_both_engines_give_the_same_for_a_value_of_any_kind_or_call_it_unreadabl
         assert gufo[what] == pysnmp[what] or (right is None and (gufo[what].unreadable or pysnmp[what].unreadable)), (
             what
         )
+
+
+BELOW_ZERO = {
+    "Counter32": (0x41, b"\xff\xff\xff\xfe", 2**32 - 2),
+    "Gauge32": (0x42, b"\x80\x00\x00\x00", 2**31),
+    "TimeTicks": (0x43, b"\x94\x35\x84\x40", 2_486_535_232),
+    "Counter64": (0x46, b"\xff" * 8, 2**64 - 1),
+    "one octet": (0x42, b"\xfe", 254),
+}
+
+
+@every
+@pytest.mark.parametrize(
+    ("what", "version"),
+    [(what, version) for what in BELOW_ZERO for version in (V1, V2C) if version is V2C or what != "Counter64"],
+)
+def test_an_unsigned_number_that_is_encoded_as_one_below_zero_is_read_as_it_was_meant(
+    what: str, version: SnmpVersion, engine: SnmpEngine
+) -> None:
+    tag, octets, number = BELOW_ZERO[what]
+    name = UPS + "2.5.0"
+
+    async def run() -> dict[str, Raw]:
+        async with responding(agent({**OBJECTS, name: tlv(tag, octets)})) as address:
+            session = await opened(address, engine, version, 5.0)
+            answer = await session.get_many([name])
+            (_, found), *_ = await session.walk(UPS + "2.5")
+            session.close()
+        return answer | {"walked": found}
+
+    assert asyncio.run(run()) == {name: number, "walked": number}
 
 
 @every

@@ -125,7 +125,7 @@ def test_single_readings_are_accepted() -> None:
     head = "profile: box\nvendor: V\ncategory: ups\nverified: none\nreadings:\n"
     found = load_profiles([Document("box.yml", head + "".join(single))]).get("box")
     assert found is not None
-    assert [reading.quantity for reading in found.readings] == ["battery.runtime", "disk.usage"]
+    assert [reading.quantity for reading in found.readings] == ["leak", "battery.runtime", "disk.usage"]
 
 
 # ---- the tutorial ----

@@ -14,6 +14,7 @@ from babel.messages.pofile import read_po
 
 from watchkeeper.collector.notify.i18n import translations
 from watchkeeper.collector.site.inventory import Language
+from watchkeeper.model.habit import HABITS
 from watchkeeper.model.quantity import QUANTITIES
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -56,7 +57,7 @@ def in_quantities() -> Iterator[str]:
 
 
 def everything() -> set[str]:
-    return {*in_code(), *in_rules(), *in_starters(), *in_quantities()}
+    return {*HABITS.values(), *in_code(), *in_rules(), *in_starters(), *in_quantities()}
 
 
 def placeholders(text: str) -> list[str]:
@@ -82,6 +83,7 @@ def test_the_extraction_finds_all_sorts_of_texts() -> None:
         "Battery runtime left",  # a quantity
         "bypass",  # a state
         "on-site",  # a rung
+        "the rows of a table are not in order",  # a habit
         "timeout",  # a reason
         "open (off)",  # a state with a label of its own
     ):

@@ -1,6 +1,7 @@
 """The host probe on fake machines: which mounts are disks, calls that hang, samples that are missing."""
 
 import asyncio
+import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +15,7 @@ from watchkeeper.agent.probes.host.cpu import CpuReader
 from watchkeeper.agent.probes.host.memory import MemoryReader, arc_shrinkable_bytes
 from watchkeeper.agent.probes.host.mounts import real_mounts
 from watchkeeper.agent.probes.host.probe import RESCAN_S, HostProbe, Machine
+from watchkeeper.agent.probes.host.sensors import SensorReader, scan_hwmon
 from watchkeeper.model.clock import FakeClock
 from watchkeeper.model.device import Category, Device
 from watchkeeper.model.quantity import QUANTITIES
@@ -269,6 +271,57 @@ def test_new_sensors_are_found_every_ten_minutes_and_known_ones_read_at_each_swe
     clock.advance(RESCAN_S)
     (third,) = swept(probe)
     assert values(third)["temperature.component", "chip/temp2"] == 20.0
+
+
+@pytest.mark.parametrize("stuck", [("temp1_input",), ("temp2_input", "fan1_input"), ("fan2_input",)])
+def test_a_sensor_that_does_not_return_hides_only_itself_and_is_read_again_once_it_returns(
+    stuck: tuple[str, ...], hwmon: Callable[..., Path]
+) -> None:
+    files = {"temp1_input": "31000", "temp2_input": "32000", "fan1_input": "1100", "fan2_input": "1200"}
+    root = hwmon("hwmon0", name="chip", **files)
+    for name in stuck:  # to open a FIFO waits for its writer
+        (root / "hwmon0" / name).unlink()
+        os.mkfifo(root / "hwmon0" / name)
+    expected: dict[str, object] = {"temp1_input": 31.0, "temp2_input": 32.0, "fan1_input": 1100.0, "fan2_input": 1200.0}
+    probe = HostProbe(FakeClock(), machine(hwmon=root))
+
+    def sensors() -> dict[str, object]:
+        (sweep,) = swept(probe)
+        return {
+            Path(one.series.source).name: one.value.reason if isinstance(one.value, Missing) else one.value
+            for one in sweep.readings()
+            if "hwmon" in one.series.source
+        }
+
+    for _ in range(3):
+        assert sensors() == expected | dict.fromkeys(stuck, Reason.HUNG)
+    waiting = [thread for thread in threading.enumerate() if thread.name == "sensors"]
+    for thread in waiting:
+        thread.join(0.5)  # one that has finished needs a moment to end
+    waiting = [thread for thread in waiting if thread.is_alive()]
+    for name in stuck:
+        (root / "hwmon0" / name).write_text(files[name])
+        (root / "hwmon0" / name).unlink()
+        (root / "hwmon0" / name).write_text(files[name])
+    for thread in waiting:
+        thread.join(30)
+    assert len(waiting) == len(stuck)
+    assert sensors() == expected
+
+
+def test_a_slow_sensor_delays_no_other_and_is_read_if_it_comes_in_time(hwmon: Callable[..., Path]) -> None:
+    root = hwmon("hwmon0", name="chip", temp1_input="", temp2_input="32000")
+    slow = root / "hwmon0" / "temp1_input"
+    slow.unlink()
+    os.mkfifo(slow)
+    (first, second) = scan_hwmon(root)
+
+    async def run() -> list[Value]:
+        reading = asyncio.create_task(SensorReader().read([first, second], 8.0))
+        await asyncio.to_thread(slow.write_text, "31000")
+        return await reading
+
+    assert asyncio.run(run()) == [31.0, 32.0]
 
 
 def test_the_columns_change_only_when_the_machine_does() -> None:

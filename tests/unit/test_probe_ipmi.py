@@ -56,26 +56,6 @@ def test_a_bmc_is_read_and_its_series_stay_the_same() -> None:
     run_and_close(bench.probe, scenario)
 
 
-@pytest.mark.parametrize(
-    ("chassis", "state", "health"),
-    [
-        (b"\x00\0\0", "off", "ok"),
-        (b"\x03\0\0", "on", "critical"),
-        (b"\x09\0\0", "on", "critical"),
-        (b"\x11\0\0", "on", "warning"),
-    ],
-)
-def test_the_chassis_gives_power_state_and_health(chassis: bytes, state: str, health: str) -> None:
-    bench = Bench()
-    bench.bmc.chassis = chassis
-
-    async def scenario() -> None:
-        found = values(await bench.sweep())
-        assert (found["power.state", ""], found["power.health", "chassis"]) == (state, health)
-
-    run_and_close(bench.probe, scenario)
-
-
 def test_sensors_are_listed_once_and_again_when_they_change() -> None:
     bench = Bench()
 

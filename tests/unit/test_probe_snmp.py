@@ -7,8 +7,9 @@ import tracemalloc
 import pytest
 
 from watchkeeper.agent.ports import NoAnswer
+from watchkeeper.agent.probes.snmp.opening import open_snmp_session
 from watchkeeper.agent.probes.snmp.plan import DeviceReader, SweepPlan, bare_plan, replan
-from watchkeeper.agent.probes.snmp.probe import SNMP_RENEW_S, SnmpProbe, open_snmp_session
+from watchkeeper.agent.probes.snmp.probe import SNMP_RENEW_S, SnmpProbe
 from watchkeeper.agent.probes.testing import MemoryDevice
 from watchkeeper.documents.secrets import Secrets
 from watchkeeper.model.batch import Document
@@ -182,11 +183,15 @@ def test_a_device_that_never_answered_still_says_why() -> None:
     assert values(bench.sweep()) == {("device.answering", ""): "no", ("uptime", ""): SILENCE.missing}
 
 
-@pytest.mark.parametrize(("retries", "answering"), [(0, "no"), (1, "yes")])
-def test_a_lost_datagram_is_requested_again_as_often_as_the_inventory_says(retries: int, answering: str) -> None:
+@pytest.mark.parametrize(
+    ("lost", "retries", "answering"), [(1, 0, "yes"), (2, 0, "no"), (2, 1, "no"), (2, 2, "yes"), (3, 2, "no")]
+)
+def test_a_lost_datagram_is_requested_again_as_often_as_the_inventory_says_and_once_at_least(
+    lost: int, retries: int, answering: str
+) -> None:
     bench = Bench(retries=retries)
     bench.sweep()
-    bench.memory.failures = [SILENCE]
+    bench.memory.failures = [SILENCE] * lost
     assert bench.sweep().values[0] == answering
 
 
@@ -204,7 +209,7 @@ def test_if_only_the_first_request_is_answered_the_rest_is_missing() -> None:
     bench = Bench(many, retries=0)
     first = bench.sweep()
     good = [None] * 1
-    bench.memory.failures = [*good, SILENCE]  # type: ignore[list-item]  # None fails nothing
+    bench.memory.failures = [*good, SILENCE, SILENCE]  # type: ignore[list-item]  # None fails nothing
     found = values(bench.sweep())
     assert found["device.answering", ""] == "yes"
     assert found["battery.charge", ""] == 97.0

@@ -129,6 +129,15 @@ def extended(profile_name: str, answer: dict[str, Raw]) -> dict[str, Value]:
     }
 
 
+@pytest.mark.parametrize(
+    ("on_line", "on_battery", "source"),
+    [(b"1", b"0", "mains"), (b"0", b"1", "battery"), (b"1", b"1", None), (b"0", b"0", None)],
+)
+def test_the_source_through_an_extended_agent(on_line: bytes, on_battery: bytes, source: str | None) -> None:
+    read = extended("linux-ups-nut", {f"{LINES}.9": on_line, f"{LINES}.10": on_battery})["output.source"]
+    assert absent(read) if source is None else read == source
+
+
 def test_a_runtime_of_zero_through_an_extended_agent() -> None:
     lines: dict[str, Raw] = {f"{LINES}.3": b"0", f"{LINES}.9": b"1", f"{LINES}.10": b"0", f"{LINES}.24": b"0"}
     assert absent(extended("linux-ups-nut", lines)["battery.runtime"])

@@ -21,7 +21,7 @@ LIST = DOCS / "known-devices.md"
 LANGUAGE = (DOCS / "profiles.md").read_text(encoding="utf-8")
 DEVICES = (DOCS / "devices.md").read_text(encoding="utf-8")
 EXAMPLES = re.findall(r"```yaml\n(.*?)```", LANGUAGE, re.DOTALL)
-MARK = "<!-- profiles -->\n"
+MARK, END = "<!-- profiles -->\n", "<!-- end -->\n"
 
 
 def grouped(quantities: Iterable[str]) -> str:
@@ -72,8 +72,9 @@ def test_the_pseudo_file_systems_named_are_the_ones_skipped() -> None:
 
 
 def rewrite() -> None:
-    head = LIST.read_text(encoding="utf-8").partition(MARK)[0]
-    LIST.write_text(head + MARK + "\n".join(listed(load_profiles())) + "\n", encoding="utf-8")
+    head, mark, rest = LIST.read_text(encoding="utf-8").partition(MARK)
+    table = "\n".join(listed(load_profiles())) + "\n"
+    LIST.write_text(head + mark + table + END + rest.partition(END)[2], encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """The host probe: this machine, by psutil (clause 4.2.5.3, and the hardware)."""
 
+import asyncio
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -14,7 +15,7 @@ from watchkeeper.agent.probes.bounded import BoundedCalls
 from watchkeeper.agent.probes.host.cpu import CpuReader, CpuSample, usage_between
 from watchkeeper.agent.probes.host.memory import MemoryReader
 from watchkeeper.agent.probes.host.mounts import Partition, Space, StatVfs, list_mounts, measure_space, real_mounts
-from watchkeeper.agent.probes.host.sensors import HwmonSensor, read_sensors, scan_hwmon
+from watchkeeper.agent.probes.host.sensors import HwmonSensor, SensorReader, scan_hwmon
 from watchkeeper.agent.probes.series import SweepRow, series_of
 from watchkeeper.model.clock import Clock
 from watchkeeper.model.device import Device
@@ -22,13 +23,12 @@ from watchkeeper.model.plain import one_line
 from watchkeeper.model.reading import Missing, Reason, Series, Sweep, Value
 
 RESCAN_S = 600.0  # new sensors are rare
-SENSORS = "sensors"
 # Interfaces of containers and virtual machines come and go; their traffic is also counted on the real interface
 IGNORED_INTERFACES = ("lo", "veth", "vnet", "tap", "cali")
 
 
-Found = Space | list[Value] | None
-"""The result of one bounded call: a mount's space, the sensors' values, or None for a mount without blocks."""
+Found = Space | None
+"""The result of one bounded call: a mount's space, or None for a mount without blocks."""
 
 
 def _counters() -> Any:
@@ -59,6 +59,7 @@ class HostProbe:
         self._bounded: BoundedCalls[Found] = BoundedCalls()
         self._cpu: CpuSample | None = None
         self._sensors: list[HwmonSensor] = []
+        self._reader = SensorReader()
         self._scan_at = 0.0
         self._uncounted: set[str] = set()  # mounts that do not count inodes
         self._blockless: set[str] = set()  # mounts without blocks, which are no disks
@@ -74,13 +75,13 @@ class HostProbe:
         calls: dict[str, Callable[[], Found]] = {
             path: partial(measure_space, path, self._machine.statvfs) for path in mounts
         }
-        if self._sensors:
-            calls[SENSORS] = partial(read_sensors, self._sensors)
-        found = await self._bounded.run(calls, device.timeout_s)
+        found, values = await asyncio.gather(
+            self._bounded.run(calls, device.timeout_s), self._reader.read(self._sensors, device.timeout_s)
+        )
         rows = [SweepRow("device.answering", "", "", "", "yes"), *self._vitals(), *self._interfaces()]
         for path in mounts:
             rows.extend(self._disk(path, found[path]))
-        rows.extend(self._chips(found.get(SENSORS)))
+        rows.extend(self._chips(values))
         self._series = series_of(device.device, rows, self._series)
         return Sweep(device.device, self._clock.boot(), self._series, tuple(row.value for row in rows))
 
@@ -137,12 +138,10 @@ class HostProbe:
         if inodes is not None and path not in self._uncounted:
             yield SweepRow("disk.inodes", part, part, "statvfs", inodes)
 
-    def _chips(self, values: Found | Missing) -> Iterator[SweepRow]:
-        for number, sensor in enumerate(self._sensors):
-            value = values[number] if isinstance(values, list) else values
-            if isinstance(value, float | Missing):
-                part = one_line(sensor.instance), one_line(sensor.label), one_line(str(sensor.path))
-                yield SweepRow(sensor.kind.quantity, *part, value)
+    def _chips(self, values: Iterable[Value]) -> Iterator[SweepRow]:
+        for sensor, value in zip(self._sensors, values, strict=True):
+            part = one_line(sensor.instance), one_line(sensor.label), one_line(str(sensor.path))
+            yield SweepRow(sensor.kind.quantity, *part, value)
 
 
 def build(context: ProbeContext) -> HostProbe:

@@ -4,11 +4,16 @@ psutil can read them too, but opens five files for each sensor at every call. He
 minutes, and a sweep opens one file for each sensor.
 """
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+import asyncio
+import contextlib
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from watchkeeper.model.reading import Missing, Reason, Value
+
+SHARE_OF_ONE_FILE = 0.25  # of the timeout
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +58,77 @@ def scan_hwmon(root: Path) -> list[HwmonSensor]:
     return found
 
 
-def read_sensors(sensors: Iterable[HwmonSensor]) -> list[Value]:
-    """Read the values, in order. May take long: some chips are behind a slow bus."""
-    return [_sensor_value(sensor) for sensor in sensors]
+@dataclass(slots=True)
+class _Run:
+    """One thread that reads files one after the other. `at` is the file that it reads now. The event loop sets `left` if
+    that file takes too long: then the thread stops after it."""
+
+    sensors: Sequence[HwmonSensor]
+    finished: asyncio.Event
+    values: dict[Path, Value] = field(default_factory=dict)
+    at: Path | None = None
+    left: bool = False
+
+
+class SensorReader:
+    """Reads input files in a thread. A file that does not return (some chips are behind a slow bus) is left to its
+    thread, and another thread goes on with the others. It is not read again until that thread returns."""
+
+    def __init__(self) -> None:
+        self._hanging: set[Path] = set()
+
+    async def read(self, sensors: Sequence[HwmonSensor], timeout_s: float) -> list[Value]:
+        """The values, in order. Takes `timeout_s` at most; one file may take a quarter of it before it is left alone."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + timeout_s
+        runs: list[_Run] = []
+        rest: Sequence[HwmonSensor] = [one for one in sensors if one.path not in self._hanging]
+        while rest and loop.time() < until:
+            run = self._start(rest, loop)
+            runs.append(run)
+            await _finished_or_stuck(run, timeout_s * SHARE_OF_ONE_FILE, until)
+            done = {run.at, *run.values.copy()}  # the thread may still add to them
+            rest = [] if run.finished.is_set() else [one for one in rest if one.path not in done]
+        for run in runs:  # a slow file may still come in time
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout_at(until):
+                    await run.finished.wait()
+        values = {path: value for run in runs for path, value in run.values.copy().items()}
+        hung = Missing(Reason.HUNG, f"no answer from the kernel within {timeout_s:g} s")
+        return [values.get(one.path, hung) for one in sensors]
+
+    def _start(self, sensors: Sequence[HwmonSensor], loop: asyncio.AbstractEventLoop) -> _Run:
+        run = _Run(sensors, asyncio.Event())
+
+        def read_all() -> None:
+            for sensor in sensors:
+                if sensor.path in self._hanging:  # another thread reads it since
+                    continue
+                run.at = sensor.path
+                self._hanging.add(sensor.path)
+                run.values[sensor.path] = _sensor_value(sensor)
+                self._hanging.discard(sensor.path)
+                if run.left:
+                    break
+            with contextlib.suppress(RuntimeError):  # the loop was closed while a file hung
+                loop.call_soon_threadsafe(run.finished.set)
+
+        threading.Thread(target=read_all, daemon=True, name="sensors").start()
+        return run
+
+
+async def _finished_or_stuck(run: _Run, limit_s: float, until: float) -> None:
+    """Return when the run has finished, or when it reads one file for longer than the limit; then it is told to stop."""
+    at: Path | None = None
+    loop = asyncio.get_running_loop()
+    while not run.finished.is_set() and loop.time() < until:
+        at = run.at
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout_at(min(until, loop.time() + limit_s)):
+                await run.finished.wait()
+        if at is not None and run.at == at:
+            break
+    run.left = True
 
 
 def _sensor_value(sensor: HwmonSensor) -> Value:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from watchkeeper.agent.ports import NoAnswer
 from watchkeeper.agent.probes.ipmi.commands import (
     BMC_ADDRESS,
+    GET_CHASSIS_CAPABILITIES,
     GET_CHASSIS_STATUS,
     GET_DEVICE_ID,
     GET_SENSOR_READING,
@@ -17,7 +18,7 @@ from watchkeeper.agent.probes.ipmi.commands import (
     IpmiSession,
     checked_ask,
 )
-from watchkeeper.agent.probes.ipmi.decode import ReadableSensor, readable_sensors, sensor_rows
+from watchkeeper.agent.probes.ipmi.decode import ReadableSensor, readable_sensors, rows_of_fitted_parts, sensor_rows
 from watchkeeper.agent.probes.ipmi.repository import SdrRepository
 from watchkeeper.agent.probes.ipmi.sdr import Factors, Sensor, labels_of
 from watchkeeper.agent.probes.ipmi.sel import EventLog, LogEvents
@@ -51,6 +52,7 @@ class Bmc:
         self._listed: tuple[Sensor, ...] = ()
         self._names: dict[str, str] = {}
         self._sensors: tuple[ReadableSensor, ...] = ()
+        self._intrusion = False  # whether only the chassis status tells that the housing is open
         self._event_log = EventLog()
         self._events = LogEvents()
         self._renew_at = 0.0  # when to check the list of sensors again, boot time
@@ -65,8 +67,8 @@ class Bmc:
             session, chassis = self._connect()
             ask = checked_ask(session)
             self._learn(ask, started + LEARN_SHARE * every_s)
-            sensors = self._read_sensors(session, started + SWEEP_SHARE * every_s)
-            return [*_chassis_rows(chassis), *sensors, *self._read_log(ask)]
+            sensors = rows_of_fitted_parts(self._read_sensors(session, started + SWEEP_SHARE * every_s))
+            return [*_chassis_rows(chassis, with_intrusion=self._intrusion), *sensors, *self._read_log(ask)]
         except NoAnswer:
             self.drop()
             raise
@@ -124,8 +126,12 @@ class Bmc:
             self._listed = self._repository.sensors
             self._names = {one.instance: label for one, label in labels_of(self._listed).items()}
             self._sensors = readable_sensors(self._listed)
+            listed = any(one.state == "intrusion" for one in self._sensors)
+            self._intrusion = not listed and _detects_intrusion(ask)
 
-    def _read_sensors(self, session: IpmiSession, until: float) -> Iterator[SweepRow]:
+    def _read_sensors(
+        self, session: IpmiSession, until: float
+    ) -> Iterator[tuple[ReadableSensor, tuple[SweepRow, ...]]]:
         ask, gone = checked_ask(session), set()
         for readable in self._sensors:
             answer: bytes | Missing
@@ -137,7 +143,7 @@ class Bmc:
                 answer = declined.missing
                 if declined.code == SENSOR_GONE:
                     gone.add(readable.sensor.instance)
-            yield from sensor_rows(readable, answer, factors)
+            yield readable, tuple(sensor_rows(readable, answer, factors))
         if gone - self._gone:
             self._renew_at = 0.0
         self._gone = frozenset(gone)
@@ -202,17 +208,27 @@ def _silent_controller(owner: int) -> Missing:
     return Missing(Reason.TIMEOUT, f"the controller {owner:#04x} behind the BMC does not answer")
 
 
-def _chassis_rows(status: bytes | Missing) -> Iterator[SweepRow]:
+def _detects_intrusion(ask: Ask) -> bool:
+    """Whether the chassis has a sensor for an open housing (28.1). Without one, its status always says "closed"."""
+    try:
+        return bool(ask(GET_CHASSIS_CAPABILITIES)[0] & 1)
+    except Declined:
+        return False
+
+
+def _chassis_rows(status: bytes | Missing, *, with_intrusion: bool) -> Iterator[SweepRow]:
     """The chassis' power, and the faults that the BMC reports for it (28.2)."""
     power, _, faults = status[:3] if isinstance(status, bytes) else (0, 0, 0)
     power_health = (
         "critical" if power & 0b01010 else "warning" if power & 0b10000 else "ok"
     )  # overload, fault; control fault
-    readings = (
+    readings = [
         ("power.state", "", "on" if power & 1 else "off"),
         ("power.health", "chassis", power_health),
         ("drive.health", "chassis", "critical" if faults & 0b0100 else "ok"),
         ("cooling.health", "chassis", "critical" if faults & 0b1000 else "ok"),
-    )
+    ]
+    if with_intrusion:
+        readings.append(("intrusion", "chassis", "open" if faults & 0b0001 else "closed"))
     for quantity, instance, value in readings:
         yield SweepRow(quantity, instance, instance, "ipmi chassis", status if isinstance(status, Missing) else value)

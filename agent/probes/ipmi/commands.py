@@ -45,6 +45,7 @@ class Command(NamedTuple):
     least: int = 0
 
 
+GET_CHASSIS_CAPABILITIES = Command(0x00, 0x00, 1)
 GET_CHASSIS_STATUS = Command(0x00, 0x01, 3)
 GET_SENSOR_READING_FACTORS = Command(0x04, 0x23, 7)
 GET_SENSOR_READING = Command(0x04, 0x2D, 2)

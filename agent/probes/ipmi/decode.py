@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from watchkeeper.agent.probes.ipmi.commands import BMC_ADDRESS
 from watchkeeper.agent.probes.ipmi.sdr import Analog, Factors, Sensor, labels_of
-from watchkeeper.agent.probes.ipmi.states import THRESHOLD, discrete_value, quantity_of
+from watchkeeper.agent.probes.ipmi.states import NOT_INSTALLED, THRESHOLD, discrete_value, quantity_of
 from watchkeeper.agent.probes.series import SweepRow
 from watchkeeper.model.reading import Missing, Reason, Value
 
@@ -17,6 +17,14 @@ class Conversion(NamedTuple):
     quantity: str
     factor: float = 1.0
     shift: float = 0.0
+
+
+class _Part(NamedTuple):
+    """A part of the machine, by the controller that describes it."""
+
+    owner: int
+    entity: int
+    instance: int
 
 
 class ReadableSensor(NamedTuple):
@@ -34,6 +42,7 @@ _NOT_SCANNED = Missing(Reason.ABSENT, "the BMC does not scan this sensor")
 _NOT_COMPARED = Missing(Reason.ABSENT, "the BMC does not compare this sensor with its thresholds")
 _NO_STATES = Missing(Reason.MALFORMED, "the answer does not contain the sensor's states")
 _NO_NUMBER = Missing(Reason.IMPLAUSIBLE, "the sensor's own formula has no value for this reading")
+_NO_PROBE = Missing(Reason.IMPLAUSIBLE, "0 °C is the reading of a temperature sensor that is not there")
 _NO_FACTORS = Missing(Reason.ABSENT, "the BMC does not give the factors of this sensor's readings")
 
 # Units of table 43-15: the measure, and the factor and shift that convert it to the catalogue's unit
@@ -53,6 +62,7 @@ _BASE_UNITS: Mapping[int, Conversion] = {
     60: Conversion("sound"),
     61: Conversion("sound"),
 }
+_CELSIUS = 1  # a base unit
 _UNSPECIFIED, _RPM, _REVOLUTIONS = 0, 18, 41  # base units
 _PER_MINUTE = 4  # a rate unit
 _HEALTH = {
@@ -69,6 +79,9 @@ _FAN_TYPES = (0x04, 0x0A)
 _AIR_INLET = frozenset({0x27, 0x37, 0x40})  # external environment, air inlet, air inlet of DCMI
 _HOUSING = frozenset({0x00, 0x07, 0x0C, 0x17, 0x42})  # unspecified, system board, front panel, chassis, main board
 _PSU, _FAN = 0x0A, 0x1D
+_REMOVABLE = frozenset({0x03, 0x04, 0x08, 0x0A, 0x0B, 0x1D, 0x20, 0x28, 0x41})  # entities that may not be fitted
+_CRITICAL = 0b110110
+"""Of the comparisons with thresholds: critical and non-recoverable ones."""
 _COMPONENTS = frozenset({0x03, 0x04, 0x08, 0x09, 0x0B, 0x20, 0x41})  # processors, disks, memory, cards
 
 _named_inlet = re.compile(r"inlet|intake|ambient", re.IGNORECASE).search
@@ -104,11 +117,36 @@ def sensor_rows(
     sensor = readable.sensor
     missing = answer if isinstance(answer, Missing) else _unread(answer)
     raw = b"" if isinstance(answer, Missing) else answer
+    if not missing and _without_probe(readable, raw[0]):
+        missing = _NO_PROBE
     if readable.conversion:
         number = missing or _converted(sensor, readable.conversion, raw[0], factors)
         yield _sensor_row(readable, readable.conversion.quantity, number)
     if readable.state:
         yield _sensor_row(readable, readable.state, missing or _state_value(sensor, raw))
+
+
+def rows_of_fitted_parts(read: Iterable[tuple[ReadableSensor, tuple[SweepRow, ...]]]) -> Iterator[SweepRow]:
+    """The rows of all sensors. The numbers of a part that is not fitted are missing, and so is their comparison with
+    thresholds: some BMCs go on to give 0 for them. A part is not fitted if every sensor of its presence says so
+    (IPMI 2.0, section 40)."""
+    read = tuple(read)
+    fitted: dict[_Part, bool] = {}
+    for readable, rows in read:
+        sensor = readable.sensor
+        if sensor.event_type != THRESHOLD and sensor.entity in _REMOVABLE:
+            here = any(row.value is not NOT_INSTALLED for row in rows)
+            fitted[_part(sensor)] = here or fitted.get(_part(sensor), False)
+    for readable, rows in read:
+        sensor = readable.sensor
+        if sensor.event_type == THRESHOLD and not fitted.get(_part(sensor), True):
+            yield from (row._replace(value=NOT_INSTALLED) for row in rows)
+        else:
+            yield from rows
+
+
+def _part(sensor: Sensor) -> "_Part":
+    return _Part(sensor.address.owner, sensor.entity, sensor.entity_instance)
 
 
 def _sensor_row(readable: ReadableSensor, quantity: str, value: Value) -> SweepRow:
@@ -120,6 +158,14 @@ def _unread(answer: bytes) -> Missing | None:
     if answer[1] & 0x20:
         return _UNAVAILABLE
     return None if answer[1] & 0x40 else _NOT_SCANNED
+
+
+def _without_probe(readable: ReadableSensor, raw: int) -> bool:
+    """Whether this is the reading of a temperature sensor that is not there: no part of a running machine has 0 °C."""
+    conversion, analog = readable.conversion, readable.sensor.analog
+    if raw or conversion is None or analog is None or analog.by_reading or "temperature" not in conversion.quantity:
+        return False
+    return analog.base == _CELSIUS and analog.value(0) == 0
 
 
 def _converted(sensor: Sensor, conversion: Conversion, raw: int, factors: Factors | None) -> Value:
@@ -140,9 +186,8 @@ def _state_value(sensor: Sensor, answer: bytes) -> Value:
         return discrete_value(sensor.sensor_type, sensor.event_type, states, sensor.known) if answer[2:] else _NO_STATES
     if not answer[2:]:
         return _NOT_COMPARED
-    if answer[2] & 0b110110:  # lower and upper critical and non-recoverable
-        return "critical"
-    return "warning" if answer[2] & 0b001001 else "ok"
+    crossed = answer[2] & sensor.compared
+    return "critical" if crossed & _CRITICAL else "warning" if crossed else "ok"
 
 
 def _state_quantity(sensor: Sensor) -> str:

@@ -18,6 +18,9 @@ _NAME_AT = {_FULL: 47, _COMPACT: 31, _EVENT_ONLY: 16}  # offset of the name's ty
 _NO_ANALOG = 3
 _NON_LINEAR = 0x70
 _LETTERS = 26
+ALL_THRESHOLDS = 0b111111
+"""The comparisons of a reading with its thresholds: lower ones, then upper ones, each non-critical, critical,
+non-recoverable."""
 
 _LINEAR: Mapping[int, Callable[[float], float]] = {
     0: lambda y: y,
@@ -127,8 +130,9 @@ class Analog:
 
 @dataclass(frozen=True, slots=True)
 class Sensor:
-    """One sensor. `known` are the bits that a discrete sensor can set. `readable` is false for a sensor that only sends
-    events, or that belongs to software, which has no address."""
+    """One sensor. `known` are the bits that a discrete sensor can set. `compared` are the bits that a sensor with
+    thresholds can set (table 35-15): it is not compared with the other thresholds, whatever their bits say. `readable`
+    is false for a sensor that only sends events, or that belongs to software, which has no address."""
 
     address: BusAddress
     number: int
@@ -140,6 +144,7 @@ class Sensor:
     readable: bool = True
     known: int = 0
     thresholds: bool = False
+    compared: int = ALL_THRESHOLDS
     analog: Analog | None = None
 
     @property
@@ -173,6 +178,7 @@ def sensors_of(record: bytes) -> tuple[Sensor, ...]:
     one = Sensor(
         address, record[7], name, record[12], record[13], record[8], record[9], readable=not record[5] & 1,
         known=record[18] | record[19] << 8, thresholds=record[13] == THRESHOLD and bool(record[11] & 0x0C),
+        compared=(record[15] >> 4 & 7 | (record[17] >> 4 & 7) << 3) or ALL_THRESHOLDS,
     )  # fmt: skip
     if kind == _COMPACT:
         return tuple(_shared(one, record[23], record[24]))

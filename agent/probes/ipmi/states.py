@@ -13,7 +13,7 @@ from watchkeeper.model.verdict import Level
 THRESHOLD, SPECIFIC, REDUNDANCY = 0x01, 0x6F, 0x0B
 """Event/reading type codes (table 42-1)."""
 
-_NOT_INSTALLED = Missing(Reason.ABSENT, "the part is not installed")
+NOT_INSTALLED = Missing(Reason.ABSENT, "the part is not installed")
 _WORST = (Level.CRITICAL, Level.WARNING, Level.UNKNOWN, Level.OK)
 _MARKS = {"!!": Level.CRITICAL, "!": Level.WARNING, "?": Level.UNKNOWN}
 
@@ -175,7 +175,7 @@ def discrete_value(sensor_type: int, event_type: int, states: int, known: int) -
         return _value_without_bits(quantity, sensor_type, event_type, known)
     found = [sensor_state(sensor_type, event_type, offset) for offset in offsets]
     present = [state.level for state in found if not state.absent]
-    return _state_name(quantity, _worst(present)) if present else _NOT_INSTALLED
+    return _state_name(quantity, _worst(present)) if present else NOT_INSTALLED
 
 
 def _value_without_bits(quantity: str, sensor_type: int, event_type: int, known: int) -> Value:
@@ -184,7 +184,7 @@ def _value_without_bits(quantity: str, sensor_type: int, event_type: int, known:
         return _state_name(quantity, Level.UNKNOWN)
     presence = _PRESENCE.get(sensor_type)
     if presence is not None and known >> presence & 1:
-        return _NOT_INSTALLED
+        return NOT_INSTALLED
     return _state_name(quantity, Level.OK)
 
 

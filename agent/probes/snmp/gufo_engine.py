@@ -1,9 +1,9 @@
 """SNMP by gufo-snmp: the fast engine. Twenty objects cost about 40 us of CPU."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from types import MappingProxyType
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from gufo.snmp import (
     Aes128Key,
@@ -26,16 +26,16 @@ from gufo.snmp.aio import SnmpSession as GufoClient
 from gufo.snmp.typing import ValueType
 
 from watchkeeper.agent.ports import NoAnswer
+from watchkeeper.agent.probes.snmp.dialect.habits import Dialect
+from watchkeeper.agent.probes.snmp.dialect.walk import Step, walk_rows
 from watchkeeper.agent.probes.snmp.engine import (
     BAD_LOGIN,
     DEAD_PORT,
-    MAX_NULL_ANSWERS,
     MAX_TABLE_ROWS,
     WHOLE_TREE,
     EngineBroken,
     SnmpLogin,
     WalkRows,
-    collect_walk,
     no_answer,
 )
 from watchkeeper.model import device
@@ -44,11 +44,9 @@ from watchkeeper.model.reading import Reason
 from watchkeeper.profiles.decode import Raw
 
 T = TypeVar("T")
+_Guard = Callable[[Callable[[GufoClient], Awaitable[Any]]], Awaitable[Any]]
 _GufoRow = tuple[str, ValueType]
 
-BULK_SIZES = (20, 4, 1)
-"""Rows for each GETBULK. The library reads no datagram beyond 4,080 bytes: a table of long texts needs the smaller
-sizes."""
 LONGEST_ERROR = 80
 
 _AUTH_KEYS = MappingProxyType(
@@ -77,6 +75,7 @@ class GufoSession:
     """Implements `engine.SnmpSession`."""
 
     def __init__(self, login: SnmpLogin) -> None:
+        self.dialect = Dialect()
         self._login = login
         self._client: GufoClient | None = _open_client(login)
         # SNMPv3 starts by asking the device for its engine id, boots and time (RFC 3414, 4)
@@ -84,33 +83,18 @@ class GufoSession:
 
     async def get_many(self, oids: Sequence[str]) -> dict[str, Raw]:
         """Implements `SnmpSession.get_many`."""
-
-        async def request(client: GufoClient) -> dict[str, Raw]:
-            async with asyncio.timeout(self._login.timeout_s):
-                return await client.get_many(oids)  # type: ignore[return-value]  # None never comes
-
-        return await self._guard(request)
+        return await self._guard(lambda client: client.get_many(oids))  # type: ignore[return-value, arg-type]  # None never comes
 
     async def walk(self, base: str, rows: int = MAX_TABLE_ROWS) -> WalkRows[Raw]:
         """Implements `SnmpSession.walk`."""
-        if self._login.snmp.version is device.SnmpVersion.V1:
-            return await self._walk(base, rows, lambda client: _past_nulls(client.getnext(base)))
-        for size in BULK_SIZES:
-            try:
-                return await self._walk(base, rows, lambda client, size=size: client.getbulk(base, size))  # type: ignore[misc]  # the default binds the loop's variable
-            except NoAnswer as nothing:
-                if nothing.missing.reason is not Reason.MALFORMED or isinstance(nothing, EngineBroken):
-                    raise
-                malformed = nothing
-        raise malformed
-
-    async def _walk(
-        self, base: str, rows: int, start: Callable[[GufoClient], AsyncIterator[_GufoRow]]
-    ) -> WalkRows[Raw]:
-        async def request(client: GufoClient) -> WalkRows[Raw]:
-            return await collect_walk(start(client), base, self._login.timeout_s, rows)  # type: ignore[arg-type]  # None never comes
-
-        return await self._guard(request)
+        has_bulk = self._login.snmp.version is not device.SnmpVersion.V1
+        return await walk_rows(
+            lambda size: _GufoCursor(self._guard, base, size),
+            rows,
+            self._login.timeout_s,
+            self.dialect,
+            has_bulk=has_bulk,
+        )
 
     async def next_object(self, after: str) -> tuple[str, Raw] | None:
         """Implements `SnmpSession.next_object`. The library's own iterators stop outside the object they start with, so
@@ -140,7 +124,8 @@ class GufoSession:
                 async with asyncio.timeout(self._login.timeout_s):
                     await client.refresh()
                 self._discovered = True
-            return await request(client)
+            async with asyncio.timeout(self._login.timeout_s):
+                return await request(client)
         except SnmpAuthError:
             raise NoAnswer(Reason.REFUSED, BAD_LOGIN) from None
         except TimeoutError as error:
@@ -164,18 +149,51 @@ class GufoSession:
         return no_answer(self._login)
 
 
-async def _past_nulls(rows: AsyncIterator[_GufoRow]) -> AsyncIterator[_GufoRow]:
-    """The rows of an SNMPv1 walk. The library stops at a cell that is NULL, as at the end of the table; asked again, it
-    continues after the cell."""
-    nulls = 0
-    while nulls < MAX_NULL_ANSWERS:
+class _GufoCursor:
+    """Implements `walk.TableCursor`. The library's own iterators hide whether they saw the table's end, and cannot change
+    from GETBULK to GETNEXT; the place that they share can."""
+
+    def __init__(self, guard: _Guard, base: str, size: int) -> None:
+        self._guard = guard
+        self._within = base + "."
+        self._place = GetIter(base, size)
+
+    async def bulk(self) -> Step[Raw]:
+        """Implements `TableCursor.bulk`."""
+        rows = await self._guard(
+            lambda client: _exchange(client, client._sock.send_get_bulk, client._sock.recv_get_bulk, self._place)  # noqa: SLF001 -- see the class
+        )
+        return self._step(rows or [])
+
+    async def next(self) -> Step[Raw]:
+        """Implements `TableCursor.next`. The library does not tell a cell that is NULL from the table's end; asked again,
+        it continues after the cell."""
+        row = await self._guard(
+            lambda client: _exchange(client, client._sock.send_get_next, client._sock.recv_get_next, self._place)  # noqa: SLF001 -- see the class
+        )
+        return self._step([row] if row else [])
+
+    def _step(self, rows: Sequence[_GufoRow | None]) -> Step[Raw]:
+        """The library marks the first row outside the table by None."""
+        return Step(
+            [row for row in rows if row is not None and row[0].startswith(self._within)],  # type: ignore[misc]  # None is no value
+            ended=bool(rows) and rows[-1] is None,
+        )
+
+
+async def _exchange(
+    client: GufoClient, send: Callable[[GetIter], None], receive: Callable[[GetIter], T], place: GetIter
+) -> T | None:
+    """Send a request and wait for its answer. None for an answer without a value."""
+
+    def received() -> T | None:
         try:
-            row = await anext(rows)
+            return receive(place)
         except StopAsyncIteration:
-            nulls += 1
-            continue
-        nulls = 0
-        yield row
+            return None
+
+    await client._send(lambda: send(place))  # noqa: SLF001 -- see _GufoCursor
+    return await client._recv(received)  # noqa: SLF001 -- see _GufoCursor
 
 
 def _open_client(login: SnmpLogin) -> GufoClient:

@@ -10,7 +10,8 @@ from typing import Protocol
 from weakref import WeakValueDictionary
 
 from watchkeeper.agent.ports import NoAnswer
-from watchkeeper.agent.probes.snmp.engine import SnmpSession, WalkRows, get_objects, walk_table
+from watchkeeper.agent.probes.snmp.dialect.requests import get_objects, walk_table
+from watchkeeper.agent.probes.snmp.engine import SnmpSession, WalkRows
 from watchkeeper.model.device import Device, SnmpVersion
 from watchkeeper.model.reading import Missing, Reason, Series
 from watchkeeper.profiles import Profile

@@ -2,24 +2,34 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from watchkeeper.agent.ports import NoAnswer, ProbeContext
+from watchkeeper.agent.ports import Memory, NoAnswer, ProbeContext
+from watchkeeper.agent.probes.snmp.dialect.habits import (
+    RELEARN_S,
+    STANDARD,
+    Dialect,
+    Habits,
+    from_note,
+    split_all,
+    to_note,
+)
+from watchkeeper.agent.probes.snmp.dialect.hail import hail, same_address
+from watchkeeper.agent.probes.snmp.dialect.requests import MUTE, ask_for_mute, get_objects
 from watchkeeper.agent.probes.snmp.engine import (
     SNMP_PORT,
     EngineBroken,
-    SnmpLogin,
     SnmpSession,
-    get_objects,
-    resolve_host,
+    other_sender,
 )
+from watchkeeper.agent.probes.snmp.opening import SnmpOpener, login_to, masked_url, open_snmp_session
 from watchkeeper.agent.probes.snmp.plan import DeviceReader, SweepPlan, bare_plan, replan
 from watchkeeper.agent.probes.snmp.recognise import UNKNOWN, Recognised, recognise
 from watchkeeper.documents.secrets import Secrets
 from watchkeeper.model.clock import Clock
 from watchkeeper.model.device import Device, SnmpEngine, SnmpVersion
-from watchkeeper.model.errors import SecretError
+from watchkeeper.model.habit import sentence, source_with
 from watchkeeper.model.reading import Missing, Reason, Sweep, Value
 from watchkeeper.profiles import Profile, Profiles, load_profiles
 from watchkeeper.profiles.decode import DecodeStep, Raw, decode, inactive_reason
@@ -28,37 +38,48 @@ log = logging.getLogger(__name__)
 
 SNMP_RENEW_S = 600.0  # how often a device's tables are walked again
 SNMP_RENEW_SOON_S = 60.0  # and how soon after a failure
+HAIL_EVERY = 5  # silent sweeps; at the first of them, and then at every fifth, other ways to ask are tried
+RENEW_SHARE = 0.5  # of the interval: walking the tables again must not take the sweep's time
 OIDS_LOGGED = 3  # how many unreadable objects are named in one log line
-
-SnmpOpener = Callable[[Device, Secrets], Awaitable[SnmpSession]]
-"""Opens a session to a device, with secrets found by name. Raises NoAnswer."""
 
 
 @dataclass(slots=True)
 class _SnmpDevice:
     """What is kept of a device between sweeps. `requests` are the plan's requests, in sizes that the device accepts.
     `renew_at` is on the boot clock; None means that the device has never answered. `absent` are the objects without a
-    valid answer at the last sweep. `fallback` means that it is read by the fallback engine, whatever the inventory
-    says."""
+    valid answer at the last sweep, `missing` all objects without an answer. `fallback` means that it is read by the
+    fallback engine, whatever the inventory says. `dialect` is how it answers, `stored` what of that is remembered over a
+    restart, and `silences` the number of sweeps in a row without an answer. `learning` goes on if a sweep ends before it:
+    a slow device may need longer than one sweep may take."""
 
     device: Device
     plan: SweepPlan
     requests: tuple[tuple[str, ...], ...]
+    dialect: Dialect
+    stored: Habits
     session: SnmpSession | None = None
     known: Recognised = UNKNOWN
     renew_at: float | None = None
     absent: frozenset[str] = frozenset()
     unreadable: frozenset[str] = frozenset()
     warned_unknown: bool = False
+    missing: frozenset[str] = frozenset()
     fallback: bool = False
+    silences: int = 0
+    learning: asyncio.Task[None] | None = None
 
     @property
     def version(self) -> SnmpVersion:
         """The SNMP version of the requests."""
+        if self.dialect.habits.version:
+            return SnmpVersion(self.dialect.habits.version)
         return self.device.snmp.version if self.device.snmp else SnmpVersion.V2C
 
     def drop(self) -> None:
         """Close the session; the next sweep opens a new one."""
+        if self.learning is not None:
+            self.learning.cancel()
+            self.learning = None
         if self.session is not None:
             self.session.close()
             self.session = None
@@ -66,17 +87,26 @@ class _SnmpDevice:
 
 def build(context: ProbeContext) -> "SnmpProbe":
     """Build the probe. Raises ConfigError."""
-    return SnmpProbe(load_profiles(context.profiles), context.secrets, context.clock)
+    return SnmpProbe(load_profiles(context.profiles), context.secrets, context.clock, memory=context.memory)
 
 
 class SnmpProbe:
     """Implements `agent.ports.Probe`. All calls must come from one event loop."""
 
-    def __init__(self, profiles: Profiles, secrets: Secrets, clock: Clock, opener: SnmpOpener | None = None) -> None:
+    def __init__(
+        self,
+        profiles: Profiles,
+        secrets: Secrets,
+        clock: Clock,
+        opener: SnmpOpener | None = None,
+        memory: Memory | None = None,
+    ) -> None:
         self._profiles = profiles
         self._secrets = secrets
         self._clock = clock
         self._opener = opener or open_snmp_session
+        self._on_the_network = opener is None
+        self._memory = memory
         self._held: dict[str, _SnmpDevice] = {}
 
     async def sweep(self, device: Device) -> Sweep:
@@ -85,16 +115,21 @@ class SnmpProbe:
         values: list[Value]
         try:
             try:
-                values = await self._read(held)
+                values = await self._read_by_some_way(held)
             except EngineBroken as broken:
                 _use_fallback_engine(held, broken)
                 values = await self._read(held)
+            held.silences = 0
         except NoAnswer as nothing:
             held.drop()
             values = ["no", *[nothing.missing] * len(held.plan.layout.steps)]
+        if held.dialect.habits is not held.stored:
+            self._remember(held)
         sweep = Sweep(device.device, self._clock.boot(), held.plan.series, tuple(values))
         if held.session is not None and sweep.at >= (held.renew_at or 0.0):
             await self._renew(held, held.session)
+        if held.dialect.habits is not held.stored:
+            self._remember(held)
         return sweep
 
     def profile_of(self, device: str) -> Profile | None:
@@ -105,6 +140,11 @@ class SnmpProbe:
         """Which profile a device is read by, and why; UNKNOWN until it has answered."""
         held = self._held.get(device)
         return held.known if held else UNKNOWN
+
+    def habits_of(self, device: str) -> tuple[str, ...]:
+        """Implements `HabitProbe.habits_of`."""
+        held = self._held.get(device)
+        return tuple(map(sentence, held.dialect.habits.words())) if held else ()
 
     async def forget(self, device: str) -> None:
         """Implements `Probe.forget`."""
@@ -124,20 +164,65 @@ class SnmpProbe:
             if held is not None:
                 held.drop()
             plan = bare_plan(device)
-            held = self._held[device.device] = _SnmpDevice(device, plan, plan.layout.requests)
+            habits = from_note(self._memory.recall(device.device), device) if self._memory else STANDARD
+            held = _SnmpDevice(device, plan, plan.layout.requests, Dialect(habits), habits)
+            self._held[device.device] = held
         return held
+
+    def _remember(self, held: _SnmpDevice) -> None:
+        """Remember the device's habits over a restart."""
+        if not held.dialect.habits.since:
+            held.dialect.learn(since=self._clock.wall())
+        habits = held.stored = held.dialect.habits
+        held.plan = _with_habits(held.plan, held.plan, habits)
+        learnt = "; ".join(map(sentence, habits.words())) or "nothing unusual any more"
+        log.info("%s at %s: %s", held.device.device, masked_url(held.device), learnt)
+        if self._memory:
+            self._memory.remember(held.device.device, to_note(held.stored, held.device))
+
+    async def _read_by_some_way(self, held: _SnmpDevice) -> list[Value]:
+        """Read the device. If it stays silent, ask its other addresses, and in the other version that has a community;
+        what answers is used from then on. Raises NoAnswer."""
+        try:
+            return await self._read(held)
+        except NoAnswer as nothing:
+            if not self._on_the_network or nothing.missing.reason not in (Reason.TIMEOUT, Reason.UNREACHABLE):
+                raise
+            held.silences += 1
+            if held.silences % HAIL_EVERY != 1 or not await self._find_way(held):
+                raise
+        held.drop()
+        return await self._read(held)
+
+    async def _find_way(self, held: _SnmpDevice) -> bool:
+        """Whether the device answers if it is asked otherwise. Notes how. Raises NoAnswer."""
+        login = await login_to(held.device, self._secrets)
+        if held.renew_at is not None and not login.others:
+            return False  # it answered before, and has no other address
+        heard = await hail(login, (login.host, *login.others))
+        if heard is None:
+            return False
+        allowed = login.snmp.answers_from or heard.address
+        if not same_address(heard.sender, allowed) or (not login.snmp.answers_from and heard.port != login.port):
+            raise NoAnswer(Reason.TIMEOUT, other_sender(heard.sender, heard.port))
+        before = held.dialect.habits
+        address = heard.address if login.others else ""
+        version = heard.version.value if heard.version is not login.snmp.version else ""
+        held.dialect.learn(address=address, version=version)
+        return held.dialect.habits is not before
 
     async def _read(self, held: _SnmpDevice) -> list[Value]:
         if held.session is None:
             held.session = await self._opener(_effective_device(held), self._secrets)
+            held.session.dialect = held.dialect
         if held.renew_at is None:
-            await self._learn(held, held.session)
+            await self._learn_first(held, held.session)
         answer: dict[str, Raw] = {}
         failed: dict[str, Missing] = {}
         accepted: list[tuple[str, ...]] = []
         for number, request in enumerate(held.requests):
             try:
-                reply = await get_objects(held.session, request, held.version, held.device.retries)
+                reply = await get_objects(held.session, request, held.version, held.device.retries, held.missing)
             except NoAnswer as nothing:
                 if not answer:
                     raise
@@ -149,9 +234,10 @@ class SnmpProbe:
         else:
             if failed and not answer:
                 raise NoAnswer(*_first_reason(failed))
-            if len(accepted) != len(held.requests):
+            if accepted and len(accepted) != len(held.requests):
                 held.requests = tuple(accepted)
             self._note_absent(held, answer)
+        failed |= dict.fromkeys(held.dialect.habits.mute, MUTE)
         steps = held.plan.layout.steps
         values = decode(steps, answer)
         if failed:
@@ -161,38 +247,66 @@ class SnmpProbe:
     def _note_absent(self, held: _SnmpDevice, answer: Mapping[str, Raw]) -> None:
         """Renew the plan soon if an object is newly absent or not valid: the device may have changed."""
         layout = held.plan.layout
-        if len(answer) == layout.size and not held.absent and not layout.conditional:
-            return
+        if len(answer) == layout.size:
+            held.missing = frozenset()
+            if not held.absent and not layout.conditional:
+                return
+        else:
+            held.missing = frozenset(oid for request in layout.requests for oid in request if oid not in answer)
         absent = frozenset(one.oid for one in layout.steps if one.oid not in answer)
         absent |= {one.oid for one in layout.conditional if inactive_reason(one.special, answer)}
         if absent - held.absent and held.renew_at is not None:
             held.renew_at -= SNMP_RENEW_S - SNMP_RENEW_SOON_S
         held.absent = absent
 
+    async def _learn_first(self, held: _SnmpDevice, session: SnmpSession) -> None:
+        """Learn what the device is; go on with what an earlier sweep began. Raises NoAnswer."""
+        if held.learning is None:
+            held.learning = asyncio.create_task(self._learn(held, session))
+            held.learning.add_done_callback(
+                lambda done: done.cancelled() or done.exception()
+            )  # somebody must ask for it
+        learning = held.learning
+        try:
+            await asyncio.shield(learning)
+        finally:
+            if learning.done() and held.learning is learning:
+                held.learning = None
+
     async def _learn(self, held: _SnmpDevice, session: SnmpSession) -> None:
         """Find the device's profile and columns. Raises NoAnswer."""
+        now = self._clock.boot()
+        _try_all_again(held.dialect, self._clock.wall())
+        await ask_for_mute(session)
         reader = DeviceReader(session, held.device, held.version)
         held.known = known = await recognise(reader, self._profiles, held.known)
         if known.profile is None and not held.warned_unknown:
             held.warned_unknown = True
-            log.warning("%s at %s: no profile fits %s", held.device.device, _masked_url(held.device), known.described)
-        now = self._clock.boot()
-        held.plan = plan = await replan(reader, known.profile, held.plan, now, known.standards)
+            log.warning("%s at %s: no profile fits %s", held.device.device, masked_url(held.device), known.described)
+        before = held.plan
+        plan = await replan(reader, known.profile, before, now, known.standards)
         held.known = replace(known, readings=plan.readings, with_value=plan.with_value)
-        held.requests = held.plan.layout.requests
+        held.plan = _with_habits(plan, before, held.dialect.habits)
+        held.requests = split_all(held.dialect.habits, held.plan.layout.requests)
         held.renew_at = now + (SNMP_RENEW_SOON_S if reader.unreadable.keys() - held.unreadable else SNMP_RENEW_S)
         _log_unreadable(held, reader.unreadable)
 
     async def _renew(self, held: _SnmpDevice, session: SnmpSession) -> None:
-        """Learn again, after the sweep's values are read. If that fails, the previous plan is kept."""
+        """Learn again, after the sweep's values are read. If that fails, or takes too long, the previous plan is kept."""
+        device = held.device
+        limit_s = max(RENEW_SHARE * device.every_s, device.timeout_s * (device.retries + 1))
         try:
-            await self._learn(held, session)
+            async with asyncio.timeout(limit_s):
+                await self._learn(held, session)
+        except TimeoutError:
+            held.renew_at = self._clock.boot() + SNMP_RENEW_S
+            log.info("%s at %s: its tables cannot be read in %g s", device.device, masked_url(device), limit_s)
         except EngineBroken as broken:
             held.renew_at = self._clock.boot() + SNMP_RENEW_SOON_S
             _use_fallback_engine(held, broken)
         except NoAnswer as nothing:
             held.renew_at = self._clock.boot() + SNMP_RENEW_SOON_S
-            log.info("%s at %s: tables not read: %s", held.device.device, _masked_url(held.device), nothing)
+            log.info("%s at %s: tables not read: %s", held.device.device, masked_url(held.device), nothing)
 
 
 def _with_failure(one: DecodeStep, value: Value, failed: Mapping[str, Missing]) -> Value:
@@ -209,17 +323,42 @@ def _use_fallback_engine(held: _SnmpDevice, broken: EngineBroken) -> None:
     log.warning(
         "%s at %s: %s; it is read with `engine: pysnmp` from now on",
         held.device.device,
-        _masked_url(held.device),
+        masked_url(held.device),
         broken,
     )
 
 
+def _with_habits(plan: SweepPlan, before: SweepPlan, habits: Habits) -> SweepPlan:
+    """The plan with the habits in the source of `device.answering`; with the series of `before` if they are the same."""
+    answering, *others = plan.series
+    series = (replace(answering, source=source_with("snmp", habits.words())), *others)
+    if series == before.series:
+        series = before.series
+    return plan if series is plan.series else replace(plan, series=series)
+
+
+def _try_all_again(dialect: Dialect, now_utc: float) -> None:
+    """Forget habits that were learnt long ago, except how the device is reached."""
+    habits = dialect.habits
+    if habits.since and now_utc - habits.since > RELEARN_S:
+        dialect.habits = replace(STANDARD, address=habits.address, version=habits.version)
+        dialect.bulk_silences = 0
+
+
 def _effective_device(held: _SnmpDevice) -> Device:
-    """The device, with the engine that its session must use."""
-    device = held.device
-    if not held.fallback or device.snmp is None:
+    """The device, with the engine, the version and the address that its session must use."""
+    device, habits = held.device, held.dialect.habits
+    snmp = device.snmp
+    if snmp is None:
         return device
-    return replace(device, snmp=replace(device.snmp, engine=SnmpEngine.PYSNMP))
+    if habits.address:
+        _, port = device.endpoint(SNMP_PORT)
+        device = replace(device, address=f"[{habits.address}]:{port}")
+    if held.fallback:
+        snmp = replace(snmp, engine=SnmpEngine.PYSNMP)
+    if habits.version:
+        snmp = replace(snmp, version=held.version)
+    return device if snmp is device.snmp else replace(device, snmp=snmp)
 
 
 def _log_unreadable(held: _SnmpDevice, unreadable: Mapping[str, Missing]) -> None:
@@ -227,66 +366,10 @@ def _log_unreadable(held: _SnmpDevice, unreadable: Mapping[str, Missing]) -> Non
     if unreadable and unreadable.keys() != held.unreadable:
         first = "; ".join(f"{oid}: {missing.detail}" for oid, missing in list(unreadable.items())[:OIDS_LOGGED])
         more = f", and {len(unreadable) - OIDS_LOGGED} more" if len(unreadable) > OIDS_LOGGED else ""
-        log.warning("%s at %s cannot be read in full: %s%s", held.device.device, _masked_url(held.device), first, more)
+        log.warning("%s at %s cannot be read in full: %s%s", held.device.device, masked_url(held.device), first, more)
     held.unreadable = frozenset(unreadable)
 
 
 def _first_reason(failed: Mapping[str, Missing]) -> tuple[Reason, str]:
     missing = next(iter(failed.values()))
     return missing.reason, missing.detail
-
-
-async def open_snmp_session(device: Device, secrets: Secrets) -> SnmpSession:
-    """Open a session with the device's secrets. Raises NoAnswer."""
-    login = await login_to(device, secrets)
-    snmp = login.snmp
-    try:
-        if snmp.engine is SnmpEngine.PYSNMP:
-            return await asyncio.to_thread(_pysnmp_session, login)
-        if snmp.engine is SnmpEngine.AUTO and snmp.version is SnmpVersion.V3 and snmp.auth is not None:
-            return _usm_session(login)
-        return _gufo_session(login)
-    except (OSError, ValueError) as error:
-        raise NoAnswer(Reason.UNREACHABLE, f"no session: {error}") from None
-
-
-async def login_to(device: Device, secrets: Secrets) -> SnmpLogin:
-    """The device's address and secrets. Raises NoAnswer."""
-    snmp = device.snmp
-    if snmp is None:
-        raise NoAnswer(Reason.REFUSED, "the inventory has no `snmp` for this device")
-    try:
-        community, auth, priv = (
-            secrets.get(name).reveal() if name else "" for name in (snmp.community, snmp.auth_secret, snmp.priv_secret)
-        )
-        host, port = device.endpoint(SNMP_PORT)
-    except SecretError as error:
-        raise NoAnswer(Reason.REFUSED, str(error)) from None
-    except ValueError:
-        raise NoAnswer(Reason.UNREACHABLE, f"`{device.address}` is not HOST or HOST:PORT") from None
-    return SnmpLogin(
-        await resolve_host(host, port, device.timeout_s), port, device.timeout_s, snmp, community, auth, priv
-    )
-
-
-def _gufo_session(login: SnmpLogin) -> SnmpSession:
-    from watchkeeper.agent.probes.snmp.gufo_engine import GufoSession  # noqa: PLC0415 -- an agent that watches only its host does not need it
-
-    return GufoSession(login)
-
-
-def _usm_session(login: SnmpLogin) -> SnmpSession:
-    from watchkeeper.agent.probes.snmp.usm_engine import UsmSession  # noqa: PLC0415 -- only SNMPv3 needs it
-
-    return UsmSession(login)
-
-
-def _pysnmp_session(login: SnmpLogin) -> SnmpSession:
-    """Opened in a thread, because it takes 75 ms. The first one loads 13 MB, which most agents do not need."""
-    from watchkeeper.agent.probes.snmp.pysnmp_engine import PysnmpSession  # noqa: PLC0415 -- the library takes 13 MB
-
-    return PysnmpSession(login)
-
-
-def _masked_url(device: Device) -> str:
-    return f"snmp://***@{device.address}"

@@ -5,7 +5,7 @@ import asyncio
 import contextlib
 import ipaddress
 import socket
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -17,22 +17,23 @@ from pysnmp.proto.rfc1905 import EndOfMibView, NoSuchInstance, NoSuchObject  # t
 from pysnmp.proto.rfc3412 import MsgAndPduDispatcher  # type: ignore[import-untyped]
 
 from watchkeeper.agent.ports import NoAnswer
+from watchkeeper.agent.probes.snmp.dialect.habits import Dialect
+from watchkeeper.agent.probes.snmp.dialect.unsigned import with_leading_zeros
+from watchkeeper.agent.probes.snmp.dialect.walk import BindingCursor, TableBinding, walk_rows
 from watchkeeper.agent.probes.snmp.engine import (
     BAD_LOGIN,
     DEAD_PORT,
     LONGEST_STRING,
-    MAX_NULL_ANSWERS,
     MAX_TABLE_ROWS,
     SnmpLogin,
     WalkRows,
-    collect_walk,
     no_answer,
+    other_sender,
 )
 from watchkeeper.model.device import SnmpAuth, SnmpPriv, SnmpVersion
 from watchkeeper.model.reading import Reason
 from watchkeeper.profiles.decode import Raw
 
-BULK_SIZE = 20
 ICMP_WAIT_S = 0.05  # an ICMP error from the same network comes sooner
 
 _AUTH_PROTOCOLS = MappingProxyType(
@@ -81,8 +82,9 @@ class PysnmpSession:
     have different passwords on different devices."""
 
     def __init__(self, login: SnmpLogin) -> None:
+        self.dialect = Dialect()
         self._login = login
-        self._dispatcher = _Dispatcher(login.host, login.port)
+        self._dispatcher = _Dispatcher(login)
         self._engine = hlapi.SnmpEngine(msgAndPduDsp=self._dispatcher)
         self._credentials = _credentials(login)
         self._target: Any = None
@@ -101,11 +103,11 @@ class PysnmpSession:
         return [(name, _ber_tag(value), _to_python(value)) for name, value in await self._walk(base, rows)]
 
     async def _walk(self, base: str, rows: int) -> WalkRows[Any]:
-        limit_s = 2 * self._login.timeout_s  # `_request` has its own, shorter limit
-        try:
-            return await collect_walk(self._rows(base), base, limit_s, rows)
-        except TimeoutError:
-            raise await self._failure() from None
+        has_bulk = self._login.snmp.version is not SnmpVersion.V1
+        return await walk_rows(
+            lambda size: BindingCursor(self._bindings, base, size),
+            rows, self._login.timeout_s, self.dialect, has_bulk=has_bulk,
+        )  # fmt: skip
 
     async def next_object(self, after: str) -> tuple[str, Raw] | None:
         """Implements `SnmpSession.next_object`."""
@@ -118,26 +120,16 @@ class PysnmpSession:
         """Implements `SnmpSession.close`."""
         self._engine.close_dispatcher()
 
-    async def _rows(self, base: str) -> AsyncIterator[tuple[str, Any]]:
-        after = base
-        nulls = 0
-        while nulls < MAX_NULL_ANSWERS:
-            if self._login.snmp.version is SnmpVersion.V1:
-                bindings = await self._request(hlapi.next_cmd, _object_type(after))
-            else:
-                bindings = await self._request(hlapi.bulk_cmd, 0, BULK_SIZE, _object_type(after))
-            if not bindings:
-                return
-            nulls += 1
-            for name, value in bindings:
-                if isinstance(value, EndOfMibView):
-                    return
-                after = str(name)
-                if not isinstance(value, _NO_VALUE):
-                    nulls = 0
-                    yield after, value
-                elif not after.startswith(base + "."):
-                    return
+    async def _bindings(self, after: str, rows: int) -> list[TableBinding[Any]]:
+        """What GETBULK answers for so many rows after an object; GETNEXT for 0."""
+        if rows:
+            bindings = await self._request(hlapi.bulk_cmd, 0, rows, _object_type(after))
+        else:
+            bindings = await self._request(hlapi.next_cmd, _object_type(after))
+        return [
+            TableBinding(str(name), None if isinstance(value, _NO_VALUE) else value, isinstance(value, EndOfMibView))
+            for name, value in bindings
+        ]
 
     async def _request(self, command: Any, *arguments: Any) -> Sequence[tuple[Any, Any]]:
         try:
@@ -166,7 +158,7 @@ class PysnmpSession:
         if self._dispatcher.malformed:
             return NoAnswer(Reason.MALFORMED, "the answer is not SNMP")
         if self._dispatcher.other_sender:
-            return NoAnswer(Reason.TIMEOUT, f"no answer from there, but one from {self._dispatcher.other_sender}")
+            return NoAnswer(Reason.TIMEOUT, other_sender(*self._dispatcher.other_sender))
         if await _port_is_dead(self._login.host, self._login.port):
             return NoAnswer(Reason.UNREACHABLE, DEAD_PORT)
         return no_answer(self._login)
@@ -176,17 +168,20 @@ class _Dispatcher(MsgAndPduDispatcher):  # type: ignore[misc]  # the library shi
     """Passes the device's datagrams to the library and drops those of other senders, which the socket also receives.
     The library ignores a datagram that it cannot read and waits on; this dispatcher ends the wait."""
 
-    def __init__(self, host: str, port: int) -> None:
+    def __init__(self, login: SnmpLogin) -> None:
         super().__init__()
-        self._device = _parse_address(host), port
+        # A device that answers from another address may also use another port: every request has its own
+        self._device = _parse_address(login.snmp.answers_from or login.host)
+        self._port = 0 if login.snmp.answers_from else login.port
+        self._may_rewrite = login.snmp.auth is None  # a digest is over the octets as they came
         self._limit: asyncio.Timeout | None = None
         self.malformed = False
-        self.other_sender = ""
+        self.other_sender: tuple[str, int] | None = None
 
     @contextlib.contextmanager
     def waiting(self, limit: asyncio.Timeout) -> Iterator[None]:
         """Accept datagrams while a request waits for its answer, until `limit` at most."""
-        self._limit, self.malformed, self.other_sender = limit, False, ""
+        self._limit, self.malformed, self.other_sender = limit, False, None
         try:
             yield
         finally:
@@ -197,12 +192,13 @@ class _Dispatcher(MsgAndPduDispatcher):  # type: ignore[misc]  # the library shi
         limit = self._limit
         if limit is None or limit.expired():
             return b""
-        if (_parse_address(sender[0]), sender[1]) != self._device:
-            self.other_sender = f"{sender[0]}:{sender[1]}"
+        if _parse_address(sender[0]) != self._device or self._port not in (0, sender[1]):
+            self.other_sender = sender[0], sender[1]
             return b""
         before = self._parse_errors()
         try:
-            return super().receive_message(engine, domain, sender, message)
+            readable = with_leading_zeros(message) if self._may_rewrite else message
+            return super().receive_message(engine, domain, sender, readable)
         except Exception:  # noqa: BLE001 -- a hostile answer may make the library raise any error
             self.malformed = True
         finally:

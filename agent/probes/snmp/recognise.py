@@ -13,7 +13,8 @@ from sys import intern
 from types import MappingProxyType
 
 from watchkeeper.agent.ports import NoAnswer
-from watchkeeper.agent.probes.snmp.engine import EngineBroken, next_object, walk_table
+from watchkeeper.agent.probes.snmp.dialect.requests import walk_table
+from watchkeeper.agent.probes.snmp.engine import EngineBroken, next_object
 from watchkeeper.agent.probes.snmp.plan import LONGEST_LABEL, DeviceReader, find_layers
 from watchkeeper.model.device import Category, Device, SnmpVersion
 from watchkeeper.model.reading import Missing

@@ -4,19 +4,19 @@ agent/snmpv3 decides what an answer is worth; here are the socket and the waitin
 import asyncio
 import secrets
 import socket
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from watchkeeper.agent.ports import NoAnswer
+from watchkeeper.agent.probes.snmp.dialect.habits import Dialect
+from watchkeeper.agent.probes.snmp.dialect.walk import BindingCursor, TableBinding, walk_rows
 from watchkeeper.agent.probes.snmp.engine import (
     BAD_LOGIN,
     DEAD_PORT,
     LONGEST_STRING,
-    MAX_NULL_ANSWERS,
     MAX_TABLE_ROWS,
     SnmpLogin,
     WalkRows,
-    collect_walk,
     no_answer,
 )
 from watchkeeper.agent.snmpv3.ber import Undecodable
@@ -27,7 +27,6 @@ from watchkeeper.agent.snmpv3.usm import User, UsmRefused
 from watchkeeper.model.reading import Reason
 from watchkeeper.profiles.decode import Raw
 
-BULK_SIZE = 20
 MAX_QUESTIONS = 4
 """Messages for one request: the device may tell its engine id, then its time, then another engine id."""
 
@@ -62,6 +61,7 @@ class UsmSession:
             user.keys(b"")  # makes the passwords into keys, which takes milliseconds once
         except UsmRefused as error:
             raise NoAnswer(Reason.REFUSED, str(error)) from None
+        self.dialect = Dialect()
         self._login = login
         self._remote = RemoteEngine(user, secrets.randbits(64))
         self._loop = asyncio.get_running_loop()
@@ -83,11 +83,10 @@ class UsmSession:
 
     async def walk(self, base: str, rows: int = MAX_TABLE_ROWS) -> WalkRows[Raw]:
         """Implements `SnmpSession.walk`."""
-        limit_s = 2 * self._login.timeout_s  # `_exchange` has its own, shorter limit
-        try:
-            return await collect_walk(self._rows(base), base, limit_s, rows)
-        except TimeoutError:
-            raise self._failure() from None
+        return await walk_rows(
+            lambda size: BindingCursor(self._bindings, base, size),
+            rows, self._login.timeout_s, self.dialect, has_bulk=True,
+        )  # fmt: skip
 
     async def next_object(self, after: str) -> tuple[str, Raw] | None:
         """Implements `SnmpSession.next_object`."""
@@ -103,22 +102,12 @@ class UsmSession:
                 self._loop.remove_reader(self._socket)
             self._socket.close()
 
-    async def _rows(self, base: str) -> AsyncIterator[tuple[str, Raw]]:
-        after = base
-        nulls = 0
-        while nulls < MAX_NULL_ANSWERS:
-            bindings = await self._request(GETBULK, (after,), BULK_SIZE)
-            if not bindings:
-                return
-            nulls += 1
-            for after, tag, value in bindings:
-                if tag == END_OF_VIEW:
-                    return
-                if value is not None:
-                    nulls = 0
-                    yield after, _cut(value)
-                elif not after.startswith(base + "."):
-                    return
+    async def _bindings(self, after: str, rows: int) -> list[TableBinding[Raw]]:
+        """What GETBULK answers for so many rows after an object; GETNEXT for 0."""
+        found = await self._request(GETBULK if rows else GETNEXT, (after,), rows)
+        return [
+            TableBinding(name, None if value is None else _cut(value), tag == END_OF_VIEW) for name, tag, value in found
+        ]
 
     async def _request(self, tag: int, oids: tuple[str, ...], rows: int = 0) -> list[Binding]:
         """The bindings of the device's answer; none if it answers with an error."""

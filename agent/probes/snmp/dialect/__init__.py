@@ -1,0 +1,1 @@
+"""What SNMP devices do differently from the standard: learnt of each device, remembered, and allowed for."""
