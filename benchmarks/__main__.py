@@ -24,7 +24,7 @@ def main() -> int:
     names = "\n".join(f"  {name.ljust(width)}  {what}" for name, what in BENCHMARKS.items())
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog=f"names:\n{names}\n\n`python -m benchmarks.corpus --help` compares readings of recorded devices.",
+        epilog=f"names:\n{names}\n\n`python -m benchmarks.corpus --help` compares readings of recorded devices,\n`python -m benchmarks.damaged --help` those of damaged ones.",
     )  # fmt: skip
     parser.add_argument("names", nargs="*", metavar="NAME", help="what to measure (default: everything, in this order)")
     wanted = parser.parse_args().names or list(BENCHMARKS)

@@ -12,6 +12,7 @@ In YAML also:
   written as a size.
 * A list field with the metadata `ITEM_OR_LIST` may be written without brackets when it has one item.
 * A list field with the metadata `NONE_OR_LIST` may be written `none`, to show that it is empty on purpose.
+* A field with the metadata `DERIVED` is no key: the program sets it after binding.
 * A field with the metadata `renamed("old")` is still read under its old key, and `Bound.deprecated` then reports it.
 """
 
@@ -35,6 +36,7 @@ Scalars = Mapping[Any, Callable[[str], Any]]
 
 ITEM_OR_LIST: Mapping[str, bool] = types.MappingProxyType({"item": True})
 NONE_OR_LIST: Mapping[str, bool] = types.MappingProxyType({"none": True})
+DERIVED: Mapping[str, bool] = types.MappingProxyType({"derived": True})
 T = TypeVar("T")
 
 
@@ -255,7 +257,7 @@ def _fields(cls: Any, *, units: bool) -> Mapping[str, _Field]:
     hints = typing.get_type_hints(cls)
     found = {}
     for field in dataclasses.fields(cls):
-        if field.init:
+        if field.init and not field.metadata.get("derived"):
             suffix, wanted = _unit(field.name, hints[field.name]) if units else ("", hints[field.name])
             required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
             key = field.name.removesuffix(suffix or "_")

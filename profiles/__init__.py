@@ -15,13 +15,25 @@ from watchkeeper.documents.files import packaged
 from watchkeeper.model.batch import Document
 from watchkeeper.model.errors import ConfigError, Problem
 from watchkeeper.profiles.condition import Speaks
-from watchkeeper.profiles.recognise import NO_MATCH, Rank, answers_match, rank
+from watchkeeper.profiles.objects import objects_named
+from watchkeeper.profiles.recognise import (
+    BY_OBJECTS,
+    NO_MATCH,
+    Candidate,
+    SystemGroup,
+    best_match,
+    by_text_only,
+    enterprise_of,
+    object_id,
+    rank,
+)
 from watchkeeper.profiles.scalars import scalars
-from watchkeeper.profiles.shape import Head, Profile
+from watchkeeper.profiles.shape import Head, Match, Profile, ProfileReading
 
 __all__ = ["Profile", "Profiles", "load_profiles", "shipped"]
 
 END_OF_HEAD = "\nreadings:"
+MOST_KEPT = 24  # parsed profiles that no device is read by, and lists of objects
 
 T = TypeVar("T")
 _ROOT_LINE = re.compile(r"^root: *[\"']?(\d+(?:\.\d+)+)", re.ASCII | re.MULTILINE)
@@ -37,6 +49,17 @@ class Profiles:
         self._documents = documents
         self._heads = dict(sorted(heads.items()))
         self._full: dict[str, Profile] = {}
+        self._tried: dict[str, Profile] = {}
+        self._objects: dict[str, frozenset[str]] = {}
+        self._by_enterprise: dict[str, list[str]] = {}
+        snmp = (name for name, head in self._heads.items() if head.match and head.speaks is Speaks.SNMP)
+        self._candidates = tuple(name for name in snmp if not is_base(documents[name]))
+        self._makers = {
+            enterprise_of(oid)
+            for name in self._candidates
+            for match in self._heads[name].match
+            for oid in match.sys_object_id
+        }
 
     def __iter__(self) -> Iterator[Profile]:
         return (self._load(name) for name in self._heads if not is_base(self._documents[name]))
@@ -51,34 +74,93 @@ class Profiles:
             name for name, head in self._heads.items() if head.speaks is speaks and not is_base(self._documents[name])
         ]
 
-    def questions(self, sys_object_id: str, sys_descr: str) -> tuple[str, ...]:
-        """The objects to read from such a device before `pick`: those whose answers can change the choice."""
-        fitting = [
-            (rank(match, sys_object_id, sys_descr), match) for head in self._heads.values() for match in head.match
-        ]
-        certain = max((one for one, match in fitting if match.answers is None), default=NO_MATCH)
-        return tuple(sorted({match.answers for one, match in fitting if match.answers and one > certain}))
+    def system(self, sys_object_id: str, sys_descr: str) -> SystemGroup:
+        """What a device reports about itself, cleaned, and compared with the makers that profiles are for."""
+        dotted = object_id(sys_object_id)
+        return SystemGroup(dotted, sys_descr, bool(enterprise_of(dotted)) and enterprise_of(dotted) in self._makers)
 
-    def pick(self, sys_object_id: str, sys_descr: str, answers: Mapping[str, str]) -> Profile | None:
-        """Return the profile with the best match, or None. `answers` are the texts of those `questions` that the device
-        has."""
-        best: Rank = NO_MATCH
-        chosen: str | None = None
-        for name, head in self._heads.items():
-            for match in head.match:
-                one = rank(match, sys_object_id, sys_descr)
-                if one > best and answers_match(match, answers):
-                    best, chosen = one, name
-        return self._load(chosen) if chosen else None
+    def questions(self, system: SystemGroup) -> tuple[str, ...]:
+        """The objects to ask such a device for before `candidates`: those whose answers may make a match fit."""
+        matches = (match for name in self._candidates for match in self._heads[name].match)
+        return tuple(sorted({match.answers for match in matches if match.answers and rank(match, system) > NO_MATCH}))
+
+    def of_enterprise(self, enterprise: str) -> tuple[str, ...]:
+        """The profiles that read objects of that enterprise (`318` means 1.3.6.1.4.1.318), by name."""
+        if not self._by_enterprise:
+            for name in self._candidates:
+                for number in {enterprise_of(oid) for oid in self.objects(name)} - {""}:
+                    self._by_enterprise.setdefault(number, []).append(name)
+        return tuple(self._by_enterprise.get(enterprise, ()))
+
+    def objects(self, name: str) -> frozenset[str]:
+        """Every object and column that the profile may ask for, with those of the profiles that it extends."""
+        if name not in self._objects:
+            if len(self._objects) >= MOST_KEPT:
+                del self._objects[next(iter(self._objects))]
+            self._objects[name] = self._named_objects(name, None, ())
+        return self._objects[name]
+
+    def candidates(
+        self, system: SystemGroup, answers: Mapping[str, str], enterprises: Iterable[str]
+    ) -> list[Candidate]:
+        """The profiles that may fit: those with a match that fits, and those with objects of an enterprise that
+        answers. `answers` are the texts for those `questions` that the device answers."""
+        answering = {name for number in enterprises for name in self.of_enterprise(number)}
+        found = []
+        for name in self._candidates:
+            matches = self._heads[name].match
+            best, why = best_match(matches, system, answers)
+            if best < BY_OBJECTS and name in answering and not by_text_only(matches):
+                best, why = BY_OBJECTS, ""
+            if best > NO_MATCH:
+                found.append(Candidate(name, best, why))
+        return found
+
+    def tried(self, name: str) -> Profile:
+        """The profile, to be compared with others. Only the last MOST_KEPT of these are kept."""
+        if name in self._full:
+            return self._full[name]
+        if name not in self._tried:
+            if len(self._tried) >= MOST_KEPT:
+                del self._tried[next(iter(self._tried))]
+            self._tried[name] = self._parsed(name)
+        return self._tried[name]
+
+    def with_match(self, name: str, match: tuple[Match, ...]) -> "Profiles":
+        """The same profiles, of which one is recognised in another way: for tests."""
+        changed = Profiles(self._documents, {**self._heads, name: replace(self._heads[name], match=match)})
+        changed._full, changed._by_enterprise = self._full, self._by_enterprise
+        return changed
+
+    def lineage(self, name: str) -> frozenset[str]:
+        """The profile's name, and those of all profiles that it extends."""
+        head = self._heads.get(name)
+        return (
+            frozenset({name}).union(*(self.lineage(base) for base in head.extends if base != name))
+            if head
+            else frozenset()
+        )
+
+    def _named_objects(self, name: str, root: str | None, below: tuple[str, ...]) -> frozenset[str]:
+        head, document = self._heads.get(name), self._documents.get(name)
+        if head is None or document is None or name in below:
+            return frozenset()
+        before, _, body = document.text.partition(END_OF_HEAD)
+        own = objects_named(body or before, root or head.root)
+        bases = (self._named_objects(base, root or head.root, (*below, name)) for base in head.extends)
+        return own.union(*bases)
 
     def _load(self, name: str) -> Profile:
         if name not in self._full:
-            problems: list[Problem] = []
-            profile = _extended(name, _BoundDocuments(self._documents, problems), ())
-            if problems or profile is None:
-                raise ConfigError(problems)
-            self._full[name] = profile
+            self._full[name] = self._tried.pop(name) if name in self._tried else self._parsed(name)
         return self._full[name]
+
+    def _parsed(self, name: str) -> Profile:
+        problems: list[Problem] = []
+        profile = _extended(name, _BoundDocuments(self._documents, problems), ())
+        if problems or profile is None:
+            raise ConfigError(problems)
+        return profile
 
 
 class _BoundDocuments:
@@ -154,9 +236,9 @@ def _parse_own(documents: Iterable[Document], problems: list[Problem]) -> dict[s
 
 
 def _extended(name: str, documents: _BoundDocuments, below: tuple[str, ...], root: str | None = None) -> Profile | None:
-    """The profile with the readings of those it extends, without the quantities that it reads itself; an earlier one of
-    `extends` goes before a later one. All are parsed with the root of the extending profile. None if there is a
-    problem, which is added to `documents.problems`."""
+    """The profile with the readings of those it extends. Those of the quantities that it reads itself become `hidden`;
+    an earlier one of `extends` goes before a later one. All are parsed with the root of the extending profile. None if
+    there is a problem, which is added to `documents.problems`."""
     bound = documents.bound(name, root)
     profile = bound.value
     if profile is None or not profile.extends:
@@ -166,12 +248,17 @@ def _extended(name: str, documents: _BoundDocuments, below: tuple[str, ...], roo
         documents.problems.append(mark.problem(f"`{name}` extends itself by way of {', '.join(below)}", "extends"))
         return None
     readings, quirks = profile.readings, profile.quirks
+    hidden: list[tuple[ProfileReading, ...]] = []
     for base_name in profile.extends:
         if base_name not in documents.documents:
             documents.problems.append(mark.problem(f"there is no profile `{base_name}`", "extends"))
             return None
         base = _extended(base_name, documents, (*below, name), root or profile.root)
-        own = {one.quantity for one in readings}
-        readings += tuple(one for one in base.readings if one.quantity not in own) if base else ()
-        quirks += base.quirks if base else ()
-    return replace(profile, readings=readings, quirks=quirks)
+        if base is None:
+            continue
+        own, known = {one.quantity for one in readings}, {id(one) for one in readings}
+        covered = tuple(one for one in base.readings if one.quantity in own and id(one) not in known)
+        hidden += [layer for layer in (covered, *base.hidden) if layer]
+        readings += tuple(one for one in base.readings if one.quantity not in own)
+        quirks += base.quirks
+    return replace(profile, readings=readings, quirks=quirks, hidden=tuple(hidden))

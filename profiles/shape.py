@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from watchkeeper.documents.bind import ITEM_OR_LIST, NONE_OR_LIST
+from watchkeeper.documents.bind import DERIVED, ITEM_OR_LIST, NONE_OR_LIST
 from watchkeeper.model.device import Category
 from watchkeeper.model.quantity import QUANTITIES, Quantity, QuantityType
 from watchkeeper.profiles.cell import Cell, Operand, unit_problems
@@ -20,8 +20,8 @@ from watchkeeper.profiles.scalars import INDEX, NOTHING, Oid, Pattern, Ref, Regi
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Match:
     """How a device is recognised: every key that is given must hold. `sys_object_id` matches an identifier and all
-    below it; `sys_descr` is a regular expression; `answers` is an object that must exist (or one below it), and `says`
-    a regular expression for its text."""
+    below it; `sys_descr` is a regular expression; `answers` is an object or a subtree: it, or one object below it, must
+    exist, and `says` is a regular expression for the text of one of them."""
 
     sys_object_id: tuple[Oid, ...] = ()
     sys_descr: Pattern | None = None
@@ -248,10 +248,12 @@ class Head:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Profile(Head):
-    """A family of devices, with its readings."""
+    """A family of devices, with its readings. `hidden` are readings of extended profiles, for quantities that this one
+    reads itself: each layer is used for the quantities of which nothing before it gives a value."""
 
     readings: tuple[ProfileReading, ...] = ()
     quirks: tuple[Quirk, ...] = ()
+    hidden: tuple[tuple[ProfileReading, ...], ...] = field(default=(), metadata=DERIVED)
 
     def check(self) -> Iterator[tuple[str, str]]:
         """Yield (field, what is wrong)."""

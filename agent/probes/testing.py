@@ -1,6 +1,8 @@
 """SNMP devices in memory, behind the same port as the engines: for tests of the probe and of profiles."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 
 from watchkeeper.agent.ports import NoAnswer
 from watchkeeper.agent.probes.snmp.dialect.habits import Dialect
@@ -28,6 +30,11 @@ def read_snmprec(lines: Iterable[str]) -> dict[str, Raw]:
     return objects
 
 
+def arcs_of(oid: str) -> tuple[int, ...]:
+    """The numbers of an object identifier."""
+    return tuple(map(int, oid.split(".")))
+
+
 class MemorySession:
     """A session to a device that is a mapping of objects. `next_failure` is called before each request; the request
     raises what it returns."""
@@ -41,6 +48,8 @@ class MemorySession:
         self.next_failure = next_failure
         self.requests: list[tuple[str, ...]] = []
         self.closed = False
+        self._names: list[str] = []
+        self._sorted: list[tuple[int, ...]] = []
 
     async def get_many(self, oids: Sequence[str]) -> dict[str, Raw]:
         """Implements `SnmpSession.get_many`."""
@@ -51,9 +60,28 @@ class MemorySession:
     async def walk(self, base: str, rows: int = MAX_TABLE_ROWS) -> WalkRows[Raw]:
         """Implements `SnmpSession.walk`."""
         self._note(base)
-        below = (oid for oid in self.objects if oid.startswith(base + "."))
-        found = [(oid, self.objects[oid]) for oid in sorted(below, key=lambda oid: [*map(int, oid.split("."))])]
-        return WalkRows(found[:rows])
+        start, found = arcs_of(base), []
+        for arcs in islice(self._after(start), rows):
+            if arcs[: len(start)] != start:
+                break
+            name = ".".join(map(str, arcs))
+            found.append((name, self.objects[name]))
+        return WalkRows(found)
+
+    async def next_object(self, after: str) -> tuple[str, Raw] | None:
+        """Implements `SnmpSession.next_object`."""
+        self._note(after)
+        for arcs in self._after(arcs_of(after)):
+            name = ".".join(map(str, arcs))
+            return name, self.objects[name]
+        return None
+
+    def _after(self, start: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
+        """The objects after `start`, in order. They are sorted again only when some were added or removed."""
+        names = list(self.objects)
+        if names != self._names:
+            self._names, self._sorted = names, sorted(map(arcs_of, names))
+        return islice(self._sorted, bisect_right(self._sorted, start), None)
 
     def close(self) -> None:
         """Implements `SnmpSession.close`."""

@@ -10,7 +10,8 @@ from itertools import chain, count
 
 from watchkeeper.agent.ports import NoAnswer
 from watchkeeper.agent.probes.snmp.opening import open_snmp_session
-from watchkeeper.agent.probes.snmp.plan import SYS_DESCR, SYS_OBJECT_ID, DeviceReader, recognise
+from watchkeeper.agent.probes.snmp.plan import DeviceReader
+from watchkeeper.agent.probes.snmp.recognise import SYS_DESCR, SYS_OBJECT_ID, recognise
 from watchkeeper.agent.tools.target import Target
 from watchkeeper.documents.secrets import Secrets
 from watchkeeper.model.device import Category, Snmp, SnmpVersion
@@ -89,7 +90,7 @@ def _version(snmp: Snmp | None) -> SnmpVersion:
 
 async def _identify(reader: DeviceReader, profiles: Profiles) -> FoundDevice:
     system = await reader.get((SYS_DESCR, SYS_OBJECT_ID, SYS_NAME))
-    profile, _ = await recognise(reader, profiles)
+    profile = (await recognise(reader, profiles)).profile
     return FoundDevice(
         reader.device.address.removesuffix(":161"),
         profile.category if profile else Category.NETWORK,

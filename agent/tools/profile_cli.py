@@ -81,12 +81,12 @@ def check(file: Path, where: str | None, secrets: Path | None) -> None:
         return
 
     async def read(reader: "DeviceReader") -> None:
-        from watchkeeper.agent.probes.snmp.plan import recognise
+        from watchkeeper.agent.probes.snmp.recognise import recognise
 
-        chosen, description = await recognise(reader, profiles)
-        by = f"`{chosen.profile}`" if chosen else "no profile"
-        hint = "" if chosen is checked else f", not by `{name}`: see `match`"
-        click.echo(f"the device ({description}) is recognised by {by}{hint}")
+        known = await recognise(reader, profiles)
+        by = f"`{known.profile.profile}`" if known.profile else "no profile"
+        hint = "" if known.profile is checked else f", not by `{name}`: see `match`"
+        click.echo(f"the device ({known.described}) is recognised by {by}{hint}")
         for line in _trial_lines(await try_profile(reader, checked)):
             click.echo(printable(line))
 
@@ -199,14 +199,14 @@ def _run(work: Coroutine[Any, Any, T]) -> T:
 
 async def _walk(reader: "DeviceReader") -> "tuple[DeviceIdentity, Profile | None, Mapping[str, Raw]]":
     """The device's identity, the shipped profile that fits it, and its objects beyond the standard MIBs."""
-    from watchkeeper.agent.probes.snmp.plan import SYS_DESCR, SYS_OBJECT_ID, recognise
+    from watchkeeper.agent.probes.snmp.recognise import SYS_DESCR, SYS_OBJECT_ID, recognise
     from watchkeeper.agent.tools.draft import DeviceIdentity
     from watchkeeper.profiles import load_profiles
     from watchkeeper.profiles.decode import raw_text
 
     profiles = load_profiles()
     system = await reader.get((SYS_DESCR, SYS_OBJECT_ID))
-    fitting, _ = await recognise(reader, profiles)
+    fitting = (await recognise(reader, profiles)).profile
     fits = dict([fit async for fit in _fits(reader, profiles)])
     objects = dict(await reader.session.walk(ENTERPRISES, MAX_OBJECTS))
     identity = DeviceIdentity(

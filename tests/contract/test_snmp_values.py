@@ -250,6 +250,20 @@ readings:
 
 @every
 @versions
+@pytest.mark.parametrize("own_id", [oid("1.3.6.1.4.1.8072.3.2.10"), oid("0.0"), text(b"n/a"), None])
+def test_a_device_is_recognised_by_its_makers_objects_behind_those_of_others(
+    own_id: bytes | None, version: SnmpVersion, engine: SnmpEngine
+) -> None:
+    """The agent goes from enterprise to enterprise, also past the last object."""
+    objects = {"1.3.6.1.2.1.1.3.0": integer(5, 0x43), **({"1.3.6.1.2.1.1.2.0": own_id} if own_id else {})}
+    objects |= {f"1.3.6.1.4.1.{enterprise}.1.{row}.0": integer(1) for enterprise in (9, 2021) for row in range(30)}
+    objects |= {f"{PDU}.1.2.1": text(b"A"), f"{PDU}.1.3.1": integer(500)}
+    (sweep,) = swept(agent(objects), engine, version, 5.0, profile="auto", own=[LABELLED])
+    assert readings_of(sweep)["outlet.current", "A", "A"] == 0.5
+
+
+@every
+@versions
 @pytest.mark.parametrize(
     "name",
     [b"x" * 60_000, b"\x1b]0;owned\x07\x9b31m\x00\r\n", "\u202e\u2028 Büro".encode(), b"\xff\xfe\xfd", b""],

@@ -101,7 +101,8 @@ def test_a_check_shows_every_raw_value_and_its_decoded_value() -> None:
 
 def test_a_check_says_when_the_device_would_get_another_profile(tmp_path: Path) -> None:
     other = tmp_path / "other.yml"
-    other.write_text(MINE.read_text(encoding="utf-8").replace("32473.7]", "32473.8]"), encoding="utf-8")
+    text = MINE.read_text(encoding="utf-8").replace("sys_object_id: [1.3.6.1.4.1.32473.7]", "sys_descr: HotWatch")
+    other.write_text(text, encoding="utf-8")
     assert "is recognised by no profile, not by `coldwatch`: see `match`" in run("check", other, BOX)
 
 

@@ -12,6 +12,7 @@ from watchkeeper.model.batch import Document
 from watchkeeper.model.errors import ConfigError
 from watchkeeper.model.quantity import QUANTITIES, QuantityType
 from watchkeeper.profiles import END_OF_HEAD, Profile, is_base, load_profiles, shipped_profiles
+from watchkeeper.profiles.recognise import choose, object_id
 from watchkeeper.profiles.scalars import raw_unit
 from watchkeeper.profiles.shape import Head
 
@@ -200,8 +201,8 @@ def test_the_profile_with_the_best_match_is_picked() -> None:
     )
 
     def picked(sys_object_id: str, sys_descr: str, answers: Mapping[str, str] = NOTHING) -> str | None:
-        profile = profiles.pick(sys_object_id, sys_descr, answers)
-        return profile.profile if profile else None
+        best, _ = choose(profiles.candidates(profiles.system(sys_object_id, sys_descr), answers, ()))
+        return best.profile if best else None
 
     assert picked("1.3.6.1.4.1.99999.8", "") == "maker"
     assert picked(".1.3.6.1.4.1.99999.7.1", "") == "model"
@@ -217,14 +218,30 @@ def test_the_profile_with_the_best_match_is_picked() -> None:
     assert picked("1.3.6.1.4.1.99999.8", "", {firmware: "2.1"}) == "asked"
 
 
-def test_a_device_is_asked_only_what_can_change_the_choice() -> None:
-    questions = load_profiles([box("asked", ASKED)]).questions
-    assert "1.3.6.1.4.1.99999.1.0" in questions("1.3.6.1.4.1.99999.8", "")
-    assert "1.3.6.1.4.1.99999.1.0" not in questions("1.3.6.1.4.1.77777", "")
-    assert "1.3.6.1.2.1.33.1.2.1.0" in questions("1.3.6.1.4.1.8072.3.2.10", "")
-    assert "1.3.6.1.2.1.33.1.2.1.0" not in load_profiles(
-        [box("sure", "[{sys_object_id: [1.3.6.1.4.1.99999]}]")]
-    ).questions("1.3.6.1.4.1.99999.8", "")
+def test_a_device_is_asked_only_what_can_make_a_match_fit() -> None:
+    profiles = load_profiles([box("asked", ASKED)])
+    assert "1.3.6.1.4.1.99999.1.0" in profiles.questions(profiles.system("1.3.6.1.4.1.99999.8", ""))
+    assert "1.3.6.1.4.1.99999.1.0" not in profiles.questions(profiles.system("1.3.6.1.4.1.318.1", ""))
+    for proves_nothing in ("1.3.6.1.4.1.8072.3.2.10", "1.3.6.1.4.1.77777.1", "", "n/a", "1.3.6.1.4.1."):
+        assert "1.3.6.1.4.1.99999.1.0" in profiles.questions(profiles.system(proves_nothing, ""))
+
+
+@pytest.mark.parametrize(
+    ("written", "dotted"),
+    [
+        (".1.3.6.1.4.1.318.1", "1.3.6.1.4.1.318.1"),
+        ("iso.3.6.1.4.1.318.1", "1.3.6.1.4.1.318.1"),
+        ("SNMPv2-SMI::enterprises.318.1", "1.3.6.1.4.1.318.1"),
+        ("enterprises.318.1", "1.3.6.1.4.1.318.1"),
+        ("1.3.6.1.4.1.318.", "1.3.6.1.4.1.318"),
+        ("1.3.6..4", ""),
+        ("n/a", ""),
+        ("1.3.x", ""),
+        ("", ""),
+    ],
+)
+def test_a_sys_object_id_is_understood_however_it_is_written(written: str, dotted: str) -> None:
+    assert object_id(written) == dotted
 
 
 def test_every_shipped_profile_and_what_it_reads_is_documented(profiles: list[Profile]) -> None:

@@ -25,6 +25,7 @@ SNMP_PORT = 161
 MAX_TABLE_ROWS = 4096  # a longer table is a fault of the device
 LONGEST_STRING = 4096  # bytes; longer strings are cut (gufo reads no longer datagram)
 LONGEST_SHOWN_OID = 40  # arcs of an object identifier in a text
+WHOLE_TREE = "1.3"  # every object that a device can have is below it
 MAX_ARCS = 128  # of an object identifier (RFC 2578, 3.5); pysnmp takes seconds for one with thousands
 MAX_NULL_ANSWERS = 3  # a walk ends after so many answers in a row without a value
 
@@ -88,6 +89,9 @@ class SnmpSession(Protocol):
     async def walk(self, base: str, rows: int = MAX_TABLE_ROWS) -> WalkRows[Raw]:
         """Return at most `rows` objects below `base`, in order."""
 
+    async def next_object(self, after: str) -> tuple[str, Raw] | None:
+        """Return the first object after `after`, wherever it is (GETNEXT); None at the end of all objects."""
+
     def close(self) -> None:
         """Close the socket."""
 
@@ -95,6 +99,20 @@ class SnmpSession(Protocol):
 def is_malformed(nothing: NoAnswer) -> bool:
     """Whether an answer came that makes no sense, and the engine still works."""
     return nothing.missing.reason is Reason.MALFORMED and not isinstance(nothing, EngineBroken)
+
+
+async def next_object(session: SnmpSession, after: str, retries: int) -> tuple[str, Raw] | None:
+    """The first object after `after`, with retries. None at the end of all objects, and for an answer that makes no
+    sense. Raises NoAnswer."""
+    while True:
+        try:
+            return await session.next_object(after)
+        except NoAnswer as nothing:
+            if is_malformed(nothing):
+                return None
+            if retries <= 0 or isinstance(nothing, EngineBroken):
+                raise
+        retries -= 1
 
 
 def short_oid(arcs: Sequence[int]) -> str:

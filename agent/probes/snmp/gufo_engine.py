@@ -32,6 +32,7 @@ from watchkeeper.agent.probes.snmp.engine import (
     BAD_LOGIN,
     DEAD_PORT,
     MAX_TABLE_ROWS,
+    WHOLE_TREE,
     EngineBroken,
     SnmpLogin,
     WalkRows,
@@ -94,6 +95,21 @@ class GufoSession:
             self.dialect,
             has_bulk=has_bulk,
         )
+
+    async def next_object(self, after: str) -> tuple[str, Raw] | None:
+        """Implements `SnmpSession.next_object`. The library's own iterators stop outside the object they start with, so
+        the answer is checked by an iterator of the whole tree."""
+
+        async def request(client: GufoClient) -> tuple[str, Raw] | None:
+            asked, accepted = GetIter(after), GetIter(WHOLE_TREE)
+            async with asyncio.timeout(self._login.timeout_s):
+                await client._send(lambda: client._sock.send_get_next(asked))  # noqa: SLF001 -- the library has no public GETNEXT of one object
+                try:
+                    return await client._recv(lambda: client._sock.recv_get_next(accepted))  # type: ignore[arg-type,return-value]  # noqa: SLF001 -- as above; None never comes
+                except StopAsyncIteration:
+                    return None
+
+        return await self._guard(request)
 
     def close(self) -> None:
         """Implements `SnmpSession.close`. The library closes its socket with the last reference."""

@@ -2,10 +2,11 @@
 
 import asyncio
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import count
+from itertools import count, islice
 from sys import intern
+from typing import Protocol
 from weakref import WeakValueDictionary
 
 from watchkeeper.agent.ports import NoAnswer
@@ -13,19 +14,19 @@ from watchkeeper.agent.probes.snmp.dialect.requests import get_objects, walk_tab
 from watchkeeper.agent.probes.snmp.engine import SnmpSession, WalkRows
 from watchkeeper.model.device import Device, SnmpVersion
 from watchkeeper.model.reading import Missing, Reason, Series
-from watchkeeper.profiles import Profile, Profiles
-from watchkeeper.profiles.decode import DecodeStep, Raw, decode_step, guard_of, raw_text
+from watchkeeper.profiles import Profile
+from watchkeeper.profiles.decode import DecodeStep, Raw, decode, decode_step, guard_of, raw_text
 from watchkeeper.profiles.scalars import Ref, oid, raw_unit
 from watchkeeper.profiles.shape import ProfileReading
 from watchkeeper.profiles.steps import all_hold, best_step, condition_objects, ref_text
 
-SYS_DESCR, SYS_OBJECT_ID = "1.3.6.1.2.1.1.1.0", "1.3.6.1.2.1.1.2.0"
 UPTIME_READING = ProfileReading(
     quantity="uptime",
     oid=oid("1.3.6.1.2.1.1.3.0"),
     raw_unit=raw_unit("0.01 s"),
     source="SNMPv2-MIB::sysUpTime",
 )
+UPTIME_KEYS = frozenset({("uptime", "")})
 OIDS_PER_REQUEST = 32  # request and answer stay below the 1,472 bytes of one Ethernet frame
 COLUMN_GRACE_S = 540.0  # how long a vanished column is kept, as Missing
 LONGEST_INDEX, LONGEST_LABEL, LONGEST_SOURCE = 250, 120, 200  # a word of the wire has at most 200 characters
@@ -56,11 +57,37 @@ _layouts: WeakValueDictionary[tuple[tuple[str, ...], ...], RequestLayout] = Weak
 @dataclass(frozen=True, slots=True)
 class SweepPlan:
     """The columns of a device; the first series is `device.answering`, which has no step. `lost` are the columns that
-    have vanished from the device, with the time (boot clock) when that was noticed."""
+    have vanished from the device, with the time (boot clock) when that was noticed. `with_value` is how many readings
+    gave a value when the plan was made; the uptime is not counted."""
 
     series: tuple[Series, ...]
     layout: RequestLayout
     lost: Mapping[ColumnKey, float] = field(default_factory=dict)
+    with_value: int = 0
+
+    @property
+    def readings(self) -> int:
+        """How many readings the device answers for, without the uptime."""
+        keys = {(series.quantity, series.instance) for series in self.series[1:]}
+        return len(keys - self.lost.keys() - UPTIME_KEYS)
+
+
+class ObjectReader(Protocol):
+    """Where the columns of a profile are searched: a device, or those of its objects that are known already."""
+
+    @property
+    def device(self) -> Device:
+        """The device."""
+
+    @property
+    def unreadable(self) -> dict[str, Missing]:
+        """Collects the objects and columns that cannot be read, and why."""
+
+    async def get(self, oids: Iterable[str]) -> dict[str, Raw]:
+        """Get any number of objects."""
+
+    async def cells(self, column: str) -> dict[str, Raw]:
+        """Return a table's column, in order: row index and value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,32 +161,18 @@ def bare_plan(device: Device) -> SweepPlan:
     )
 
 
-Recognised = tuple[Profile | None, str]
-"""A device's profile, and a description of the device for logs."""
-
-
-async def recognise(reader: DeviceReader, profiles: Profiles, known: Recognised = (None, "")) -> Recognised:
-    """Find the device's profile. If the device describes itself as before, `known` is returned without further
-    requests, which are many for a generic sysObjectID. Raises NoAnswer."""
-    named = reader.device.profile
-    if named != "auto":
-        return profiles.get(named), f"the name `{named}`"
-    system = await reader.get((SYS_DESCR, SYS_OBJECT_ID))
-    if not system and reader.unreadable:
-        raise reader.failure()
-    sys_object_id, sys_descr = raw_text(system.get(SYS_OBJECT_ID, "")), raw_text(system.get(SYS_DESCR, ""))
-    described = f"sysObjectID `{sys_object_id[:LONGEST_LABEL]}`, sysDescr `{sys_descr[:LONGEST_LABEL]}`"
-    if known[0] is not None and known[1] == described:
-        return known
-    answers = await reader.texts(profiles.questions(sys_object_id, sys_descr))
-    return profiles.pick(sys_object_id, sys_descr, answers), described
-
-
-async def replan(reader: DeviceReader, profile: Profile | None, before: SweepPlan, now: float) -> SweepPlan:
-    """Find the columns that the device has now (boot time `now`). Columns that have vanished are kept as Missing for
-    COLUMN_GRACE_S, so a restart of the management card withdraws no incident. Raises NoAnswer."""
-    readings = (UPTIME_READING, *await _readings_of(reader, profile)) if profile else (UPTIME_READING,)
-    found = await _find_columns(reader, readings)
+async def replan(
+    reader: DeviceReader, profile: Profile | None, before: SweepPlan, now: float, standards: Sequence[Profile] = ()
+) -> SweepPlan:
+    """Find the columns that the device has now (boot time `now`); `standards` are read for quantities of which the
+    profile gives no value. Columns that have vanished are kept as Missing for COLUMN_GRACE_S, so a restart of the
+    management card withdraws no incident. Raises NoAnswer."""
+    layers = [
+        (UPTIME_READING,),
+        *[layer for one in (profile, *standards) if one for layer in await _layers(reader, one)],
+    ]
+    planned = frozenset((series.quantity, series.instance) for series in before.series[1:])
+    found, valued = await find_layers(reader, layers, planned)
     if not found and reader.unreadable:
         raise reader.failure()
     kept: PlannedColumns = {}
@@ -171,8 +184,32 @@ async def replan(reader: DeviceReader, profile: Profile | None, before: SweepPla
         elif now - before.lost.get(key, now) < COLUMN_GRACE_S:
             kept[key] = (series, one)
             lost[key] = before.lost.get(key, now)
-    plan = _make_plan(reader.device, kept | found, lost)
+    plan = replace(_make_plan(reader.device, kept | found, lost), with_value=len(valued - UPTIME_KEYS))
     return replace(plan, series=before.series) if plan.series == before.series else plan
+
+
+async def find_layers(
+    reader: ObjectReader, layers: Iterable[Sequence[ProfileReading]], planned: Collection[ColumnKey] = ()
+) -> tuple[PlannedColumns, set[ColumnKey]]:
+    """The columns that the device has, and those of them that give a value. A layer is read for the quantities of which
+    no layer before it gives a value; a column that was `planned` and is still answered counts as one that does, so
+    that a value missing for a while does not change the columns."""
+    found: PlannedColumns = {}
+    valued: set[ColumnKey] = set()
+    settled: set[str] = set()
+    for layer in layers:
+        readings = [one for one in layer if one.quantity not in settled]
+        columns, answer = await _find_columns(reader, readings) if readings else ({}, {})
+        values = zip(columns, decode((one for _, one in columns.values()), answer), strict=True)
+        good = {key for key, value in values if not isinstance(value, Missing)}
+        better = {quantity for quantity, _ in good}
+        found = {key: column for key, column in found.items() if key[0] not in better}
+        known = {quantity for quantity, _ in found}
+        more = ((key, column) for key, column in columns.items() if key[0] not in known)
+        found |= dict(islice(more, MAX_READINGS - len(found)))
+        valued |= good
+        settled |= better | {key[0] for key in columns if key in planned}
+    return found, valued & found.keys()
 
 
 def _make_plan(device: Device, columns: PlannedColumns, lost: Mapping[ColumnKey, float]) -> SweepPlan:
@@ -191,20 +228,26 @@ def _shared_layout(steps: tuple[DecodeStep, ...]) -> RequestLayout:
     return layout
 
 
-async def _readings_of(reader: DeviceReader, profile: Profile) -> tuple[ProfileReading, ...]:
-    """The profile's readings, changed by those quirks that apply to this device."""
-    readings = profile.readings
+async def _layers(reader: DeviceReader, profile: Profile) -> list[tuple[ProfileReading, ...]]:
+    """The profile's readings and the hidden ones, changed by those quirks that apply to this device."""
+    layers = [profile.readings, *profile.hidden]
     if profile.quirks:
         answer = await reader.get(name for quirk in profile.quirks for name in guard_of(quirk.when, "").oids)
         for quirk in profile.quirks:
             if all_hold((quirk.when,), "", answer):
                 replaced = {reading.key for reading in quirk.readings}
-                kept = (one for one in readings if one.key not in replaced and one.quantity not in quirk.without)
-                readings = (*kept, *quirk.readings)
-    return readings
+                layers = [
+                    tuple(one for one in layer if one.key not in replaced and one.quantity not in quirk.without)
+                    for layer in layers
+                ]
+                layers[0] += quirk.readings
+    return layers
 
 
-async def _find_columns(reader: DeviceReader, readings: Sequence[ProfileReading]) -> PlannedColumns:
+async def _find_columns(
+    reader: ObjectReader, readings: Sequence[ProfileReading]
+) -> tuple[PlannedColumns, Mapping[str, Raw]]:
+    """The columns of these readings, and the answers that they were found in."""
     answer: dict[str, Raw] = {}
     cells: dict[str, dict[str, Raw]] = {}
     for column in dict.fromkeys(_table_columns(readings)):
@@ -233,7 +276,7 @@ async def _find_columns(reader: DeviceReader, readings: Sequence[ProfileReading]
             continue
         key = _unique_key(key, index, columns)
         columns[key] = (_make_series(reader.device, reading, key[1], label, one.source), one)
-    return columns
+    return columns, answer
 
 
 def _unique_key(key: ColumnKey, index: str, columns: PlannedColumns) -> ColumnKey:

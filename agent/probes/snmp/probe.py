@@ -24,7 +24,8 @@ from watchkeeper.agent.probes.snmp.engine import (
     other_sender,
 )
 from watchkeeper.agent.probes.snmp.opening import SnmpOpener, login_to, masked_url, open_snmp_session
-from watchkeeper.agent.probes.snmp.plan import DeviceReader, Recognised, SweepPlan, bare_plan, recognise, replan
+from watchkeeper.agent.probes.snmp.plan import DeviceReader, SweepPlan, bare_plan, replan
+from watchkeeper.agent.probes.snmp.recognise import UNKNOWN, Recognised, recognise
 from watchkeeper.documents.secrets import Secrets
 from watchkeeper.model.clock import Clock
 from watchkeeper.model.device import Device, SnmpEngine, SnmpVersion
@@ -59,7 +60,7 @@ class _SnmpDevice:
     dialect: Dialect
     stored: Habits
     session: SnmpSession | None = None
-    known: Recognised = (None, "")
+    known: Recognised = UNKNOWN
     renew_at: float | None = None
     absent: frozenset[str] = frozenset()
     unreadable: frozenset[str] = frozenset()
@@ -135,17 +136,20 @@ class SnmpProbe:
 
     def profile_of(self, device: str) -> Profile | None:
         """Implements `ProfileProbe.profile_of`."""
+        return self.recognised(device).profile
+
+    def recognised(self, device: str) -> Recognised:
+        """Which profile a device is read by, and why; UNKNOWN until it has answered."""
         held = self._held.get(device)
-        return held.known[0] if held else None
+        return held.known if held else UNKNOWN
 
     def why_of(self, device: str) -> str:
         """Implements `ProfileProbe.why_of`."""
         held = self._held.get(device)
         if held is None or held.renew_at is None:
             return ""
-        named = held.device.profile != "auto"
         wrong = misfit(self._profiles, held.device.profile, Speaks.SNMP)
-        return wrong or ("the inventory names it" if named else held.known[1])
+        return wrong or held.known.why or held.known.described
 
     def habits_of(self, device: str) -> tuple[str, ...]:
         """Implements `HabitProbe.habits_of`."""
@@ -285,15 +289,17 @@ class SnmpProbe:
         _try_all_again(held.dialect, self._clock.wall())
         await ask_for_mute(session)
         reader = DeviceReader(session, held.device, held.version)
-        profile, described = await recognise(reader, self._profiles, held.known)
-        if profile is not None and profile.speaks is not Speaks.SNMP:  # the inventory names it
-            profile = None
-        held.known = profile, described
-        if profile is None and not held.warned_unknown:
+        known = await recognise(reader, self._profiles, held.known)
+        if known.profile is not None and known.profile.speaks is not Speaks.SNMP:  # the inventory names it
+            known = replace(known, profile=None)
+        held.known = known
+        if known.profile is None and not held.warned_unknown:
             held.warned_unknown = True
-            log.warning("%s at %s: no profile fits %s", held.device.device, masked_url(held.device), described)
+            log.warning("%s at %s: no profile fits %s", held.device.device, masked_url(held.device), known.described)
         before = held.plan
-        held.plan = _with_habits(await replan(reader, profile, before, now), before, held.dialect.habits)
+        plan = await replan(reader, known.profile, before, now, known.standards)
+        held.known = replace(known, readings=plan.readings, with_value=plan.with_value)
+        held.plan = _with_habits(plan, before, held.dialect.habits)
         held.requests = split_all(held.dialect.habits, held.plan.layout.requests)
         held.renew_at = now + (SNMP_RENEW_SOON_S if reader.unreadable.keys() - held.unreadable else SNMP_RENEW_S)
         _log_unreadable(held, reader.unreadable)

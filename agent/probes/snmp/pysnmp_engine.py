@@ -109,6 +109,13 @@ class PysnmpSession:
             rows, self._login.timeout_s, self.dialect, has_bulk=has_bulk,
         )  # fmt: skip
 
+    async def next_object(self, after: str) -> tuple[str, Raw] | None:
+        """Implements `SnmpSession.next_object`."""
+        for name, value in await self._request(hlapi.next_cmd, _object_type(after)):
+            if not isinstance(value, _NO_VALUE):
+                return str(name), _to_python(value)
+        return None
+
     def close(self) -> None:
         """Implements `SnmpSession.close`."""
         self._engine.close_dispatcher()

@@ -88,6 +88,13 @@ class UsmSession:
             rows, self._login.timeout_s, self.dialect, has_bulk=True,
         )  # fmt: skip
 
+    async def next_object(self, after: str) -> tuple[str, Raw] | None:
+        """Implements `SnmpSession.next_object`."""
+        for name, _, value in await self._request(GETNEXT, (after,)):
+            if value is not None:
+                return name, _cut(value)
+        return None
+
     def close(self) -> None:
         """Implements `SnmpSession.close`."""
         if self._socket.fileno() >= 0:
