@@ -202,8 +202,8 @@ class AgentService:
         """Whether its device is still asked for the series; yes as long as no profile is known."""
         device = self._schedule.device(series.device)
         probe = self._probes.get(device.probe) if device else None
-        profile = probe.profile_of(series.device) if isinstance(probe, ProfileProbe) else None
-        return profile is None or asks_for(profile, series)
+        profiles = probe.profiles_of(series.device) if isinstance(probe, ProfileProbe) else ()
+        return not profiles or any(asks_for(one, series) for one in profiles)
 
     def _facts(self, device: Device) -> Facts:
         return facts_of(self._probes.get(device.probe), device.device)

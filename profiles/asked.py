@@ -26,7 +26,8 @@ def _gives(reading: ProfileReading, series: Series) -> bool:
 
 
 def _readings(profile: Profile) -> Iterator[ProfileReading]:
-    yield from profile.readings
+    for layer in (profile.readings, *profile.hidden):
+        yield from layer
     for quirk in profile.quirks:
         yield from quirk.readings
 

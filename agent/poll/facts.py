@@ -9,6 +9,9 @@ def facts_of(probe: Probe | None, device: str) -> Facts:
     """The facts of a device; none for a probe that has none. Without a profile its text is empty."""
     if not isinstance(probe, ProfileProbe):
         return ()
-    profile = probe.profile_of(device)
-    name = f"{profile.profile} ({profile.vendor}, {profile.category})" if profile else ""
+    profiles = probe.profiles_of(device)
+    name = ", ".join(
+        [f"{one.profile} ({one.vendor}, {one.category})" for one in profiles[:1]]
+        + [one.profile for one in profiles[1:]]
+    )
     return (("profile", one_line(name)), ("why", one_line(probe.why_of(device))))

@@ -132,10 +132,10 @@ class ModbusProbe:
         for name in list(self._held):
             await self.forget(name)
 
-    def profile_of(self, device: str) -> Profile | None:
-        """Implements `ProfileProbe.profile_of`."""
+    def profiles_of(self, device: str) -> tuple[Profile, ...]:
+        """Implements `ProfileProbe.profiles_of`."""
         held = self._held.get(device)
-        return held.profile if held else None
+        return (held.profile,) if held and held.profile else ()
 
     def why_of(self, device: str) -> str:
         """Implements `ProfileProbe.why_of`."""

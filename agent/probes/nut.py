@@ -102,9 +102,10 @@ class NutProbe:
     async def close(self) -> None:
         """Implements `Probe.close`."""
 
-    def profile_of(self, device: str) -> Profile | None:
-        """Implements `ProfileProbe.profile_of`."""
-        return self._profiles.get(self._names[device]) if device in self._names else None
+    def profiles_of(self, device: str) -> tuple[Profile, ...]:
+        """Implements `ProfileProbe.profiles_of`."""
+        profile = self._profiles.get(self._names[device]) if device in self._names else None
+        return (profile,) if profile else ()
 
     def why_of(self, device: str) -> str:
         """Implements `ProfileProbe.why_of`."""

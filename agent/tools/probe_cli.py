@@ -118,7 +118,8 @@ async def _show(targets: Sequence[Target], context: "ProbeContext", style: str) 
 def _profile(probe: "Probe", target: Target) -> "Profile | None":
     from watchkeeper.agent.ports import ProfileProbe
 
-    return probe.profile_of(target.device.device) if isinstance(probe, ProfileProbe) else None
+    profiles = probe.profiles_of(target.device.device) if isinstance(probe, ProfileProbe) else ()
+    return next(iter(profiles), None)
 
 
 def _habits(probe: "Probe", target: Target) -> tuple[str, ...]:

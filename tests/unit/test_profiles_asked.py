@@ -51,6 +51,24 @@ def test_a_profile_asks_for_its_own_readings(quantity: str, instance: str, sourc
     assert asks_for(BOX, Series("box", quantity, instance, "", source)) is asked
 
 
+def test_a_profile_asks_for_what_it_takes_from_the_profile_that_it_extends() -> None:
+    text = """
+profile: own
+vendor: Acme
+category: env
+verified: []
+extends: [box]
+match: [{sys_object_id: [1.3.6.1.4.1.99999.7]}]
+readings:
+  - {quantity: humidity.relative, instance: door, oid: 1.3.6.1.4.1.99999.8.0, raw_unit: 1 %, source: "A::f"}
+"""
+    own = load_profiles([Document("box.yml", OWN), Document("own.yml", text)]).get("own")
+    assert own
+    assert asks_for(own, Series("box", "humidity.relative", "door", "", "1.3.6.1.4.1.99999.8.0"))
+    assert asks_for(own, Series("box", "humidity.relative", "", "", "1.3.6.1.4.1.99999.2.0"))  # hidden
+    assert asks_for(own, Series("box", "leak", "2", "", "1.3.6.1.4.1.99999.3.0"))
+
+
 @pytest.mark.parametrize(
     ("name", "speaks", "why"),
     [

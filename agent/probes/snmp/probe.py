@@ -134,9 +134,10 @@ class SnmpProbe:
             self._remember(held)
         return sweep
 
-    def profile_of(self, device: str) -> Profile | None:
-        """Implements `ProfileProbe.profile_of`."""
-        return self.recognised(device).profile
+    def profiles_of(self, device: str) -> tuple[Profile, ...]:
+        """Implements `ProfileProbe.profiles_of`."""
+        known = self.recognised(device)
+        return (known.profile, *known.standards) if known.profile else ()
 
     def recognised(self, device: str) -> Recognised:
         """Which profile a device is read by, and why; UNKNOWN until it has answered."""
