@@ -4,8 +4,10 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 
 from watchkeeper.profiles.decode import Raw, raw_text
+from watchkeeper.profiles.recognise import enterprise_of, object_id
 
 SHOWN_VALUES, SHOWN_CHARS = 4, 40
 MIN_COLUMNS = 2
@@ -120,7 +122,7 @@ def draft(name: str, device: DeviceIdentity, objects: SortedObjects) -> Iterator
     yield "vendor: TODO"
     yield "category: TODO  # server network storage ups pdu ats cooling env dc-power meter bmc"
     yield "verified: none"
-    yield from _match(device)
+    yield from _match(device, objects)
     if device.fits:
         fits = (f"{counted(count, 'reading')} of {fit}" for fit, count in device.fits.items())
         yield f"# It has {', '.join(fits)}:"
@@ -141,16 +143,32 @@ def counted(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
-def _match(device: DeviceIdentity) -> Iterator[str]:
-    oid = device.sys_object_id
-    generic = oid.startswith(("1.3.6.1.4.1.8072.3.2", "1.3.6.1.2.1")) or not oid
+def _match(device: DeviceIdentity, objects: SortedObjects) -> Iterator[str]:
+    own = object_id(device.sys_object_id)
+    subtree = vendor_subtree(objects)
     yield "match:"
-    if not generic:
-        yield f"  - sys_object_id: [{oid}]"
+    if enterprise_of(own):
+        yield f"  - sys_object_id: [{own}]"
+        return
+    yield f"  # its sysObjectID `{device.sys_object_id[:SHOWN_CHARS]}` names no vendor"
+    if subtree:
+        yield f"  - answers: {subtree}  # it has objects below this"
     else:
         words = re.escape(device.sys_descr[:SHOWN_CHARS]).replace("\\ ", " ").replace("'", "''")
-        yield f"  # its sysObjectID `{oid}` is generic; `answers` with an object of the vendor is better than sys_descr"
         yield f"  - sys_descr: '^{words}'"
+
+
+def vendor_subtree(objects: SortedObjects) -> str:
+    """The subtree that all objects of a vendor are in; of several vendors, of the one with the most objects. Empty if
+    there is none."""
+    names = (*objects.scalars, *(column.oid for table in objects.tables for column in table.columns))
+    by_vendor: dict[str, list[OidNumbers]] = defaultdict(list)
+    for name in names:
+        by_vendor[enterprise_of(name)].append(tuple(map(int, name.split("."))))
+    by_vendor.pop("", None)
+    most = max(by_vendor.values(), key=len, default=[])
+    same = takewhile(lambda numbers: len(set(numbers)) == 1, zip(*most, strict=False))
+    return _text(tuple(numbers[0] for numbers in same))
 
 
 def _table(table: SnmpTable) -> Iterator[str]:

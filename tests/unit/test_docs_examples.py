@@ -137,6 +137,16 @@ def runs(page: str) -> dict[str, str]:
     return dict(re.findall(r"^\$ ([^\n]*)\n(.*?)(?=^\$ |\Z)", text, re.DOTALL | re.MULTILINE))
 
 
+def test_the_tutorial_shows_the_draft_of_a_device_with_a_broken_sysobjectid(tmp_path: Path) -> None:
+    recording = (DOCS / "examples" / "coldwatch.snmprec").read_text(encoding="utf-8")
+    broken = tmp_path / "broken.snmprec"
+    broken.write_text(
+        re.sub(r"^1\.3\.6\.1\.2\.1\.1\.2\.0\|.*$", "1.3.6.1.2.1.1.2.0|4|n/a", recording, flags=re.MULTILINE)
+    )
+    (shown,) = blocks("tutorial-profile.md", "text")
+    assert shown in CliRunner().invoke(profile, ["new", str(broken), "--name", "coldwatch"]).output
+
+
 def test_the_tutorial_shows_what_comes_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     box = str(DOCS / "examples" / "coldwatch.snmprec")
     mine = (DOCS / "examples" / "coldwatch.yml").read_text(encoding="utf-8")

@@ -12,6 +12,7 @@ from watchkeeper.agent.tools.recording import redacted
 from watchkeeper.model.batch import Document
 from watchkeeper.model.errors import ConfigError
 from watchkeeper.profiles import load_profiles
+from watchkeeper.profiles.decode import Raw
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "docs" / "examples"
 BOX, MINE = EXAMPLES / "coldwatch.snmprec", EXAMPLES / "coldwatch.yml"
@@ -134,9 +135,29 @@ def test_an_index_of_several_numbers_and_a_row_0() -> None:
     }  # fmt: skip
 
 
+READING = "  - {quantity: battery.charge, oid: 1.3.6.1.4.1.99999.7.1.0, raw_unit: 1 %, source: X}"
+
+
 def test_a_device_with_a_generic_sysobjectid_is_matched_by_its_sysdescr() -> None:
     lines = list(draft("box", DeviceIdentity("1.3.6.1.4.1.8072.3.2.10", "Bob's box (v1)", {}), sort_objects({})))
     assert "  - sys_descr: '^Bob''s box \\(v1\\)'" in lines
+
+
+@pytest.mark.parametrize("sys_object_id", ["1.3.6.1.4.1.8072.3.2.10", "n/a", "", "0.0", "1.3.6.1.2.1.33"])
+def test_a_device_whose_sysobjectid_names_no_vendor_is_matched_by_its_vendors_objects(sys_object_id: str) -> None:
+    objects: dict[str, Raw] = {f"1.3.6.1.4.1.99999.7.{number}.0": 1 for number in range(1, 4)}
+    objects |= {"1.3.6.1.4.1.8072.1.1.0": 1, "1.3.6.1.4.1.318.1.1.0": 1}
+    lines = list(draft("box", DeviceIdentity(sys_object_id, "Bob's box", {}), sort_objects(objects)))
+    assert "  - answers: 1.3.6.1.4.1.99999.7  # it has objects below this" in lines
+    assert not any("sys_object_id:" in line for line in lines)
+    text = "\n".join(lines).replace("TODO  #", "env  #").replace("vendor: TODO", "vendor: Bob")
+    made = load_profiles([Document("box.yml", text.replace("readings:", f"readings:\n{READING}"))])
+    assert made.get("box")
+
+
+def test_a_sysobjectid_of_a_vendor_is_matched_however_it_is_written() -> None:
+    lines = list(draft("box", DeviceIdentity("iso.3.6.1.4.1.99999.7", "Bob's box", {}), sort_objects({})))
+    assert "  - sys_object_id: [1.3.6.1.4.1.99999.7]" in lines
 
 
 # ---- recordings ----
