@@ -83,7 +83,7 @@ def _letters(name: str) -> str:
 
 
 class SnmpEngine(StrEnum):
-    """The SNMP library. gufo is fast, but checks no digest: it believes any answer to an SNMPv3 user. pysnmp tolerates
+    """The SNMP library. gufo is fast, but checks no digest, so it is refused for SNMPv3 users with `auth`. pysnmp tolerates
     unusual devices. `auto` is our own code for SNMPv3 users with authentication, else gufo."""
 
     AUTO = "auto"
@@ -120,8 +120,8 @@ class Snmp:
                 yield "priv", "`priv` needs `priv_secret`, the name of the secret that holds its password"
             if self.priv and not self.auth:
                 yield "priv", "SNMPv3 has no privacy without authentication; add `auth`"
-            if self.engine is SnmpEngine.GUFO and self.priv in (SnmpPriv.AES192C, SnmpPriv.AES256C):
-                yield "engine", f"gufo does not know {self.priv}; remove `engine`, or write `engine: pysnmp`"
+            if self.engine is SnmpEngine.GUFO and self.auth:
+                yield "engine", "gufo checks no signature and believes forged answers; remove `engine`"
         elif not self.community:
             yield "version", f"version {self.version} needs `community`, the name of the secret that holds it"
 
