@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING
 
 from watchkeeper.agent.config import AgentConfig, Places, read_config
 from watchkeeper.agent.pipeline import Pipeline
+from watchkeeper.agent.poll.facts import facts_of
 from watchkeeper.agent.poll.kinds import build_all
 from watchkeeper.agent.poll.schedule import Schedule
-from watchkeeper.agent.ports import Probe, ProbeContext
+from watchkeeper.agent.ports import Probe, ProbeContext, ProfileProbe
 from watchkeeper.agent.push.bundle import keep_bundle, load_bundle
 from watchkeeper.agent.push.pusher import Pusher
 from watchkeeper.agent.push.uplink import Uplink
@@ -23,13 +24,14 @@ from watchkeeper.agent.spool.memory import SpoolMemory
 from watchkeeper.agent.spool.spool import Limits, Spool
 from watchkeeper.agent.traps.events import TrapEvents
 from watchkeeper.documents.secrets import Secrets
-from watchkeeper.model.batch import Bundle, Document, Request
+from watchkeeper.model.batch import Bundle, Document, Facts, Request
 from watchkeeper.model.clock import Clock, SystemClock
 from watchkeeper.model.device import Device
 from watchkeeper.model.errors import WatchkeeperError
 from watchkeeper.model.logs import set_up_logging
-from watchkeeper.model.reading import Sweep
+from watchkeeper.model.reading import Series, Sweep
 from watchkeeper.model.sd_notify import notify, watchdog_s
+from watchkeeper.profiles.asked import asks_for
 from watchkeeper.rules.judge import Judge
 from watchkeeper.rules.load import RuleSet, load_rules
 
@@ -85,11 +87,11 @@ class AgentService:
         self._probes: dict[str, Probe] = {}
         self._profiles: tuple[Document, ...] = ()
         self._tasks: set[asyncio.Task[None]] = set()
-        judge = Judge(spool.states())
+        judge = Judge(spool.states(), parts=spool.parts(), asked=self._asked)
         self._pusher = Pusher(
             spool, uplink, clock, config.agent, on_bundle=self._on_bundle, on_request=self._on_request
         )
-        self._pipeline = Pipeline(spool, judge, clock, self._pusher.wake)
+        self._pipeline = Pipeline(spool, judge, clock, self._pusher.wake, self._facts)
         self._schedule = Schedule(clock, self._on_sweep, judge.silence_judged)
         self._events = TrapEvents()
         self._memory = SpoolMemory(places.spool, spool.note)
@@ -155,6 +157,10 @@ class AgentService:
     def _on_request(self, request: Request) -> None:
         if request.kind == "poll-now":
             self._loop.call_soon_threadsafe(self._schedule.poll_now, request.device)
+        elif request.kind == "removed":
+            reason = f"removed: confirmed by {request.by}"
+            self._loop.call_soon_threadsafe(self._pipeline.remove, request.device, request.part, reason)
+            self._loop.call_soon_threadsafe(self._schedule.poll_now, request.device)
 
     def _on_bundle(self, bundle: Bundle) -> None:
         loaded = _load(bundle)
@@ -191,6 +197,16 @@ class AgentService:
 
     def _on_sweep(self, device: Device, sweep: Sweep) -> None:
         self._pipeline.add(device, self._events.join(sweep))
+
+    def _asked(self, series: Series) -> bool:
+        """Whether its device is still asked for the series; yes as long as no profile is known."""
+        device = self._schedule.device(series.device)
+        probe = self._probes.get(device.probe) if device else None
+        profiles = probe.profiles_of(series.device) if isinstance(probe, ProfileProbe) else ()
+        return not profiles or any(asks_for(one, series) for one in profiles)
+
+    def _facts(self, device: Device) -> Facts:
+        return facts_of(self._probes.get(device.probe), device.device)
 
     def _listen(self, bundle: Bundle) -> None:
         """Listen for traps if the bundle says so."""

@@ -7,13 +7,14 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
 
 from watchkeeper.agent.spool.spool import Spool
-from watchkeeper.model.batch import Lane
+from watchkeeper.model.batch import Facts, Lane
 from watchkeeper.model.clock import Clock
 from watchkeeper.model.device import Device
 from watchkeeper.model.reading import Series, Sweep
-from watchkeeper.rules.judge import UNCHANGED, Judge
+from watchkeeper.rules.judge import UNCHANGED, Judge, Judgement
 from watchkeeper.rules.load import RuleSet
 
 log = logging.getLogger(__name__)
@@ -21,20 +22,38 @@ log = logging.getLogger(__name__)
 COMMIT_WITHIN_S = 0.5
 RETRY_S = 5.0
 REPORT_EVERY_S = 600.0  # all active verdicts
+FACTS_EVERY_S = 60.0
 FIRST_REPORT_WITHIN_S = 120.0  # in an epoch without states, even if some devices were not read yet
 
 
-class Pipeline:
-    """Adds sweeps to the spool and judges them. `committed` is called from the committing thread after every commit."""
+class _Declared(NamedTuple):
+    """The block of a device. Its facts are asked for again at `until`."""
 
-    def __init__(self, spool: Spool, judge: Judge, clock: Clock, committed: Callable[[], None]) -> None:
+    series: tuple[Series, ...]
+    number: int
+    until: float
+
+
+class Pipeline:
+    """Adds sweeps to the spool and judges them. `committed` is called from the committing thread after every commit; `facts`
+    tells how a device is read."""
+
+    def __init__(
+        self,
+        spool: Spool,
+        judge: Judge,
+        clock: Clock,
+        committed: Callable[[], None],
+        facts: Callable[[Device], Facts] = lambda _: (),
+    ) -> None:
         self._spool, self._judge, self._clock, self._committed = spool, judge, clock, committed
+        self._facts = facts
         self._loop = asyncio.get_running_loop()
         self._disk = ThreadPoolExecutor(1, "spool")
         self._timer: asyncio.TimerHandle | None = None
         self._queued = False  # a commit is queued and has not begun
         self._active = False
-        self._blocks: dict[str, tuple[tuple[Series, ...], int]] = {}
+        self._blocks: dict[str, _Declared] = {}
         self._epoch = "" if spool.fresh else spool.epoch  # the epoch in which the active verdicts were reported
         self._began_at = clock.boot()
         self._reported_at: float | None = None
@@ -43,16 +62,20 @@ class Pipeline:
 
     def add(self, device: Device, sweep: Sweep) -> None:
         """Add a sweep of a device in the bundle."""
+        sweep = self._judge.join(sweep, device.category)
         block = self._blocks.get(sweep.device)
-        if block is None or block[0] is not sweep.series:
-            number = self._spool.declare(sweep.device, device.probe, device.every_s, sweep.series)
-            block = self._blocks[sweep.device] = (sweep.series, number)
-        self._spool.add_frame(block[1], sweep.at, sweep.values)
-        judgement = self._judge.sweep(sweep, device.category)
+        if block is None or block.series is not sweep.series or sweep.at >= block.until:
+            series, facts = sweep.series, self._facts(device)
+            number = self._spool.declare(sweep.device, device.probe, device.every_s, series, facts)
+            block = self._blocks[sweep.device] = _Declared(series, number, sweep.at + FACTS_EVERY_S)
+        self._spool.add_frame(block.number, sweep.at, sweep.values)
+        judgement = self._judge.judge(sweep, device.category)
         if judgement is not UNCHANGED:
             self._spool.add_events(judgement.events, judgement.states)
             if judgement.events:
                 self._commit()
+        if self._judge.parts_changed:
+            self._spool.keep_parts(self._judge.take_parts())
         self._commit_within(COMMIT_WITHIN_S)
 
     # ---- seldom ----
@@ -62,7 +85,15 @@ class Pipeline:
         judgement = self._judge.activate(rules, devices, self._clock.boot())
         self._blocks.clear()
         self._active, self._reported_at = True, None
+        self._keep(judgement)
+
+    def remove(self, device: str, part: str, reason: str) -> None:
+        """A person confirms that a part of a device was removed."""
+        self._keep(self._judge.remove(device, part, reason, self._clock.boot()))
+
+    def _keep(self, judgement: Judgement) -> None:
         self._spool.add_events(judgement.events, judgement.states)
+        self._spool.keep_parts(self._judge.take_parts())
         self._commit()
 
     def beat(self) -> None:
@@ -81,6 +112,8 @@ class Pipeline:
             due = True
         if due:
             states_lost = self._spool.epoch != self._epoch
+            if states_lost:
+                self._spool.keep_parts(self._judge.parts())
             self._epoch, self._reported_at = self._spool.epoch, now
             states = self._judge.states() if states_lost else {}
             self._spool.add_events([self._judge.active_verdicts(now)], states)

@@ -42,8 +42,12 @@ class NoAnswer(Exception):
 class ProfileProbe(Protocol):
     """A probe that reads devices by profiles."""
 
-    def profile_of(self, device: str) -> Profile | None:
-        """The profile of a device that it has read before."""
+    def profiles_of(self, device: str) -> tuple[Profile, ...]:
+        """The profile of a device that it has read before, then those of standard MIBs that are read beside it. Empty
+        if no profile fits."""
+
+    def why_of(self, device: str) -> str:
+        """Why it reads the device by this profile, or by none; empty for a device that was never read."""
 
 
 @runtime_checkable

@@ -109,7 +109,7 @@ def _pages_of(name: str, objects: dict[str, Raw], profiles: Profiles, rules: Rul
     probe = SnmpProbe(profiles, Secrets(None), FakeClock(), MemoryDevice(objects).open)
     device = Device(name, "bench", Category.SERVER, "snmp", "192.0.2.1", snmp=Snmp(community="none"))
     sweep = asyncio.run(probe.sweep(device))
-    profile = probe.profile_of(name)
+    profile = next(iter(probe.profiles_of(name)), None)
     judge = Judge({})
     judge.activate(rules, [device], 0.0)
     for at in range(0, JUDGED_S + 1, STEP_S):

@@ -63,6 +63,8 @@ def check(file: Path) -> None:
         click.echo(str(deprecated), err=True)
     snapshot = read_snapshot(config_file.path(config_file.config.site))
     configuration = snapshot.configuration
+    for warning in configuration.warnings:
+        click.echo(f"warning: {warning}", err=True)
     opener = open_channels(open_secrets(config_file), SystemClock())
     for problem in unreachable(configuration.contacts.people, opener):
         click.echo(f"contacts.yml: {problem}", err=True)
@@ -202,6 +204,30 @@ def resolve(number: int, note: str, url: str, token_file: Path) -> None:
 def escalate(number: int, note: str, url: str, token_file: Path) -> None:
     """Escalate now: decide the next rung at once. Later rungs keep their times."""
     _change_incident(url, token_file, number, "escalate", note)
+
+
+@collector.command()
+@click.argument("device")
+@click.argument("part", default="")
+@NOTE
+@URL
+@TOKEN_FILE
+def removed(device: str, part: str, note: str, url: str, token_file: Path) -> None:
+    """Confirm that a PART of a DEVICE was removed. Without PART, list what is gone of the device."""
+    from datetime import UTC, datetime
+    from urllib.parse import quote
+
+    from watchkeeper.model.plain import printable
+
+    path, file = f"/api/v1/devices/{quote(device, safe='')}", token_file.expanduser()
+    if part:
+        _request("POST", url, f"{path}/removed", {"part": part, "note": note}, _read_token(file))
+        print(f"{device}: {part} was removed; its agent is told with its next push")
+        return
+    for one in _request("GET", url, path, None, _read_token(file) if file.exists() else None)["gone"]:
+        since = f"since {datetime.fromtimestamp(one['since'], UTC):%Y-%m-%d %H:%M} UTC" if one["since"] else ""
+        confirmed = f"  confirmed by {one['confirmed_by']}" if one["confirmed_by"] else ""
+        print(printable(f"{one['part']:<30}  {one['label']:<40}  {since}{confirmed}"))
 
 
 # ---- shared by the commands ----

@@ -86,7 +86,7 @@ class RunningCollector:
             log.warning("contacts.yml: %s", problem)
         self.outbox = Outbox(self.runtime, opener)
         own_rules = OwnRules(self.runtime, config.reserve_bytes)
-        requests = Requests(self.store)
+        requests = Requests(self.store, self.clock)
         self.ticker = Ticker(self.runtime, self.reloader, own_rules, requests, self.outbox)
         self.journal = Journal(self.store, self.runtime, self.clock, self.ticker.wake)
         self.ingest = AgentEndpoint(self.runtime, self.journal, requests, lambda: own_rules.full)

@@ -24,16 +24,21 @@ class Lane(StrEnum):
     READINGS = "readings"
 
 
+Facts = tuple[tuple[str, str], ...]
+"""What an agent tells about how it reads a device, as (name, text): by which `profile` and `why`, over which `transport`."""
+
+
 @dataclass(frozen=True, slots=True)
 class Block:
     """The columns that one probe reads of one device, declared once per epoch under a number that the agent chooses. A
-    changed set of series is a new block with a new number. A frame is due every `every_s` seconds."""
+    changed set of series, or changed facts, is a new block with a new number. A frame is due every `every_s` seconds."""
 
     block: int
     device: str
     probe: str
     every_s: float
     series: tuple[Series, ...]
+    facts: Facts = ()
 
 
 Blocks = dict[tuple[str, str, int], Block]
@@ -82,10 +87,13 @@ class Push:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What the collector asks of the agent. `poll-now` names a device; an unknown `kind` is ignored."""
+    """What the collector asks of the agent: `poll-now` names a device; `removed` a `part` of it that the person `by`
+    removed. An unknown `kind` is ignored."""
 
     kind: str
     device: str = ""
+    part: str = ""
+    by: str = ""
 
 
 @dataclass(frozen=True, slots=True)

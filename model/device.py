@@ -288,7 +288,8 @@ class Device:
     """One device: what an agent needs to read it, and who owns it (clauses 7 and 4.1.4).
 
     `address` is host or host:port, never a URL, and contains no secret. `every_s` and `timeout_s` are seconds.
-    `owner` names a person, `vendor` a maintenance vendor; both are empty in an agent's bundle.
+    `owner` names a person, `vendor` a maintenance vendor; both are empty in an agent's bundle. `without` are patterns of
+    parts that the device no longer has: that they are gone is no fault.
     """
 
     device: str
@@ -308,6 +309,7 @@ class Device:
     database: Database | None = None
     process: Process | None = None
     systemd: Systemd | None = None
+    without: tuple[str, ...] = ()
     owner: str = ""
     vendor: str = ""
     location: str = ""

@@ -269,9 +269,36 @@ _CATALOGUE: tuple[Quantity, ...] = (
         "passed", "running", "warned warning", "aborted warning", "failed critical", "none unknown",
         "unknown unknown",
     ),
+    # what was read before and is gone, and how long ago (rules/presence.py)
+    _state("device.readings", "Readings with a value", "ok", "few warning", "none warning"),
+    Quantity("hardware.absent", SECOND, "Component gone for"),
+    Quantity("sensor.absent", SECOND, "Sensor gone for"),
+    Quantity("reading.absent", SECOND, "Reading gone for"),
     # Watchkeeper itself (4.1.6)
     _state("agent.heard", "Agent data", "yes", "no critical"),
     _state("collector.disk", "Collector disk", "ok", "full critical"),
 )  # fmt: skip
 
 QUANTITIES: Mapping[str, Quantity] = {quantity.name: quantity for quantity in _CATALOGUE}
+
+
+ABSENCE_QUANTITIES = ("hardware.absent", "sensor.absent", "reading.absent")
+"""The quantities that tell how long something is gone that was read before."""
+
+_SENSOR_SUBJECTS = frozenset(
+    {
+        "temperature", "humidity", "leak", "smoke", "door", "lock", "motion", "contact", "intrusion", "air", "sound",
+        "light", "water", "analog", "sensor",
+    }
+)  # fmt: skip
+_HARDWARE_SUBJECTS = frozenset({"psu", "fan", "drive", "array", "controller", "processor", "pump", "compressor"})
+
+
+def absence_quantity(quantity: str) -> str:
+    """The quantity that tells how long a reading of `quantity` is gone: that of hardware, of a sensor, or of any other
+    reading. A setpoint is a setting, not a sensor."""
+    subject, _, measure = quantity.partition(".")
+    if subject in _SENSOR_SUBJECTS and measure != "setpoint":
+        return "sensor.absent"
+    hardware = subject in _HARDWARE_SUBJECTS or measure == "health" or quantity in ("battery.state", "power.state")
+    return "hardware.absent" if hardware else "reading.absent"

@@ -28,6 +28,14 @@ class Missing:
     detail: str = ""
 
 
+NOT_VALID, NOT_AVAILABLE, NO_READING = "not valid now", "the device answers", "the BMC has no reading"
+"""How the details of values begin that are absent now although their part may be there: a condition of the profile does
+not hold, the device answers that it has no value, or its BMC does. `rules.presence` decides by them."""
+
+AUTOMOUNTED = "automounted"
+"""How the source of a series begins that its machine takes away when nobody uses it: its absence is no finding."""
+
+
 Value = float | str | Missing
 """A number in the quantity's unit, the name of a state, or Missing."""
 

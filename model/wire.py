@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from watchkeeper.model.batch import PROTOCOL, Answer, Block, Frame, Item, Lane, Push, Request, Tombstone
+from watchkeeper.model.batch import PROTOCOL, Answer, Block, Facts, Frame, Item, Lane, Push, Request, Tombstone
 from watchkeeper.model.errors import WireError
 from watchkeeper.model.json_fields import (
     MAX_AGE_S,
@@ -29,6 +29,9 @@ from watchkeeper.model.reading import Missing, Reason, Series, Value
 from watchkeeper.model.verdict import ActiveVerdicts, Companion, Event, Evidence, Level, Verdict, Withdrawal
 
 COMPANIONS_LIMIT = 16
+
+MAX_FACTS = 50
+"""Of one device."""
 
 to_json = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
 """Compact JSON. Raises ValueError on NaN and infinity."""
@@ -94,13 +97,15 @@ def encode_values(values: Sequence[Value]) -> Json:
 
 
 def encode_block(block: Block) -> Json:
-    """A declaration; a series is [quantity, instance, label, source]."""
+    """A declaration; a series is [quantity, instance, label, source], a fact [name, text]."""
+    facts = {"facts": [list(fact) for fact in block.facts]} if block.facts else {}
     return {
         "block": block.block,
         "device": block.device,
         "probe": block.probe,
         "every_s": block.every_s,
         "series": [[s.quantity, s.instance, s.label, s.source] for s in block.series],
+        **facts,
     }
 
 
@@ -178,7 +183,7 @@ def decode_answer(data: Any, lane: Lane) -> Answer:
     ]
     return Answer(
         lane, through, str(body.get("bundle", "")),
-        tuple(Request(str(request.get("kind", "")), str(request.get("device", ""))) for request in requests),
+        tuple(Request(*(str(request.get(key, "")) for key in ("kind", "device", "part", "by"))) for request in requests),
     )  # fmt: skip
 
 
@@ -229,7 +234,26 @@ def _decode_block(raw: Json, where: str) -> Block:
     every_s = number_field(raw, "every_s", where)
     if every_s <= 0:
         raise WireError(f"{where}every_s: must be above 0")
-    return Block(positive_field(raw, "block", where), device, name_field(raw, "probe", where), every_s, tuple(series))
+    return Block(
+        positive_field(raw, "block", where), device, name_field(raw, "probe", where), every_s, tuple(series),
+        _decode_facts(raw, where),
+    )  # fmt: skip
+
+
+def _decode_facts(raw: Json, where: str) -> Facts:
+    """The facts of a block; those beyond MAX_FACTS are left out."""
+    facts = []
+    for index, row in enumerate(array(raw.get("facts", []), where + "facts")[:MAX_FACTS]):
+        if not (isinstance(row, list) and len(row) == 2 and all(isinstance(part, str) for part in row)):  # noqa: PLR2004 -- name and text
+            raise WireError(f"{where}facts[{index}]: expected [name, text]")
+        name, text = row
+        facts.append(
+            (
+                limited_text(name, f"{where}facts[{index}]", NAME_LIMIT),
+                limited_text(text, f"{where}facts[{index}]", TEXT_LIMIT),
+            )
+        )
+    return tuple(facts)
 
 
 def _decode_reading(raw: Json, received_at: float, where: str) -> Frame | Tombstone:

@@ -68,6 +68,12 @@ class Profiles:
         """The profile of that name, or None."""
         return self._load(name) if name in self._heads and not is_base(self._documents[name]) else None
 
+    def names(self, speaks: Speaks) -> list[str]:
+        """The names of the profiles that can be used by this probe."""
+        return [
+            name for name, head in self._heads.items() if head.speaks is speaks and not is_base(self._documents[name])
+        ]
+
     def system(self, sys_object_id: str, sys_descr: str) -> SystemGroup:
         """What a device reports about itself, cleaned, and compared with the makers that profiles are for."""
         dotted = object_id(sys_object_id)

@@ -9,7 +9,7 @@ from fractions import Fraction
 from types import MappingProxyType
 from typing import NamedTuple
 
-from watchkeeper.model.reading import Missing, Reason, Value
+from watchkeeper.model.reading import NOT_AVAILABLE, NOT_VALID, Missing, Reason, Value
 from watchkeeper.profiles.cell import PER_CENT, Cell, per_cents
 from watchkeeper.profiles.condition import Where
 from watchkeeper.profiles.scalars import Pattern, RawUnit, number_in
@@ -248,7 +248,7 @@ def _absent_reason(
     one: DecodeStep, said: AbstractSet[Raw | None], shown: str, answer: Mapping[str, Raw]
 ) -> Missing | None:
     """Why the raw value, in all its forms `said`, means that there is no value; None if it does not."""
-    detail = f"the device answers {shown}, which means: not available"
+    detail = f"{NOT_AVAILABLE} {shown}, which means: not available"
     if not one.absent.isdisjoint(said):
         return Missing(Reason.ABSENT, detail)
     for markers, guards in one.special.absent_if:
@@ -292,7 +292,7 @@ def inactive_reason(special: Special, answer: Mapping[str, Raw]) -> Missing | No
         if not guard.holds(answer):
             text = guard.text(answer)
             shown = "nothing" if text is None else f"`{text[:LONGEST_SHOWN]}`"
-            return Missing(Reason.ABSENT, f"not valid now: the device answers {shown} for {guard.oid or 'the index'}")
+            return Missing(Reason.ABSENT, f"{NOT_VALID}: the device answers {shown} for {guard.oid or 'the index'}")
     return None
 
 

@@ -13,6 +13,7 @@ from watchkeeper.model.verdict import ActiveVerdicts, Event, Key, Level, Withdra
 from watchkeeper.rules.conditions import Counts, apply, find_columns, tell
 from watchkeeper.rules.evaluate import ALL_OPEN, RuleState, evaluate, evaluate_when, is_settled, to_verdict
 from watchkeeper.rules.load import RuleSet
+from watchkeeper.rules.presence import Asked, Presence
 from watchkeeper.rules.rule import Rule
 
 WITHDRAW_AFTER_SWEEPS = 3
@@ -64,12 +65,20 @@ class _Plan:
 
 
 class Judge:
-    """Judges sweeps, in an agent and in the collector (its own rules); for one thread. `states` are those of an earlier run;
-    `mint` makes ids."""
+    """Judges sweeps, in an agent and in the collector (its own rules); for one thread. `states` and `parts` (the records of
+    rules/presence.py) are those of an earlier run; `mint` makes ids; `asked` tells whether a device is still asked for a
+    series."""
 
-    def __init__(self, states: Mapping[Key, RuleState], mint: Callable[[], str] = lambda: uuid.uuid4().hex) -> None:
+    def __init__(
+        self,
+        states: Mapping[Key, RuleState],
+        mint: Callable[[], str] = lambda: uuid.uuid4().hex,
+        parts: Mapping[str, str] | None = None,
+        asked: Asked = lambda _: True,
+    ) -> None:
         self._states = dict(states)
         self._mint = mint
+        self._presence = Presence(self._judged, parts, asked)
         self._rules = RuleSet(())
         self._devices: frozenset[str] = frozenset()
         self._plans: dict[str, _Plan] = {}
@@ -77,7 +86,21 @@ class Judge:
     # ---- for every sweep ----
 
     def sweep(self, sweep: Sweep, category: Category) -> Judgement:
-        """Judge one sweep."""
+        """Judge one sweep, with what is gone."""
+        return self.judge(self.join(sweep, category), category)
+
+    def join(self, sweep: Sweep, category: Category) -> Sweep:
+        """The sweep with the columns of what was read before and is gone."""
+        return self._presence.join(sweep, category)
+
+    def judge(self, sweep: Sweep, category: Category) -> Judgement:
+        """Judge one sweep that `join` has returned."""
+        if not self._presence.removals:
+            return self._judge(sweep, category)
+        ended, judgement = self._ended(sweep.at), self._judge(sweep, category)
+        return Judgement(ended.events + judgement.events, ended.states | judgement.states)
+
+    def _judge(self, sweep: Sweep, category: Category) -> Judgement:
         plan = self._plans.get(sweep.device)
         if plan is None or plan.series is not sweep.series:
             plan = self._prepare(sweep, category)
@@ -181,9 +204,11 @@ class Judge:
     def activate(self, rules: RuleSet, devices: Iterable[Device], at: float) -> Judgement:
         """Activate rules and devices. States of devices and rules that remain are kept, even if a rule has new limits. For
         a device that is no longer among them there is no event: the collector, or another agent, reports it."""
+        devices = tuple(devices)
         self._rules = rules
         self._devices = frozenset(device.device for device in devices)
         self._plans.clear()
+        self._presence.activate(devices)
         judgement = Judgement([], {})
         for key in list(self._states):
             if key[0] not in self._devices:
@@ -192,6 +217,39 @@ class Judge:
             elif rules.named(key[1]) is None:
                 self._withdraw(key, at, "the rule is gone", judgement)
         return judgement
+
+    def remove(self, device: str, part: str, reason: str, at: float) -> Judgement:
+        """A person confirms that a part of a device was removed: its readings are forgotten, and their verdicts end with
+        that reason. Of a part that is not gone nothing changes, so a request may come twice."""
+        self._presence.remove(device, part, reason)
+        return self._ended(at)
+
+    def _ended(self, at: float) -> Judgement:
+        """The end of all verdicts on what was removed."""
+        judgement = Judgement([], {})
+        for device, keys, reason in self._presence.removals:
+            self._plans.pop(device, None)
+            for key, state in list(self._states.items()):
+                if key[0] == device and (state.evidence.quantity, key[2]) in keys:
+                    self._withdraw(key, at, reason, judgement)
+        self._presence.removals.clear()
+        return judgement
+
+    def _judged(self, series: Series, category: Category) -> bool:
+        return bool(self._rules.of(series, category))
+
+    @property
+    def parts_changed(self) -> bool:
+        """Whether `take_parts` would return anything."""
+        return self._presence.changed
+
+    def take_parts(self) -> dict[str, str | None]:
+        """The records of what was read that are new since the last call, by device (None: to forget)."""
+        return self._presence.take_unsaved()
+
+    def parts(self) -> dict[str, str]:
+        """All records of what was read, for a spool that lost its own."""
+        return self._presence.records()
 
     def _withdraw(self, key: Key, at: float, reason: str, judgement: Judgement) -> None:
         state = self._states.pop(key)

@@ -32,7 +32,7 @@ from watchkeeper.collector.site.snapshot import Snapshot, make_snapshot
 from watchkeeper.collector.store.engine import Store
 from watchkeeper.collector.store.migrate import migrate
 from watchkeeper.collector.web.app import CollectorApp, build_app
-from watchkeeper.model.batch import Block, Frame, Item, Lane, Push, Tombstone
+from watchkeeper.model.batch import Block, Facts, Frame, Item, Lane, Push, Tombstone
 from watchkeeper.model.clock import FakeClock
 from watchkeeper.model.quantity import QUANTITIES
 from watchkeeper.model.reading import Series, Value
@@ -72,7 +72,7 @@ class Room:
         if url:
             migrate(self.store)
         self.runtime = Runtime(self.store, self.clock, _snapshot(), "https://watch.example")
-        self.requests = Requests(self.store)
+        self.requests = Requests(self.store, self.clock)
         self.journal = Journal(self.store, self.runtime, self.clock, lambda: None)
         self.ingest = AgentEndpoint(self.runtime, self.journal, self.requests, lambda: False)
         self.metrics = Metrics(self.runtime, self.journal, self.ingest)
@@ -100,14 +100,16 @@ class Room:
         assert not self.journal.faults
         return answers[0]
 
-    def read(self, device: str, readings: Readings, every_s: float = 30.0, age_s: float = 0.0) -> None:
+    def read(
+        self, device: str, readings: Readings, every_s: float = 30.0, age_s: float = 0.0, *, facts: Facts = ()
+    ) -> None:
         """Push the readings of a sweep of a device."""
         key = (device, tuple(readings))
         declared = key in self._blocks
         if not declared:
             series = tuple(Series(device, *words) for words in readings)
             self._blocks[key] = Block(
-                next(self._numbers), device, self.runtime.snapshot.devices[device].probe, every_s, series
+                next(self._numbers), device, self.runtime.snapshot.devices[device].probe, every_s, series, facts
             )
         frame = Frame(self._blocks[key].block, self.clock.wall() - age_s, encode_values(tuple(readings.values())))
         self.push(Lane.READINGS, [frame], () if declared else [self._blocks[key]])

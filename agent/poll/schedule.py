@@ -149,6 +149,10 @@ class Schedule:
             self._plan()
         self._offset = offset
 
+    def device(self, name: str) -> Device | None:
+        """The device of that name, if it is read now."""
+        return self._devices.get(name)
+
     def poll_now(self, name: str) -> None:
         """Read a device at once, if it belongs to this agent. If it is being read now, or was read by this method
         within the last second, it is read a second later: what caused the call may have happened after the reading."""

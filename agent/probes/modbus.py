@@ -20,6 +20,7 @@ from watchkeeper.model.device import Device, Modbus
 from watchkeeper.model.habit import sentence, source_with
 from watchkeeper.model.reading import Reason, Sweep, Value
 from watchkeeper.profiles import Profile, Profiles, load_profiles
+from watchkeeper.profiles.asked import misfit
 from watchkeeper.profiles.condition import Speaks
 from watchkeeper.profiles.decode import Raw, decode
 from watchkeeper.profiles.flat import Layout, lay_out, merge_layouts
@@ -73,10 +74,12 @@ class RegisterBlock(NamedTuple):
 class _ModbusDevice:
     """What is kept of a device between sweeps. `layout` is None until the device was read once. `blocks` leaves out the
     registers that the device does not have. All are asked for again at `renew_at` (boot time): the device may have been
-    starting, or may have been replaced. `any_id` says that its answers do not repeat the transaction id."""
+    starting, or may have been replaced. `misfit` says why there is no profile. `any_id` says that its answers do not
+    repeat the transaction id."""
 
     device: Device
     profile: Profile | None
+    misfit: str = ""
     client: Any = None
     ids: TransactionIds = field(default_factory=lambda: TransactionIds(any_id=False))
     any_id: bool = False
@@ -129,10 +132,15 @@ class ModbusProbe:
         for name in list(self._held):
             await self.forget(name)
 
-    def profile_of(self, device: str) -> Profile | None:
-        """Implements `ProfileProbe.profile_of`."""
+    def profiles_of(self, device: str) -> tuple[Profile, ...]:
+        """Implements `ProfileProbe.profiles_of`."""
         held = self._held.get(device)
-        return held.profile if held else None
+        return (held.profile,) if held and held.profile else ()
+
+    def why_of(self, device: str) -> str:
+        """Implements `ProfileProbe.why_of`."""
+        held = self._held.get(device)
+        return "the inventory names it" if held and held.profile else ""
 
     def habits_of(self, device: str) -> tuple[str, ...]:
         """Implements `HabitProbe.habits_of`."""
@@ -144,10 +152,9 @@ class ModbusProbe:
         if held is None or held.device != device:
             if held is not None:
                 _disconnect(held)
-            profile = self._profiles.get(device.profile)
-            if profile is not None and profile.speaks is not Speaks.MODBUS:
-                profile = None
-            held = self._held[device.device] = _ModbusDevice(device, profile)
+            wrong = misfit(self._profiles, device.profile, Speaks.MODBUS)
+            profile = None if wrong else self._profiles.get(device.profile)
+            held = self._held[device.device] = _ModbusDevice(device, profile, wrong)
         return held
 
     def _renew(self, held: _ModbusDevice, profile: Profile) -> bool:
@@ -162,11 +169,7 @@ class ModbusProbe:
 
 def _modbus_profile(held: _ModbusDevice) -> Profile:
     if held.profile is None:
-        raise NoAnswer(
-            Reason.ABSENT,
-            "a Modbus device cannot be recognised: name a profile that speaks modbus in the inventory"
-            f" (`{held.device.profile}` does not)",
-        )
+        raise NoAnswer(Reason.ABSENT, held.misfit)
     return held.profile
 
 

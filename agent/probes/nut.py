@@ -17,6 +17,7 @@ from watchkeeper.model.errors import SecretError
 from watchkeeper.model.plain import one_line
 from watchkeeper.model.reading import Reason, Sweep, Value
 from watchkeeper.profiles import Profile, Profiles, load_profiles
+from watchkeeper.profiles.asked import misfit
 from watchkeeper.profiles.condition import Speaks
 from watchkeeper.profiles.decode import Raw, decode
 from watchkeeper.profiles.flat import Layout, lay_out, merge_layouts
@@ -75,6 +76,7 @@ class NutProbe:
     def __init__(self, profiles: Profiles, secrets: Secrets, clock: Clock) -> None:
         self._profiles, self._secrets, self._clock = profiles, secrets, clock
         self._layouts: dict[str, Layout] = {}
+        self._names: dict[str, str] = {}  # of the profile of each device
         self._bare_series = SeriesCache()  # for devices that were never read: one series to carry the reason
 
     async def sweep(self, device: Device) -> Sweep:
@@ -94,20 +96,29 @@ class NutProbe:
     async def forget(self, device: str) -> None:
         """Implements `Probe.forget`."""
         self._layouts.pop(device, None)
+        self._names.pop(device, None)
         self._bare_series.forget(device)
 
     async def close(self) -> None:
         """Implements `Probe.close`."""
 
-    def profile_of(self, device: str) -> Profile | None:
-        """Implements `ProfileProbe.profile_of`."""
-        return self._profiles.get(DEFAULT_PROFILE) if device in self._layouts else None
+    def profiles_of(self, device: str) -> tuple[Profile, ...]:
+        """Implements `ProfileProbe.profiles_of`."""
+        profile = self._profiles.get(self._names[device]) if device in self._names else None
+        return (profile,) if profile else ()
+
+    def why_of(self, device: str) -> str:
+        """Implements `ProfileProbe.why_of`."""
+        named = self._names.get(device, DEFAULT_PROFILE) != DEFAULT_PROFILE
+        return "the inventory names it" if named else "it is for every UPS behind upsd" if device in self._names else ""
 
     def _profile(self, device: Device) -> Profile:
-        name = DEFAULT_PROFILE if device.profile == "auto" else device.profile
+        if wrong := misfit(self._profiles, device.profile, Speaks.NUT):
+            raise NoAnswer(Reason.ABSENT, wrong)
+        name = self._names[device.device] = DEFAULT_PROFILE if device.profile == "auto" else device.profile
         profile = self._profiles.get(name)
-        if profile is None or profile.speaks is not Speaks.NUT:
-            raise NoAnswer(Reason.ABSENT, f"there is no profile `{name}` with `speaks: nut`")
+        if profile is None:
+            raise NoAnswer(Reason.ABSENT, f"there is no profile `{name}`")
         return profile
 
     async def _variables(self, device: Device) -> dict[str, Raw]:

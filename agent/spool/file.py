@@ -43,6 +43,9 @@ CREATE TABLE set_aside (
 INSERT INTO lanes VALUES ('events', 0, 0), ('readings', 0, 0);
 PRAGMA user_version = {VERSION};
 """  # noqa: S608 -- built from constants only
+_PARTS = "CREATE TABLE IF NOT EXISTS parts (device TEXT PRIMARY KEY, body TEXT NOT NULL) WITHOUT ROWID"
+"""What was read of each device. A spool of an earlier version gets this table when it is opened."""
+
 _TABLES = {"meta", "lanes", "events", "readings", "blocks", "states", "set_aside"}
 
 
@@ -123,6 +126,7 @@ def _check(db: sqlite3.Connection) -> None:
         raise _NotASpool("tables of the spool are missing")
     elif get_note(db, "epoch") is None:
         raise _NotASpool("its epoch is missing")
+    db.execute(_PARTS)
 
 
 def get_note(db: sqlite3.Connection, name: str) -> str | None:

@@ -1,6 +1,8 @@
 """The spool's records: what one commit writes to the tables, what is read back, and a record as an item of a push."""
 
+import contextlib
 import json
+import logging
 import sqlite3
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -11,7 +13,10 @@ from watchkeeper.model.batch import Block, Lane
 from watchkeeper.model.reading import Series
 from watchkeeper.model.verdict import Key
 from watchkeeper.model.wire import encode_block, event_item, frame_item, to_json, tombstone_item
-from watchkeeper.rules.evaluate import RuleState, encode_state
+from watchkeeper.rules.evaluate import RuleState, decode_state, encode_state, rebase
+from watchkeeper.rules.parts import rebase_record
+
+log = logging.getLogger(__name__)
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -51,6 +56,7 @@ class Commit:
 
     records: Mapping[Lane, tuple[Record, ...]]
     states: Mapping[Key, RuleState | None]
+    parts: Mapping[str, str | None]  # device: what was read of it (rules/parts.py)
     settled: tuple[Settled, ...]
     blocks: tuple[tuple[int, str, str], ...]  # number, device, JSON
     declared: Mapping[int, bool]
@@ -62,7 +68,13 @@ class Commit:
 
     def __bool__(self) -> bool:
         return bool(
-            any(self.records.values()) or self.states or self.settled or self.blocks or self.declared or self.notes
+            any(self.records.values())
+            or self.states
+            or self.parts
+            or self.settled
+            or self.blocks
+            or self.declared
+            or self.notes
         )
 
 
@@ -74,6 +86,8 @@ def write(db: sqlite3.Connection, commit: Commit) -> None:
             db.execute("UPDATE lanes SET last = ? WHERE lane = ?", (commit.last[lane], lane))
     for key, state in commit.states.items():
         _write_state(db, key, state)
+    for device, body in commit.parts.items():
+        _write_parts(db, device, body)
     for number, device, body in commit.blocks:
         _write_block(db, number, device, body)
     for number, declared in commit.declared.items():
@@ -93,6 +107,13 @@ def _write_state(db: sqlite3.Connection, key: Key, state: RuleState | None) -> N
         db.execute("DELETE FROM states WHERE device = ? AND rule = ? AND instance = ?", key)
     else:
         db.execute("REPLACE INTO states VALUES (?, ?, ?, ?)", (*key, to_json(encode_state(state))))
+
+
+def _write_parts(db: sqlite3.Connection, device: str, body: str | None) -> None:
+    if body is None:
+        db.execute("DELETE FROM parts WHERE device = ?", (device,))
+    else:
+        db.execute("REPLACE INTO parts VALUES (?, ?)", (device, body))
 
 
 def _write_block(db: sqlite3.Connection, number: int, device: str, body: str) -> None:
@@ -139,10 +160,26 @@ def read(db: sqlite3.Connection, lane: Lane, after: int) -> Iterable[Record]:
     return map(Record._make, db.execute(_sql(lane, "SELECT * FROM LANE WHERE seq > ? ORDER BY seq"), (after,)))
 
 
+def read_states(db: sqlite3.Connection) -> dict[Key, RuleState]:
+    """The judge's states. A state that cannot be read (of another version, say) is left out."""
+    states: dict[Key, RuleState] = {}
+    for device, rule, instance, body in db.execute("SELECT * FROM states"):
+        try:
+            states[device, rule, instance] = decode_state(json.loads(body))
+        except ValueError as error:
+            log.warning("spool: the state of %s on %s %s cannot be read: %s", rule, device, instance, error)
+    return states
+
+
 def shift_times(db: sqlite3.Connection, seconds: float) -> None:
-    """Add `seconds` to every time, to convert from the clock of another boot."""
+    """Add `seconds` to every time, to convert from the clock of another boot. What cannot be read is left as it is."""
     for lane in Lane:
         db.execute(_sql(lane, "UPDATE LANE SET at = at + ?"), (seconds,))
+    for key, state in read_states(db).items():
+        _write_state(db, key, rebase(state, seconds))
+    for device, body in db.execute("SELECT device, body FROM parts").fetchall():
+        with contextlib.suppress(ValueError):
+            _write_parts(db, device, rebase_record(body, seconds))
 
 
 def used_bytes(db: sqlite3.Connection) -> int:
@@ -199,7 +236,8 @@ def block_from_json(number: int, body: str) -> Block:
     """The inverse of `block_to_json`."""
     raw = json.loads(body)
     series = tuple(Series(raw["device"], *row) for row in raw["series"])
-    return Block(number, raw["device"], raw["probe"], raw["every_s"], series)
+    facts = tuple((name, text) for name, text in raw.get("facts", ()))
+    return Block(number, raw["device"], raw["probe"], raw["every_s"], series, facts)
 
 
 def subtract(waiting: dict[K, V], written: Mapping[K, V]) -> None:

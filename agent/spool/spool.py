@@ -21,14 +21,14 @@ from pathlib import Path
 from watchkeeper.agent.spool import file as spoolfile
 from watchkeeper.agent.spool import records
 from watchkeeper.agent.spool.records import Commit, Record, Settled
-from watchkeeper.model.batch import Block, Lane
+from watchkeeper.model.batch import Block, Facts, Lane
 from watchkeeper.model.clock import Clock
 from watchkeeper.model.errors import SpoolError
 from watchkeeper.model.failpoint import failpoint
 from watchkeeper.model.reading import Series, Value
 from watchkeeper.model.verdict import ActiveVerdicts, Event, Key
 from watchkeeper.model.wire import encode_event, frame_columns, to_json
-from watchkeeper.rules.evaluate import RuleState, decode_state, encode_state, rebase
+from watchkeeper.rules.evaluate import RuleState
 
 log = logging.getLogger(__name__)
 
@@ -76,6 +76,7 @@ class Spool:
         self._disk_lock = threading.RLock()  # held while the disk works; always taken before the memory's
         self._records: dict[Lane, list[Record]] = {lane: [] for lane in Lane}
         self._states: dict[Key, RuleState | None] = {}
+        self._parts: dict[str, str | None] = {}
         self._settled: list[Settled] = []
         self._notes: dict[str, str] = {}
         self._new_blocks: list[tuple[int, str, str]] = []
@@ -127,8 +128,6 @@ class Spool:
                 # No time in the spool may be in the future, even if the wall clock lost its battery overnight.
                 shift = min(before["offset"] - offset, now - before["at"])
                 records.shift_times(self._db, shift)
-                moved = [(to_json(encode_state(rebase(state, shift))), *key) for key, state in self.states().items()]
-                self._db.executemany("UPDATE states SET body = ? WHERE device = ? AND rule = ? AND instance = ?", moved)
             spoolfile.put_note(self._db, "boot", self._boot())
 
     def _offset(self) -> float:
@@ -139,16 +138,20 @@ class Spool:
 
     def states(self) -> dict[Key, RuleState]:
         """The judge's states as last committed. A state that cannot be read (of another version, say) is left out."""
-        states: dict[Key, RuleState] = {}
         with self._disk_lock:
-            for device, rule, instance, body in self._db.execute("SELECT * FROM states"):
-                try:
-                    states[device, rule, instance] = decode_state(json.loads(body))
-                except ValueError as error:
-                    log.warning("spool: the state of %s on %s %s cannot be read: %s", rule, device, instance, error)
-        return states
+            return records.read_states(self._db)
+
+    def parts(self) -> dict[str, str]:
+        """What was read of each device, as last committed (rules/parts.py)."""
+        with self._disk_lock:
+            return dict(self._db.execute("SELECT device, body FROM parts").fetchall())
 
     # ---- adding: memory only ----
+
+    def keep_parts(self, parts: Mapping[str, str | None]) -> None:
+        """Keep what was read of these devices (None: forget it)."""
+        with self._memory_lock:
+            self._parts.update(parts)
 
     def add_events(self, events: Sequence[Event], states: Mapping[Key, RuleState | None]) -> None:
         """Add verdict changes and the judge's states after them (None: forget it). One commit writes both."""
@@ -171,14 +174,14 @@ class Spool:
         self._last[lane] = seq = self._last[lane] + 1
         self._records[lane].append(Record(seq, at, block, 0, 0, body))
 
-    def declare(self, device: str, probe: str, every_s: float, series: tuple[Series, ...]) -> int:
-        """The number of the block with these columns; equal columns have one number."""
-        body = records.block_to_json(Block(0, device, probe, every_s, series))
+    def declare(self, device: str, probe: str, every_s: float, series: tuple[Series, ...], facts: Facts = ()) -> int:
+        """The number of the block with these columns and facts; equal ones have one number."""
+        body = records.block_to_json(Block(0, device, probe, every_s, series, facts))
         with self._memory_lock:
             if body not in self._numbers:
                 number = max(self._blocks, default=0) + 1
                 self._numbers[body] = number
-                self._blocks[number] = Block(number, device, probe, every_s, series)
+                self._blocks[number] = Block(number, device, probe, every_s, series, facts)
                 self._new_blocks.append((number, device, body))
             return self._numbers[body]
 
@@ -213,6 +216,7 @@ class Spool:
         return Commit(
             records={lane: tuple(waiting) for lane, waiting in self._records.items()},
             states=dict(self._states),
+            parts=dict(self._parts),
             settled=tuple(self._settled),
             blocks=tuple(self._new_blocks),
             declared=dict(self._declared_changes),
@@ -248,6 +252,7 @@ class Spool:
                 if written:
                     self._records[lane] = [record for record in self._records[lane] if record.seq > written[-1].seq]
             records.subtract(self._states, commit.states)
+            records.subtract(self._parts, commit.parts)
             records.subtract(self._notes, commit.notes)
             records.subtract(self._declared_changes, commit.declared)
             del self._settled[: len(commit.settled)]

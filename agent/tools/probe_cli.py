@@ -20,6 +20,7 @@ from watchkeeper.model.reading import Missing, Reading, Reason, Sweep
 
 if TYPE_CHECKING:
     from watchkeeper.agent.ports import Probe, ProbeContext
+    from watchkeeper.model.batch import Facts
     from watchkeeper.profiles import Profile
 
 SECOND_SAMPLE_S = 1.0
@@ -91,6 +92,7 @@ def probe(
 async def _show(targets: Sequence[Target], context: "ProbeContext", style: str) -> bool:
     """Read and print them in order, each as soon as possible. Returns whether all of them answered."""
     from watchkeeper.agent.poll import kinds
+    from watchkeeper.agent.poll.facts import facts_of
 
     probes = kinds.build_all({target.device.probe for target in targets}, context, {}, new_profiles=False)
     limit, all_answered = asyncio.Semaphore(MAX_TARGETS_AT_ONCE), True
@@ -104,6 +106,9 @@ async def _show(targets: Sequence[Target], context: "ProbeContext", style: str) 
             formatter = table if style == "table" else lines
             for line in formatter(target, sweep, context.clock, profile, habits):
                 click.echo(printable(line))
+            if style == "table":
+                for line in read_by(facts_of(probe_of_target, target.device.device), sweep):
+                    click.echo(printable(line))
     finally:
         for probe_of_kind in probes.values():
             await probe_of_kind.close()
@@ -113,7 +118,8 @@ async def _show(targets: Sequence[Target], context: "ProbeContext", style: str) 
 def _profile(probe: "Probe", target: Target) -> "Profile | None":
     from watchkeeper.agent.ports import ProfileProbe
 
-    return probe.profile_of(target.device.device) if isinstance(probe, ProfileProbe) else None
+    profiles = probe.profiles_of(target.device.device) if isinstance(probe, ProfileProbe) else ()
+    return next(iter(profiles), None)
 
 
 def _habits(probe: "Probe", target: Target) -> tuple[str, ...]:
@@ -182,6 +188,16 @@ def table(
     yield from (f"  habit: {habit}" for habit in habits)
     for quantity, instance, value in rows:
         yield f"  {quantity:<{widths[0]}}  {instance:<{widths[1]}}  {value}"
+
+
+def read_by(facts: "Facts", sweep: Sweep) -> Iterator[str]:
+    """How a device was read: by which profile and why, and how many of its readings gave a value."""
+    for name, text in facts:
+        yield f"  {name}: {text or 'none fits'}"
+    own = [one.value for one in sweep.readings() if one.series.quantity not in ("device.answering", "uptime")]
+    given = sum(not isinstance(value, Missing) for value in own)
+    warning = "" if given or sweep.values[0] != "yes" else "; nothing is read of this device"
+    yield f"  {given} of {len(own)} readings have a value{warning}"
 
 
 def _instance(reading: Reading) -> str:

@@ -31,4 +31,4 @@ def read(files: Iterable[Path]) -> Iterator[str]:
         probe = SnmpProbe(profiles, Secrets(None), clock, memory_device.open)
         device = Device(file.stem, "bench", Category.SERVER, "snmp", "192.0.2.1", snmp=Snmp(community="none"))
         sweep = asyncio.run(probe.sweep(device))
-        yield from lines(Target("memory", device), sweep, clock, probe.profile_of(device.device))
+        yield from lines(Target("memory", device), sweep, clock, next(iter(probe.profiles_of(device.device)), None))

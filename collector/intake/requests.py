@@ -4,17 +4,21 @@ import threading
 
 import sqlalchemy as sa
 
+from watchkeeper.collector.process import removals
 from watchkeeper.collector.store.engine import Store
 from watchkeeper.collector.store.schema import request
+from watchkeeper.model.clock import Clock
 
 
 class Requests:
     """The requests waiting for each agent, in memory. `refresh` reads new ones from the store and deletes those that were sent.
-    With several collectors each has all requests: an agent gets them from the one it pushes to."""
+    With several collectors each has all requests: an agent gets them from the one it pushes to. A confirmed removal is sent
+    again and again, until the agent no longer reports the part."""
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
+    def __init__(self, store: Store, clock: Clock) -> None:
+        self._store, self._clock = store, clock
         self._waiting: dict[str, dict[int, dict[str, str]]] = {}
+        self._removed: dict[str, list[dict[str, str]]] = {}
         self._handed: set[int] = set()
         self._lock = threading.Lock()
 
@@ -27,6 +31,12 @@ class Requests:
                 connection.execute(sa.delete(request).where(request.c.id.in_(handed)))
         with self._store.read() as connection:
             found = connection.execute(sa.select(request).order_by(request.c.id)).all()
+            done = removals.done(connection)
+        if done:
+            with self._store.write() as connection:
+                removals.finish(connection, done, self._clock.wall())
+        with self._store.read() as connection:
+            self._removed = removals.pending_requests(connection)
         with self._lock:
             waiting: dict[str, dict[int, dict[str, str]]] = {}
             for row in found:
@@ -37,9 +47,10 @@ class Requests:
 
     def take(self, agent: str) -> list[dict[str, str]]:
         """The requests for this agent. Each is sent once, or twice if the collector is killed in between, which does no harm."""
+        removed = self._removed.get(agent, [])
         if agent not in self._waiting:
-            return []
+            return list(removed)
         with self._lock:
             waiting = self._waiting.pop(agent, {})
             self._handed.update(waiting)
-        return list(waiting.values())
+        return [*waiting.values(), *removed]

@@ -82,7 +82,8 @@ class Sequences:
             query = sa.select(block).where(block.c.agent == who, block.c.epoch == epoch)
             for row in connection.execute(query):
                 series = tuple(Series(row.device, *words) for words in loads(row.series))
-                found = Block(row.block, row.device, row.probe, row.every_s, series)
+                facts = tuple((name, text) for name, text in loads(row.facts))
+                found = Block(row.block, row.device, row.probe, row.every_s, series, facts)
                 self.blocks[who, epoch, row.block] = found
             self._epochs.add((who, epoch))
 
@@ -138,6 +139,7 @@ class Sequences:
                 "agent": who, "epoch": epoch, "block": number, "device": one.device, "probe": one.probe,
                 "every_s": one.every_s,
                 "series": dumps([[s.quantity, s.instance, s.label, s.source] for s in one.series], ensure_ascii=False),
+                "facts": dumps(one.facts, ensure_ascii=False),
             }
             for (who, epoch, number), one in blocks.items()
         ]  # fmt: skip

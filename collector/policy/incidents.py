@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from watchkeeper.model.errors import Conflict
+from watchkeeper.model.reading import Missing
 from watchkeeper.model.verdict import ActiveVerdicts, Evidence, Key, Level, Verdict
 
 REOPEN_WITHIN_S = 600.0
@@ -94,12 +95,18 @@ def judge(known: Incident | None, verdict: Verdict, agent: str, note: str = "") 
     if verdict.level is Level.OK:
         return resolve(_ended(known, verdict), verdict.since, f"agent:{agent}", verdict.id, note)
     if verdict.level is Level.UNKNOWN:
-        return _seen(known, verdict, agent, TransitionKind.UNSEEN, note)
+        return _seen(known, verdict, agent, TransitionKind.UNSEEN, note or _why_unseen(verdict))
     if verdict.level is known.level:
         seen = replace(known, verdict=verdict.level, verdict_id=verdict.id, agent=agent, evidence=verdict.evidence)
         return IncidentChange(seen)
     kind = TransitionKind.RISEN if verdict.level is Level.CRITICAL else TransitionKind.EASED
     return _seen(known, verdict, agent, kind, note)
+
+
+def _why_unseen(verdict: Verdict) -> str:
+    """Why it cannot be judged: the reading is gone, for example."""
+    value = verdict.evidence.value
+    return (value.detail or value.reason.value) if isinstance(value, Missing) else ""
 
 
 def _open(known: Incident | None, verdict: Verdict, agent: str, note: str) -> IncidentChange:

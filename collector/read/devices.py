@@ -8,13 +8,20 @@ from typing import Any
 import sqlalchemy as sa
 
 from watchkeeper.collector.policy import freshness
+from watchkeeper.collector.process.removals import ConfirmedRemoval, Gone, gone_parts, removals_of
 from watchkeeper.collector.read.agents import agent_statuses
 from watchkeeper.collector.read.blocks import block_series, same_block
 from watchkeeper.collector.site.snapshot import Snapshot
 from watchkeeper.collector.store.schema import block, latest
+from watchkeeper.model.batch import Facts
 from watchkeeper.model.device import Device
-from watchkeeper.model.reading import Series, Value
+from watchkeeper.model.event import EVENT_QUANTITY
+from watchkeeper.model.quantity import ABSENCE_QUANTITIES
+from watchkeeper.model.reading import Missing, Series, Value
 from watchkeeper.model.wire import decode_values
+from watchkeeper.rules.parts import READINGS
+
+_NOT_COUNTED = frozenset({"device.answering", "uptime", EVENT_QUANTITY, READINGS, *ABSENCE_QUANTITIES})
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +36,13 @@ class ProbeReadings:
     probe: str
     series: tuple[Series, ...]
     values: tuple[Value, ...]
+    facts: Facts = ()
+
+    @property
+    def counted(self) -> tuple[int, int]:
+        """How many of its readings have a value, and how many there are. Those about the device itself do not count."""
+        own = [value for series, value in self.readings() if series.quantity not in _NOT_COUNTED]
+        return sum(not isinstance(value, Missing) for value in own), len(own)
 
     def readings(self) -> Iterator[tuple[Series, Value]]:
         """Each series with its value."""
@@ -49,6 +63,23 @@ class DeviceReadings:
         return all(column.stale for column in self.columns)
 
 
+@dataclass(frozen=True, slots=True)
+class DeviceParts:
+    """What is gone of a device, each with the confirmation that its agent has not carried out yet; and all confirmed
+    removals, newest first."""
+
+    gone: tuple[tuple[Gone, ConfirmedRemoval | None], ...]
+    removals: tuple[ConfirmedRemoval, ...]
+
+
+def device_parts(connection: sa.Connection, device: str) -> DeviceParts:
+    """What is gone of a device, and what persons confirmed."""
+    past = removals_of(connection, device)
+    pending = {one.part: one for one in past if one.done_at is None}
+    gone = tuple((one, pending.get(one.part)) for one in gone_parts(connection, device))
+    return DeviceParts(gone, tuple(past))
+
+
 def device_readings(
     connection: sa.Connection, snapshot: Snapshot, now: float, started_at: float, device: str | None = None
 ) -> list[DeviceReadings]:
@@ -56,7 +87,7 @@ def device_readings(
     statuses = agent_statuses(connection, snapshot, now, started_at)
     silent = {status.agent for status in statuses if status.silent}
     columns: dict[str, list[ProbeReadings]] = {}
-    query = sa.select(latest, block.c.every_s, block.c.series).join(block, same_block(latest))
+    query = sa.select(latest, block.c.every_s, block.c.series, block.c.facts).join(block, same_block(latest))
     if device is not None:
         query = query.where(latest.c.device == device)
     for row in connection.execute(query):
@@ -71,4 +102,7 @@ def _probe_readings(row: "sa.Row[Any]", now: float, silent: bool) -> ProbeReadin
     age = max(0.0, now - row.at)
     stale = silent or freshness.stale(age, row.every_s)
     values = decode_values(json.loads(row.column))
-    return ProbeReadings(row.at, age, row.every_s, stale, row.probe, block_series(row.device, row.series), values)
+    facts = tuple((name, text) for name, text in json.loads(row.facts))
+    return ProbeReadings(
+        row.at, age, row.every_s, stale, row.probe, block_series(row.device, row.series), values, facts
+    )

@@ -11,6 +11,7 @@ from watchkeeper.channels.ports import Address
 from watchkeeper.documents.scalars import ClockTime
 from watchkeeper.model.batch import TrapSettings
 from watchkeeper.model.device import Device
+from watchkeeper.model.errors import Problem
 from watchkeeper.model.verdict import Level
 
 _RUNG_NAME_LIMIT = 100
@@ -175,8 +176,10 @@ class Ladders:
 
 @dataclass(frozen=True, slots=True)
 class Configuration:
-    """Inventory, contacts and ladders, cross-checked: every name that one of them uses is defined."""
+    """Inventory, contacts and ladders, cross-checked: every name that one of them uses is defined. `warnings` are about what
+    may be meant."""
 
     inventory: Inventory
     contacts: Contacts
     ladders: Ladders
+    warnings: tuple[Problem, ...] = ()

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from watchkeeper.collector.site import devices
 from watchkeeper.collector.site.inventory import (
     COLLECTOR,
     DUTY,
@@ -24,6 +25,7 @@ from watchkeeper.documents.scalars import ClockTime
 from watchkeeper.model.device import Device
 from watchkeeper.model.errors import ConfigError, Problem
 from watchkeeper.model.verdict import Level
+from watchkeeper.profiles import Profiles
 
 FILES = ("inventory.yml", "contacts.yml", "ladders.yml")
 
@@ -38,19 +40,23 @@ _BAD_LEVELS = [level for level in Level if level.bad]
 T = TypeVar("T")
 
 
-def read_configuration(directory: Path) -> Configuration:
-    """Read and cross-check the three files of a directory. Raises ConfigError with the problems of all three."""
+def read_configuration(directory: Path, profiles: Profiles | None = None) -> Configuration:
+    """Read and cross-check the three files of a directory. Raises ConfigError with the problems of all three. With
+    `profiles`, the profiles that devices name must be among them, and fit."""
     inventory, contacts, ladders = (directory / name for name in FILES)
-    return _cross_check(_bind_file(inventory, Inventory), _bind_file(contacts, Contacts), _bind_file(ladders, Ladders))
+    return _cross_check(
+        _bind_file(inventory, Inventory), _bind_file(contacts, Contacts), _bind_file(ladders, Ladders), profiles
+    )
 
 
-def parse_configuration(inventory: str, contacts: str, ladders: str) -> Configuration:
-    """Cross-check the texts of the three files. Raises ConfigError."""
+def parse_configuration(inventory: str, contacts: str, ladders: str, profiles: Profiles | None = None) -> Configuration:
+    """Cross-check the texts of the three files, as `read_configuration` does. Raises ConfigError."""
     inventory_name, contacts_name, ladders_name = FILES
     return _cross_check(
         try_load(inventory, inventory_name, Inventory),
         try_load(contacts, contacts_name, Contacts),
         try_load(ladders, ladders_name, Ladders),
+        profiles,
     )
 
 
@@ -65,20 +71,26 @@ def _bind_file(file: Path, cls: type[T]) -> Bound[T]:
 
 
 def _cross_check(
-    bound_inventory: Bound[Inventory], bound_contacts: Bound[Contacts], bound_ladders: Bound[Ladders]
+    bound_inventory: Bound[Inventory],
+    bound_contacts: Bound[Contacts],
+    bound_ladders: Bound[Ladders],
+    profiles: Profiles | None,
 ) -> Configuration:
     inventory, contacts, ladders = bound_inventory.value, bound_contacts.value, bound_ladders.value
     problems = [*bound_inventory.problems, *bound_contacts.problems, *bound_ladders.problems]
     # If a file has no value, the others are not checked against it: its own problem is enough.
     if inventory:
-        problems += _inventory_problems(_FileCheck(bound_inventory), inventory, contacts)
+        file = _FileCheck(bound_inventory)
+        problems += _inventory_problems(file, inventory, contacts)
+        problems += (file.problem(*wrong) for wrong in devices.problems(inventory.devices, profiles))
     if contacts:
         problems += _contacts_problems(_FileCheck(bound_contacts), contacts)
     if ladders:
         problems += _ladders_problems(_FileCheck(bound_ladders), ladders, contacts)
     if problems or not (inventory and contacts and ladders):
         raise ConfigError(problems)
-    return Configuration(inventory, contacts, ladders)
+    warnings = tuple(_FileCheck(bound_inventory).problem(*one) for one in devices.warnings(inventory.devices))
+    return Configuration(inventory, contacts, ladders, warnings)
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,7 +45,9 @@ class Snapshot:
 
 def read_snapshot(folder: Path) -> Snapshot:
     """Read inventory, contacts, ladders and rules/*.yml, profiles/*.yml. Raises ConfigError with every problem."""
-    return make_snapshot(read_configuration(folder), _read_folder(folder / "rules"), _read_folder(folder / "profiles"))
+    own = _read_folder(folder / "profiles")
+    configuration = read_configuration(folder, load_profiles(own))
+    return make_snapshot(configuration, _read_folder(folder / "rules"), own)
 
 
 def make_snapshot(

@@ -69,6 +69,7 @@ block = Table(
     Column("probe", _NAME_TYPE, nullable=False),
     Column("every_s", Double, nullable=False),
     Column("series", Text, nullable=False),
+    Column("facts", Text, nullable=False, server_default="[]", comment="JSON: [name, text] of how the device is read"),
     PrimaryKeyConstraint("agent", "epoch", "block"),
 )
 
@@ -216,6 +217,23 @@ request = Table(
     Column("device", _NAME_TYPE, nullable=False),
     Column("by", _NAME_TYPE, nullable=False),
     Column("asked_at", Double, nullable=False),
+)
+
+removal = Table(
+    "removal",
+    metadata,
+    Column("id", _ID_TYPE, primary_key=True, autoincrement=True),
+    Column("device", _NAME_TYPE, nullable=False),
+    Column("agent", _NAME_TYPE, nullable=False, comment="the agent that is told"),
+    Column("part", _NAME_TYPE, nullable=False, comment="the instance of its column in the frame"),
+    Column("label", _NAME_TYPE, nullable=False),
+    Column("gone_at", Double, nullable=False, comment="since when it was gone"),
+    Column("by", _NAME_TYPE, nullable=False, comment="the person who confirmed it"),
+    Column("confirmed_at", Double, nullable=False),
+    Column("note", Text, nullable=False),
+    Column("done_at", Double, comment="when the agent no longer reported it; NULL until then"),
+    Index("removal_device", "device", "id"),
+    Index("removal_pending", "agent", sqlite_where=text("done_at IS NULL"), postgresql_where=text("done_at IS NULL")),
 )
 
 tally = Table(

@@ -8,7 +8,7 @@ from fastapi.security import HTTPBearer
 
 from watchkeeper.collector.policy import roster
 from watchkeeper.collector.policy.incidents import IncidentState
-from watchkeeper.collector.process import actions
+from watchkeeper.collector.process import actions, removals
 from watchkeeper.collector.process.actions import NotFound
 from watchkeeper.collector.process.runtime import Runtime
 from watchkeeper.collector.read import agents as read_agents
@@ -17,6 +17,7 @@ from watchkeeper.collector.read import history as read_history
 from watchkeeper.collector.read import incidents as read_incidents
 from watchkeeper.collector.web import schemas
 from watchkeeper.collector.web.edge.auth import ActingPerson, CurrentRuntime, may_read
+from watchkeeper.collector.web.schemas import devices as device_schemas
 
 _ERRORS = {
     401: "Authentication required: there is no valid token or session.",
@@ -99,23 +100,38 @@ def _incident(runtime: Runtime, number: int) -> schemas.IncidentDetailOut:
 
 
 @router.get("/devices", responses=_errors(401))
-def devices(runtime: CurrentRuntime) -> list[schemas.DeviceOut]:
+def devices(runtime: CurrentRuntime) -> list[device_schemas.DeviceOut]:
     """The devices of the inventory."""
     with runtime.store.read(steady=True) as connection:
         found = read_devices.device_readings(connection, runtime.snapshot, runtime.clock.wall(), runtime.started_at)
-    return [schemas.device_out(one) for one in found]
+    return [device_schemas.device_out(one) for one in found]
 
 
 @router.get("/devices/{name}", responses=_errors(401, 404))
-def device(runtime: CurrentRuntime, name: str) -> schemas.DeviceDetailOut:
-    """One device with its latest readings, their age, and why one is missing."""
+def device(runtime: CurrentRuntime, name: str) -> device_schemas.DeviceDetailOut:
+    """One device with its latest readings, their age, why one is missing, and what is gone since when."""
+    return _device(runtime, name)
+
+
+@router.post("/devices/{name}/removed", responses=_errors(401, 403, 404, 409))
+def removed(
+    runtime: CurrentRuntime, person: ActingPerson, name: str, body: device_schemas.RemovedIn
+) -> device_schemas.DeviceDetailOut:
+    """Confirm that a part which is gone was removed. Its agent is told with the answers to its pushes; its incidents then end
+    with this reason. A second confirmation changes nothing. Refused (409) for a part that is not gone."""
+    removals.confirm(runtime.notifier(), name, body.part, person.person, runtime.clock.wall(), note=body.note)
+    return _device(runtime, name)
+
+
+def _device(runtime: Runtime, name: str) -> device_schemas.DeviceDetailOut:
     with runtime.store.read(steady=True) as connection:
         found = read_devices.device_readings(
             connection, runtime.snapshot, runtime.clock.wall(), runtime.started_at, name
         )
+        parts = read_devices.device_parts(connection, name)
     if not found:
         raise NotFound(f"there is no device `{name}`")
-    return schemas.device_detail_out(found[0])
+    return device_schemas.device_detail_out(found[0], parts)
 
 
 @router.get("/devices/{name}/history", responses=_errors(401, 404))

@@ -80,9 +80,10 @@ CATEGORIES = {
     "watchkeeper": marked("Watchkeeper"),
 }
 LANES = {"events": marked("events"), "readings": marked("readings")}
+FACTS = {"profile": marked("Profile"), "why": marked("Why this profile"), "transport": marked("Transport")}
 _LABELS: Mapping[str, Mapping[str, str]] = {
     "level": LEVELS, "reason": REASONS, "transition": TRANSITIONS, "state": STATES, "notice": NOTICES,
-    "category": CATEGORIES, "lane": LANES,
+    "category": CATEGORIES, "lane": LANES, "fact": FACTS,
 }  # fmt: skip
 _DAY_S = 86_400
 

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Form, Request
 from fastapi.responses import RedirectResponse, Response
 
 from watchkeeper.collector.policy.incidents import Incident
-from watchkeeper.collector.process import actions
+from watchkeeper.collector.process import actions, removals
 from watchkeeper.collector.process.actions import NotFound
 from watchkeeper.collector.web.edge import auth
 from watchkeeper.collector.web.edge.auth import CurrentIdentity, CurrentRuntime
@@ -18,6 +18,7 @@ from watchkeeper.collector.web.schemas import NO_NUL, NOTE_LIMIT, IncidentNumber
 router = APIRouter(include_in_schema=False)
 
 Note = Annotated[str, Form(max_length=NOTE_LIMIT, pattern=NO_NUL)]
+Part = Annotated[str, Form(max_length=200, pattern=NO_NUL)]
 Csrf = Annotated[str, Form(max_length=100)]
 Action = Callable[..., Incident]
 
@@ -77,3 +78,20 @@ def poll(request: Request, runtime: CurrentRuntime, identity: CurrentIdentity, n
     person = auth.must_act(request, identity, csrf)
     actions.poll_now(runtime.notifier(), name, person.person, runtime.clock.wall())
     return RedirectResponse(f"/devices/{quote(name)}?asked=yes", 303)
+
+
+@router.post("/devices/{name}/removed")
+def removed(
+    *,
+    request: Request,
+    runtime: CurrentRuntime,
+    identity: CurrentIdentity,
+    name: str,
+    csrf: Csrf = "",
+    part: Part = "",
+    note: Note = "",
+) -> Response:
+    """Confirm that a part which is gone was removed. Raises NotAllowed, NotFound or Conflict."""
+    person = auth.must_act(request, identity, csrf)
+    removals.confirm(runtime.notifier(), name, part, person.person, runtime.clock.wall(), note=note.strip())
+    return RedirectResponse(f"/devices/{quote(name)}", 303)

@@ -139,6 +139,7 @@ def device(page: CurrentPage, name: str) -> Response:
         found = read_devices.device_readings(connection, runtime.snapshot, now, runtime.started_at, name)
         if not found:
             raise NotFound(f"there is no device `{name}`")
+        parts = read_devices.device_parts(connection, name)
         history = read_history.readings_since(connection, name, now - SPARKLINE_S)
         incidents = read_incidents.open_incidents(connection, runtime.snapshot, now, INCIDENTS_PER_PAGE, name)
 
@@ -146,7 +147,7 @@ def device(page: CurrentPage, name: str) -> Response:
         return _sparkline(series, column, history, now)
 
     return page.show(
-        "device.html", one=found[0], sparkline=line, incidents=incidents, hours=int(SPARKLINE_S // 3600),
+        "device.html", one=found[0], gone=parts.gone, removals=parts.removals, sparkline=line, incidents=incidents, hours=int(SPARKLINE_S // 3600),
         poll_requested="asked" in page.request.query_params,
     )  # fmt: skip
 

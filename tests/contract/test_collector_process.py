@@ -122,6 +122,18 @@ def push(room: Room, token: str, level: str = "critical", seq: int = 1) -> reque
     )
 
 
+def push_gone(room: Room, token: str) -> requests.Response:
+    """Push a frame of a sensor that is gone for a minute."""
+    series = [["device.answering", "", "", ""], ["sensor.absent", "temperature 7", "Rack 7 (temperature)", ""]]
+    block = {"block": 1, "device": "sensor-1", "probe": "snmp", "every_s": 30.0, "series": series}
+    item = {"seq": 1, "age_s": 0.1, "block": 1, "values": ["yes", 60.0]}
+    body = {"protocol": 1, "agent": "room-1", "epoch": "e", "lane": "readings", "sent_at": time.time(), "blocks": [block],
+            "items": [item]}  # fmt: skip
+    return requests.post(
+        f"{room.url}/v1/push", json=body, headers={"Authorization": f"Bearer {token}"}, timeout=5, verify=room.verify
+    )
+
+
 def test_the_timeline_names_the_engineer_who_acts_from_the_command_line(room: Room) -> None:
     token = room.cli("token", "agent", "room-1", *config(room)).strip()
     own = room.folder / "own"
@@ -138,6 +150,14 @@ def test_the_timeline_names_the_engineer_who_acts_from_the_command_line(room: Ro
         timeline = room.get("/api/v1/incidents/1").text
         assert timeline.count("person:olga") >= 2
         assert "on my way" in timeline
+
+        answer = push_gone(room, token)
+        assert answer.status_code == 200, answer.text
+        until(lambda: "temperature 7" in room.cli("removed", "sensor-1", "--url", room.url))
+        assert "Rack 7 (temperature)" in room.cli("removed", "sensor-1", "--url", room.url)
+        assert "is not gone" in room.cli("removed", "sensor-1", "temperature 6", *at, ok=False)
+        assert "was removed" in room.cli("removed", "sensor-1", "temperature 7", "--note", "sold", *at)
+        assert "confirmed by olga" in room.cli("removed", "sensor-1", "--url", room.url)
 
         own.chmod(0o644)
         assert "chmod 600" in room.cli("acknowledge", "1", *at, ok=False)

@@ -32,7 +32,7 @@ class AgentApi:
         self.world = world
         self.full = False
         self.token = mint(world.store, TokenKind.AGENT, "room-1", world.clock.wall())
-        self.requests = Requests(world.store)
+        self.requests = Requests(world.store, world.clock)
         self.ingest = AgentEndpoint(world.runtime, world.journal, self.requests, lambda: self.full)
         world.journal.start()
 

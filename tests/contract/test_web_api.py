@@ -15,7 +15,7 @@ from watchkeeper.collector.access.tokens import TokenKind
 from watchkeeper.collector.web import schemas
 from watchkeeper.collector.web.events import ChangeFeed
 from watchkeeper.model.batch import Lane, Tombstone
-from watchkeeper.model.reading import Missing, Reason
+from watchkeeper.model.reading import Missing, Reason, Value
 from watchkeeper.model.verdict import Companion, Evidence, Level
 
 
@@ -279,7 +279,7 @@ def test_poll_now(room: Room, web: httpx.Client) -> None:
 
 def test_openapi_documents_every_operation_and_error(web: httpx.Client) -> None:
     paths = web.get("/openapi.json").json()["paths"]
-    assert len(paths) == 11
+    assert len(paths) == 12
     for path, operations in paths.items():
         for method, operation in operations.items():
             statuses = set(operation["responses"])
@@ -287,7 +287,7 @@ def test_openapi_documents_every_operation_and_error(web: httpx.Client) -> None:
             assert {"401", "422", "503"} <= statuses
             if method == "post":
                 assert {"403", "404"} <= statuses
-            if "/incidents/" in path and method == "post":
+            if ("/incidents/" in path or path.endswith("/removed")) and method == "post":
                 assert "409" in statuses
 
 
@@ -340,3 +340,30 @@ async def _first(stream: Any) -> bytes:
         if event.startswith(b"event"):
             return bytes(event).partition(b"\n")[0]
     raise AssertionError("the stream ended")
+
+
+def test_what_is_gone_and_a_confirmed_removal(room: Room, web: httpx.Client) -> None:
+    gone = Missing(Reason.ABSENT, "gone")
+    readings: dict[tuple[str, str, str], Value] = {
+        ("device.answering", "", ""): "yes",
+        ("psu.health", "2", "PS 2"): gone,
+        ("hardware.absent", "psu 2", "PS 2 (psu)"): 120.0,
+    }
+    room.read("ups-1", readings, facts=(("profile", "p (A, ups)"), ("why", "because"), ("transport", "no GETBULK")))
+    found = get(web, "devices/ups-1")
+    assert found["gone"] == [
+        {"part": "psu 2", "label": "PS 2 (psu)", "quantity": "hardware.absent", "since": NIGHT - 120, "confirmed_by": None,
+         "confirmed_at": None}
+    ]  # fmt: skip
+    assert found["removed"] == []
+    assert found["read_by"] == [
+        {"probe": "snmp", "profile": "p (A, ups)", "why": "because", "facts": [["transport", "no GETBULK"]], "readings": 1,
+         "with_value": 0}
+    ]  # fmt: skip
+    assert web.post("/api/v1/devices/ups-1/removed", json={"part": "psu 1"}).status_code == 409
+    assert web.post("/api/v1/devices/ups-1/removed", json={"part": ""}).status_code == 422
+    assert web.post("/api/v1/devices/none/removed", json={"part": "psu 2"}).status_code == 404
+    answer = web.post("/api/v1/devices/ups-1/removed", json={"part": "psu 2", "note": "sold"}).json()
+    assert (answer["gone"][0]["confirmed_at"], answer["removed"][0]["note"]) == (NIGHT, "sold")
+    again = web.post("/api/v1/devices/ups-1/removed", json={"part": "psu 2", "note": "again"}).json()
+    assert again["removed"] == answer["removed"]

@@ -12,15 +12,16 @@ from tests.collector_room import Room, browser, words
 from watchkeeper.collector.access import tokens
 from watchkeeper.collector.access.tokens import TokenKind
 from watchkeeper.collector.store.retention import delete_expired
-from watchkeeper.collector.store.schema import request, rung, token, transition
+from watchkeeper.collector.store.schema import removal, request, rung, token, transition
 from watchkeeper.collector.web.app import build_app
 from watchkeeper.collector.web.edge.guard import BODY_LIMIT
 
 BASE = "http://127.0.0.1:8760"
 WRITES = [
-    "/incidents/1/acknowledge", "/incidents/1/escalate", "/incidents/1/resolve", "/devices/ups-1/poll", "/leave",
+    "/incidents/1/acknowledge", "/incidents/1/escalate", "/incidents/1/resolve", "/devices/ups-1/poll",
+    "/devices/ups-1/removed", "/leave",
     "/api/v1/incidents/1/acknowledge", "/api/v1/incidents/1/escalate", "/api/v1/incidents/1/resolve",
-    "/api/v1/devices/ups-1/poll",
+    "/api/v1/devices/ups-1/poll", "/api/v1/devices/ups-1/removed",
 ]  # fmt: skip
 
 
@@ -61,7 +62,7 @@ def written(room: Room) -> tuple[object, ...]:
     with room.store.read() as connection:
         counts = [
             connection.execute(sa.select(sa.func.count()).select_from(table)).scalar()
-            for table in (transition, request, token)
+            for table in (transition, request, removal, token)
         ]
         decided = connection.execute(sa.select(sa.func.count()).where(rung.c.decided_at.is_not(None))).scalar()
     return (*counts, decided)

@@ -40,10 +40,10 @@ INVENTORY_WITH_BOARD = INVENTORY + (
 class Silent:
     """A probe of a board whose polls do not show the event."""
 
-    series = columns("board-1")
+    series = columns("board-1", "temperature.component")
 
     async def sweep(self, device: Device) -> Sweep:
-        return Sweep(device.device, self.now(), self.series, ("yes",))
+        return Sweep(device.device, self.now(), self.series, ("yes", 30.0))
 
     def __init__(self, now: Callable[[], float]) -> None:
         self.now = now

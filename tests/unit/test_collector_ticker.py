@@ -213,7 +213,7 @@ def test_a_rule_file_in_another_encoding_is_an_error_text_also_at_the_start(runt
 
 def test_any_collector_gives_an_agent_a_request_once(tmp_path: Path) -> None:
     world = World(f"sqlite:///{tmp_path}/requests.db")
-    collectors = [Requests(world.store), Requests(world.store)]
+    collectors = [Requests(world.store, world.clock), Requests(world.store, world.clock)]
     poll_now(world.runtime.notifier(), "sensor-1", "day", 0.0)
     for one in collectors:
         one.refresh()

@@ -152,7 +152,8 @@ def test_which_rule_looks_at_which_column_is_found_once(monkeypatch: pytest.Monk
     monkeypatch.setattr(RuleSet, "of", counted)
     for at in range(0, 300, 30):
         one.sweep(sweep(AMBIENT, at, 20.0), Category.ENV)
-    assert asked == list(AMBIENT)
+    part = Series("box", "sensor.absent", "temperature.ambient", "temperature.ambient")
+    assert asked == [part, *AMBIENT], "also which rule would judge its absence"
 
 
 def test_an_agent_without_rules_yet_judges_nothing_and_withdraws_nothing() -> None:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 import pytest
 
+from watchkeeper.agent.poll.facts import facts_of
 from watchkeeper.agent.ports import NoAnswer
 from watchkeeper.agent.probes.snmp.plan import DeviceReader
 from watchkeeper.agent.probes.snmp.probe import SNMP_RENEW_S, SnmpProbe
@@ -14,8 +15,9 @@ from watchkeeper.documents.secrets import Secrets
 from watchkeeper.model.batch import Document
 from watchkeeper.model.clock import FakeClock
 from watchkeeper.model.device import Category, Device, Snmp, SnmpVersion
-from watchkeeper.model.reading import Missing, Reason, Value
+from watchkeeper.model.reading import Missing, Reason, Series, Value
 from watchkeeper.profiles import load_profiles
+from watchkeeper.profiles.asked import asks_for
 from watchkeeper.profiles.decode import Raw
 
 Objects = dict[str, Raw]
@@ -77,6 +79,11 @@ class Room:
         return {
             (one.series.quantity, one.series.instance): one.value for one in readings if one.series.quantity != "uptime"
         }
+
+    @property
+    def series(self) -> dict[tuple[str, str], Series]:
+        sweep = asyncio.run(self.probe.sweep(self.device))
+        return {(one.quantity, one.instance): one for one in sweep.series}
 
     @property
     def known(self) -> Recognised:
@@ -292,6 +299,11 @@ def test_what_the_maker_does_not_read_comes_from_the_standard_mibs_and_nothing_i
     assert values["temperature.component", "4"] == 31
     assert {key: value for key, value in values.items() if key[0] == "input.voltage"} == {("input.voltage", "L1"): 230}
     assert not any(quantity.startswith(("cpu.", "link.")) for quantity, _ in values)
+    assert [one.profile for one in room.probe.profiles_of("box")] == ["acme-ups", "ups-mib", "entity-sensor"]
+    told = dict(facts_of(room.probe, "box"))["profile"]
+    assert told == "acme-ups (Acme, ups), ups-mib, entity-sensor"
+    asked = {key for one in room.probe.profiles_of("box") for key in values if asks_for(one, room.series[key])}
+    assert asked == {key for key in values if key[0] != "device.answering"}
 
 
 def test_a_value_that_the_maker_gives_no_more_comes_from_the_standard_mib() -> None:

@@ -182,12 +182,14 @@ def test_events_beyond_the_limit_are_withdrawn() -> None:
     assert len(bad_events(judge)) == MAX_EVENTS
 
 
-def test_a_fault_that_is_no_event_is_withdrawn_when_its_series_is_gone() -> None:
+def test_a_fault_that_is_no_event_stays_when_its_series_is_gone_and_the_absence_is_told() -> None:
     judge = fresh()
     leak = (Series("box", "device.answering"), Series("box", "leak", "1"))
     assert judge.sweep(sweep(leak, 0, "wet"), Category.ENV).events
-    gone = [judge.sweep(sweep(leak[:1], at), Category.ENV).events for at in (1, 2, 3)]
-    assert [type(event) for events in gone for event in events] == [Withdrawal]
+    gone = [judge.sweep(sweep(leak[:1], at), Category.ENV).events for at in (1, 2, 3, 4, 5)]
+    told = [(event.rule, event.level) for events in gone for event in events if isinstance(event, Verdict)]
+    assert told == [("environment.leak", Level.UNKNOWN), ("absence.sensor", Level.WARNING)]
+    assert not any(isinstance(event, Withdrawal) for events in gone for event in events)
 
 
 # ---- the table ----

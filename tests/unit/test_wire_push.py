@@ -14,6 +14,7 @@ from watchkeeper.model.verdict import ActiveVerdicts, Evidence, Level, Verdict, 
 from watchkeeper.model.wire import (
     decode_answer,
     decode_push,
+    encode_block,
     encode_event,
     encode_push,
     encode_values,
@@ -92,6 +93,50 @@ def test_every_field_of_an_answer_arrives() -> None:
     assert decode_answer(ANSWER, Lane.EVENTS) == Answer(Lane.EVENTS, 7, "b-8", requests)
     assert decode_answer({"lane": "events", "through": 0}, Lane.EVENTS) == Answer(Lane.EVENTS, 0, "", ())
     assert decode_answer(ANSWER | {"requests": [{}]}, Lane.EVENTS).requests == (Request("", ""),)
+
+
+def test_a_confirmed_removal_arrives_with_its_part_and_person() -> None:
+    request = {"kind": "removed", "device": "ups-1", "part": "psu 2", "by": "li.na", "other": 1}
+    answer = decode_answer(ANSWER | {"requests": [request]}, Lane.EVENTS)
+    assert answer.requests == (Request("removed", "ups-1", "psu 2", "li.na"),)
+
+
+# ---- facts of a block ----
+
+
+def pushed(block: dict[str, Any]) -> Block:
+    body = {"protocol": 1, "agent": "a", "epoch": "e", "lane": "readings", "sent_at": 1.0, "blocks": [block]}
+    return decode_push(body, NOW).blocks[0]
+
+
+def test_facts_arrive_and_an_older_agent_has_none() -> None:
+    facts = (("profile", "p (A, ups)"), ("why", ""))
+    assert pushed(encode_block(replace(BLOCK, facts=facts))).facts == facts
+    assert "facts" not in encode_block(BLOCK)
+    assert pushed(encode_block(BLOCK)) == BLOCK
+
+
+def test_a_block_has_at_most_fifty_facts() -> None:
+    many = {**encode_block(BLOCK), "facts": [["name", str(number)] for number in range(60)]}
+    assert pushed(many).facts == tuple(("name", str(number)) for number in range(50))
+
+
+@pytest.mark.parametrize(
+    ("facts", "said"),
+    [
+        ({}, r"^blocks\[0\].facts: expected an array"),
+        ([["a"]], r"^blocks\[0\].facts\[0\]: expected \[name, text\]"),
+        ([["a", "b", "c"]], r"facts\[0\]: expected"),
+        ([["a", "b"], ["a", 1]], r"facts\[1\]: expected"),
+        (["ab"], r"facts\[0\]: expected"),
+        ([["n" * 201, "b"]], r"facts\[0\]: longer than 200"),
+        ([["n", "b" * 4001]], r"facts\[0\]: longer than 4000"),
+        ([["n", "\0"]], r"facts\[0\]: contains"),
+    ],
+)
+def test_what_is_no_fact_is_refused_with_its_place(facts: Any, said: str) -> None:
+    with pytest.raises(WireError, match=said):
+        pushed({**encode_block(BLOCK), "facts": facts})
 
 
 WRONG_ANSWERS: list[tuple[Any, str]] = [

@@ -68,6 +68,16 @@ def real_mounts(partitions: Iterable[Partition]) -> list[str]:
     return sorted({"/", *chosen.values()})
 
 
+def automounted(partitions: Iterable[Partition]) -> tuple[str, ...]:
+    """Where autofs mounts file systems when they are used, and takes them away afterwards (autofs(5))."""
+    return tuple({one.mountpoint for one in partitions if one.fstype == "autofs"})
+
+
+def is_below(path: str, places: Iterable[str]) -> bool:
+    """Whether the path is one of these places, or below one."""
+    return any(path == place or path.startswith(f"{place.rstrip('/')}/") for place in places)
+
+
 def measure_space(path: str, statvfs: StatVfs) -> Space | None:
     """Ask the kernel; this call may hang. None where the file system has no blocks. Used space is counted as df does:
     space reserved for root is not free."""

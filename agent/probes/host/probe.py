@@ -14,13 +14,22 @@ from watchkeeper.agent.ports import ProbeContext
 from watchkeeper.agent.probes.bounded import BoundedCalls
 from watchkeeper.agent.probes.host.cpu import CpuReader, CpuSample, usage_between
 from watchkeeper.agent.probes.host.memory import MemoryReader
-from watchkeeper.agent.probes.host.mounts import Partition, Space, StatVfs, list_mounts, measure_space, real_mounts
+from watchkeeper.agent.probes.host.mounts import (
+    Partition,
+    Space,
+    StatVfs,
+    automounted,
+    is_below,
+    list_mounts,
+    measure_space,
+    real_mounts,
+)
 from watchkeeper.agent.probes.host.sensors import HwmonSensor, SensorReader, scan_hwmon
 from watchkeeper.agent.probes.series import SweepRow, series_of
 from watchkeeper.model.clock import Clock
 from watchkeeper.model.device import Device
 from watchkeeper.model.plain import one_line
-from watchkeeper.model.reading import Missing, Reason, Series, Sweep, Value
+from watchkeeper.model.reading import AUTOMOUNTED, Missing, Reason, Series, Sweep, Value
 
 RESCAN_S = 600.0  # new sensors are rare
 # Interfaces of containers and virtual machines come and go; their traffic is also counted on the real interface
@@ -62,6 +71,7 @@ class HostProbe:
         self._reader = SensorReader()
         self._scan_at = 0.0
         self._uncounted: set[str] = set()  # mounts that do not count inodes
+        self._automounted: tuple[str, ...] = ()
         self._blockless: set[str] = set()  # mounts without blocks, which are no disks
         self._series: tuple[Series, ...] = ()
 
@@ -71,7 +81,9 @@ class HostProbe:
             self._sensors = scan_hwmon(self._machine.hwmon)
             self._blockless.clear()
             self._scan_at = self._clock.boot() + RESCAN_S
-        mounts = [path for path in real_mounts(self._machine.partitions()) if path not in self._blockless]
+        partitions = self._machine.partitions()
+        mounts = [path for path in real_mounts(partitions) if path not in self._blockless]
+        self._automounted = automounted(partitions)
         calls: dict[str, Callable[[], Found]] = {
             path: partial(measure_space, path, self._machine.statvfs) for path in mounts
         }
@@ -133,10 +145,11 @@ class HostProbe:
             self._blockless.add(path)
             return
         part = one_line(path)  # any user who may mount chooses this text
-        yield SweepRow("disk.usage", part, part, "statvfs", usage)
-        yield SweepRow("disk.size", part, part, "statvfs", size)
+        source = f"{AUTOMOUNTED}, statvfs" if is_below(path, self._automounted) else "statvfs"
+        yield SweepRow("disk.usage", part, part, source, usage)
+        yield SweepRow("disk.size", part, part, source, size)
         if inodes is not None and path not in self._uncounted:
-            yield SweepRow("disk.inodes", part, part, "statvfs", inodes)
+            yield SweepRow("disk.inodes", part, part, source, inodes)
 
     def _chips(self, values: Iterable[Value]) -> Iterator[SweepRow]:
         for sensor, value in zip(self._sensors, values, strict=True):

@@ -6,6 +6,7 @@ minutes, and a sweep opens one file for each sensor.
 
 import asyncio
 import contextlib
+import errno
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ from pathlib import Path
 
 from watchkeeper.model.reading import Missing, Reason, Value
 
+_NO_SUCH_SENSOR = (errno.ENOENT, errno.ENODEV, errno.ENXIO)
 SHARE_OF_ONE_FILE = 0.25  # of the timeout
 
 
@@ -135,7 +137,9 @@ def _sensor_value(sensor: HwmonSensor) -> Value:
     try:
         value = int(sensor.path.read_bytes()) / sensor.kind.divide
     except OSError as error:
-        return Missing(Reason.ABSENT, error.strerror or type(error).__name__)
+        # A chip that is there may have no value now: a network card or a GPU that sleeps (ENODATA, EAGAIN).
+        reason = Reason.ABSENT if error.errno in _NO_SUCH_SENSOR else Reason.MALFORMED
+        return Missing(reason, error.strerror or type(error).__name__)
     except ValueError:
         return Missing(Reason.MALFORMED, f"{sensor.path} is not a number")
     if not sensor.kind.low <= value <= sensor.kind.high:

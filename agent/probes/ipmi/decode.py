@@ -8,7 +8,7 @@ from watchkeeper.agent.probes.ipmi.commands import BMC_ADDRESS
 from watchkeeper.agent.probes.ipmi.sdr import Analog, Factors, Sensor, labels_of
 from watchkeeper.agent.probes.ipmi.states import NOT_INSTALLED, THRESHOLD, discrete_value, quantity_of
 from watchkeeper.agent.probes.series import SweepRow
-from watchkeeper.model.reading import Missing, Reason, Value
+from watchkeeper.model.reading import NO_READING, Missing, Reason, Value
 
 
 class Conversion(NamedTuple):
@@ -37,8 +37,8 @@ class ReadableSensor(NamedTuple):
     state: str
 
 
-_UNAVAILABLE = Missing(Reason.ABSENT, "the BMC has no reading of this sensor now")
-_NOT_SCANNED = Missing(Reason.ABSENT, "the BMC does not scan this sensor")
+_UNAVAILABLE = Missing(Reason.ABSENT, f"{NO_READING} of this sensor now")
+_NOT_SCANNED = Missing(Reason.ABSENT, f"{NO_READING} of this sensor: it does not scan it")
 _NOT_COMPARED = Missing(Reason.ABSENT, "the BMC does not compare this sensor with its thresholds")
 _NO_STATES = Missing(Reason.MALFORMED, "the answer does not contain the sensor's states")
 _NO_NUMBER = Missing(Reason.IMPLAUSIBLE, "the sensor's own formula has no value for this reading")

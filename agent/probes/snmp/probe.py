@@ -32,6 +32,8 @@ from watchkeeper.model.device import Device, SnmpEngine, SnmpVersion
 from watchkeeper.model.habit import sentence, source_with
 from watchkeeper.model.reading import Missing, Reason, Sweep, Value
 from watchkeeper.profiles import Profile, Profiles, load_profiles
+from watchkeeper.profiles.asked import misfit
+from watchkeeper.profiles.condition import Speaks
 from watchkeeper.profiles.decode import DecodeStep, Raw, decode, inactive_reason
 
 log = logging.getLogger(__name__)
@@ -132,14 +134,23 @@ class SnmpProbe:
             self._remember(held)
         return sweep
 
-    def profile_of(self, device: str) -> Profile | None:
-        """Implements `ProfileProbe.profile_of`."""
-        return self.recognised(device).profile
+    def profiles_of(self, device: str) -> tuple[Profile, ...]:
+        """Implements `ProfileProbe.profiles_of`."""
+        known = self.recognised(device)
+        return (known.profile, *known.standards) if known.profile else ()
 
     def recognised(self, device: str) -> Recognised:
         """Which profile a device is read by, and why; UNKNOWN until it has answered."""
         held = self._held.get(device)
         return held.known if held else UNKNOWN
+
+    def why_of(self, device: str) -> str:
+        """Implements `ProfileProbe.why_of`."""
+        held = self._held.get(device)
+        if held is None or held.renew_at is None:
+            return ""
+        wrong = misfit(self._profiles, held.device.profile, Speaks.SNMP)
+        return wrong or held.known.why or held.known.described
 
     def habits_of(self, device: str) -> tuple[str, ...]:
         """Implements `HabitProbe.habits_of`."""
@@ -279,7 +290,10 @@ class SnmpProbe:
         _try_all_again(held.dialect, self._clock.wall())
         await ask_for_mute(session)
         reader = DeviceReader(session, held.device, held.version)
-        held.known = known = await recognise(reader, self._profiles, held.known)
+        known = await recognise(reader, self._profiles, held.known)
+        if known.profile is not None and known.profile.speaks is not Speaks.SNMP:  # the inventory names it
+            known = replace(known, profile=None)
+        held.known = known
         if known.profile is None and not held.warned_unknown:
             held.warned_unknown = True
             log.warning("%s at %s: no profile fits %s", held.device.device, masked_url(held.device), known.described)

@@ -8,14 +8,13 @@ from pydantic import BaseModel, ConfigDict, Field
 from watchkeeper.collector.policy.ladder import ScheduledRung
 from watchkeeper.collector.policy.roster import DutyShift
 from watchkeeper.collector.read.agents import AgentStatus
-from watchkeeper.collector.read.devices import DeviceReadings, ProbeReadings
 from watchkeeper.collector.read.history import Point
 from watchkeeper.collector.read.incidents import IncidentDetail, NoticeStatus, Progress
 from watchkeeper.collector.site.inventory import Language, Person
 from watchkeeper.collector.site.snapshot import Snapshot
 from watchkeeper.collector.web.formatting import Formatter
 from watchkeeper.model.quantity import QUANTITIES
-from watchkeeper.model.reading import Missing, Series, Value
+from watchkeeper.model.reading import Missing, Value
 from watchkeeper.model.verdict import Companion
 
 MAX_INCIDENT_NUMBER = 2**53
@@ -156,41 +155,6 @@ class IncidentsOut(Schema):
     cursor: int | None
 
 
-class ReadingOut(Schema):
-    """One value, in `unit` or as the name of a state; null if it is missing, with the reason."""
-
-    quantity: str
-    instance: str
-    label: str
-    unit: str
-    value: float | str | None
-    missing: str | None = None
-    detail: str | None = None
-    at: float
-    age_s: float
-    stale: bool
-
-
-class DeviceOut(Schema):
-    """A device of the inventory. It is stale if none of its readings is current."""
-
-    device: str
-    category: str
-    agent: str
-    owner: str
-    vendor: str
-    location: str
-    purpose: str
-    stale: bool
-    read_at: float | None
-
-
-class DeviceDetailOut(DeviceOut):
-    """A device with its latest readings."""
-
-    readings: list[ReadingOut]
-
-
 class PointOut(Schema):
     """One value in the past; null if it was missing."""
 
@@ -305,48 +269,20 @@ def _notice(one: NoticeStatus) -> NoticeOut:
     return NoticeOut.model_validate(one, from_attributes=True)
 
 
-def device_out(one: DeviceReadings) -> DeviceOut:
-    """A device without its readings."""
-    return DeviceOut.model_validate(_device(one))
-
-
-def device_detail_out(one: DeviceReadings) -> DeviceDetailOut:
-    """A device with its latest readings."""
-    readings = [_reading(column, series, value) for column in one.columns for series, value in column.readings()]
-    return DeviceDetailOut.model_validate(_device(one) | {"readings": readings})
-
-
-def _device(one: DeviceReadings) -> dict[str, object]:
-    device = one.device
-    return {
-        "device": device.device, "category": device.category.value, "agent": device.agent, "owner": device.owner,
-        "vendor": device.vendor, "location": device.location, "purpose": device.purpose, "stale": one.stale,
-        "read_at": max((column.at for column in one.columns), default=None),
-    }  # fmt: skip
-
-
-def _reading(column: ProbeReadings, series: Series, value: Value) -> ReadingOut:
-    missing = value if isinstance(value, Missing) else None
-    return ReadingOut(
-        quantity=series.quantity, instance=series.instance, label=series.label, unit=unit_of(series.quantity),
-        value=_present(value), missing=missing.reason.value if missing else None,
-        detail=missing.detail if missing else None, at=column.at, age_s=column.age_s, stale=column.stale,
-    )  # fmt: skip
-
-
 def unit_of(quantity: str) -> str:
     """The symbol of a quantity's unit; empty for a state and for an unknown quantity."""
     return QUANTITIES[quantity].unit.symbol if quantity in QUANTITIES else ""
 
 
-def _present(value: Value) -> float | str | None:
+def present(value: Value) -> float | str | None:
+    """The value, or None for a missing one."""
     return None if isinstance(value, Missing) else value
 
 
 def point_out(point: Point) -> PointOut:
     """One value in the past."""
     missing = point.value.reason.value if isinstance(point.value, Missing) else None
-    return PointOut(at=point.at, value=_present(point.value), missing=missing)
+    return PointOut(at=point.at, value=present(point.value), missing=missing)
 
 
 def agent_out(one: AgentStatus) -> AgentOut:
