@@ -167,10 +167,9 @@ async def replan(
     """Find the columns that the device has now (boot time `now`); `standards` are read for quantities of which the
     profile gives no value. Columns that have vanished are kept as Missing for COLUMN_GRACE_S, so a restart of the
     management card withdraws no incident. Raises NoAnswer."""
-    layers = [
-        (UPTIME_READING,),
-        *[layer for one in (profile, *standards) if one for layer in await _layers(reader, one)],
-    ]
+    profiles = [one for one in (profile, *standards) if one]
+    first, *others = [layer for one in profiles for layer in await _layers(reader, one)] or [()]
+    layers = [(UPTIME_READING, *first), *others]  # the uptime in one request with others
     planned = frozenset((series.quantity, series.instance) for series in before.series[1:])
     found, valued = await find_layers(reader, layers, planned)
     if not found and reader.unreadable:
