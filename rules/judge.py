@@ -82,6 +82,7 @@ class Judge:
         self._rules = RuleSet(())
         self._devices: frozenset[str] = frozenset()
         self._plans: dict[str, _Plan] = {}
+        self._good: dict[str, RuleState] = {}
 
     # ---- for every sweep ----
 
@@ -112,7 +113,7 @@ class Judge:
             if now is not state:
                 if now.evidence.quantity in WITHOUT_CAUSE and now.level.bad:
                     now = _explained(now, sweep)
-                slot.state = now
+                slot.state = now = self._shared(slot.rule, state, now)
                 changed.append((slot.key, state, now))
         for slot in plan.conditional:
             if slot.settled and slot.rule.breaks_none(values[slot.index]):
@@ -120,7 +121,8 @@ class Judge:
             state = slot.state
             now = self._judge_when(slot, sweep)
             if now is not state:
-                slot.state, slot.settled = now, is_settled(slot.rule, now)
+                slot.state = now = self._shared(slot.rule, state, now)
+                slot.settled = is_settled(slot.rule, now)
                 changed.append((slot.key, state, now))
         if not (changed or plan.absent):
             return UNCHANGED
@@ -128,6 +130,13 @@ class Judge:
         self._change(changed, judgement)
         self._check_absent(sweep, plan, judgement)
         return judgement
+
+    def _shared(self, rule: Rule, before: RuleState | None, now: RuleState) -> RuleState:
+        """The state to keep. Of a rule, all series that were good from the beginning share one state, which is neither sent
+        nor stored: an agent with many devices has hundreds of thousands of them."""
+        if before is None and _is_default(now):
+            return self._good.setdefault(rule.rule, now)
+        return now
 
     def _judge_when(self, slot: _Slot, sweep: Sweep) -> RuleState:
         """Judge a column by a rule with conditions. A changed verdict tells the companions."""
@@ -208,6 +217,7 @@ class Judge:
         self._rules = rules
         self._devices = frozenset(device.device for device in devices)
         self._plans.clear()
+        self._good.clear()
         self._presence.activate(devices)
         judgement = Judgement([], {})
         for key in list(self._states):

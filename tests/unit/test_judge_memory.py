@@ -184,3 +184,26 @@ def test_a_device_is_settled_although_another_of_its_readings_waits_for_its_time
     one.sweep(sweep(columns("box", "temperature.supply"), 0.0, 20.0), Category.ENV)
     one.sweep(sweep(columns("box", "temperature.supply"), 30.0, 26.0), Category.ENV)
     assert one.silence_judged("box")
+
+
+def test_what_was_always_good_shares_one_state_and_what_becomes_bad_has_its_own() -> None:
+    rules = (
+        "rules:\n  - {rule: a.rule, clause: 3.6, title: T, advice: A, quantity: cpu.usage, critical: {above: 85 %}}\n"
+    )
+    numbers = itertools.count(1)
+    one = Judge({}, lambda: f"id-{next(numbers)}")
+    one.activate(load_rules([Document("rules.yml", rules)]), [device("a"), device("b"), device("c")], 0.0)
+    for at, name in enumerate("abc"):
+        assert one.sweep(sweep(columns(name, "cpu.usage"), float(at), 50.0), Category.SERVER) == UNCHANGED
+    kept = list(one._states.values())
+    assert all(state is kept[0] for state in kept)
+    told = [one.sweep(sweep(columns(name, "cpu.usage"), 10.0, 99.0), Category.SERVER).events for name in "ab"]
+    ids = [event.id for events in told for event in events]
+    assert len(ids) == len({*ids}) == 2
+    bad = one.active_verdicts(11.0).verdicts
+    assert [(verdict.device, verdict.level, verdict.since) for verdict in bad] == [
+        ("a", Level.CRITICAL, 10.0), ("b", Level.CRITICAL, 10.0),
+    ]  # fmt: skip
+    over = one.sweep(sweep(columns("a", "cpu.usage"), 20.0, 50.0), Category.SERVER).events
+    assert [(event.device, event.level) for event in over if isinstance(event, Verdict)] == [("a", Level.OK)]
+    assert [verdict.device for verdict in one.active_verdicts(21.0).verdicts] == ["b"]
