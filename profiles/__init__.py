@@ -7,6 +7,7 @@ until a device is recognised by it.
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 from typing import TypeVar
 
@@ -204,8 +205,7 @@ def load_profiles(documents: Iterable[Document] = ()) -> Profiles:
     texts: dict[str, Document] = {}
     heads: dict[str, Head] = {}
     for document in shipped_profiles():
-        text, _, _ = document.text.partition(END_OF_HEAD)
-        head = bind_profile(Document(document.name, text), Head)
+        head = _head(document)
         problems.extend(head.problems)
         if head.value:
             texts[head.value.profile], heads[head.value.profile] = document, head.value
@@ -219,6 +219,13 @@ def load_profiles(documents: Iterable[Document] = ()) -> Profiles:
     profiles = Profiles(texts, heads)
     profiles._full |= own  # noqa: SLF001 -- the class is in this module
     return profiles
+
+
+@lru_cache(maxsize=512)
+def _head(document: Document) -> Bound[Head]:
+    """The head of a shipped profile: the part before its readings. It is the same at every new bundle."""
+    text, _, _ = document.text.partition(END_OF_HEAD)
+    return bind_profile(Document(document.name, text), Head)
 
 
 def _parse_own(documents: Iterable[Document], problems: list[Problem]) -> dict[str, tuple[Document, Profile]]:
