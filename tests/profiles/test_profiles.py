@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from tests.unit.test_profiles_documented import END, LIST, MARK, listed
+from tests.profiles.test_profiles_documented import END, LIST, MARK, listed
 from watchkeeper import profiles as parser
 from watchkeeper.model.batch import Document
 from watchkeeper.model.errors import ConfigError
@@ -247,7 +247,7 @@ def test_a_sys_object_id_is_understood_however_it_is_written(written: str, dotte
 def test_every_shipped_profile_and_what_it_reads_is_documented(profiles: list[Profile]) -> None:
     """This test is not in test_profiles_documented.py because the profiles are parsed here: that takes three seconds."""
     table = LIST.read_text(encoding="utf-8").partition(MARK)[2].partition(END)[0]
-    assert table.splitlines() == list(listed(profiles)), "run `python -m tests.unit.test_profiles_documented`"
+    assert table.splitlines() == list(listed(profiles)), "run `python -m tests.profiles.test_profiles_documented`"
 
 
 def test_the_shipped_documents_are_named_after_their_profiles() -> None:

@@ -1,5 +1,5 @@
 """Keeps docs/profiles.md and docs/devices.md true: they contain every key and reason, and the examples load. The list of
-devices, docs/known-devices.md, is rewritten by `python -m tests.unit.test_profiles_documented`."""
+devices, docs/known-devices.md, is rewritten by `python -m tests.profiles.test_profiles_documented`."""
 
 import dataclasses
 import re
