@@ -103,16 +103,16 @@ def polls(deployment: BenchmarkDeployment) -> int:
         return int(db.execute("SELECT last FROM lanes WHERE lane = 'readings'").fetchone()[0])
 
 
-def wait_until_steady(deployment: BenchmarkDeployment, count: int) -> None:
-    """Wait until the agent has recognised its devices: then it stores `count` sweeps a second."""
-    deadline = time.monotonic() + 180
+def wait_until_steady(deployment: BenchmarkDeployment, count: int, interval_s: float = 1.0) -> None:
+    """Wait until the agent has recognised its devices: then it stores `count` sweeps in each interval."""
+    deadline = time.monotonic() + max(180.0, 10 * interval_s)
     done = 0
     while time.monotonic() < deadline:
         with contextlib.suppress(sqlite3.Error, TypeError):
             before, done = done, polls(deployment)
-            if before and done - before >= 0.9 * count:
+            if before and 0.9 * count <= done - before <= 1.1 * count:
                 return
-        time.sleep(1.0)
+        time.sleep(interval_s)
     raise AssertionError((deployment.folder / AGENT / "log").read_text(encoding="utf-8")[-2000:])
 
 

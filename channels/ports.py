@@ -56,14 +56,26 @@ class Message:
     facts: Mapping[str, Any] = field(default_factory=dict)
 
 
+class Proof(StrEnum):
+    """What is known of a message that a channel has taken."""
+
+    HANDED_OVER = "handed-over"  # the next program has it; it says nothing more
+    ACCEPTED = "accepted"  # the service has confirmed that it will deliver it
+    DELIVERED = "delivered"  # the service has confirmed that it is on the person's device
+    READ = "read"
+
+
 @dataclass(frozen=True, slots=True)
 class Receipt:
     """The result of sending. After a `permanent` failure it is useless to try this channel again. `detail` is for
-    people and logs, and never contains a secret."""
+    people and logs, and never contains a secret. `proof` is what is known of a delivered message. `retry_after_s` is how
+    long the service asks us to wait before the next message, if it does."""
 
     delivered: bool
     detail: str
     permanent: bool = False
+    proof: Proof = Proof.HANDED_OVER
+    retry_after_s: float | None = None
 
 
 class Channel(Protocol):

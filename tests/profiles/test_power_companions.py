@@ -79,7 +79,7 @@ ONE_LINE = {
     ("output.voltage", "2"): NOT_READ,
     ("bypass.voltage", "2"): NOT_READ,
 }
-RUNTIME, CHARGE = ("battery.runtime", ""), ("battery.charge", "")
+RUNTIME, CHARGE, LOAD = ("battery.runtime", ""), ("battery.charge", ""), ("output.load", "1")
 
 UPSES: tuple[Case, ...] = (
     ("ups-mib", UPS, lines(1), ONE_LINE),
@@ -95,6 +95,11 @@ UPSES: tuple[Case, ...] = (
     ("ups-mib", UPS, battery(3, 0, 5, 1), {CHARGE: 0.0}),
     ("ups-mib", UPS, {"2.7.0": 0}, {("battery.temperature", ""): MISSING}),
     ("ups-mib", UPS, {"2.7.0": 24}, {("battery.temperature", ""): 24.0}),
+    ("ups-mib", UPS, {"4.3.0": 1, "4.4.1.4.1": 900, "9.6.0": 2000}, {LOAD: 45.0}),
+    ("ups-mib", UPS, {"4.3.0": 1, "4.4.1.4.1": 900, "4.4.1.5.1": 50, "9.6.0": 2000}, {LOAD: 50.0}),
+    ("ups-mib", UPS, {"4.3.0": 1, "4.4.1.4.1": 900, "9.6.0": 0}, {LOAD: MISSING}),
+    ("ups-mib", UPS, {"4.3.0": 1, "4.4.1.4.1": 900}, {LOAD: NOT_READ}),
+    ("ups-mib", UPS, {"4.3.0": 3, "4.4.1.4.1": 900, "9.6.0": 9000}, {LOAD: MISSING}),
     ("ups-mib", UPS, {"6.2.1.2.7": BATTERY_BAD, "6.2.1.2.9": FAN_FAILED},
      {("device.alarm", "battery bad 7"): "warning", ("device.alarm", "fan failed 9"): "critical", ("device.alarm", "fan failed 7"): NOT_READ}),
     ("liebert-ups", LGP, {"2.1.3.1": 1, "3.1.3.1.1": f"{LGP}.1.5", "3.1.5.1.1": 230, "3.1.3.1.2": f"{LGP}.1.5", "3.1.5.1.2": 0},

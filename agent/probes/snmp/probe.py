@@ -38,7 +38,7 @@ from watchkeeper.profiles.decode import DecodeStep, Raw, decode, inactive_reason
 
 log = logging.getLogger(__name__)
 
-SNMP_RENEW_S = 600.0  # how often a device's tables are walked again
+SNMP_RENEW_S = 900.0  # how often a device's tables are walked again
 SNMP_RENEW_SOON_S = 60.0  # and how soon after a failure
 HAIL_EVERY = 5  # silent sweeps; at the first of them, and then at every fifth, other ways to ask are tried
 RENEW_SHARE = 0.5  # of the interval: walking the tables again must not take the sweep's time
