@@ -8,6 +8,7 @@ from typing import Any
 
 from watchkeeper.collector.notify.i18n import Translate, marked, translator
 from watchkeeper.collector.policy.incidents import Incident
+from watchkeeper.collector.policy.troubles import Trouble
 from watchkeeper.collector.site.inventory import Person, Rung, Vendor
 from watchkeeper.collector.site.snapshot import Snapshot
 from watchkeeper.model.quantity import QUANTITIES
@@ -20,6 +21,8 @@ class NoticeKind(StrEnum):
 
     PAGE = "page"  # a rung of the ladder was decided
     RISEN = "risen"  # the fault they were notified of has become critical
+    RETURNED = "returned"  # the fault they were told is over has come back
+    FLAPPING = "flapping"  # the fault comes and goes
     PASSED = "passed"  # the fault was over before anybody could be notified
     RECOVERED = "recovered"
     WITHDRAWN = "withdrawn"
@@ -28,6 +31,8 @@ class NoticeKind(StrEnum):
 _SUBJECTS = {
     NoticeKind.PAGE: marked("[{level}] {device}: {title}"),
     NoticeKind.RISEN: marked("[now {level}] {device}: {title}"),
+    NoticeKind.RETURNED: marked("[again {level}] {device}: {title}"),
+    NoticeKind.FLAPPING: marked("[flapping, {level}] {device}: {title}"),
     NoticeKind.PASSED: marked("[cleared before notification] {device}: {title}"),
     NoticeKind.RECOVERED: marked("[recovered] {device}: {title}"),
     NoticeKind.WITHDRAWN: marked("[withdrawn] {device}: {title}"),
@@ -59,7 +64,7 @@ STATE_LABELS = {
 BECAUSE_ROLE_EMPTY = marked("You are notified because nobody has the role: {roles}")
 BECAUSE_NOT_REACHED = marked("You are notified because {person} could not be reached")
 """Why a message goes to this person (`NoticeDraft.because`), where that is not clear."""
-_OVER = (NoticeKind.PASSED, NoticeKind.RECOVERED, NoticeKind.WITHDRAWN)
+OVER = (NoticeKind.PASSED, NoticeKind.RECOVERED, NoticeKind.WITHDRAWN)
 _HOUR_S = 3600
 
 
@@ -72,9 +77,11 @@ class NoticeDraft:
     incident: Incident
     person: Person
     now: float
-    rung: Rung | None = None
-    because: str = ""
-    url: str = ""
+    rung: Rung | None
+    because: str
+    url: str
+    trouble: Trouble
+    others: tuple[Incident, ...] = ()
 
 
 def compose(draft: NoticeDraft, snapshot: Snapshot) -> tuple[str, str, Mapping[str, Any]]:
@@ -136,7 +143,7 @@ def _measured(draft: NoticeDraft, say: Translate) -> str:
     if limit:
         value = say("{value} ({limit})").format(value=value, limit=limit)
     measured = say("{name}: {value}").format(name=name, value=value)
-    return say("Last bad reading: {what}").format(what=measured) if draft.kind in _OVER else measured
+    return say("Last bad reading: {what}").format(what=measured) if draft.kind in OVER else measured
 
 
 def companion_text(companion: Companion, say: Translate) -> str:
@@ -170,7 +177,7 @@ def format_value(value: Value, quantity: str, say: Translate) -> str:
 def _when(draft: NoticeDraft, snapshot: Snapshot, say: Translate) -> str:
     incident = draft.incident
     began = clock_time(incident.began_at, snapshot)
-    if incident.ended_at is not None and draft.kind in _OVER:
+    if incident.ended_at is not None and draft.kind in OVER:
         lasted = span(incident.ended_at - incident.began_at, say)
         return say("From {began} to {ended}, {lasted}").format(
             began=began, ended=clock_time(incident.ended_at, snapshot), lasted=lasted
@@ -225,7 +232,8 @@ def _facts(draft: NoticeDraft, snapshot: Snapshot, title: str) -> Mapping[str, A
 def _bare_facts(draft: NoticeDraft, title: str) -> dict[str, Any]:
     incident = draft.incident
     return {
-        "kind": draft.kind.value, "incident": incident.incident, "recurrence": incident.recurrence,
+        "kind": draft.kind.value, "trouble": draft.trouble.trouble, "incident": incident.incident,
+        "recurrence": draft.trouble.recurrence, "others": len(draft.others),
         "device": incident.device, "rule": incident.rule, "instance": incident.instance, "title": title,
         "level": incident.level.value, "rung": draft.rung.rung if draft.rung else "",
         "person": draft.person.person, "began_at": incident.began_at, "ended_at": incident.ended_at,

@@ -1,15 +1,15 @@
-"""Reads and writes incidents, transitions and rungs as rows."""
+"""Reads and writes incidents and their transitions as rows."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import sqlalchemy as sa
 
+from watchkeeper.collector.policy.grouping import Joined, Membership
 from watchkeeper.collector.policy.incidents import Incident, IncidentChange, IncidentState, Transition, TransitionKind
-from watchkeeper.collector.policy.ladder import ScheduledRung
-from watchkeeper.collector.store.schema import incident, rung, transition
+from watchkeeper.collector.store.schema import incident, transition
 from watchkeeper.model.verdict import Evidence, Key, Level
 from watchkeeper.model.wire import decode_evidence, encode_evidence
 
@@ -37,8 +37,8 @@ def incident_from_row(row: sa.Row[Any]) -> Incident:
     return Incident(
         incident=row.incident, device=row.device, rule=row.rule, instance=row.instance, agent=row.agent,
         state=IncidentState(row.state), level=Level(row.level), verdict=Level(row.verdict), verdict_id=row.verdict_id,
-        recurrence=row.recurrence, began_at=row.began_at, ended_at=row.ended_at, acknowledged_at=row.acknowledged_at,
-        acknowledged_by=row.acknowledged_by, evidence=evidence_from_json(row.evidence),
+        recurrence=row.recurrence, began_at=row.began_at, ended_at=row.ended_at, evidence=evidence_from_json(row.evidence),
+        trouble=row.trouble, joined=Joined(row.joined), explained_by=row.explained_by,
     )  # fmt: skip
 
 
@@ -47,8 +47,8 @@ def _values(one: Incident) -> dict[str, Any]:
         "device": one.device, "rule": one.rule, "instance": one.instance, "agent": one.agent, "state": one.state.value,
         "level": one.level.value, "verdict": one.verdict.value, "verdict_id": one.verdict_id,
         "recurrence": one.recurrence, "began_at": one.began_at, "ended_at": one.ended_at,
-        "acknowledged_at": one.acknowledged_at, "acknowledged_by": one.acknowledged_by,
-        "evidence": evidence_to_json(one.evidence),
+        "evidence": evidence_to_json(one.evidence), "trouble": one.trouble, "joined": one.joined.value,
+        "explained_by": one.explained_by,
     }  # fmt: skip
 
 
@@ -117,46 +117,31 @@ def transitions_of(connection: sa.Connection, number: int) -> list[tuple[Transit
     ]
 
 
-def rungs_of(
-    connection: sa.Connection, numbers: Sequence[int], *, lock: bool = False
-) -> dict[tuple[int, int], list[ScheduledRung]]:
-    """The rungs of these incidents by (incident, recurrence), in the order of their numbers. With `lock`, the rows are
-    locked until the transaction ends."""
-    query = sa.select(rung).where(rung.c.incident.in_(numbers)).order_by(rung.c.number)
-    query = query.with_for_update() if lock else query
-    found: dict[tuple[int, int], list[ScheduledRung]] = {}
-    for row in connection.execute(query):
-        step = ScheduledRung(row.rung, row.number, row.ladder, row.due_at, row.decided_at, row.decided_by)
-        found.setdefault((row.incident, row.recurrence), []).append(step)
-    return found
+def incidents_of(connection: sa.Connection, troubles: Iterable[int], *, only_open: bool = False) -> list[Incident]:
+    """The incidents of these troubles, oldest first."""
+    query = sa.select(incident).where(incident.c.trouble.in_(list(troubles))).order_by(incident.c.incident)
+    if only_open:
+        query = query.where(incident.c.state == IncidentState.OPEN.value)
+    return [incident_from_row(row) for row in connection.execute(query)]
 
 
-def replace_undecided(connection: sa.Connection, now: Incident, steps: Iterable[ScheduledRung]) -> None:
-    """Replace the undecided rungs of the incident by the undecided rungs in `steps`, under its current recurrence."""
-    drop_undecided(connection, now)
-    rows = [
-        {
-            "incident": now.incident, "recurrence": now.recurrence, "rung": step.rung, "number": step.number,
-            "ladder": step.ladder, "due_at": step.due_at, "decided_at": None, "decided_by": None,
-        }
-        for step in steps
-        if step.decided_at is None
-    ]  # fmt: skip
-    if rows:
-        connection.execute(sa.insert(rung), rows)
+def incidents_by_number(connection: sa.Connection, numbers: Iterable[int]) -> dict[int, Incident]:
+    """The incidents of these numbers."""
+    query = sa.select(incident).where(incident.c.incident.in_(list(numbers)))
+    return {row.incident: incident_from_row(row) for row in connection.execute(query)}
 
 
-def drop_undecided(connection: sa.Connection, now: Incident) -> None:
-    """Delete the undecided rungs of the incident, of all recurrences."""
-    connection.execute(sa.delete(rung).where(rung.c.incident == now.incident, rung.c.decided_at.is_(None)))
-
-
-def claim_rung(connection: sa.Connection, now: Incident, step: ScheduledRung, at: float, by: str) -> bool:
-    """Mark a rung as decided. Returns False if another transaction has already decided it."""
-    query = sa.update(rung).where(
-        rung.c.incident == now.incident,
-        rung.c.recurrence == now.recurrence,
-        rung.c.rung == step.rung,
-        rung.c.decided_at.is_(None),
+def set_memberships(connection: sa.Connection, memberships: Mapping[int, Membership]) -> None:
+    """Note which trouble each incident is part of, and why."""
+    if not memberships:
+        return
+    statement = (
+        sa.update(incident)
+        .where(incident.c.incident == sa.bindparam("number"))
+        .values(trouble=sa.bindparam("of"), joined=sa.bindparam("why"), explained_by=sa.bindparam("cause"))
     )
-    return connection.execute(query, {"decided_at": at, "decided_by": by}).rowcount == 1
+    rows = [
+        {"number": number, "of": one.trouble, "why": one.joined.value, "cause": one.explained_by}
+        for number, one in memberships.items()
+    ]
+    connection.execute(statement, rows)
