@@ -158,7 +158,7 @@ class Notifier:
     def _link(self, trouble: Trouble) -> str:
         return f"{self.url}/troubles/{trouble.trouble}" if self.url else ""
 
-    def _draft(  # noqa: PLR0913 -- one call for each kind of notice
+    def _draft(
         self, kind: NoticeKind, lead: Lead, person: Person, now: float, *, rung: Rung | None = None, because: str = ""
     ) -> NoticeDraft:
         return NoticeDraft(

@@ -6,6 +6,7 @@ decided. If a fault comes back, the clock goes on; once all have stayed away for
 people are told.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -102,6 +103,24 @@ def returned(known: Trouble, at: float) -> Trouble:
     )
 
 
+def after_steps(known: Trouble, steps: Iterable[tuple[float, int]], open_now: int, now: float) -> Trouble:
+    """The trouble after its faults have begun (+1) and ended (-1) at these times; `open_now` of them are there now. The result
+    is the same if the steps come in several parts."""
+    steps = sorted(steps, key=lambda step: step[0])
+    count = max(0, open_now - sum(change for _, change in steps))
+    for at, change in steps:
+        before, count = count, max(0, count + change)
+        if before == 0 < count and (known.quiet or not known.open):
+            known = returned(known, at)
+        elif count == 0 < before and known.open and not known.quiet:
+            known = gone_quiet(known, at)
+    if open_now and (known.quiet or not known.open):
+        return returned(known, now)
+    if not open_now and known.open and not known.quiet:
+        return gone_quiet(known, now)
+    return known
+
+
 def may_return(known: Trouble, at: float) -> bool:
     """Whether a fault that comes back at that time continues the trouble."""
     if known.state is TroubleState.RESOLVED and known.ended_at is not None:
@@ -116,7 +135,12 @@ def is_over(known: Trouble, now: float) -> bool:
 
 def over(known: Trouble, state: TroubleState, at: float) -> Trouble:
     """The trouble has ended, when its last fault went away."""
-    return replace(known, state=state, ended_at=at if known.quiet_since is None else known.quiet_since, quiet_since=known.quiet_since or at)
+    return replace(
+        known,
+        state=state,
+        ended_at=at if known.quiet_since is None else known.quiet_since,
+        quiet_since=known.quiet_since or at,
+    )
 
 
 # ---- what persons say ----

@@ -8,8 +8,8 @@ from watchkeeper.collector.notify.enqueue import Notifier
 from watchkeeper.collector.policy import incidents, ladder
 from watchkeeper.collector.policy import troubles as policy
 from watchkeeper.collector.policy.incidents import TransitionKind
-from watchkeeper.collector.policy.troubles import Trouble
-from watchkeeper.collector.process.follow_up import follow_up
+from watchkeeper.collector.policy.troubles import Trouble, TroubleState
+from watchkeeper.collector.process.follow_up import finish, follow_up
 from watchkeeper.collector.store import rows, troubles
 from watchkeeper.collector.store.schema import request
 from watchkeeper.model.errors import Conflict, WatchkeeperError
@@ -38,6 +38,10 @@ def resolve(notifier: Notifier, number: int, person: str, now: float, note: str 
             change = incidents.resolve_by_hand(one, person, now, note)
             changes[one.incident] = [replace(change, incident=rows.save(connection, change, now))]
         follow_up(connection, notifier, changes, now)
+        if not changes:  # no fault is there now, and the person need not wait until that has held
+            _say(connection, known, TransitionKind.RESOLVED, person, now, note)
+        quiet = troubles.by_number(connection, [known.trouble])[known.trouble]
+        finish(connection, notifier, quiet, TroubleState.RESOLVED, now, at_once=True)
         return troubles.by_number(connection, [known.trouble])[known.trouble]
 
 

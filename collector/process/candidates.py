@@ -1,6 +1,7 @@
 """Loads what grouping compares a new incident with: the incidents of troubles that are not over."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -37,7 +38,10 @@ def load(
     found = Candidates(chain)
     seen: set[int] = set()
     names = sorted(devices)
-    parts = [incident.c.device.in_(names[start : start + _NAMES_PER_QUERY]) for start in range(0, len(names), _NAMES_PER_QUERY)]
+    parts = [
+        incident.c.device.in_(names[start : start + _NAMES_PER_QUERY])
+        for start in range(0, len(names), _NAMES_PER_QUERY)
+    ]
     for where in (*parts, same_rule):
         for row in connection.execute(_QUERY.where(where)):
             if row.incident not in seen and row.incident not in numbers:
@@ -48,7 +52,12 @@ def load(
 
 _QUERY = (
     sa.select(
-        incident.c.incident, incident.c.device, incident.c.rule, incident.c.began_at, incident.c.trouble, incident.c.state
+        incident.c.incident,
+        incident.c.device,
+        incident.c.rule,
+        incident.c.began_at,
+        incident.c.trouble,
+        incident.c.state,
     )
     .join(trouble, trouble.c.trouble == incident.c.trouble)
     .where(trouble.c.state == TroubleState.OPEN.value)
@@ -56,7 +65,7 @@ _QUERY = (
 )
 
 
-def _fault(row: "sa.Row[tuple[int, str, str, float, int, str]]", snapshot: Snapshot) -> Fault:
+def _fault(row: Any, snapshot: Snapshot) -> Fault:
     rule = snapshot.rules.named(row.rule)
     return Fault(
         row.incident, row.device, row.rule, rule.quantity if rule else "", _place(row.device, snapshot), row.began_at,
@@ -87,7 +96,8 @@ def cause_of(connection: sa.Connection, known: Trouble) -> int:
     if not numbers:
         return known.cause
     explaining = {row.explained_by for row in open_ones}
-    return next((number for number in numbers if number in explaining), numbers[0])
+    first: int = next((number for number in numbers if number in explaining), numbers[0])
+    return first
 
 
 def rose_at(connection: sa.Connection, known: Trouble) -> float:

@@ -1,7 +1,7 @@
 """Reads and writes incidents and their transitions as rows."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 

@@ -211,7 +211,12 @@ outbox = Table(
     Column("about", String(20), nullable=False, comment="trouble"),
     Column("about_id", BigInteger, nullable=False, comment="the number of the trouble"),
     Column("recurrence", Integer, nullable=False),
-    Column("kind", String(20), nullable=False, comment="page | risen | returned | flapping | passed | recovered | withdrawn"),
+    Column(
+        "kind",
+        String(20),
+        nullable=False,
+        comment="page | risen | returned | flapping | passed | recovered | withdrawn",
+    ),
     Column("rung", _NAME_TYPE, nullable=False),
     Column("person", _NAME_TYPE, nullable=False),
     Column("created_at", Double, nullable=False),

@@ -111,7 +111,9 @@ def standing_of(connection: sa.Connection, numbers: Collection[int]) -> dict[int
 # ---- rungs ----
 
 
-def rungs_of(connection: sa.Connection, numbers: Sequence[int], *, lock: bool = False) -> dict[int, list[ScheduledRung]]:
+def rungs_of(
+    connection: sa.Connection, numbers: Sequence[int], *, lock: bool = False
+) -> dict[int, list[ScheduledRung]]:
     """The rungs of these troubles, in the order of their numbers. With `lock`, the rows are locked until the transaction
     ends."""
     query = sa.select(rung).where(rung.c.trouble.in_(numbers)).order_by(rung.c.recurrence, rung.c.number)
@@ -151,7 +153,5 @@ def drop_undecided(connection: sa.Connection, now: Trouble) -> None:
 
 def claim_rung(connection: sa.Connection, now: Trouble, step: ScheduledRung, at: float, by: str) -> bool:
     """Mark a rung as decided. Returns False if another transaction has already decided it."""
-    query = sa.update(rung).where(
-        rung.c.trouble == now.trouble, rung.c.rung == step.rung, rung.c.decided_at.is_(None)
-    )
+    query = sa.update(rung).where(rung.c.trouble == now.trouble, rung.c.rung == step.rung, rung.c.decided_at.is_(None))
     return connection.execute(query, {"decided_at": at, "decided_by": by}).rowcount == 1

@@ -163,7 +163,7 @@ class Formatter:
     def hold(self, hold: Hold) -> str:
         """Why no rung is decided now."""
         text = self.say(HOLDS[hold.reason.value])
-        return text if hold.until is None else Markup(text).format(time=self.moment(hold.until))
+        return text if hold.until is None else text.format(time=clock_time(hold.until, self.snapshot)[11:])
 
     # ---- things ----
 

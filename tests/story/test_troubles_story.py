@@ -11,10 +11,17 @@ from watchkeeper.collector.process import actions
 from watchkeeper.model.verdict import Level
 
 SERVERS = 50
-BEHIND = INVENTORY + "  - {device: switch-1, agent: room-1, category: network, probe: host, owner: olga}\n" + "".join(
-    f"  - {{device: s{number}, agent: room-1, category: server, probe: snmp, address: 10.0.1.{number}, owner: olga, depends_on: switch-1,\n"
-    "     location: Row A, snmp: {version: 2c, community: c}}\n"
-    for number in range(SERVERS)
+BEHIND = (
+    INVENTORY
+    + (
+        "  - {device: switch-1, agent: room-1, category: network, probe: snmp, address: 10.0.1.254, owner: olga,\n"
+        "     snmp: {version: 2c, community: c}}\n"
+    )
+    + "".join(
+        f"  - {{device: s{number}, agent: room-1, category: server, probe: snmp, address: 10.0.1.{number}, owner: olga, depends_on: switch-1,\n"
+        "     location: Row A, snmp: {version: 2c, community: c}}\n"
+        for number in range(SERVERS)
+    )
 )
 SILENT = {"rule": "device.not-answering", "quantity": "device.answering"}
 
@@ -43,7 +50,12 @@ def test_fifty_devices_behind_one_switch_are_one_page_and_one_recovery_a_person_
     world.advance(25)
     silent(world, "switch-1", *everybody(), level=Level.OK)
     world.advance(2)
-    assert world.pages("page") == [(0.1, "day", "duty"), (10.0, "olga", "owner"), (20.0, "olga", "on-site"), (20.0, "hao", "on-site")]
+    assert world.pages("page") == [
+        (0.1, "day", "duty"),
+        (10.1, "olga", "owner"),
+        (20.1, "olga", "on-site"),
+        (20.1, "hao", "on-site"),
+    ]
     assert sorted(person for _, person, _ in world.pages("recovered")) == ["day", "hao", "olga"]
     assert len(world.told) == 7
     first = world.told[0].message

@@ -95,13 +95,15 @@ def test_a_later_fault_of_one_device_joins_only_what_explains_it() -> None:
 
 
 @pytest.mark.parametrize(("after_s", "same"), [(0.0, True), (SAME_DEVICE_S, True), (SAME_DEVICE_S + 0.5, False)])
-def test_faults_of_one_device_that_begin_together_are_one_trouble(after_s: float, same: bool) -> None:  # noqa: FBT001 -- a parameter of the case
+def test_faults_of_one_device_that_begin_together_are_one_trouble(after_s: float, same: bool) -> None:
     found = joined(fault(9, "web", "fan.health", NOW + after_s), fault(4, "web", "cpu.usage"))
     assert found == (Membership(4, Joined.DEVICE) if same else None)
 
 
-@pytest.mark.parametrize(("after_s", "same"), [(SAME_PLACE_S, True), (SAME_PLACE_S + 0.5, False), (-SAME_PLACE_S, True)])
-def test_one_rule_that_fails_in_one_place_at_the_same_time_is_one_trouble(after_s: float, same: bool) -> None:  # noqa: FBT001 -- as above
+@pytest.mark.parametrize(
+    ("after_s", "same"), [(SAME_PLACE_S, True), (SAME_PLACE_S + 0.5, False), (-SAME_PLACE_S, True)]
+)
+def test_one_rule_that_fails_in_one_place_at_the_same_time_is_one_trouble(after_s: float, same: bool) -> None:
     first = fault(4, "a", "disk.usage", place="row 1")
     found = joined(fault(9, "b", "disk.usage", NOW + after_s, place="row 1"), first)
     assert found == (Membership(4, Joined.PLACE) if same else None)

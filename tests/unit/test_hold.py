@@ -91,7 +91,12 @@ BACKLOGS = (
 )  # fmt: skip
 CASES = tuple(
     itertools.product(
-        tuple(TroubleState), (None, NOW - 30.0), (Level.WARNING, Level.CRITICAL), BACKLOGS, (None, NOW - 5.0), (0.0, NOW + 5.0)
+        tuple(TroubleState),
+        (None, NOW - 30.0),
+        (Level.WARNING, Level.CRITICAL),
+        BACKLOGS,
+        (None, NOW - 5.0),
+        (0.0, NOW + 5.0),
     )
 )
 

@@ -65,12 +65,11 @@ def _one_trouble_an_incident() -> None:
     ):  # fmt: skip
         op.add_column("incident", sa.Column(name, kind, nullable=False, server_default=default))
     op.execute("UPDATE incident SET trouble = incident")
-    no = "0" if op.get_bind().dialect.name == "sqlite" else "false"
     op.execute(
         "INSERT INTO trouble (trouble, cause, agent, state, level, recurrence, opened_at, began_at, quiet_since, ended_at,"
         " wait_until, acknowledged_at, acknowledged_by, merged_into, flapping_told)"
         " SELECT incident, incident, agent, state, level, recurrence, began_at, began_at, ended_at, ended_at,"
-        f" 0.0, acknowledged_at, acknowledged_by, 0, {no} FROM incident"  # noqa: S608 -- a literal of ours
+        " 0.0, acknowledged_at, acknowledged_by, 0, false FROM incident"
     )
     if op.get_bind().dialect.name == "postgresql":
         op.execute(
