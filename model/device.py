@@ -311,7 +311,9 @@ class Device:
     process: Process | None = None
     systemd: Systemd | None = None
     without: tuple[str, ...] = ()
-    depends_on: tuple[str, ...] = field(default=(), metadata=MappingProxyType({"item": True}))  # documents/bind: one name or a list
+    depends_on: tuple[str, ...] = field(
+        default=(), metadata=MappingProxyType({"item": True})
+    )  # documents/bind: one name or a list
     owner: str = ""
     vendor: str = ""
     location: str = ""

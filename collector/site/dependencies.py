@@ -28,7 +28,7 @@ class Dependencies:
     def of(cls, configuration: Configuration) -> "Dependencies":
         """The dependencies of a cross-checked configuration."""
         inventory = configuration.inventory
-        parents = {_name(one): one.depends_on for one in _records(inventory) if one.depends_on}
+        parents = {_name(one): one.depends_on for one in all_dependants(inventory) if one.depends_on}
         children: dict[str, list[str]] = {}
         for name, wanted in parents.items():
             for parent in wanted:
@@ -85,25 +85,27 @@ def _reached(name: str, edges: _Edges, known: dict[str, _Names]) -> _Names:
 
 # ---- checks ----
 
-_Record = Device | Agent | Unmonitored
+Dependant = Device | Agent | Unmonitored
+"""What may have `depends_on`."""
 
 
-def _records(inventory: Inventory) -> tuple[_Record, ...]:
+def all_dependants(inventory: Inventory) -> tuple[Dependant, ...]:
+    """Every record of the inventory that may have `depends_on`."""
     return (*inventory.unmonitored, *inventory.agents, *inventory.devices)
 
 
-def _name(record: _Record) -> str:
+def _name(record: Dependant) -> str:
     if isinstance(record, Device):
         return record.device
     return record.agent if isinstance(record, Agent) else record.name
 
 
-def dependency_problems(inventory: Inventory) -> Iterator[tuple[_Record, str]]:
+def dependency_problems(inventory: Inventory) -> Iterator[tuple[Dependant, str]]:
     """Each record whose `depends_on` names an agent, itself or a name twice, or is part of a cycle; and what is wrong.
     Unknown names are not looked at."""
     agents = {agent.agent for agent in inventory.agents}
-    records = {_name(record): record for record in _records(inventory)}
-    for record in _records(inventory):
+    records = {_name(record): record for record in all_dependants(inventory)}
+    for record in all_dependants(inventory):
         for parent in dict.fromkeys(record.depends_on):
             if parent == _name(record):
                 yield record, f"`{parent}` depends on itself; remove the name"

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from watchkeeper.collector.site import devices
-from watchkeeper.collector.site.dependencies import dependency_problems
+from watchkeeper.collector.site.dependencies import all_dependants, dependency_problems
 from watchkeeper.collector.site.inventory import (
     COLLECTOR,
     DUTY,
@@ -158,7 +158,7 @@ def _inventory_problems(file: _FileCheck, inventory: Inventory, contacts: Contac
 def _dependency_problems(file: _FileCheck, inventory: Inventory) -> Iterator[Problem]:
     agents = {agent.agent for agent in inventory.agents}
     names = dict.fromkeys([device.device for device in inventory.devices] + [one.name for one in inventory.unmonitored])
-    for record in (*inventory.agents, *inventory.devices, *inventory.unmonitored):
+    for record in all_dependants(inventory):
         for name in dict.fromkeys(record.depends_on):
             if name not in agents:
                 yield from file.known_name(record, "depends_on", name, names, "device or unmonitored thing")

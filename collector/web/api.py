@@ -150,7 +150,7 @@ def _device(runtime: Runtime, name: str) -> device_schemas.DeviceDetailOut:
         parts = read_devices.device_parts(connection, name)
     if not found:
         raise NotFound(f"there is no device `{name}`")
-    return device_schemas.device_detail_out(found[0], parts)
+    return device_schemas.device_detail_out(found[0], parts, runtime.snapshot.dependencies.dependants(name))
 
 
 @router.get("/devices/{name}/history", responses=errors(401, 404))
