@@ -13,7 +13,7 @@ from watchkeeper.collector.notify.outbox import Outbox
 from watchkeeper.collector.process.due import catch_up, decide_due, end_quiet
 from watchkeeper.collector.process.own_rules import OwnRules
 from watchkeeper.collector.process.runtime import ConfigReloader, Runtime
-from watchkeeper.collector.process.separate import separate
+from watchkeeper.collector.process.troubles.separate import separate
 from watchkeeper.model.errors import StoreError
 from watchkeeper.model.worker import Worker
 

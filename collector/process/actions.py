@@ -9,7 +9,7 @@ from watchkeeper.collector.policy import incidents, ladder
 from watchkeeper.collector.policy import troubles as policy
 from watchkeeper.collector.policy.incidents import TransitionKind
 from watchkeeper.collector.policy.troubles import Trouble, TroubleState
-from watchkeeper.collector.process.follow_up import finish, follow_up
+from watchkeeper.collector.process.troubles.follow_up import finish, follow_up
 from watchkeeper.collector.store import rows, troubles
 from watchkeeper.collector.store.schema import request
 from watchkeeper.model.errors import Conflict, WatchkeeperError
@@ -22,7 +22,7 @@ class NotFound(WatchkeeperError):
 def acknowledge(notifier: Notifier, number: int, person: str, now: float, note: str = "") -> Trouble:
     """Note that `person` works on the trouble. Raises NotFound or Conflict."""
     with notifier.store.write() as connection:
-        known = _locked(connection, number)
+        known = _locked(notifier, connection, number)
         taken = troubles.save(connection, policy.acknowledge(known, person, now))
         _say(connection, taken, TransitionKind.ACKNOWLEDGED, person, now, note)
         return taken
@@ -31,7 +31,7 @@ def acknowledge(notifier: Notifier, number: int, person: str, now: float, note: 
 def resolve(notifier: Notifier, number: int, person: str, now: float, note: str = "") -> Trouble:
     """End the incidents of a trouble that no verdict can end any more. Raises NotFound, or Conflict while a verdict is bad."""
     with notifier.store.write() as connection:
-        known = _locked(connection, number)
+        known = _locked(notifier, connection, number)
         policy.must_be_open(known, "resolved")
         changes = {}
         for one in rows.incidents_of(connection, [known.trouble], only_open=True):
@@ -48,7 +48,7 @@ def resolve(notifier: Notifier, number: int, person: str, now: float, note: str 
 def escalate(notifier: Notifier, number: int, person: str, now: float, note: str = "") -> Trouble:
     """Decide the next rung at once; later rungs keep their own times. Raises NotFound, or Conflict after the last rung."""
     with notifier.store.write() as connection:
-        known = _locked(connection, number)
+        known = _locked(notifier, connection, number)
         policy.must_be_open(known, "escalated")
         held = troubles.rungs_of(connection, [known.trouble], lock=True).get(known.trouble, [])
         step = ladder.upcoming(held)
@@ -70,7 +70,8 @@ def poll_now(notifier: Notifier, device: str, person: str, now: float) -> None:
         connection.execute(sa.insert(request), row)
 
 
-def _locked(connection: sa.Connection, number: int) -> Trouble:
+def _locked(notifier: Notifier, connection: sa.Connection, number: int) -> Trouble:
+    troubles.lock_all(notifier.store, connection)
     known = troubles.follow(connection, number, lock=True)
     if known is None:
         raise NotFound(f"there is no trouble {number}")
@@ -83,4 +84,4 @@ def _say(  # noqa: PLR0917 -- positional, as every action
     """Note what a person did in the timeline of the trouble."""
     cause = rows.incident_by_number(connection, known.cause)
     if cause is not None:
-        rows.save(connection, incidents.said(cause, kind, person, now, note), now)
+        rows.add_transitions(connection, incidents.said(cause, kind, person, now, note), now)

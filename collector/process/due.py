@@ -9,7 +9,7 @@ from watchkeeper.collector.notify.enqueue import Notifier
 from watchkeeper.collector.policy.hold import Facts, held
 from watchkeeper.collector.policy.ladder import ScheduledRung, stopping_levels
 from watchkeeper.collector.policy.troubles import FLAPPING_RECOVERED_AFTER_S, RECOVERED_AFTER_S, TroubleState
-from watchkeeper.collector.process.follow_up import TROUBLES, finish
+from watchkeeper.collector.process.troubles.follow_up import finish
 from watchkeeper.collector.site.inventory import Ladders
 from watchkeeper.collector.store import troubles
 from watchkeeper.collector.store.schema import agent, rung, trouble
@@ -68,7 +68,7 @@ def end_quiet(notifier: Notifier, now: float) -> int:
         if connection.execute(_QUIET.limit(1), {"now": now}).first() is None:
             return 0
     with notifier.store.write() as connection:
-        notifier.store.lock_names(connection, [TROUBLES])
+        troubles.lock_all(notifier.store, connection)
         found = [row.trouble for row in connection.execute(_QUIET.limit(DECIDED_AT_ONCE), {"now": now})]
         known = troubles.by_number(connection, found, lock=True)
         standing = troubles.standing_of(connection, found)

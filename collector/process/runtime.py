@@ -7,7 +7,7 @@ from pathlib import Path
 
 from watchkeeper.collector.access.tokens import Tokens
 from watchkeeper.collector.notify.enqueue import Notifier
-from watchkeeper.collector.process.follow_up import withdraw_gone
+from watchkeeper.collector.process.troubles.follow_up import withdraw_gone
 from watchkeeper.collector.site.snapshot import Snapshot, read_snapshot
 from watchkeeper.collector.store.engine import Store
 from watchkeeper.model.clock import Clock

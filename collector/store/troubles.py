@@ -9,8 +9,15 @@ import sqlalchemy as sa
 from watchkeeper.collector.policy.incidents import IncidentState
 from watchkeeper.collector.policy.ladder import ScheduledRung
 from watchkeeper.collector.policy.troubles import Trouble, TroubleState
+from watchkeeper.collector.store.engine import Store
 from watchkeeper.collector.store.schema import incident, rung, trouble
 from watchkeeper.model.verdict import Level
+
+
+def lock_all(store: Store, connection: sa.Connection) -> None:
+    """Wait until no other transaction changes troubles, before any row is locked: two collectors must not begin two troubles
+    for one cause, and transactions that lock in different orders would stop each other."""
+    store.lock_names(connection, ["troubles"])
 
 
 def trouble_from_row(row: sa.Row[Any]) -> Trouble:

@@ -17,7 +17,7 @@ from watchkeeper.collector.policy.troubles import Trouble
 from watchkeeper.collector.process.due import decide_due, end_quiet
 from watchkeeper.collector.process.own_rules import OwnRules
 from watchkeeper.collector.process.runtime import Runtime
-from watchkeeper.collector.process.separate import separate
+from watchkeeper.collector.process.troubles.separate import separate
 from watchkeeper.collector.site.load import parse_configuration
 from watchkeeper.collector.site.snapshot import Snapshot, make_snapshot
 from watchkeeper.collector.store import rows

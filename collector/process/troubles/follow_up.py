@@ -15,8 +15,8 @@ from watchkeeper.collector.policy.grouping import Membership
 from watchkeeper.collector.policy.incidents import Incident, IncidentChange, TransitionKind
 from watchkeeper.collector.policy.ladder import ScheduledRung
 from watchkeeper.collector.policy.troubles import Trouble, TroubleState
-from watchkeeper.collector.process import candidates
-from watchkeeper.collector.process.membership import Placement
+from watchkeeper.collector.process.troubles import candidates
+from watchkeeper.collector.process.troubles.membership import Placement
 from watchkeeper.collector.site.inventory import COLLECTOR, Ladders
 from watchkeeper.collector.site.snapshot import Snapshot
 from watchkeeper.collector.store import rows, troubles
@@ -29,15 +29,12 @@ ENDS = (TransitionKind.RESOLVED, TransitionKind.WITHDRAWN)
 Changes = Mapping[int, Sequence[IncidentChange]]
 """The changes of incidents in a group, by their numbers."""
 
-TROUBLES = "troubles"
-"""The name that is locked: two collectors must not begin two troubles for one cause."""
-
 
 def follow_up(connection: sa.Connection, notifier: Notifier, changes: Changes, now: float) -> None:
-    """After a group of changes: find the troubles of new incidents, schedule rungs or drop them, and notify people."""
+    """After a group of changes: find the troubles of new incidents, schedule rungs or drop them, and notify people. The caller
+    has locked all troubles before it locked incidents (`store.troubles.lock_all`)."""
     if not changes:
         return
-    notifier.store.lock_names(connection, [TROUBLES])
     began = {
         number: step.at
         for number, found in changes.items()
@@ -207,6 +204,7 @@ def finish(  # noqa: PLR0917 -- connection and notifier come first in every func
 
 def withdraw_gone(connection: sa.Connection, notifier: Notifier, now: float) -> None:
     """After a change of the configuration: withdraw the incidents that nobody judges any more."""
+    troubles.lock_all(notifier.store, connection)
     changes: dict[int, list[IncidentChange]] = {}
     for known in rows.lock_open_incidents(connection):
         if why := _gone(known, notifier.snapshot):
