@@ -23,6 +23,9 @@ class NoticeKind(StrEnum):
     RISEN = "risen"  # the fault they were notified of has become critical
     RETURNED = "returned"  # the fault they were told is over has come back
     FLAPPING = "flapping"  # the fault comes and goes
+    ON_SITE = "on-site"  # somebody must be on site, and nobody has said that he is
+    TAKEN_OVER = "taken-over"  # another person works on what they acknowledged
+    MENTIONED = "mentioned"  # a person wants them to read a comment
     PASSED = "passed"  # the fault was over before anybody could be notified
     RECOVERED = "recovered"
     WITHDRAWN = "withdrawn"
@@ -33,6 +36,9 @@ _SUBJECTS = {
     NoticeKind.RISEN: marked("[now {level}] {device}: {title}"),
     NoticeKind.RETURNED: marked("[again {level}] {device}: {title}"),
     NoticeKind.FLAPPING: marked("[flapping, {level}] {device}: {title}"),
+    NoticeKind.ON_SITE: marked("[are you on site?] {device}: {title}"),
+    NoticeKind.TAKEN_OVER: marked("[taken over] {device}: {title}"),
+    NoticeKind.MENTIONED: marked("[comment] {device}: {title}"),
     NoticeKind.PASSED: marked("[cleared before notification] {device}: {title}"),
     NoticeKind.RECOVERED: marked("[recovered] {device}: {title}"),
     NoticeKind.WITHDRAWN: marked("[withdrawn] {device}: {title}"),

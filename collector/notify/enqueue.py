@@ -3,7 +3,7 @@
 import json
 import logging
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import sqlalchemy as sa
@@ -109,13 +109,40 @@ class Notifier:
         names = self._on_duty(connection, trouble, now) | self.ever_told(connection, trouble)
         self.tell(connection, NoticeKind.RETURNED, trouble, names, now)
 
+    def chase(self, connection: sa.Connection, trouble: Trouble, now: float) -> None:
+        """Ask the people who must be on site whether they are: those of the highest decided rung that wants it."""
+        wanted = self._on_site_rung(connection, trouble)
+        if wanted is None:
+            return
+        ladder, rung = wanted
+        lead = self._lead(connection, trouble)
+        owner = self.snapshot.owner(lead.incident.device)
+        asked = replace(rung, tell=rung.on_site)
+        for person in audience(asked, ladder, self.snapshot.configuration, owner, now).people:
+            self._put(
+                connection, self._draft(NoticeKind.ON_SITE, lead, person, now, rung=rung), f"{rung.rung} {int(now)}"
+            )
+
+    def _on_site_rung(self, connection: sa.Connection, trouble: Trouble) -> tuple[Ladder, Rung] | None:
+        steps = troubles.rungs_of(connection, [trouble.trouble]).get(trouble.trouble, [])
+        for step in reversed([one for one in steps if one.decided_at is not None]):
+            ladder = self._ladder(trouble, step)
+            rung = next((one for one in ladder.rungs if one.rung == step.rung and one.on_site), None)
+            if rung is not None:
+                return ladder, rung
+        return None
+
+    def wants_on_site(self, trouble: Trouble, step: ScheduledRung) -> bool:
+        """Whether somebody must come on site when this rung is decided."""
+        return any(rung.on_site for rung in self._ladder(trouble, step).rungs if rung.rung == step.rung)
+
     def told(self, connection: sa.Connection, trouble: Trouble) -> set[str]:
         """The people who were paged for this trouble and have not been told since that it is over."""
         paged: set[str] = set()
         for person, kind in self._notices(connection, trouble):
             if kind in ENDINGS:
                 paged.discard(person)
-            elif kind in (NoticeKind.PAGE, NoticeKind.RETURNED):
+            elif kind in (NoticeKind.PAGE, NoticeKind.RETURNED, NoticeKind.MENTIONED):
                 paged.add(person)
         return paged
 
@@ -144,6 +171,11 @@ class Notifier:
             cause = rows.incidents_by_number(connection, [trouble.cause])[trouble.cause]
         others = sorted((one for one in found if one is not cause), key=_worst_first)
         return Lead(trouble, cause, tuple(others))
+
+    def name_of(self, person: str) -> str:
+        """The display name of a person."""
+        people = self.snapshot.configuration.contacts.people
+        return next((one.name for one in people if one.person == person), person)
 
     def _ladder(self, trouble: Trouble, step: ScheduledRung) -> Ladder:
         ladders = self.snapshot.configuration.ladders

@@ -304,8 +304,9 @@ def _audience_problems(file: _FileCheck, ladder: Ladder, contacts: Contacts) -> 
     for rung in ladder.rungs:
         if not rung.tell:
             yield file.problem(rung, "tell", f"the rung `{rung.rung}` tells nobody; name a role or a person")
-        for name in rung.tell:
-            yield from file.known_name(rung, "tell", name, names, "role or person")
+        for key in ("tell", "on_site"):
+            for name in getattr(rung, key):
+                yield from file.known_name(rung, key, name, names, "role or person")
     for name in ladder.fallback:
         yield from file.known_name(ladder, "fallback", name, names, "role or person")
     if set(ladder.fallback) == {OWNER}:

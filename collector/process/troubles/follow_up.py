@@ -134,10 +134,8 @@ class _Outcome:
         if known.open:
             troubles.put_off(self.connection, after, after.began_at - known.began_at)
             return after
+        go_on(self.connection, self.notifier, replace(after, level=level))
         ladders = self.notifier.snapshot.configuration.ladders
-        decided = troubles.rungs_of(self.connection, [known.trouble]).get(known.trouble, [])
-        steps = ladder.schedule_rungs(ladder.ladder_for(level, ladders), after.began_at, decided)
-        troubles.replace_undecided(self.connection, after, steps)
         stops = level in ladder.stopping_levels(ladders)  # an acknowledgement must not silence what was over
         return replace(after, acknowledged_at=None, acknowledged_by=None) if stops else after
 
@@ -151,6 +149,14 @@ class _Outcome:
             self.notifier.tell(self.connection, NoticeKind.FLAPPING, after, told, self.now)
             return replace(after, flapping_told=True)
         return after
+
+
+def go_on(connection: sa.Connection, notifier: Notifier, known: Trouble) -> None:
+    """Schedule the rungs of a trouble that was over and is open again: those that were not decided before."""
+    decided = troubles.rungs_of(connection, [known.trouble]).get(known.trouble, [])
+    chosen = ladder.ladder_for(known.level, notifier.snapshot.configuration.ladders)
+    steps = ladder.schedule_rungs(chosen, known.began_at, decided)
+    troubles.replace_undecided(connection, known, steps)
 
 
 def _tell(story: _Story, changes: Sequence[IncidentChange]) -> None:
