@@ -27,6 +27,7 @@ TOKEN_FILE = click.option(
     default=Path("~/.config/watchkeeper/token"), show_default=True,
     help="A file with your own token that only you can read (mode 0600).",
 )  # fmt: skip
+NUMBERS = click.argument("numbers", type=int, nargs=-1, required=True, metavar="NUMBER...")
 NOTE = click.option("--note", default="", help="A comment, shown in the timeline of the incident.")
 
 
@@ -181,33 +182,78 @@ def troubles(url: str, token_file: Path) -> None:
 
 
 @collector.command()
-@click.argument("number", type=int)
+@NUMBERS
 @NOTE
 @URL
 @TOKEN_FILE
-def acknowledge(number: int, note: str, url: str, token_file: Path) -> None:
-    """Say that you are working on a trouble. This stops only a ladder with `stops_at: acknowledged`."""
-    _change_trouble(url, token_file, number, "acknowledge", note)
+def acknowledge(numbers: tuple[int, ...], note: str, url: str, token_file: Path) -> None:
+    """Say that you are working on troubles. This stops only a ladder with `stops_at: acknowledged`."""
+    _answer(url, token_file, numbers, "acknowledge", {"note": note})
+
+
+@collector.command("on-site")
+@NUMBERS
+@NOTE
+@URL
+@TOKEN_FILE
+def on_site(numbers: tuple[int, ...], note: str, url: str, token_file: Path) -> None:
+    """Say that you are on site. Nobody is asked for it any more."""
+    _answer(url, token_file, numbers, "on-site", {"note": note})
 
 
 @collector.command()
-@click.argument("number", type=int)
+@NUMBERS
+@click.option("--rung", default="", help="decide every rung up to this one (default: the next one)")
 @NOTE
 @URL
 @TOKEN_FILE
-def resolve(number: int, note: str, url: str, token_file: Path) -> None:
-    """Resolve a trouble that no new reading can resolve. Refused while a latest verdict is bad."""
-    _change_trouble(url, token_file, number, "resolve", note)
-
-
-@collector.command()
-@click.argument("number", type=int)
-@NOTE
-@URL
-@TOKEN_FILE
-def escalate(number: int, note: str, url: str, token_file: Path) -> None:
+def escalate(numbers: tuple[int, ...], rung: str, note: str, url: str, token_file: Path) -> None:
     """Escalate now: decide the next rung at once. Later rungs keep their times."""
-    _change_trouble(url, token_file, number, "escalate", note)
+    _answer(url, token_file, numbers, "escalate", {"note": note, "rung": rung})
+
+
+@collector.command()
+@NUMBERS
+@click.option("--ticket", default="", help="the number of the vendor's ticket")
+@NOTE
+@URL
+@TOKEN_FILE
+def vendor(numbers: tuple[int, ...], ticket: str, note: str, url: str, token_file: Path) -> None:
+    """Say that the maintenance vendor works on it."""
+    _answer(url, token_file, numbers, "vendor", {"note": note, "ticket": ticket})
+
+
+@collector.command()
+@NUMBERS
+@click.option("--cause", default="", help="what the cause was")
+@click.option("--cure", default="", help="what cured it")
+@NOTE
+@URL
+@TOKEN_FILE
+def resolve(numbers: tuple[int, ...], cause: str, cure: str, note: str, url: str, token_file: Path) -> None:  # noqa: PLR0917 -- click passes them
+    """Resolve troubles that no new reading can resolve. Refused while a latest verdict is bad."""
+    _answer(url, token_file, numbers, "resolve", {"note": note, "cause": cause, "cure": cure})
+
+
+@collector.command()
+@NUMBERS
+@NOTE
+@URL
+@TOKEN_FILE
+def reopen(numbers: tuple[int, ...], note: str, url: str, token_file: Path) -> None:
+    """Say that a resolved trouble is not fixed. Its escalation goes on."""
+    _answer(url, token_file, numbers, "reopen", {"note": note})
+
+
+@collector.command()
+@NUMBERS
+@click.option("--note", required=True, help="the comment")
+@click.option("--mention", multiple=True, metavar="PERSON", help="who gets it as a message; may be given several times")
+@URL
+@TOKEN_FILE
+def comment(numbers: tuple[int, ...], note: str, mention: tuple[str, ...], url: str, token_file: Path) -> None:
+    """Add a comment to the timeline."""
+    _answer(url, token_file, numbers, "comment", {"note": note, "mention": list(mention)})
 
 
 @collector.command()
@@ -282,10 +328,19 @@ def _make_token(file: Path, kind: "TokenKind", name: str, out: Path | None) -> N
     print(f"{out}: the token of {name} (mode 0600)")
 
 
-def _change_trouble(url: str, token_file: Path, number: int, action: str, note: str) -> None:
+def _answer(url: str, token_file: Path, numbers: tuple[int, ...], action: str, body: dict[str, Any]) -> None:
+    """Give one answer to several troubles. One that is refused does not stop the others."""
     token = _read_token(token_file.expanduser())
-    trouble = _request("POST", url, f"/api/v1/troubles/{number}/{action}", {"note": note}, token)
-    print(f"trouble {number}: {action}d ({trouble['state']})")
+    refused = []
+    for number in numbers:
+        try:
+            trouble = _request("POST", url, f"/api/v1/troubles/{number}/{action}", body, token)
+        except WatchkeeperError as error:
+            refused.append(f"trouble {number}: {error}")
+        else:
+            print(f"trouble {number}: {action} noted ({trouble['state']})")
+    if refused:
+        raise WatchkeeperError("\n".join(refused))
 
 
 def _read_token(file: Path) -> "Secret":

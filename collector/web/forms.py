@@ -1,15 +1,19 @@
 """What a person does on a page: sign in by a one-time link, act on troubles, sign out."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Annotated
 from urllib.parse import quote
 
-from fastapi import APIRouter, Form, Request
+from fastapi import APIRouter, Depends, Form, Request
 from fastapi.responses import RedirectResponse, Response
+from pydantic import Field
 
 from watchkeeper.collector.policy.troubles import Trouble
 from watchkeeper.collector.process import actions, removals
 from watchkeeper.collector.process.actions import NotFound
+from watchkeeper.collector.process.runtime import Runtime
+from watchkeeper.collector.site.inventory import Person
 from watchkeeper.collector.web.edge import auth
 from watchkeeper.collector.web.edge.auth import CurrentIdentity, CurrentRuntime
 from watchkeeper.collector.web.page import PageContext
@@ -20,13 +24,46 @@ router = APIRouter(include_in_schema=False)
 Note = Annotated[str, Form(max_length=NOTE_LIMIT, pattern=NO_NUL)]
 Part = Annotated[str, Form(max_length=200, pattern=NO_NUL)]
 Csrf = Annotated[str, Form(max_length=100)]
+Short = Annotated[str, Form(max_length=200, pattern=NO_NUL)]
 Action = Callable[..., Trouble]
 
-ACTIONS: Mapping[str, Action] = {
-    "acknowledge": actions.acknowledge,
-    "resolve": actions.resolve,
-    "escalate": actions.escalate,
+ACTIONS: Mapping[str, tuple[Action, tuple[str, ...]]] = {
+    "acknowledge": (actions.acknowledge, ()),
+    "on-site": (actions.on_site, ()),
+    "escalate": (actions.escalate, ("rung",)),
+    "vendor": (actions.hand_to_vendor, ("ticket",)),
+    "resolve": (actions.resolve, ("cause", "cure")),
+    "reopen": (actions.reopen, ()),
+    "comment": (actions.comment, ("mention",)),
 }
+"""What a person can answer to a trouble, by the end of its address; and the fields of its form besides the note."""
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerFields:
+    """The fields of the forms on a trouble's page; each form has some of them."""
+
+    note: str
+    rung: str
+    ticket: str
+    cause: str
+    cure: str
+    mention: list[str]
+
+
+def _answer(
+    *,
+    note: Note = "",
+    rung: Short = "",
+    ticket: Short = "",
+    cause: Note = "",
+    cure: Note = "",
+    mention: Annotated[list[Annotated[str, Field(max_length=200)]] | None, Form(max_length=20)] = None,
+) -> AnswerFields:
+    return AnswerFields(note, rung, ticket.strip(), cause.strip(), cure.strip(), mention or [])
+
+
+Answer = Annotated[AnswerFields, Depends(_answer)]
 
 
 @router.get("/enter")
@@ -61,15 +98,21 @@ def act(
     identity: CurrentIdentity,
     number: IncidentNumber,
     action: str,
+    answer: Answer,
     csrf: Csrf = "",
-    note: Note = "",
 ) -> Response:
-    """Acknowledge, resolve or escalate. Raises NotAllowed, NotFound or Conflict, and then nothing has changed."""
+    """Answer to a trouble. Raises NotAllowed, NotFound or Conflict, and then nothing has changed."""
     person = auth.must_act(request, identity, csrf)
+    _perform(runtime, number, action, person, answer)
+    return RedirectResponse(f"/troubles/{number}", 303)
+
+
+def _perform(runtime: Runtime, number: int, action: str, person: Person, answer: AnswerFields) -> None:
     if action not in ACTIONS:
         raise NotFound(f"there is no action `{action}`; a trouble has: {', '.join(ACTIONS)}")
-    ACTIONS[action](runtime.notifier(), number, person.person, runtime.clock.wall(), note.strip())
-    return RedirectResponse(f"/troubles/{number}", 303)
+    act, names = ACTIONS[action]
+    fields = {name: getattr(answer, name) for name in names}
+    act(runtime.notifier(), number, person.person, runtime.clock.wall(), answer.note.strip(), **fields)
 
 
 @router.post("/devices/{name}/poll")
