@@ -1,0 +1,113 @@
+"""SMS by gammu-smsd and a modem in the room, so that a room cut off from the internet still pages.
+
+gammu-smsd's backend `files` (gammu-smsd-files(7)) is three folders: what is to be sent goes into `outbox`, and gammu-smsd
+moves each file to `sent` or `error`. So we know whether the mobile network took the message. Its other way in, the program
+gammu-smsd-inject, says nothing of what became of a message, needs its configuration with all passwords, and shows the text in
+the list of processes.
+"""
+
+import datetime
+import time
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+
+from watchkeeper.channels.ports import Message, Proof, Receipt, Tone, dialled
+from watchkeeper.channels.words import shorten
+from watchkeeper.model.clock import Clock
+from watchkeeper.model.plain import printable
+
+PARTS = 3
+"""How many SMS one message may fill."""
+
+STUCK_S = 300.0
+"""If a message has waited for so long in the outbox, gammu-smsd or its modem does not work, or has too much to send."""
+
+_LOOK_S = 0.2
+# 3GPP TS 23.038 6.2.1: one septet each; of the extension table two
+_GSM = frozenset("@£$¥èéùìòÇ\nØø\rÅåΔ_ΦΓΛΩΠΨΣΘΞ ÆæßÉ !\"#¤%&'()*+,-./0123456789:;<=>?¡ABCDEFGHIJKLMNOPQRSTUVWXYZÄÖÑÜ§¿abcdefghijklmnopqrstuvwxyzäöñüà")
+_GSM_EXTENDED = frozenset("^{}\\[~]|€")
+# 3GPP TS 23.040 9.2.3.24.1: characters of a message alone, and of each of several parts
+_SEPTETS, _SEPTETS_OF_PART = 160, 153
+_UNITS, _UNITS_OF_PART = 70, 67
+
+
+def parts_of(text: str) -> int:
+    """How many SMS a text fills: in the GSM alphabet if all its characters are in it, else in UCS-2, as Chinese is."""
+    if _GSM.issuperset(set(text) - _GSM_EXTENDED):
+        size = len(text) + sum(char in _GSM_EXTENDED for char in text)
+        return 1 if size <= _SEPTETS else -(-size // _SEPTETS_OF_PART)
+    size = len(text.encode("utf-16-be", errors="replace")) // 2
+    return 1 if size <= _UNITS else -(-size // _UNITS_OF_PART)
+
+
+def written(message: Message) -> str:
+    """The text of the SMS: the subject, the first lines, and the last one, which is the link."""
+    return shorten(printable(f"{message.subject}\n{message.text}".strip()), PARTS, parts_of)
+
+
+class SmsChannel:
+    """One telephone. `spool` has gammu-smsd's folders. `pause` waits for so many seconds."""
+
+    def __init__(
+        self, number: str, spool: Path, clock: Clock, timeout_s: float, pause: Callable[[float], None] = time.sleep
+    ) -> None:
+        self._number = dialled(number)
+        self._outbox, self._sent, self._error = (spool / name for name in ("outbox", "sent", "error"))
+        self._clock = clock
+        self._timeout_s = timeout_s
+        self._pause = pause
+
+    def send(self, message: Message) -> Receipt:
+        """Implements `Channel.send`. Waits up to `timeout_s` for gammu-smsd to send the message. If it has not by then, the
+        message is handed over, and nothing more is known."""
+        if not self._number:
+            return Receipt(delivered=False, detail="there is no telephone number for this person", permanent=True)
+        until = self._clock.boot() + self._timeout_s
+        try:
+            if waiting_s := self._longest_wait():
+                return Receipt(False, f"gammu-smsd does not send: a message has waited in its outbox for {waiting_s:.0f} s")
+            name = self._put(message)
+            return self._outcome(name, until)
+        except OSError as error:
+            return Receipt(delivered=False, detail=f"gammu-smsd's outbox cannot be used: {error.strerror}")
+
+    def _longest_wait(self) -> float:
+        """For how long the oldest message has waited; 0 as long as that is normal."""
+        began = [_modified(file) for file in self._outbox.iterdir() if file.name.upper().startswith("OUT")]
+        waited_s = self._clock.wall() - min((at for at in began if at is not None), default=self._clock.wall())
+        return waited_s if waited_s >= STUCK_S else 0.0
+
+    def _put(self, message: Message) -> str:
+        """Put the message into the outbox, and return its name there. gammu-smsd takes the names in alphabetical order and
+        leaves hidden files alone, so it never reads half a file."""
+        at = datetime.datetime.fromtimestamp(self._clock.wall(), datetime.UTC)
+        priority = "A" if message.tone is Tone.FAILURE else "M"
+        note = f"watchkeeper{uuid.uuid4().hex[:12]}"
+        name = f"OUT{priority}{at:%Y%m%d_%H%M%S}_00_{self._number}_{note}.txt"
+        hidden = self._outbox / f".{note}"
+        # The byte order mark tells gammu-smsd that this is Unicode. Its user must be able to read the file
+        try:
+            hidden.write_bytes(written(message).encode("utf-16", errors="replace"))
+            hidden.chmod(0o644)
+            hidden.rename(self._outbox / name)
+        finally:
+            hidden.unlink(missing_ok=True)
+        return name
+
+    def _outcome(self, name: str, until: float) -> Receipt:
+        while True:
+            if (self._sent / name).exists():
+                return Receipt(True, "the mobile network took it from gammu-smsd", proof=Proof.ACCEPTED)
+            if (self._error / name).exists():
+                return Receipt(delivered=False, detail="gammu-smsd could not send it; its log says why")
+            if self._clock.boot() >= until:
+                return Receipt(True, "in the outbox of gammu-smsd, which has not sent it yet", proof=Proof.HANDED_OVER)
+            self._pause(_LOOK_S)
+
+
+def _modified(file: Path) -> float | None:
+    try:
+        return file.stat().st_mtime
+    except FileNotFoundError:  # sent just now
+        return None
