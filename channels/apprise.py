@@ -13,16 +13,19 @@ from urllib.parse import unquote
 
 import apprise
 import requests
+from apprise.utils.parse import parse_list
 
 from watchkeeper.channels.answers import BODY_LIMIT, Answer, Judgement, judge
 from watchkeeper.channels.deadline import within
 from watchkeeper.channels.ports import Message, Proof, Receipt, Tone
 from watchkeeper.channels.services import KNOWN
-from watchkeeper.channels.words import shorten, shown, utf8_bytes
+from watchkeeper.channels.words import shorten, style_of, utf8_bytes
 from watchkeeper.documents.secrets import Secret
 from watchkeeper.model.clock import Clock, SystemClock
+from watchkeeper.model.plain import printable
 
 _DETAIL_LIMIT = 300
+_BETWEEN = 8  # characters that Apprise writes around a title inside the text: a line end, a heading, emphasis
 _TOO_SHORT_FOR_A_SECRET = 2
 _TYPES = {
     Tone.FAILURE: apprise.NotifyType.FAILURE,
@@ -61,10 +64,12 @@ class AppriseChannel:
         # A redirected POST becomes a GET, and its 200 would count as a delivery. No thread of Apprise's own: `within` has one
         asset = apprise.AppriseAsset(app_id="Watchkeeper", http_redirects=False, async_mode=False, service_timeout=0)
         # We choose the format, so that a device's words stay words, and shorten the text ourselves
-        service = apprise.Apprise.instantiate(_FORMAT.sub("", url.reveal()), asset=asset)
+        service = _opened(_FORMAT.sub("", url.reveal()).rstrip("?&"), asset)
         self._to = apprise.Apprise(asset=asset)
         if service is not None:
             service.socket_connect_timeout = service.socket_read_timeout = timeout_s
+            if len(service) == 1:
+                service.request_rate_per_sec = 0  # the pause between two of its requests; some pause before the first
             self._to.add(service)
 
     def send(self, message: Message) -> Receipt:
@@ -79,10 +84,7 @@ class AppriseChannel:
     def _notify(self, message: Message) -> Receipt:
         seen: list[Answer] = []
         _answers.set(seen)
-        title, body = _written(message, self._to[0])
-        result = self._to.notify(
-            title=title, body=body, body_format=apprise.NotifyFormat.TEXT, notify_type=_TYPES[message.tone]
-        )
+        result = self._to.notify(**_written(message, self._to[0]))
         with result:
             # Not bool(result): for a service that the URL calls optional, Apprise counts a failure as success
             taken = any(attempt for service in result for attempt in service)
@@ -121,23 +123,40 @@ class AppriseChannel:
         )
 
 
+def _opened(url: str, asset: apprise.AppriseAsset) -> Any:
+    """The service of a URL; None if Apprise cannot read it. Some of its parsers raise errors of their own."""
+    try:
+        return apprise.Apprise.instantiate(url, asset=asset)
+    except Exception:  # noqa: BLE001 -- see above; the error may repeat the URL
+        return None
+
+
 def _module(service: Any) -> str:
     """The name of Apprise's module for a service: `dingtalk`, `email`."""
     parts = type(service).__module__.split(".")
     return parts[2] if parts[:2] == ["apprise", "plugins"] else parts[-1]
 
 
-def _written(message: Message, service: Any) -> tuple[str, str]:
-    """Title and body as this service must be given them, within its limit. It refuses what is longer."""
+def _written(message: Message, service: Any) -> dict[str, Any]:
+    """Title and body as this service must be given them, within its limit, for `Apprise.notify`. It refuses what is longer."""
     module = _module(service)
+    formats = {str(one) for one in parse_list(service.notify_format)}
+    apart = service.title_maxlen > 0
+    style = style_of(module, only_markdown=formats == {apprise.NotifyFormat.MARKDOWN.value}, title_apart=apart)
     measure = utf8_bytes if module in _COUNTED_IN_BYTES else len
-    title = shown(message.subject, module)
-    beside = measure(title) + 2 if service.title_maxlen <= 0 or service.overflow_amalgamate_title else 0
-    if service.title_maxlen > 0:
+    title = style.title(printable(message.subject))
+    room = service.body_maxlen
+    if not apart or service.overflow_amalgamate_title:
+        room -= measure(title) + _BETWEEN
+    if apart:
         title = shorten(title, service.title_maxlen)
-    room = max(service.body_maxlen - beside, 1)
-    text = message.text or message.subject
-    return title, shown(shorten(text, room, lambda part: measure(shown(part, module))), module)
+    text = printable(message.text or message.subject)
+    return {
+        "title": title,
+        "body": style.text(shorten(text, max(room, _BETWEEN), lambda part: measure(style.text(part)))),
+        "body_format": apprise.NotifyFormat.MARKDOWN if style.markdown else apprise.NotifyFormat.TEXT,
+        "notify_type": _TYPES[message.tone],
+    }
 
 
 def _without_secrets(text: str, url: str) -> str:

@@ -7,6 +7,7 @@ the list of processes.
 """
 
 import datetime
+import os
 import time
 import uuid
 from collections.abc import Callable
@@ -90,6 +91,7 @@ class SmsChannel:
         try:
             hidden.write_bytes(written(message).encode("utf-16", errors="replace"))
             hidden.chmod(0o644)
+            os.utime(hidden, (self._clock.wall(),) * 2)
             hidden.rename(self._outbox / name)
         finally:
             hidden.unlink(missing_ok=True)

@@ -6,19 +6,19 @@ emphasis, tags or calls to people. There these characters are escaped, or a zero
 
 import re
 from collections.abc import Callable, Mapping
-
-from watchkeeper.model.plain import printable
+from dataclasses import dataclass
 
 Measure = Callable[[str], int]
+Words = Callable[[str], str]
 
 _INERT = "\N{ZERO WIDTH SPACE}"
 _ELLIPSIS = "…"
 _LINK_LINE = re.compile(r"https?://[\w./:?=&%#~+-]+", re.ASCII)
 _MARKS = re.compile(r"[\\`*_~\[\]<>|#{}]")
-_LINE_MARKS = re.compile(r"^(\s*)([-+=>]|\d+[.)])", re.MULTILINE)
+_LINE_MARK = re.compile(r"^(\s*\d*)([-+=.)])(?=\s|$|[-=])")  # a list, a number, a line under a heading
 _CALL = re.compile(r"([@＠])(?=\S)")
 _TAG = re.compile(r"<(?=[^\s\d=])")
-_MASKED_LINK = re.compile(r"\](?=[(\[:])")
+_LINK_OR_CODE = re.compile(r"\](?=[(\[:])|\[(?=CQ:)")
 
 
 def literal(text: str) -> str:
@@ -39,7 +39,7 @@ def without_tags(text: str) -> str:
 def inert(text: str) -> str:
     """For a service of which we do not know what it does with these characters: no call, no tag, no link with another text than
     its address."""
-    return _MASKED_LINK.sub(f"]{_INERT}", without_tags(without_calls(text)))
+    return _LINK_OR_CODE.sub(rf"\g<0>{_INERT}", without_tags(without_calls(text)))
 
 
 def as_markdown(text: str) -> str:
@@ -48,38 +48,54 @@ def as_markdown(text: str) -> str:
     return "\n".join(line if _LINK_LINE.fullmatch(line) else _escaped(line) for line in text.split("\n"))
 
 
-def as_html(text: str) -> str:
-    """For a service that takes all text as HTML."""
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace("\n", "<br/>")
+def as_paragraphs(text: str) -> str:
+    """For a service that takes all text as Markdown and joins lines that no empty line parts."""
+    return as_markdown(text).replace("\n", "\n\n")
 
 
 def _escaped(line: str) -> str:
     marked = _MARKS.sub(r"\\\g<0>", without_calls(line))
-    return _LINE_MARKS.sub(lambda found: f"{found[1]}{found[2][:-1]}\\{found[2][-1]}", marked)
+    return _LINE_MARK.sub(r"\1\\\2", marked)
 
 
-SHOWN_AS: Mapping[str, Callable[[str], str]] = {
+@dataclass(frozen=True, slots=True)
+class Style:
+    """How a service must be given a title and a text. `markdown`: the text is Markdown already, so that Apprise does not
+    escape it again."""
+
+    title: Words
+    text: Words
+    markdown: bool = False
+
+
+_LITERAL = Style(literal, literal)
+STYLES: Mapping[str, Style] = {
     # Programs of the operator, and mail (sent as text/plain): exactly the same text
-    **dict.fromkeys(("apprise_api", "custom_form", "custom_json", "custom_xml", "email", "mqtt", "amqp", "syslog", "rsyslog"), literal),
-    # A text message of these calls people only by a field of its own, which we leave empty
-    **dict.fromkeys(("dingtalk", "wecombot", "wechat", "onebot", "line", "pushover", "pushplus", "pushdeer", "gotify", "ntfy"), literal),
-    # Apprise escapes &, < and > for it, and without these it calls nobody
-    "slack": literal,
-    "telegram": without_calls,
-    "feishu": without_tags,
-    "lark": without_tags,
-    "flock": as_html,
-    **dict.fromkeys(
-        ("discord", "guilded", "fluxer", "mattermost", "nextcloudtalk", "revolt", "ryver", "serverchan", "zulip", "home_assistant"),
-        as_markdown,
-    ),
+    **dict.fromkeys(("apprise_api", "custom_form", "custom_json", "custom_xml", "email", "mqtt", "amqp", "syslog", "rsyslog"), _LITERAL),
+    # Plain text without markup; people are called only by a field of its own, which we leave empty. Apprise escapes what Slack,
+    # Flock and PushPlus understand as tags
+    **dict.fromkeys(("bark", "dingtalk", "flock", "gotify", "line", "ntfy", "onebot", "pushdeer", "pushover", "pushplus", "slack", "wecombot"), _LITERAL),
+    "telegram": Style(without_calls, without_calls),
+    **dict.fromkeys(("feishu", "lark", "wechat"), Style(without_tags, without_tags)),
+    # Apprise calls it text, but the service shows Markdown
+    **dict.fromkeys(("discord", "fluxer", "guilded", "mattermost", "nextcloudtalk", "ryver"), Style(as_markdown, as_markdown)),
+    "zulip": Style(literal, as_markdown),
+    **dict.fromkeys(("home_assistant", "serverchan"), Style(literal, as_paragraphs)),
+    "webexteams": Style(as_markdown, as_paragraphs, markdown=True),
+    # The heading of an adaptive card is Markdown too
+    "workflows": Style(as_markdown, as_paragraphs, markdown=True),
 }  # fmt: skip
-"""How a service, by the name of Apprise's module, must be given a text. Any other: `inert`."""
+"""By the name of Apprise's module."""
 
 
-def shown(text: str, service: str) -> str:
-    """The text for this service, without control characters."""
-    return SHOWN_AS.get(service, inert)(printable(text))
+def style_of(service: str, *, only_markdown: bool, title_apart: bool) -> Style:
+    """The style of a service. `only_markdown`: Apprise sends it nothing but Markdown. `title_apart`: its title is a field of
+    its own, which is plain text."""
+    if service in STYLES:
+        return STYLES[service]
+    if only_markdown:
+        return Style(inert if title_apart else as_markdown, as_markdown, markdown=True)
+    return Style(inert, inert)
 
 
 def shorten(text: str, room: int, measure: Measure = len) -> str:

@@ -68,7 +68,7 @@ REFUSED: list[tuple[str, Any, str]] = [
     ("pushme", "no such key", "its answer is not that of an accepted message: no such key"),
     ("dingtalk", "<html>Sign in to the network</html>", "its answer is not that of an accepted message: <html>Sign in to the network</html>"),
     ("wecombot", "", "its answer is not that of an accepted message"),
-    ("dingtalk", {}, "its answer is not that of an accepted message"),
+    ("dingtalk", {}, "its answer is not that of an accepted message: {}"),
     ("dingtalk", {"errcode": False}, "False"),
     ("dingtalk", {"errcode": "0"}, "0"),
 ]  # fmt: skip
