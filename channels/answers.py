@@ -106,8 +106,9 @@ def _refused(answer: Answer, body: Any, grammar: Grammar | None, now: float) -> 
     """The judgement of a refusal, by its status or by its body."""
     by_status = not 200 <= answer.status < 300  # noqa: PLR2004 -- RFC 9110 15.3
     bad = _bad_codes(body, grammar)
-    said = _joined(f"HTTP {answer.status}" if by_status else "", *(str(code) for code in bad[:1]), _saying(body))
-    if not (bad or by_status):
+    codes = [str(code) for code in bad[:1] if not isinstance(code, bool)]
+    said = _joined(f"HTTP {answer.status}" if by_status else "", *codes, _saying(body))
+    if not said or not (bad or by_status):
         said = _joined("its answer is not that of an accepted message", _saying(body) or _shortened(answer.body))
     reasons = [*bad, _saying(body)]
     wait_s = _wait(answer, body, now)

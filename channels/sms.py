@@ -2,8 +2,10 @@
 
 gammu-smsd's backend `files` (gammu-smsd-files(7)) is three folders: what is to be sent goes into `outbox`, and gammu-smsd
 moves each file to `sent` or `error`. So we know whether the mobile network took the message. Its other way in, the program
-gammu-smsd-inject, says nothing of what became of a message, needs its configuration with all passwords, and shows the text in
-the list of processes.
+gammu-smsd-inject, says nothing of what became of a message.
+
+Our files are of its format `smsbackup`, as gammu-smsd-inject writes them: they name the coding of the text. Of a file of plain text
+gammu-smsd sends a question mark for each Chinese character, unless its setting TransmitFormat says otherwise.
 """
 
 import datetime
@@ -24,7 +26,9 @@ PARTS = 3
 STUCK_S = 300.0
 """If a message has waited for so long in the outbox, gammu-smsd or its modem does not work, or has too much to send."""
 
+_LEFT_OUT = "..."  # in the GSM alphabet
 _LOOK_S = 0.2
+_LINE = 200  # digits in a line of a smsbackup
 # 3GPP TS 23.038 6.2.1: one septet each; of the extension table two
 _GSM = frozenset("@£$¥èéùìòÇ\nØø\rÅåΔ_ΦΓΛΩΠΨΣΘΞ ÆæßÉ !\"#¤%&'()*+,-./0123456789:;<=>?¡ABCDEFGHIJKLMNOPQRSTUVWXYZÄÖÑÜ§¿abcdefghijklmnopqrstuvwxyzäöñüà")
 _GSM_EXTENDED = frozenset("^{}\\[~]|€")
@@ -33,18 +37,52 @@ _SEPTETS, _SEPTETS_OF_PART = 160, 153
 _UNITS, _UNITS_OF_PART = 70, 67
 
 
-def parts_of(text: str) -> int:
-    """How many SMS a text fills: in the GSM alphabet if all its characters are in it, else in UCS-2, as Chinese is."""
-    if _GSM.issuperset(set(text) - _GSM_EXTENDED):
-        size = len(text) + sum(char in _GSM_EXTENDED for char in text)
-        return 1 if size <= _SEPTETS else -(-size // _SEPTETS_OF_PART)
-    size = len(text.encode("utf-16-be", errors="replace")) // 2
-    return 1 if size <= _UNITS else -(-size // _UNITS_OF_PART)
+def plain_gsm(text: str) -> bool:
+    """Whether the text can be sent in the GSM alphabet. Anything else, as Chinese, is sent in UCS-2."""
+    return _GSM.issuperset(set(text) - _GSM_EXTENDED)
+
+
+def split(text: str) -> list[str]:
+    """The text in the parts in which it is sent. No part ends inside a character."""
+    if plain_gsm(text):
+        sizes = [2 if char in _GSM_EXTENDED else 1 for char in text]
+        alone, of_part = _SEPTETS, _SEPTETS_OF_PART
+    else:
+        sizes = [2 if ord(char) > 0xFFFF else 1 for char in text]  # noqa: PLR2004 -- two UTF-16 units
+        alone, of_part = _UNITS, _UNITS_OF_PART
+    if sum(sizes) <= alone:
+        return [text]
+    parts, size = [""], 0
+    for char, width in zip(text, sizes, strict=True):
+        if size + width > of_part:
+            parts.append("")
+            size = 0
+        parts[-1] += char
+        size += width
+    return parts
 
 
 def written(message: Message) -> str:
     """The text of the SMS: the subject, the first lines, and the last one, which is the link."""
-    return shorten(printable(f"{message.subject}\n{message.text}".strip()), PARTS, parts_of)
+    text = printable(f"{message.subject}\n{message.text}".strip())
+    return shorten(text, PARTS, lambda part: len(split(part)), _LEFT_OUT)
+
+
+def smsbackup(number: str, text: str, reference: int) -> str:
+    """The file for gammu-smsd: a section for each part. `reference` (0 to 255) is what the parts of one message share."""
+    parts = split(text)
+    coding = "Default_No_Compression" if plain_gsm(text) else "Unicode_No_Compression"
+    sections = []
+    for index, part in enumerate(parts):
+        content = part.encode("utf-16-be", errors="replace")
+        digits = content.hex().upper()
+        header = f"UDH = 050003{reference:02X}{len(parts):02X}{index + 1:02X}\n" if len(parts) > 1 else ""  # TS 23.040 9.2.3.24.1
+        lines = "".join(f"Text{line:02} = {digits[at : at + _LINE]}\n" for line, at in enumerate(range(0, len(digits), _LINE)))
+        sections.append(
+            f'[SMSBackup{index:03}]\nPDU = Submit\nState = UnSent\nNumber = "{number}"\n{header}{lines}'
+            f"Coding = {coding}\nFolder = 1\nLength = {len(content) // 2}\nClass = -1\n"
+        )
+    return "\n".join(sections)
 
 
 class SmsChannel:
@@ -84,13 +122,13 @@ class SmsChannel:
         leaves hidden files alone, so it never reads half a file."""
         at = datetime.datetime.fromtimestamp(self._clock.wall(), datetime.UTC)
         priority = "A" if message.tone is Tone.FAILURE else "M"
-        note = f"watchkeeper{uuid.uuid4().hex[:12]}"
-        name = f"OUT{priority}{at:%Y%m%d_%H%M%S}_00_{self._number}_{note}.txt"
+        mint = uuid.uuid4()
+        note = f"watchkeeper{mint.hex[:12]}"
+        name = f"OUT{priority}{at:%Y%m%d_%H%M%S}_00_{self._number}_{note}.smsbackup"
         hidden = self._outbox / f".{note}"
-        # The byte order mark tells gammu-smsd that this is Unicode. Its user must be able to read the file
         try:
-            hidden.write_bytes(written(message).encode("utf-16", errors="replace"))
-            hidden.chmod(0o644)
+            hidden.write_text(smsbackup(self._number, written(message), mint.bytes[0]), encoding="ascii")
+            hidden.chmod(0o644)  # another user runs gammu-smsd; only its group may enter the folder
             os.utime(hidden, (self._clock.wall(),) * 2)
             hidden.rename(self._outbox / name)
         finally:

@@ -12,7 +12,6 @@ Measure = Callable[[str], int]
 Words = Callable[[str], str]
 
 _INERT = "\N{ZERO WIDTH SPACE}"
-_ELLIPSIS = "…"
 _LINK_LINE = re.compile(r"https?://[\w./:?=&%#~+-]+", re.ASCII)
 _MARKS = re.compile(r"[\\`*_~\[\]<>|#{}]")
 _LINE_MARK = re.compile(r"^(\s*\d*)([-+=.)])(?=\s|$|[-=])")  # a list, a number, a line under a heading
@@ -98,24 +97,24 @@ def style_of(service: str, *, only_markdown: bool, title_apart: bool) -> Style:
     return Style(inert, inert)
 
 
-def shorten(text: str, room: int, measure: Measure = len) -> str:
+def shorten(text: str, room: int, measure: Measure = len, mark: str = "…") -> str:
     """The text in at most `room`, measured by `measure`. The first lines and the last one stay, because the last one is the link;
-    what is left out is marked."""
+    `mark` is where something was left out."""
     if measure(text) <= room:
         return text
     *first, last = text.split("\n")
     ending = f"\n{last}" if first else ""
-    if measure(_ELLIPSIS + ending) > room:
+    if measure(mark + ending) > room:
         ending, first = "", [text]
     body = "\n".join(first) if first else last
     low, high = 0, len(body)
     while low < high:  # the longest beginning that fits
         middle = (low + high + 1) // 2
-        if measure(body[:middle].rstrip() + _ELLIPSIS + ending) <= room:
+        if measure(body[:middle].rstrip() + mark + ending) <= room:
             low = middle
         else:
             high = middle - 1
-    return body[:low].rstrip() + _ELLIPSIS + ending
+    return body[:low].rstrip() + mark + ending
 
 
 def utf8_bytes(text: str) -> int:

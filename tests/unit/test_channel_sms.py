@@ -1,13 +1,14 @@
 """SMS: the file for gammu-smsd, what becomes of it, and how long a text may be. tests/contract/test_sms_smsd.py has the real one."""
 
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from watchkeeper.channels.ports import Address, Message, Proof, Receipt, Via, dialled
-from watchkeeper.channels.sms import PARTS, STUCK_S, SmsChannel, parts_of, written
+from watchkeeper.channels.sms import PARTS, STUCK_S, SmsChannel, smsbackup, split, written
 from watchkeeper.model.clock import FakeClock
 
 LINK = "https://watch.example/incidents/1"
@@ -39,15 +40,20 @@ class Spool:
         return SmsChannel(number, self.folder, self.clock, 20.0, self.pause).send(message)
 
 
+def words_of(file: Path) -> str:
+    """The text inside a file of the format smsbackup."""
+    digits = re.findall(r"^Text\d\d = ([0-9A-F]+)$", file.read_text(encoding="ascii"), re.MULTILINE)
+    return bytes.fromhex("".join(digits)).decode("utf-16-be")
+
+
 def test_a_message_that_the_network_took_is_accepted(tmp_path: Path) -> None:
     spool = Spool(tmp_path, lambda spool, file: spool.move(file, "sent"))
     receipt = spool.send()
     assert (receipt.delivered, receipt.proof) == (True, Proof.ACCEPTED)
     [sent] = (tmp_path / "sent").iterdir()
     assert sent.name.startswith("OUTA20270115_080000_00_+8613800000001_watchkeeper")
-    assert sent.suffix == ".txt"
-    assert sent.read_bytes()[:2] in {b"\xff\xfe", b"\xfe\xff"}
-    assert sent.read_text(encoding="utf-16") == f"{MESSAGE.subject}\n{MESSAGE.text}"
+    assert sent.suffix == ".smsbackup"
+    assert words_of(sent) == f"{MESSAGE.subject}\n{MESSAGE.text}"
 
 
 def test_a_message_that_cannot_be_sent_is_not_delivered(tmp_path: Path) -> None:
@@ -118,16 +124,32 @@ def test_text_with_half_a_pair_raises_nothing(tmp_path: Path) -> None:
     ],
 )  # fmt: skip
 def test_the_number_of_parts(text: str, parts: int) -> None:
-    assert parts_of(text) == parts
+    assert len(split(text)) == parts
+    assert "".join(split(text)) == text
+
+
+def test_no_part_ends_inside_a_character() -> None:
+    assert split("a" * 152 + "[" * 8) == ["a" * 152, "[" * 8]
+    assert split("机" * 66 + "🔥" * 9) == ["机" * 66, "🔥" * 9]
+
+
+def test_a_file_names_the_coding_and_the_place_of_each_part() -> None:
+    file = smsbackup("+861", "机" * 80, 0xA7)
+    assert file.count("Coding = Unicode_No_Compression") == 2
+    assert re.findall(r"UDH = (\w+)", file) == ["050003A70201", "050003A70202"]
+    assert re.findall(r"Length = (\d+)", file) == ["67", "13"]
+    alone = smsbackup("+861", "on battery", 0)
+    assert "Coding = Default_No_Compression" in alone
+    assert "UDH" not in alone
 
 
 @pytest.mark.parametrize("line", ["机房 UPS 改由电池供电。", "The UPS is on battery. "])
 def test_a_long_text_is_cut_to_subject_first_lines_and_link(line: str) -> None:
     message = Message("k", "p", "subject", "\n".join([line * 40, LINK]))
     text = written(message)
-    assert parts_of(text) == PARTS
+    assert len(split(text)) == PARTS
     assert text.startswith("subject\n" + line)
-    assert text.endswith("…\n" + LINK)
+    assert text.endswith("...\n" + LINK)
 
 
 @pytest.mark.parametrize(
