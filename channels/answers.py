@@ -54,6 +54,7 @@ class Grammar:
     gone: frozenset[Any] = frozenset()
     checked: bool = False
 
+
 @dataclass(frozen=True, slots=True)
 class Judgement:
     """What an answer says. `confirmed`: the body itself says that the message was accepted. `by_status`: the HTTP status
@@ -115,7 +116,9 @@ def _refused(answer: Answer, body: Any, grammar: Grammar | None, now: float) -> 
     if grammar and wait_s is None:
         wait_s = next((grammar.busy[code] for code in reasons if _known(code, grammar.busy)), None)
     useless = (by_status and final(answer.status)) or (grammar and any(_known(one, grammar.gone) for one in reasons))
-    return Judgement(False, by_status=by_status, said=said, permanent=bool(useless) and wait_s is None, retry_after_s=wait_s)
+    return Judgement(
+        accepted=False, by_status=by_status, said=said, permanent=bool(useless) and wait_s is None, retry_after_s=wait_s
+    )
 
 
 # ---- inside a body ----

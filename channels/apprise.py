@@ -13,7 +13,6 @@ from urllib.parse import unquote
 
 import apprise
 import requests
-from apprise.utils.parse import parse_list
 
 from watchkeeper.channels.answers import BODY_LIMIT, Answer, Judgement, judge
 from watchkeeper.channels.deadline import within
@@ -50,7 +49,7 @@ def _send(session: requests.Session, request: requests.PreparedRequest, **given:
 
 
 # Apprise's plugins call `requests.post` and offer no hook. Outside of a delivery nothing changes.
-requests.Session.send = _send  # type: ignore[method-assign] # that is the purpose
+requests.Session.send = _send  # type: ignore[method-assign, assignment] # that is the purpose
 
 
 class AppriseChannel:
@@ -68,8 +67,7 @@ class AppriseChannel:
         self._to = apprise.Apprise(asset=asset)
         if service is not None:
             service.socket_connect_timeout = service.socket_read_timeout = timeout_s
-            if len(service) == 1:
-                service.request_rate_per_sec = 0  # the pause between two of its requests; some pause before the first
+            service.request_rate_per_sec = 0  # else it pauses for seconds before each receiver, some before the first
             self._to.add(service)
 
     def send(self, message: Message) -> Receipt:
@@ -118,9 +116,7 @@ class AppriseChannel:
         detail = f"{name}: {_without_secrets(text, self._url.reveal())}"[:_DETAIL_LIMIT]
         if refusal is None:
             return Receipt(delivered=False, detail=detail)
-        return Receipt(
-            delivered=False, detail=detail, permanent=refusal.permanent, retry_after_s=refusal.retry_after_s
-        )
+        return Receipt(delivered=False, detail=detail, permanent=refusal.permanent, retry_after_s=refusal.retry_after_s)
 
 
 def _opened(url: str, asset: apprise.AppriseAsset) -> Any:
@@ -140,9 +136,9 @@ def _module(service: Any) -> str:
 def _written(message: Message, service: Any) -> dict[str, Any]:
     """Title and body as this service must be given them, within its limit, for `Apprise.notify`. It refuses what is longer."""
     module = _module(service)
-    formats = {str(one) for one in parse_list(service.notify_format)}
+    formats = service.notify_format if isinstance(service.notify_format, tuple | list) else (service.notify_format,)
     apart = service.title_maxlen > 0
-    style = style_of(module, only_markdown=formats == {apprise.NotifyFormat.MARKDOWN.value}, title_apart=apart)
+    style = style_of(module, only_markdown=list(formats) == [apprise.NotifyFormat.MARKDOWN], title_apart=apart)
     measure = utf8_bytes if module in _COUNTED_IN_BYTES else len
     title = style.title(printable(message.subject))
     room = service.body_maxlen

@@ -49,7 +49,10 @@ class _Connections:
 
     def _release(self, *, shut: bool) -> None:
         while self.held:
-            with socket.socket(fileno=self.held.pop()) as held, contextlib.suppress(OSError):  # it may be closed already
+            with (
+                socket.socket(fileno=self.held.pop()) as held,
+                contextlib.suppress(OSError),
+            ):  # it may be closed already
                 if shut:
                     held.shutdown(socket.SHUT_RDWR)
 
@@ -66,7 +69,7 @@ def _connect(connection: socket.socket, address: Any, /) -> None:
 
 
 # The libraries below Apprise make their sockets themselves and have no hook. Outside of a delivery nothing changes.
-socket.socket.connect = _connect  # type: ignore[method-assign] # that is the purpose
+socket.socket.connect = _connect  # type: ignore[method-assign, assignment] # that is the purpose
 
 
 class _Delivery(Generic[T]):

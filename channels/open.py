@@ -11,7 +11,6 @@ from watchkeeper.documents.secrets import Secret, Secrets
 from watchkeeper.model.clock import Clock
 from watchkeeper.model.errors import SecretError
 
-
 _TIMEOUT_S = 10.0
 _SMS_TIMEOUT_S = 40.0
 """A modem needs seconds for each part, and gammu-smsd may look into its outbox only every 30 seconds (CommTimeout)."""

@@ -30,7 +30,9 @@ _LEFT_OUT = "..."  # in the GSM alphabet
 _LOOK_S = 0.2
 _LINE = 200  # digits in a line of a smsbackup
 # 3GPP TS 23.038 6.2.1: one septet each; of the extension table two
-_GSM = frozenset("@£$¥èéùìòÇ\nØø\rÅåΔ_ΦΓΛΩΠΨΣΘΞ ÆæßÉ !\"#¤%&'()*+,-./0123456789:;<=>?¡ABCDEFGHIJKLMNOPQRSTUVWXYZÄÖÑÜ§¿abcdefghijklmnopqrstuvwxyzäöñüà")
+_GSM = frozenset(
+    "@£$¥èéùìòÇ\nØø\rÅåΔ_ΦΓΛΩΠΨΣΘΞ ÆæßÉ !\"#¤%&'()*+,-./0123456789:;<=>?¡ABCDEFGHIJKLMNOPQRSTUVWXYZÄÖÑÜ§¿abcdefghijklmnopqrstuvwxyzäöñüà"
+)
 _GSM_EXTENDED = frozenset("^{}\\[~]|€")
 # 3GPP TS 23.040 9.2.3.24.1: characters of a message alone, and of each of several parts
 _SEPTETS, _SEPTETS_OF_PART = 160, 153
@@ -76,8 +78,12 @@ def smsbackup(number: str, text: str, reference: int) -> str:
     for index, part in enumerate(parts):
         content = part.encode("utf-16-be", errors="replace")
         digits = content.hex().upper()
-        header = f"UDH = 050003{reference:02X}{len(parts):02X}{index + 1:02X}\n" if len(parts) > 1 else ""  # TS 23.040 9.2.3.24.1
-        lines = "".join(f"Text{line:02} = {digits[at : at + _LINE]}\n" for line, at in enumerate(range(0, len(digits), _LINE)))
+        header = (
+            f"UDH = 050003{reference:02X}{len(parts):02X}{index + 1:02X}\n" if len(parts) > 1 else ""
+        )  # TS 23.040 9.2.3.24.1
+        lines = "".join(
+            f"Text{line:02} = {digits[at : at + _LINE]}\n" for line, at in enumerate(range(0, len(digits), _LINE))
+        )
         sections.append(
             f'[SMSBackup{index:03}]\nPDU = Submit\nState = UnSent\nNumber = "{number}"\n{header}{lines}'
             f"Coding = {coding}\nFolder = 1\nLength = {len(content) // 2}\nClass = -1\n"
@@ -105,7 +111,10 @@ class SmsChannel:
         until = self._clock.boot() + self._timeout_s
         try:
             if waiting_s := self._longest_wait():
-                return Receipt(False, f"gammu-smsd does not send: a message has waited in its outbox for {waiting_s:.0f} s")
+                return Receipt(
+                    delivered=False,
+                    detail=f"gammu-smsd does not send: a message has waited in its outbox for {waiting_s:.0f} s",
+                )
             name = self._put(message)
             return self._outcome(name, until)
         except OSError as error:
@@ -138,11 +147,17 @@ class SmsChannel:
     def _outcome(self, name: str, until: float) -> Receipt:
         while True:
             if (self._sent / name).exists():
-                return Receipt(True, "the mobile network took it from gammu-smsd", proof=Proof.ACCEPTED)
+                return Receipt(
+                    delivered=True, detail="the mobile network took it from gammu-smsd", proof=Proof.ACCEPTED
+                )
             if (self._error / name).exists():
                 return Receipt(delivered=False, detail="gammu-smsd could not send it; its log says why")
             if self._clock.boot() >= until:
-                return Receipt(True, "in the outbox of gammu-smsd, which has not sent it yet", proof=Proof.HANDED_OVER)
+                return Receipt(
+                    delivered=True,
+                    detail="in the outbox of gammu-smsd, which has not sent it yet",
+                    proof=Proof.HANDED_OVER,
+                )
             self._pause(_LOOK_S)
 
 

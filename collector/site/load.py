@@ -197,7 +197,9 @@ def _contacts_problems(file: _FileCheck, contacts: Contacts) -> Iterator[Problem
             yield file.problem(person, "channels", f"`{person.person}` has no channel; give at least one")
         if not dialled(person.phone) and any(one.via is Via.SMS and not one.to for one in person.channels):
             yield file.problem(
-                person, "phone", f"`{person.person}` gets SMS: give `phone` a telephone number, or the channel its own in `to`"
+                person,
+                "phone",
+                f"`{person.person}` gets SMS: give `phone` a telephone number, or the channel its own in `to`",
             )
     for role, names in contacts.roles.items():
         yield from _role_problems(file, contacts, role, names)

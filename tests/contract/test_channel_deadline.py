@@ -57,7 +57,9 @@ def service(port: int) -> Channel:
 
 
 def mail(port: int) -> Channel:
-    return AppriseChannel(Secret(f"mailto://127.0.0.1:{port}?smtp=127.0.0.1&from=a@b.example&to=c@d.example"), TIMEOUT_S)
+    return AppriseChannel(
+        Secret(f"mailto://127.0.0.1:{port}?smtp=127.0.0.1&from=a@b.example&to=c@d.example"), TIMEOUT_S
+    )
 
 
 @pytest.mark.parametrize(
@@ -71,7 +73,9 @@ def mail(port: int) -> Channel:
     ],
     ids=["webhook-headers", "webhook-status", "service-headers", "service-body", "mail"],
 )
-def test_a_receiver_that_trickles_is_left_at_the_deadline(make: Callable[[int], Channel], start: bytes, drip: bytes) -> None:
+def test_a_receiver_that_trickles_is_left_at_the_deadline(
+    make: Callable[[int], Channel], start: bytes, drip: bytes
+) -> None:
     with trickling(start, drip) as (port, gone):
         receipt = make(port).send(MESSAGE)
         assert (receipt.delivered, receipt.permanent) == (False, False)

@@ -21,7 +21,8 @@ pytestmark = pytest.mark.filterwarnings("ignore:'imghdr' is deprecated:Deprecati
 LINK = "https://watch.example/incidents/1?a=b_c_d"
 SUBJECT = "[critical] hub_1: Room (Rack <b>7</b> [ok](http://evil.example) *all* @everyone)"
 TEXT = (
-    "Reason: # x <script>a</script> & [ok](http://evil.example) @all <!channel> <at user_id=\"all\"></at> _well_ 机房\n" + LINK
+    'Reason: # x <script>a</script> & [ok](http://evil.example) @all <!channel> <at user_id="all"></at> _well_ 机房\n'
+    + LINK
 )
 MESSAGE = Message("k", "p", SUBJECT, TEXT, {"kind": "page", "level": "critical"})
 ZWSP = "\N{ZERO WIDTH SPACE}"
@@ -37,7 +38,7 @@ class Transport:
     headers: dict[str, str] = field(default_factory=dict)
     seen: list[requests.PreparedRequest] = field(default_factory=list)
 
-    def send(self, _: HTTPAdapter, request: requests.PreparedRequest, **__: Any) -> requests.Response:
+    def send(self, request: requests.PreparedRequest, **_: Any) -> requests.Response:
         self.seen.append(request)
         given = requests.Response()
         given.status_code, given.request, given.url = self.status, request, request.url or ""
@@ -58,7 +59,7 @@ class Transport:
 @pytest.fixture
 def transport(monkeypatch: pytest.MonkeyPatch) -> Transport:
     made = Transport()
-    monkeypatch.setattr(HTTPAdapter, "send", lambda *given, **more: made.send(*given, **more))
+    monkeypatch.setattr(HTTPAdapter, "send", made.send)
     return made
 
 
@@ -145,7 +146,9 @@ SUCCESSES: list[tuple[str, Any, Proof]] = [
 
 
 @pytest.mark.parametrize(("url", "answer", "proof"), SUCCESSES, ids=[url.partition(":")[0] for url, *_ in SUCCESSES])
-def test_a_receipt_claims_no_more_than_the_service_said(url: str, answer: Any, proof: Proof, transport: Transport) -> None:
+def test_a_receipt_claims_no_more_than_the_service_said(
+    url: str, answer: Any, proof: Proof, transport: Transport
+) -> None:
     transport.answer = answer
     receipt = send(url)
     assert (receipt.delivered, receipt.proof) == (True, proof), receipt
@@ -158,21 +161,21 @@ def test_a_page_of_somebody_else_is_not_a_delivery(url: str, answer: str, transp
     assert not send(url).delivered
 
 
-WAITS: list[tuple[str, int, Any, dict[str, str], float]] = [
-    (DINGTALK, 200, {"errcode": 130101, "errmsg": "send too fast"}, {}, 600),
-    (WECOM, 200, {"errcode": 45009, "errmsg": "api freq out of limit"}, {}, 60),
-    (FEISHU, 200, {"code": 11232, "msg": "frequency limited psm"}, {}, 60),
-    (SLACK, 429, "rate_limited", {"Retry-After": "30"}, 30),
-    (TELEGRAM, 429, {"ok": False, "parameters": {"retry_after": 7}}, {}, 7),
-    ("json://hook.example/", 503, "", {"Retry-After": "Fri, 15 Jan 2027 08:01:30 GMT"}, 90),
+WAITS: list[tuple[str, Transport, float]] = [
+    (DINGTALK, Transport(200, {"errcode": 130101, "errmsg": "send too fast"}), 600),
+    (WECOM, Transport(200, {"errcode": 45009, "errmsg": "api freq out of limit"}), 60),
+    (FEISHU, Transport(200, {"code": 11232, "msg": "frequency limited psm"}), 60),
+    (SLACK, Transport(429, "rate_limited", {"Retry-After": "30"}), 30),
+    (TELEGRAM, Transport(429, {"ok": False, "parameters": {"retry_after": 7}}), 7),
+    ("json://hook.example/", Transport(503, "", {"Retry-After": "Fri, 15 Jan 2027 08:01:30 GMT"}), 90),
 ]
 
 
-@pytest.mark.parametrize(("url", "status", "answer", "headers", "wait_s"), WAITS, ids=[one[0][:8] for one in WAITS])
+@pytest.mark.parametrize(("url", "given", "wait_s"), WAITS, ids=[one[0][:8] for one in WAITS])
 def test_a_service_that_is_asked_too_often_says_when_to_come_back(
-    url: str, status: int, answer: Any, headers: dict[str, str], wait_s: float, transport: Transport
+    url: str, given: Transport, wait_s: float, transport: Transport
 ) -> None:
-    transport.status, transport.answer, transport.headers = status, answer, headers
+    transport.status, transport.answer, transport.headers = given.status, given.answer, given.headers
     receipt = send(url)
     assert (receipt.delivered, receipt.permanent, receipt.retry_after_s) == (False, False, wait_s)
 
@@ -195,7 +198,9 @@ def test_discord_says_when_to_come_back(transport: Transport) -> None:
         (TEAMS, 410, ""),
     ],
 )
-def test_a_wrong_token_or_a_removed_robot_is_refused_for_good(url: str, status: int, answer: Any, transport: Transport) -> None:
+def test_a_wrong_token_or_a_removed_robot_is_refused_for_good(
+    url: str, status: int, answer: Any, transport: Transport
+) -> None:
     transport.status, transport.answer = status, answer
     receipt = send(url)
     assert (receipt.delivered, receipt.permanent) == (False, True), receipt
@@ -207,12 +212,11 @@ def test_a_service_that_repeats_the_token_does_not_bring_it_into_the_receipt(tra
 
 
 def test_one_refusal_of_several_receivers_is_a_refusal(transport: Transport, monkeypatch: pytest.MonkeyPatch) -> None:
-    def answer(adapter: HTTPAdapter, request: requests.PreparedRequest, **more: Any) -> requests.Response:
+    def answer(_: HTTPAdapter, request: requests.PreparedRequest, **more: Any) -> requests.Response:
         transport.answer = {"ok": bool(transport.seen), "description": "blocked"}  # the first is refused
-        return transport.send(adapter, request, **more)
+        return transport.send(request, **more)
 
     monkeypatch.setattr(HTTPAdapter, "send", answer)
-    monkeypatch.setattr("apprise.plugins.telegram.NotifyTelegram.request_rate_per_sec", 0)
     receipt = send("tgram://123456789:abcdefg_hijklmnop/1/2/")
     assert len(transport.seen) == 2
     assert (receipt.delivered, receipt.detail) == (False, "Telegram: blocked")
@@ -227,14 +231,16 @@ def test_a_url_on_which_apprise_stumbles_is_a_receipt_and_no_error(url: str, tra
 # ---- words ----
 
 ESCAPED_LINE = (
-    "Reason: \\# x \\<script\\>a\\</script\\> & \\[ok\\](http://evil.example) @​all \\<!channel\\> "
+    "Reason: \\# x \\<script\\>a\\</script\\> & \\[ok\\](http://evil.example) @\u200ball \\<!channel\\> "
     '\\<at user\\_id="all"\\>\\</at\\> \\_well\\_ 机房'
 )
 ESCAPED = f"{ESCAPED_LINE}\n{LINK}"
-ESCAPED_SUBJECT = "\\[critical\\] hub\\_1: Room (Rack \\<b\\>7\\</b\\> \\[ok\\](http://evil.example) \\*all\\* @​everyone)"
+ESCAPED_SUBJECT = (
+    "\\[critical\\] hub\\_1: Room (Rack \\<b\\>7\\</b\\> \\[ok\\](http://evil.example) \\*all\\* @\u200beveryone)"
+)
 AS_HTML = (
     "Reason: # x &lt;script&gt;a&lt;/script&gt; &amp; [ok](http://evil.example) @all &lt;!channel&gt; "
-    "&lt;at user_id=\"all\"&gt;&lt;/at&gt; _well_ 机房\n" + LINK
+    '&lt;at user_id="all"&gt;&lt;/at&gt; _well_ 机房\n' + LINK
 )
 HTML_SUBJECT = "[critical] hub_1: Room (Rack &lt;b&gt;7&lt;/b&gt; [ok](http://evil.example) *all* @everyone)"
 UNTAGGED = TEXT.replace("<", f"<{ZWSP}")
@@ -334,4 +340,4 @@ def test_a_long_message_is_shortened_to_what_the_service_takes(
     written = part(transport.posted())
     assert len(written) <= limit
     text = written.decode() if isinstance(written, bytes) else written
-    assert text.endswith("…\n" + LINK) or text.endswith("…\r\n" + LINK)
+    assert text.endswith(("…\n" + LINK, "…\r\n" + LINK))

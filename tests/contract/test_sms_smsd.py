@@ -25,14 +25,21 @@ class Smsd:
             (folder / name).mkdir()
         paths = "".join(
             f"{key} = {folder / name}/\n"
-            for key, name in (("inboxpath", "inbox"), ("outboxpath", "outbox"), ("sentsmspath", "sent"), ("errorsmspath", "error"))
+            for key, name in (
+                ("inboxpath", "inbox"),
+                ("outboxpath", "outbox"),
+                ("sentsmspath", "sent"),
+                ("errorsmspath", "error"),
+            )
         )
         (folder / "smsdrc").write_text(
             f"[gammu]\nmodel = dummy\nconnection = none\nport = {folder / 'modem'}\n"
             f"[smsd]\nservice = files\ncommtimeout = 1\nsendtimeout = 5\nmaxretries = 1\nretrytimeout = 1\ndebuglevel = 255\nlogfile = {self.log}\n{paths}",
             encoding="utf-8",
         )  # fmt: skip
-        self.program = subprocess.Popen([str(SMSD), "-c", str(folder / "smsdrc")], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        self.program = subprocess.Popen(
+            [str(SMSD), "-c", str(folder / "smsdrc")], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
 
     def stop(self) -> None:
         self.program.terminate()

@@ -119,7 +119,9 @@ def test_a_code_that_may_pass_is_tried_again(code: int) -> None:
 def test_the_waiting_time_in_the_body_is_read_first() -> None:
     telegram = {"ok": False, "error_code": 429, "description": "Too Many Requests", "parameters": {"retry_after": 7}}
     assert judged("telegram", telegram, 429, "9").retry_after_s == 7
-    assert judged("discord", {"message": "You are being rate limited.", "retry_after": 0.3}, 429, "1").retry_after_s == 0.3
+    assert (
+        judged("discord", {"message": "You are being rate limited.", "retry_after": 0.3}, 429, "1").retry_after_s == 0.3
+    )
     assert judged("json", "", 503, "9").retry_after_s == 9
 
 

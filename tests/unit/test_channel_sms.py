@@ -12,7 +12,9 @@ from watchkeeper.channels.sms import PARTS, STUCK_S, SmsChannel, smsbackup, spli
 from watchkeeper.model.clock import FakeClock
 
 LINK = "https://watch.example/incidents/1"
-MESSAGE = Message("1/duty/wang", "wang", "【严重】ups-1：改由电池供电", f"输出供电来源：电池\n{LINK}", {"level": "critical"})
+MESSAGE = Message(
+    "1/duty/wang", "wang", "【严重】ups-1：改由电池供电", f"输出供电来源：电池\n{LINK}", {"level": "critical"}
+)
 
 
 class Spool:
@@ -101,7 +103,9 @@ def test_a_missing_outbox_is_a_failed_receipt(tmp_path: Path) -> None:
     assert "No such file or directory" in receipt.detail
 
 
-def test_nothing_is_left_behind_where_the_outbox_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_is_left_behind_where_the_outbox_cannot_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     spool = Spool(tmp_path, None)
     monkeypatch.setattr(Path, "rename", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
     receipt = spool.send()
