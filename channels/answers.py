@@ -15,7 +15,7 @@ from typing import Any
 
 from watchkeeper.model.plain import printable
 
-BODY_LIMIT = 65_536
+JUDGED_BYTES = 65_536
 """Bytes of an answer that are judged."""
 
 _LONGEST_WAIT_S = 86_400.0
@@ -33,7 +33,7 @@ _WAITS = ("retry_after", "parameters.retry_after", "retryAfter")
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class HttpAnswer:
     """An HTTP answer: its status, the value of its header Retry-After, the beginning of its body."""
 
     status: int
@@ -56,8 +56,8 @@ class Grammar:
 
 
 @dataclass(frozen=True, slots=True)
-class Judgement:
-    """What an answer says. `confirmed`: the body itself says that the message was accepted. `by_status`: the HTTP status
+class Acceptance:
+    """Whether an answer accepts the message. `confirmed`: the body itself says that the message was accepted. `by_status`: the HTTP status
     itself is a refusal. `said` is the service's own code and text of a refusal."""
 
     accepted: bool
@@ -68,7 +68,7 @@ class Judgement:
     retry_after_s: float | None = None
 
 
-def judge(answer: Answer, grammar: Grammar | None, now: float) -> Judgement:
+def judge(answer: HttpAnswer, grammar: Grammar | None, now: float) -> Acceptance:
     """Judge one answer. `grammar` is None for a service that we do not know. `now` is in UTC seconds, for a Retry-After that
     is a date."""
     body = _parsed(answer.body)
@@ -77,11 +77,11 @@ def judge(answer: Answer, grammar: Grammar | None, now: float) -> Judgement:
     if grammar is None:
         sign = next(_signs_of_refusal(body), "")
         wait_s = _wait(answer, body, now)
-        return Judgement(not sign, said=_joined(sign, _saying(body)) if sign else "", retry_after_s=wait_s)
+        return Acceptance(not sign, said=_joined(sign, _saying(body)) if sign else "", retry_after_s=wait_s)
     codes = _codes(body, grammar)
     whole = answer.body.decode(errors="replace").strip()
     if whole in grammar.texts or (codes and all(_among(code, grammar.accepts) for code in codes)):
-        return Judgement(accepted=True, confirmed=True)
+        return Acceptance(accepted=True, confirmed=True)
     return _refused(answer, body, grammar, now)
 
 
@@ -103,7 +103,7 @@ def final(status: int) -> bool:
     return 300 <= status < 500 and status not in _TRY_AGAIN  # noqa: PLR2004 -- RFC 9110 15.4 to 15.6
 
 
-def _refused(answer: Answer, body: Any, grammar: Grammar | None, now: float) -> Judgement:
+def _refused(answer: HttpAnswer, body: Any, grammar: Grammar | None, now: float) -> Acceptance:
     """The judgement of a refusal, by its status or by its body."""
     by_status = not 200 <= answer.status < 300  # noqa: PLR2004 -- RFC 9110 15.3
     bad = _bad_codes(body, grammar)
@@ -116,7 +116,7 @@ def _refused(answer: Answer, body: Any, grammar: Grammar | None, now: float) -> 
     if grammar and wait_s is None:
         wait_s = next((grammar.busy[code] for code in reasons if _known(code, grammar.busy)), None)
     useless = (by_status and final(answer.status)) or (grammar and any(_known(one, grammar.gone) for one in reasons))
-    return Judgement(
+    return Acceptance(
         accepted=False, by_status=by_status, said=said, permanent=bool(useless) and wait_s is None, retry_after_s=wait_s
     )
 
@@ -199,7 +199,7 @@ def _saying(body: Any) -> str:
     return next((text for one in inner if (text := _saying(one))), "")
 
 
-def _wait(answer: Answer, body: Any, now: float) -> float | None:
+def _wait(answer: HttpAnswer, body: Any, now: float) -> float | None:
     """How long the service asks us to wait. Its body is exact where the header is rounded, so it is read first."""
     for path in _WAITS:
         for value in _at(body, path):

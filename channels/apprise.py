@@ -14,7 +14,7 @@ from urllib.parse import unquote
 import apprise
 import requests
 
-from watchkeeper.channels.answers import BODY_LIMIT, Answer, Judgement, judge
+from watchkeeper.channels.answers import JUDGED_BYTES, Acceptance, HttpAnswer, judge
 from watchkeeper.channels.deadline import within
 from watchkeeper.channels.ports import Message, Proof, Receipt, Tone
 from watchkeeper.channels.services import KNOWN
@@ -35,7 +35,7 @@ _TYPES = {
 _COUNTED_IN_BYTES = frozenset({"dingtalk", "feishu", "lark", "wechat", "wecombot"})
 _FORMAT = re.compile(r"(?<=[?&])(format|overflow)=[^&#]*&?", re.IGNORECASE)
 
-_answers: ContextVar[list[Answer] | None] = ContextVar("HTTP answers of the delivery under way", default=None)
+_answers: ContextVar[list[HttpAnswer] | None] = ContextVar("HTTP answers of the delivery under way", default=None)
 _plain_send = requests.Session.send
 
 
@@ -43,8 +43,8 @@ def _send(session: requests.Session, request: requests.PreparedRequest, **given:
     answer = _plain_send(session, request, **given)
     seen = _answers.get()
     if seen is not None:
-        body = b"" if given.get("stream") else (answer.content or b"")[:BODY_LIMIT]
-        seen.append(Answer(answer.status_code, body, answer.headers.get("Retry-After", "")))
+        body = b"" if given.get("stream") else (answer.content or b"")[:JUDGED_BYTES]
+        seen.append(HttpAnswer(answer.status_code, body, answer.headers.get("Retry-After", "")))
     return answer
 
 
@@ -80,7 +80,7 @@ class AppriseChannel:
         )
 
     def _notify(self, message: Message) -> Receipt:
-        seen: list[Answer] = []
+        seen: list[HttpAnswer] = []
         _answers.set(seen)
         result = self._to.notify(**_written(message, self._to[0]))
         with result:
@@ -89,7 +89,7 @@ class AppriseChannel:
             logs = " ".join(entry.message for entry in result.logs())
         return self._receipt(seen, logs, taken=taken)
 
-    def _receipt(self, seen: Sequence[Answer], logs: str, *, taken: bool) -> Receipt:
+    def _receipt(self, seen: Sequence[HttpAnswer], logs: str, *, taken: bool) -> Receipt:
         service = self._to[0]
         name, module = str(service.service_name), _module(service)
         grammar = KNOWN.get(module)
@@ -101,7 +101,7 @@ class AppriseChannel:
         if taken:
             refusals = [one for one in refusals if not one.by_status]  # Apprise has coped with these
             if grammar and not judged:
-                refusals = [Judgement(accepted=False, said="no answer was seen")]
+                refusals = [Acceptance(accepted=False, said="no answer was seen")]
         if taken and not refusals:
             sure = module == "email" or any(one.confirmed for one in judged)  # RFC 5321 4.2.5: the server takes it over
             waits = [one.retry_after_s for one in judged if one.retry_after_s is not None]
@@ -111,7 +111,7 @@ class AppriseChannel:
             )  # fmt: skip
         return self._failure(name, refusals[-1] if refusals else None, logs)
 
-    def _failure(self, name: str, refusal: Judgement | None, logs: str) -> Receipt:
+    def _failure(self, name: str, refusal: Acceptance | None, logs: str) -> Receipt:
         text = (refusal.said if refusal else "") or logs or "the service did not accept it"
         detail = f"{name}: {_without_secrets(text, self._url.reveal())}"[:_DETAIL_LIMIT]
         if refusal is None:

@@ -1,6 +1,6 @@
 """SMS by gammu-smsd and a modem in the room, so that a room cut off from the internet still pages.
 
-gammu-smsd's backend `files` (gammu-smsd-files(7)) is three folders: what is to be sent goes into `outbox`, and gammu-smsd
+gammu-smsd's backend `files` (gammu-smsd-files(7)) is three folders: a new message goes into `outbox`, and gammu-smsd
 moves each file to `sent` or `error`. So we know whether the mobile network took the message. Its other way in, the program
 gammu-smsd-inject, says nothing of what became of a message.
 

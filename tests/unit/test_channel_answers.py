@@ -7,15 +7,15 @@ from typing import Any
 
 import pytest
 
-from watchkeeper.channels.answers import Answer, Judgement, final, judge, wait_of
+from watchkeeper.channels.answers import Acceptance, HttpAnswer, final, judge, wait_of
 from watchkeeper.channels.services import KNOWN
 
 NOW = 1_800_000_000.0
 
 
-def judged(service: str, body: object, status: int = 200, retry_after: str = "") -> Judgement:
+def judged(service: str, body: object, status: int = 200, retry_after: str = "") -> Acceptance:
     raw = body.encode() if isinstance(body, str) else json.dumps(body).encode()
-    return judge(Answer(status, raw, retry_after), KNOWN.get(service), NOW)
+    return judge(HttpAnswer(status, raw, retry_after), KNOWN.get(service), NOW)
 
 
 ACCEPTED: list[tuple[str, Any]] = [
@@ -49,7 +49,7 @@ ACCEPTED: list[tuple[str, Any]] = [
 
 @pytest.mark.parametrize(("service", "body"), ACCEPTED)
 def test_a_service_confirms_in_its_own_way(service: str, body: Any) -> None:
-    assert judged(service, body) == Judgement(accepted=True, confirmed=True)
+    assert judged(service, body) == Acceptance(accepted=True, confirmed=True)
 
 
 REFUSED: list[tuple[str, Any, str]] = [
@@ -138,7 +138,7 @@ def test_the_servers_own_trouble_is_not_permanent(status: int) -> None:
 
 def test_a_service_that_asks_to_wait_is_not_permanent_whatever_its_status() -> None:
     assert not judged("json", "", 403, "30").permanent
-    assert judged("feishu", {"code": 11232, "msg": "frequency limited"}, 400) == Judgement(
+    assert judged("feishu", {"code": 11232, "msg": "frequency limited"}, 400) == Acceptance(
         accepted=False, by_status=True, said="HTTP 400: 11232: frequency limited", retry_after_s=60
     )
 
@@ -193,8 +193,8 @@ def test_an_unknown_service_without_such_a_sign_has_taken_it_but_confirmed_nothi
 
 @pytest.mark.parametrize("body", [b"\xff\xfe", b"[" * 50_000, b'{"errcode": 1e999}', b'{"errcode": [0]}', b"null"])
 def test_a_strange_body_of_a_known_service_is_a_refusal_and_raises_nothing(body: bytes) -> None:
-    assert not judge(Answer(200, body), KNOWN["dingtalk"], NOW).accepted
-    assert judge(Answer(500, body), None, NOW).said.startswith("HTTP 500")
+    assert not judge(HttpAnswer(200, body), KNOWN["dingtalk"], NOW).accepted
+    assert judge(HttpAnswer(500, body), None, NOW).said.startswith("HTTP 500")
 
 
 def test_what_a_service_says_is_one_short_line_without_control_characters() -> None:
