@@ -9,6 +9,7 @@ import datetime
 import email.utils
 import json
 import math
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -26,6 +27,7 @@ _CODES = ("errcode", "errCode", "errno", "error_code", "errorCode", "code", "Sta
 _FLAGS = ("ok", "success", "Success")
 _WORDS = ("status", "result", "type", "stat")
 _BAD_WORDS = frozenset({"error", "err", "fail", "failed", "failure", "invalid", "rejected", "ng", "nok"})
+_BAD_TEXT = re.compile(r"\W*(error|err|fail|failed|failure)\b|.{0,40}\bdelivery failed\b", re.IGNORECASE)
 _GOOD_WORDS = frozenset({"ok", "success", "succeeded", "true", "none", "null", ""})
 _SAYINGS = ("errmsg", "msg", "message", "description", "error_message", "errorMessage", "error", "errors", "StatusMessage",
             "reason", "wording", "info")  # fmt: skip
@@ -75,7 +77,7 @@ def judge(answer: HttpAnswer, grammar: Grammar | None, now: float) -> Acceptance
     if not 200 <= answer.status < 300:  # noqa: PLR2004 -- RFC 9110 15.3: successful
         return _refused(answer, body, grammar, now)
     if grammar is None:
-        sign = next(_signs_of_refusal(body), "")
+        sign = next(_signs_of_refusal(body), "") if body is not None else _bad_text(answer.body)
         wait_s = _wait(answer, body, now)
         return Acceptance(not sign, said=_joined(sign, _saying(body)) if sign else "", retry_after_s=wait_s)
     codes = _codes(body, grammar)
@@ -177,6 +179,12 @@ def _signs_of_refusal(body: Any) -> Iterator[str]:
     for name in ("error", "errors"):
         if body.get(name) and str(body[name]).lower() not in _GOOD_WORDS:
             yield name
+
+
+def _bad_text(body: bytes) -> str:
+    """The beginning of a body that is no JSON, if it says that the message failed."""
+    text = _shortened(body)
+    return text if _BAD_TEXT.match(text) else ""
 
 
 def _good_code(code: Any) -> bool:

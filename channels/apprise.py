@@ -100,14 +100,14 @@ class AppriseChannel:
         refusals = [one for one in judged if not one.accepted]
         if taken:
             refusals = [one for one in refusals if not one.by_status]  # Apprise has coped with these
-            if grammar and not judged:
-                refusals = [Acceptance(accepted=False, said="no answer was seen")]
+            if grammar and not refusals and not any(one.confirmed for one in judged):
+                refusals = [Acceptance(accepted=False, said="no answer says that it was accepted")]
         if taken and not refusals:
             sure = module == "email" or any(one.confirmed for one in judged)  # RFC 5321 4.2.5: the server takes it over
             waits = [one.retry_after_s for one in judged if one.retry_after_s is not None]
             return Receipt(
-                delivered=True, detail=f"{name} accepted it", proof=Proof.ACCEPTED if sure else Proof.HANDED_OVER,
-                retry_after_s=max(waits, default=None),
+                delivered=True, detail=f"{name} accepted it" if sure else f"{name} took it",
+                proof=Proof.ACCEPTED if sure else Proof.HANDED_OVER, retry_after_s=max(waits, default=None),
             )  # fmt: skip
         return self._failure(name, refusals[-1] if refusals else None, logs)
 

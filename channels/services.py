@@ -85,5 +85,7 @@ KNOWN: Mapping[str, Grammar] = {
     "bulksms": Grammar(("*.status.type",), ("ACCEPTED", "SCHEDULED", "SENT", "DELIVERED")),
     "kavenegar": Grammar(("return.status",), (200,)),
     "voipms": Grammar(("status",), ("success",)),
+    "burstsms": Grammar(("error.code",), ("SUCCESS",)),
+    "clickatell": Grammar(("messages.*.accepted",), (True,)),
     "msg91": Grammar(("type",), ("success",)),
 }

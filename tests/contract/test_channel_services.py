@@ -341,3 +341,17 @@ def test_a_long_message_is_shortened_to_what_the_service_takes(
     assert len(written) <= limit
     text = written.decode() if isinstance(written, bytes) else written
     assert text.endswith(("…\n" + LINK, "…\r\n" + LINK))
+
+
+def test_a_known_service_whose_answer_nobody_saw_is_not_believed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As it would be if Apprise left requests for another library."""
+    monkeypatch.setattr("apprise.plugins.dingtalk.NotifyDingTalk.send", lambda *_, **__: True)
+    receipt = send(DINGTALK)
+    assert (receipt.delivered, receipt.detail) == (False, "DingTalk: no answer says that it was accepted")
+
+
+def test_requests_outside_of_a_delivery_are_not_watched(transport: Transport) -> None:
+    send(DINGTALK)
+    assert requests.get("https://elsewhere.example/", timeout=1).status_code == 200
+    transport.answer = {"errcode": 0}
+    assert send(DINGTALK).delivered

@@ -44,6 +44,8 @@ ACCEPTED: list[tuple[str, Any]] = [
     ("africas_talking", {"SMSMessageData": {"Recipients": [{"statusCode": 101}]}}),
     ("bulksms", [{"status": {"type": "ACCEPTED"}}]),
     ("seven", {"success": "100"}),
+    ("burstsms", {"message_id": 1, "error": {"code": "SUCCESS", "description": "OK"}}),
+    ("clickatell", {"messages": [{"accepted": True, "error": None}], "error": None}),
 ]
 
 
@@ -166,7 +168,16 @@ def test_an_unknown_service_that_shows_a_sign_of_refusal_has_refused(body: Any) 
     assert not judged("somebody", body).accepted
 
 
+@pytest.mark.parametrize(
+    "text", ["ERROR|101", "Error: no credit", "failed", "Webhook message delivery failed with error: 429"]
+)
+def test_a_text_that_says_it_failed_is_a_refusal(text: str) -> None:
+    assert judged("somebody", text).said == text
+    assert not judged("somebody", text).accepted
+
+
 HARMLESS: list[Any] = [
+    "no error, delivered",
     "",
     "thank you",
     "<ok/>",
