@@ -67,7 +67,9 @@ class AppriseChannel:
         self._to = apprise.Apprise(asset=asset)
         if service is not None:
             service.socket_connect_timeout = service.socket_read_timeout = timeout_s
-            service.request_rate_per_sec = 0  # else it pauses for seconds before each receiver, some before the first
+            # It would pause for seconds before each receiver, or for as long as the service asks; the outbox tries again
+            service.throttle = _no_pause
+            service.retry = 0
             self._to.add(service)
 
     def send(self, message: Message) -> Receipt:
@@ -117,6 +119,10 @@ class AppriseChannel:
         if refusal is None:
             return Receipt(delivered=False, detail=detail)
         return Receipt(delivered=False, detail=detail, permanent=refusal.permanent, retry_after_s=refusal.retry_after_s)
+
+
+def _no_pause(*_: Any, **__: Any) -> None:
+    """In place of `URLBase.throttle`."""
 
 
 def _opened(url: str, asset: apprise.AppriseAsset) -> Any:

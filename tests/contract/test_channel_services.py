@@ -181,9 +181,12 @@ def test_a_service_that_is_asked_too_often_says_when_to_come_back(
 
 
 def test_discord_says_when_to_come_back(transport: Transport) -> None:
-    transport.status, transport.answer = 429, {"message": "You are being rate limited.", "retry_after": 0.0}
-    receipt = send(DISCORD)
-    assert (receipt.delivered, receipt.permanent, receipt.retry_after_s) == (False, False, 0.0)
+    """Apprise itself would sleep until then."""
+    transport.status, transport.answer = 429, {"message": "You are being rate limited.", "retry_after": 64.57}
+    transport.headers = {"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "4102444800", "Retry-After": "65"}
+    receipt = send(DISCORD + "?retry=3&wait=60")
+    assert (receipt.delivered, receipt.permanent, receipt.retry_after_s) == (False, False, 64.57)
+    assert len(transport.seen) == 2
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from watchkeeper.channels.ports import Address, Message, Proof, Receipt, Via
 from watchkeeper.channels.webhook import TOLERANCE_S, sign, verify
 from watchkeeper.documents.secrets import Secrets
 from watchkeeper.model.clock import FakeClock, SystemClock
-from watchkeeper.model.errors import SecretError
+from watchkeeper.model.errors import ChannelError, SecretError
 
 MESSAGE = Message("7/duty/wang.lei", "wang.lei", "Hot", "机房过热", {"level": "critical", "rung": 0})
 NOW = 1_800_000_000.0
@@ -161,6 +161,15 @@ def test_an_sms_needs_no_secret(tmp_path: Path) -> None:
     receipt = open_channel(address, Secrets(environ={}), SystemClock(), io.StringIO(), 1e-9).send(MESSAGE)
     assert (receipt.delivered, receipt.proof) == (True, Proof.HANDED_OVER)
     assert len(list((tmp_path / "outbox").iterdir())) == 1
+
+
+def test_without_gammu_smsds_folders_no_sms_channel_is_opened(tmp_path: Path) -> None:
+    for folder in ("outbox", "sent", "error"):
+        with pytest.raises(ChannelError, match=f"{folder} cannot be used"):
+            open_channel(
+                Address(Via.SMS, to="110", spool=str(tmp_path)), Secrets(environ={}), FakeClock(), io.StringIO()
+            )
+        (tmp_path / folder).mkdir()
 
 
 def test_every_word_of_the_url_is_removed_from_apprises_text() -> None:
