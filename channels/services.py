@@ -14,21 +14,21 @@ _MINUTE_S = 60.0
 # open.dingtalk.com, custom robot: 20 messages a minute; who sends more is refused for 10 minutes
 _DINGTALK = Grammar(
     fields=("errcode",), accepts=(0,),
-    busy={130101: 10 * _MINUTE_S, 410100: 10 * _MINUTE_S, 90018: _MINUTE_S},
+    busy={130101: 10 * _MINUTE_S, 410100: 10 * _MINUTE_S},
     # token or robot gone, group dissolved; keyword, signature or source address do not fit; the text is refused
     gone=frozenset({300001, 310000, 400013, 400101, 400102, 400105, 400106, 430101, 430102, 430103, 430104, 460101}),
 )  # fmt: skip
 # developer.work.weixin.qq.com, group robot: 20 messages a minute
 _WECOM = Grammar(
     fields=("errcode",), accepts=(0,),
-    busy={45009: _MINUTE_S, 45033: 10.0, 45029: _MINUTE_S},
-    gone=frozenset({93000, 93004, 93008, 93017, 40001, 40008, 40013, 40014, 40058, 41001, 44004, 45002, 60020, 81013, 301002}),
+    busy={45009: _MINUTE_S, 45033: 10.0},
+    gone=frozenset({93000, 93004, 93008, 40001, 40008, 40013, 40014, 40058, 41001, 44004, 45002, 60020, 81013, 301002}),
 )  # fmt: skip
 # open.feishu.cn and open.larksuite.com, custom bot: 100 messages a minute and 5 a second. An older form has StatusCode only
 _FEISHU = Grammar(
     fields=("code", "StatusCode"), accepts=(0,),
     busy={11232: _MINUTE_S, 99991400: _MINUTE_S},
-    gone=frozenset({19001, 19002, 19021, 19022, 19023, 19024, 9499, 10003, 10014}),
+    gone=frozenset({19001, 19002, 19021, 19022, 19024, 9499}),
 )  # fmt: skip
 # api.slack.com: a webhook answers `ok`, the Web API {"ok": true}
 _SLACK = Grammar(
