@@ -47,7 +47,8 @@ class HttpAnswer:
 class Grammar:
     """How a service answers. The first of `fields` (`error.code`, `messages.*.status`; `*` is every item) that is present must
     have a value of `accepts`, or the whole body is one of `texts`. `busy` are the codes of too many messages and how many
-    seconds its limit asks us to wait, `gone` the codes after which it is useless to try again."""
+    seconds its limit asks us to wait, `gone` the codes after which it is useless to try again. `checked`: Apprise reads the body too, and
+    asks again by itself where that helps, so only the last answer counts."""
 
     fields: tuple[str, ...] = ()
     accepts: tuple[Any, ...] = ()
@@ -59,8 +60,8 @@ class Grammar:
 
 @dataclass(frozen=True, slots=True)
 class Acceptance:
-    """Whether an answer accepts the message. `confirmed`: the body itself says that the message was accepted. `by_status`: the HTTP status
-    itself is a refusal. `said` is the service's own code and text of a refusal."""
+    """Whether an answer accepts the message. `confirmed`: the body itself says that it was accepted. `by_status`: the HTTP
+    status itself is a refusal. `said` is the service's own code and text of a refusal."""
 
     accepted: bool
     confirmed: bool = False

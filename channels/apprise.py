@@ -146,12 +146,13 @@ def _written(message: Message, service: Any) -> dict[str, Any]:
     apart = service.title_maxlen > 0
     style = style_of(module, only_markdown=list(formats) == [apprise.NotifyFormat.MARKDOWN], title_apart=apart)
     measure = utf8_bytes if module in _COUNTED_IN_BYTES else len
-    title = style.title(printable(message.subject))
+    subject = printable(message.subject)
+    if apart:
+        subject = shorten(subject, service.title_maxlen, lambda part: measure(style.title(part)))
+    title = style.title(subject)
     room = service.body_maxlen
     if not apart or service.overflow_amalgamate_title:
         room -= measure(title) + _BETWEEN
-    if apart:
-        title = shorten(title, service.title_maxlen)
     text = printable(message.text or message.subject)
     return {
         "title": title,

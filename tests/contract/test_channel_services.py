@@ -358,3 +358,10 @@ def test_requests_outside_of_a_delivery_are_not_watched(transport: Transport) ->
     assert requests.get("https://elsewhere.example/", timeout=1).status_code == 200
     transport.answer = {"errcode": 0}
     assert send(DINGTALK).delivered
+
+
+def test_a_title_is_cut_between_characters_and_not_inside_an_escape(transport: Transport) -> None:
+    send(TEAMS, Message("k", "p", "_" * 500, "x"))
+    [title, _] = [one["text"] for one in transport.posted()["attachments"][0]["content"]["body"] if "text" in one]
+    assert title == "\\_" * ((len(title) - 1) // 2) + "…"
+    assert len(title) <= 250
