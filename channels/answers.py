@@ -47,15 +47,13 @@ class HttpAnswer:
 class Grammar:
     """How a service answers. The first of `fields` (`error.code`, `messages.*.status`; `*` is every item) that is present must
     have a value of `accepts`, or the whole body is one of `texts`. `busy` are the codes of too many messages and how many
-    seconds its limit asks us to wait, `gone` the codes after which it is useless to try again. `checked`: Apprise reads the body too, and
-    asks again by itself where that helps, so only the last answer counts."""
+    seconds its limit asks us to wait, `gone` the codes after which it is useless to try again."""
 
     fields: tuple[str, ...] = ()
     accepts: tuple[Any, ...] = ()
     texts: tuple[str, ...] = ()
     busy: Mapping[Any, float] = field(default_factory=dict)
     gone: frozenset[Any] = frozenset()
-    checked: bool = False
 
 
 @dataclass(frozen=True, slots=True)

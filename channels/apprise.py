@@ -95,8 +95,6 @@ class AppriseChannel:
         service = self._to[0]
         name, module = str(service.service_name), _module(service)
         grammar = KNOWN.get(module)
-        if grammar and grammar.checked:
-            seen = seen[-1:]  # Apprise reads these bodies too, and tries again by itself with a new token
         now = self._clock.wall()
         judged = [judge(answer, grammar, now) for answer in seen]
         refusals = [one for one in judged if not one.accepted]

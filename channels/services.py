@@ -4,7 +4,6 @@ Sources: the services' own documents of their interfaces, named in each line. A 
 and by the usual signs of a refusal (`channels/answers.py`).
 """
 
-import dataclasses
 from collections.abc import Mapping
 
 from watchkeeper.channels.answers import Grammar
@@ -44,7 +43,7 @@ _SLACK = Grammar(
 KNOWN: Mapping[str, Grammar] = {
     "dingtalk": _DINGTALK,
     "wecombot": _WECOM,
-    "wechat": dataclasses.replace(_WECOM, checked=True),  # it fetches a token first
+    "wechat": _WECOM,
     "feishu": _FEISHU,
     "lark": _FEISHU,
     "slack": _SLACK,

@@ -69,6 +69,7 @@ def send(url: str, message: Message = MESSAGE) -> Receipt:
 
 DINGTALK = f"dingtalk://{TOKEN}/"
 WECOM = "wecombot://693a91f6-7xxx-4bc4-97a0-0ec2sifa5aaa"
+WECOM_APPLICATION = "wechat://corpid:corpsecret@1000001/@zhang"
 FEISHU = f"feishu://{TOKEN}/"
 LARK = f"lark://{TOKEN}/"
 SERVERCHAN = f"schan://{TOKEN}/"
@@ -223,6 +224,22 @@ def test_one_refusal_of_several_receivers_is_a_refusal(transport: Transport, mon
     receipt = send("tgram://123456789:abcdefg_hijklmnop/1/2/")
     assert len(transport.seen) == 2
     assert (receipt.delivered, receipt.detail) == (False, "Telegram: blocked")
+
+
+def test_the_application_of_wecom_gets_a_token_and_no_tag(transport: Transport) -> None:
+    """Its text messages have links: `<a href="...">`."""
+    transport.answer = {"errcode": 0, "errmsg": "ok", "access_token": "t", "expires_in": 7200}
+    receipt = send(WECOM_APPLICATION)
+    assert (receipt.delivered, receipt.proof, len(transport.seen)) == (True, Proof.ACCEPTED, 2)
+    posted = transport.posted()
+    assert (posted["msgtype"], posted["text"]["content"]) == ("text", f"{UNTAGGED_SUBJECT}\r\n{UNTAGGED}")
+
+
+def test_a_wrong_secret_of_the_application_of_wecom_is_permanent(transport: Transport) -> None:
+    transport.answer = {"errcode": 40001, "errmsg": "invalid credential"}
+    receipt = send(WECOM_APPLICATION)
+    assert (receipt.delivered, receipt.permanent) == (False, True)
+    assert receipt.detail == "WeChat (WeCom): 40001: invalid credential"
 
 
 @pytest.mark.parametrize("url", ["tgram://?", "slack://", "nonsense"])
