@@ -108,11 +108,12 @@ def _refused(answer: HttpAnswer, body: Any, grammar: Grammar | None, now: float)
     """The judgement of a refusal, by its status or by its body."""
     by_status = not 200 <= answer.status < 300  # noqa: PLR2004 -- RFC 9110 15.3
     bad = _bad_codes(body, grammar)
-    codes = [str(code) for code in bad[:1] if not isinstance(code, bool)]
-    said = _joined(f"HTTP {answer.status}" if by_status else "", *codes, _saying(body))
+    reasons = [*bad, *(code for path in (*_CODES, "error.code") for code in _at(body, path)), _saying(body)]
+    codes = [str(one) for one in reasons[:-1] if isinstance(one, str | int) and not isinstance(one, bool)]
+    codes = [code for code in codes if code not in {"0", str(answer.status)}]
+    said = _joined(f"HTTP {answer.status}" if by_status else "", *codes[:1], _saying(body))
     if not said or not (bad or by_status):
         said = _joined("its answer is not that of an accepted message", _saying(body) or _shortened(answer.body))
-    reasons = [*bad, _saying(body)]
     wait_s = _wait(answer, body, now)
     if grammar and wait_s is None:
         wait_s = next((grammar.busy[code] for code in reasons if _known(code, grammar.busy)), None)
@@ -154,8 +155,8 @@ def _codes(body: Any, grammar: Grammar) -> list[Any]:
 
 
 def _among(code: Any, accepted: tuple[Any, ...]) -> bool:
-    """Whether a code is one of these; 0 is not False, and "0" is not 0."""
-    return any(type(code) is type(one) and code == one for one in accepted)
+    """Whether a code is one of these. 0 is "0", but not False."""
+    return any(isinstance(code, bool) is isinstance(one, bool) and str(code) == str(one) for one in accepted)
 
 
 def _known(code: Any, codes: Mapping[Any, float] | frozenset[Any]) -> bool:

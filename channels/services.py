@@ -56,7 +56,7 @@ KNOWN: Mapping[str, Grammar] = {
     "spugpush": Grammar(("code",), (200,)),
     "wpush": Grammar(("code",), (0,)),
     # wxpusher.zjiecode.com: code 1000; data names each receiver
-    "wxpusher": Grammar(("code",), (1000,)),
+    "wxpusher": Grammar(("data.*.code", "code"), (1000,)),
     # pushdeer.com: code 0; an error has code and error
     "pushdeer": Grammar(("code",), (0,)),
     # qmsg.zendee.cn

@@ -113,9 +113,9 @@ REFUSALS: list[tuple[str, Any, str]] = [
     (PUSHDEER, {"code": 80501, "error": "bad key"}, "PushDeer: 80501: bad key"),
     # A word of the URL is a secret, wherever it appears
     (BARK, {"code": 400, "message": "no device"}, "Bark: 400: no ***"),
-    (SYNOLOGY, {"success": False, "error": {"code": 404, "errors": "bad token"}}, "Synology Chat: bad ***"),
+    (SYNOLOGY, {"success": False, "error": {"code": 404, "errors": "bad token"}}, "Synology Chat: 404: bad ***"),
     (ONEBOT, {"status": "failed", "retcode": 100, "wording": "not a friend"}, "OneBot: 100: not a friend"),
-    (PUSHOVER, {"status": 0, "errors": ["user key is invalid"]}, "Pushover: 0: user key is invalid"),
+    (PUSHOVER, {"status": 0, "errors": ["user key is invalid"]}, "Pushover: user key is invalid"),
     ("json://hook.example/", {"ok": False, "message": "full"}, "JSON: ok=False: full"),
     (MATTERMOST, {"error": {"message": "locked"}}, "Mattermost: error: locked"),
 ]

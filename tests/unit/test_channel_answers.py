@@ -19,6 +19,7 @@ def judged(service: str, body: object, status: int = 200, retry_after: str = "")
 
 
 ACCEPTED: list[tuple[str, Any]] = [
+    ("dingtalk", {"errcode": "0", "errmsg": "ok"}),
     ("dingtalk", {"errcode": 0, "errmsg": "ok"}),
     ("wecombot", {"errcode": 0, "errmsg": "ok"}),
     ("wechat", {"errcode": 0, "errmsg": "ok", "msgid": "x"}),
@@ -31,6 +32,7 @@ ACCEPTED: list[tuple[str, Any]] = [
     ("serverchan", {"code": 0, "message": "", "data": {"errno": 0, "error": "SUCCESS"}}),
     ("pushplus", {"code": 200, "msg": "ok"}),
     ("wxpusher", {"code": 1000, "msg": "ok"}),
+    ("wxpusher", {"code": 1000, "msg": "ok", "data": [{"uid": "a", "code": 1000}]}),
     ("pushdeer", {"code": 0, "content": {"result": []}}),
     ("bark", {"code": 200, "message": "success"}),
     ("qq", {"success": True, "code": 0}),
@@ -62,9 +64,10 @@ REFUSED: list[tuple[str, Any, str]] = [
     ("lark", {"code": 19001, "msg": "param invalid"}, "19001: param invalid"),
     ("serverchan", {"code": 40001, "message": "bad sendkey"}, "40001: bad sendkey"),
     ("slack", {"ok": False, "error": "channel_not_found"}, "channel_not_found"),
-    ("telegram", {"ok": False, "error_code": 403, "description": "bot was blocked"}, "bot was blocked"),
+    ("telegram", {"ok": False, "error_code": 403, "description": "bot was blocked"}, "403: bot was blocked"),
     ("pushplus", {"code": 900, "msg": "用户账号使用受限"}, "900: 用户账号使用受限"),
-    ("synology", {"success": False, "error": {"code": 404, "errors": "invalid token"}}, "invalid token"),
+    ("synology", {"success": False, "error": {"code": 404, "errors": "invalid token"}}, "404: invalid token"),
+    ("wxpusher", {"code": 1000, "msg": "ok", "data": [{"code": 1000}, {"code": 1001}]}, "1001: ok"),
     ("vonage", {"messages": [{"status": "0"}, {"status": "4", "error-text": "x"}]}, "4"),
     ("infobip", {"messages": [{"status": {"groupName": "REJECTED"}}]}, "REJECTED"),
     ("pushme", "no such key", "its answer is not that of an accepted message: no such key"),
@@ -72,7 +75,7 @@ REFUSED: list[tuple[str, Any, str]] = [
     ("wecombot", "", "its answer is not that of an accepted message"),
     ("dingtalk", {}, "its answer is not that of an accepted message: {}"),
     ("dingtalk", {"errcode": False}, 'its answer is not that of an accepted message: {"errcode": false}'),
-    ("dingtalk", {"errcode": "0"}, "0"),
+    ("dingtalk", {"errcode": None}, 'its answer is not that of an accepted message: {"errcode": null}'),
 ]  # fmt: skip
 
 
@@ -103,6 +106,7 @@ BUSY: list[tuple[str, Any, float]] = [
     ("wecombot", {"errcode": 45009, "errmsg": "api freq out of limit"}, 60),
     ("feishu", {"code": 11232, "msg": "frequency limited psm"}, 60),
     ("slack", {"ok": False, "error": "ratelimited"}, 60),
+    ("synology", {"success": False, "error": {"code": 411, "errors": "create post too fast"}}, 10),
 ]
 
 
