@@ -55,9 +55,9 @@ def test_the_starter_files_are_correct_and_have_the_ladder_of_the_regulation() -
 def test_the_commented_examples_are_correct() -> None:
     inventory, contacts, ladders = ((CONFIGS / name).read_text(encoding="utf-8") for name in FILES)
     shown, count = re.subn(r"^( +)# - \{via", r"\1- {via", contacts, flags=re.MULTILINE)
-    assert count == 2
+    assert count == 3
     person = parse_configuration(inventory, shown, ladders).contacts.people[0]
-    assert [address.via for address in person.channels] == [Via.APPRISE, Via.WEBHOOK, Via.CONSOLE]
+    assert [address.via for address in person.channels] == [Via.APPRISE, Via.WEBHOOK, Via.SMS, Via.CONSOLE]
 
 
 @pytest.mark.parametrize("name", FILES)
