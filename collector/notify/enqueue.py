@@ -2,12 +2,15 @@
 
 import json
 import logging
+import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Protocol
 
 import sqlalchemy as sa
 
+from watchkeeper.collector.access.links import Links
 from watchkeeper.collector.notify.compose import (
     BECAUSE_NOT_REACHED,
     BECAUSE_ROLE_EMPTY,
@@ -17,7 +20,7 @@ from watchkeeper.collector.notify.compose import (
     plain,
 )
 from watchkeeper.collector.notify.i18n import translator
-from watchkeeper.collector.notify.notice import About, Notice, write
+from watchkeeper.collector.notify.notice import About, Notice, page_path, write
 from watchkeeper.collector.policy.incidents import Incident
 from watchkeeper.collector.policy.ladder import ScheduledRung, ladder_for
 from watchkeeper.collector.policy.roster import audience
@@ -36,11 +39,12 @@ RECOVERY_MATTERS_S = 86_400.0
 
 @dataclass(frozen=True, slots=True)
 class Notifier:
-    """Writes notices under one configuration. `url` is the address of the pages."""
+    """Writes notices under one configuration. `url` is the address of the pages; `links` signs personal links."""
 
     store: Store
     snapshot: Snapshot
     url: str = ""
+    links: Links | None = None
 
     def page(self, connection: sa.Connection, incident: Incident, step: ScheduledRung, now: float) -> None:
         """Notify everybody that a decided rung names, and the ladder's fallback where a role has no person."""
@@ -114,8 +118,23 @@ class Notifier:
         owner = self.snapshot.owner(incident.device)
         return tuple(name for name in (owner if name == OWNER else name for name in ladder.fallback) if name)
 
+    def addressed(self, notice: Notice) -> Notice:
+        """The notice as it leaves: with its person's own link in place of the page's address. The outbox does not have the
+        link, because it lets its person act. Without a signature the address stays, and asks for a sign-in."""
+        if not (self.url and self.links):
+            return notice
+        address = self.url + page_path(notice.about, notice.id)
+        try:
+            link = self.links.sign(notice.person, notice.about.value, notice.id, notice.created_at)
+        except Exception:  # a message without a link is better than none
+            log.exception("the link of message %s could not be signed", notice.key)
+            return notice
+        personal = partial(re.sub, re.escape(address) + r"(?!\w)", f"{self.url}/t/{link}")
+        return replace(notice, text=personal(notice.text), facts=personal(notice.facts))
+
     def _link(self, incident: Incident) -> str:
-        return f"{self.url}/incidents/{incident.incident}" if self.url else ""
+        """The address of the incident's page. `addressed` makes it personal."""
+        return self.url + page_path(About.INCIDENT, incident.incident) if self.url else ""
 
     def _put(
         self, connection: sa.Connection, draft: NoticeDraft, rung: str = "", fallback: tuple[str, ...] = ()

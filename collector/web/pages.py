@@ -2,9 +2,10 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse, Response
 
+from watchkeeper.collector.access.links import SIGN_IN
 from watchkeeper.collector.policy import roster
 from watchkeeper.collector.policy.incidents import Incident, IncidentState
 from watchkeeper.collector.process.actions import NotFound
@@ -14,6 +15,8 @@ from watchkeeper.collector.read import history as read_history
 from watchkeeper.collector.read import incidents as read_incidents
 from watchkeeper.collector.read.devices import ProbeReadings
 from watchkeeper.collector.read.history import Point
+from watchkeeper.collector.web.edge.auth import CurrentIdentity, CurrentRuntime, Door
+from watchkeeper.collector.web.edge.link import open_link
 from watchkeeper.collector.web.page import CurrentPage, PageContext
 from watchkeeper.collector.web.schemas import MAX_INCIDENT_NUMBER, IncidentNumber
 from watchkeeper.collector.web.sparkline import BLANK, Sparkline, sparkline
@@ -76,6 +79,35 @@ def incidents(page: CurrentPage, before: Annotated[int | None, Query(ge=1, le=MA
 @router.get("/incidents/{number}")
 def incident(page: CurrentPage, number: IncidentNumber) -> Response:
     """Everything about one incident. Raises NotFound."""
+    return _incident_page(page, number, page.identity.door(f"/incidents/{number}"))
+
+
+@router.get("/t/{token}")
+def linked(
+    request: Request,
+    runtime: CurrentRuntime,
+    identity: CurrentIdentity,
+    token: str,
+    acts_as: Annotated[str, Query(alias="as", max_length=200)] = "",
+) -> Response:
+    """What a personal link leads to, as its person. Opening it spends nothing and changes nothing. Raises LinkEnded or
+    NotFound."""
+    visit = open_link(request, runtime, identity, token, acts_as)
+    page = PageContext(request, runtime, identity, visit)
+    if visit.link.about == SIGN_IN:
+        return page.show("enter.html", door=visit.door)
+    return _incident_page(page, visit.link.id, visit.door)
+
+
+@router.get("/sign-in")
+@router.get("/sign-in/{number}")
+def sign_in(request: Request, runtime: CurrentRuntime, identity: CurrentIdentity) -> Response:
+    """How to sign in, for everybody. The number is that of a message whose link is not personal."""
+    return PageContext(request, runtime, identity).show("sign_in.html", asked=False)
+
+
+def _incident_page(page: PageContext, number: int, door: Door) -> Response:
+    """The page of an incident, whose forms act by `door`. Raises NotFound."""
     runtime, snapshot = page.runtime, page.runtime.snapshot
     with runtime.store.read(steady=True) as connection:
         detail = read_incidents.incident_detail(connection, snapshot, runtime.clock.wall(), number)
@@ -88,6 +120,7 @@ def incident(page: CurrentPage, number: IncidentNumber) -> Response:
     return page.show(
         "incident.html", progress=detail.progress, timeline=timeline(detail), device=device,
         rule=snapshot.rules.named(one.rule), vendor=next(vendors, None), present=present, sparkline=line,
+        door=door,
     )  # fmt: skip
 
 
