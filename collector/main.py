@@ -96,7 +96,9 @@ class RunningCollector:
         opener = open_channels(secrets, self.clock)
         for problem in unreachable(snapshot.configuration.contacts.people, opener):
             log.warning("contacts.yml: %s", problem)
-        for problem in unusable_links(config.page_url, snapshot.configuration.contacts.people, signed=links is not None):
+        for problem in unusable_links(
+            config.page_url, snapshot.configuration.contacts.people, signed=links is not None
+        ):
             log.warning("collector.yml: %s", problem)
         self.outbox = Outbox(self.runtime, opener)
         own_rules = OwnRules(self.runtime, config.reserve_bytes)

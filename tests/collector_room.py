@@ -19,7 +19,7 @@ from typing import Self
 import httpx
 import uvicorn
 
-from watchkeeper.channels.ports import Message, Receipt
+from watchkeeper.channels.ports import Address, Message, Receipt, Via
 from watchkeeper.collector.access.links import Links
 from watchkeeper.collector.intake.endpoint import AgentEndpoint
 from watchkeeper.collector.intake.journal import Answer, Journal, Waiting
@@ -146,6 +146,15 @@ class Room:
         snapshot = self.runtime.snapshot
         left = {name: one for name, one in snapshot.devices.items() if name != device}
         self.runtime.activate(replace(snapshot, devices=left))
+
+    def give_phones(self) -> None:
+        """Load a configuration in which everybody has a phone, by Apprise, instead of the console."""
+        snapshot = self.runtime.snapshot
+        contacts = snapshot.configuration.contacts
+        phone = (Address(Via.APPRISE, secret="phone"),)
+        people = tuple(replace(one, channels=phone) for one in contacts.people)
+        changed = replace(snapshot.configuration, contacts=replace(contacts, people=people))
+        self.runtime.activate(replace(snapshot, configuration=changed))
 
     def skip(self, lane: Lane, items: int) -> None:
         """Leave a gap of so many items in the sequence."""

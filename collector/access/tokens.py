@@ -151,6 +151,7 @@ class Tokens:
             with self._store.read() as connection:
                 rows = connection.execute(sa.select(token)).all()
             self._known = {
-                row.sha256: _Known(Bearer(TokenKind(row.kind), row.name), row.created_at, row.expires_at) for row in rows
+                row.sha256: _Known(Bearer(TokenKind(row.kind), row.name), row.created_at, row.expires_at)
+                for row in rows
             }
             self._read_at = read_at

@@ -5,10 +5,10 @@ import json
 
 import sqlalchemy as sa
 
+from watchkeeper.collector.access.links import SIGN_IN_S
 from watchkeeper.collector.notify.enqueue import Notifier
 from watchkeeper.collector.notify.i18n import marked, translator
 from watchkeeper.collector.notify.notice import About, Notice, page_path, write
-from watchkeeper.collector.access.links import SIGN_IN_S
 from watchkeeper.collector.site.inventory import Person
 from watchkeeper.collector.store.schema import sign_in
 

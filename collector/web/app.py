@@ -89,9 +89,7 @@ def _add_other_routes(web: FastAPI) -> None:
     for path, endpoint in (("/metrics", _metrics), ("/events", _events), ("/openapi.json", _openapi), ("/docs", _docs)):
         web.add_api_route(path, endpoint, include_in_schema=False, dependencies=reading, response_model=None)
     by_link = [Depends(may_read_by_link)]
-    web.add_api_route(
-        "/t/{token}/events", _events, include_in_schema=False, dependencies=by_link, response_model=None
-    )
+    web.add_api_route("/t/{token}/events", _events, include_in_schema=False, dependencies=by_link, response_model=None)
     web.add_api_route("/healthz", _healthz, include_in_schema=False)
 
 

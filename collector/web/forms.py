@@ -19,7 +19,7 @@ from watchkeeper.collector.process.sign_in import request_link
 from watchkeeper.collector.site.inventory import Person
 from watchkeeper.collector.web.edge import auth
 from watchkeeper.collector.web.edge.auth import CurrentIdentity, CurrentRuntime
-from watchkeeper.collector.web.edge.link import LinkEnded, Visit, must_act_by_link, open_link
+from watchkeeper.collector.web.edge.link import LinkEnded, OpenedLink, must_act_by_link, open_link
 from watchkeeper.collector.web.page import PageContext
 from watchkeeper.collector.web.schemas import NO_NUL, NOTE_LIMIT, IncidentNumber
 from watchkeeper.model.errors import NotAllowed, StoreError
@@ -100,28 +100,28 @@ def act_by_link(
 ) -> Response:
     """The same by a personal link. Its timeline says so. A sign-in link only signs in. Raises LinkEnded, NotAllowed, NotFound
     or Conflict, and then nothing has changed."""
-    visit = open_link(request, runtime, identity, token, acts_as)
-    must_act_by_link(request, visit, csrf)
-    if visit.link.about == SIGN_IN:
-        return _sign_in(request, runtime, visit, action)
-    _perform(runtime, visit.link.id, action, visit.person, _by_link(visit, note.strip()))
-    return RedirectResponse(visit.chosen_path if visit.chosen else visit.path, 303)
+    opened = open_link(request, runtime, identity, token, acts_as)
+    must_act_by_link(request, opened, csrf)
+    if opened.link.about == SIGN_IN:
+        return _sign_in(request, runtime, opened, action)
+    _perform(runtime, opened.link.id, action, opened.person, _by_link(opened, note.strip()))
+    return RedirectResponse(opened.chosen_path if opened.chosen else opened.path, 303)
 
 
-def _by_link(visit: Visit, note: str) -> str:
+def _by_link(opened: OpenedLink, note: str) -> str:
     """The note of an action, with the door by which it came: a link may have been forwarded."""
-    say = translator(visit.person.language)
-    other = visit.other.name if visit.other else ""
+    say = translator(opened.person.language)
+    other = opened.other.name if opened.other else ""
     door = say("by link, in a browser signed in as {other}").format(other=other) if other else say("by link")
     return f"{note} ({door})".strip()
 
 
-def _sign_in(request: Request, runtime: Runtime, visit: Visit, action: str) -> Response:
+def _sign_in(request: Request, runtime: Runtime, opened: OpenedLink, action: str) -> Response:
     if action != "enter":
         raise NotFound(f"there is no action `{action}`; a sign-in link has: enter")
-    session = auth.start_session_by_link(runtime, visit.link)
+    session = auth.start_session_by_link(runtime, opened.link)
     if session is None:
-        raise LinkEnded(visit.person.person)
+        raise LinkEnded(opened.person.person)
     response = RedirectResponse("/", 303)
     auth.set_session_cookie(request, response, session, auth.lasts_s(runtime))
     return response
@@ -129,7 +129,10 @@ def _sign_in(request: Request, runtime: Runtime, visit: Visit, action: str) -> R
 
 @router.post("/sign-in")
 def ask_for_link(
-    request: Request, runtime: CurrentRuntime, tasks: BackgroundTasks, person: Annotated[str, Form(max_length=200, pattern=NO_NUL)] = ""
+    request: Request,
+    runtime: CurrentRuntime,
+    tasks: BackgroundTasks,
+    person: Annotated[str, Form(max_length=200, pattern=NO_NUL)] = "",
 ) -> Response:
     """Send a person a sign-in link, over that person's own channels. The response is the same for every name, and does not wait
     for the store. Raises NotAllowed for a form of another site."""

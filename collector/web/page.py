@@ -14,7 +14,7 @@ from watchkeeper.collector.process.runtime import Runtime
 from watchkeeper.collector.read.self_metrics import installed_version
 from watchkeeper.collector.site.inventory import Language
 from watchkeeper.collector.web.edge.auth import CurrentRuntime, Identity, ReaderIdentity, is_open, renew
-from watchkeeper.collector.web.edge.link import Visit
+from watchkeeper.collector.web.edge.link import OpenedLink
 from watchkeeper.collector.web.formatting import Formatter
 
 LANGUAGE_COOKIE = "language"
@@ -61,7 +61,7 @@ class PageContext:
     request: Request
     runtime: Runtime
     identity: Identity
-    link: Visit | None = None
+    link: OpenedLink | None = None
 
     def show(self, template: str, code: int = 200, **content: Any) -> Response:
         """Render a template."""

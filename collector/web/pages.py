@@ -92,11 +92,11 @@ def linked(
 ) -> Response:
     """What a personal link leads to, as its person. Opening it spends nothing and changes nothing. Raises LinkEnded or
     NotFound."""
-    visit = open_link(request, runtime, identity, token, acts_as)
-    page = PageContext(request, runtime, identity, visit)
-    if visit.link.about == SIGN_IN:
-        return page.show("enter.html", door=visit.door)
-    return _incident_page(page, visit.link.id, visit.door)
+    opened = open_link(request, runtime, identity, token, acts_as)
+    page = PageContext(request, runtime, identity, opened)
+    if opened.link.about == SIGN_IN:
+        return page.show("enter.html", door=opened.door)
+    return _incident_page(page, opened.link.id, opened.door)
 
 
 @router.get("/sign-in")

@@ -34,6 +34,7 @@ def browser(folder: Path) -> Iterator[Chromium]:
 @pytest.fixture
 def room(tmp_path: Path) -> Iterator[Room]:
     with Room(tmp_path) as room:
+        room.give_phones()
         room.heat()
         room.decide_rungs()
         room.deliver()

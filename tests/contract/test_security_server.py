@@ -148,7 +148,9 @@ def test_an_address_for_links_that_would_not_work_or_not_be_safe_is_refused(url:
     assert "hunter2" not in problem[1]
 
 
-@pytest.mark.parametrize("url", ["https://watch.example", "https://watch.example:8443/", "http://127.0.0.1:8000", "https://[::1]"])
+@pytest.mark.parametrize(
+    "url", ["https://watch.example", "https://watch.example:8443/", "http://127.0.0.1:8000", "https://[::1]"]
+)
 def test_links_begin_with_the_address_that_is_set(url: str) -> None:
     config = CollectorConfig(url=url, hosts=("other.example",))
     assert not list(config.check())

@@ -25,6 +25,7 @@ from watchkeeper.channels import webhook
 from watchkeeper.collector.access import tokens
 from watchkeeper.collector.intake import endpoint
 from watchkeeper.collector.notify import outbox as outbox_of
+from watchkeeper.collector.notify.notice import read
 from watchkeeper.collector.policy import freshness, hold, incidents
 from watchkeeper.collector.site.inventory import Agent, Language
 from watchkeeper.collector.site.settings import CollectorConfig
@@ -183,7 +184,8 @@ def message(folder: Path, language: Language) -> str:
         room.decide_rungs()
         with room.store.read() as connection:
             row = connection.execute(sa.select(outbox)).one()
-    return f"{row.subject}\n{row.text}\n"
+        sent = room.runtime.notifier().addressed(read(row))
+    return f"{sent.subject}\n{sent.text}\n"
 
 
 def test_the_messages_are_as_they_are_sent(tmp_path: Path) -> None:

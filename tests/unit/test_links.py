@@ -1,7 +1,6 @@
 """Personal links: what is signed, and what is not believed."""
 
 import base64
-import os
 import stat
 import string
 from collections.abc import Iterator
@@ -14,7 +13,18 @@ from hypothesis import strategies as st
 
 from tests.collector_room import Room
 from watchkeeper.collector.access import links
-from watchkeeper.collector.access.links import INCIDENT, SIGN_IN, Link, Links, ends_at, own_secret, rotate, seal, spend, unseal
+from watchkeeper.collector.access.links import (
+    INCIDENT,
+    SIGN_IN,
+    Link,
+    Links,
+    ends_at,
+    own_secret,
+    rotate,
+    seal,
+    spend,
+    unseal,
+)
 from watchkeeper.collector.notify.notice import PATHS, About
 from watchkeeper.collector.process import sign_in as sign_in_process
 from watchkeeper.collector.process.sign_in import request_link
@@ -83,7 +93,9 @@ def test_no_text_breaks_the_reader(text: str) -> None:
 def test_a_signature_fits_one_link(one: Link, other: Link) -> None:
     """The tag of one with the content of another: another person, thing or time."""
     assume(one != other)
-    tags, bodies = (base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)) for text in (seal(one, KEY), seal(other, KEY)))
+    tags, bodies = (
+        base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)) for text in (seal(one, KEY), seal(other, KEY))
+    )
     assert unseal(base64.urlsafe_b64encode(tags[:16] + bodies[16:]).decode().rstrip("="), lambda _: KEY) is None
 
 
@@ -136,7 +148,7 @@ def test_the_secret_of_a_file_is_made_once_for_its_owner_only(tmp_path: Path) ->
     assert len(first) >= links.SECRET_LENGTH
     assert own_secret(file) == first
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
-    assert os.listdir(tmp_path) == ["links.key"]
+    assert list(tmp_path.iterdir()) == [file]
     file.chmod(0o644)
     with pytest.raises(SecretError, match="other users can read it"):
         own_secret(file)

@@ -191,7 +191,8 @@ def renew(request: Request, response: Response, runtime: Runtime, session: str) 
         set_session_cookie(request, response, session, ends_at - now)
 
 
-def _session_s(runtime: Runtime) -> float:
+def lasts_s(runtime: Runtime) -> float:
+    """For how long a session lasts that is not used."""
     return session_s(runtime.snapshot.configuration.contacts)
 
 

@@ -34,7 +34,7 @@ class LinkEnded(WatchkeeperError):
 
 
 @dataclass(frozen=True, slots=True)
-class Visit:
+class OpenedLink:
     """An opened link. `other` is the person whose session this browser has, if that is somebody else; then `chosen` says
     whether the person at the browser has decided to act by the link."""
 
@@ -66,7 +66,7 @@ class Visit:
         return Door(person, self.path, {"csrf": self.csrf, "as": self.person.person if self.chosen else ""})
 
 
-def open_link(request: Request, runtime: Runtime, identity: Identity, token: str, acts_as: str = "") -> Visit:
+def open_link(request: Request, runtime: Runtime, identity: Identity, token: str, acts_as: str = "") -> OpenedLink:
     """Read a link; `acts_as` is the person as whom a browser with two persons wants to act. Raises LinkEnded, or ReloadRequired
     where the cookie of a session may be missing."""
     link = runtime.links.read(token) if runtime.links else None
@@ -81,23 +81,23 @@ def open_link(request: Request, runtime: Runtime, identity: Identity, token: str
     if cookie_name(request) not in request.cookies and from_other_site(request):
         raise ReloadRequired
     other = identity.person if identity.person and identity.person.person != person.person else None
-    return Visit(token, link, person, other, acts_as == person.person)
+    return OpenedLink(token, link, person, other, acts_as == person.person)
 
 
-def may_read_by_link(request: Request, runtime: CurrentRuntime, identity: CurrentIdentity, token: str) -> Visit:
+def may_read_by_link(request: Request, runtime: CurrentRuntime, identity: CurrentIdentity, token: str) -> OpenedLink:
     """Let somebody read who has a link. Raises LinkEnded or ReloadRequired."""
     return open_link(request, runtime, identity, token)
 
 
-def must_act_by_link(request: Request, visit: Visit, csrf: str) -> None:
+def must_act_by_link(request: Request, opened: OpenedLink, csrf: str) -> None:
     """Refuse a form that is not of the link's own page (NotAllowed), and one of a browser that has another person's session
     and has not chosen (Conflict)."""
-    if not hmac.compare_digest(csrf.encode(), visit.csrf.encode()):
+    if not hmac.compare_digest(csrf.encode(), opened.csrf.encode()):
         raise NotAllowed("the CSRF token is missing or belongs to another link; open the link again")
     if not same_site(request):
         raise NotAllowed("the form was sent by another site; open the link and use the form on its page")
-    if visit.door.person is None and visit.other is not None:
+    if opened.door.person is None and opened.other is not None:
         raise Conflict(
-            f"this browser is signed in as {visit.other.name}, and the link belongs to {visit.person.name}: open the link again "
+            f"this browser is signed in as {opened.other.name}, and the link belongs to {opened.person.name}: open the link again "
             "and choose as whom you act"
         )
