@@ -12,6 +12,9 @@ import sqlalchemy as sa
 from tests.collector_room import Room, browser, words
 from tests.link_room import OURS, SITE, fields, path_in, press, signed_in, written
 from watchkeeper.collector.access import tokens
+from watchkeeper.collector.access.links import INCIDENT, SIGN_IN, Link, rotate, spend
+from watchkeeper.collector.access.tokens import TokenKind
+from watchkeeper.collector.process.sign_in import request_link
 from watchkeeper.collector.store.schema import sign_in
 from watchkeeper.collector.web.app import CollectorApp, build_app
 from watchkeeper.model.errors import StoreError
@@ -105,6 +108,28 @@ def test_facts_of_a_sign_in_message_hold_no_link(room: Room, phone: httpx.Client
     assert json.loads(json.dumps(room.sent[-1].facts)) == {
         "kind": "sign-in", "person": "zhang.wei", "told_at": room.clock.wall(),
     }  # fmt: skip
+
+
+def test_both_databases_keep_salts_and_requests_alike(tmp_path: Path, store_url: str) -> None:
+    with Room(tmp_path, store_url) as room:
+        room.give_phones()
+        now, links = room.clock.wall(), room.runtime.links
+        assert links
+        assert request_link(room.runtime.notifier(), "zhang.wei", now)
+        assert not request_link(room.runtime.notifier(), "zhang.wei", now)
+        room.deliver()
+        link = links.read(path_in(room.sent[0]).removeprefix("/t/"))
+        assert link == Link("zhang.wei", SIGN_IN, 1, int(now))
+        assert [spend(room.store, link, now), spend(room.store, link, now)] == [True, False]
+        text = links.sign("zhang.wei", INCIDENT, 1, now)
+        for person in ("zhang.wei", "", "zhang.wei"):
+            rotate(room.store, now, person)
+            room.clock.advance(2)
+            assert links.read(text) is None
+            text = links.sign("zhang.wei", INCIDENT, 1, now)
+        session = tokens.mint(room.store, TokenKind.SESSION, "zhang.wei", now, 100.0)
+        assert tokens.renew_session(room.store, session, now + 99, 100.0) == now + 199
+        assert tokens.renew_session(room.store, session, now + 199, 100.0) is None
 
 
 # ---- sessions ----
