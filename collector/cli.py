@@ -183,10 +183,15 @@ def backup(out: Path, file: Path) -> None:
 @click.argument("source", type=click.Path(path_type=Path, exists=True))
 @CONFIG
 def restore(source: Path, file: Path) -> None:
-    """Fill an empty store from a backup."""
+    """Fill an empty store from a backup. Links in messages sent so far end: a number may get another incident now."""
+    import time
+
+    from watchkeeper.collector.access.links import rotate
     from watchkeeper.collector.store.backup import restore as restore_backup
 
-    counts = restore_backup(_open_store(_read_settings(file)), source)
+    store = _open_store(_read_settings(file))
+    counts = restore_backup(store, source)
+    rotate(store, time.time())
     print(f"{sum(counts.values())} rows of {len(counts)} tables restored")
 
 

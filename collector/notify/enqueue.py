@@ -5,11 +5,11 @@ import logging
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any, Protocol
 
 import sqlalchemy as sa
 
+from watchkeeper.channels.ports import Message
 from watchkeeper.collector.access.links import Links
 from watchkeeper.collector.notify.compose import (
     BECAUSE_NOT_REACHED,
@@ -20,7 +20,7 @@ from watchkeeper.collector.notify.compose import (
     plain,
 )
 from watchkeeper.collector.notify.i18n import translator
-from watchkeeper.collector.notify.notice import About, Notice, page_path, write
+from watchkeeper.collector.notify.notice import PATHS, About, Notice, page_path, write
 from watchkeeper.collector.policy.incidents import Incident
 from watchkeeper.collector.policy.ladder import ScheduledRung, ladder_for
 from watchkeeper.collector.policy.roster import audience
@@ -118,22 +118,32 @@ class Notifier:
         owner = self.snapshot.owner(incident.device)
         return tuple(name for name in (owner if name == OWNER else name for name in ladder.fallback) if name)
 
-    def addressed(self, notice: Notice) -> Notice:
-        """The notice as it leaves: with its person's own link in place of the page's address. The outbox does not have the
-        link, because it lets its person act. Without a signature the address stays, and asks for a sign-in."""
+    def personal(self, message: Message, at: float) -> Message:
+        """The message as it leaves: each address of a page in it becomes the person's own link, issued at `at` (UTC seconds). The
+        outbox does not have the links, because they let the person act. Without a signature an address stays as it is, and
+        asks for a sign-in."""
         if not (self.url and self.links):
-            return notice
-        address = self.url + page_path(notice.about, notice.id)
+            return message
+        paths = "|".join(re.escape(path.removesuffix("{id}")) for path in PATHS.values())
+        address = re.compile(rf"{re.escape(self.url)}(?P<path>{paths})(?P<id>\d{{1,16}})(?!\w)")
+
+        def signed(text: str) -> str:
+            return address.sub(lambda found: self._signed(found, message.person, at), text)
+
+        facts = json.loads(signed(json.dumps(message.facts, ensure_ascii=False)))
+        return replace(message, text=signed(message.text), facts=facts)
+
+    def _signed(self, address: re.Match[str], person: str, at: float) -> str:
+        about = next(about for about, path in PATHS.items() if path == address["path"] + "{id}")
         try:
-            link = self.links.sign(notice.person, notice.about.value, notice.id, notice.created_at)
-        except Exception:  # a message without a link is better than none
-            log.exception("the link of message %s could not be signed", notice.key)
-            return notice
-        personal = partial(re.sub, re.escape(address) + r"(?!\w)", f"{self.url}/t/{link}")
-        return replace(notice, text=personal(notice.text), facts=personal(notice.facts))
+            link = self.links.sign(person, about.value, int(address["id"]), at) if self.links else ""
+        except Exception:  # a message with a plain address is better than none
+            log.exception("a link to %s %s could not be signed", about.value, address["id"])
+            return address[0]
+        return f"{self.url}/t/{link}"
 
     def _link(self, incident: Incident) -> str:
-        """The address of the incident's page. `addressed` makes it personal."""
+        """The address of the incident's page. `personal` makes it personal."""
         return self.url + page_path(About.INCIDENT, incident.incident) if self.url else ""
 
     def _put(

@@ -193,12 +193,10 @@ class Outbox:
     def _send(self, address: Address, row: "sa.Row[Any]") -> Receipt:
         try:
             channel = self._opener(address)
-            notice = read(row)
+            message = Message(row.key, row.person, row.subject, row.text, json.loads(row.facts))
             if address.via is not Via.CONSOLE:  # the console is a log: a link that lets a person act must not be there
-                notice = self._runtime.notifier().addressed(notice)
-            return channel.send(
-                Message(notice.key, notice.person, notice.subject, notice.text, json.loads(notice.facts))
-            )
+                message = self._runtime.notifier().personal(message, row.created_at)
+            return channel.send(message)
         except WatchkeeperError as error:  # for instance: its secret is missing
             return Receipt(delivered=False, detail=str(error), permanent=True)
         except Exception as error:  # noqa: BLE001 -- a bug in a channel is a failed try: the next channel is tried

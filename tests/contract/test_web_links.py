@@ -10,8 +10,8 @@ import sqlalchemy as sa
 
 from tests.collector_room import Room, browser, words
 from tests.link_room import OURS, SITE, fields, paged, path_in, press, sign, signed_in, written
+from watchkeeper.channels.ports import Message
 from watchkeeper.collector.access.links import rotate
-from watchkeeper.collector.notify.notice import read
 from watchkeeper.collector.store.schema import metadata, outbox, transition
 from watchkeeper.collector.web.app import CollectorApp, build_app
 from watchkeeper.model.errors import StoreError
@@ -109,14 +109,20 @@ def test_every_try_of_a_message_has_the_same_link(tmp_path: Path) -> None:
         assert len({path_in(message) for message in first}) == 1
 
 
-def test_only_its_own_address_becomes_a_link(room: Room) -> None:
-    with room.store.read() as connection:
-        row = connection.execute(sa.select(outbox)).first()
-    assert row is not None
-    notice = read(row)
-    text = f"{SITE}/incidents/12 {SITE}/incidents/1x {SITE}/incidents/1"
-    changed = room.runtime.notifier().addressed(replace(notice, text=text)).text
-    assert changed.startswith(f"{SITE}/incidents/12 {SITE}/incidents/1x {SITE}/t/")
+def test_every_address_of_a_page_becomes_a_link_and_nothing_else(room: Room) -> None:
+    """A digest names several incidents; a text of a device may look like an address."""
+    message = Message(
+        "k", "zhang.wei", "s",
+        f"{SITE}/incidents/1\n{SITE}/incidents/12\n{SITE}/incidents/1x {SITE}/incidents/{'9' * 17} {SITE}/devices/1 /incidents/1",
+        {"url": f"{SITE}/incidents/1", "list": [{"url": f"{SITE}/sign-in/3"}], "number": 1},
+    )  # fmt: skip
+    sent = room.runtime.notifier().personal(message, room.clock.wall())
+    first, second, rest = sent.text.split("\n")
+    assert [first, second] == [SITE + sign(room, "zhang.wei", number=number) for number in (1, 12)]
+    assert rest == message.text.split("\n")[2]
+    assert sent.facts == {
+        "url": first, "list": [{"url": SITE + sign(room, "zhang.wei", "sign-in", 3)}], "number": 1,
+    }  # fmt: skip
 
 
 # ---- what is not believed ----

@@ -22,10 +22,10 @@ from watchkeeper.agent.push.bundle import decode_bundle
 from watchkeeper.agent.spool import spool
 from watchkeeper.agent.tools.profile_cli import profile
 from watchkeeper.channels import webhook
+from watchkeeper.channels.ports import Message
 from watchkeeper.collector.access import tokens
 from watchkeeper.collector.intake import endpoint
 from watchkeeper.collector.notify import outbox as outbox_of
-from watchkeeper.collector.notify.notice import read
 from watchkeeper.collector.policy import freshness, hold, incidents
 from watchkeeper.collector.site.inventory import Agent, Language
 from watchkeeper.collector.site.settings import CollectorConfig
@@ -184,7 +184,8 @@ def message(folder: Path, language: Language) -> str:
         room.decide_rungs()
         with room.store.read() as connection:
             row = connection.execute(sa.select(outbox)).one()
-        sent = room.runtime.notifier().addressed(read(row))
+        message = Message(row.key, row.person, row.subject, row.text)
+        sent = room.runtime.notifier().personal(message, row.created_at)
     return f"{sent.subject}\n{sent.text}\n"
 
 

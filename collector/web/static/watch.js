@@ -113,7 +113,7 @@ function connect() {
 
 if (follow.length) {
   connect();
-  setInterval(() => ended || scheduleReload(0), QUIET_MS);
+  setInterval(() => ended || busy() || scheduleReload(0), QUIET_MS);
 }
 setInterval(updateTimers, 1000);
 updateTimers();
