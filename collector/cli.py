@@ -53,7 +53,7 @@ def check(file: Path) -> None:
     """Check collector.yml and the configuration of the site, and print every problem. Also print the channels whose
     secret is not available here; the service may get it from systemd."""
     from watchkeeper.collector.main import open_channels, open_secrets
-    from watchkeeper.collector.notify.preflight import unreachable
+    from watchkeeper.collector.notify.preflight import unreachable, unusable_links
     from watchkeeper.collector.site.snapshot import read_snapshot
     from watchkeeper.model.clock import SystemClock
     from watchkeeper.model.logs import limit_library_logs
@@ -69,6 +69,10 @@ def check(file: Path) -> None:
     opener = open_channels(open_secrets(config_file), SystemClock())
     for problem in unreachable(configuration.contacts.people, opener):
         click.echo(f"contacts.yml: {problem}", err=True)
+    config = config_file.config
+    signed = config.link_key is not None or not config.store.startswith("secret:")
+    for problem in unusable_links(config.page_url, configuration.contacts.people, signed=signed):
+        click.echo(f"collector.yml: {problem}", err=True)
     print(
         f"{len(configuration.inventory.agents)} agents, {len(configuration.inventory.devices)} devices, "
         f"{len(configuration.contacts.people)} people, {len(snapshot.rules.rules)} rules: no problems"
@@ -117,11 +121,17 @@ def token_person(name: str, out: Path | None, file: Path) -> None:
 @click.argument("name")
 @CONFIG
 def revoke(kind: str, name: str, file: Path) -> None:
-    """Revoke all tokens of an agent or person, including browser sessions."""
+    """Revoke all tokens of an agent or person, including browser sessions and the links in messages."""
+    import time
+
+    from watchkeeper.collector.access.links import rotate
     from watchkeeper.collector.access.tokens import TokenKind
     from watchkeeper.collector.access.tokens import revoke as revoke_tokens
 
-    count = revoke_tokens(_open_store(_read_settings(file)), TokenKind(kind), name)
+    store = _open_store(_read_settings(file))
+    if kind == TokenKind.PERSON.value:
+        rotate(store, time.time(), name)
+    count = revoke_tokens(store, TokenKind(kind), name)
     print(f"{count} tokens of {kind} {name} revoked")
 
 
@@ -137,7 +147,24 @@ def link(person: str, file: Path) -> None:
     config_file = _read_settings(file)
     _check_name(config_file, TokenKind.PERSON, person)
     ticket = mint(_open_store(config_file), TokenKind.TICKET, person, time.time(), TICKET_S)
-    print(f"{config_file.config.url}/enter?ticket={ticket}")
+    print(f"{config_file.config.page_url}/enter?ticket={ticket}")
+
+
+@collector.group()
+def links() -> None:
+    """The personal links in messages."""
+
+
+@links.command("rotate")
+@CONFIG
+def rotate_links(file: Path) -> None:
+    """Make a new key: all links in messages sent so far stop to work. Later messages have new ones."""
+    import time
+
+    from watchkeeper.collector.access.links import rotate
+
+    rotate(_open_store(_read_settings(file)), time.time())
+    print("all links sent so far have ended; a person asks for a new one on the sign-in page")
 
 
 @collector.command()
@@ -157,10 +184,15 @@ def backup(out: Path, file: Path) -> None:
 @click.argument("source", type=click.Path(path_type=Path, exists=True))
 @CONFIG
 def restore(source: Path, file: Path) -> None:
-    """Fill an empty store from a backup."""
+    """Fill an empty store from a backup. Links in messages sent so far end: a number may get another incident now."""
+    import time
+
+    from watchkeeper.collector.access.links import rotate
     from watchkeeper.collector.store.backup import restore as restore_backup
 
-    counts = restore_backup(_open_store(_read_settings(file)), source)
+    store = _open_store(_read_settings(file))
+    counts = restore_backup(store, source)
+    rotate(store, time.time())
     print(f"{sum(counts.values())} rows of {len(counts)} tables restored")
 
 

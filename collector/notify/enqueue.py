@@ -2,12 +2,15 @@
 
 import json
 import logging
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import sqlalchemy as sa
 
+from watchkeeper.channels.ports import Message
+from watchkeeper.collector.access.links import Links
 from watchkeeper.collector.notify.compose import (
     BECAUSE_NOT_REACHED,
     BECAUSE_ROLE_EMPTY,
@@ -18,7 +21,7 @@ from watchkeeper.collector.notify.compose import (
     plain,
 )
 from watchkeeper.collector.notify.i18n import translator
-from watchkeeper.collector.notify.notice import About, Notice, write
+from watchkeeper.collector.notify.notice import PATHS, About, Notice, page_path, write
 from watchkeeper.collector.policy.incidents import Incident
 from watchkeeper.collector.policy.ladder import ScheduledRung, ladder_for
 from watchkeeper.collector.policy.roster import audience
@@ -50,11 +53,12 @@ class Lead:
 
 @dataclass(frozen=True, slots=True)
 class Notifier:
-    """Writes notices under one configuration. `url` is the address of the pages."""
+    """Writes notices under one configuration. `url` is the address of the pages; `links` signs personal links."""
 
     store: Store
     snapshot: Snapshot
     url: str = ""
+    links: Links | None = None
 
     def page(self, connection: sa.Connection, trouble: Trouble, step: ScheduledRung, now: float) -> None:
         """Notify everybody that a decided rung names, and the ladder's fallback where a role has no person."""
@@ -188,7 +192,8 @@ class Notifier:
         return tuple(name for name in (owner if name == OWNER else name for name in ladder.fallback) if name)
 
     def _link(self, trouble: Trouble) -> str:
-        return f"{self.url}/troubles/{trouble.trouble}" if self.url else ""
+        """The address of the trouble's page. `personal` makes it personal."""
+        return self.url + page_path(About.TROUBLE, trouble.trouble) if self.url else ""
 
     def _draft(
         self, kind: NoticeKind, lead: Lead, person: Person, now: float, *, rung: Rung | None = None, because: str = ""
@@ -196,6 +201,30 @@ class Notifier:
         return NoticeDraft(
             kind, lead.incident, person, now, rung, because, self._link(lead.trouble), lead.trouble, lead.others
         )
+
+    def personal(self, message: Message, at: float) -> Message:
+        """The message as it leaves: each address of a page in it becomes the person's own link, issued at `at` (UTC seconds). The
+        outbox does not have the links, because they let the person act. Without a signature an address stays as it is, and
+        asks for a sign-in."""
+        if not (self.url and self.links):
+            return message
+        paths = "|".join(re.escape(path.removesuffix("{id}")) for path in PATHS.values())
+        address = re.compile(rf"{re.escape(self.url)}(?P<path>{paths})(?P<id>\d{{1,16}})(?!\w)")
+
+        def signed(text: str) -> str:
+            return address.sub(lambda found: self._signed(found, message.person, at), text)
+
+        facts = json.loads(signed(json.dumps(message.facts, ensure_ascii=False)))
+        return replace(message, text=signed(message.text), facts=facts)
+
+    def _signed(self, address: re.Match[str], person: str, at: float) -> str:
+        about = next(about for about, path in PATHS.items() if path == address["path"] + "{id}")
+        try:
+            link = self.links.sign(person, about.value, int(address["id"]), at) if self.links else ""
+        except Exception:  # a message with a plain address is better than none
+            log.exception("a link to %s %s could not be signed", about.value, address["id"])
+            return address[0]
+        return f"{self.url}/t/{link}"
 
     def _put(
         self, connection: sa.Connection, draft: NoticeDraft, rung: str = "", fallback: tuple[str, ...] = ()

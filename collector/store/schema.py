@@ -33,6 +33,25 @@ token = Table(
     Column("expires_at", Double),
 )
 
+link_salt = Table(
+    "link_salt",
+    metadata,
+    Column("person", _NAME_TYPE, primary_key=True, comment="empty: everybody"),
+    Column("salt", String(64), nullable=False, comment="part of the key; the secret is not in the store"),
+    Column("rotated_at", Double, nullable=False),
+)
+
+sign_in = Table(
+    "sign_in",
+    metadata,
+    Column("id", _ID_TYPE, primary_key=True, autoincrement=True),
+    Column("person", _NAME_TYPE, nullable=False),
+    Column("asked_at", Double, nullable=False),
+    Column("used_at", Double, comment="when its link was used; NULL until then"),
+    Index("sign_in_asked", "asked_at"),
+    sqlite_autoincrement=True,
+)
+
 agent = Table(
     "agent",
     metadata,

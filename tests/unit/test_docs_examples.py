@@ -22,6 +22,7 @@ from watchkeeper.agent.push.bundle import decode_bundle
 from watchkeeper.agent.spool import spool
 from watchkeeper.agent.tools.profile_cli import profile
 from watchkeeper.channels import webhook
+from watchkeeper.channels.ports import Message
 from watchkeeper.collector.access import tokens
 from watchkeeper.collector.intake import endpoint
 from watchkeeper.collector.notify import outbox as outbox_of
@@ -183,7 +184,9 @@ def message(folder: Path, language: Language) -> str:
         room.decide_rungs()
         with room.store.read() as connection:
             row = connection.execute(sa.select(outbox)).one()
-    return f"{row.subject}\n{row.text}\n"
+        message = Message(row.key, row.person, row.subject, row.text)
+        sent = room.runtime.notifier().personal(message, row.created_at)
+    return f"{sent.subject}\n{sent.text}\n"
 
 
 def test_the_messages_are_as_they_are_sent(tmp_path: Path) -> None:
