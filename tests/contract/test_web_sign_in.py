@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from tests.collector_room import Room, browser, words
 from tests.link_room import OURS, SITE, fields, path_in, press, signed_in, written
 from watchkeeper.collector.access import tokens
-from watchkeeper.collector.access.links import TROUBLE, SIGN_IN, Link, rotate, spend
+from watchkeeper.collector.access.links import SIGN_IN, TROUBLE, Link, rotate, spend
 from watchkeeper.collector.access.tokens import TokenKind
 from watchkeeper.collector.process.sign_in import request_link
 from watchkeeper.collector.store.schema import sign_in
