@@ -285,7 +285,7 @@ def _make_token(file: Path, kind: "TokenKind", name: str, out: Path | None) -> N
 def _change_trouble(url: str, token_file: Path, number: int, action: str, note: str) -> None:
     token = _read_token(token_file.expanduser())
     trouble = _request("POST", url, f"/api/v1/troubles/{number}/{action}", {"note": note}, token)
-    print(f"trouble {number}: {action}d ({trouble['state']})")
+    print(f"trouble {trouble['trouble']}: {action}d ({trouble['state']})")
 
 
 def _read_token(file: Path) -> "Secret":

@@ -1,7 +1,7 @@
 """A trouble: the incidents that belong together (an incident group: a root cause and its impact). It has the ladder, the
 acknowledgement and the messages. Pure; times in UTC seconds.
 
-Its clock counts the time in which a fault is there. While all of its faults are gone the clock stands still, and no rung is
+Its clock counts the time in which a fault is there. While all of its faults are gone the clock does not run, and no rung is
 decided. If a fault comes back, the clock goes on; once all have stayed away for `recovered_after_s`, the trouble is over and
 people are told.
 """

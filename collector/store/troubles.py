@@ -72,12 +72,16 @@ def numbers_of(connection: sa.Connection, number: int) -> list[int]:
     return found
 
 
+_BAD = tuple(level.value for level in Level if level.bad)
+
+
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """The incidents of a trouble: how many are open, the worst level of those, whether one was resolved (not withdrawn), and
-    when the last one ended."""
+    """The incidents of a trouble: how many are open, of how many of those the latest verdict is bad (of the others it is
+    unknown), the worst level of the open ones, whether one was resolved (not withdrawn), and when the last one ended."""
 
     open: int
+    bad: int
     worst: Level | None
     resolved: int
     last_end: float | None
@@ -90,6 +94,7 @@ def standing_of(connection: sa.Connection, numbers: Collection[int]) -> dict[int
         sa.select(
             incident.c.trouble,
             sa.func.count().filter(is_open).label("open"),
+            sa.func.count().filter(is_open, incident.c.verdict.in_(_BAD)).label("bad"),
             sa.func.count().filter(is_open, incident.c.level == Level.CRITICAL.value).label("critical"),
             sa.func.count().filter(incident.c.state == IncidentState.RESOLVED.value).label("resolved"),
             sa.func.max(incident.c.ended_at).label("last_end"),
@@ -100,6 +105,7 @@ def standing_of(connection: sa.Connection, numbers: Collection[int]) -> dict[int
     return {
         row.trouble: Standing(
             row.open,
+            row.bad,
             None if not row.open else Level.CRITICAL if row.critical else Level.WARNING,
             row.resolved,
             row.last_end,

@@ -85,42 +85,6 @@ def test_incidents_by_state_and_page(room: Room, web: httpx.Client) -> None:
     assert ([one["incident"] for one in second["incidents"]], second["cursor"]) == ([1], None)
 
 
-def test_troubles_by_state_and_page(room: Room, web: httpx.Client) -> None:
-    for device in ("ups-1", "crac-1", "sensor-hot-aisle"):
-        room.say(device, "device.alarm", Level.WARNING, Evidence("device.alarm", "warning"))
-    room.say("crac-1", "device.alarm", Level.OK, Evidence("device.alarm", "ok"))
-    open_now = get(web, "troubles")["troubles"]
-    assert [(one["trouble"], one["quiet_since"]) for one in open_now] == [(3, None), (2, NIGHT), (1, None)]
-    assert (open_now[1]["hold"], open_now[1]["next"]) == ({"reason": "quiet", "until": None}, None)
-    assert open_now[1]["incidents_open"] == 0
-    room.clock.advance(61)
-    room.decide_rungs()
-    assert [one["trouble"] for one in get(web, "troubles")["troubles"]] == [3, 1]
-    (over,) = get(web, "troubles?state=resolved")["troubles"]
-    assert (over["trouble"], over["hold"], over["next"]) == (2, {"reason": "ended", "until": None}, None)
-    assert (over["ended_at"], over["quiet_since"], over["unresolved_s"]) == (NIGHT, None, 0.0)
-    first = get(web, "troubles?state=all&limit=2")
-    assert ([one["trouble"] for one in first["troubles"]], first["cursor"]) == ([3, 2], 2)
-    second = get(web, f"troubles?state=all&limit=2&cursor={first['cursor']}")
-    assert ([one["trouble"] for one in second["troubles"]], second["cursor"]) == ([1], None)
-
-
-def test_a_trouble_names_its_cause_and_the_other_incidents(room: Room, web: httpx.Client) -> None:
-    """Power is lost: the server behind the UPS is silent because of that. The sensor has nothing to do with it."""
-    room.say("ups-1", "power.output-off", Level.CRITICAL, Evidence("output.source", "none", "is none"))
-    room.clock.advance(20)
-    room.say("app-server-1", "device.not-answering", Level.CRITICAL, Evidence("device.answering", "no", "is no"))
-    room.heat()
-    hot, dark = get(web, "troubles")["troubles"]
-    assert (hot["cause"]["device"], hot["incidents"]) == ("sensor-cold-aisle", 1)
-    assert (dark["cause"]["device"], dark["incidents"], dark["incidents_open"]) == ("ups-1", 2, 2)
-    (effect,) = dark["others"]
-    assert (effect["device"], effect["joined"], effect["explained_by"]) == ("app-server-1", "explained", 1)
-    assert get(web, "incidents/2")["trouble"] == 1
-    detail = get(web, "troubles/1")
-    assert [(one["incident"], one["kind"]) for one in detail["timeline"]] == [(1, "opened"), (2, "opened")]
-
-
 def test_an_incident_has_the_probes_reason(room: Room, web: httpx.Client) -> None:
     reason = "no answer from 192.0.2.11:161 in 2 s"
     room.say("ups-1", "device.not-answering", Level.CRITICAL, Evidence("device.answering", "no", "is no", says=reason))
@@ -149,30 +113,6 @@ def test_no_model_of_the_api_ignores_an_unknown_field() -> None:
     assert {one.model_config.get("extra") for one in models if one is not BaseModel} == {"forbid"}
     with pytest.raises(ValidationError, match="Extra inputs are not permitted"):
         schemas.NoteIn.model_validate({"note": "", "says": ""})
-
-
-def test_an_incident_and_its_trouble_with_their_whole_history(room: Room, web: httpx.Client) -> None:
-    room.heat(Level.WARNING)
-    room.decide_rungs()
-    room.heat(Level.OK, 22.0)
-    room.clock.advance(61)
-    room.decide_rungs()
-    room.clock.advance(59)
-    room.heat()
-    kinds = [("opened", "agent:room-1"), ("resolved", "agent:room-1"), ("reopened", "agent:room-1")]
-    incident = get(web, "incidents/1")
-    assert [(one["kind"], one["by"]) for one in incident["timeline"]] == kinds
-    assert (incident["recurrence"], incident["began_at"]) == (2, NIGHT + 120)
-    detail = get(web, "troubles/1")
-    assert [(one["kind"], one["by"]) for one in detail["timeline"]] == kinds
-    assert [(rung["rung"], rung["decided_by"], rung["due_at"] - NIGHT) for rung in detail["rungs"]] == [
-        ("duty", "clock", 0.0), ("owner", None, 720.0), ("on-site", None, 1320.0), ("vendor", None, 3720.0),
-    ], "nobody is notified twice, and the two minutes without a fault do not count"  # fmt: skip
-    assert detail["rungs"][2]["people"] == ["王磊", "周刚"]
-    assert (detail["recurrence"], detail["state"], detail["opened_at"]) == (2, "open", NIGHT)
-    assert [(notice["kind"], notice["recurrence"]) for notice in detail["told"]] == [
-        ("page", 1), ("recovered", 1), ("returned", 2),
-    ]  # fmt: skip
 
 
 def test_a_person_acts(room: Room, web: httpx.Client) -> None:
