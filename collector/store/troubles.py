@@ -64,11 +64,18 @@ def follow(connection: sa.Connection, number: int, *, lock: bool = False) -> Tro
 
 def numbers_of(connection: sa.Connection, number: int) -> list[int]:
     """The number of a trouble, and those of the troubles that were merged into it."""
-    found, wanted = [number], [number]
+    return list(merged_of(connection, [number]))
+
+
+def merged_of(connection: sa.Connection, numbers: Iterable[int]) -> dict[int, int]:
+    """These troubles and those that were merged into them: the number of each, and which of `numbers` it is part of now."""
+    found = {number: number for number in numbers}
+    wanted = list(found)
     while wanted:
-        query = sa.select(trouble.c.trouble).where(trouble.c.merged_into.in_(wanted))
-        wanted = [one for one in connection.execute(query).scalars() if one not in found]
-        found += wanted
+        query = sa.select(trouble.c.trouble, trouble.c.merged_into).where(trouble.c.merged_into.in_(wanted))
+        new = {row.trouble: found[row.merged_into] for row in connection.execute(query) if row.trouble not in found}
+        found |= new
+        wanted = list(new)
     return found
 
 

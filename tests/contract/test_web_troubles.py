@@ -191,14 +191,17 @@ def test_a_trouble_is_resolved_by_hand_only_if_no_verdict_of_it_is_bad(room: Roo
 def test_a_trouble_that_turns_out_to_be_part_of_another_one_leads_there(room: Room, web: httpx.Client) -> None:
     """The server is silent and says that a supply failed; the UPS behind it is read later."""
     silent(room)
+    room.clock.advance(10)
     room.decide_rungs()
-    room.clock.advance(70)
+    room.clock.advance(60)
     room.say("app-server-1", "hardware.power-supply", Level.CRITICAL, Evidence("psu.health", "critical", "is critical"), "1")
     assert [one["trouble"] for one in get(web, "troubles")["troubles"]] == [2, 1]
     room.clock.advance(20)
+    room.decide_rungs()
     dark(room)
     (one,) = get(web, "troubles?state=all")["troubles"]
     assert (one["trouble"], one["incidents"], one["cause"]["device"]) == (1, 3, "ups-1"), "people know this number"
+    assert [(told["kind"], told["at"] - NIGHT) for told in one["told"]] == [("page", 10.0), ("page", 90.0)]
     assert get(web, "troubles/2")["trouble"] == 1, "a merged trouble gives the one that it is part of"
     assert "No. 2 is part of this trouble. critical UPS output off No. 1" in words(web.get("/troubles/2").text)
     assert "is part of this trouble" not in words(web.get("/troubles/1").text)
