@@ -2,26 +2,21 @@
 
 import json
 import logging
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import sqlalchemy as sa
 
-from watchkeeper.collector.notify.compose import (
-    BECAUSE_NOT_REACHED,
-    BECAUSE_ROLE_EMPTY,
-    NoticeDraft,
-    NoticeKind,
-    compose,
-    plain,
-)
+from watchkeeper.collector.notify.compose import BECAUSE_NOT_REACHED, BECAUSE_ROLE_EMPTY, compose, plain
+from watchkeeper.collector.notify.handover import gather, next_call, rung_of
 from watchkeeper.collector.notify.i18n import translator
+from watchkeeper.collector.notify.message.draft import NOTHING_KNOWN, Handover, NoticeDraft, NoticeKind
 from watchkeeper.collector.notify.notice import About, Notice, write
 from watchkeeper.collector.policy.incidents import Incident
 from watchkeeper.collector.policy.ladder import ScheduledRung, ladder_for
 from watchkeeper.collector.policy.roster import audience
-from watchkeeper.collector.site.inventory import OWNER, Ladder, Person, Rung
+from watchkeeper.collector.site.inventory import OWNER, Ladder, Person
 from watchkeeper.collector.site.snapshot import Snapshot
 from watchkeeper.collector.store import rows
 from watchkeeper.collector.store.engine import Store
@@ -42,17 +37,31 @@ class Notifier:
     snapshot: Snapshot
     url: str = ""
 
-    def page(self, connection: sa.Connection, incident: Incident, step: ScheduledRung, now: float) -> None:
-        """Notify everybody that a decided rung names, and the ladder's fallback where a role has no person."""
-        ladder = self._ladder(incident, step)
-        rung = next((rung for rung in ladder.rungs if rung.rung == step.rung), None)
-        rung = rung or Rung(step.rung, 0.0, ladder.fallback)
+    def handovers(self, connection: sa.Connection, incidents: Collection[Incident], now: float) -> dict[int, Handover]:
+        """What the messages about these incidents must tell, by their number. One call for many incidents is cheap."""
+        return gather(connection, self.snapshot, incidents, now)
+
+    def page(  # noqa: PLR0917 -- positional, as every method of the notifier
+        self,
+        connection: sa.Connection,
+        incident: Incident,
+        step: ScheduledRung,
+        now: float,
+        known: Handover | None = None,
+    ) -> None:
+        """Notify everybody that a decided rung names, and the ladder's fallback where a role has no person. `known` is what
+        `handovers` gave in this transaction, before any other message about the incident."""
+        ladder, rung = rung_of(self.snapshot.configuration.ladders, incident.level, step)
         reached = audience(rung, ladder, self.snapshot.configuration, self.snapshot.owner(incident.device), now)
         missing = ", ".join(reached.missing_roles)
+        handover = known or self._handover(connection, incident, now)
+        handover = self._with_next(handover, incident, now, step.rung)
         for person in reached.people:
             say = translator(person.language)
             because = say(BECAUSE_ROLE_EMPTY).format(roles=missing) if missing else ""
-            draft = NoticeDraft(NoticeKind.PAGE, incident, person, now, rung, because, self._link(incident))
+            draft = NoticeDraft(
+                NoticeKind.PAGE, incident, person, now, rung, because, self._link(incident), handover, reached.people
+            )
             self._put(connection, draft, fallback=self._fallback(ladder, incident))
 
     def page_instead(self, connection: sa.Connection, failed: Notice, person: Person, now: float) -> None:
@@ -63,9 +72,11 @@ class Notifier:
         ladder = ladder_for(incident.level, self.snapshot.configuration.ladders)
         rung = next((rung for rung in ladder.rungs if rung.rung == failed.rung), None)
         because = translator(person.language)(BECAUSE_NOT_REACHED)
+        handover = self._with_next(self._handover(connection, incident, now), incident, now)
         draft = NoticeDraft(
-            NoticeKind.PAGE, incident, person, now, rung, because.format(person=failed.person), self._link(incident)
-        )
+            NoticeKind.PAGE, incident, person, now, rung, because.format(person=failed.person), self._link(incident),
+            handover,
+        )  # fmt: skip
         self._put(connection, draft, failed.rung, fallback=failed.fallback)
 
     def tell(  # noqa: PLR0917 -- positional, as every method of the notifier
@@ -79,11 +90,14 @@ class Notifier:
     ) -> None:
         """Tell these people what became of the incident; people who are no longer in contacts.yml are left out."""
         people = {person.person: person for person in self.snapshot.configuration.contacts.people}
-        for name in sorted(names):
-            if name in people:
-                self._put(
-                    connection, NoticeDraft(kind, incident, people[name], now, None, because, self._link(incident))
-                )
+        known = sorted(name for name in names if name in people)
+        if not known:
+            return
+        handover = self._handover(connection, incident, now)
+        handover = self._with_next(handover, incident, now) if kind is NoticeKind.RISEN else handover
+        for name in known:
+            draft = NoticeDraft(kind, incident, people[name], now, None, because, self._link(incident), handover)
+            self._put(connection, draft)
 
     def tell_duty(self, connection: sa.Connection, kind: NoticeKind, incident: Incident, now: float) -> None:
         """Tell the people on duty, once."""
@@ -104,10 +118,15 @@ class Notifier:
                 paged.add(row.person)
         return paged
 
-    def _ladder(self, incident: Incident, step: ScheduledRung) -> Ladder:
-        ladders = self.snapshot.configuration.ladders
-        named = (ladder for ladder in ladders.ladders if ladder.ladder == step.ladder)
-        return next(named, None) or ladder_for(incident.level, ladders)
+    def _handover(self, connection: sa.Connection, incident: Incident, now: float) -> Handover:
+        return self.handovers(connection, [incident], now).get(incident.incident, NOTHING_KNOWN)
+
+    def _with_next(self, handover: Handover, incident: Incident, now: float, decided: str = "") -> Handover:
+        """The handover with the people who are notified after this message. `decided` is the rung of the message."""
+        if handover is NOTHING_KNOWN:
+            return handover
+        coming = next_call(incident, handover.steps, self.snapshot, now, decided=decided)
+        return replace(handover, next_call=coming)
 
     def _fallback(self, ladder: Ladder, incident: Incident) -> tuple[str, ...]:
         """The ladder's fallback, with the device's owner by name: the outbox knows no devices."""

@@ -28,11 +28,14 @@ def decide_due(notifier: Notifier, now: float) -> int:
             return 0
     with store.write() as connection:
         found = due_rungs(connection, ladders, now, lock=True)
+        incidents = {row.incident: rows.incident_from_row(row) for row in found}
+        handovers = notifier.handovers(connection, incidents.values(), now)
         for row in found:
             step = ScheduledRung(row.rung, row.number, row.ladder, row.due_at)
-            known = rows.incident_from_row(row)
+            known = incidents[row.incident]
             if rows.claim_rung(connection, known, step, now, "clock"):
-                notifier.page(connection, known, step, now)
+                # A second rung of the incident gathers anew: the first one has notified people.
+                notifier.page(connection, known, step, now, handovers.pop(row.incident, None))
         failpoint("collector.rung.before-commit")
     failpoint("collector.rung.committed")
     return len(found)

@@ -4,8 +4,8 @@ from collections.abc import Iterable, Sequence
 
 import sqlalchemy as sa
 
-from watchkeeper.collector.notify.compose import NoticeKind
 from watchkeeper.collector.notify.enqueue import Notifier
+from watchkeeper.collector.notify.message.draft import NoticeKind
 from watchkeeper.collector.notify.notice import About, expire
 from watchkeeper.collector.policy import incidents, ladder
 from watchkeeper.collector.policy.incidents import Incident, IncidentChange, IncidentState, Transition, TransitionKind

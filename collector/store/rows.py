@@ -1,7 +1,7 @@
 """Reads and writes incidents, transitions and rungs as rows."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -115,6 +115,21 @@ def transitions_of(connection: sa.Connection, number: int) -> list[tuple[Transit
         (Transition(TransitionKind(row.kind), row.at, row.by, Level(row.level), row.note), row.recorded_at)
         for row in connection.execute(query)
     ]
+
+
+def present_transitions(connection: sa.Connection, incidents: Collection[Incident]) -> dict[int, list[Transition]]:
+    """The transitions of these incidents by their number, oldest first: those of the present recurrence, and of earlier ones
+    when they began and ended."""
+    found: dict[int, list[Transition]] = {one.incident: [] for one in incidents}
+    present = {one.incident: one.recurrence for one in incidents}
+    always = {TransitionKind.OPENED.value, TransitionKind.REOPENED.value, TransitionKind.RESOLVED.value}
+    columns = (transition.c.incident, transition.c.recurrence, transition.c.kind, transition.c.at, transition.c.by,
+               transition.c.level, transition.c.note)  # fmt: skip
+    query = sa.select(*columns).where(transition.c.incident.in_(list(found))).order_by(transition.c.id)
+    for row in connection.execute(query):
+        if row.kind in always or row.recurrence == present[row.incident]:
+            found[row.incident].append(Transition(TransitionKind(row.kind), row.at, row.by, Level(row.level), row.note))
+    return found
 
 
 def rungs_of(

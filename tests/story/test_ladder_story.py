@@ -53,7 +53,7 @@ def test_messages_are_in_the_reader_s_language_and_the_site_s_time(world: World)
     assert "2027-01-15 12:00:00" in english.text  # Shanghai, not UTC
     assert "24.5 °C" in english.text
     assert "outside 21 to 23 °C" in english.text
-    assert "unresolved for 10 min 0 s" in english.text
+    assert "unresolved for 10 min" in english.text
 
 
 def test_only_paged_people_are_told_of_the_recovery(world: World) -> None:
