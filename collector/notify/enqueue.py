@@ -41,7 +41,7 @@ class Notifier:
         """What the messages about these incidents must tell, by their number. One call for many incidents is cheap."""
         return gather(connection, self.snapshot, incidents, now)
 
-    def page(  # noqa: PLR0917 -- positional, as every method of the notifier
+    def page(
         self,
         connection: sa.Connection,
         incident: Incident,

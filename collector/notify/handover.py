@@ -188,7 +188,8 @@ def _key(incident: Incident) -> SeriesKey:
 def _newest(incident: Incident, frame: NewestFrame | None, silent: frozenset[str], now: float) -> Newest | None:
     if frame:
         return Newest(frame.sample, frame.every_s, frame.agent in silent)
-    if incident.agent == COLLECTOR and incident.open:  # the collector looks twice a second, and tells every change at once
+    # What the collector itself judges, it looks at twice a second.
+    if incident.agent == COLLECTOR and incident.open:
         return Newest(Sample(now, incident.evidence.value), 1.0)
     return None
 

@@ -81,7 +81,7 @@ class Judged:
     ended_at: float | None = None
 
 
-def course_of(  # noqa: PLR0913 -- what was judged, what was read, and the limit
+def course_of(
     judged: Judged,
     newest: Newest | None,
     past: Sequence[Sample],

@@ -259,7 +259,9 @@ def test_many_faults_of_a_device_cost_one_look_at_its_history(room: Room) -> Non
         with room.store.read() as connection:
             about = [one for one in incidents(room) if one.instance.startswith(f"{count}/")]
             found: dict[int, Any] = {}
-            seen = statements(room, lambda: found.update(room.runtime.notifier().handovers(connection, about, NIGHT + 99)))
+            seen = statements(
+                room, lambda: found.update(room.runtime.notifier().handovers(connection, about, NIGHT + 99))
+            )
         assert len(found) == count
         assert {one.course.now.value for one in found.values()} == {61.0 + n for n in range(count)}
         return len(seen)
@@ -284,7 +286,7 @@ def test_a_long_fault_is_looked_at_in_steps(room: Room, monkeypatch: pytest.Monk
         late = readings.past_numbers(connection, SENSOR, [TEMPERATURE[:2]], NIGHT - 330)
         nothing = readings.past_numbers(connection, SENSOR, [TEMPERATURE[:2]], NIGHT)
         monkeypatch.setattr(readings, "MOST_FRAMES", 30)
-        monkeypatch.setattr(readings, "_FRAMES", readings._frames())  # noqa: SLF001 -- built once, with the number
+        monkeypatch.setattr(readings, "_FRAMES", readings._frames())
         thinned = readings.past_numbers(connection, SENSOR, [TEMPERATURE[:2]], NIGHT - 9000)
     key = TEMPERATURE[:2]
     assert ([one.value for one in whole.samples[key]], whole.one_in) == ([float(n) for n in range(100)], 1)

@@ -116,7 +116,8 @@ def test_the_worst_is_of_the_fault_not_of_the_time_around_it() -> None:
 
 
 @pytest.mark.parametrize(
-    ("limit", "worst"), [(ABOVE, 40.0), (BELOW, 2.0), (OUTSIDE, 2.0), (Band(10.0, 27.0), 40.0), (Band(10.0, 20.0), 40.0)]
+    ("limit", "worst"),
+    [(ABOVE, 40.0), (BELOW, 2.0), (OUTSIDE, 2.0), (Band(10.0, 27.0), 40.0), (Band(10.0, 20.0), 40.0)],
 )
 def test_the_worst_is_farthest_beyond_the_limit(limit: Band, worst: float) -> None:
     found = worst_of([Sample(1, 15.0), Sample(2, 40.0), Sample(3, 2.0), Sample(4, TIMEOUT), Sample(5, "ok")], limit)

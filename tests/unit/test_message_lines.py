@@ -84,7 +84,7 @@ def test_the_subject_is_level_place_device_and_the_value_now_against_its_limit()
     assert english == "[critical] 冷通道 · sensor-cold-aisle: Room temperature 41 °C (outside 18 .. 27 °C)"
     assert chinese == "【严重】冷通道 · sensor-cold-aisle：机房温度 41 °C（超出 18 .. 27 °C）"
     assert max(map(len, (english, chinese))) <= SUBJECT_LENGTH
-    assert subjects(kind=NoticeKind.RISEN)[0].startswith("[now critical] 冷通道 · sensor-cold-aisle: Room temp")
+    assert subjects(kind=NoticeKind.RISEN)[1].startswith("【已转为严重】冷通道 · sensor-cold-aisle：机房温度 41 °C")
 
 
 def test_a_long_subject_leaves_the_place_to_the_text() -> None:
@@ -100,7 +100,7 @@ def test_a_long_subject_leaves_the_place_to_the_text() -> None:
 
 def test_a_state_is_named_by_the_rule_s_title() -> None:
     evidence = Evidence("device.answering", "no", "is no", says="timeout")
-    about = incident(evidence, rule="device.unreachable")
+    about = incident(evidence, rule="device.not-answering")
     course = Course(now=Sample(NOW - 5, "no"), fresh=True, first=Sample(BEGAN, "no"))
     subject, lines = message(Language.ENGLISH, about, course)
     assert subject == "[critical] 冷通道 · sensor-cold-aisle: Device unreachable"
@@ -317,7 +317,7 @@ def test_what_depends_on_the_device() -> None:
 
 
 def behind(count: int) -> Sequence[Incident]:
-    one = incident(Evidence("device.answering", "no", "is no"), rule="device.unreachable")
+    one = incident(Evidence("device.answering", "no", "is no"), rule="device.not-answering")
     some = [replace(one, device=f"web-{n}", incident=n + 1, began_at=BEGAN + n) for n in range(1, count + 1)]
     return tuple(replace(one, level=Level.WARNING) if one.device != "web-4" else one for one in some)
 
@@ -326,8 +326,8 @@ def test_further_incidents_are_counted_by_rule_and_the_worst_are_named() -> None
     others = (*behind(6), incident(rule="service.down", device="shop", level=Level.WARNING))
     subject, lines = message(Language.ENGLISH, others=others)
     assert subject.endswith("Room temperature 41 °C (outside 18 .. 27 °C) and 7 more")
-    assert lines[3] == "And 7 more: web-4, shop, web-1, web-2, web-3, …. Device unreachable 6, Service down 1"
-    assert both(others=others)[1][3] == "另有 7 项：web-4, shop, web-1, web-2, web-3, …。设备不可达 6, 服务中断 1"
+    assert lines[3] == "And 7 more: web-4, shop, web-1, web-2, web-3, … (Device unreachable 6, Service is down 1)"
+    assert both(others=others)[1][3] == "另有 7 项：web-4, shop, web-1, web-2, web-3, …（设备不可达 6, 服务中断 1）"
     _, text, facts = plain(draft(Language.ENGLISH, others=others))
     assert facts["others"] == [2, 3, 4, 5, 6, 7, 1]
     assert "and 7 more" in plain(draft(Language.ENGLISH, others=others))[0]
@@ -359,7 +359,7 @@ def test_a_recovery_tells_how_long_the_worst_and_who_acted() -> None:
 def test_a_recovery_without_a_reading_after_it_tells_no_value_now() -> None:
     lines = both(incident(**OVER), replace(HOTTER, now=None, fresh=False), kind=NoticeKind.RECOVERED)[0]
     assert lines[0].startswith("First: ")
-    state = incident(Evidence("device.answering", "no", "is no"), rule="device.unreachable", **OVER)
+    state = incident(Evidence("device.answering", "no", "is no"), rule="device.not-answering", **OVER)
     assert both(state, Course(), kind=NoticeKind.RECOVERED)[0][0] == "Last bad reading: Reachability: unreachable"
     assert both(state, Course(), kind=NoticeKind.RECOVERED)[1][0] == "最后一次异常读数：可达性：不可达"
 
@@ -385,9 +385,11 @@ def test_a_withdrawal_tells_why_and_no_value_now() -> None:
 def test_the_order_is_that_in_which_a_person_needs_it() -> None:
     handover = {"acts": ACTS, "notified": TOLD, "next_call": NextCall((ZHOU,), NOW + 600), "dependants": ("web-1",)}
     rung = Rung("owner", 600.0, ("owner",), say="Start at once.", vendor_contact=True)
-    lines = both(handover=handover, rung=rung, because="You are notified because of tests", url="https://x", others=behind(1))[0]
-    starts = ["Room temp", "It is rising", "Since", "And 1 more", "To do: Start", "No maintenance vendor", "You are notified",
-              "Acknowledged", "Escalated", "Notified so far", "Next", "Devices that depend", "Check that", "Regulation", "https://x"]  # fmt: skip
+    lines = both(
+        handover=handover, rung=rung, because="You are notified because of tests", url="https://x", others=behind(1)
+    )[0]
+    starts = ["Room temp", "It is rising", "Since", "And 1 more", "To do: Start", "Call", "You are notified",
+              "Acknowledged", "Escalated", "Notified so far", "Next", "Devices that depend", "Check that", "Where", "Regulation", "https://x"]  # fmt: skip
     assert [line.startswith(start) for line, start in zip(lines, starts, strict=True)] == [True] * len(starts)
 
 

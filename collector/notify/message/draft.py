@@ -31,6 +31,9 @@ class Contact(NamedTuple):
     phone: str = ""
 
 
+NOT_READ = Course()
+
+
 class Act(NamedTuple):
     """What a person did about a fault: acknowledged, escalated or resolved it. `note` is their own words."""
 
@@ -55,7 +58,8 @@ class NextCall(NamedTuple):
     due_at: float = 0.0
 
 
-class Rounds(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Rounds:
     """How often a fault has begun since `since`, and for how many seconds of that time it was there."""
 
     count: int
@@ -69,7 +73,7 @@ class Handover:
     `next_call` is None where nothing can be said about it. `dependants` are the devices that depend on the faulty one. The
     rest is of the present recurrence, oldest first."""
 
-    course: Course = Course()
+    course: Course = NOT_READ
     acts: tuple[Act, ...] = ()
     notified: tuple[Notified, ...] = ()
     steps: tuple[ScheduledRung, ...] = ()

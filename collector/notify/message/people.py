@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 
 from watchkeeper.collector.notify.i18n import Translate
 from watchkeeper.collector.notify.message.draft import OVER, Act, Contact, NoticeDraft, NoticeKind
-from watchkeeper.collector.notify.message.values import short_time, span, title_of
+from watchkeeper.collector.notify.message.values import short_time, span
 from watchkeeper.collector.policy.incidents import Incident, TransitionKind
 from watchkeeper.collector.site.inventory import Vendor
 from watchkeeper.collector.site.snapshot import Snapshot
@@ -101,7 +101,7 @@ def others_line(draft: NoticeDraft, snapshot: Snapshot, say: Translate) -> str:
     counts = [f"{_rule_title(first[rule], snapshot, say)} {count}" for rule, count in rules]
     worst_first = sorted(draft.others, key=lambda one: (one.level is not Level.CRITICAL, one.began_at))
     names = dict.fromkeys(one.device for one in worst_first)
-    text = say("And {count} more: {names}. {counts}")
+    text = say("And {count} more: {names} ({counts})")
     return text.format(count=len(draft.others), names=_listed(list(names)), counts=_listed(counts))
 
 

@@ -32,7 +32,8 @@ def headline(draft: NoticeDraft, snapshot: Snapshot, say: Translate) -> str:
     """What is wrong, for the subject: the value against its limit, or the rule's title."""
     course, evidence = draft.handover.course, draft.incident.evidence
     shown = course.now or Sample(draft.incident.began_at, evidence.value)
-    if draft.kind in OVER or not by_number(draft.incident.evidence) or course.inside or isinstance(shown.value, Missing):
+    unclear = course.inside or isinstance(shown.value, Missing) or not by_number(evidence)
+    if unclear or draft.kind in OVER:
         return title_of(draft.incident, snapshot, say)
     value = format_value(shown.value, evidence.quantity, say)
     if not course.fresh:
@@ -88,7 +89,7 @@ def course_line(draft: NoticeDraft, snapshot: Snapshot, say: Translate) -> str:
         return _known_line(draft, snapshot, say)
     if course.fresh and draft.kind not in OVER:
         sentences.append(_trend(course, draft.incident.evidence.quantity, say))
-    if course.first and course.first != course.now and course.first != course.worst:
+    if course.first and course.first not in (course.now, course.worst):
         sentences.append(say("First: {what}.").format(what=_sample(course.first, draft, snapshot, say)))
     sentences.append(_worst(draft, snapshot, say))
     return " ".join(filter(None, (*sentences, _known_line(draft, snapshot, say))))
