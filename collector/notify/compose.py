@@ -33,7 +33,7 @@ BECAUSE_ROLE_EMPTY = marked("You are notified because nobody has the role: {role
 BECAUSE_NOT_REACHED = marked("You are notified because {person} could not be reached")
 """Why a message goes to this person (`NoticeDraft.because`), where that is not clear."""
 
-SUBJECT_LENGTH = 80
+SUBJECT_LENGTH = 90
 """A longer subject leaves out the place, which the text then has."""
 
 

@@ -12,8 +12,8 @@ from tests.collector_room import NIGHT, Room
 from watchkeeper.collector.notify import handover
 from watchkeeper.collector.process import actions
 from watchkeeper.collector.site.inventory import Language
-from watchkeeper.collector.store import readings
-from watchkeeper.collector.store.schema import outbox
+from watchkeeper.collector.store import readings, rows
+from watchkeeper.collector.store.schema import incident, outbox
 from watchkeeper.model.reading import Missing, Reason, Value
 from watchkeeper.model.verdict import Evidence, Level
 
@@ -225,7 +225,7 @@ def test_a_page_goes_out_where_what_it_should_tell_cannot_be_read(
     pages = messages(room)
     assert list(pages) == [("duty", "sun.tao"), ("owner", "wang.lei")]
     assert pages["owner", "wang.lei"][0] == (
-        "[critical] 冷通道 · sensor-cold-aisle: Room temperature 31.5 °C at 03:00:00 (outside 18 .. 27 °C)"
+        "[critical] sensor-cold-aisle: Room temperature 31.5 °C at 03:00:00 (outside 18 .. 27 °C)"
     )
     assert "could not be read" in caplog.text
     cool(room)
@@ -271,9 +271,6 @@ def test_many_faults_of_a_device_cost_one_look_at_its_history(room: Room) -> Non
 
 
 def incidents(room: Room) -> list[Any]:
-    from watchkeeper.collector.store import rows  # noqa: PLC0415
-    from watchkeeper.collector.store.schema import incident  # noqa: PLC0415
-
     with room.store.read() as connection:
         return [rows.incident_from_row(row) for row in connection.execute(sa.select(incident))]
 

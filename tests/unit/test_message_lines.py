@@ -1,80 +1,38 @@
-"""Each line of a message, in both languages."""
+"""The lines of a message about the fault: the value now, its course, durations, and the end; in both languages."""
 
-from collections.abc import Sequence
 from dataclasses import replace
-from functools import cache
-from typing import Any
 
 import pytest
 
-from tests.collector_room import NIGHT, ROOT
-from watchkeeper.collector.notify.compose import SUBJECT_LENGTH, compose, plain
+from tests.message_drafts import (
+    ACTS,
+    BEGAN,
+    HOTTER,
+    NOW,
+    OVER,
+    SUN,
+    TOLD,
+    both,
+    draft,
+    incident,
+    message,
+    snapshot,
+    subjects,
+)
+from watchkeeper.collector.notify.compose import SUBJECT_LENGTH, compose
 from watchkeeper.collector.notify.i18n import translator
 from watchkeeper.collector.notify.message.draft import (
     Act,
-    Contact,
-    Handover,
     NextCall,
-    NoticeDraft,
     NoticeKind,
-    Notified,
     Rounds,
 )
 from watchkeeper.collector.notify.message.values import duration, format_value, span
 from watchkeeper.collector.policy.course import Course, Sample, Trend
-from watchkeeper.collector.policy.incidents import Incident, IncidentState, TransitionKind
-from watchkeeper.collector.site.inventory import Language, Person, Rung
-from watchkeeper.collector.site.load import read_configuration
-from watchkeeper.collector.site.snapshot import Snapshot, make_snapshot
+from watchkeeper.collector.policy.incidents import IncidentState, TransitionKind
+from watchkeeper.collector.site.inventory import Language
 from watchkeeper.model.reading import Missing, Reason
-from watchkeeper.model.verdict import Evidence, Level
-
-BEGAN, NOW = NIGHT, NIGHT + 1200
-LIMIT = "outside 18 .. 27 °C"
-HOT = Evidence("temperature.ambient", 27.4, LIMIT, first_value=27.2, first_at=BEGAN - 60)
-SUN, ZHOU = Contact("孙涛", "138 0000 0004"), Contact("周刚", "138 0000 0008")
-
-
-@cache
-def snapshot() -> Snapshot:
-    return make_snapshot(read_configuration(ROOT / "configs"))
-
-
-def incident(evidence: Evidence = HOT, **changes: Any) -> Incident:
-    found = Incident(
-        "sensor-cold-aisle", "environment.temperature", "", "room-1", Level.CRITICAL, Level.CRITICAL, "v1", BEGAN,
-        evidence, incident=1,
-    )  # fmt: skip
-    return replace(found, **changes)
-
-
-HOTTER = Course(
-    now=Sample(NOW - 12, 41.0), fresh=True, first=Sample(BEGAN - 60, 27.2), worst=Sample(NOW - 300, 42.5),
-    trend=Trend.RISING, per_hour=40.8,
-)  # fmt: skip
-OVER = {"state": IncidentState.RESOLVED, "ended_at": NOW - 5}
-
-
-def draft(language: Language, about: Incident | None = None, course: Course = HOTTER, **fields: Any) -> NoticeDraft:
-    handover = Handover(course=course, **fields.pop("handover", {}))
-    kind = fields.pop("kind", NoticeKind.PAGE)
-    person = Person("li.na", "李娜", (), language)
-    return NoticeDraft(kind, about or incident(), person, NOW, handover=handover, **fields)
-
-
-def message(language: Language, *args: Any, **fields: Any) -> tuple[str, list[str]]:
-    subject, text, _ = compose(draft(language, *args, **fields), snapshot())
-    return subject, text.splitlines()
-
-
-def both(*args: Any, **fields: Any) -> tuple[list[str], list[str]]:
-    """The lines in English and in Chinese."""
-    return message(Language.ENGLISH, *args, **fields)[1], message(Language.CHINESE, *args, **fields)[1]
-
-
-def subjects(*args: Any, **fields: Any) -> tuple[str, str]:
-    return message(Language.ENGLISH, *args, **fields)[0], message(Language.CHINESE, *args, **fields)[0]
-
+from watchkeeper.model.verdict import Evidence
 
 # ---- the subject ----
 
@@ -84,6 +42,7 @@ def test_the_subject_is_level_place_device_and_the_value_now_against_its_limit()
     assert english == "[critical] 冷通道 · sensor-cold-aisle: Room temperature 41 °C (outside 18 .. 27 °C)"
     assert chinese == "【严重】冷通道 · sensor-cold-aisle：机房温度 41 °C（超出 18 .. 27 °C）"
     assert max(map(len, (english, chinese))) <= SUBJECT_LENGTH
+    assert subjects(kind=NoticeKind.RISEN)[0].startswith("[now critical] 冷通道 · sensor-cold-aisle: Room temp")
     assert subjects(kind=NoticeKind.RISEN)[1].startswith("【已转为严重】冷通道 · sensor-cold-aisle：机房温度 41 °C")
 
 
@@ -237,103 +196,6 @@ def test_the_time_left_on_battery_is_a_duration() -> None:
     assert lines[1] == "It is falling by 30 min per hour."
 
 
-# ---- people ----
-
-ACTS = (
-    Act(TransitionKind.ACKNOWLEDGED, SUN, BEGAN + 300, "on my\nway"),
-    Act(TransitionKind.ESCALATED, SUN, BEGAN + 420, "the compressor is seized"),
-)
-TOLD = (Notified(SUN, BEGAN, delivered=True), Notified(Contact("gone"), BEGAN + 600, delivered=False))
-
-
-def test_who_acted_who_was_told_and_who_is_next() -> None:
-    coming = NextCall((ZHOU, Contact("Ann")), NOW + 600)
-    english, chinese = both(handover={"acts": ACTS, "notified": TOLD, "next_call": coming})
-    assert english[3:7] == [
-        "Acknowledged by 孙涛 138 0000 0004 at 03:05: on my way",
-        "Escalated by 孙涛 138 0000 0004 at 03:07: the compressor is seized",
-        "Notified so far: 孙涛 03:00, gone (not delivered)",
-        "Next, at 03:30 (in 10 min): 周刚 138 0000 0008, Ann",
-    ]
-    assert chinese[3:7] == [
-        "已由 孙涛 138 0000 0004 于 03:05 确认：on my way",
-        "已由 孙涛 138 0000 0004 于 03:07 手动升级：the compressor is seized",
-        "已通知：孙涛 03:00, gone (未送达)",
-        "下一级，03:30（10 分钟后）：周刚 138 0000 0008, Ann",
-    ]
-
-
-def test_a_page_tells_the_newest_act_of_each_kind_and_a_recovery_all() -> None:
-    acts = (*ACTS, Act(TransitionKind.ESCALATED, ZHOU, BEGAN + 900, ""))
-    told = [line for line in both(handover={"acts": acts})[0] if line.startswith("Escalated")]
-    assert told == ["Escalated by 周刚 138 0000 0008 at 03:15"]
-    over = both(incident(**OVER), kind=NoticeKind.RECOVERED, handover={"acts": acts})[0]
-    assert len([line for line in over if line.startswith("Escalated")]) == 2
-
-
-def test_nobody_has_acknowledged_it() -> None:
-    english, chinese = both(handover={"notified": TOLD})
-    assert "Nobody has acknowledged it yet" in english
-    assert "尚无人确认" in chinese
-    assert not any("acknowledged" in line for line in both()[0]), "the first page is before anybody could"
-    over = both(incident(**OVER), kind=NoticeKind.RECOVERED, handover={"notified": TOLD})
-    assert "Nobody acknowledged it" in over[0]
-    assert "无人确认过" in over[1]
-
-
-def test_the_next_people() -> None:
-    english, chinese = both(handover={"next_call": NextCall()})
-    assert "Nobody else is notified after this" in english
-    assert "此后不再通知其他人" in chinese
-    english, chinese = both(handover={"next_call": NextCall((ZHOU,), NOW - 5)})
-    assert "Next, at once: 周刚 138 0000 0008" in english
-    assert "下一级，立即：周刚 138 0000 0008" in chinese
-    assert not any("Next" in line or "Nobody" in line for line in both()[0]), "unknown is not nobody"
-
-
-def test_who_is_notified_at_the_same_moment() -> None:
-    people = (Person("li.na", "李娜", ()), Person("zhou", "周刚", (), phone="138 0000 0008"))
-    english, chinese = both(together=people)
-    assert "Notified together with you: 周刚 138 0000 0008" in english
-    assert "与您同时通知：周刚 138 0000 0008" in chinese
-    assert not any("together" in line for line in both(together=people[:1])[0])
-
-
-def test_a_note_is_one_line_of_bounded_length() -> None:
-    act = Act(TransitionKind.ACKNOWLEDGED, SUN, BEGAN, "x" * 500)
-    (line,) = (line for line in both(handover={"acts": (act,)})[0] if line.startswith("Ack"))
-    assert line.endswith("x…")
-    assert len(line) < 220
-
-
-def test_what_depends_on_the_device() -> None:
-    names = tuple(f"web-{n}" for n in range(1, 8))
-    english, chinese = both(handover={"dependants": names})
-    assert "Devices that depend on it (7): web-1, web-2, web-3, web-4, web-5, …" in english
-    assert "依赖它的设备（7 台）：web-1, web-2, web-3, web-4, web-5, …" in chinese
-
-
-# ---- several incidents ----
-
-
-def behind(count: int) -> Sequence[Incident]:
-    one = incident(Evidence("device.answering", "no", "is no"), rule="device.not-answering")
-    some = [replace(one, device=f"web-{n}", incident=n + 1, began_at=BEGAN + n) for n in range(1, count + 1)]
-    return tuple(replace(one, level=Level.WARNING) if one.device != "web-4" else one for one in some)
-
-
-def test_further_incidents_are_counted_by_rule_and_the_worst_are_named() -> None:
-    others = (*behind(6), incident(rule="service.down", device="shop", level=Level.WARNING))
-    subject, lines = message(Language.ENGLISH, others=others)
-    assert subject.endswith("Room temperature 41 °C (outside 18 .. 27 °C) and 7 more")
-    assert lines[3] == "And 7 more: web-4, shop, web-1, web-2, web-3, … (Device unreachable 6, Service is down 1)"
-    assert both(others=others)[1][3] == "另有 7 项：web-4, shop, web-1, web-2, web-3, …（设备不可达 6, 服务中断 1）"
-    _, text, facts = plain(draft(Language.ENGLISH, others=others))
-    assert facts["others"] == [2, 3, 4, 5, 6, 7, 1]
-    assert "and 7 more" in plain(draft(Language.ENGLISH, others=others))[0]
-    assert text == ""
-
-
 # ---- the end ----
 
 
@@ -377,37 +239,3 @@ def test_a_withdrawal_tells_why_and_no_value_now() -> None:
     assert lines[0].startswith("First: ")
     assert "the rule is gone" in lines
     assert not any("read at" in line or "acknowledged" in line for line in lines)
-
-
-# ---- the rest ----
-
-
-def test_the_order_is_that_in_which_a_person_needs_it() -> None:
-    handover = {"acts": ACTS, "notified": TOLD, "next_call": NextCall((ZHOU,), NOW + 600), "dependants": ("web-1",)}
-    rung = Rung("owner", 600.0, ("owner",), say="Start at once.", vendor_contact=True)
-    lines = both(
-        handover=handover, rung=rung, because="You are notified because of tests", url="https://x", others=behind(1)
-    )[0]
-    starts = ["Room temp", "It is rising", "Since", "And 1 more", "To do: Start", "Call", "You are notified",
-              "Acknowledged", "Escalated", "Notified so far", "Next", "Devices that depend", "Check that", "Where", "Regulation", "https://x"]  # fmt: skip
-    assert [line.startswith(start) for line, start in zip(lines, starts, strict=True)] == [True] * len(starts)
-
-
-def test_programs_get_the_same_as_facts() -> None:
-    about = incident(acknowledged_by="sun.tao")
-    facts = compose(draft(Language.ENGLISH, about, handover={"acts": ACTS}), snapshot())[2]
-    assert (facts["value"], facts["now"]) == (27.4, {"value": 41.0, "at": NOW - 12})
-    assert facts["first"] == {"value": 27.2, "at": BEGAN - 60}
-    assert facts["worst"] == {"value": 42.5, "at": NOW - 300}
-    assert (facts["per_hour"], facts["acknowledged_by"]) == (40.8, "sun.tao")
-    assert facts["escalated"] == [{"by": "孙涛", "at": BEGAN + 420, "note": "the compressor is seized"}]
-
-
-def test_a_draft_of_which_nothing_is_known_is_composed_from_its_evidence() -> None:
-    bare = NoticeDraft(NoticeKind.PAGE, incident(), Person("li.na", "李娜", ()), NOW)
-    subject, text, _ = compose(bare, snapshot())
-    assert subject.endswith("Room temperature 27.4 °C at 03:00:00 (outside 18 .. 27 °C)")
-    assert text.splitlines()[:2] == [
-        "Room temperature out of range: 27.4 °C (outside 18 .. 27 °C)",
-        "Since 2026-11-21 03:00:00, unresolved for 20 min",
-    ]
