@@ -162,7 +162,7 @@ def _courses(
 ) -> dict[int, Course]:
     probes = {device.device: device.probe for device in snapshot.devices.values()}
     newest = newest_readings(connection, probes, {_key(one) for one in incidents if one.device in probes})
-    past = _pasts(connection, [one for one in incidents if _key(one) in newest and by_number(one.evidence)], now)
+    past = _pasts(connection, incidents, newest, now)
     silent = _silent_agents(connection, snapshot, now)
     found = {}
     for one in incidents:
@@ -194,15 +194,20 @@ def _newest(incident: Incident, frame: NewestFrame | None, silent: frozenset[str
     return None
 
 
-def _pasts(connection: sa.Connection, incidents: Iterable[Incident], now: float) -> dict[str, Past]:
-    """The past numbers of the incidents' series, by device: one look at each device."""
+def _pasts(
+    connection: sa.Connection, incidents: Iterable[Incident], newest: Mapping[SeriesKey, NewestFrame], now: float
+) -> dict[str, Past]:
+    """The past numbers of the incidents' series, by device: one look at each device that was read."""
     wanted: dict[str, list[Incident]] = {}
     for one in incidents:
-        wanted.setdefault(one.device, []).append(one)
+        if _key(one) in newest and by_number(one.evidence):
+            wanted.setdefault(one.device, []).append(one)
     found = {}
     for device, mine in wanted.items():
+        blocks = {frame.block: frame.series for frame in (newest[_key(one)] for one in mine)}
         firsts = (one.began_at if one.evidence.first_at is None else one.evidence.first_at for one in mine)
-        found[device] = past_numbers(connection, device, {_key(one)[1:] for one in mine}, min(now - TREND_S, *firsts))
+        since = min(now - TREND_S, *firsts)
+        found[device] = past_numbers(connection, device, {_key(one)[1:] for one in mine}, since, blocks)
     return found
 
 

@@ -4,6 +4,7 @@ import functools
 import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import sqlalchemy as sa
 from pydantic_core import from_json
@@ -19,13 +20,24 @@ MOST_FRAMES = 240
 """Of a device. Of a longer past, every second, third ... frame is read."""
 
 
+BlockKey = tuple[str, str, int]
+"""(agent, epoch, block)."""
+
+
 @dataclass(frozen=True, slots=True)
 class NewestFrame:
-    """The newest frame of a device in which the series is. `agent` read it."""
+    """The newest frame of a device in which the series is, with the block that it belongs to and the block's series as in
+    the table."""
 
     sample: Sample
     every_s: float
-    agent: str
+    block: BlockKey
+    series: str
+
+    @property
+    def agent(self) -> str:
+        """The agent that read it."""
+        return self.block[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +55,7 @@ def newest_readings(
     keys: dict[str, list[SeriesKey]] = {}
     for key in wanted:
         keys.setdefault(key[0], []).append(key)
-    columns = (latest.c.device, latest.c.probe, latest.c.agent, latest.c.at, latest.c.column)
-    query = sa.select(*columns, block.c.every_s, block.c.series).join(block, _same_block(latest))
+    query = sa.select(latest, block.c.every_s, block.c.series).join(block, _same_block(latest))
     found: dict[SeriesKey, NewestFrame] = {}
     for row in connection.execute(query.where(latest.c.device.in_(sorted(keys)))):
         places = _places(row.series)
@@ -53,29 +64,37 @@ def newest_readings(
             continue
         values = decode_values(json.loads(row.column))
         for key in mine:
-            found[key] = NewestFrame(Sample(row.at, values[places[key[1:]]]), row.every_s, row.agent)
+            sample = Sample(row.at, values[places[key[1:]]])
+            found[key] = NewestFrame(sample, row.every_s, (row.agent, row.epoch, row.block), row.series)
     return found
 
 
-def past_numbers(connection: sa.Connection, device: str, wanted: Collection[tuple[str, str]], since: float) -> Past:
-    """The numbers of these series of a device since then, of at most about MOST_FRAMES frames. Two queries for all
-    series of the device."""
+def past_numbers(
+    connection: sa.Connection,
+    device: str,
+    wanted: Collection[tuple[str, str]],
+    since: float,
+    blocks: Mapping[BlockKey, str] = MappingProxyType({}),
+) -> Past:
+    """The numbers of these series of a device since then, of at most about MOST_FRAMES frames. One query, and one for each
+    block of which `blocks` does not have the series."""
     frames = connection.execute(_FRAMES, {"device": device, "since": since}).all()
     samples: dict[tuple[str, str], list[Sample]] = {key: [] for key in wanted}
-    if not frames:
-        return Past(samples)
-    blocks = {(row.agent, row.epoch, row.block) for row in frames}
-    mine = sa.or_(*(sa.and_(block.c.agent == a, block.c.epoch == e, block.c.block == b) for a, e, b in blocks))
-    query = sa.select(block.c.agent, block.c.epoch, block.c.block, block.c.series).where(mine)
-    places = {(row.agent, row.epoch, row.block): _places(row.series) for row in connection.execute(query)}
+    where: dict[BlockKey, list[tuple[list[Sample], int]]] = {}
     for row in frames:
-        where = places.get((row.agent, row.epoch, row.block), {})
+        key = (row.agent, row.epoch, row.block)
+        if key not in where:
+            places = _places(blocks[key] if key in blocks else _series_of(connection, key))
+            where[key] = [(found, places[one]) for one, found in samples.items() if one in places]
         values = from_json(row.column)["values"]
-        for key, found in samples.items():
-            place = where.get(key, len(values))
-            if place < len(values) and type(values[place]) in (int, float):
+        for found, place in where[key]:
+            if type(values[place]) in (int, float):
                 found.append(Sample(row.at, float(values[place])))
-    return Past(samples, -(-frames[-1].total // MOST_FRAMES))
+    return Past(samples, -(-frames[-1].total // MOST_FRAMES) if frames else 1)
+
+
+def _series_of(connection: sa.Connection, key: BlockKey) -> str:
+    return str(connection.execute(_SERIES, dict(zip(("agent", "epoch", "block"), key, strict=True))).scalar() or "[]")
 
 
 @functools.lru_cache(maxsize=1024)
@@ -110,3 +129,8 @@ def _frames() -> "sa.Select[tuple[object, ...]]":
 
 # Built once: building takes longer than executing.
 _FRAMES = _frames()
+_SERIES = sa.select(block.c.series).where(
+    block.c.agent == sa.bindparam("agent"),
+    block.c.epoch == sa.bindparam("epoch"),
+    block.c.block == sa.bindparam("block"),
+)
