@@ -61,9 +61,10 @@ def test_only_paged_people_are_told_of_the_recovery(world: World) -> None:
     world.advance(12)
     world.push(world.verdict(Level.OK))
     assert sorted(world.pages("recovered")) == [(12.0, "day", "recovered"), (12.0, "olga", "recovered")]
-    assert "Last bad reading: Room temperature: 24.5 °C" in world.told[-1].message.text, (
-        "the message is in the past tense"
-    )
+    last = world.told[-1].message.text
+    assert "Worst: 24.5 °C at 12:00:00." in last
+    assert "From 2027-01-15 12:00:00 to 12:12:00, 12 min" in last
+    assert "unresolved" not in last
 
 
 def test_a_restart_changes_no_message(world: World) -> None:
