@@ -1,8 +1,8 @@
 """One agent that reads 5,000 SNMP devices every minute: its share of a core, its memory, and its polls per second.
 
 One snmpd on 127.0.0.1 answers for all devices (a single-phase UPS, 20 objects); the agent has one session for each device.
-It is measured from the minute in which the agent has recognised every device, until it has searched the tables of every
-device again.
+It is measured once the agent has recognised every device. In this time it searches the tables of a sixth of them again, as at
+any other time.
 """
 
 import resource
@@ -12,11 +12,10 @@ from benchmarks.fixtures import HOST, NotInstalled, free_port, temporary_folder
 from benchmarks.processes import deploy, device
 from benchmarks.report import ReportRow, show
 from benchmarks.snmp_path import polls, snmpd, wait_until_steady
-from watchkeeper.agent.probes.snmp.probe import SNMP_RENEW_S
 
 DEVICE_COUNT, INTERVAL_S = 5_000, 60
 AGENT = "room-1"
-MEASURED_S = SNMP_RENEW_S
+MEASURED_S = 300.0
 
 
 def main() -> None:

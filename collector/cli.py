@@ -1,4 +1,4 @@
-"""`watchkeeper collector ...`: run the collector, make tokens, back up and restore; list and handle incidents over
+"""`watchkeeper collector ...`: run the collector, make tokens, back up and restore; list and handle troubles over
 HTTP."""
 
 import os
@@ -166,14 +166,18 @@ def restore(source: Path, file: Path) -> None:
 @collector.command()
 @URL
 @TOKEN_FILE
-def incidents(url: str, token_file: Path) -> None:
-    """List the open incidents. A collector on this machine needs no token for this."""
+def troubles(url: str, token_file: Path) -> None:
+    """List the open troubles. A collector on this machine needs no token for this."""
     from watchkeeper.model.plain import printable
 
-    token = _read_token(token_file.expanduser()) if token_file.expanduser().exists() else None
-    for one in _request("GET", url, "/api/v1/incidents", None, token)["incidents"]:
-        title = " ".join(printable(one["title"]).split())
-        print(f"{one['incident']:>6}  {one['level']:<8}  {one['device']:<20}  {title}")
+    file = token_file.expanduser()
+    token = _read_token(file) if file.exists() else None
+    for one in _request("GET", url, "/api/v1/troubles", None, token)["troubles"]:
+        cause = one["cause"]
+        level = one["level"] if one["quiet_since"] is None else "no fault now"
+        more = f"  and {one['incidents'] - 1} more" if one["incidents"] > 1 else ""
+        title = printable(f"{cause['title']}{more}")
+        print(f"{one['trouble']:>6}  {level:<12}  {cause['device']:<20}  {title}")
 
 
 @collector.command()
@@ -182,8 +186,8 @@ def incidents(url: str, token_file: Path) -> None:
 @URL
 @TOKEN_FILE
 def acknowledge(number: int, note: str, url: str, token_file: Path) -> None:
-    """Say that you are working on an incident. This stops only a ladder with `stops_at: acknowledged`."""
-    _change_incident(url, token_file, number, "acknowledge", note)
+    """Say that you are working on a trouble. This stops only a ladder with `stops_at: acknowledged`."""
+    _change_trouble(url, token_file, number, "acknowledge", note)
 
 
 @collector.command()
@@ -192,8 +196,8 @@ def acknowledge(number: int, note: str, url: str, token_file: Path) -> None:
 @URL
 @TOKEN_FILE
 def resolve(number: int, note: str, url: str, token_file: Path) -> None:
-    """Resolve an incident that no new reading can resolve. Refused while its latest verdict is bad."""
-    _change_incident(url, token_file, number, "resolve", note)
+    """Resolve a trouble that no new reading can resolve. Refused while a latest verdict is bad."""
+    _change_trouble(url, token_file, number, "resolve", note)
 
 
 @collector.command()
@@ -203,7 +207,7 @@ def resolve(number: int, note: str, url: str, token_file: Path) -> None:
 @TOKEN_FILE
 def escalate(number: int, note: str, url: str, token_file: Path) -> None:
     """Escalate now: decide the next rung at once. Later rungs keep their times."""
-    _change_incident(url, token_file, number, "escalate", note)
+    _change_trouble(url, token_file, number, "escalate", note)
 
 
 @collector.command()
@@ -278,10 +282,10 @@ def _make_token(file: Path, kind: "TokenKind", name: str, out: Path | None) -> N
     print(f"{out}: the token of {name} (mode 0600)")
 
 
-def _change_incident(url: str, token_file: Path, number: int, action: str, note: str) -> None:
+def _change_trouble(url: str, token_file: Path, number: int, action: str, note: str) -> None:
     token = _read_token(token_file.expanduser())
-    incident = _request("POST", url, f"/api/v1/incidents/{number}/{action}", {"note": note}, token)
-    print(f"incident {number}: {action}d ({incident['state']})")
+    trouble = _request("POST", url, f"/api/v1/troubles/{number}/{action}", {"note": note}, token)
+    print(f"trouble {number}: {action}d ({trouble['state']})")
 
 
 def _read_token(file: Path) -> "Secret":

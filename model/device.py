@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from ipaddress import ip_address
 from types import MappingProxyType
@@ -289,7 +289,8 @@ class Device:
 
     `address` is host or host:port, never a URL, and contains no secret. `every_s` and `timeout_s` are seconds.
     `owner` names a person, `vendor` a maintenance vendor; both are empty in an agent's bundle. `without` are patterns of
-    parts that the device no longer has: that they are gone is no fault.
+    parts that the device no longer has: that they are gone is no fault. `depends_on` are the devices and unmonitored
+    things without which it does not work or cannot be reached; in a bundle, the nearest such devices of the same agent.
     """
 
     device: str
@@ -310,6 +311,9 @@ class Device:
     process: Process | None = None
     systemd: Systemd | None = None
     without: tuple[str, ...] = ()
+    depends_on: tuple[str, ...] = field(
+        default=(), metadata=MappingProxyType({"item": True})
+    )  # documents/bind: one name or a list
     owner: str = ""
     vendor: str = ""
     location: str = ""

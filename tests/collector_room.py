@@ -24,7 +24,7 @@ from watchkeeper.collector.intake.endpoint import AgentEndpoint
 from watchkeeper.collector.intake.journal import Answer, Journal, Waiting
 from watchkeeper.collector.intake.requests import Requests
 from watchkeeper.collector.notify.outbox import Outbox
-from watchkeeper.collector.process.due import decide_due
+from watchkeeper.collector.process.due import decide_due, end_quiet
 from watchkeeper.collector.process.runtime import Runtime
 from watchkeeper.collector.read.exposition import Metrics
 from watchkeeper.collector.site.load import read_configuration
@@ -165,7 +165,8 @@ class Room:
         self.say("sensor-cold-aisle", "environment.temperature", level, evidence)
 
     def decide_rungs(self) -> None:
-        """Decide all rungs that are due now."""
+        """End what is over, and decide all rungs that are due now."""
+        end_quiet(self.runtime.notifier(), self.clock.wall())
         while decide_due(self.runtime.notifier(), self.clock.wall()):
             pass
 

@@ -11,12 +11,14 @@ from watchkeeper.collector.notify.message.draft import (
     Act,
     Contact,
     Handover,
+    Lead,
     NoticeDraft,
     NoticeKind,
     Notified,
 )
 from watchkeeper.collector.policy.course import Course, Sample, Trend
 from watchkeeper.collector.policy.incidents import Incident, IncidentState, TransitionKind
+from watchkeeper.collector.policy.troubles import Trouble
 from watchkeeper.collector.site.inventory import Language, Person
 from watchkeeper.collector.site.load import read_configuration
 from watchkeeper.collector.site.snapshot import Snapshot, make_snapshot
@@ -51,8 +53,17 @@ OVER = {"state": IncidentState.RESOLVED, "ended_at": NOW - 5}
 def draft(language: Language, about: Incident | None = None, course: Course = HOTTER, **fields: Any) -> NoticeDraft:
     handover = Handover(course=course, **fields.pop("handover", {}))
     kind = fields.pop("kind", NoticeKind.PAGE)
-    person = Person("li.na", "李娜", (), language)
-    return NoticeDraft(kind, about or incident(), person, NOW, handover=handover, **fields)
+    about = about or incident()
+    known = replace(trouble(about), **fields.pop("trouble", {}))
+    lead = Lead(known, about, tuple(fields.pop("others", ())), handover)
+    return NoticeDraft(kind, lead, Person("li.na", "李娜", (), language), NOW, **fields)
+
+
+def trouble(about: Incident) -> Trouble:
+    """The trouble of an incident."""
+    return Trouble(
+        1, "room-1", about.level, BEGAN, BEGAN, trouble=1, ended_at=about.ended_at, quiet_since=about.ended_at
+    )
 
 
 def message(language: Language, *args: Any, **fields: Any) -> tuple[str, list[str]]:

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from tests.story.world import NOON, World
 from watchkeeper.channels.ports import Address, Message, Receipt, Via
 from watchkeeper.collector.notify.outbox import Outbox
-from watchkeeper.collector.store.schema import incident, outbox, receipt, rung, transition
+from watchkeeper.collector.store.schema import incident, outbox, receipt, rung, transition, trouble
 
 FAILED = Receipt(delivered=False, detail="no route to host")
 REFUSED = Receipt(delivered=False, detail="no such number", permanent=True)
@@ -43,7 +43,7 @@ class _Channel:
 def emptied(world: World) -> World:
     """The same world as new. Making one takes longer than most tests."""
     with world.store.write() as connection:
-        for table in (outbox, receipt, incident, rung, transition):
+        for table in (outbox, receipt, incident, trouble, rung, transition):
             connection.execute(sa.delete(table))
         connection.execute(sa.text("DELETE FROM sqlite_sequence"))
     world.clock.now = world.began
@@ -64,7 +64,7 @@ class Room:
     def put(self, person: str = "olga", **values: Any) -> int:
         self.made += 1
         row = {
-            "key": f"k{self.made}", "about": "incident", "about_id": self.made, "recurrence": 1, "kind": "page", "rung": "duty",
+            "key": f"k{self.made}", "about": "trouble", "about_id": self.made, "recurrence": 1, "kind": "page", "rung": "duty",
             "person": person, "created_at": NOON, "expires_at": None, "fallback": "[]", "subject": "s", "text": "t",
             "facts": "{}", "state": "pending", "next_at": NOON, "channel": 0, "attempts": 0, "handed_on": False,
         }  # fmt: skip

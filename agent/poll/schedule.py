@@ -2,7 +2,7 @@
 a task of its own, so a device that is dead, slow or misbehaving delays no other.
 
 Polls of devices that did not answer last time have a limit of their own. Once the verdict on their silence is final,
-every second round skips them.
+every second round skips them. When a device stops answering, the devices that it depends on are read at once.
 """
 
 import asyncio
@@ -32,6 +32,7 @@ SKIPPED_ROUNDS = 1  # how many rounds in a row skip a dead device
 POLL_GRACE_S = 1.0
 CLOCK_JUMP_S = 1.0
 POLL_NOW_EVERY_S = 1.0  # the shortest time between two unscheduled polls of a device
+PARENT_EVERY_S = 10.0  # the shortest time between two polls of a device because of those that depend on it
 _NO_NUMBERS = (str, Missing)
 
 
@@ -61,6 +62,7 @@ class _PollState:
     faulty: bool = False
     poll: "asyncio.Task[None] | None" = None
     polled_now_at: float = -inf
+    polled_as_parent_at: float = -inf
     later: asyncio.TimerHandle | None = None
 
     def cancel(self) -> None:
@@ -171,6 +173,15 @@ class Schedule:
         if self._states.get(name) is state:
             self.poll_now(name)
 
+    def _poll_parents(self, device: Device) -> None:
+        """Read at once what the device depends on: whether that has a fault decides who must be told of the silence."""
+        now = self._clock.boot()
+        for name in device.depends_on:
+            state = self._states.get(name)
+            if state is not None and now - state.polled_as_parent_at >= PARENT_EVERY_S:
+                state.polled_as_parent_at = now
+                self.poll_now(name)
+
     async def _round(self, names: Iterable[str]) -> None:
         for name in names:
             device, state = self._devices.get(name), self._states.get(name)
@@ -196,6 +207,8 @@ class Schedule:
         if state.dead is not (dead := sweep.values[0] != "yes"):
             state.dead = dead
             _log_answering(device, sweep)
+            if dead:
+                self._poll_parents(device)
         try:
             self._on_sweep(device, sweep)
         except Exception:

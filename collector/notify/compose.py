@@ -25,6 +25,8 @@ from watchkeeper.model.reading import Missing
 _SUBJECTS = {
     NoticeKind.PAGE: marked("[{level}] {device}: {title}"),
     NoticeKind.RISEN: marked("[now {level}] {device}: {title}"),
+    NoticeKind.RETURNED: marked("[again {level}] {device}: {title}"),
+    NoticeKind.FLAPPING: marked("[flapping, {level}] {device}: {title}"),
     NoticeKind.PASSED: marked("[cleared before notification] {device}: {title}"),
     NoticeKind.RECOVERED: marked("[recovered] {device}: {title}"),
     NoticeKind.WITHDRAWN: marked("[withdrawn] {device}: {title}"),
@@ -90,7 +92,7 @@ def _lines(draft: NoticeDraft, snapshot: Snapshot, say: Translate, place: str) -
     yield from to_do_lines(draft, snapshot, say)
     yield from people_lines(draft, snapshot, say)
     yield dependants_line(draft, say)
-    if rule and rule.advice and draft.kind in (NoticeKind.PAGE, NoticeKind.RISEN):
+    if rule and rule.advice and draft.kind in (NoticeKind.PAGE, NoticeKind.RISEN, NoticeKind.RETURNED):
         yield say(rule.advice)
     if place:
         yield say("Where: {place}").format(place=place)
@@ -111,7 +113,7 @@ def _facts(draft: NoticeDraft, snapshot: Snapshot, title: str) -> Mapping[str, A
         "first": _sample_facts(course.first),
         "worst": _sample_facts(course.worst),
         "per_hour": course.per_hour,
-        "acknowledged_by": draft.incident.acknowledged_by,
+        "acknowledged_by": draft.trouble.acknowledged_by,
         "escalated": [
             {"by": one.who.name, "at": one.at, "note": one.note}
             for one in draft.handover.acts
@@ -129,8 +131,8 @@ def _sample_facts(sample: Sample | None) -> Mapping[str, Any] | None:
 def _bare_facts(draft: NoticeDraft, title: str) -> dict[str, Any]:
     incident = draft.incident
     return {
-        "kind": draft.kind.value, "incident": incident.incident, "recurrence": incident.recurrence,
-        "others": [one.incident for one in draft.others],
+        "kind": draft.kind.value, "trouble": draft.trouble.trouble, "incident": incident.incident,
+        "recurrence": draft.trouble.recurrence, "others": [one.incident for one in draft.others],
         "device": incident.device, "rule": incident.rule, "instance": incident.instance, "title": title,
         "level": incident.level.value, "rung": draft.rung.rung if draft.rung else "",
         "person": draft.person.person, "began_at": incident.began_at, "ended_at": incident.ended_at,

@@ -1,11 +1,21 @@
-"""Gathers from the store what the messages about incidents must tell: of many incidents at once, in a few queries."""
+"""Gathers from the store what the messages about troubles must tell: of many troubles at once, in a few queries."""
 
 import logging
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import replace
 
 import sqlalchemy as sa
 
-from watchkeeper.collector.notify.message.draft import Act, Contact, Handover, NextCall, NoticeKind, Notified, Rounds
+from watchkeeper.collector.notify.message.draft import (
+    NOTHING_KNOWN,
+    Act,
+    Contact,
+    Handover,
+    Lead,
+    NextCall,
+    NoticeKind,
+    Notified,
+)
 from watchkeeper.collector.notify.message.readings import by_number
 from watchkeeper.collector.notify.notice import About
 from watchkeeper.collector.policy import freshness
@@ -13,56 +23,86 @@ from watchkeeper.collector.policy.course import TREND_S, Course, Judged, Newest,
 from watchkeeper.collector.policy.incidents import Incident, Transition, TransitionKind
 from watchkeeper.collector.policy.ladder import ScheduledRung, ladder_for, stopping_levels, upcoming
 from watchkeeper.collector.policy.roster import audience
+from watchkeeper.collector.policy.troubles import Trouble
 from watchkeeper.collector.site.inventory import COLLECTOR, Contacts, Ladder, Ladders, Person, Rung
 from watchkeeper.collector.site.snapshot import Snapshot
 from watchkeeper.collector.store import rows
+from watchkeeper.collector.store import troubles as troubles_of
 from watchkeeper.collector.store.readings import NewestFrame, Past, SeriesKey, newest_readings, past_numbers
-from watchkeeper.collector.store.schema import agent, outbox
+from watchkeeper.collector.store.schema import agent, outbox, trouble
 from watchkeeper.model.verdict import Evidence, Level
 from watchkeeper.rules.rule import Band, Rule
 
 log = logging.getLogger(__name__)
 
-_BEGINNINGS = frozenset({TransitionKind.OPENED, TransitionKind.REOPENED})
-_BAD_VERDICTS = _BEGINNINGS | {TransitionKind.RISEN, TransitionKind.EASED}
-_ACTS = frozenset({TransitionKind.ACKNOWLEDGED, TransitionKind.ESCALATED, TransitionKind.RESOLVED})
 _UNREAD_EVERY_S = 30.0
 """The interval of a device that is not in the inventory any more."""
 
 
-def gather(
-    connection: sa.Connection, snapshot: Snapshot, incidents: Collection[Incident], now: float
+def gather(connection: sa.Connection, snapshot: Snapshot, troubles: Collection[Trouble], now: float) -> dict[int, Lead]:
+    """What is known of each trouble, by its number. Raises KeyError for a trouble without incidents."""
+    leads = _leads(connection, troubles)
+    handovers = _try_handovers(connection, snapshot, leads.values(), now)
+    return {number: replace(lead, handover=handovers.get(number, NOTHING_KNOWN)) for number, lead in leads.items()}
+
+
+def _leads(connection: sa.Connection, troubles: Collection[Trouble]) -> dict[int, Lead]:
+    members: dict[int, list[Incident]] = {}
+    for one in rows.incidents_of(connection, [known.trouble for known in troubles]):
+        members.setdefault(one.trouble, []).append(one)
+    causes = {one.incident: one for found in members.values() for one in found}
+    elsewhere = {known.cause for known in troubles} - causes.keys()
+    if elsewhere:
+        causes |= rows.incidents_by_number(connection, elsewhere)
+    found = {}
+    for known in troubles:
+        cause = causes[known.cause]
+        others = (one for one in members.get(known.trouble, ()) if one.incident != cause.incident)
+        found[known.trouble] = Lead(known, cause, tuple(sorted(others, key=_worst_first)))
+    return found
+
+
+def _worst_first(one: Incident) -> tuple[bool, bool, float]:
+    return (not one.open, one.level is not Level.CRITICAL, one.began_at)
+
+
+def _try_handovers(
+    connection: sa.Connection, snapshot: Snapshot, leads: Collection[Lead], now: float
 ) -> dict[int, Handover]:
-    """What is known of each incident, by its number. Where this fails, the result is empty and the caller's transaction goes
-    on: a message without it is still a message."""
-    if not incidents:
+    """What else is known. Where this fails, the result is empty and the caller's transaction goes on: a message without it is
+    still a message."""
+    if not leads:
         return {}
     try:
         with connection.begin_nested():
-            return _gather(connection, snapshot, incidents, now)
+            return _handovers(connection, snapshot, leads, now)
     except Exception:
-        log.exception("what the messages should tell about %d incidents could not be read", len(incidents))
+        log.exception("what the messages should tell about %d troubles could not be read", len(leads))
         return {}
 
 
-def _gather(
-    connection: sa.Connection, snapshot: Snapshot, incidents: Collection[Incident], now: float
+def _handovers(
+    connection: sa.Connection, snapshot: Snapshot, leads: Collection[Lead], now: float
 ) -> dict[int, Handover]:
-    numbers = [one.incident for one in incidents]
+    numbers = [lead.trouble.trouble for lead in leads]
     contacts = snapshot.configuration.contacts
-    steps = rows.rungs_of(connection, numbers)
-    happened = rows.present_transitions(connection, incidents)
-    notified = _notified(connection, incidents, contacts)
-    courses = _courses(connection, snapshot, incidents, happened, now)
+    steps = troubles_of.rungs_of(connection, numbers)
+    happened = rows.told_transitions(connection, numbers, [lead.incident.incident for lead in leads])
+    notified = _notified(connection, numbers, contacts)
+    courses = _courses(connection, snapshot, [lead.incident for lead in leads], happened, now)
+    acts: dict[int, list[Act]] = {}
+    for number, _, step in happened:
+        if step.by.startswith("person:"):
+            acts.setdefault(number, []).append(_act(step, contacts))
     return {
-        one.incident: Handover(
-            course=courses[one.incident],
-            acts=tuple(_acts(one, happened[one.incident], contacts)),
-            notified=notified.get(one.incident, ()),
-            steps=tuple(steps.get((one.incident, one.recurrence), ())),
-            rounds=_rounds(one, happened[one.incident], now),
+        lead.trouble.trouble: Handover(
+            course=courses[lead.incident.incident],
+            acts=tuple(dict.fromkeys(acts.get(lead.trouble.trouble, ()))),
+            notified=notified.get(lead.trouble.trouble, ()),
+            steps=tuple(steps.get(lead.trouble.trouble, ())),
+            dependants=snapshot.dependencies.dependants(lead.incident.device),
         )
-        for one in incidents
+        for lead in leads
     }
 
 
@@ -80,35 +120,40 @@ def contact(person: Person) -> Contact:
     return Contact(person.name, person.phone)
 
 
-def _acts(incident: Incident, happened: Iterable[Transition], contacts: Contacts) -> Iterator[Act]:
-    for one in happened:
-        kind, _, name = one.by.partition(":")
-        earlier = one.kind is TransitionKind.RESOLVED and incident.open
-        if one.kind in _ACTS and kind == "person" and not earlier:
-            # The note of an escalation is `RUNG: WORDS`, or the rung alone.
-            note = one.note.partition(": ")[2] if one.kind is TransitionKind.ESCALATED else one.note
-            yield Act(one.kind, contact_of(name, contacts), one.at, note)
+def _act(step: Transition, contacts: Contacts) -> Act:
+    # The note of an escalation is `RUNG: WORDS`, or the rung alone.
+    note = step.note.partition(": ")[2] if step.kind is TransitionKind.ESCALATED else step.note
+    return Act(step.kind, contact_of(step.by.partition(":")[2], contacts), step.at, note)
 
 
-def _notified(
-    connection: sa.Connection, incidents: Iterable[Incident], contacts: Contacts
-) -> dict[int, tuple[Notified, ...]]:
-    """Who was paged in the present recurrence, each person once, in this order."""
-    present = {one.incident: one.recurrence for one in incidents}
-    columns = (outbox.c.about_id, outbox.c.recurrence, outbox.c.person, outbox.c.created_at, outbox.c.state)
+def _notified(connection: sa.Connection, numbers: Iterable[int], contacts: Contacts) -> dict[int, tuple[Notified, ...]]:
+    """Who was told that the fault is there, each person once, in this order; also by a trouble that was merged into this
+    one."""
+    into = _merged(connection, numbers)
+    columns = (outbox.c.about_id, outbox.c.person, outbox.c.created_at, outbox.c.state)
     pages = sa.and_(
-        outbox.c.about == About.INCIDENT.value,
-        outbox.c.about_id.in_(list(present)),
-        outbox.c.kind == NoticeKind.PAGE.value,
+        outbox.c.about == About.TROUBLE.value,
+        outbox.c.about_id.in_(list(into)),
+        outbox.c.kind.in_([NoticeKind.PAGE.value, NoticeKind.RETURNED.value]),
     )
     found: dict[int, dict[str, Notified]] = {}
     for row in connection.execute(sa.select(*columns).where(pages).order_by(outbox.c.id)):
-        if row.recurrence != present[row.about_id]:
-            continue
-        mine, delivered = found.setdefault(row.about_id, {}), row.state == "delivered"
+        mine, delivered = found.setdefault(into[row.about_id], {}), row.state == "delivered"
         if row.person not in mine or (delivered and not mine[row.person].delivered):
             mine[row.person] = Notified(contact_of(row.person, contacts), row.created_at, delivered)
     return {number: tuple(people.values()) for number, people in found.items()}
+
+
+def _merged(connection: sa.Connection, numbers: Iterable[int]) -> dict[int, int]:
+    """The troubles of these numbers and those that were merged into them, each with the number that it now has."""
+    into = {number: number for number in numbers}
+    wanted = list(into)
+    while wanted:
+        query = sa.select(trouble.c.trouble, trouble.c.merged_into).where(trouble.c.merged_into.in_(wanted))
+        new = {row.trouble: into[row.merged_into] for row in connection.execute(query) if row.trouble not in into}
+        into |= new
+        wanted = list(new)
+    return into
 
 
 def rung_of(ladders: Ladders, level: Level, step: ScheduledRung) -> tuple[Ladder, Rung]:
@@ -120,34 +165,17 @@ def rung_of(ladders: Ladders, level: Level, step: ScheduledRung) -> tuple[Ladder
     return ladder, rung or Rung(step.rung, 0.0, ladder.fallback)
 
 
-def next_call(
-    incident: Incident, steps: Sequence[ScheduledRung], snapshot: Snapshot, now: float, *, decided: str = ""
-) -> NextCall:
-    """Who is notified next, by the undecided rungs of an incident; `decided` is the rung that is decided at this
-    moment."""
-    ladders = snapshot.configuration.ladders
-    step = upcoming(one for one in steps if one.rung != decided)
-    held = incident.acknowledged_at is not None and incident.level in stopping_levels(ladders)
-    if step is None or held or not incident.open:
+def next_call(lead: Lead, snapshot: Snapshot, now: float, *, decided: str = "") -> NextCall:
+    """Who is notified next, by the undecided rungs of a trouble; `decided` is the rung that is decided at this moment."""
+    ladders, known = snapshot.configuration.ladders, lead.trouble
+    step = upcoming(one for one in lead.handover.steps if one.rung != decided)
+    held = known.acknowledged_at is not None and known.level in stopping_levels(ladders)
+    if step is None or held or not known.open:
         return NextCall()
-    ladder, rung = rung_of(ladders, incident.level, step)
-    owner = snapshot.owner(incident.device)
+    ladder, rung = rung_of(ladders, known.level, step)
+    owner = snapshot.owner(lead.incident.device)
     people = audience(rung, ladder, snapshot.configuration, owner, max(step.due_at, now)).people
     return NextCall(tuple(contact(person) for person in people), step.due_at)
-
-
-def _rounds(incident: Incident, happened: Iterable[Transition], now: float) -> Rounds | None:
-    """How often a fault that recurred has begun, if it did."""
-    if incident.recurrence == 1:
-        return None
-    since, bad_s, began = incident.began_at, 0.0, None
-    for one in happened:
-        if one.kind in _BEGINNINGS:
-            began, since = one.at, min(since, one.at)
-        elif one.kind is TransitionKind.RESOLVED and began is not None:
-            bad_s, began = bad_s + one.at - began, None
-    last = 0.0 if began is None else now - began
-    return Rounds(incident.recurrence, since, bad_s + max(0.0, last))
 
 
 # ---- readings ----
@@ -157,20 +185,23 @@ def _courses(
     connection: sa.Connection,
     snapshot: Snapshot,
     incidents: Collection[Incident],
-    happened: Mapping[int, Sequence[Transition]],
+    happened: Iterable[tuple[int, int, Transition]],
     now: float,
 ) -> dict[int, Course]:
     probes = {device.device: device.probe for device in snapshot.devices.values()}
     newest = newest_readings(connection, probes, {_key(one) for one in incidents if one.device in probes})
     past = _pasts(connection, incidents, newest, now)
     silent = _silent_agents(connection, snapshot, now)
+    judged: dict[int, float] = {}
+    for _, number, step in happened:
+        if not step.by.startswith("person:"):
+            judged[number] = max(step.at, judged.get(number, 0.0))
     found = {}
     for one in incidents:
         rule, frame = snapshot.rules.named(one.rule), newest.get(_key(one))
-        judged_at = max((step.at for step in happened[one.incident] if step.kind in _BAD_VERDICTS), default=0.0)
         mine = past.get(one.device) or Past({})
         found[one.incident] = course_of(
-            Judged(one.evidence, max(judged_at, one.began_at), one.began_at, one.ended_at),
+            Judged(one.evidence, max(judged.get(one.incident, 0.0), one.began_at), one.began_at, one.ended_at),
             _newest(one, frame, silent, now),
             mine.samples.get(_key(one)[1:], ()),
             limit=_limit(one.evidence, one.level, rule),

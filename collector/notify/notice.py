@@ -17,7 +17,7 @@ LEASE_S = 60.0
 class About(StrEnum):
     """What a notice is about."""
 
-    INCIDENT = "incident"
+    TROUBLE = "trouble"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +26,8 @@ class Notice:
 
     `about` and `id` say which thing it is about; `key` makes it one message, however often it is decided. After
     `expires_at` (UTC seconds; None: not known yet) a failed delivery is not tried again. `fallback` are the roles and persons
-    who are told in order where `person` cannot be reached on any channel. `rung` is the rung of an incident's page, or the
-    kind; `recurrence` the incident's. `facts` is JSON.
+    who are told in order where `person` cannot be reached on any channel. `rung` is the rung of a trouble's page, or the
+    kind; `recurrence` the trouble's. `facts` is JSON.
     """
 
     about: About

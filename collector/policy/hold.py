@@ -1,7 +1,7 @@
-"""Why no rung of an incident is decided now. Pure; times in UTC seconds.
+"""Why no rung of a trouble is decided now. Pure; times in UTC seconds.
 
 Each condition is written once, with operators that mean the same for Python values and for SQL columns (`&`, `>`, `<=`). So
-`hold` answers for one incident in memory, and `held` gives the condition that a query needs.
+`hold` answers for one trouble in memory, and `held` gives the condition that a query needs.
 """
 
 from collections.abc import Callable, Mapping
@@ -10,8 +10,8 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Any
 
-from watchkeeper.collector.policy.incidents import Incident
 from watchkeeper.collector.policy.ladder import stopping_levels
+from watchkeeper.collector.policy.troubles import PARENT_READ_S, Trouble
 from watchkeeper.collector.site.inventory import Ladders
 
 BACKLOG_S, BACKLOG_LONGEST_S = 60.0, 300.0
@@ -22,9 +22,11 @@ all."""
 class HoldReason(StrEnum):
     """What holds the rungs."""
 
-    ENDED = "ended"  # the incident is resolved or withdrawn
+    ENDED = "ended"  # the trouble is over
+    QUIET = "quiet"  # no fault of it is there now
     ACKNOWLEDGED = "acknowledged"  # and its ladder stops at that
     BACKLOG = "backlog"  # the agent has announced further events of the past
+    PARENT = "parent"  # what it depends on is read again
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,10 +34,12 @@ class Facts:
     """What the conditions look at: values, or columns of a query. Times are 0.0 where there is none."""
 
     ended: Any
+    quiet_since: Any
     acknowledged_at: Any
     stops_at_acknowledged: Any
     backlog_since: Any = 0.0
     backlog_until: Any = 0.0
+    wait_until: Any = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +52,7 @@ class Backlog:
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """The rungs of an incident are held for this reason; `until` is when it ends by itself, if it does."""
+    """The rungs of a trouble are held for this reason; `until` is when it ends by itself, if it does."""
 
     reason: HoldReason
     until: float | None = None
@@ -56,6 +60,10 @@ class Hold:
 
 def _ended(facts: Facts, _now: Any) -> Any:
     return facts.ended
+
+
+def _quiet(facts: Facts, _now: Any) -> Any:
+    return facts.quiet_since > 0.0
 
 
 def _acknowledged(facts: Facts, _now: Any) -> Any:
@@ -68,23 +76,36 @@ def _backlog(facts: Facts, now: Any) -> Any:
     return soon & (facts.backlog_since > now - BACKLOG_LONGEST_S)
 
 
+def _parent(facts: Facts, now: Any) -> Any:
+    return (facts.wait_until > now) & (facts.wait_until <= now + PARENT_READ_S)
+
+
 CONDITIONS: Mapping[HoldReason, Callable[[Facts, Any], Any]] = MappingProxyType(
-    {HoldReason.ENDED: _ended, HoldReason.ACKNOWLEDGED: _acknowledged, HoldReason.BACKLOG: _backlog}
+    {
+        HoldReason.ENDED: _ended,
+        HoldReason.QUIET: _quiet,
+        HoldReason.ACKNOWLEDGED: _acknowledged,
+        HoldReason.BACKLOG: _backlog,
+        HoldReason.PARENT: _parent,
+    }
 )
 
 
-def hold(incident: Incident, ladders: Ladders, backlog: Backlog, now: float) -> Hold | None:
-    """Why no rung of the incident is decided now; None where due rungs are."""
+def hold(trouble: Trouble, ladders: Ladders, backlog: Backlog, now: float) -> Hold | None:
+    """Why no rung of the trouble is decided now; None where due rungs are."""
     facts = Facts(
-        ended=not incident.open,
-        acknowledged_at=incident.acknowledged_at or 0.0,
-        stops_at_acknowledged=incident.level in stopping_levels(ladders),
+        ended=not trouble.open,
+        quiet_since=trouble.quiet_since or 0.0,
+        acknowledged_at=trouble.acknowledged_at or 0.0,
+        stops_at_acknowledged=trouble.level in stopping_levels(ladders),
         backlog_since=backlog.since,
         backlog_until=backlog.until,
+        wait_until=trouble.wait_until,
     )
+    until = {HoldReason.BACKLOG: backlog.until, HoldReason.PARENT: trouble.wait_until}
     for reason, holds in CONDITIONS.items():
         if holds(facts, now):
-            return Hold(reason, backlog.until if reason is HoldReason.BACKLOG else None)
+            return Hold(reason, until.get(reason))
     return None
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
+from watchkeeper.collector.policy.grouping import Joined
 from watchkeeper.model.errors import Conflict
 from watchkeeper.model.reading import Missing
 from watchkeeper.model.verdict import ActiveVerdicts, Evidence, Key, Level, Verdict
@@ -30,6 +31,9 @@ class TransitionKind(StrEnum):
     UNSEEN = "unseen"  # the latest verdict is unknown; the incident stays open
     ACKNOWLEDGED = "acknowledged"
     ESCALATED = "escalated"  # by hand, one rung
+    ON_SITE = "on-site"
+    COMMENTED = "commented"
+    VENDOR = "vendor"  # handed to the maintenance vendor
     RESOLVED = "resolved"
     WITHDRAWN = "withdrawn"
 
@@ -37,8 +41,8 @@ class TransitionKind(StrEnum):
 @dataclass(frozen=True, slots=True)
 class Incident:
     """A fault of (device, rule, instance). `verdict` is the level of the latest verdict, `level` the latest bad one. `began_at`
-    is the start of the present recurrence: unresolved time counts from there. `agent` judges it (`collector` for our own
-    rules)."""
+    is the start of the present recurrence. `agent` judges it (`collector` for our own rules). `trouble` is the number of the
+    trouble that it is part of, `joined` why, and `explained_by` the incident that explains it (0: none)."""
 
     device: str
     rule: str
@@ -53,8 +57,9 @@ class Incident:
     recurrence: int = 1
     incident: int = 0  # its number; 0 until the store gives it one
     ended_at: float | None = None
-    acknowledged_at: float | None = None
-    acknowledged_by: str | None = None
+    trouble: int = 0
+    joined: Joined = Joined.FIRST
+    explained_by: int = 0
 
     @property
     def key(self) -> Key:
@@ -117,7 +122,9 @@ def _open(known: Incident | None, verdict: Verdict, agent: str, note: str) -> In
     )  # fmt: skip
     if known is None or not _soon(known, verdict.since):
         return IncidentChange(fresh, (began,))
-    again = replace(fresh, incident=known.incident, recurrence=known.recurrence + 1)
+    again = replace(
+        fresh, incident=known.incident, recurrence=known.recurrence + 1, trouble=known.trouble, joined=known.joined
+    )
     return IncidentChange(again, (replace(began, kind=TransitionKind.REOPENED),))
 
 
@@ -173,17 +180,8 @@ def reconcile(standing: ActiveVerdicts, known: Iterable[Incident], agent: str) -
 # ---- changes by persons ----
 
 
-def acknowledge(known: Incident, person: str, at: float, note: str = "") -> IncidentChange:
-    """Note who works on it. This stops no rung unless the ladder says so. Raises Conflict if the incident has ended."""
-    _must_be_open(known, "acknowledged")
-    taken = replace(known, acknowledged_at=at, acknowledged_by=person)
-    return IncidentChange(taken, (Transition(TransitionKind.ACKNOWLEDGED, at, f"person:{person}", known.level, note),))
-
-
 def resolve_by_hand(known: Incident, person: str, at: float, note: str = "") -> IncidentChange:
-    """End an incident that no verdict can end any more. Raises Conflict while the latest verdict is bad, or if the incident
-    has ended."""
-    _must_be_open(known, "resolved")
+    """End an incident that no verdict can end any more. Raises Conflict while the latest verdict is bad."""
     if known.verdict.bad:
         raise Conflict(
             f"incident {known.incident}: the latest verdict is still {known.verdict}. The incident is resolved when the fault "
@@ -192,14 +190,6 @@ def resolve_by_hand(known: Incident, person: str, at: float, note: str = "") -> 
     return resolve(known, at, f"person:{person}", note=note)
 
 
-def escalate(known: Incident, person: str, rung: str, at: float, note: str = "") -> IncidentChange:
-    """Note that `rung` is decided at once, because the fault cannot be resolved (4.2.6.2, 4.2.6.4). Raises Conflict if the
-    incident has ended."""
-    _must_be_open(known, "escalated")
-    said = f"{rung}: {note}" if note else rung
-    return IncidentChange(known, (Transition(TransitionKind.ESCALATED, at, f"person:{person}", known.level, said),))
-
-
-def _must_be_open(known: Incident, what: str) -> None:
-    if not known.open:
-        raise Conflict(f"incident {known.incident} is {known.state} already and cannot be {what}")
+def said(known: Incident, kind: TransitionKind, person: str, at: float, note: str = "") -> IncidentChange:
+    """Note what a person said or did about the trouble of this incident."""
+    return IncidentChange(known, (Transition(kind, at, f"person:{person}", known.level, note),))

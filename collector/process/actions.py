@@ -1,4 +1,4 @@
-"""Actions of persons on incidents and devices, each in one transaction. The caller has authenticated the person."""
+"""Actions of persons on troubles and devices, each in one transaction. The caller has authenticated the person."""
 
 from dataclasses import replace
 
@@ -6,44 +6,58 @@ import sqlalchemy as sa
 
 from watchkeeper.collector.notify.enqueue import Notifier
 from watchkeeper.collector.policy import incidents, ladder
-from watchkeeper.collector.policy.incidents import Incident, IncidentChange
-from watchkeeper.collector.process.follow_up import follow_up
-from watchkeeper.collector.store import rows
+from watchkeeper.collector.policy import troubles as policy
+from watchkeeper.collector.policy.incidents import TransitionKind
+from watchkeeper.collector.policy.troubles import Trouble, TroubleState
+from watchkeeper.collector.process.follow_up import finish, follow_up
+from watchkeeper.collector.store import rows, troubles
 from watchkeeper.collector.store.schema import request
 from watchkeeper.model.errors import Conflict, WatchkeeperError
 
 
 class NotFound(WatchkeeperError):
-    """There is no such incident or device."""
+    """There is no such trouble, incident or device."""
 
 
-def acknowledge(notifier: Notifier, number: int, person: str, now: float, note: str = "") -> Incident:
-    """Note that `person` works on the incident. Raises NotFound or Conflict."""
+def acknowledge(notifier: Notifier, number: int, person: str, now: float, note: str = "") -> Trouble:
+    """Note that `person` works on the trouble. Raises NotFound or Conflict."""
     with notifier.store.write() as connection:
-        change = incidents.acknowledge(_locked(connection, number), person, now, note)
-        return _save(connection, notifier, change, now)
+        known = _locked(connection, number)
+        taken = troubles.save(connection, policy.acknowledge(known, person, now))
+        _say(connection, taken, TransitionKind.ACKNOWLEDGED, person, now, note)
+        return taken
 
 
-def resolve(notifier: Notifier, number: int, person: str, now: float, note: str = "") -> Incident:
-    """End an incident that no verdict can end any more. Raises NotFound, or Conflict while its verdict is bad."""
+def resolve(notifier: Notifier, number: int, person: str, now: float, note: str = "") -> Trouble:
+    """End the incidents of a trouble that no verdict can end any more. Raises NotFound, or Conflict while a verdict is bad."""
     with notifier.store.write() as connection:
-        change = incidents.resolve_by_hand(_locked(connection, number), person, now, note)
-        return _save(connection, notifier, change, now)
+        known = _locked(connection, number)
+        policy.must_be_open(known, "resolved")
+        changes = {}
+        for one in rows.incidents_of(connection, [known.trouble], only_open=True):
+            change = incidents.resolve_by_hand(one, person, now, note)
+            changes[one.incident] = [replace(change, incident=rows.save(connection, change, now))]
+        follow_up(connection, notifier, changes, now)
+        if not changes:  # no fault is there now, and the person need not wait until that has held
+            _say(connection, known, TransitionKind.RESOLVED, person, now, note)
+        quiet = troubles.by_number(connection, [known.trouble])[known.trouble]
+        finish(connection, notifier, quiet, TroubleState.RESOLVED, now, at_once=True)
+        return troubles.by_number(connection, [known.trouble])[known.trouble]
 
 
-def escalate(notifier: Notifier, number: int, person: str, now: float, note: str = "") -> Incident:
+def escalate(notifier: Notifier, number: int, person: str, now: float, note: str = "") -> Trouble:
     """Decide the next rung at once; later rungs keep their own times. Raises NotFound, or Conflict after the last rung."""
     with notifier.store.write() as connection:
         known = _locked(connection, number)
-        held = rows.rungs_of(connection, [number], lock=True).get((number, known.recurrence), [])
+        policy.must_be_open(known, "escalated")
+        held = troubles.rungs_of(connection, [known.trouble], lock=True).get(known.trouble, [])
         step = ladder.upcoming(held)
-        change = incidents.escalate(known, person, step.rung if step else "", now, note)
         if step is None:
-            raise Conflict(f"incident {number}: every rung of its ladder has been decided")
-        saved = rows.save(connection, change, now)
-        if rows.claim_rung(connection, saved, step, now, f"person:{person}"):
-            notifier.page(connection, saved, step, now)
-        return saved
+            raise Conflict(f"trouble {known.trouble}: every rung of its ladder has been decided")
+        _say(connection, known, TransitionKind.ESCALATED, person, now, f"{step.rung}: {note}" if note else step.rung)
+        if troubles.claim_rung(connection, known, step, now, f"person:{person}"):
+            notifier.page(connection, known, step, now)
+        return known
 
 
 def poll_now(notifier: Notifier, device: str, person: str, now: float) -> None:
@@ -56,14 +70,17 @@ def poll_now(notifier: Notifier, device: str, person: str, now: float) -> None:
         connection.execute(sa.insert(request), row)
 
 
-def _locked(connection: sa.Connection, number: int) -> Incident:
-    known = rows.incident_by_number(connection, number, lock=True)
+def _locked(connection: sa.Connection, number: int) -> Trouble:
+    known = troubles.follow(connection, number, lock=True)
     if known is None:
-        raise NotFound(f"there is no incident {number}")
+        raise NotFound(f"there is no trouble {number}")
     return known
 
 
-def _save(connection: sa.Connection, notifier: Notifier, change: IncidentChange, now: float) -> Incident:
-    saved = rows.save(connection, change, now)
-    follow_up(connection, notifier, saved, [replace(change, incident=saved)], now)
-    return saved
+def _say(  # noqa: PLR0917 -- positional, as every action
+    connection: sa.Connection, known: Trouble, kind: TransitionKind, person: str, now: float, note: str
+) -> None:
+    """Note what a person did in the timeline of the trouble."""
+    cause = rows.incident_by_number(connection, known.cause)
+    if cause is not None:
+        rows.save(connection, incidents.said(cause, kind, person, now, note), now)

@@ -102,8 +102,7 @@ def apply_events(
     group = _Group(connection, now, rows.lock_latest_incidents(connection, _keys(event for _, event in events)))
     for name, event in events:
         _apply_event(group, name, event)
-    for changes in group.changes.values():
-        follow_up(connection, notifier, changes[-1].incident, changes, now)
+    follow_up(connection, notifier, group.changes, now)
     notifier.store.add_to_counters(connection, {"reconciled": group.reconciled})
     return set(group.changes)
 

@@ -1,4 +1,4 @@
-"""Decides the rungs that are due: each once, with its notices in the same transaction."""
+"""Decides the rungs that are due: each once, with its notices in the same transaction. Ends the troubles that are over."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -7,11 +7,12 @@ import sqlalchemy as sa
 
 from watchkeeper.collector.notify.enqueue import Notifier
 from watchkeeper.collector.policy.hold import Facts, held
-from watchkeeper.collector.policy.incidents import IncidentState
 from watchkeeper.collector.policy.ladder import ScheduledRung, stopping_levels
+from watchkeeper.collector.policy.troubles import FLAPPING_RECOVERED_AFTER_S, RECOVERED_AFTER_S, TroubleState
+from watchkeeper.collector.process.follow_up import TROUBLES, finish
 from watchkeeper.collector.site.inventory import Ladders
-from watchkeeper.collector.store import rows
-from watchkeeper.collector.store.schema import agent, incident, rung
+from watchkeeper.collector.store import troubles
+from watchkeeper.collector.store.schema import agent, rung, trouble
 from watchkeeper.model.failpoint import failpoint
 
 DECIDED_AT_ONCE = 200
@@ -28,14 +29,14 @@ def decide_due(notifier: Notifier, now: float) -> int:
             return 0
     with store.write() as connection:
         found = due_rungs(connection, ladders, now, lock=True)
-        incidents = {row.incident: rows.incident_from_row(row) for row in found}
-        handovers = notifier.handovers(connection, incidents.values(), now)
+        about = {row.trouble: troubles.trouble_from_row(row) for row in found}
+        leads = notifier.leads(connection, about.values(), now)
         for row in found:
             step = ScheduledRung(row.rung, row.number, row.ladder, row.due_at)
-            known = incidents[row.incident]
-            if rows.claim_rung(connection, known, step, now, "clock"):
-                # A second rung of the incident gathers anew: the first one has notified people.
-                notifier.page(connection, known, step, now, handovers.pop(row.incident, None))
+            known = about[row.trouble]
+            if troubles.claim_rung(connection, known, step, now, "clock"):
+                # A second rung of the trouble gathers anew: the first one has notified people.
+                notifier.page(connection, known, step, now, leads.pop(row.trouble, None))
         failpoint("collector.rung.before-commit")
     failpoint("collector.rung.committed")
     return len(found)
@@ -44,17 +45,17 @@ def decide_due(notifier: Notifier, now: float) -> int:
 def due_rungs(
     connection: sa.Connection, ladders: Ladders, now: float, *, most: int = DECIDED_AT_ONCE, lock: bool = False
 ) -> "Sequence[sa.Row[Any]]":
-    """Undecided rungs that are due at `now` and not held, each with its incident, oldest first. With `lock`, nobody else
+    """Undecided rungs that are due at `now` and not held, each with its trouble, oldest first. With `lock`, nobody else
     decides them before our transaction ends; those that somebody else has locked are left out."""
     asked = {"now": now, "stopping_levels": sorted(stopping_levels(ladders)), "most": most}
     return connection.execute(_DUE_LOCKED if lock else _DUE, asked).all()
 
 
 def catch_up(notifier: Notifier, now: float) -> int:
-    """After our clock was set back, incidents recorded before seem to begin in the future. Their rungs would wait for as
+    """After our clock was set back, troubles recorded before seem to begin in the future. Their rungs would wait for as
     long as the clock had been wrong; those due later than the longest ladder are made due now. Returns how many were."""
     longest = max(one.after_s for ladder in notifier.snapshot.configuration.ladders.ladders for one in ladder.rungs)
-    ahead = sa.exists().where(incident.c.incident == rung.c.incident, incident.c.began_at > now + CLOCKS_DIFFER_S)
+    ahead = sa.exists().where(trouble.c.trouble == rung.c.trouble, trouble.c.began_at > now + CLOCKS_DIFFER_S)
     late = rung.c.due_at > now + longest + CLOCKS_DIFFER_S
     lost = sa.and_(rung.c.decided_at.is_(None), late, ahead)
     with notifier.store.read() as connection:
@@ -64,30 +65,54 @@ def catch_up(notifier: Notifier, now: float) -> int:
         return connection.execute(sa.update(rung).where(lost), {"due_at": now}).rowcount
 
 
+def end_quiet(notifier: Notifier, now: float) -> int:
+    """End the troubles whose faults have stayed away, and tell people. Returns how many ended."""
+    with notifier.store.read() as connection:
+        if connection.execute(_QUIET.limit(1), {"now": now}).first() is None:
+            return 0
+    with notifier.store.write() as connection:
+        notifier.store.lock_names(connection, [TROUBLES])
+        found = [row.trouble for row in connection.execute(_QUIET.limit(DECIDED_AT_ONCE), {"now": now})]
+        known = troubles.by_number(connection, found, lock=True)
+        standing = troubles.standing_of(connection, found)
+        for number, one in known.items():
+            resolved = standing[number].resolved if number in standing else 1
+            finish(connection, notifier, one, TroubleState.RESOLVED if resolved else TroubleState.WITHDRAWN, now)
+    return len(known)
+
+
+def _quiet() -> "sa.Select[tuple[int]]":
+    now = sa.bindparam("now", type_=sa.Double)
+    stay = sa.case((trouble.c.recurrence == 1, RECOVERED_AFTER_S), else_=FLAPPING_RECOVERED_AFTER_S)
+    return (
+        sa.select(trouble.c.trouble)
+        .where(trouble.c.state == TroubleState.OPEN.value, trouble.c.quiet_since.is_not(None))
+        .where(trouble.c.quiet_since <= now - stay)
+        .order_by(trouble.c.quiet_since)
+    )
+
+
+_QUIET = _quiet()
+
 _COLUMNS = Facts(
-    ended=incident.c.state != IncidentState.OPEN.value,
-    acknowledged_at=sa.func.coalesce(incident.c.acknowledged_at, 0.0),
-    stops_at_acknowledged=incident.c.level.in_(sa.bindparam("stopping_levels", expanding=True)),
+    ended=trouble.c.state != TroubleState.OPEN.value,
+    quiet_since=sa.func.coalesce(trouble.c.quiet_since, 0.0),
+    acknowledged_at=sa.func.coalesce(trouble.c.acknowledged_at, 0.0),
+    stops_at_acknowledged=trouble.c.level.in_(sa.bindparam("stopping_levels", expanding=True)),
     backlog_since=sa.func.coalesce(agent.c.backlog_since, 0.0),
     backlog_until=sa.func.coalesce(agent.c.backlog_until, 0.0),
+    wait_until=trouble.c.wait_until,
 )
 
 
 def _due() -> "sa.Select[Any]":
     now = sa.bindparam("now", type_=sa.Double)
-    joined = rung.join(incident, rung.c.incident == incident.c.incident).outerjoin(
-        agent, agent.c.agent == incident.c.agent
-    )
+    joined = rung.join(trouble, rung.c.trouble == trouble.c.trouble).outerjoin(agent, agent.c.agent == trouble.c.agent)
     steps = (rung.c.rung, rung.c.number, rung.c.ladder, rung.c.due_at)
     return (
-        sa.select(incident, *steps)
+        sa.select(trouble, *steps)
         .select_from(joined)
-        .where(
-            rung.c.decided_at.is_(None),
-            rung.c.due_at <= now,
-            incident.c.recurrence == rung.c.recurrence,
-            ~held(_COLUMNS, now),
-        )
+        .where(rung.c.decided_at.is_(None), rung.c.due_at <= now, ~held(_COLUMNS, now))
         .order_by(rung.c.due_at, rung.c.number)
         .limit(sa.bindparam("most", type_=sa.Integer))
     )

@@ -1,6 +1,8 @@
-"""What follows a change of an incident, in the same transaction: its rungs, and notices to the people who must know."""
+"""What follows a group of changes of incidents, in the same transaction: their troubles, the rungs of those, and notices to the
+people who must know."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import sqlalchemy as sa
 
@@ -8,67 +10,209 @@ from watchkeeper.collector.notify.enqueue import Notifier
 from watchkeeper.collector.notify.message.draft import NoticeKind
 from watchkeeper.collector.notify.notice import About, expire
 from watchkeeper.collector.policy import incidents, ladder
-from watchkeeper.collector.policy.incidents import Incident, IncidentChange, IncidentState, Transition, TransitionKind
+from watchkeeper.collector.policy import troubles as policy
+from watchkeeper.collector.policy.grouping import Membership
+from watchkeeper.collector.policy.incidents import Incident, IncidentChange, TransitionKind
 from watchkeeper.collector.policy.ladder import ScheduledRung
+from watchkeeper.collector.policy.troubles import Trouble, TroubleState
+from watchkeeper.collector.process import candidates
+from watchkeeper.collector.process.membership import Placement
 from watchkeeper.collector.site.inventory import COLLECTOR, Ladders
 from watchkeeper.collector.site.snapshot import Snapshot
-from watchkeeper.collector.store import rows
+from watchkeeper.collector.store import rows, troubles
+from watchkeeper.collector.store.troubles import Standing
 from watchkeeper.model.verdict import Level
 
+BEGINNINGS = (TransitionKind.OPENED, TransitionKind.REOPENED)
+ENDS = (TransitionKind.RESOLVED, TransitionKind.WITHDRAWN)
 
-def follow_up(
-    connection: sa.Connection, notifier: Notifier, incident: Incident, changes: Sequence[IncidentChange], now: float
-) -> None:
-    """After a group of changes, the last of which made it `incident`: schedule its rungs or drop them, and notify people."""
-    if incident.open:
-        happened = [transition for change in changes for transition in change.transitions]
-        _schedule(connection, notifier, incident, happened)
-        if incident.level is Level.CRITICAL and any(one.kind is TransitionKind.RISEN for one in happened):
-            notifier.tell(connection, NoticeKind.RISEN, incident, notifier.told(connection, incident), now)
+Changes = Mapping[int, Sequence[IncidentChange]]
+"""The changes of incidents in a group, by their numbers."""
+
+TROUBLES = "troubles"
+"""The name that is locked: two collectors must not begin two troubles for one cause."""
+
+
+def follow_up(connection: sa.Connection, notifier: Notifier, changes: Changes, now: float) -> None:
+    """After a group of changes: find the troubles of new incidents, schedule rungs or drop them, and notify people."""
+    if not changes:
         return
-    rows.drop_undecided(connection, incident)
-    expire(connection, About.INCIDENT, incident.incident, now)
-    told = notifier.told(connection, incident)
-    if incident.state is IncidentState.WITHDRAWN:
-        notifier.tell(connection, NoticeKind.WITHDRAWN, incident, told, now, changes[-1].transitions[-1].note)
-    elif told:
-        notifier.tell(connection, NoticeKind.RECOVERED, incident, told, now)
-    else:
-        notifier.tell_duty(connection, NoticeKind.PASSED, incident, now)
+    notifier.store.lock_names(connection, [TROUBLES])
+    began = {
+        number: step.at
+        for number, found in changes.items()
+        for change in found
+        for step in change.transitions
+        if step.kind in BEGINNINGS
+    }
+    placement = Placement(connection, notifier.snapshot, now)
+    placement.place([found[-1].incident for found in changes.values()], began)
+    _Outcome(connection, notifier, now, placement).settle(changes)
 
 
-def _schedule(
-    connection: sa.Connection, notifier: Notifier, incident: Incident, happened: Iterable[Transition]
+def begin_apart(
+    connection: sa.Connection,
+    notifier: Notifier,
+    groups: Iterable[tuple[Membership | None, list[Incident]]],
+    now: float,
 ) -> None:
-    ladders = notifier.snapshot.configuration.ladders
-    present = (incident.incident, incident.recurrence)
-    before = rows.rungs_of(connection, [incident.incident], lock=True).get(present, [])
-    rungs: Sequence[ScheduledRung] = before
-    for one in happened:
-        if one.kind in (TransitionKind.OPENED, TransitionKind.REOPENED):
-            rungs = ladder.schedule_rungs(ladder.ladder_for(one.level, ladders), one.at)
-        elif one.kind is TransitionKind.RISEN:
-            rungs = ladder.schedule_rungs(
-                ladder.ladder_for(one.level, ladders), one.at, _carried_over(incident, rungs, ladders)
-            )
-    if rungs is not before:
-        rows.replace_undecided(connection, incident, rungs)
+    """Move incidents to other troubles: to one that explains them, or (without a membership) to a new one of the group."""
+    placement = Placement(connection, notifier.snapshot, now)
+    for membership, members in groups:
+        placement.move(membership, members)
+    _Outcome(connection, notifier, now, placement).settle({})
 
 
-def _carried_over(incident: Incident, rungs: Sequence[ScheduledRung], ladders: Ladders) -> Sequence[ScheduledRung]:
+@dataclass(slots=True)
+class _Story:
+    """What happened to the incidents of a trouble in a group: beginnings (+1) and ends (-1), and why the last was withdrawn."""
+
+    steps: list[tuple[float, int]] = field(default_factory=list)
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    """Brings the troubles that a group of changes touched up to their incidents."""
+
+    connection: sa.Connection
+    notifier: Notifier
+    now: float
+    placement: Placement
+
+    def settle(self, changes: Changes) -> None:
+        """Save every touched trouble, with its rungs and notices."""
+        stories: dict[int, _Story] = {}
+        for found in changes.values():
+            known = self.placement.trouble_of(found[-1].incident)
+            if known is not None:
+                _tell(stories.setdefault(known.trouble, _Story()), found)
+        touched = self.placement.known
+        standing = troubles.standing_of(self.connection, touched)
+        for number in sorted(touched):
+            known = touched[number]
+            if known.state is TroubleState.MERGED or number not in standing:
+                troubles.save(self.connection, known)
+            else:
+                self._settle(known, standing[number], stories.get(number, _Story()))
+
+    def _settle(self, known: Trouble, stand: Standing, story: _Story) -> None:
+        fresh = known.trouble in self.placement.fresh
+        after = policy.after_steps(known, story.steps, stand.open, self.now)
+        if fresh:
+            self._schedule(after)
+        elif after.recurrence > known.recurrence:
+            after = self._resume(known, after, stand.worst or known.level)
+        if not stand.open:
+            state = TroubleState.RESOLVED if stand.resolved else TroubleState.WITHDRAWN
+            finish(self.connection, self.notifier, after, state, self.now, story.note)
+            return
+        level = stand.worst or known.level
+        if not fresh and after.recurrence > known.recurrence:
+            after = self._say_return(known, after)
+        rises = level is Level.CRITICAL and known.level is not Level.CRITICAL
+        cause = candidates.cause_of(self.connection, after)
+        after = troubles.save(self.connection, replace(after, level=level, cause=cause))
+        if rises and not fresh:
+            self._rise(after)
+
+    def _schedule(self, known: Trouble) -> None:
+        ladders = self.notifier.snapshot.configuration.ladders
+        steps = ladder.schedule_rungs(ladder.ladder_for(known.level, ladders), known.began_at)
+        troubles.replace_undecided(self.connection, known, steps)
+
+    def _rise(self, known: Trouble) -> None:
+        """A warning has become critical: the critical ladder counts from then on."""
+        ladders = self.notifier.snapshot.configuration.ladders
+        before = troubles.rungs_of(self.connection, [known.trouble], lock=True).get(known.trouble, [])
+        carried = _carried_over(known, before, ladders)
+        at = candidates.rose_at(self.connection, known)
+        steps = ladder.schedule_rungs(ladder.ladder_for(known.level, ladders), at, carried)
+        troubles.replace_undecided(self.connection, known, steps)
+        told = self.notifier.told(self.connection, known)
+        self.notifier.tell(self.connection, NoticeKind.RISEN, known, told, self.now)
+
+    def _resume(self, known: Trouble, after: Trouble, level: Level) -> Trouble:
+        """A fault is there again: the clock goes on, and with it the rungs."""
+        if known.open:
+            troubles.put_off(self.connection, after, after.began_at - known.began_at)
+            return after
+        ladders = self.notifier.snapshot.configuration.ladders
+        decided = troubles.rungs_of(self.connection, [known.trouble]).get(known.trouble, [])
+        steps = ladder.schedule_rungs(ladder.ladder_for(level, ladders), after.began_at, decided)
+        troubles.replace_undecided(self.connection, after, steps)
+        stops = level in ladder.stopping_levels(ladders)  # an acknowledgement must not silence what was over
+        return replace(after, acknowledged_at=None, acknowledged_by=None) if stops else after
+
+    def _say_return(self, known: Trouble, after: Trouble) -> Trouble:
+        """People who were told of the recovery are told that the fault is back; the others once, if it flaps."""
+        if not known.open and self.notifier.ever_told(self.connection, after):
+            self.notifier.tell_return(self.connection, after, self.now)
+            return replace(after, flapping_told=True)
+        flaps = after.recurrence >= policy.FLAPPING_RECURRENCE and not after.flapping_told
+        if flaps and (told := self.notifier.told(self.connection, after)):
+            self.notifier.tell(self.connection, NoticeKind.FLAPPING, after, told, self.now)
+            return replace(after, flapping_told=True)
+        return after
+
+
+def _tell(story: _Story, changes: Sequence[IncidentChange]) -> None:
+    """Add what happened to one incident."""
+    for change in changes:
+        for step in change.transitions:
+            if step.kind in BEGINNINGS:
+                story.steps.append((step.at, 1))
+            elif step.kind in ENDS:
+                story.steps.append((max(step.at, change.incident.ended_at or step.at), -1))
+                story.note = step.note
+
+
+def _carried_over(known: Trouble, rungs: Sequence[ScheduledRung], ladders: Ladders) -> Sequence[ScheduledRung]:
     """The rungs that keep their times when a warning becomes critical. Where an acknowledgement held the rungs of the warning,
     only decided ones do: nobody asked for the held ones to be decided all at once."""
-    if incident.acknowledged_at is not None and Level.WARNING in ladder.stopping_levels(ladders):
+    if known.acknowledged_at is not None and Level.WARNING in ladder.stopping_levels(ladders):
         return [rung for rung in rungs if rung.decided_at is not None]
     return rungs
 
 
+def finish(  # noqa: PLR0917 -- connection and notifier come first in every function of this folder
+    connection: sa.Connection,
+    notifier: Notifier,
+    known: Trouble,
+    state: TroubleState,
+    now: float,
+    note: str = "",
+    *,
+    at_once: bool = False,
+) -> None:
+    """End a trouble that is over, and tell everybody who was paged; if nobody was, tell duty. One that is not over yet is only
+    saved, unless it ends `at_once`."""
+    if not known.open or not (at_once or state is TroubleState.WITHDRAWN or policy.is_over(known, now)):
+        troubles.save(connection, known)
+        return
+    ended = troubles.save(connection, policy.over(known, state, now))
+    troubles.drop_undecided(connection, ended)
+    expire(connection, About.TROUBLE, ended.trouble, now)
+    told = notifier.told(connection, ended)
+    if state is TroubleState.WITHDRAWN:
+        notifier.tell(connection, NoticeKind.WITHDRAWN, ended, told, now, note)
+    elif told:
+        notifier.tell(connection, NoticeKind.RECOVERED, ended, told, now)
+    else:
+        notifier.tell_duty(connection, NoticeKind.PASSED, ended, now)
+
+
+# ---- a changed configuration ----
+
+
 def withdraw_gone(connection: sa.Connection, notifier: Notifier, now: float) -> None:
     """After a change of the configuration: withdraw the incidents that nobody judges any more."""
+    changes: dict[int, list[IncidentChange]] = {}
     for known in rows.lock_open_incidents(connection):
         if why := _gone(known, notifier.snapshot):
             change = incidents.withdraw(known, now, COLLECTOR, why)
-            follow_up(connection, notifier, rows.save(connection, change, now), [change], now)
+            changes[known.incident] = [replace(change, incident=rows.save(connection, change, now))]
+    follow_up(connection, notifier, changes, now)
 
 
 def _gone(known: Incident, snapshot: Snapshot) -> str:

@@ -10,8 +10,9 @@ from watchkeeper.collector.policy import ladder
 from watchkeeper.collector.policy.hold import Backlog, Hold, hold
 from watchkeeper.collector.policy.incidents import Incident, IncidentState, Transition
 from watchkeeper.collector.policy.ladder import ScheduledRung
+from watchkeeper.collector.policy.troubles import Trouble
 from watchkeeper.collector.site.snapshot import Snapshot
-from watchkeeper.collector.store import rows
+from watchkeeper.collector.store import rows, troubles
 from watchkeeper.collector.store.schema import agent, incident, outbox, receipt
 
 
@@ -47,9 +48,10 @@ class NoticeStatus:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """An incident with the rungs and notices of its current recurrence. `hold` says why no rung is decided now."""
+    """An incident with its trouble: the rungs and notices of that. `hold` says why no rung is decided now."""
 
     incident: Incident
+    trouble: Trouble
     steps: tuple[ScheduledRung, ...]
     notices: tuple[NoticeStatus, ...]
     hold: Hold | None
@@ -67,12 +69,10 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class IncidentDetail:
-    """An incident with all transitions, rungs and notices of all its recurrences."""
+    """An incident with all its transitions."""
 
-    progress: Progress
+    incident: Incident
     transitions: tuple[tuple[Transition, float], ...]
-    steps: tuple[tuple[int, ScheduledRung], ...]
-    notices: tuple[NoticeStatus, ...]
 
 
 def open_incidents(
@@ -87,59 +87,53 @@ def open_incidents(
     return _progress_of(connection, snapshot, now, [rows.incident_from_row(row) for row in found])
 
 
-def count_open(connection: sa.Connection) -> int:
-    """How many incidents are open."""
-    query = sa.select(sa.func.count()).select_from(incident).where(incident.c.state == IncidentState.OPEN.value)
-    return int(connection.execute(query).scalar_one())
-
-
-def incidents_before(  # noqa: PLR0917 -- connection, snapshot and now come first in every function of this folder
-    connection: sa.Connection,
-    snapshot: Snapshot,
-    now: float,
-    before: int | None,
-    most: int,
-    states: Iterable[IncidentState] = tuple(IncidentState),
-) -> list[Progress]:
+def incidents_before(
+    connection: sa.Connection, before: int | None, most: int, states: Iterable[IncidentState] = tuple(IncidentState)
+) -> list[Incident]:
     """Incidents with a number below `before` (None: all), newest first."""
     query = sa.select(incident).where(incident.c.state.in_([state.value for state in states]))
     if before is not None:
         query = query.where(incident.c.incident < before)
     found = connection.execute(query.order_by(incident.c.incident.desc()).limit(most))
-    return _progress_of(connection, snapshot, now, [rows.incident_from_row(row) for row in found])
+    return [rows.incident_from_row(row) for row in found]
 
 
-def incident_detail(connection: sa.Connection, snapshot: Snapshot, now: float, number: int) -> IncidentDetail | None:
+def incident_detail(connection: sa.Connection, number: int) -> IncidentDetail | None:
     """One incident with its whole history; None if there is no incident of that number."""
     known = rows.incident_by_number(connection, number)
     if known is None:
         return None
-    (progress,) = _progress_of(connection, snapshot, now, [known])
-    steps = rows.rungs_of(connection, [number])
-    return IncidentDetail(
-        progress,
-        tuple(rows.transitions_of(connection, number)),
-        tuple((recurrence, step) for (_, recurrence), found in sorted(steps.items()) for step in found),
-        tuple(_notices(connection, [number]).get(number, [])),
-    )
+    return IncidentDetail(known, tuple(rows.transitions_of(connection, number)))
 
 
 def _progress_of(
     connection: sa.Connection, snapshot: Snapshot, now: float, found: Sequence[Incident]
 ) -> list[Progress]:
-    numbers = [one.incident for one in found]
-    steps, notices = rows.rungs_of(connection, numbers), _notices(connection, numbers)
+    about = progress_of_troubles(connection, snapshot, now, {one.trouble for one in found})
+    return [Progress(one, *about[one.trouble]) for one in found]
+
+
+Parts = tuple[Trouble, tuple[ScheduledRung, ...], tuple[NoticeStatus, ...], Hold | None]
+"""What the incidents of a trouble share."""
+
+
+def progress_of_troubles(
+    connection: sa.Connection, snapshot: Snapshot, now: float, numbers: Iterable[int]
+) -> dict[int, Parts]:
+    """The rungs and notices of these troubles, and why no rung is decided now."""
+    wanted = list(numbers)
+    steps, notices = troubles.rungs_of(connection, wanted), _notices(connection, wanted)
     backlogs = _backlogs(connection)
     ladders = snapshot.configuration.ladders
-    return [
-        Progress(
+    return {
+        number: (
             one,
-            tuple(steps.get((one.incident, one.recurrence), ())),
-            tuple(notice for notice in notices.get(one.incident, ()) if notice.recurrence == one.recurrence),
+            tuple(steps.get(number, ())),
+            tuple(notices.get(number, ())),
             hold(one, ladders, backlogs.get(one.agent, Backlog()), now),
         )
-        for one in found
-    ]
+        for number, one in troubles.by_number(connection, wanted).items()
+    }
 
 
 def _backlogs(connection: sa.Connection) -> dict[str, Backlog]:
@@ -148,7 +142,7 @@ def _backlogs(connection: sa.Connection) -> dict[str, Backlog]:
 
 
 def _notices(connection: sa.Connection, numbers: Sequence[int]) -> dict[int, list[NoticeStatus]]:
-    mine = sa.and_(outbox.c.about == About.INCIDENT.value, outbox.c.about_id.in_(numbers))
+    mine = sa.and_(outbox.c.about == About.TROUBLE.value, outbox.c.about_id.in_(numbers))
     tries: dict[int, list[DeliveryAttempt]] = {}
     joined = sa.select(receipt).join(outbox, receipt.c.outbox == outbox.c.id).where(mine).order_by(receipt.c.id)
     for row in connection.execute(joined):

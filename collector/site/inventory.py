@@ -6,8 +6,10 @@ import zoneinfo
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import ClassVar
 
 from watchkeeper.channels.ports import Address
+from watchkeeper.documents.bind import ITEM_OR_LIST
 from watchkeeper.documents.scalars import ClockTime
 from watchkeeper.model.batch import TrapSettings
 from watchkeeper.model.device import Device
@@ -34,22 +36,36 @@ class Site:
 @dataclass(frozen=True, slots=True)
 class Agent:
     """An agent and the interval at which it must push. Its `owner` is notified when it is silent. `traps` is where it
-    listens for SNMP traps."""
+    listens for SNMP traps. `depends_on` are names of devices and unmonitored things."""
 
     agent: str
     interval_s: float = 15.0
     owner: str = ""
     location: str = ""
     traps: TrapSettings | None = None
+    depends_on: tuple[str, ...] = field(default=(), metadata=ITEM_OR_LIST)
+
+
+@dataclass(frozen=True, slots=True)
+class Unmonitored:
+    """What devices depend on and no agent reads: a mains feed, a breaker, a rack, a plain switch. It has no incidents."""
+
+    MESSAGE_NAME: ClassVar = "unmonitored thing"
+
+    name: str
+    depends_on: tuple[str, ...] = field(default=(), metadata=ITEM_OR_LIST)
+    location: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Inventory:
-    """inventory.yml: the only list of agents, devices and their owners (4.1.4)."""
+    """inventory.yml: the only list of agents, devices and their owners (4.1.4). `unmonitored` are further names for
+    `depends_on`."""
 
     site: Site
     agents: tuple[Agent, ...]
     devices: tuple[Device, ...]
+    unmonitored: tuple[Unmonitored, ...] = ()
 
 
 class Language(StrEnum):

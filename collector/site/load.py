@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from watchkeeper.collector.site import devices
+from watchkeeper.collector.site.dependencies import all_dependants, dependency_problems
 from watchkeeper.collector.site.inventory import (
     COLLECTOR,
     DUTY,
@@ -102,8 +103,12 @@ class _FileCheck:
     def problem(self, record: object, key: str, message: str) -> Problem:
         return self.bound.mark(record).problem(message, key)
 
-    def unique_names(self, records: Iterable[object], key: str, taken: Collection[str] = ()) -> Iterator[Problem]:
-        """Every record must have its own valid name, which is not in `taken`."""
+    def unique_names(
+        self, records: Iterable[object], key: str, taken: Collection[str] = (), what: str = ""
+    ) -> Iterator[Problem]:
+        """Every record must have its own valid name, which is not in `taken`. `what` is the word for a record, if that is
+        not its key."""
+        what = what or key
         seen: dict[str, object] = {}
         for record in records:
             name = getattr(record, key)
@@ -112,9 +117,9 @@ class _FileCheck:
                 yield self.problem(record, key, f"`{name}` is not a valid name; {hint}")
             elif name in seen:
                 line = self.bound.mark(seen[name]).line
-                yield self.problem(record, key, f"the {key} `{name}` is defined twice; the first is on line {line}")
+                yield self.problem(record, key, f"the {what} `{name}` is defined twice; the first is on line {line}")
             elif name in taken:
-                yield self.problem(record, key, f"the name `{name}` is already taken; give the {key} another name")
+                yield self.problem(record, key, f"the name `{name}` is already taken; give the {what} another name")
             seen.setdefault(name, record)
 
     def known_name(self, record: object, key: str, name: str, names: Collection[str], what: str) -> Iterator[Problem]:
@@ -135,6 +140,9 @@ def _inventory_problems(file: _FileCheck, inventory: Inventory, contacts: Contac
     yield from file.unique_names(inventory.agents, "agent", taken=(COLLECTOR,))
     # Agents and the collector are shown as devices too.
     yield from file.unique_names(inventory.devices, "device", taken=(*agents, COLLECTOR))
+    devices_and_agents = {*agents, COLLECTOR, *(device.device for device in inventory.devices)}
+    yield from file.unique_names(inventory.unmonitored, "name", devices_and_agents, "unmonitored thing")
+    yield from _dependency_problems(file, inventory)
     for agent in inventory.agents:
         if agent.interval_s <= 0:
             yield file.problem(agent, "interval", "must be longer than 0 s")
@@ -145,6 +153,17 @@ def _inventory_problems(file: _FileCheck, inventory: Inventory, contacts: Contac
         yield from _device_problems(file, device)
         if contacts:
             yield from _owner_problems(file, device, contacts)
+
+
+def _dependency_problems(file: _FileCheck, inventory: Inventory) -> Iterator[Problem]:
+    agents = {agent.agent for agent in inventory.agents}
+    names = dict.fromkeys([device.device for device in inventory.devices] + [one.name for one in inventory.unmonitored])
+    for record in all_dependants(inventory):
+        for name in dict.fromkeys(record.depends_on):
+            if name not in agents:
+                yield from file.known_name(record, "depends_on", name, names, "device or unmonitored thing")
+    for record, message in dependency_problems(inventory):
+        yield file.problem(record, "depends_on", message)
 
 
 def _owner_problems(file: _FileCheck, device: Device, contacts: Contacts) -> Iterator[Problem]:

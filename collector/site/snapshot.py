@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from watchkeeper.collector.site.dependencies import Dependencies
 from watchkeeper.collector.site.inventory import Agent, Configuration
 from watchkeeper.collector.site.load import read_configuration
 from watchkeeper.documents.files import read_documents
@@ -21,13 +22,15 @@ from watchkeeper.rules.load import RuleSet, load_rules, shipped
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """The configuration and the rules that are active. `bundles` is the configuration that each agent receives."""
+    """The configuration and the rules that are active. `bundles` is the configuration that each agent receives,
+    `dependencies` what depends on what."""
 
     configuration: Configuration
     rules: RuleSet
     devices: Mapping[str, Device]
     agents: Mapping[str, Agent]
     bundles: Mapping[str, Bundle]
+    dependencies: Dependencies
 
     def owner(self, device: str) -> str:
         """The person who owns a device or an agent; empty if it has no owner."""
@@ -40,7 +43,15 @@ class Snapshot:
         if name in self.devices or name not in self.agents:
             return self.devices.get(name)
         agent = self.agents[name]
-        return Device(name, name, Category.WATCHKEEPER, "", owner=agent.owner, location=agent.location)
+        return Device(
+            name,
+            name,
+            Category.WATCHKEEPER,
+            "",
+            depends_on=agent.depends_on,
+            owner=agent.owner,
+            location=agent.location,
+        )
 
 
 def read_snapshot(folder: Path) -> Snapshot:
@@ -57,12 +68,14 @@ def make_snapshot(
     for a profile that an agent would refuse."""
     load_profiles(profiles)
     rules = (*shipped(), *own_rules)
+    dependencies, agents = Dependencies.of(configuration), configuration.inventory.agents
     return Snapshot(
         configuration,
         load_rules(rules),
         {device.device: device for device in configuration.inventory.devices},
-        {agent.agent: agent for agent in configuration.inventory.agents},
-        {agent.agent: _bundle(agent, configuration, rules, profiles) for agent in configuration.inventory.agents},
+        {agent.agent: agent for agent in agents},
+        {agent.agent: _bundle(agent, configuration, dependencies, rules, profiles) for agent in agents},
+        dependencies,
     )
 
 
@@ -73,10 +86,14 @@ def _read_folder(folder: Path) -> tuple[Document, ...]:
 
 
 def _bundle(
-    agent: Agent, configuration: Configuration, rules: tuple[Document, ...], profiles: tuple[Document, ...]
+    agent: Agent,
+    configuration: Configuration,
+    dependencies: Dependencies,
+    rules: tuple[Document, ...],
+    profiles: tuple[Document, ...],
 ) -> Bundle:
     share = tuple(
-        replace(device, owner="", vendor="")
+        replace(device, depends_on=_own_parents(device, dependencies), owner="", vendor="")
         for device in configuration.inventory.devices
         if device.agent == agent.agent
     )
@@ -85,6 +102,12 @@ def _bundle(
     )
     text = json.dumps(bundle_to_json(bundle), sort_keys=True, ensure_ascii=False)
     return replace(bundle, version=hashlib.sha256(text.encode()).hexdigest()[:16])
+
+
+def _own_parents(device: Device, dependencies: Dependencies) -> tuple[str, ...]:
+    """The nearest devices that a device depends on, as far as its own agent reads them."""
+    parents = dependencies.monitored_parents(device.device)
+    return tuple(parent for parent in parents if dependencies.agent_of(parent) == device.agent)
 
 
 def _file_names_only(documents: tuple[Document, ...]) -> tuple[Document, ...]:

@@ -1,15 +1,15 @@
-"""Reads and writes incidents, transitions and rungs as rows."""
+"""Reads and writes incidents and their transitions as rows."""
 
 import json
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
 import sqlalchemy as sa
 
+from watchkeeper.collector.policy.grouping import Joined, Membership
 from watchkeeper.collector.policy.incidents import Incident, IncidentChange, IncidentState, Transition, TransitionKind
-from watchkeeper.collector.policy.ladder import ScheduledRung
-from watchkeeper.collector.store.schema import incident, rung, transition
+from watchkeeper.collector.store.schema import incident, transition
 from watchkeeper.model.verdict import Evidence, Key, Level
 from watchkeeper.model.wire import decode_evidence, encode_evidence
 
@@ -37,8 +37,8 @@ def incident_from_row(row: sa.Row[Any]) -> Incident:
     return Incident(
         incident=row.incident, device=row.device, rule=row.rule, instance=row.instance, agent=row.agent,
         state=IncidentState(row.state), level=Level(row.level), verdict=Level(row.verdict), verdict_id=row.verdict_id,
-        recurrence=row.recurrence, began_at=row.began_at, ended_at=row.ended_at, acknowledged_at=row.acknowledged_at,
-        acknowledged_by=row.acknowledged_by, evidence=evidence_from_json(row.evidence),
+        recurrence=row.recurrence, began_at=row.began_at, ended_at=row.ended_at, evidence=evidence_from_json(row.evidence),
+        trouble=row.trouble, joined=Joined(row.joined), explained_by=row.explained_by,
     )  # fmt: skip
 
 
@@ -47,8 +47,8 @@ def _values(one: Incident) -> dict[str, Any]:
         "device": one.device, "rule": one.rule, "instance": one.instance, "agent": one.agent, "state": one.state.value,
         "level": one.level.value, "verdict": one.verdict.value, "verdict_id": one.verdict_id,
         "recurrence": one.recurrence, "began_at": one.began_at, "ended_at": one.ended_at,
-        "acknowledged_at": one.acknowledged_at, "acknowledged_by": one.acknowledged_by,
-        "evidence": evidence_to_json(one.evidence),
+        "evidence": evidence_to_json(one.evidence), "trouble": one.trouble, "joined": one.joined.value,
+        "explained_by": one.explained_by,
     }  # fmt: skip
 
 
@@ -117,61 +117,55 @@ def transitions_of(connection: sa.Connection, number: int) -> list[tuple[Transit
     ]
 
 
-def present_transitions(connection: sa.Connection, incidents: Collection[Incident]) -> dict[int, list[Transition]]:
-    """The transitions of these incidents by their number, oldest first: those of the present recurrence, and of earlier ones
-    when they began and ended."""
-    found: dict[int, list[Transition]] = {one.incident: [] for one in incidents}
-    present = {one.incident: one.recurrence for one in incidents}
-    always = {TransitionKind.OPENED.value, TransitionKind.REOPENED.value, TransitionKind.RESOLVED.value}
-    columns = (transition.c.incident, transition.c.recurrence, transition.c.kind, transition.c.at, transition.c.by,
-               transition.c.level, transition.c.note)  # fmt: skip
-    query = sa.select(*columns).where(transition.c.incident.in_(list(found))).order_by(transition.c.id)
-    for row in connection.execute(query):
-        if row.kind in always or row.recurrence == present[row.incident]:
-            found[row.incident].append(Transition(TransitionKind(row.kind), row.at, row.by, Level(row.level), row.note))
-    return found
-
-
-def rungs_of(
-    connection: sa.Connection, numbers: Sequence[int], *, lock: bool = False
-) -> dict[tuple[int, int], list[ScheduledRung]]:
-    """The rungs of these incidents by (incident, recurrence), in the order of their numbers. With `lock`, the rows are
-    locked until the transaction ends."""
-    query = sa.select(rung).where(rung.c.incident.in_(numbers)).order_by(rung.c.number)
-    query = query.with_for_update() if lock else query
-    found: dict[tuple[int, int], list[ScheduledRung]] = {}
-    for row in connection.execute(query):
-        step = ScheduledRung(row.rung, row.number, row.ladder, row.due_at, row.decided_at, row.decided_by)
-        found.setdefault((row.incident, row.recurrence), []).append(step)
-    return found
-
-
-def replace_undecided(connection: sa.Connection, now: Incident, steps: Iterable[ScheduledRung]) -> None:
-    """Replace the undecided rungs of the incident by the undecided rungs in `steps`, under its current recurrence."""
-    drop_undecided(connection, now)
-    rows = [
-        {
-            "incident": now.incident, "recurrence": now.recurrence, "rung": step.rung, "number": step.number,
-            "ladder": step.ladder, "due_at": step.due_at, "decided_at": None, "decided_by": None,
-        }
-        for step in steps
-        if step.decided_at is None
-    ]  # fmt: skip
-    if rows:
-        connection.execute(sa.insert(rung), rows)
-
-
-def drop_undecided(connection: sa.Connection, now: Incident) -> None:
-    """Delete the undecided rungs of the incident, of all recurrences."""
-    connection.execute(sa.delete(rung).where(rung.c.incident == now.incident, rung.c.decided_at.is_(None)))
-
-
-def claim_rung(connection: sa.Connection, now: Incident, step: ScheduledRung, at: float, by: str) -> bool:
-    """Mark a rung as decided. Returns False if another transaction has already decided it."""
-    query = sa.update(rung).where(
-        rung.c.incident == now.incident,
-        rung.c.recurrence == now.recurrence,
-        rung.c.rung == step.rung,
-        rung.c.decided_at.is_(None),
+def told_transitions(
+    connection: sa.Connection, troubles: Collection[int], leads: Collection[int]
+) -> list[tuple[int, int, Transition]]:
+    """What persons did about these troubles, and the bad verdicts of the incidents in `leads`, as (trouble, incident,
+    transition), oldest first."""
+    persons = [TransitionKind.ACKNOWLEDGED, TransitionKind.ESCALATED, TransitionKind.RESOLVED]
+    verdicts = [TransitionKind.OPENED, TransitionKind.REOPENED, TransitionKind.RISEN, TransitionKind.EASED]
+    wanted = sa.or_(
+        sa.and_(transition.c.kind.in_([kind.value for kind in persons]), transition.c.by.startswith("person:")),
+        sa.and_(transition.c.kind.in_([kind.value for kind in verdicts]), incident.c.incident.in_(list(leads))),
     )
-    return connection.execute(query, {"decided_at": at, "decided_by": by}).rowcount == 1
+    columns = (transition.c.kind, transition.c.at, transition.c.by, transition.c.level, transition.c.note)
+    query = (
+        sa.select(incident.c.trouble, incident.c.incident, *columns)
+        .join(incident, incident.c.incident == transition.c.incident)
+        .where(incident.c.trouble.in_(list(troubles)), wanted)
+        .order_by(transition.c.id)
+    )
+    return [
+        (row.trouble, row.incident, Transition(TransitionKind(row.kind), row.at, row.by, Level(row.level), row.note))
+        for row in connection.execute(query)
+    ]
+
+
+def incidents_of(connection: sa.Connection, troubles: Iterable[int], *, only_open: bool = False) -> list[Incident]:
+    """The incidents of these troubles, oldest first."""
+    query = sa.select(incident).where(incident.c.trouble.in_(list(troubles))).order_by(incident.c.incident)
+    if only_open:
+        query = query.where(incident.c.state == IncidentState.OPEN.value)
+    return [incident_from_row(row) for row in connection.execute(query)]
+
+
+def incidents_by_number(connection: sa.Connection, numbers: Iterable[int]) -> dict[int, Incident]:
+    """The incidents of these numbers."""
+    query = sa.select(incident).where(incident.c.incident.in_(list(numbers)))
+    return {row.incident: incident_from_row(row) for row in connection.execute(query)}
+
+
+def set_memberships(connection: sa.Connection, memberships: Mapping[int, Membership]) -> None:
+    """Note which trouble each incident is part of, and why."""
+    if not memberships:
+        return
+    statement = (
+        sa.update(incident)
+        .where(incident.c.incident == sa.bindparam("number"))
+        .values(trouble=sa.bindparam("of"), joined=sa.bindparam("why"), explained_by=sa.bindparam("cause"))
+    )
+    rows = [
+        {"number": number, "of": one.trouble, "why": one.joined.value, "cause": one.explained_by}
+        for number, one in memberships.items()
+    ]
+    connection.execute(statement, rows)

@@ -1,13 +1,14 @@
 """/api/v1, described at /openapi.json. A person writes with a bearer token, or with the session's cookie and the header
 X-CSRF-Token. An error is `{"error": "what is wrong: what to do"}`."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends, Query
 from fastapi.security import HTTPBearer
 
 from watchkeeper.collector.policy import roster
 from watchkeeper.collector.policy.incidents import IncidentState
+from watchkeeper.collector.policy.troubles import TroubleState
 from watchkeeper.collector.process import actions, removals
 from watchkeeper.collector.process.actions import NotFound
 from watchkeeper.collector.process.runtime import Runtime
@@ -15,29 +16,80 @@ from watchkeeper.collector.read import agents as read_agents
 from watchkeeper.collector.read import devices as read_devices
 from watchkeeper.collector.read import history as read_history
 from watchkeeper.collector.read import incidents as read_incidents
+from watchkeeper.collector.read import troubles as read_troubles
 from watchkeeper.collector.web import schemas
 from watchkeeper.collector.web.edge.auth import ActingPerson, CurrentRuntime, may_read
 from watchkeeper.collector.web.schemas import devices as device_schemas
-
-_ERRORS = {
-    401: "Authentication required: there is no valid token or session.",
-    403: "Forbidden: the CSRF token of the session is missing or wrong, or the form was sent by another site.",
-    404: "Not found.",
-    409: "Conflict with the state of the incident; `error` says which.",
-    422: "Unprocessable content: the request does not fit this description.",
-    503: "Service unavailable: the database cannot be used now.",
-}
-
-
-def _errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    return {status: {"model": schemas.Error, "description": _ERRORS[status]} for status in (*statuses, 422, 503)}
-
+from watchkeeper.collector.web.schemas import errors
 
 _BEARER = HTTPBearer(auto_error=False, description="a person's token: `watchkeeper collector token person NAME`")
 router = APIRouter(prefix="/api/v1", dependencies=[Depends(may_read), Depends(_BEARER)])
+SHOWN_STATES = (TroubleState.OPEN, TroubleState.RESOLVED, TroubleState.WITHDRAWN)
 
 
-@router.get("/incidents", responses=_errors(401))
+@router.get("/troubles", responses=errors(401))
+def troubles(
+    runtime: CurrentRuntime,
+    state: Literal["open", "resolved", "withdrawn", "all"] = "open",
+    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+    cursor: Annotated[
+        int | None, Query(ge=1, le=schemas.MAX_INCIDENT_NUMBER, description="from the last response")
+    ] = None,
+) -> schemas.TroublesOut:
+    """Troubles, newest first."""
+    states = SHOWN_STATES if state == "all" else (TroubleState(state),)
+    snapshot, now = runtime.snapshot, runtime.clock.wall()
+    with runtime.store.read(steady=True) as connection:
+        found = read_troubles.troubles_before(connection, snapshot, now, cursor, limit + 1, states)
+    following = found[limit - 1].trouble.trouble if len(found) > limit else None
+    shown = [schemas.trouble_out(one, snapshot, now) for one in found[:limit]]
+    return schemas.TroublesOut(troubles=shown, cursor=following)
+
+
+@router.get("/troubles/{number}", responses=errors(401, 404))
+def trouble(runtime: CurrentRuntime, number: schemas.IncidentNumber) -> schemas.TroubleDetailOut:
+    """One trouble with its timeline, its escalation levels, the notifications and what their channels answered. A trouble that
+    was merged into another one gives that one."""
+    return _trouble(runtime, number)
+
+
+@router.post("/troubles/{number}/acknowledge", responses=errors(401, 403, 404, 409))
+def acknowledge(
+    runtime: CurrentRuntime, person: ActingPerson, number: schemas.IncidentNumber, body: schemas.NoteIn
+) -> schemas.TroubleDetailOut:
+    """Say that you are working on it. The escalation goes on, unless the ladder has `stops_at: acknowledged`."""
+    actions.acknowledge(runtime.notifier(), number, person.person, runtime.clock.wall(), body.note)
+    return _trouble(runtime, number)
+
+
+@router.post("/troubles/{number}/resolve", responses=errors(401, 403, 404, 409))
+def resolve(
+    runtime: CurrentRuntime, person: ActingPerson, number: schemas.IncidentNumber, body: schemas.NoteIn
+) -> schemas.TroubleDetailOut:
+    """Close the incidents that can no longer be judged automatically. Refused (409) while a latest verdict is bad."""
+    actions.resolve(runtime.notifier(), number, person.person, runtime.clock.wall(), body.note)
+    return _trouble(runtime, number)
+
+
+@router.post("/troubles/{number}/escalate", responses=errors(401, 403, 404, 409))
+def escalate(
+    runtime: CurrentRuntime, person: ActingPerson, number: schemas.IncidentNumber, body: schemas.NoteIn
+) -> schemas.TroubleDetailOut:
+    """It cannot be resolved: go to the next escalation level now. Later levels keep their own times."""
+    actions.escalate(runtime.notifier(), number, person.person, runtime.clock.wall(), body.note)
+    return _trouble(runtime, number)
+
+
+def _trouble(runtime: Runtime, number: int) -> schemas.TroubleDetailOut:
+    snapshot, now = runtime.snapshot, runtime.clock.wall()
+    with runtime.store.read(steady=True) as connection:
+        found = read_troubles.trouble_detail(connection, snapshot, now, number)
+    if found is None:
+        raise NotFound(f"there is no trouble {number}")
+    return schemas.trouble_detail_out(found, snapshot, now)
+
+
+@router.get("/incidents", responses=errors(401))
 def incidents(
     runtime: CurrentRuntime,
     state: Literal["open", "resolved", "withdrawn", "all"] = "open",
@@ -50,56 +102,23 @@ def incidents(
     states = tuple(IncidentState) if state == "all" else (IncidentState(state),)
     now = runtime.clock.wall()
     with runtime.store.read() as connection:
-        found = read_incidents.incidents_before(
-            connection, runtime.snapshot, runtime.clock.wall(), cursor, limit + 1, states
-        )
-    following = found[limit - 1].incident.incident if len(found) > limit else None
-    shown = [schemas.incident_out(progress, runtime.snapshot, now) for progress in found[:limit]]
+        found = read_incidents.incidents_before(connection, cursor, limit + 1, states)
+    following = found[limit - 1].incident if len(found) > limit else None
+    shown = [schemas.incident_out(one, runtime.snapshot, now) for one in found[:limit]]
     return schemas.IncidentsOut(incidents=shown, cursor=following)
 
 
-@router.get("/incidents/{number}", responses=_errors(401, 404))
+@router.get("/incidents/{number}", responses=errors(401, 404))
 def incident(runtime: CurrentRuntime, number: schemas.IncidentNumber) -> schemas.IncidentDetailOut:
-    """One incident with its timeline, its escalation levels, the notifications and what their channels answered."""
-    return _incident(runtime, number)
-
-
-@router.post("/incidents/{number}/acknowledge", responses=_errors(401, 403, 404, 409))
-def acknowledge(
-    runtime: CurrentRuntime, person: ActingPerson, number: schemas.IncidentNumber, body: schemas.NoteIn
-) -> schemas.IncidentDetailOut:
-    """Say that you are working on it. The escalation goes on, unless the ladder has `stops_at: acknowledged`."""
-    actions.acknowledge(runtime.notifier(), number, person.person, runtime.clock.wall(), body.note)
-    return _incident(runtime, number)
-
-
-@router.post("/incidents/{number}/resolve", responses=_errors(401, 403, 404, 409))
-def resolve(
-    runtime: CurrentRuntime, person: ActingPerson, number: schemas.IncidentNumber, body: schemas.NoteIn
-) -> schemas.IncidentDetailOut:
-    """Close an incident that can no longer be judged automatically. Refused (409) while its latest verdict is bad."""
-    actions.resolve(runtime.notifier(), number, person.person, runtime.clock.wall(), body.note)
-    return _incident(runtime, number)
-
-
-@router.post("/incidents/{number}/escalate", responses=_errors(401, 403, 404, 409))
-def escalate(
-    runtime: CurrentRuntime, person: ActingPerson, number: schemas.IncidentNumber, body: schemas.NoteIn
-) -> schemas.IncidentDetailOut:
-    """It cannot be resolved: go to the next escalation level now. Later levels keep their own times."""
-    actions.escalate(runtime.notifier(), number, person.person, runtime.clock.wall(), body.note)
-    return _incident(runtime, number)
-
-
-def _incident(runtime: Runtime, number: int) -> schemas.IncidentDetailOut:
+    """One incident with its timeline."""
     with runtime.store.read(steady=True) as connection:
-        found = read_incidents.incident_detail(connection, runtime.snapshot, runtime.clock.wall(), number)
+        found = read_incidents.incident_detail(connection, number)
     if found is None:
         raise NotFound(f"there is no incident {number}")
     return schemas.incident_detail_out(found, runtime.snapshot, runtime.clock.wall())
 
 
-@router.get("/devices", responses=_errors(401))
+@router.get("/devices", responses=errors(401))
 def devices(runtime: CurrentRuntime) -> list[device_schemas.DeviceOut]:
     """The devices of the inventory."""
     with runtime.store.read(steady=True) as connection:
@@ -107,13 +126,13 @@ def devices(runtime: CurrentRuntime) -> list[device_schemas.DeviceOut]:
     return [device_schemas.device_out(one) for one in found]
 
 
-@router.get("/devices/{name}", responses=_errors(401, 404))
+@router.get("/devices/{name}", responses=errors(401, 404))
 def device(runtime: CurrentRuntime, name: str) -> device_schemas.DeviceDetailOut:
     """One device with its latest readings, their age, why one is missing, and what is gone since when."""
     return _device(runtime, name)
 
 
-@router.post("/devices/{name}/removed", responses=_errors(401, 403, 404, 409))
+@router.post("/devices/{name}/removed", responses=errors(401, 403, 404, 409))
 def removed(
     runtime: CurrentRuntime, person: ActingPerson, name: str, body: device_schemas.RemovedIn
 ) -> device_schemas.DeviceDetailOut:
@@ -131,10 +150,10 @@ def _device(runtime: Runtime, name: str) -> device_schemas.DeviceDetailOut:
         parts = read_devices.device_parts(connection, name)
     if not found:
         raise NotFound(f"there is no device `{name}`")
-    return device_schemas.device_detail_out(found[0], parts)
+    return device_schemas.device_detail_out(found[0], parts, runtime.snapshot.dependencies.dependants(name))
 
 
-@router.get("/devices/{name}/history", responses=_errors(401, 404))
+@router.get("/devices/{name}/history", responses=errors(401, 404))
 def history(
     *,
     runtime: CurrentRuntime,
@@ -162,14 +181,14 @@ def history(
     ]
 
 
-@router.post("/devices/{name}/poll", status_code=202, responses=_errors(401, 403, 404))
+@router.post("/devices/{name}/poll", status_code=202, responses=errors(401, 403, 404))
 def poll(runtime: CurrentRuntime, person: ActingPerson, name: str) -> dict[str, str]:
     """Request that a device is polled now. Its agent gets the request with the response to its next push."""
     actions.poll_now(runtime.notifier(), name, person.person, runtime.clock.wall())
     return {"asked": name}
 
 
-@router.get("/agents", responses=_errors(401))
+@router.get("/agents", responses=errors(401))
 def agents(runtime: CurrentRuntime) -> list[schemas.AgentOut]:
     """The agents: when data last came from each, and what came over its lanes."""
     with runtime.store.read(steady=True) as connection:
@@ -177,7 +196,7 @@ def agents(runtime: CurrentRuntime) -> list[schemas.AgentOut]:
     return [schemas.agent_out(one) for one in found]
 
 
-@router.get("/duty", responses=_errors(401))
+@router.get("/duty", responses=errors(401))
 def on_duty(runtime: CurrentRuntime) -> schemas.DutyOut:
     """Who is on duty, and who takes over when."""
     contacts, site, now = (

@@ -16,6 +16,7 @@ from watchkeeper.collector.notify.message.values import (
     span,
     title_of,
 )
+from watchkeeper.collector.policy.hold import Hold
 from watchkeeper.collector.policy.incidents import Incident
 from watchkeeper.collector.policy.ladder import ScheduledRung
 from watchkeeper.collector.policy.roster import audience
@@ -46,13 +47,30 @@ TRANSITIONS = {
     "unseen": marked("Can no longer be judged"),
     "acknowledged": marked("Acknowledged"),
     "escalated": marked("Escalated by hand"),
+    "on-site": marked("On site"),
+    "commented": marked("Comment"),
+    "vendor": marked("Handed to the vendor"),
     "resolved": marked("Resolved"),
     "withdrawn": marked("Withdrawn"),
+}
+JOINED = {
+    "first": marked("began the trouble"),
+    "explained": marked("explained by another fault"),
+    "device": marked("same device, same time"),
+    "place": marked("same place, same time"),
+}
+HOLDS = {
+    "ended": marked("the trouble is over"),
+    "quiet": marked("no fault is there now"),
+    "acknowledged": marked("stopped by the acknowledgement"),
+    "backlog": marked("on hold until {time}: the agent still sends earlier events"),
+    "parent": marked("on hold until {time}: what it depends on is read again"),
 }
 STATES = {
     "open": marked("unresolved"),
     "resolved": marked("resolved"),
     "withdrawn": marked("withdrawn"),
+    "merged": marked("part of another trouble"),
     "pending": marked("not delivered yet"),
     "delivered": marked("delivered"),
     "given-up": marked("delivery failed"),
@@ -60,6 +78,8 @@ STATES = {
 NOTICES = {
     "page": marked("Notification"),
     "risen": marked("Notification: became critical"),
+    "returned": marked("Notification: came back"),
+    "flapping": marked("Notification: comes and goes"),
     "passed": marked("Notification: cleared before notification"),
     "recovered": marked("Notification: recovered"),
     "withdrawn": marked("Notification: withdrawn"),
@@ -83,7 +103,7 @@ LANES = {"events": marked("events"), "readings": marked("readings")}
 FACTS = {"profile": marked("Profile"), "why": marked("Why this profile"), "transport": marked("Transport")}
 _LABELS: Mapping[str, Mapping[str, str]] = {
     "level": LEVELS, "reason": REASONS, "transition": TRANSITIONS, "state": STATES, "notice": NOTICES,
-    "category": CATEGORIES, "lane": LANES, "fact": FACTS,
+    "joined": JOINED, "category": CATEGORIES, "lane": LANES, "fact": FACTS,
 }  # fmt: skip
 _DAY_S = 86_400
 
@@ -139,6 +159,11 @@ class Formatter:
     def passed(self, since: float) -> Markup:
         """The time since then, as a timer that keeps running."""
         return Markup('<b class="timer" data-since="{}">{}</b>').format(f"{since:.0f}", timer_text(self.now - since))
+
+    def hold(self, hold: Hold) -> str:
+        """Why no rung is decided now."""
+        text = self.say(HOLDS[hold.reason.value])
+        return text if hold.until is None else text.format(time=clock_time(hold.until, self.snapshot)[11:])
 
     # ---- things ----
 

@@ -1,4 +1,4 @@
-"""What a person does on a page: sign in by a one-time link, act on incidents, sign out."""
+"""What a person does on a page: sign in by a one-time link, act on troubles, sign out."""
 
 from collections.abc import Callable, Mapping
 from typing import Annotated
@@ -7,7 +7,7 @@ from urllib.parse import quote
 from fastapi import APIRouter, Form, Request
 from fastapi.responses import RedirectResponse, Response
 
-from watchkeeper.collector.policy.incidents import Incident
+from watchkeeper.collector.policy.troubles import Trouble
 from watchkeeper.collector.process import actions, removals
 from watchkeeper.collector.process.actions import NotFound
 from watchkeeper.collector.web.edge import auth
@@ -20,7 +20,7 @@ router = APIRouter(include_in_schema=False)
 Note = Annotated[str, Form(max_length=NOTE_LIMIT, pattern=NO_NUL)]
 Part = Annotated[str, Form(max_length=200, pattern=NO_NUL)]
 Csrf = Annotated[str, Form(max_length=100)]
-Action = Callable[..., Incident]
+Action = Callable[..., Trouble]
 
 ACTIONS: Mapping[str, Action] = {
     "acknowledge": actions.acknowledge,
@@ -53,7 +53,7 @@ def leave(request: Request, runtime: CurrentRuntime, identity: CurrentIdentity, 
     return response
 
 
-@router.post("/incidents/{number}/{action}")
+@router.post("/troubles/{number}/{action}")
 def act(
     *,
     request: Request,
@@ -67,9 +67,9 @@ def act(
     """Acknowledge, resolve or escalate. Raises NotAllowed, NotFound or Conflict, and then nothing has changed."""
     person = auth.must_act(request, identity, csrf)
     if action not in ACTIONS:
-        raise NotFound(f"there is no action `{action}`; an incident has: {', '.join(ACTIONS)}")
+        raise NotFound(f"there is no action `{action}`; a trouble has: {', '.join(ACTIONS)}")
     ACTIONS[action](runtime.notifier(), number, person.person, runtime.clock.wall(), note.strip())
-    return RedirectResponse(f"/incidents/{number}", 303)
+    return RedirectResponse(f"/troubles/{number}", 303)
 
 
 @router.post("/devices/{name}/poll")

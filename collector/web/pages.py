@@ -3,17 +3,21 @@
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
-from fastapi.responses import HTMLResponse, Response
+from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from watchkeeper.collector.policy import roster
-from watchkeeper.collector.policy.incidents import Incident, IncidentState
+from watchkeeper.collector.policy.incidents import Incident
+from watchkeeper.collector.policy.troubles import TroubleState
 from watchkeeper.collector.process.actions import NotFound
 from watchkeeper.collector.read import agents as read_agents
 from watchkeeper.collector.read import devices as read_devices
 from watchkeeper.collector.read import history as read_history
 from watchkeeper.collector.read import incidents as read_incidents
+from watchkeeper.collector.read import troubles as read_troubles
 from watchkeeper.collector.read.devices import ProbeReadings
 from watchkeeper.collector.read.history import Point
+from watchkeeper.collector.read.troubles import TroubleDetail
+from watchkeeper.collector.store import rows
 from watchkeeper.collector.web.page import CurrentPage, PageContext
 from watchkeeper.collector.web.schemas import MAX_INCIDENT_NUMBER, IncidentNumber
 from watchkeeper.collector.web.sparkline import BLANK, Sparkline, sparkline
@@ -25,7 +29,7 @@ History = dict[tuple[str, str], list[Point]]
 
 router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
 
-INCIDENTS_PER_PAGE = 200
+TROUBLES_PER_PAGE = 200
 
 OVERVIEW_DEVICES = 12
 """A room with at most this many devices has them on the overview too."""
@@ -43,50 +47,61 @@ HEADLINES = (
 
 @router.get("/")
 def overview(page: CurrentPage) -> Response:
-    """Open incidents, who is on duty, the state of the agents, and in a small room the latest readings."""
+    """Open troubles, who is on duty, the state of the agents, and in a small room the latest readings."""
     runtime, snapshot = page.runtime, page.runtime.snapshot
     now = runtime.clock.wall()
     with runtime.store.read(steady=True) as connection:
-        incidents = read_incidents.open_incidents(connection, snapshot, now, INCIDENTS_PER_PAGE)
-        total = read_incidents.count_open(connection)
+        troubles = read_troubles.open_troubles(connection, snapshot, now, TROUBLES_PER_PAGE)
+        total = read_troubles.count_open(connection)
         agents = read_agents.agent_statuses(connection, snapshot, now, runtime.started_at)
-        recent = read_incidents.incidents_before(
-            connection, snapshot, now, None, 5, (IncidentState.RESOLVED, IncidentState.WITHDRAWN)
+        recent = read_troubles.troubles_before(
+            connection, snapshot, now, None, 5, (TroubleState.RESOLVED, TroubleState.WITHDRAWN)
         )
         small = len(snapshot.devices) <= OVERVIEW_DEVICES
         devices = read_devices.device_readings(connection, snapshot, now, runtime.started_at) if small else []
     site, contacts = snapshot.configuration.inventory.site, snapshot.configuration.contacts
     return page.show(
-        "overview.html", incidents=incidents, total=total, agents=agents, recent=recent, devices=devices,
+        "overview.html", troubles=troubles, total=total, agents=agents, recent=recent, devices=devices,
         headlines=headlines,
         shift=roster.shift_at(contacts, site, now), handover=roster.next_handover(contacts, site, now),
     )  # fmt: skip
 
 
-@router.get("/incidents")
-def incidents(page: CurrentPage, before: Annotated[int | None, Query(ge=1, le=MAX_INCIDENT_NUMBER)] = None) -> Response:
-    """All incidents, open and closed, newest first."""
-    limit, runtime = INCIDENTS_PER_PAGE, page.runtime
-    with runtime.store.read() as connection:
-        found = read_incidents.incidents_before(connection, runtime.snapshot, runtime.clock.wall(), before, limit + 1)
-    more = found[limit - 1].incident.incident if len(found) > limit else None
-    return page.show("incidents.html", incidents=found[:limit], more=more)
+@router.get("/troubles")
+def troubles(page: CurrentPage, before: Annotated[int | None, Query(ge=1, le=MAX_INCIDENT_NUMBER)] = None) -> Response:
+    """All troubles, open and closed, newest first."""
+    limit, runtime = TROUBLES_PER_PAGE, page.runtime
+    with runtime.store.read(steady=True) as connection:
+        found = read_troubles.troubles_before(connection, runtime.snapshot, runtime.clock.wall(), before, limit + 1)
+    more = found[limit - 1].trouble.trouble if len(found) > limit else None
+    return page.show("troubles.html", troubles=found[:limit], more=more)
 
 
 @router.get("/incidents/{number}")
 def incident(page: CurrentPage, number: IncidentNumber) -> Response:
-    """Everything about one incident. Raises NotFound."""
+    """The trouble that an incident is part of. Raises NotFound."""
+    with page.runtime.store.read() as connection:
+        known = rows.incident_by_number(connection, number)
+    if known is None:
+        raise NotFound(f"there is no incident {number}")
+    return RedirectResponse(f"/troubles/{known.trouble}#incident-{number}", 303)
+
+
+@router.get("/troubles/{number}")
+def trouble(page: CurrentPage, number: IncidentNumber) -> Response:
+    """Everything about one trouble. Raises NotFound."""
     runtime, snapshot = page.runtime, page.runtime.snapshot
     with runtime.store.read(steady=True) as connection:
-        detail = read_incidents.incident_detail(connection, snapshot, runtime.clock.wall(), number)
+        detail = read_troubles.trouble_detail(connection, snapshot, runtime.clock.wall(), number)
     if detail is None:
-        raise NotFound(f"there is no incident {number}")
-    one = detail.progress.incident
+        raise NotFound(f"there is no trouble {number}")
+    progress = detail.one.progress
+    one = progress.incident
     present, line = _present(page, one)
     device = snapshot.device(one.device)
     vendors = (one for one in snapshot.configuration.contacts.vendors if device and one.vendor == device.vendor)
     return page.show(
-        "incident.html", progress=detail.progress, timeline=timeline(detail), device=device,
+        "trouble.html", card=detail.one, progress=progress, timeline=timeline(detail), device=device,
         rule=snapshot.rules.named(one.rule), vendor=next(vendors, None), present=present, sparkline=line,
     )  # fmt: skip
 
@@ -141,13 +156,13 @@ def device(page: CurrentPage, name: str) -> Response:
             raise NotFound(f"there is no device `{name}`")
         parts = read_devices.device_parts(connection, name)
         history = read_history.readings_since(connection, name, now - SPARKLINE_S)
-        incidents = read_incidents.open_incidents(connection, runtime.snapshot, now, INCIDENTS_PER_PAGE, name)
+        troubles = read_troubles.open_troubles(connection, runtime.snapshot, now, TROUBLES_PER_PAGE, name)
 
     def line(series: Series, column: ProbeReadings) -> Sparkline:
         return _sparkline(series, column, history, now)
 
     return page.show(
-        "device.html", one=found[0], gone=parts.gone, removals=parts.removals, sparkline=line, incidents=incidents, hours=int(SPARKLINE_S // 3600),
+        "device.html", one=found[0], gone=parts.gone, removals=parts.removals, sparkline=line, troubles=troubles, hours=int(SPARKLINE_S // 3600),
         poll_requested="asked" in page.request.query_params,
     )  # fmt: skip
 
@@ -162,11 +177,14 @@ def headlines(one: read_devices.DeviceReadings, limit: int = 8) -> tuple[list[Re
     return ranked[:limit], len(found) - len(ranked[:limit])
 
 
-def timeline(detail: read_incidents.IncidentDetail) -> list[tuple[float, str, Any]]:
-    """Everything that happened to an incident, in order, as (time, sort, event)."""
-    happened: list[tuple[float, str, Any]] = [(one.at, "transition", one) for one, _ in detail.transitions]
-    happened += [(step.decided_at, "rung", step) for _, step in detail.steps if step.decided_at is not None]
-    for notice in detail.notices:
+def timeline(detail: TroubleDetail) -> list[tuple[float, str, Any]]:
+    """Everything that happened to a trouble, in order, as (time, sort, event)."""
+    happened: list[tuple[float, str, Any]] = [
+        (step.at, "transition", (member, step)) for member, step, _ in detail.transitions
+    ]
+    progress = detail.one.progress
+    happened += [(step.decided_at, "rung", step) for step in progress.steps if step.decided_at is not None]
+    for notice in progress.notices:
         happened.append((notice.at, "notice", notice))
         happened += [(one.at, "try", (notice, one)) for one in notice.tries]
     order = ("transition", "rung", "notice", "try")

@@ -229,6 +229,14 @@ def test_devices_with_readings_and_reasons(room: Room, web: httpx.Client) -> Non
     assert all(reading["stale"] for reading in get(web, "devices/ups-1")["readings"]), "the agent is silent"
 
 
+def test_a_device_says_what_it_depends_on_and_what_depends_on_it(room: Room, web: httpx.Client) -> None:
+    assert {one["device"]: one["depends_on"] for one in get(web, "devices")} == {
+        "app-server-1": ["rack-a01"], "ups-1": ["feed-a"], "crac-1": [], "sensor-cold-aisle": [], "sensor-hot-aisle": [],
+    }  # fmt: skip
+    assert get(web, "devices/ups-1")["dependants"] == ["rack-a01", "app-server-1"]
+    assert get(web, "devices/app-server-1")["dependants"] == []
+
+
 def test_history(room: Room, web: httpx.Client) -> None:
     for value in (1.0, Missing(Reason.HUNG), 3.0):
         room.read(

@@ -39,6 +39,16 @@ def csrf(page: str) -> str:
     return found[1]
 
 
+def test_the_page_names_what_the_device_depends_on_and_what_depends_on_it(room: Room, web: httpx.Client) -> None:
+    text = web.get("/devices/ups-1").text
+    page = words(text)
+    assert "Depends on: feed-a" in page
+    assert "What depends on it: rack-a01, app-server-1" in page
+    assert '<a href="/devices/app-server-1">app-server-1</a>' in text
+    assert "/devices/rack-a01" not in text, "an unmonitored thing has no page"
+    assert "epend" not in words(web.get("/devices/crac-1").text)
+
+
 GONE = {
     ("device.answering", "", ""): "yes",
     ("temperature.ambient", "1", "Rack 1"): 22.0,

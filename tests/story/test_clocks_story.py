@@ -43,10 +43,10 @@ def test_a_wall_clock_set_back_delays_no_message_and_no_backlog(world: World) ->
     world.broken = set()
     world.clock.now -= 86_400
     world.began = world.clock.wall()
-    world.push(world.verdict(Level.CRITICAL, rule="environment.humidity"), more=True)
+    world.push(world.verdict(Level.CRITICAL, device="web-1", rule="server.cpu-busy"), more=True)
     world.advance(1.1)
     assert {(one.person, one.message.facts["rule"]) for one in world.told} >= {
-        ("day", "environment.temperature"), ("day", "environment.humidity"),
+        ("day", "environment.temperature"), ("day", "server.cpu-busy"),
     }  # fmt: skip
 
 
@@ -57,5 +57,5 @@ def test_a_backlog_begun_before_the_clock_was_set_back_does_not_last_longer(worl
     world.push(world.verdict(Level.CRITICAL), more=True)
     for _ in range(31):
         world.clock.advance(10)
-        world.push(world.verdict(Level.WARNING, rule="environment.humidity"), more=True)
-    assert {one.message.facts["rule"] for one in world.told} == {"environment.temperature", "environment.humidity"}
+        world.push(world.verdict(Level.WARNING, device="web-1", rule="server.cpu-busy"), more=True)
+    assert {one.message.facts["rule"] for one in world.told} == {"environment.temperature", "server.cpu-busy"}

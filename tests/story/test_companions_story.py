@@ -35,6 +35,7 @@ def test_a_page_names_the_companion_and_a_recovery_what_ended_the_fault(world: W
     world.told.clear()
     world.advance(1)
     world.push(verdict(world, Level.OK, MAINS))
+    world.advance(1)
     (over,) = (one for one in world.told if one.kind == "recovered")
     assert over.message.text.startswith("最差：4 分钟（12:00:00）。")
     assert "该限值不再适用：输出供电来源 (bus 2)：市电" in over.message.text.splitlines()

@@ -84,7 +84,7 @@ def test_a_channel_that_hangs_delays_no_other_person(world: World) -> None:
 
 def _message(number: int, person: str) -> dict[str, object]:
     return {
-        "key": f"k{number}", "about": "incident", "about_id": number, "expires_at": None, "fallback": "[]", "recurrence": 1, "kind": "page", "rung": "duty", "person": person,
+        "key": f"k{number}", "about": "trouble", "about_id": number, "expires_at": None, "fallback": "[]", "recurrence": 1, "kind": "page", "rung": "duty", "person": person,
         "created_at": 0.0, "subject": "s", "text": "t", "facts": "{}", "state": "pending", "next_at": 0.0, "channel": 0,
         "attempts": 0, "handed_on": False,
     }  # fmt: skip
@@ -155,6 +155,7 @@ def test_a_person_gets_the_messages_of_an_incident_in_order(world: World) -> Non
     world.advance(22)
     world.broken = set()
     world.push(world.verdict(Level.OK))
+    world.advance(1)
     assert [one.kind for one in world.told if one.person == "day"] == ["page", "recovered"]
     rungs = [one.rung or one.kind for one in world.told if one.person == "olga"]
     assert rungs == ["owner", "on-site", "recovered"]

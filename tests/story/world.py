@@ -13,15 +13,18 @@ from watchkeeper.channels.ports import Address, Message, Receipt
 from watchkeeper.collector.intake.journal import Answer, Journal, Waiting
 from watchkeeper.collector.notify.outbox import Outbox
 from watchkeeper.collector.policy.incidents import Incident
-from watchkeeper.collector.process.due import decide_due
+from watchkeeper.collector.policy.troubles import Trouble
+from watchkeeper.collector.process.due import decide_due, end_quiet
 from watchkeeper.collector.process.own_rules import OwnRules
 from watchkeeper.collector.process.runtime import Runtime
+from watchkeeper.collector.process.separate import separate
 from watchkeeper.collector.site.load import parse_configuration
 from watchkeeper.collector.site.snapshot import Snapshot, make_snapshot
 from watchkeeper.collector.store import rows
 from watchkeeper.collector.store.engine import Store
 from watchkeeper.collector.store.migrate import migrate
-from watchkeeper.collector.store.schema import incident, tally
+from watchkeeper.collector.store.schema import incident, tally, trouble
+from watchkeeper.collector.store.troubles import trouble_from_row
 from watchkeeper.model.batch import Document
 from watchkeeper.model.clock import FakeClock
 from watchkeeper.model.verdict import ActiveVerdicts, Event, Evidence, Level, Verdict
@@ -132,12 +135,10 @@ class World:
 
     def verdict(
         self, level: Level, *, age_s: float = 0.0, rule: str = "environment.temperature", device: str = "sensor-1",
-        instance: str = "",
+        instance: str = "", quantity: str = "temperature.ambient",
     ) -> Verdict:  # fmt: skip
         """A verdict change that began `age_s` ago, on the agent's boot clock."""
-        evidence = Evidence(
-            "temperature.ambient", 24.5, "outside 21 to 23 °C", "", 24.1, self.clock.boot() - age_s - 60
-        )
+        evidence = Evidence(quantity, 24.5, "outside 21 to 23 °C", "", 24.1, self.clock.boot() - age_s - 60)
         return Verdict(uuid.uuid4().hex, device, rule, instance, level, self.clock.boot() - age_s, evidence)
 
     def body(self, *events: Event, more: bool = False, wrong_by_s: float = 0.0, agent: str = "room-1") -> bytes:
@@ -165,7 +166,10 @@ class World:
         return self.deliver(self.body(*events, **options))  # type: ignore[arg-type]
 
     def beat(self) -> None:
-        """Decide the due rungs, and deliver the messages."""
+        """End what is over, decide the due rungs, and deliver the messages."""
+        now = self.clock.wall()
+        separate(self.runtime.notifier(), now)
+        end_quiet(self.runtime.notifier(), now)
         while decide_due(self.runtime.notifier(), self.clock.wall()):
             pass
         self.outbox.deliver()
@@ -190,8 +194,8 @@ class World:
         self.runtime.activate(_snapshot(inventory or self.inventory, contacts or self.contacts, self.ladders, rules))
         self.beat()
 
-    def act(self, action: Callable[..., Incident], number: int, person: str = "day", note: str = "") -> Incident:
-        """Let a person act on an incident."""
+    def act(self, action: Callable[..., Trouble], number: int, person: str = "day", note: str = "") -> Trouble:
+        """Let a person act on a trouble."""
         done = action(self.runtime.notifier(), number, person, self.clock.wall(), note)
         self.beat()
         return done
@@ -206,6 +210,12 @@ class World:
         """Every incident, oldest first."""
         with self.store.read() as connection:
             return [rows.incident_from_row(row) for row in connection.execute(incident.select().order_by("incident"))]
+
+    def troubles(self) -> list[Trouble]:
+        """Every trouble, oldest first."""
+        with self.store.read() as connection:
+            found = connection.execute(trouble.select().order_by("trouble"))
+            return [trouble_from_row(row) for row in found]
 
     def tally(self, name: str) -> int:
         """The value of a stored counter."""

@@ -9,11 +9,13 @@ import sqlalchemy as sa
 
 from tests.outbox_room import emptied
 from tests.story.world import NOON, World
-from watchkeeper.collector.policy.incidents import Incident, IncidentChange, IncidentState
+from watchkeeper.collector.policy.grouping import Joined, Membership
+from watchkeeper.collector.policy.incidents import Incident, IncidentChange
 from watchkeeper.collector.policy.ladder import ScheduledRung
+from watchkeeper.collector.policy.troubles import Trouble, TroubleState
 from watchkeeper.collector.process import due as due_module
 from watchkeeper.collector.process.due import CLOCKS_DIFFER_S, DECIDED_AT_ONCE, catch_up, decide_due, due_rungs
-from watchkeeper.collector.store import rows
+from watchkeeper.collector.store import rows, troubles
 from watchkeeper.collector.store.schema import outbox, rung
 from watchkeeper.model.verdict import Evidence, Level
 
@@ -37,11 +39,14 @@ def world(made: World) -> World:
     return emptied(made)
 
 
-def due(world: World, *steps: ScheduledRung, **change: Any) -> Incident:
-    """An incident with these rungs."""
+def due(world: World, *steps: ScheduledRung, device: str = "sensor-1", **change: Any) -> Trouble:
+    """A trouble of one incident, with these rungs."""
     with world.store.write() as connection:
-        saved = rows.save(connection, IncidentChange(replace(FAULT, **change)), NOON)
-        rows.replace_undecided(connection, saved, steps)
+        cause = rows.save(connection, IncidentChange(replace(FAULT, device=device)), NOON)
+        one = Trouble(cause.incident, "room-1", Level.CRITICAL, cause.began_at, cause.began_at)
+        saved = troubles.save(connection, replace(one, **change))
+        rows.set_memberships(connection, {cause.incident: Membership(saved.trouble, Joined.FIRST)})
+        troubles.replace_undecided(connection, saved, steps)
     return saved
 
 
@@ -52,7 +57,9 @@ def step(name: str, number: int, after_s: float) -> ScheduledRung:
 def found(world: World, now: float = NOON, **options: Any) -> list[tuple[str, str]]:
     with world.store.read() as connection:
         ladders = world.runtime.snapshot.configuration.ladders
-        return [(row.device, row.rung) for row in due_rungs(connection, ladders, now, **options)]
+        due_now = due_rungs(connection, ladders, now, **options)
+        causes = rows.incidents_by_number(connection, {row.cause for row in due_now})
+        return [(causes[row.cause].device, row.rung) for row in due_now]
 
 
 def decided(world: World) -> dict[str, tuple[float | None, str | None]]:
@@ -83,18 +90,15 @@ def test_a_rung_is_due_at_its_time_and_not_before(world: World) -> None:
     assert found(world, NOON + 0.5) == [("sensor-1", "duty"), ("sensor-1", "owner")]
 
 
-def test_what_is_decided_and_what_belongs_to_an_earlier_recurrence_is_not_due(world: World) -> None:
+def test_what_is_decided_is_not_due(world: World) -> None:
     known = due(world, step("duty", 0, -60.0), step("owner", 1, -50.0))
     with world.store.write() as connection:
-        assert rows.claim_rung(connection, known, step("duty", 0, -60.0), NOON, "person:day")
+        assert troubles.claim_rung(connection, known, step("duty", 0, -60.0), NOON, "person:day")
     assert found(world) == [("sensor-1", "owner")]
-    with world.store.write() as connection:
-        rows.save(connection, IncidentChange(replace(known, recurrence=2)), NOON)
-    assert found(world) == []
 
 
 def test_what_has_ended_is_not_due(world: World) -> None:
-    due(world, step("duty", 0, -60.0), state=IncidentState.RESOLVED, ended_at=NOON)
+    due(world, step("duty", 0, -60.0), state=TroubleState.RESOLVED, ended_at=NOON)
     assert found(world) == []
 
 
@@ -130,7 +134,7 @@ def test_a_rung_that_another_collector_has_decided_meanwhile_is_not_paged_again(
     def other_is_quicker(connection: sa.Connection, *args: Any, **options: Any) -> Any:
         rungs = look(connection, *args, **options)
         if options.get("lock"):
-            assert rows.claim_rung(connection, known, step("duty", 0, -60.0), NOON - 1.0, "person:olga")
+            assert troubles.claim_rung(connection, known, step("duty", 0, -60.0), NOON - 1.0, "person:olga")
         return rungs
 
     monkeypatch.setattr(due_module, "due_rungs", other_is_quicker)
@@ -188,6 +192,6 @@ def test_only_the_rungs_of_the_fault_from_the_future_are_moved_and_none_that_was
     due(world, step("vendor", 3, far))
     future = due(world, step("duty", 0, far), step("owner", 1, far), device="web-1", began_at=NOON + AHEAD_S)
     with world.store.write() as connection:
-        rows.claim_rung(connection, future, step("duty", 0, far), NOON, "person:day")
+        troubles.claim_rung(connection, future, step("duty", 0, far), NOON, "person:day")
     assert catch_up(world.runtime.notifier(), NOON) == 1
     assert due_at(world) == {"vendor": far, "duty": far, "owner": 0.0}

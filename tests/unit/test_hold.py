@@ -9,15 +9,15 @@ import pytest
 import sqlalchemy as sa
 
 from watchkeeper.collector.policy.hold import BACKLOG_LONGEST_S, BACKLOG_S, Backlog, Hold, HoldReason, hold
-from watchkeeper.collector.policy.incidents import Incident, IncidentChange, IncidentState
 from watchkeeper.collector.policy.ladder import ScheduledRung
+from watchkeeper.collector.policy.troubles import PARENT_READ_S, Trouble, TroubleState
 from watchkeeper.collector.process.due import due_rungs
 from watchkeeper.collector.site.inventory import Ladder, Ladders, Rung, StopsAt
-from watchkeeper.collector.store import rows
+from watchkeeper.collector.store import troubles
 from watchkeeper.collector.store.engine import Store
 from watchkeeper.collector.store.migrate import migrate
 from watchkeeper.collector.store.schema import agent
-from watchkeeper.model.verdict import Evidence, Level
+from watchkeeper.model.verdict import Level
 
 NOW = 1_800_000_000.0
 RUNGS = (Rung("duty", 0.0, ("duty",)),)
@@ -29,10 +29,7 @@ MIXED = Ladders(
         Ladder("urgent", RUNGS, ("head",), levels=(Level.CRITICAL,)),
     )
 )
-FAULT = Incident(
-    "ups-1", "power.input-lost", "", "room-1", Level.CRITICAL, Level.CRITICAL, "v1", NOW - 60.0,
-    Evidence("input.voltage", 0.0),
-)  # fmt: skip
+FAULT = Trouble(cause=1, agent="room-1", level=Level.CRITICAL, opened_at=NOW - 60.0, began_at=NOW - 60.0)
 ACKNOWLEDGED = replace(FAULT, acknowledged_at=NOW - 30.0, acknowledged_by="day")
 
 
@@ -41,9 +38,23 @@ def test_an_open_fault_is_not_held() -> None:
     assert hold(ACKNOWLEDGED, CLIMBS, Backlog(), NOW) is None, "an acknowledgement stops nothing by itself"
 
 
-@pytest.mark.parametrize("state", [IncidentState.RESOLVED, IncidentState.WITHDRAWN])
-def test_what_has_ended_is_held_for_good(state: IncidentState) -> None:
+@pytest.mark.parametrize("state", [TroubleState.RESOLVED, TroubleState.WITHDRAWN, TroubleState.MERGED])
+def test_what_has_ended_is_held_for_good(state: TroubleState) -> None:
     assert hold(replace(FAULT, state=state, ended_at=NOW), CLIMBS, Backlog(), NOW) == Hold(HoldReason.ENDED)
+
+
+def test_while_no_fault_is_there_nothing_is_decided() -> None:
+    quiet = replace(FAULT, quiet_since=NOW - 5.0)
+    assert hold(quiet, CLIMBS, Backlog(), NOW) == Hold(HoldReason.QUIET)
+
+
+def test_a_first_rung_waits_for_its_parent_and_no_longer_than_ten_seconds() -> None:
+    waiting = replace(FAULT, wait_until=NOW + PARENT_READ_S)
+    assert hold(waiting, CLIMBS, Backlog(), NOW) == Hold(HoldReason.PARENT, until=NOW + PARENT_READ_S)
+    assert hold(waiting, CLIMBS, Backlog(), NOW + PARENT_READ_S) is None
+    assert hold(replace(FAULT, wait_until=NOW + PARENT_READ_S + 1.0), CLIMBS, Backlog(), NOW) is None, (
+        "our clock was set back"
+    )
 
 
 def test_an_acknowledgement_holds_where_the_ladder_of_that_level_says_so() -> None:
@@ -78,23 +89,32 @@ BACKLOGS = (
     None, Backlog(), Backlog(NOW - 10.0, NOW + 1.0), Backlog(NOW - 10.0, NOW), Backlog(NOW - BACKLOG_LONGEST_S, NOW + 1.0),
     Backlog(NOW - BACKLOG_LONGEST_S + 0.5, NOW + BACKLOG_S), Backlog(NOW, NOW + BACKLOG_S + 0.5),
 )  # fmt: skip
-CASES = tuple(itertools.product(tuple(IncidentState), (None, NOW - 30.0), (Level.WARNING, Level.CRITICAL), BACKLOGS))
+CASES = tuple(
+    itertools.product(
+        tuple(TroubleState),
+        (None, NOW - 30.0),
+        (Level.WARNING, Level.CRITICAL),
+        BACKLOGS,
+        (None, NOW - 5.0),
+        (0.0, NOW + 5.0),
+    )
+)
 
 
 def test_the_query_and_the_function_agree(store: Store) -> None:
     """Every combination of what the conditions look at, under every kind of ladders."""
-    expected: dict[int, tuple[Incident, Backlog]] = {}
+    expected: dict[int, tuple[Trouble, Backlog]] = {}
     with store.write() as connection:
-        for number, (state, acknowledged_at, level, backlog) in enumerate(CASES):
+        for number, (state, acknowledged_at, level, backlog, quiet_since, wait_until) in enumerate(CASES):
             name = f"agent-{number}"
-            ended_at = None if state is IncidentState.OPEN else NOW - 1.0
+            ended_at = None if state is TroubleState.OPEN else NOW - 1.0
             one = replace(
-                FAULT, device=name, agent=name, state=state, ended_at=ended_at, level=level,
-                acknowledged_at=acknowledged_at,
+                FAULT, agent=name, state=state, ended_at=ended_at, level=level, acknowledged_at=acknowledged_at,
+                quiet_since=quiet_since, wait_until=wait_until,
             )  # fmt: skip
-            saved = rows.save(connection, IncidentChange(one), NOW)
-            rows.replace_undecided(connection, saved, [ScheduledRung("duty", 0, "all", NOW - 60.0)])
-            expected[saved.incident] = (saved, backlog or Backlog())
+            saved = troubles.save(connection, one)
+            troubles.replace_undecided(connection, saved, [ScheduledRung("duty", 0, "all", NOW - 60.0)])
+            expected[saved.trouble] = (saved, backlog or Backlog())
             if backlog:
                 connection.execute(sa.insert(agent), {
                     "agent": name, "epoch": "e", "heard_at": NOW, "skew_s": 0.0, "bundle": "",
@@ -103,5 +123,5 @@ def test_the_query_and_the_function_agree(store: Store) -> None:
     for ladders in (CLIMBS, STOPS, MIXED):
         free = {number for number, (one, backlog) in expected.items() if hold(one, ladders, backlog, NOW) is None}
         with store.read() as connection:
-            assert {row.incident for row in due_rungs(connection, ladders, NOW, most=1000)} == free
+            assert {row.trouble for row in due_rungs(connection, ladders, NOW, most=1000)} == free
         assert 0 < len(free) < len(expected)

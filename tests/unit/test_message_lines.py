@@ -25,7 +25,6 @@ from watchkeeper.collector.notify.message.draft import (
     Act,
     NextCall,
     NoticeKind,
-    Rounds,
 )
 from watchkeeper.collector.notify.message.values import duration, format_value, span
 from watchkeeper.collector.policy.course import Course, Sample, Trend
@@ -156,12 +155,23 @@ def test_a_timer_has_no_worst_value() -> None:
 
 
 def test_how_often_a_flapping_fault_was_there() -> None:
-    rounds = Rounds(9, NOW - 28 * 60, 19 * 60)
-    for fields in ({"rounds": rounds}, {"handover": {"rounds": rounds}}):
-        english, chinese = both(**fields)
-        assert "9 times in 28 min, faulty for 19 min of it" in english
-        assert "28 分钟内发生 9 次，其中异常 19 分钟" in chinese
-    assert not any("times in" in line for line in both(rounds=Rounds(1, BEGAN, 5.0))[0])
+    flapping = {"recurrence": 9, "opened_at": NOW - 28 * 60, "began_at": NOW - 19 * 60}
+    about = incident(began_at=NOW - 90)
+    english, chinese = both(about, trouble=flapping)
+    assert english[2:4] == [
+        "Since 2026-11-21 03:18:30, unresolved for 1 min 30 s",
+        "9 times in 28 min, faulty for 19 min of it",
+    ]
+    assert "28 分钟内发生 9 次，其中异常 19 分钟" in chinese
+    ended = {**flapping, "ended_at": NOW - 120, "quiet_since": NOW - 120}
+    over = both(incident(**OVER), kind=NoticeKind.RECOVERED, trouble=ended)[0]
+    assert "From 2026-11-21 02:52:00 to 03:18:00, 26 min" in over
+    assert "9 times in 26 min, faulty for 17 min of it" in over
+    assert not any("times in" in line for line in both()[0])
+
+
+def test_the_time_is_that_of_the_trouble_whichever_incident_it_is_told_by() -> None:
+    assert "Since 2026-11-21 03:00:00, unresolved for 20 min" in both(incident(began_at=BEGAN + 300))[0]
 
 
 # ---- durations ----

@@ -1,5 +1,7 @@
 """The lines of a message about people and further incidents, the order of all lines, and the facts."""
 
+from dataclasses import replace
+
 from tests.message_drafts import (
     ACTS,
     BEGAN,
@@ -14,16 +16,18 @@ from tests.message_drafts import (
     incident,
     message,
     snapshot,
+    trouble,
 )
 from watchkeeper.collector.notify.compose import compose, plain
 from watchkeeper.collector.notify.message.draft import (
     Act,
     Contact,
+    Lead,
     NextCall,
     NoticeDraft,
     NoticeKind,
 )
-from watchkeeper.collector.policy.incidents import TransitionKind
+from watchkeeper.collector.policy.incidents import IncidentState, TransitionKind
 from watchkeeper.collector.site.inventory import Language, Person, Rung
 from watchkeeper.model.verdict import Level
 
@@ -101,15 +105,29 @@ def test_what_depends_on_the_device() -> None:
 
 
 def test_further_incidents_are_counted_by_rule_and_the_worst_are_named() -> None:
-    others = (*behind(6), incident(rule="service.down", device="shop", level=Level.WARNING))
+    found = behind(6)  # the worst first, as they are gathered
+    others = (
+        found[3],
+        incident(rule="service.down", device="shop", level=Level.WARNING, incident=8),
+        *found[:3],
+        *found[4:],
+    )
     subject, lines = message(Language.ENGLISH, others=others)
     assert subject.endswith("Room temperature 41 °C (outside 18 .. 27 °C) and 7 more")
     assert lines[3] == "And 7 more: web-4, shop, web-1, web-2, web-3, … (Device unreachable 6, Service is down 1)"
     assert both(others=others)[1][3] == "另有 7 项：web-4, shop, web-1, web-2, web-3, …（设备不可达 6, 服务中断 1）"
     _, text, facts = plain(draft(Language.ENGLISH, others=others))
-    assert facts["others"] == [2, 3, 4, 5, 6, 7, 1]
+    assert facts["others"] == [5, 8, 2, 3, 4, 6, 7]
     assert "and 7 more" in plain(draft(Language.ENGLISH, others=others))[0]
     assert text == ""
+
+
+def test_only_what_is_there_now_is_counted_until_it_is_over() -> None:
+    first, *rest = behind(3)
+    others = (*rest, replace(first, state=IncidentState.RESOLVED, ended_at=NOW - 60))
+    assert "And 2 more: web-2, web-3 (Device unreachable 2)" in both(others=others)[0]
+    over = both(incident(**OVER), kind=NoticeKind.RECOVERED, others=others)[0]
+    assert "And 3 more: web-2, web-3, web-1 (Device unreachable 3)" in over
 
 
 # ---- the rest ----
@@ -127,8 +145,8 @@ def test_the_order_is_that_in_which_a_person_needs_it() -> None:
 
 
 def test_programs_get_the_same_as_facts() -> None:
-    about = incident(acknowledged_by="sun.tao")
-    facts = compose(draft(Language.ENGLISH, about, handover={"acts": ACTS}), snapshot())[2]
+    taken = {"acknowledged_by": "sun.tao"}
+    facts = compose(draft(Language.ENGLISH, handover={"acts": ACTS}, trouble=taken), snapshot())[2]
     assert (facts["value"], facts["now"]) == (27.4, {"value": 41.0, "at": NOW - 12})
     assert facts["first"] == {"value": 27.2, "at": BEGAN - 60}
     assert facts["worst"] == {"value": 42.5, "at": NOW - 300}
@@ -137,7 +155,7 @@ def test_programs_get_the_same_as_facts() -> None:
 
 
 def test_a_draft_of_which_nothing_is_known_is_composed_from_its_evidence() -> None:
-    bare = NoticeDraft(NoticeKind.PAGE, incident(), Person("li.na", "李娜", ()), NOW)
+    bare = NoticeDraft(NoticeKind.PAGE, Lead(trouble(incident()), incident()), Person("li.na", "李娜", ()), NOW)
     subject, text, _ = compose(bare, snapshot())
     assert subject.endswith("Room temperature 27.4 °C at 03:00:00 (outside 18 .. 27 °C)")
     assert text.splitlines()[:2] == [

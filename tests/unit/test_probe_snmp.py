@@ -1,6 +1,7 @@
 """The SNMP probe over devices in memory: its requests, what it keeps between sweeps, and its reasons."""
 
 import asyncio
+import itertools
 import logging
 import tracemalloc
 
@@ -9,7 +10,7 @@ import pytest
 from watchkeeper.agent.ports import NoAnswer
 from watchkeeper.agent.probes.snmp.opening import open_snmp_session
 from watchkeeper.agent.probes.snmp.plan import DeviceReader, SweepPlan, bare_plan, replan
-from watchkeeper.agent.probes.snmp.probe import SNMP_RENEW_S, SnmpProbe
+from watchkeeper.agent.probes.snmp.probe import SNMP_RENEW_S, SnmpProbe, first_renewal_s
 from watchkeeper.agent.probes.testing import MemoryDevice
 from watchkeeper.documents.secrets import Secrets
 from watchkeeper.model.batch import Document
@@ -107,12 +108,21 @@ def test_a_vanished_object_is_missing_and_the_rest_is_read(version: SnmpVersion)
 def test_a_new_row_is_found_at_the_next_renewal() -> None:
     bench = Bench()
     first = bench.sweep()
-    bench.memory.objects[ROW + "3.3"] = 230
-    bench.clock.advance(SNMP_RENEW_S - 1)
-    assert bench.sweep().series is first.series
-    bench.clock.advance(1)
-    assert bench.sweep().series is first.series  # the values are read before the renewal
-    assert values(bench.sweep())["input.voltage", "3"] == 230.0
+    for row, due_s in (("3", first_renewal_s("ups-1")), ("4", SNMP_RENEW_S)):
+        bench.memory.objects[f"{ROW}3.{row}"] = 230
+        bench.clock.advance(due_s - 1)
+        assert bench.sweep().series is first.series
+        bench.clock.advance(1)
+        assert bench.sweep().series is first.series  # the values are read before the renewal
+        first = bench.sweep()
+        assert values(first)["input.voltage", row] == 230.0
+
+
+def test_the_devices_of_an_agent_are_searched_again_at_different_times() -> None:
+    times = sorted(first_renewal_s(f"ups-{number}") for number in range(1000))
+    assert 60.0 <= times[0] < 70.0
+    assert 1790.0 < times[-1] <= SNMP_RENEW_S
+    assert max(later - sooner for sooner, later in itertools.pairwise(times)) < 30.0
 
 
 def test_a_row_that_is_gone_stays_missing_for_a_while_before_its_series_are_dropped() -> None:

@@ -10,6 +10,7 @@ import pytest
 from watchkeeper.agent.config import AgentConfig, SpoolConfig
 from watchkeeper.agent.config import read_config as read_agent
 from watchkeeper.channels.ports import Via
+from watchkeeper.collector.site.dependencies import Dependencies
 from watchkeeper.collector.site.load import FILES, parse_configuration, read_configuration
 from watchkeeper.collector.site.settings import CollectorConfig
 from watchkeeper.collector.site.settings import read_config as read_collector
@@ -45,6 +46,8 @@ def test_the_starter_files_are_correct_and_have_the_ladder_of_the_regulation() -
     assert all(device.vendor for device in configuration.inventory.devices)
     categories = sorted(device.category for device in configuration.inventory.devices)
     assert categories == ["cooling", "env", "env", "server", "ups"]
+    found = Dependencies.of(configuration)
+    assert found.ancestors("app-server-1") == ("rack-a01", "ups-1", "feed-a")
     handovers = {f"{shift.start:%H:%M}-{shift.end:%H:%M}" for shift in configuration.contacts.shifts}
     assert handovers == {"08:30-17:00", "17:00-08:30"}
 
@@ -134,8 +137,8 @@ def test_the_page_for_operators_shows_the_real_errors() -> None:
 
 def test_the_page_for_operators_shows_parts_of_the_starter_files() -> None:
     page = PAGE.read_text(encoding="utf-8")
-    contacts = (CONFIGS / "contacts.yml").read_text(encoding="utf-8")
-    plain = re.sub(r" +#.*", "", contacts)
+    starter = "".join((CONFIGS / name).read_text(encoding="utf-8") for name in FILES)
+    plain = re.sub(r" +#.*", "", starter)
     for block in re.findall(r"```yaml\n(.*?)```", page, re.DOTALL):
         assert block in plain
 

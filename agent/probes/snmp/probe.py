@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -38,7 +39,7 @@ from watchkeeper.profiles.decode import DecodeStep, Raw, decode, inactive_reason
 
 log = logging.getLogger(__name__)
 
-SNMP_RENEW_S = 900.0  # how often a device's tables are walked again
+SNMP_RENEW_S = 1800.0  # how often a device's tables are walked again; the first time sooner, to spread the devices
 SNMP_RENEW_SOON_S = 60.0  # and how soon after a failure
 HAIL_EVERY = 5  # silent sweeps; at the first of them, and then at every fifth, other ways to ask are tried
 RENEW_SHARE = 0.5  # of the interval: walking the tables again must not take the sweep's time
@@ -302,7 +303,8 @@ class SnmpProbe:
         held.known = replace(known, readings=plan.readings, with_value=plan.with_value)
         held.plan = _with_habits(plan, before, held.dialect.habits)
         held.requests = split_all(held.dialect.habits, held.plan.layout.requests)
-        held.renew_at = now + (SNMP_RENEW_SOON_S if reader.unreadable.keys() - held.unreadable else SNMP_RENEW_S)
+        again_s = SNMP_RENEW_S if held.renew_at is not None else first_renewal_s(held.device.device)
+        held.renew_at = now + (SNMP_RENEW_SOON_S if reader.unreadable.keys() - held.unreadable else again_s)
         _log_unreadable(held, reader.unreadable)
 
     async def _renew(self, held: _SnmpDevice, session: SnmpSession) -> None:
@@ -321,6 +323,12 @@ class SnmpProbe:
         except NoAnswer as nothing:
             held.renew_at = self._clock.boot() + SNMP_RENEW_SOON_S
             log.info("%s at %s: tables not read: %s", held.device.device, masked_url(held.device), nothing)
+
+
+def first_renewal_s(device: str) -> float:
+    """When the tables of a device are walked for the second time: 1 to 30 minutes after the first time, by its name. All devices
+    are recognised after a start, and must not be read in full together for ever after."""
+    return SNMP_RENEW_SOON_S + (SNMP_RENEW_S - SNMP_RENEW_SOON_S) * zlib.crc32(device.encode()) / 2**32
 
 
 def _with_failure(one: DecodeStep, value: Value, failed: Mapping[str, Missing]) -> Value:

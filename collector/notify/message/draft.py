@@ -7,6 +7,7 @@ from typing import NamedTuple
 from watchkeeper.collector.policy.course import Course
 from watchkeeper.collector.policy.incidents import Incident, TransitionKind
 from watchkeeper.collector.policy.ladder import ScheduledRung
+from watchkeeper.collector.policy.troubles import Trouble
 from watchkeeper.collector.site.inventory import Person, Rung
 
 
@@ -15,6 +16,8 @@ class NoticeKind(StrEnum):
 
     PAGE = "page"  # a rung of the ladder was decided
     RISEN = "risen"  # the fault they were notified of has become critical
+    RETURNED = "returned"  # the fault they were told is over has come back
+    FLAPPING = "flapping"  # the fault comes and goes
     PASSED = "passed"  # the fault was over before anybody could be notified
     RECOVERED = "recovered"
     WITHDRAWN = "withdrawn"
@@ -59,19 +62,10 @@ class NextCall(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Rounds:
-    """How often a fault has begun since `since`, and for how many seconds of that time it was there."""
-
-    count: int
-    since: float
-    bad_s: float
-
-
-@dataclass(frozen=True, slots=True)
 class Handover:
-    """What a person needs in order to take over, beside the incident itself. `steps` are the rungs of the present recurrence;
-    `next_call` is None where nothing can be said about it. `dependants` are the devices that depend on the faulty one. The
-    rest is of the present recurrence, oldest first."""
+    """What a person needs in order to take over, beside the incidents. `steps` are the rungs of the trouble; `next_call` is None
+    where nothing can be said about it. `dependants` are the devices that depend on the faulty one. The rest is oldest
+    first."""
 
     course: Course = NOT_READ
     acts: tuple[Act, ...] = ()
@@ -79,27 +73,53 @@ class Handover:
     steps: tuple[ScheduledRung, ...] = ()
     next_call: NextCall | None = None
     dependants: tuple[str, ...] = ()
-    rounds: Rounds | None = None
 
 
 NOTHING_KNOWN = Handover()
 
 
 @dataclass(frozen=True, slots=True)
+class Lead:
+    """A trouble as a message tells it: the incident that the message is about (the probable cause), the others of the trouble,
+    the worst first, and what else is known."""
+
+    trouble: Trouble
+    incident: Incident
+    others: tuple[Incident, ...] = ()
+    handover: Handover = NOTHING_KNOWN
+
+
+@dataclass(frozen=True, slots=True)
 class NoticeDraft:
-    """One message to one person, before it is composed. `incident` is what it is about first; `others` are further incidents
-    of the same cause. `because` is the reason why it is this person, if that is not clear (a fallback). `together` are the
-    people who are notified at the same moment, this person among them. `rounds` replaces the handover's where a flapping
-    fault is more than one incident."""
+    """One message to one person, before it is composed. `because` is the reason why it is this person, if that is not clear (a
+    fallback). `together` are the people who are notified at the same moment, this person among them."""
 
     kind: NoticeKind
-    incident: Incident
+    lead: Lead
     person: Person
     now: float
     rung: Rung | None = None
     because: str = ""
     url: str = ""
-    handover: Handover = NOTHING_KNOWN
     together: tuple[Person, ...] = ()
-    others: tuple[Incident, ...] = ()
-    rounds: Rounds | None = None
+
+    @property
+    def trouble(self) -> Trouble:
+        """The trouble that it is about."""
+        return self.lead.trouble
+
+    @property
+    def incident(self) -> Incident:
+        """The incident that it is about first."""
+        return self.lead.incident
+
+    @property
+    def handover(self) -> Handover:
+        """What else is known."""
+        return self.lead.handover
+
+    @property
+    def others(self) -> tuple[Incident, ...]:
+        """The other incidents of the trouble: while it goes on those that are there now, afterwards all."""
+        every = self.lead.others
+        return every if self.kind in OVER else tuple(one for one in every if one.open)

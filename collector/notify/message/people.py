@@ -9,7 +9,6 @@ from watchkeeper.collector.notify.message.values import short_time, span
 from watchkeeper.collector.policy.incidents import Incident, TransitionKind
 from watchkeeper.collector.site.inventory import Vendor
 from watchkeeper.collector.site.snapshot import Snapshot
-from watchkeeper.model.verdict import Level
 
 NAMED = 5
 """How many devices or people a line names; the rest is counted."""
@@ -99,8 +98,7 @@ def others_line(draft: NoticeDraft, snapshot: Snapshot, say: Translate) -> str:
     rules = Counter(one.rule for one in draft.others).most_common()
     first = {one.rule: one for one in reversed(draft.others)}
     counts = [f"{_rule_title(first[rule], snapshot, say)} {count}" for rule, count in rules]
-    worst_first = sorted(draft.others, key=lambda one: (one.level is not Level.CRITICAL, one.began_at))
-    names = dict.fromkeys(one.device for one in worst_first)
+    names = dict.fromkeys(one.device for one in draft.others)
     text = say("And {count} more: {names} ({counts})")
     return text.format(count=len(draft.others), names=_listed(list(names)), counts=_listed(counts))
 

@@ -147,17 +147,18 @@ def _with_limit(value: str, draft: NoticeDraft, say: Translate) -> str:
 
 def time_lines(draft: NoticeDraft, snapshot: Snapshot, say: Translate) -> Iterator[str]:
     """Since when, for how long, and how often."""
-    incident = draft.incident
-    began = clock_time(incident.began_at, snapshot)
-    if incident.ended_at is not None and draft.kind in OVER:
-        lasted = span(incident.ended_at - incident.began_at, say)
-        ended = short_time(incident.ended_at, incident.began_at, snapshot)
-        yield say("From {began} to {ended}, {lasted}").format(began=began, ended=ended, lasted=lasted)
+    trouble = draft.trouble
+    # A fault that comes and goes: the line below tells of the whole time, this one of the present.
+    again = trouble.recurrence > 1 and draft.kind not in OVER
+    since = draft.incident.began_at if again else trouble.opened_at
+    began = clock_time(since, snapshot)
+    until = draft.now if trouble.ended_at is None else trouble.ended_at
+    if draft.kind in OVER:
+        ended = short_time(until, since, snapshot)
+        yield say("From {began} to {ended}, {lasted}").format(began=began, ended=ended, lasted=span(until - since, say))
     else:
-        lasted = span(draft.now - incident.began_at, say)
-        yield say("Since {began}, unresolved for {lasted}").format(began=began, lasted=lasted)
-    rounds = draft.rounds or draft.handover.rounds
-    if rounds and rounds.count > 1:
+        yield say("Since {began}, unresolved for {lasted}").format(began=began, lasted=span(draft.now - since, say))
+    if trouble.recurrence > 1:
         text = say("{count} times in {period}, faulty for {bad} of it")
-        period = span(draft.now - rounds.since, say)
-        yield text.format(count=rounds.count, period=period, bad=span(rounds.bad_s, say))
+        period, bad = span(until - trouble.opened_at, say), span(trouble.bad_s(draft.now), say)
+        yield text.format(count=trouble.recurrence, period=period, bad=bad)

@@ -1,15 +1,17 @@
 """The models of the API's requests and responses, and how they are made. Times are UTC seconds, ages and durations seconds."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from fastapi import Path
 from pydantic import BaseModel, ConfigDict, Field
 
+from watchkeeper.collector.policy.incidents import Incident, Transition
 from watchkeeper.collector.policy.ladder import ScheduledRung
 from watchkeeper.collector.policy.roster import DutyShift
 from watchkeeper.collector.read.agents import AgentStatus
 from watchkeeper.collector.read.history import Point
-from watchkeeper.collector.read.incidents import IncidentDetail, NoticeStatus, Progress
+from watchkeeper.collector.read.incidents import IncidentDetail, NoticeStatus
+from watchkeeper.collector.read.troubles import TroubleDetail, TroubleProgress
 from watchkeeper.collector.site.inventory import Language, Person
 from watchkeeper.collector.site.snapshot import Snapshot
 from watchkeeper.collector.web.formatting import Formatter
@@ -43,6 +45,21 @@ class Error(Schema):
     error: str
 
 
+_ERRORS = {
+    401: "Authentication required: there is no valid token or session.",
+    403: "Forbidden: the CSRF token of the session is missing or wrong, or the form was sent by another site.",
+    404: "Not found.",
+    409: "Conflict with the state of the trouble; `error` says which.",
+    422: "Unprocessable content: the request does not fit this description.",
+    503: "Service unavailable: the database cannot be used now.",
+}
+
+
+def errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """What an endpoint may answer besides its result: these statuses, and those of every endpoint."""
+    return {status: {"model": Error, "description": _ERRORS[status]} for status in (*statuses, 422, 503)}
+
+
 class NoteIn(Schema):
     """A person's note for the timeline."""
 
@@ -52,7 +69,7 @@ class NoteIn(Schema):
 class HoldOut(Schema):
     """Why no escalation level is decided now. `until` is null where it does not end by itself."""
 
-    reason: Literal["ended", "acknowledged", "backlog"]
+    reason: Literal["ended", "quiet", "acknowledged", "backlog", "parent"]
     until: float | None
 
 
@@ -61,7 +78,6 @@ class RungOut(Schema):
     people it will notify."""
 
     rung: str
-    recurrence: int
     due_at: float
     decided_at: float | None
     decided_by: str | None
@@ -101,9 +117,12 @@ class CompanionOut(Schema):
 
 class IncidentOut(Schema):
     """A fault. `recurrence` is 1, and one more each time the fault comes back; `began_at` is when the present recurrence began.
-    `current` is the current escalation level, `next` the next one."""
+    `trouble` is the trouble that it is part of, `joined` why, and `explained_by` the incident that explains it (0: none)."""
 
     incident: int
+    trouble: int
+    joined: Literal["first", "explained", "device", "place"]
+    explained_by: int
     recurrence: int
     device: str
     rule: str
@@ -116,18 +135,11 @@ class IncidentOut(Schema):
     began_at: float
     ended_at: float | None
     unresolved_s: float = Field(description="how long it has been, or was, unresolved")
-    acknowledged_at: float | None
-    acknowledged_by: str | None
-    current: str | None
-    next: RungOut | None
-    next_in_s: float | None = Field(description="until the next escalation level; 0 if it is due")
-    hold: HoldOut | None = Field(description="why no level is decided now; null where due levels are")
     quantity: str
     value: float | str | None
     expects: str
     says: str = Field(description="the probe's reason, such as why a device is unreachable; empty without one")
     companions: list[CompanionOut]
-    told: list[NoticeOut]
 
 
 class TransitionOut(Schema):
@@ -145,7 +157,54 @@ class IncidentDetailOut(IncidentOut):
     """An incident with everything that happened to it, over all its recurrences."""
 
     timeline: list[TransitionOut]
+
+
+class TroubleOut(Schema):
+    """Incidents that belong together. `cause` is the probable cause; `others` are the first of the other incidents. `recurrence`
+    is 1, and one more each time the trouble came back. `unresolved_s` counts only the time in which a fault was there; while
+    none is, `quiet_since` says since when. `current` is the current escalation level, `next` the next one."""
+
+    trouble: int
+    state: Literal["open", "resolved", "withdrawn"]
+    level: str
+    recurrence: int
+    opened_at: float
+    ended_at: float | None
+    quiet_since: float | None
+    unresolved_s: float
+    incidents: int = Field(description="how many incidents it has")
+    incidents_open: int
+    acknowledged_at: float | None
+    acknowledged_by: str | None
+    on_site_at: float | None
+    on_site_by: str | None
+    current: str | None
+    next: RungOut | None
+    next_in_s: float | None = Field(description="until the next escalation level; 0 if it is due")
+    hold: HoldOut | None = Field(description="why no level is decided now; null where due levels are")
+    cause: IncidentOut
+    others: list[IncidentOut]
+    told: list[NoticeOut]
+
+
+class TroubleTransitionOut(TransitionOut):
+    """A transition of an incident of the trouble."""
+
+    incident: int
+
+
+class TroubleDetailOut(TroubleOut):
+    """A trouble with everything that happened to its incidents, and its escalation levels."""
+
+    timeline: list[TroubleTransitionOut]
     rungs: list[RungOut]
+
+
+class TroublesOut(Schema):
+    """A page of troubles. Pass `cursor` to get the next one; null after the last."""
+
+    troubles: list[TroubleOut]
+    cursor: int | None
 
 
 class IncidentsOut(Schema):
@@ -215,40 +274,70 @@ class DutyOut(Schema):
 # ---- how they are made ----
 
 
-def incident_out(progress: Progress, snapshot: Snapshot, now: float) -> IncidentOut:
+def incident_out(one: Incident, snapshot: Snapshot, now: float) -> IncidentOut:
     """An incident without its details."""
-    return IncidentOut.model_validate(_incident(progress, snapshot, now))
+    return IncidentOut.model_validate(_incident(one, snapshot, now))
 
 
 def incident_detail_out(detail: IncidentDetail, snapshot: Snapshot, now: float) -> IncidentDetailOut:
     """An incident with its details."""
-    device = detail.progress.incident.device
+    timeline = [TransitionOut.model_validate(_transition(one, at)) for one, at in detail.transitions]
+    return IncidentDetailOut.model_validate(_incident(detail.incident, snapshot, now) | {"timeline": timeline})
+
+
+def trouble_out(one: TroubleProgress, snapshot: Snapshot, now: float) -> TroubleOut:
+    """A trouble without its details."""
+    return TroubleOut.model_validate(_trouble(one, snapshot, now))
+
+
+def trouble_detail_out(detail: TroubleDetail, snapshot: Snapshot, now: float) -> TroubleDetailOut:
+    """A trouble with its details."""
     timeline = [
-        TransitionOut(kind=one.kind, at=one.at, recorded_at=at, by=one.by, level=one.level, note=one.note)
-        for one, at in detail.transitions
+        TroubleTransitionOut.model_validate(_transition(step, at) | {"incident": member.incident})
+        for member, step, at in detail.transitions
     ]
-    rungs = [_rung(step, recurrence, device, snapshot, now) for recurrence, step in detail.steps]
-    fields = _incident(detail.progress, snapshot, now) | {"told": [_notice(one) for one in detail.notices]}
-    return IncidentDetailOut.model_validate(fields | {"timeline": timeline, "rungs": rungs})
+    device = detail.one.progress.incident.device
+    rungs = [_rung(step, device, snapshot, now) for step in detail.one.progress.steps]
+    return TroubleDetailOut.model_validate(_trouble(detail.one, snapshot, now) | {"timeline": timeline, "rungs": rungs})
 
 
-def _incident(progress: Progress, snapshot: Snapshot, now: float) -> dict[str, object]:
-    one, current, upcoming, hold = progress.incident, progress.current, progress.upcoming, progress.hold
-    rule = snapshot.rules.named(one.rule)
-    value = one.evidence.value
+def _transition(one: Transition, recorded_at: float) -> dict[str, object]:
     return {
-        "incident": one.incident, "recurrence": one.recurrence, "device": one.device, "rule": one.rule, "instance": one.instance,
+        "kind": one.kind.value, "at": one.at, "recorded_at": recorded_at, "by": one.by, "level": one.level.value,
+        "note": one.note,
+    }  # fmt: skip
+
+
+def _incident(one: Incident, snapshot: Snapshot, now: float) -> dict[str, object]:
+    rule = snapshot.rules.named(one.rule)
+    return {
+        "incident": one.incident, "trouble": one.trouble, "joined": one.joined.value, "explained_by": one.explained_by,
+        "recurrence": one.recurrence, "device": one.device, "rule": one.rule, "instance": one.instance,
         "title": Formatter(Language.ENGLISH, snapshot, now).title(one), "clause": rule.clause if rule else "",
         "state": one.state.value, "level": one.level.value, "verdict": one.verdict.value, "began_at": one.began_at,
         "ended_at": one.ended_at, "unresolved_s": max(0.0, (one.ended_at or now) - one.began_at),
-        "acknowledged_at": one.acknowledged_at, "acknowledged_by": one.acknowledged_by,
+        "quantity": one.evidence.quantity, "value": present(one.evidence.value), "expects": one.evidence.expects,
+        "says": one.evidence.says, "companions": [_companion(companion) for companion in one.evidence.companions],
+    }  # fmt: skip
+
+
+def _trouble(one: TroubleProgress, snapshot: Snapshot, now: float) -> dict[str, object]:
+    progress, trouble = one.progress, one.trouble
+    current, upcoming, hold = progress.current, progress.upcoming, progress.hold
+    return {
+        "trouble": trouble.trouble, "state": trouble.state.value, "level": trouble.level.value,
+        "recurrence": trouble.recurrence, "opened_at": trouble.opened_at, "ended_at": trouble.ended_at,
+        "quiet_since": trouble.quiet_since if trouble.open else None, "unresolved_s": trouble.bad_s(now),
+        "incidents": one.count, "incidents_open": one.standing.open,
+        "acknowledged_at": trouble.acknowledged_at, "acknowledged_by": trouble.acknowledged_by,
+        "on_site_at": trouble.on_site_at, "on_site_by": trouble.on_site_by,
         "current": current.rung if current else None,
-        "next": _rung(upcoming, one.recurrence, one.device, snapshot, now) if upcoming else None,
+        "next": _rung(upcoming, progress.incident.device, snapshot, now) if upcoming else None,
         "next_in_s": max(0.0, upcoming.due_at - now) if upcoming else None,
         "hold": HoldOut(reason=hold.reason.value, until=hold.until) if hold else None,
-        "quantity": one.evidence.quantity, "value": None if isinstance(value, Missing) else value,
-        "expects": one.evidence.expects, "says": one.evidence.says,
-        "companions": [_companion(companion) for companion in one.evidence.companions], "told": [_notice(notice) for notice in progress.notices],
+        "cause": _incident(progress.incident, snapshot, now),
+        "others": [_incident(other, snapshot, now) for other in one.others],
+        "told": [_notice(notice) for notice in progress.notices],
     }  # fmt: skip
 
 
@@ -257,10 +346,10 @@ def _companion(one: Companion) -> CompanionOut:
     return CompanionOut(quantity=one.quantity, label=one.label, value=value, holds=one.holds)
 
 
-def _rung(step: ScheduledRung, recurrence: int, device: str, snapshot: Snapshot, now: float) -> RungOut:
+def _rung(step: ScheduledRung, device: str, snapshot: Snapshot, now: float) -> RungOut:
     people = list(Formatter(Language.ENGLISH, snapshot, now).audience(step, device)) if step.decided_at is None else []
     return RungOut(
-        rung=step.rung, recurrence=recurrence, due_at=step.due_at, decided_at=step.decided_at, decided_by=step.decided_by,
+        rung=step.rung, due_at=step.due_at, decided_at=step.decided_at, decided_by=step.decided_by,
         people=people,
     )  # fmt: skip
 

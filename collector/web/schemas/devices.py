@@ -1,5 +1,7 @@
 """The models of the API's responses about devices, and how they are made. Times are UTC seconds, ages seconds."""
 
+from collections.abc import Sequence
+
 from pydantic import Field
 
 from watchkeeper.collector.process.removals import ConfirmedRemoval, Gone
@@ -24,7 +26,8 @@ class ReadingOut(Schema):
 
 
 class DeviceOut(Schema):
-    """A device of the inventory. It is stale if none of its readings is current."""
+    """A device of the inventory. It is stale if none of its readings is current. `depends_on` names devices and unmonitored
+    things, as the inventory does."""
 
     device: str
     category: str
@@ -33,6 +36,7 @@ class DeviceOut(Schema):
     vendor: str
     location: str
     purpose: str
+    depends_on: list[str]
     stale: bool
     read_at: float | None
 
@@ -80,8 +84,10 @@ class ReadByOut(Schema):
 
 
 class DeviceDetailOut(DeviceOut):
-    """A device with its latest readings, how it is read, what is gone of it, and what persons confirmed as removed."""
+    """A device with its latest readings, how it is read, what is gone of it, and what persons confirmed as removed.
+    `dependants` is all that depends on it, also through others, the nearest first."""
 
+    dependants: list[str]
     read_by: list[ReadByOut]
     readings: list[ReadingOut]
     gone: list[GoneOut]
@@ -96,14 +102,14 @@ def device_out(one: DeviceReadings) -> DeviceOut:
     return DeviceOut.model_validate(_device(one))
 
 
-def device_detail_out(one: DeviceReadings, parts: DeviceParts) -> DeviceDetailOut:
-    """A device with its latest readings and what is gone of it."""
+def device_detail_out(one: DeviceReadings, parts: DeviceParts, dependants: Sequence[str]) -> DeviceDetailOut:
+    """A device with its latest readings, what is gone of it, and what depends on it."""
     readings = [_reading(column, series, value) for column in one.columns for series, value in column.readings()]
     gone = [_gone(part, confirmed) for part, confirmed in parts.gone]
     removed = [RemovalOut.model_validate(past, from_attributes=True) for past in parts.removals]
     read_by = [_read_by(column) for column in one.columns]
-    fields = _device(one) | {"read_by": read_by, "readings": readings, "gone": gone, "removed": removed}
-    return DeviceDetailOut.model_validate(fields)
+    fields = {"read_by": read_by, "readings": readings, "gone": gone, "removed": removed, "dependants": [*dependants]}
+    return DeviceDetailOut.model_validate(_device(one) | fields)
 
 
 def _gone(part: Gone, confirmed: ConfirmedRemoval | None) -> GoneOut:
@@ -126,8 +132,8 @@ def _device(one: DeviceReadings) -> dict[str, object]:
     device = one.device
     return {
         "device": device.device, "category": device.category.value, "agent": device.agent, "owner": device.owner,
-        "vendor": device.vendor, "location": device.location, "purpose": device.purpose, "stale": one.stale,
-        "read_at": max((column.at for column in one.columns), default=None),
+        "vendor": device.vendor, "location": device.location, "purpose": device.purpose,
+        "depends_on": list(device.depends_on), "stale": one.stale, "read_at": max((column.at for column in one.columns), default=None),
     }  # fmt: skip
 
 

@@ -1,0 +1,165 @@
+"""Which incidents belong together. Pure; times in UTC seconds.
+
+An incident joins a trouble for one of three reasons, the strongest first: another fault explains it (on the same device, or on
+something that its device depends on), it is on the same device and began at the same time, or the same rule fails in the same
+place at the same time. What nothing explains is a trouble of its own: a fault must never be hidden behind an older one that
+has nothing to do with it.
+"""
+
+from bisect import bisect_right, insort
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Protocol
+
+SAME_DEVICE_S = 60.0
+"""Faults of one device that begin within this time are one trouble."""
+
+SAME_PLACE_S = 30.0
+"""Failures of one rule in one place are one trouble while each follows the one before it within this time."""
+
+PARENT_LATE_S = 300.0
+"""How much earlier than its cause a fault may have been noticed: both devices are read at their own intervals."""
+
+_SILENCE = frozenset({"device.answering", "agent.heard"})
+_NO_SUPPLY = frozenset(
+    {
+        "output.source", "output.voltage", "output.health", "input.voltage", "input.state", "input.health", "breaker.state",
+        "outlet.state", "transfer.source", "battery.charge", "battery.runtime", "inverter.state", "rectifier.state",
+    }
+)  # fmt: skip
+_NO_COOLING = frozenset(
+    {
+        "cooling.unit", "cooling.health", "compressor.state", "compressor.health", "pump.state", "pump.health",
+        "airflow.health", "water.health", "temperature.supply",
+    }
+)  # fmt: skip
+_FROM_SUPPLY = (
+    _SILENCE
+    | _NO_SUPPLY
+    | _NO_COOLING
+    | {
+        "battery.state", "battery.discharging", "bypass.state", "input.frequency", "output.frequency", "alarms.present",
+        "psu.health", "redundancy.health", "power.state", "power.health", "link.state",
+    }
+)  # fmt: skip
+_FROM_COOLING = _NO_COOLING | {
+    "temperature.ambient", "temperature.component", "temperature.return", "temperature.health", "humidity.relative",
+}  # fmt: skip
+EXPLAINED_BY: Mapping[str, frozenset[str]] = MappingProxyType(
+    {
+        **dict.fromkeys(_SILENCE, frozenset(_SILENCE)),
+        **dict.fromkeys(_NO_SUPPLY, frozenset(_FROM_SUPPLY)),
+        **dict.fromkeys(_NO_COOLING, frozenset(_FROM_COOLING)),
+    }
+)
+"""The quantity of a fault, and the quantities of the faults that it explains on the same device and on what depends on it: a
+device is silent behind a silent switch, and behind a UPS without output. A worn battery or a full disk explains nothing."""
+
+
+class Joined(StrEnum):
+    """Why an incident is part of its trouble."""
+
+    FIRST = "first"  # it began the trouble
+    EXPLAINED = "explained"  # by another fault of the trouble
+    DEVICE = "device"  # on the same device, at the same time
+    PLACE = "place"  # the same rule in the same place, at the same time
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """An incident, as far as grouping looks at it. `trouble` is 0 until it has one. `place` is the device's location, or
+    its agent where it has none."""
+
+    incident: int
+    device: str
+    rule: str
+    quantity: str
+    place: str
+    began_at: float
+    trouble: int = 0
+    open: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Membership:
+    """The trouble that an incident belongs to, why, and the number of the incident that explains it (0: none)."""
+
+    trouble: int
+    joined: Joined
+    explained_by: int = 0
+
+
+class Chain(Protocol):
+    """What depends on what (`policy.dependencies`)."""
+
+    def ancestors(self, name: str) -> tuple[str, ...]:
+        """What the device depends on, the nearest first."""
+
+    def dependants(self, name: str) -> tuple[str, ...]:
+        """Everything that depends on it."""
+
+
+@dataclass(slots=True)
+class Candidates:
+    """The incidents that a new one may belong to: those of troubles that are not over."""
+
+    chain: Chain
+    _by_device: dict[str, list[Fault]] = field(default_factory=dict)
+    _by_place: dict[tuple[str, str], list[Fault]] = field(default_factory=dict)
+
+    def add(self, fault: Fault) -> None:
+        """Add an incident that has a trouble."""
+        insort(self._by_device.setdefault(fault.device, []), fault, key=_began)
+        insort(self._by_place.setdefault((fault.rule, fault.place), []), fault, key=_began)
+
+    def explanation(self, fault: Fault) -> Fault | None:
+        """The open fault that explains this one: on its own device, or on the nearest thing that it depends on."""
+        for device in (fault.device, *self.chain.ancestors(fault.device)):
+            found = (one for one in self._by_device.get(device, ()) if one.open and explains(one, fault))
+            if (first := next(found, None)) is not None:
+                return first
+        return None
+
+    def explained(self, cause: Fault) -> Iterator[Fault]:
+        """The open faults that this one explains, and that were noticed before it."""
+        for device in (cause.device, *self.chain.dependants(cause.device)):
+            yield from (one for one in self._by_device.get(device, ()) if one.open and explains(cause, one))
+
+    def membership(self, fault: Fault) -> Membership | None:
+        """The trouble that the incident belongs to; None if it begins one."""
+        cause = self.explanation(fault)
+        if cause is not None:
+            return Membership(cause.trouble, Joined.EXPLAINED, cause.incident)
+        beside = _together(self._by_device.get(fault.device, ()), fault, SAME_DEVICE_S)
+        if beside is not None:
+            return Membership(beside.trouble, Joined.DEVICE)
+        beside = _together(self._by_place.get((fault.rule, fault.place), ()), fault, SAME_PLACE_S)
+        return Membership(beside.trouble, Joined.PLACE) if beside is not None else None
+
+
+def explains(cause: Fault, fault: Fault) -> bool:
+    """Whether the cause, which is on the same device or on something that it depends on, explains the fault."""
+    return (
+        cause.incident != fault.incident
+        and fault.quantity in EXPLAINED_BY.get(cause.quantity, ())
+        and fault.began_at >= cause.began_at - PARENT_LATE_S
+        and not (cause.device == fault.device and cause.began_at > fault.began_at)
+    )
+
+
+def can_be_explained(quantity: str) -> bool:
+    """Whether a fault of that quantity may have its cause elsewhere."""
+    return any(quantity in effects for effects in EXPLAINED_BY.values())
+
+
+def _together(found: Sequence[Fault], fault: Fault, within_s: float) -> Fault | None:
+    """The latest of these incidents, in the order of their beginnings, that began at the same time."""
+    after = bisect_right(found, fault.began_at + within_s, key=_began)
+    latest = found[after - 1] if after else None
+    return latest if latest is not None and latest.began_at >= fault.began_at - within_s else None
+
+
+def _began(fault: Fault) -> float:
+    return fault.began_at

@@ -1,0 +1,129 @@
+"""Which trouble each incident is part of, and what becomes of a trouble whose cause was found later."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import sqlalchemy as sa
+
+from watchkeeper.collector.policy import troubles as policy
+from watchkeeper.collector.policy.grouping import Candidates, Fault, Joined, Membership, can_be_explained
+from watchkeeper.collector.policy.incidents import Incident
+from watchkeeper.collector.policy.troubles import Trouble, TroubleState
+from watchkeeper.collector.process import candidates
+from watchkeeper.collector.process.parents import ask_parents
+from watchkeeper.collector.site.snapshot import Snapshot
+from watchkeeper.collector.store import rows, troubles
+
+
+@dataclass(slots=True)
+class Placement:
+    """The troubles that a group of changes touches, locked. `fresh` are those that began in it; `memberships` are the incidents
+    whose trouble is new or another one."""
+
+    connection: sa.Connection
+    snapshot: Snapshot
+    now: float
+    known: dict[int, Trouble] = field(default_factory=dict)
+    fresh: set[int] = field(default_factory=set)
+    memberships: dict[int, Membership] = field(default_factory=dict)
+
+    def trouble(self, number: int) -> Trouble | None:
+        """The trouble of that number, or the one that it was merged into; locked."""
+        if number not in self.known or self.known[number].merged_into:
+            found = troubles.follow(self.connection, number, lock=True)
+            if found is None:
+                return None
+            self.known.setdefault(found.trouble, found)
+            return self.known[found.trouble]
+        return self.known[number]
+
+    def place(self, changed: Sequence[Incident], began: Mapping[int, float]) -> None:
+        """Find the trouble of every incident that began, at the times in `began`."""
+        new = sorted((one for one in changed if self._needs_trouble(one, began)), key=lambda one: one.began_at)
+        if new:
+            found = candidates.load(self.connection, self.snapshot, new)
+            for one in new:
+                self._place(candidates.fault_of(one, self.snapshot), one, found)
+            rows.set_memberships(self.connection, self.memberships)
+
+    def move(self, membership: Membership | None, members: Sequence[Incident]) -> None:
+        """Move incidents to another trouble: one that explains them, or (without a membership) a new one of their own, whose
+        ladder counts from their beginning."""
+        first = min(members, key=lambda one: one.began_at)
+        for one in members:
+            self.trouble(one.trouble)  # what they leave is touched too
+        present = self._present(membership)
+        number = present.trouble if present else self._begin(candidates.fault_of(first, self.snapshot), first)
+        for one in members:
+            mine = present or Membership(number, Joined.FIRST if one is first else Joined.PLACE)
+            self.memberships[one.incident] = mine
+        rows.set_memberships(self.connection, self.memberships)
+
+    def trouble_of(self, one: Incident) -> Trouble | None:
+        """The trouble that the incident is part of now."""
+        membership = self.memberships.get(one.incident)
+        return self.trouble(membership.trouble if membership else one.trouble)
+
+    def _needs_trouble(self, one: Incident, began: Mapping[int, float]) -> bool:
+        if not one.trouble:
+            return True
+        known = self.trouble(one.trouble)
+        return one.incident in began and (known is None or not policy.may_return(known, began[one.incident]))
+
+    def _place(self, fault: Fault, one: Incident, found: Candidates) -> None:
+        membership = self._present(found.membership(fault)) if one.open else None
+        effects = list(found.explained(fault)) if one.open else []
+        if membership is None:
+            membership = self._with_effects(fault, one, effects) or Membership(self._begin(fault, one), Joined.FIRST)
+        self.memberships[fault.incident] = membership
+        found.add(replace(fault, trouble=membership.trouble))
+        for effect in effects:
+            self._join(effect, membership.trouble, fault.incident)
+
+    def _present(self, membership: Membership | None) -> Membership | None:
+        """The membership, in the trouble that the candidate's was merged into."""
+        known = self.trouble(membership.trouble) if membership else None
+        return replace(membership, trouble=known.trouble) if membership and known else None
+
+    def _begin(self, fault: Fault, one: Incident) -> int:
+        """A trouble of its own. Its rungs wait while what may explain it is read again."""
+        graph = self.snapshot.dependencies
+        waits = can_be_explained(fault.quantity) and bool(graph.monitored_parents(fault.device))
+        if waits:
+            ask_parents(self.connection, self.snapshot, fault.device, self.now)
+        fresh = Trouble(
+            cause=one.incident, agent=one.agent, level=one.level, opened_at=one.began_at, began_at=one.began_at,
+            wait_until=self.now + policy.PARENT_READ_S if waits else 0.0,
+        )  # fmt: skip
+        saved = troubles.save(self.connection, fresh)
+        self.known[saved.trouble] = saved
+        self.fresh.add(saved.trouble)
+        return saved.trouble
+
+    def _with_effects(self, fault: Fault, one: Incident, effects: Iterable[Fault]) -> Membership | None:
+        """The oldest trouble that this fault is the cause of: people know it already."""
+        caused = {effect.trouble for effect in effects if self._is_cause(effect)}
+        if not caused:
+            return None
+        oldest = self.known[min(caused)]
+        self.known[oldest.trouble] = replace(oldest, cause=fault.incident, agent=one.agent, wait_until=0.0)
+        return Membership(oldest.trouble, Joined.FIRST)
+
+    def _is_cause(self, effect: Fault) -> bool:
+        known = self.trouble(effect.trouble)
+        return known is not None and known.open and known.cause == effect.incident
+
+    def _join(self, effect: Fault, number: int, cause: int) -> None:
+        """The fault is an effect of `cause`. A trouble that it was the cause of is merged."""
+        if effect.trouble != number and self._is_cause(effect):
+            merged = self.known[effect.trouble]
+            self.known[effect.trouble] = replace(
+                merged, state=TroubleState.MERGED, merged_into=number, ended_at=self.now
+            )
+            troubles.drop_undecided(self.connection, merged)
+            moved = {
+                one.incident: Membership(number, one.joined, one.explained_by)
+                for one in rows.incidents_of(self.connection, [effect.trouble])
+            }
+            self.memberships |= moved
+        self.memberships[effect.incident] = Membership(number, Joined.EXPLAINED, cause)

@@ -1,0 +1,130 @@
+"""Troubles with their incidents, rungs and notices, for pages and API. Read only; times are UTC seconds."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from watchkeeper.collector.policy.incidents import Incident, Transition
+from watchkeeper.collector.policy.troubles import Trouble, TroubleState
+from watchkeeper.collector.read.incidents import Progress, progress_of_troubles
+from watchkeeper.collector.site.snapshot import Snapshot
+from watchkeeper.collector.store import rows, troubles
+from watchkeeper.collector.store.schema import incident, trouble
+from watchkeeper.collector.store.troubles import Standing
+
+MEMBERS_SHOWN = 20
+"""How many incidents of a trouble its card names; the trouble's page shows MEMBERS_OF_ONE."""
+
+MEMBERS_OF_ONE = 500
+
+
+@dataclass(frozen=True, slots=True)
+class TroubleProgress:
+    """A trouble: the incident that is its probable cause with the rungs and notices, the first of its other incidents (open
+    before ended, critical before warning), and how many incidents are open."""
+
+    progress: Progress
+    others: tuple[Incident, ...]
+    standing: Standing
+    count: int
+
+    @property
+    def trouble(self) -> Trouble:
+        """The trouble itself."""
+        return self.progress.trouble
+
+
+@dataclass(frozen=True, slots=True)
+class TroubleDetail:
+    """A trouble with everything that happened to its incidents, as (incident, transition, when it was recorded)."""
+
+    one: TroubleProgress
+    transitions: tuple[tuple[Incident, Transition, float], ...]
+
+
+def open_troubles(
+    connection: sa.Connection, snapshot: Snapshot, now: float, most: int = 200, device: str | None = None
+) -> list[TroubleProgress]:
+    """The troubles that are not over, of all devices or of one: critical before warning, not acknowledged before acknowledged,
+    the oldest first."""
+    order = (
+        sa.case((trouble.c.quiet_since.is_not(None), 1), else_=0),
+        sa.case((trouble.c.level == "critical", 0), else_=1),
+        sa.case((trouble.c.acknowledged_at.is_not(None), 1), else_=0),
+        trouble.c.opened_at,
+    )
+    query = sa.select(trouble.c.trouble).where(trouble.c.state == TroubleState.OPEN.value).order_by(*order).limit(most)
+    if device is not None:
+        mine = sa.exists().where(incident.c.trouble == trouble.c.trouble, incident.c.device == device)
+        query = query.where(mine)
+    return _troubles(connection, snapshot, now, connection.execute(query).scalars().all(), MEMBERS_SHOWN)
+
+
+def count_open(connection: sa.Connection) -> int:
+    """How many troubles are not over."""
+    query = sa.select(sa.func.count()).select_from(trouble).where(trouble.c.state == TroubleState.OPEN.value)
+    return int(connection.execute(query).scalar_one())
+
+
+def troubles_before(  # noqa: PLR0917 -- connection, snapshot and now come first in every function of this folder
+    connection: sa.Connection,
+    snapshot: Snapshot,
+    now: float,
+    before: int | None,
+    most: int,
+    states: Iterable[TroubleState] = (TroubleState.OPEN, TroubleState.RESOLVED, TroubleState.WITHDRAWN),
+) -> list[TroubleProgress]:
+    """Troubles with a number below `before` (None: all), newest first."""
+    query = sa.select(trouble.c.trouble).where(trouble.c.state.in_([state.value for state in states]))
+    if before is not None:
+        query = query.where(trouble.c.trouble < before)
+    found = connection.execute(query.order_by(trouble.c.trouble.desc()).limit(most)).scalars().all()
+    return _troubles(connection, snapshot, now, found, MEMBERS_SHOWN)
+
+
+def trouble_detail(connection: sa.Connection, snapshot: Snapshot, now: float, number: int) -> TroubleDetail | None:
+    """One trouble with its whole history, or the one that it was merged into; None if there is no trouble of that number."""
+    known = troubles.follow(connection, number)
+    if known is None:
+        return None
+    (one,) = _troubles(connection, snapshot, now, [known.trouble], MEMBERS_OF_ONE)
+    members = (one.progress.incident, *one.others)
+    happened = [
+        (member, step, recorded_at)
+        for member in members[:MEMBERS_SHOWN]
+        for step, recorded_at in rows.transitions_of(connection, member.incident)
+    ]
+    return TroubleDetail(one, tuple(happened))
+
+
+def _troubles(
+    connection: sa.Connection, snapshot: Snapshot, now: float, numbers: Sequence[int], members: int
+) -> list[TroubleProgress]:
+    about = progress_of_troubles(connection, snapshot, now, numbers)
+    standing = troubles.standing_of(connection, numbers)
+    counts = _counts(connection, numbers)
+    causes = rows.incidents_by_number(connection, [about[number][0].cause for number in numbers])
+    found = []
+    for number in numbers:
+        cause = causes[about[number][0].cause]
+        others = _others(connection, number, cause, members) if counts[number] > 1 else ()
+        found.append(TroubleProgress(Progress(cause, *about[number]), others, standing[number], counts[number]))
+    return found
+
+
+def _counts(connection: sa.Connection, numbers: Sequence[int]) -> dict[int, int]:
+    query = sa.select(incident.c.trouble, sa.func.count()).where(incident.c.trouble.in_(numbers))
+    return {row[0]: row[1] for row in connection.execute(query.group_by(incident.c.trouble))}
+
+
+def _others(connection: sa.Connection, number: int, cause: Incident, most: int) -> tuple[Incident, ...]:
+    open_first = sa.case((incident.c.state == "open", 0), else_=1)
+    critical_first = sa.case((incident.c.level == "critical", 0), else_=1)
+    query = (
+        sa.select(incident)
+        .where(incident.c.trouble == number, incident.c.incident != cause.incident)
+        .order_by(open_first, critical_first, incident.c.began_at, incident.c.incident)
+        .limit(most)
+    )
+    return tuple(rows.incident_from_row(row) for row in connection.execute(query))

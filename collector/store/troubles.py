@@ -1,0 +1,157 @@
+"""Reads and writes troubles and their rungs as rows."""
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import sqlalchemy as sa
+
+from watchkeeper.collector.policy.incidents import IncidentState
+from watchkeeper.collector.policy.ladder import ScheduledRung
+from watchkeeper.collector.policy.troubles import Trouble, TroubleState
+from watchkeeper.collector.store.schema import incident, rung, trouble
+from watchkeeper.model.verdict import Level
+
+
+def trouble_from_row(row: sa.Row[Any]) -> Trouble:
+    """Make a trouble from a row of the table `trouble`."""
+    return Trouble(
+        trouble=row.trouble, cause=row.cause, agent=row.agent, state=TroubleState(row.state), level=Level(row.level),
+        recurrence=row.recurrence, opened_at=row.opened_at, began_at=row.began_at, quiet_since=row.quiet_since,
+        ended_at=row.ended_at, wait_until=row.wait_until, acknowledged_at=row.acknowledged_at,
+        acknowledged_by=row.acknowledged_by, on_site_at=row.on_site_at, on_site_by=row.on_site_by,
+        merged_into=row.merged_into, flapping_told=row.flapping_told,
+    )  # fmt: skip
+
+
+def _values(one: Trouble) -> dict[str, Any]:
+    return {
+        "cause": one.cause, "agent": one.agent, "state": one.state.value, "level": one.level.value,
+        "recurrence": one.recurrence, "opened_at": one.opened_at, "began_at": one.began_at,
+        "quiet_since": one.quiet_since, "ended_at": one.ended_at, "wait_until": one.wait_until,
+        "acknowledged_at": one.acknowledged_at, "acknowledged_by": one.acknowledged_by, "on_site_at": one.on_site_at,
+        "on_site_by": one.on_site_by, "merged_into": one.merged_into, "flapping_told": one.flapping_told,
+    }  # fmt: skip
+
+
+def save(connection: sa.Connection, one: Trouble) -> Trouble:
+    """Write a trouble. Returns it with its number."""
+    if one.trouble:
+        connection.execute(sa.update(trouble).where(trouble.c.trouble == one.trouble), _values(one))
+        return one
+    added = sa.insert(trouble).returning(trouble.c.trouble)
+    return replace(one, trouble=int(connection.execute(added, _values(one)).scalar_one()))
+
+
+def by_number(connection: sa.Connection, numbers: Iterable[int], *, lock: bool = False) -> dict[int, Trouble]:
+    """The troubles of these numbers. With `lock`, the rows are locked until the transaction ends."""
+    query = sa.select(trouble).where(trouble.c.trouble.in_(list(numbers))).order_by(trouble.c.trouble)
+    query = query.with_for_update() if lock else query
+    return {row.trouble: trouble_from_row(row) for row in connection.execute(query)}
+
+
+def follow(connection: sa.Connection, number: int, *, lock: bool = False) -> Trouble | None:
+    """The trouble of that number, or the one that it was merged into; None if there is none."""
+    seen: set[int] = set()
+    while number and number not in seen:
+        seen.add(number)
+        known = by_number(connection, [number], lock=lock).get(number)
+        if known is None or not known.merged_into:
+            return known
+        number = known.merged_into
+    return None
+
+
+def numbers_of(connection: sa.Connection, number: int) -> list[int]:
+    """The number of a trouble, and those of the troubles that were merged into it."""
+    found, wanted = [number], [number]
+    while wanted:
+        query = sa.select(trouble.c.trouble).where(trouble.c.merged_into.in_(wanted))
+        wanted = [one for one in connection.execute(query).scalars() if one not in found]
+        found += wanted
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """The incidents of a trouble: how many are open, the worst level of those, whether one was resolved (not withdrawn), and
+    when the last one ended."""
+
+    open: int
+    worst: Level | None
+    resolved: int
+    last_end: float | None
+
+
+def standing_of(connection: sa.Connection, numbers: Collection[int]) -> dict[int, Standing]:
+    """How the incidents of these troubles stand."""
+    is_open = incident.c.state == IncidentState.OPEN.value
+    query = (
+        sa.select(
+            incident.c.trouble,
+            sa.func.count().filter(is_open).label("open"),
+            sa.func.count().filter(is_open, incident.c.level == Level.CRITICAL.value).label("critical"),
+            sa.func.count().filter(incident.c.state == IncidentState.RESOLVED.value).label("resolved"),
+            sa.func.max(incident.c.ended_at).label("last_end"),
+        )
+        .where(incident.c.trouble.in_(list(numbers)))
+        .group_by(incident.c.trouble)
+    )
+    return {
+        row.trouble: Standing(
+            row.open,
+            None if not row.open else Level.CRITICAL if row.critical else Level.WARNING,
+            row.resolved,
+            row.last_end,
+        )
+        for row in connection.execute(query)
+    }
+
+
+# ---- rungs ----
+
+
+def rungs_of(
+    connection: sa.Connection, numbers: Sequence[int], *, lock: bool = False
+) -> dict[int, list[ScheduledRung]]:
+    """The rungs of these troubles, in the order of their numbers. With `lock`, the rows are locked until the transaction
+    ends."""
+    query = sa.select(rung).where(rung.c.trouble.in_(numbers)).order_by(rung.c.recurrence, rung.c.number)
+    query = query.with_for_update() if lock else query
+    found: dict[int, list[ScheduledRung]] = {}
+    for row in connection.execute(query):
+        step = ScheduledRung(row.rung, row.number, row.ladder, row.due_at, row.decided_at, row.decided_by)
+        found.setdefault(row.trouble, []).append(step)
+    return found
+
+
+def replace_undecided(connection: sa.Connection, now: Trouble, steps: Iterable[ScheduledRung]) -> None:
+    """Replace the undecided rungs of the trouble by the undecided rungs in `steps`, under its current recurrence."""
+    drop_undecided(connection, now)
+    rows = [
+        {
+            "trouble": now.trouble, "recurrence": now.recurrence, "rung": step.rung, "number": step.number,
+            "ladder": step.ladder, "due_at": step.due_at, "decided_at": None, "decided_by": None,
+        }
+        for step in steps
+        if step.decided_at is None
+    ]  # fmt: skip
+    if rows:
+        connection.execute(sa.insert(rung), rows)
+
+
+def put_off(connection: sa.Connection, now: Trouble, seconds: float) -> None:
+    """Move the undecided rungs of the trouble by the time in which no fault was there."""
+    undecided = sa.update(rung).where(rung.c.trouble == now.trouble, rung.c.decided_at.is_(None))
+    connection.execute(undecided.values(due_at=rung.c.due_at + seconds))
+
+
+def drop_undecided(connection: sa.Connection, now: Trouble) -> None:
+    """Delete the undecided rungs of the trouble."""
+    connection.execute(sa.delete(rung).where(rung.c.trouble == now.trouble, rung.c.decided_at.is_(None)))
+
+
+def claim_rung(connection: sa.Connection, now: Trouble, step: ScheduledRung, at: float, by: str) -> bool:
+    """Mark a rung as decided. Returns False if another transaction has already decided it."""
+    query = sa.update(rung).where(rung.c.trouble == now.trouble, rung.c.rung == step.rung, rung.c.decided_at.is_(None))
+    return connection.execute(query, {"decided_at": at, "decided_by": by}).rowcount == 1
