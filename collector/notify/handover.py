@@ -7,6 +7,7 @@ from dataclasses import replace
 import sqlalchemy as sa
 
 from watchkeeper.collector.notify.message.draft import (
+    NOT_READ,
     NOTHING_KNOWN,
     Act,
     Contact,
@@ -30,6 +31,7 @@ from watchkeeper.collector.store import rows
 from watchkeeper.collector.store import troubles as troubles_of
 from watchkeeper.collector.store.readings import NewestFrame, Past, SeriesKey, newest_readings, past_numbers
 from watchkeeper.collector.store.schema import agent, outbox, trouble
+from watchkeeper.model.event import EVENT_QUANTITY
 from watchkeeper.model.verdict import Evidence, Level
 from watchkeeper.rules.rule import Band, Rule
 
@@ -196,8 +198,10 @@ def _courses(
     for _, number, step in happened:
         if not step.by.startswith("person:"):
             judged[number] = max(step.at, judged.get(number, 0.0))
-    found = {}
+    found = {one.incident: NOT_READ for one in incidents}
     for one in incidents:
+        if one.evidence.quantity == EVENT_QUANTITY:  # told once by the device: there is no value now
+            continue
         rule, frame = snapshot.rules.named(one.rule), newest.get(_key(one))
         mine = past.get(one.device) or Past({})
         found[one.incident] = course_of(

@@ -17,6 +17,7 @@ from watchkeeper.collector.store import readings
 from watchkeeper.collector.store.schema import outbox, trouble
 from watchkeeper.collector.store.troubles import trouble_from_row
 from watchkeeper.model.device import Category
+from watchkeeper.model.event import EVENT_QUANTITY
 from watchkeeper.model.reading import Missing, Reason, Value
 from watchkeeper.model.verdict import Evidence, Level
 
@@ -209,6 +210,15 @@ def test_two_rungs_at_once_know_of_each_other(room: Room) -> None:
     assert "Next, at once: 王磊 138 0000 0005" in pages["duty", "sun.tao"]
     assert "Notified so far: 孙涛 (not delivered)" in pages["owner", "wang.lei"]
     assert "Next, at 03:20 (in 9 min): 王磊 138 0000 0005, 周刚 138 0000 0008" in pages["owner", "wang.lei"]
+
+
+def test_an_event_that_a_device_told_once_has_no_value_now(room: Room) -> None:
+    evidence = Evidence(EVENT_QUANTITY, "critical", "is critical", "fan 2 failed")
+    room.say("ups-1", "device.event", Level.CRITICAL, evidence, "fan 2")
+    room.clock.advance(minutes=10)
+    work(room)
+    owner = messages(room)["owner", "chen.jing"]
+    assert owner[1] == "Event reported by the device (fan 2 failed): critical"
 
 
 def test_the_last_rung_says_that_nobody_comes_after_it(room: Room) -> None:
