@@ -1,5 +1,6 @@
 """The port of a channel: its address, the message it sends, and the receipt it returns."""
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -13,16 +14,20 @@ class Via(StrEnum):
     APPRISE = "apprise"
     WEBHOOK = "webhook"
     CONSOLE = "console"
+    SMS = "sms"
 
 
 @dataclass(frozen=True, slots=True)
 class Address:
     """One address of one person. `secret` is the *name* of the secret: for apprise the whole Apprise URL, for webhook
-    the HMAC key. `url` is the webhook's URL; it must not contain a secret."""
+    the HMAC key. `url` is the webhook's URL; it must not contain a secret. `to` is the telephone number of sms, and `spool` the
+    folder that has the folders `outbox`, `sent` and `error` of gammu-smsd."""
 
     via: Via
     url: str = ""
     secret: str = ""
+    to: str = ""
+    spool: str = "/var/spool/gammu"
 
     def check(self) -> Iterator[tuple[str, str]]:
         """Yield (field, what is wrong)."""
@@ -34,6 +39,16 @@ class Address:
             yield "url", "a URL may not carry a user or password; the webhook is signed instead"
         if self.via is Via.WEBHOOK and self.url and not _is_web(self.url):
             yield "url", "this is not a web address; write it like `https://pager.example/watchkeeper`"
+        if self.via is Via.SMS and self.to and not dialled(self.to):
+            yield "to", "this is not a telephone number; write it like `+86 138 0000 0001`"
+        if self.via is Via.SMS and not self.spool.startswith("/"):
+            yield "spool", "name the folder from the root, like `/var/spool/gammu`"
+
+
+def dialled(number: str) -> str:
+    """A telephone number as it is dialled: digits, perhaps after a plus sign. Empty if it is none."""
+    compact = re.sub(r"[\s().-]", "", number)
+    return compact if re.fullmatch(r"\+?[0-9]{3,15}", compact, re.ASCII) else ""  # ITU-T E.164: at most 15 digits
 
 
 def _is_web(url: str) -> bool:
@@ -42,6 +57,15 @@ def _is_web(url: str) -> bool:
         return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0  # `port` checks itself
     except ValueError:
         return False
+
+
+class Tone(StrEnum):
+    """What a message is at a glance. Services show it as a colour, an icon or a priority."""
+
+    FAILURE = "failure"
+    WARNING = "warning"
+    SUCCESS = "success"
+    INFO = "info"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +78,16 @@ class Message:
     subject: str
     text: str
     facts: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def tone(self) -> Tone:
+        """The end of a fault is good news. Anything else has the tone of its level, and without one it is information."""
+        kind, level = self.facts.get("kind"), self.facts.get("level")
+        if kind in {"recovered", "passed"}:
+            return Tone.SUCCESS
+        if kind == "withdrawn" or level in {None, "ok"}:
+            return Tone.INFO
+        return Tone.FAILURE if level == "critical" else Tone.WARNING
 
 
 class Proof(StrEnum):

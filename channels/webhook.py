@@ -8,14 +8,14 @@ from urllib.parse import quote, urlsplit
 import requests
 import urllib3
 
+from watchkeeper.channels.answers import final, wait_of
+from watchkeeper.channels.deadline import within
 from watchkeeper.channels.ports import Message, Receipt
 from watchkeeper.documents.secrets import Secret
 from watchkeeper.model.clock import Clock
 
 TOLERANCE_S = 300.0
 """How far the receiver's clock may differ from ours before a signature counts as too old or too new."""
-
-_TRY_AGAIN = frozenset({408, 425, 429})  # RFC 9110 15.5.9, RFC 8470 5.2, RFC 6585 4: temporary refusals
 
 
 def sign(secret: str, timestamp: str, body: bytes) -> str:
@@ -45,8 +45,11 @@ class WebhookChannel:
         self._timeout_s = timeout_s
 
     def send(self, message: Message) -> Receipt:
-        """Implements `Channel.send`. `timeout_s` limits the connecting, and again the wait for the answer. Its body is
-        not read."""
+        """Implements `Channel.send`. `timeout_s` limits the whole call. The answer's body is not read."""
+        receipt = within(self._timeout_s, lambda: self._post(message))
+        return receipt or self._no_answer()
+
+    def _post(self, message: Message) -> Receipt:
         body = _json_body(message)
         timestamp = str(int(self._clock.wall()))
         headers = {
@@ -61,9 +64,9 @@ class WebhookChannel:
             with requests.post(
                 self._url, data=body, headers=headers, timeout=self._timeout_s, allow_redirects=False, stream=True
             ) as answer:
-                return self._judge(answer.status_code)
+                return self._judge(answer.status_code, answer.headers.get("Retry-After", ""))
         except requests.Timeout:
-            return Receipt(delivered=False, detail=f"{self._host} did not answer within {self._timeout_s:g} s")
+            return self._no_answer()
         except (
             requests.RequestException,
             urllib3.exceptions.HTTPError,
@@ -72,12 +75,15 @@ class WebhookChannel:
             detail = f"{self._host} cannot be reached: {_system_error(error)}"
             return Receipt(delivered=False, detail=detail, permanent=bad_url)
 
-    def _judge(self, status: int) -> Receipt:
+    def _no_answer(self) -> Receipt:
+        return Receipt(delivered=False, detail=f"{self._host} did not answer within {self._timeout_s:g} s")
+
+    def _judge(self, status: int, retry_after: str) -> Receipt:
         detail = f"{self._host} answered {status}"
+        wait_s = wait_of(retry_after, self._clock.wall()) if retry_after else None
         if 200 <= status < 300:  # noqa: PLR2004 -- RFC 9110 15.3: successful
-            return Receipt(delivered=True, detail=detail)
-        later = status in _TRY_AGAIN or status >= 500  # noqa: PLR2004 -- RFC 9110 15.6: the server's fault
-        return Receipt(delivered=False, detail=detail, permanent=not later)
+            return Receipt(delivered=True, detail=detail, retry_after_s=wait_s)
+        return Receipt(delivered=False, detail=detail, permanent=final(status), retry_after_s=wait_s)
 
 
 def _json_body(message: Message) -> bytes:

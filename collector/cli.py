@@ -27,6 +27,7 @@ TOKEN_FILE = click.option(
     default=Path("~/.config/watchkeeper/token"), show_default=True,
     help="A file with your own token that only you can read (mode 0600).",
 )  # fmt: skip
+NUMBERS = click.argument("numbers", type=int, nargs=-1, required=True, metavar="NUMBER...")
 NOTE = click.option("--note", default="", help="A comment, shown in the timeline of the incident.")
 
 
@@ -52,7 +53,7 @@ def check(file: Path) -> None:
     """Check collector.yml and the configuration of the site, and print every problem. Also print the channels whose
     secret is not available here; the service may get it from systemd."""
     from watchkeeper.collector.main import open_channels, open_secrets
-    from watchkeeper.collector.notify.preflight import unreachable
+    from watchkeeper.collector.notify.preflight import unreachable, unusable_links
     from watchkeeper.collector.site.snapshot import read_snapshot
     from watchkeeper.model.clock import SystemClock
     from watchkeeper.model.logs import limit_library_logs
@@ -68,6 +69,10 @@ def check(file: Path) -> None:
     opener = open_channels(open_secrets(config_file), SystemClock())
     for problem in unreachable(configuration.contacts.people, opener):
         click.echo(f"contacts.yml: {problem}", err=True)
+    config = config_file.config
+    signed = config.link_key is not None or not config.store.startswith("secret:")
+    for problem in unusable_links(config.page_url, configuration.contacts.people, signed=signed):
+        click.echo(f"collector.yml: {problem}", err=True)
     print(
         f"{len(configuration.inventory.agents)} agents, {len(configuration.inventory.devices)} devices, "
         f"{len(configuration.contacts.people)} people, {len(snapshot.rules.rules)} rules: no problems"
@@ -116,11 +121,17 @@ def token_person(name: str, out: Path | None, file: Path) -> None:
 @click.argument("name")
 @CONFIG
 def revoke(kind: str, name: str, file: Path) -> None:
-    """Revoke all tokens of an agent or person, including browser sessions."""
+    """Revoke all tokens of an agent or person, including browser sessions and the links in messages."""
+    import time
+
+    from watchkeeper.collector.access.links import rotate
     from watchkeeper.collector.access.tokens import TokenKind
     from watchkeeper.collector.access.tokens import revoke as revoke_tokens
 
-    count = revoke_tokens(_open_store(_read_settings(file)), TokenKind(kind), name)
+    store = _open_store(_read_settings(file))
+    if kind == TokenKind.PERSON.value:
+        rotate(store, time.time(), name)
+    count = revoke_tokens(store, TokenKind(kind), name)
     print(f"{count} tokens of {kind} {name} revoked")
 
 
@@ -136,7 +147,24 @@ def link(person: str, file: Path) -> None:
     config_file = _read_settings(file)
     _check_name(config_file, TokenKind.PERSON, person)
     ticket = mint(_open_store(config_file), TokenKind.TICKET, person, time.time(), TICKET_S)
-    print(f"{config_file.config.url}/enter?ticket={ticket}")
+    print(f"{config_file.config.page_url}/enter?ticket={ticket}")
+
+
+@collector.group()
+def links() -> None:
+    """The personal links in messages."""
+
+
+@links.command("rotate")
+@CONFIG
+def rotate_links(file: Path) -> None:
+    """Make a new key: all links in messages sent so far stop to work. Later messages have new ones."""
+    import time
+
+    from watchkeeper.collector.access.links import rotate
+
+    rotate(_open_store(_read_settings(file)), time.time())
+    print("all links sent so far have ended; a person asks for a new one on the sign-in page")
 
 
 @collector.command()
@@ -156,10 +184,15 @@ def backup(out: Path, file: Path) -> None:
 @click.argument("source", type=click.Path(path_type=Path, exists=True))
 @CONFIG
 def restore(source: Path, file: Path) -> None:
-    """Fill an empty store from a backup."""
+    """Fill an empty store from a backup. Links in messages sent so far end: a number may get another incident now."""
+    import time
+
+    from watchkeeper.collector.access.links import rotate
     from watchkeeper.collector.store.backup import restore as restore_backup
 
-    counts = restore_backup(_open_store(_read_settings(file)), source)
+    store = _open_store(_read_settings(file))
+    counts = restore_backup(store, source)
+    rotate(store, time.time())
     print(f"{sum(counts.values())} rows of {len(counts)} tables restored")
 
 
@@ -181,33 +214,78 @@ def troubles(url: str, token_file: Path) -> None:
 
 
 @collector.command()
-@click.argument("number", type=int)
+@NUMBERS
 @NOTE
 @URL
 @TOKEN_FILE
-def acknowledge(number: int, note: str, url: str, token_file: Path) -> None:
-    """Say that you are working on a trouble. This stops only a ladder with `stops_at: acknowledged`."""
-    _change_trouble(url, token_file, number, "acknowledge", note)
+def acknowledge(numbers: tuple[int, ...], note: str, url: str, token_file: Path) -> None:
+    """Say that you are working on troubles. This stops only a ladder with `stops_at: acknowledged`."""
+    _answer(url, token_file, numbers, "acknowledge", {"note": note})
+
+
+@collector.command("on-site")
+@NUMBERS
+@NOTE
+@URL
+@TOKEN_FILE
+def on_site(numbers: tuple[int, ...], note: str, url: str, token_file: Path) -> None:
+    """Say that you are on site. Nobody is asked for it any more."""
+    _answer(url, token_file, numbers, "on-site", {"note": note})
 
 
 @collector.command()
-@click.argument("number", type=int)
+@NUMBERS
+@click.option("--rung", default="", help="decide every rung up to this one (default: the next one)")
 @NOTE
 @URL
 @TOKEN_FILE
-def resolve(number: int, note: str, url: str, token_file: Path) -> None:
-    """Resolve a trouble that no new reading can resolve. Refused while a latest verdict is bad."""
-    _change_trouble(url, token_file, number, "resolve", note)
-
-
-@collector.command()
-@click.argument("number", type=int)
-@NOTE
-@URL
-@TOKEN_FILE
-def escalate(number: int, note: str, url: str, token_file: Path) -> None:
+def escalate(numbers: tuple[int, ...], rung: str, note: str, url: str, token_file: Path) -> None:
     """Escalate now: decide the next rung at once. Later rungs keep their times."""
-    _change_trouble(url, token_file, number, "escalate", note)
+    _answer(url, token_file, numbers, "escalate", {"note": note, "rung": rung})
+
+
+@collector.command()
+@NUMBERS
+@click.option("--ticket", default="", help="the number of the vendor's ticket")
+@NOTE
+@URL
+@TOKEN_FILE
+def vendor(numbers: tuple[int, ...], ticket: str, note: str, url: str, token_file: Path) -> None:
+    """Say that the maintenance vendor works on it."""
+    _answer(url, token_file, numbers, "vendor", {"note": note, "ticket": ticket})
+
+
+@collector.command()
+@NUMBERS
+@click.option("--cause", default="", help="what the cause was")
+@click.option("--cure", default="", help="what cured it")
+@NOTE
+@URL
+@TOKEN_FILE
+def resolve(numbers: tuple[int, ...], cause: str, cure: str, note: str, url: str, token_file: Path) -> None:  # noqa: PLR0917 -- click passes them
+    """Resolve troubles that no new reading can resolve. Refused while a latest verdict is bad."""
+    _answer(url, token_file, numbers, "resolve", {"note": note, "cause": cause, "cure": cure})
+
+
+@collector.command()
+@NUMBERS
+@NOTE
+@URL
+@TOKEN_FILE
+def reopen(numbers: tuple[int, ...], note: str, url: str, token_file: Path) -> None:
+    """Say that a resolved trouble is not fixed. Its escalation goes on."""
+    _answer(url, token_file, numbers, "reopen", {"note": note})
+
+
+@collector.command()
+@NUMBERS
+@click.option("--note", required=True, help="the comment")
+@click.option("--mention", multiple=True, metavar="PERSON", help="who gets it as a message; may be given several times")
+@URL
+@TOKEN_FILE
+def comment(numbers: tuple[int, ...], note: str, mention: tuple[str, ...], url: str, token_file: Path) -> None:
+    """Add a comment to the timeline."""
+    _answer(url, token_file, numbers, "comment", {"note": note, "mention": list(mention)})
 
 
 @collector.command()
@@ -282,10 +360,19 @@ def _make_token(file: Path, kind: "TokenKind", name: str, out: Path | None) -> N
     print(f"{out}: the token of {name} (mode 0600)")
 
 
-def _change_trouble(url: str, token_file: Path, number: int, action: str, note: str) -> None:
+def _answer(url: str, token_file: Path, numbers: tuple[int, ...], action: str, body: dict[str, Any]) -> None:
+    """Give one answer to several troubles. One that is refused does not stop the others."""
     token = _read_token(token_file.expanduser())
-    trouble = _request("POST", url, f"/api/v1/troubles/{number}/{action}", {"note": note}, token)
-    print(f"trouble {number}: {action}d ({trouble['state']})")
+    refused = []
+    for number in numbers:
+        try:
+            trouble = _request("POST", url, f"/api/v1/troubles/{number}/{action}", body, token)
+        except WatchkeeperError as error:
+            refused.append(f"trouble {number}: {error}")
+        else:
+            print(f"trouble {number}: {action} noted ({trouble['state']})")
+    if refused:
+        raise WatchkeeperError("\n".join(refused))
 
 
 def _read_token(file: Path) -> "Secret":

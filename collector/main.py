@@ -15,11 +15,12 @@ import uvicorn
 from apscheduler.schedulers.background import BackgroundScheduler
 
 from watchkeeper.channels.open import open_channel
+from watchkeeper.collector.access.links import Links, own_secret
 from watchkeeper.collector.intake.endpoint import AgentEndpoint
 from watchkeeper.collector.intake.journal import Journal
 from watchkeeper.collector.intake.requests import Requests
 from watchkeeper.collector.notify.outbox import Opener, Outbox
-from watchkeeper.collector.notify.preflight import unreachable
+from watchkeeper.collector.notify.preflight import unreachable, unusable_links
 from watchkeeper.collector.process.own_rules import OwnRules
 from watchkeeper.collector.process.runtime import ConfigReloader, Runtime
 from watchkeeper.collector.read.exposition import Metrics
@@ -39,6 +40,7 @@ _STUCK_AFTER_S = 30.0
 _STARTED_POLL_S = 0.05
 _WATCHDOG_DEFAULT_S = 20.0
 _NAMED_STORE_PREFIX = "secret:"
+_LINK_KEY_FILE = "links.key"
 _CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
 """For TLS 1.2, because uvicorn's default list has only ciphers of TLS 1.0. TLS 1.3 has its own list."""
 
@@ -62,6 +64,15 @@ def open_store(config_file: ConfigFile, secrets: Secrets) -> Store:
     return store
 
 
+def open_links(config_file: ConfigFile, secrets: Secrets, store: Store, clock: Clock) -> Links | None:
+    """What signs personal links: with the secret `link_key`, or with a secret that is made once beside an SQLite store. None
+    for PostgreSQL without `link_key`. Raises SecretError."""
+    name = config_file.config.link_key
+    if name is not None:
+        return Links(store, clock, secrets.get(name).reveal())
+    return Links(store, clock, own_secret(store.folder / _LINK_KEY_FILE)) if store.folder else None
+
+
 def open_channels(secrets: Secrets, clock: Clock) -> Opener:
     """The function that opens the channel for an address in contacts.yml."""
     return partial(open_channel, secrets=secrets, clock=clock, console=sys.stderr)
@@ -79,11 +90,16 @@ class RunningCollector:
         snapshot = self.reloader.read()
         secrets = open_secrets(config_file)
         self.store = open_store(config_file, secrets)
-        self.runtime = Runtime(self.store, self.clock, snapshot, config.url)
+        links = open_links(config_file, secrets, self.store, self.clock)
+        self.runtime = Runtime(self.store, self.clock, snapshot, config.page_url, links)
         self.runtime.activate(snapshot)
         opener = open_channels(secrets, self.clock)
         for problem in unreachable(snapshot.configuration.contacts.people, opener):
             log.warning("contacts.yml: %s", problem)
+        for problem in unusable_links(
+            config.page_url, snapshot.configuration.contacts.people, signed=links is not None
+        ):
+            log.warning("collector.yml: %s", problem)
         self.outbox = Outbox(self.runtime, opener)
         own_rules = OwnRules(self.runtime, config.reserve_bytes)
         requests = Requests(self.store, self.clock)
@@ -182,7 +198,7 @@ def _feed_watchdog(collector: RunningCollector, server: uvicorn.Server, done: th
     while not server.started and not done.wait(_STARTED_POLL_S):
         pass
     if server.started:
-        log.info("the collector serves at %s", collector.config.url)
+        log.info("the collector serves at %s", collector.config.own_url)
         notify("READY=1")
     interval = (watchdog_s() or _WATCHDOG_DEFAULT_S) / 2
     while not done.wait(interval):

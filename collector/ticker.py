@@ -10,10 +10,10 @@ from collections.abc import Callable
 
 from watchkeeper.collector.intake.requests import Requests
 from watchkeeper.collector.notify.outbox import Outbox
-from watchkeeper.collector.process.due import catch_up, decide_due, end_quiet
+from watchkeeper.collector.process.due import catch_up, chase, decide_due, end_quiet
 from watchkeeper.collector.process.own_rules import OwnRules
 from watchkeeper.collector.process.runtime import ConfigReloader, Runtime
-from watchkeeper.collector.process.separate import separate
+from watchkeeper.collector.process.troubles.separate import separate
 from watchkeeper.model.errors import StoreError
 from watchkeeper.model.worker import Worker
 
@@ -36,6 +36,7 @@ class Ticker:
             requests.refresh,
             lambda: catch_up(runtime.notifier(), runtime.clock.wall()),
             lambda: separate(runtime.notifier(), runtime.clock.wall()),
+            lambda: chase(runtime.notifier(), runtime.clock.wall()),
             lambda: end_quiet(runtime.notifier(), runtime.clock.wall()),
             self.decide,
         )

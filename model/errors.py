@@ -4,6 +4,7 @@ WatchkeeperError
 ├── ConfigError           an operator's file has mistakes; carries every problem with file:line:column
 ├── BrokenInstallation    files that come with Watchkeeper are missing
 ├── SecretError           a secret is missing, or other users can read its file
+├── ChannelError          a channel cannot be used on this machine
 ├── WireError             data that does not follow the protocol
 ├── SpoolError            the agent's disk queue cannot be used
 ├── PushError             the collector did not accept a batch
@@ -56,6 +57,10 @@ class BrokenInstallation(WatchkeeperError):
 
 class SecretError(WatchkeeperError):
     """A secret is missing, or other users can read its file. The text never contains the secret."""
+
+
+class ChannelError(WatchkeeperError):
+    """A channel cannot be used on this machine."""
 
 
 class WireError(WatchkeeperError):

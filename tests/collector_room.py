@@ -19,7 +19,8 @@ from typing import Self
 import httpx
 import uvicorn
 
-from watchkeeper.channels.ports import Message, Receipt
+from watchkeeper.channels.ports import Address, Message, Receipt, Via
+from watchkeeper.collector.access.links import Links
 from watchkeeper.collector.intake.endpoint import AgentEndpoint
 from watchkeeper.collector.intake.journal import Answer, Journal, Waiting
 from watchkeeper.collector.intake.requests import Requests
@@ -71,13 +72,15 @@ class Room:
         self.store = Store(url or f"sqlite:///{folder / 'collector.db'}")
         if url:
             migrate(self.store)
-        self.runtime = Runtime(self.store, self.clock, _snapshot(), "https://watch.example")
+        links = Links(self.store, self.clock, "the secret of the links of this room")
+        self.runtime = Runtime(self.store, self.clock, _snapshot(), "https://watch.example", links)
         self.requests = Requests(self.store, self.clock)
         self.journal = Journal(self.store, self.runtime, self.clock, lambda: None)
         self.ingest = AgentEndpoint(self.runtime, self.journal, self.requests, lambda: False)
         self.metrics = Metrics(self.runtime, self.journal, self.ingest)
         self.front = build_app(self.runtime, self.ingest, self.metrics, ["watch.example"])
         self.epoch = "epoch-1"
+        self.sent: list[Message] = []
         self._seqs = {lane: itertools.count(1) for lane in Lane}
         self._blocks: dict[tuple[str, tuple[tuple[str, str, str], ...]], Block] = {}
         self._ids = itertools.count(1)
@@ -144,6 +147,15 @@ class Room:
         left = {name: one for name, one in snapshot.devices.items() if name != device}
         self.runtime.activate(replace(snapshot, devices=left))
 
+    def give_phones(self) -> None:
+        """Load a configuration in which everybody has a phone, by Apprise, instead of the console."""
+        snapshot = self.runtime.snapshot
+        contacts = snapshot.configuration.contacts
+        phone = (Address(Via.APPRISE, secret="phone"),)
+        people = tuple(replace(one, channels=phone) for one in contacts.people)
+        changed = replace(snapshot.configuration, contacts=replace(contacts, people=people))
+        self.runtime.activate(replace(snapshot, configuration=changed))
+
     def skip(self, lane: Lane, items: int) -> None:
         """Leave a gap of so many items in the sequence."""
         for _ in range(items):
@@ -172,7 +184,7 @@ class Room:
 
     def deliver(self, *unreached: str) -> None:
         """Deliver the messages in the outbox. The persons named here cannot be reached."""
-        outbox = Outbox(self.runtime, lambda _: _Sender(unreached))
+        outbox = Outbox(self.runtime, lambda _: _Sender(unreached, self.sent))
         outbox.deliver()
         outbox.stop()
 
@@ -188,8 +200,10 @@ class _Sender:
     """A channel for everybody: it delivers, except to the unreached persons."""
 
     unreached: tuple[str, ...]
+    sent: list[Message]
 
     def send(self, message: Message) -> Receipt:
+        self.sent.append(message)
         if message.person in self.unreached:
             return Receipt(delivered=False, detail="HTTP 503")
         return Receipt(delivered=True, detail="accepted")

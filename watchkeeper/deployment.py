@@ -65,7 +65,7 @@ def write_deployment(
     for name, text in written.items():
         if not (folder / name).exists():
             (folder / name).write_text(text, encoding="utf-8")
-    deployment = Deployment(folder, read_config(folder / "collector.yml").config.url)
+    deployment = Deployment(folder, read_config(folder / "collector.yml").config.own_url)
     secrets_file = folder / "secrets.yml"
     if not secrets_file.exists():
         with os.fdopen(os.open(secrets_file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:

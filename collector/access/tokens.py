@@ -8,12 +8,17 @@ from enum import StrEnum
 
 import sqlalchemy as sa
 
+from watchkeeper.collector.policy.roster import longest_shift_s
+from watchkeeper.collector.site.inventory import Contacts
 from watchkeeper.collector.store.engine import Store
 from watchkeeper.collector.store.schema import token
 from watchkeeper.model.clock import Clock
 
 TICKET_S = 3600.0
-SESSION_S = 12 * 3600.0
+SESSION_MARGIN_S, SESSION_CAP_S = 12 * 3600.0, 30 * 86_400.0
+"""A session ends so long after the longest shift if it is not used. Used or not, it ends after the second time."""
+
+_RENEWED_AFTER_S = 3600.0
 _KNOWN_MAX_AGE_S = 1.0
 _UNKNOWN_MAX_AGE_S = 0.1
 """How old the tokens in memory may be if the requested token is among them, and if it is not."""
@@ -69,14 +74,42 @@ def revoke(store: Store, kind: TokenKind, name: str) -> int:
         return connection.execute(sa.delete(token).where(token.c.kind.in_(kinds), token.c.name == name)).rowcount
 
 
-def redeem_ticket(store: Store, text: str, now: float) -> str | None:
+def session_s(contacts: Contacts) -> float:
+    """For how long a session lasts that is not used: longer than the longest shift."""
+    return longest_shift_s(contacts) + SESSION_MARGIN_S
+
+
+def redeem_ticket(store: Store, text: str, now: float, lasts_s: float) -> str | None:
     """Exchange a one-time ticket for a session token. None if the ticket is unknown, expired or already used."""
     redeemed = sa.delete(token).where(
         token.c.sha256 == fingerprint(text), token.c.kind == TokenKind.TICKET.value, token.c.expires_at > now
     )
     with store.write() as connection:  # one transaction, so that `revoke` cannot come between the two statements
         name = connection.execute(redeemed.returning(token.c.name)).scalar()
-        return _insert_token(connection, TokenKind.SESSION, name, now, SESSION_S) if name else None
+        return _insert_token(connection, TokenKind.SESSION, name, now, lasts_s) if name else None
+
+
+def renew_session(store: Store, text: str, now: float, lasts_s: float) -> float | None:
+    """Let a session that is used last longer; returns when it ends (UTC seconds). None if it has ended already."""
+    mine = (token.c.sha256 == fingerprint(text), token.c.kind == TokenKind.SESSION.value, token.c.expires_at > now)
+    with store.write() as connection:
+        created_at = connection.execute(sa.select(token.c.created_at).where(*mine)).scalar()
+        if created_at is None:
+            return None
+        ends_at = _session_end(now, created_at, lasts_s)
+        connection.execute(sa.update(token).where(*mine), {"expires_at": ends_at})
+        return ends_at
+
+
+def _session_end(now: float, created_at: float, lasts_s: float) -> float:
+    return min(now + lasts_s, created_at + max(lasts_s, SESSION_CAP_S))
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    bearer: Bearer
+    created_at: float
+    expires_at: float | None
 
 
 class Tokens:
@@ -85,7 +118,7 @@ class Tokens:
     def __init__(self, store: Store, clock: Clock) -> None:
         self._store = store
         self._clock = clock
-        self._known: dict[str, tuple[Bearer, float | None]] = {}
+        self._known: dict[str, _Known] = {}
         self._read_at = float("-inf")
         self._lock = threading.Lock()
 
@@ -95,9 +128,16 @@ class Tokens:
         sha256 = fingerprint(text)
         self._refresh(_KNOWN_MAX_AGE_S if sha256 in self._known else _UNKNOWN_MAX_AGE_S)
         found = self._known.get(sha256)
-        if found is None or (found[1] is not None and found[1] <= self._clock.wall()):
+        if found is None or (found.expires_at is not None and found.expires_at <= self._clock.wall()):
             return None
-        return found[0]
+        return found.bearer
+
+    def needs_renewal(self, text: str, lasts_s: float) -> bool:
+        """Whether a session was last renewed more than an hour ago. Each of its requests asks this."""
+        known = self._known.get(fingerprint(text))
+        if known is None or known.expires_at is None:
+            return False
+        return known.expires_at < _session_end(self._clock.wall(), known.created_at, lasts_s) - _RENEWED_AFTER_S
 
     def invalidate(self) -> None:
         """Read the store again at the next call of `bearer`."""
@@ -110,5 +150,8 @@ class Tokens:
             read_at = self._clock.boot()
             with self._store.read() as connection:
                 rows = connection.execute(sa.select(token)).all()
-            self._known = {row.sha256: (Bearer(TokenKind(row.kind), row.name), row.expires_at) for row in rows}
+            self._known = {
+                row.sha256: _Known(Bearer(TokenKind(row.kind), row.name), row.created_at, row.expires_at)
+                for row in rows
+            }
             self._read_at = read_at

@@ -6,7 +6,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from watchkeeper.collector.process import removals
-from watchkeeper.collector.process.parents import ASK_EVERY_S
+from watchkeeper.collector.process.troubles.parents import ASK_EVERY_S
 from watchkeeper.collector.site.inventory import COLLECTOR
 from watchkeeper.collector.store.engine import Store
 from watchkeeper.collector.store.schema import request

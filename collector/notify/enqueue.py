@@ -2,22 +2,25 @@
 
 import json
 import logging
+import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import sqlalchemy as sa
 
+from watchkeeper.channels.ports import Message
+from watchkeeper.collector.access.links import Links
 from watchkeeper.collector.notify.compose import BECAUSE_NOT_REACHED, BECAUSE_ROLE_EMPTY, compose, plain
 from watchkeeper.collector.notify.handover import gather, next_call, rung_of
 from watchkeeper.collector.notify.i18n import translator
 from watchkeeper.collector.notify.message.draft import NOTHING_KNOWN, OVER, Lead, NoticeDraft, NoticeKind
-from watchkeeper.collector.notify.notice import About, Notice, write
+from watchkeeper.collector.notify.notice import PATHS, About, Notice, page_path, write
 from watchkeeper.collector.policy.incidents import Incident
 from watchkeeper.collector.policy.ladder import ScheduledRung, ladder_for
 from watchkeeper.collector.policy.roster import audience
 from watchkeeper.collector.policy.troubles import Trouble
-from watchkeeper.collector.site.inventory import OWNER, Ladder, Person
+from watchkeeper.collector.site.inventory import OWNER, Ladder, Person, Rung
 from watchkeeper.collector.site.snapshot import Snapshot
 from watchkeeper.collector.store import rows, troubles
 from watchkeeper.collector.store.engine import Store
@@ -34,11 +37,12 @@ ENDINGS = (NoticeKind.RECOVERED, NoticeKind.WITHDRAWN)
 
 @dataclass(frozen=True, slots=True)
 class Notifier:
-    """Writes notices under one configuration. `url` is the address of the pages."""
+    """Writes notices under one configuration. `url` is the address of the pages; `links` signs personal links."""
 
     store: Store
     snapshot: Snapshot
     url: str = ""
+    links: Links | None = None
 
     def leads(self, connection: sa.Connection, known: Collection[Trouble], now: float) -> dict[int, Lead]:
         """What the messages about these troubles must tell, by their number. One call for many troubles is cheap."""
@@ -99,13 +103,38 @@ class Notifier:
         names = self._on_duty(connection, trouble, now) | self.ever_told(connection, trouble)
         self.tell(connection, NoticeKind.RETURNED, trouble, names, now)
 
+    def chase(self, connection: sa.Connection, trouble: Trouble, now: float) -> None:
+        """Ask the people who must be on site whether they are: those of the highest decided rung that wants it."""
+        wanted = self._on_site_rung(connection, trouble)
+        if wanted is None:
+            return
+        ladder, rung = wanted
+        lead = self._with_next(self._lead(connection, trouble, now), now)
+        owner = self.snapshot.owner(lead.incident.device)
+        asked = replace(rung, tell=rung.on_site)
+        for person in audience(asked, ladder, self.snapshot.configuration, owner, now).people:
+            draft = NoticeDraft(NoticeKind.ON_SITE, lead, person, now, rung, "", self._link(trouble))
+            self._put(connection, draft, f"{rung.rung} {int(now)}")
+
+    def _on_site_rung(self, connection: sa.Connection, trouble: Trouble) -> tuple[Ladder, Rung] | None:
+        steps = troubles.rungs_of(connection, [trouble.trouble]).get(trouble.trouble, [])
+        for step in reversed([one for one in steps if one.decided_at is not None]):
+            ladder, rung = rung_of(self.snapshot.configuration.ladders, trouble.level, step)
+            if rung.on_site:
+                return ladder, rung
+        return None
+
+    def wants_on_site(self, trouble: Trouble, step: ScheduledRung) -> bool:
+        """Whether somebody must come on site when this rung is decided."""
+        return bool(rung_of(self.snapshot.configuration.ladders, trouble.level, step)[1].on_site)
+
     def told(self, connection: sa.Connection, trouble: Trouble) -> set[str]:
         """The people who were paged for this trouble and have not been told since that it is over."""
         paged: set[str] = set()
         for person, kind in self._notices(connection, trouble):
             if kind in ENDINGS:
                 paged.discard(person)
-            elif kind in (NoticeKind.PAGE, NoticeKind.RETURNED):
+            elif kind in (NoticeKind.PAGE, NoticeKind.RETURNED, NoticeKind.MENTIONED):
                 paged.add(person)
         return paged
 
@@ -137,13 +166,43 @@ class Notifier:
         coming = next_call(lead, self.snapshot, now, decided=decided)
         return replace(lead, handover=replace(lead.handover, next_call=coming))
 
+    def name_of(self, person: str) -> str:
+        """The display name of a person."""
+        people = self.snapshot.configuration.contacts.people
+        return next((one.name for one in people if one.person == person), person)
+
     def _fallback(self, ladder: Ladder, incident: Incident) -> tuple[str, ...]:
         """The ladder's fallback, with the device's owner by name: the outbox knows no devices."""
         owner = self.snapshot.owner(incident.device)
         return tuple(name for name in (owner if name == OWNER else name for name in ladder.fallback) if name)
 
     def _link(self, trouble: Trouble) -> str:
-        return f"{self.url}/troubles/{trouble.trouble}" if self.url else ""
+        """The address of the trouble's page. `personal` makes it personal."""
+        return self.url + page_path(About.TROUBLE, trouble.trouble) if self.url else ""
+
+    def personal(self, message: Message, at: float) -> Message:
+        """The message as it leaves: each address of a page in it becomes the person's own link, issued at `at` (UTC seconds). The
+        outbox does not have the links, because they let the person act. Without a signature an address stays as it is, and
+        asks for a sign-in."""
+        if not (self.url and self.links):
+            return message
+        paths = "|".join(re.escape(path.removesuffix("{id}")) for path in PATHS.values())
+        address = re.compile(rf"{re.escape(self.url)}(?P<path>{paths})(?P<id>\d{{1,16}})(?!\w)")
+
+        def signed(text: str) -> str:
+            return address.sub(lambda found: self._signed(found, message.person, at), text)
+
+        facts = json.loads(signed(json.dumps(message.facts, ensure_ascii=False)))
+        return replace(message, text=signed(message.text), facts=facts)
+
+    def _signed(self, address: re.Match[str], person: str, at: float) -> str:
+        about = next(about for about, path in PATHS.items() if path == address["path"] + "{id}")
+        try:
+            link = self.links.sign(person, about.value, int(address["id"]), at) if self.links else ""
+        except Exception:  # a message with a plain address is better than none
+            log.exception("a link to %s %s could not be signed", about.value, address["id"])
+            return address[0]
+        return f"{self.url}/t/{link}"
 
     def _put(
         self, connection: sa.Connection, draft: NoticeDraft, rung: str = "", fallback: tuple[str, ...] = ()

@@ -3,6 +3,7 @@
 import json
 from dataclasses import dataclass
 from enum import StrEnum
+from types import MappingProxyType
 from typing import Any
 
 import sqlalchemy as sa
@@ -18,6 +19,16 @@ class About(StrEnum):
     """What a notice is about."""
 
     TROUBLE = "trouble"
+    SIGN_IN = "sign-in"  # a link that somebody asked for on the sign-in page
+
+
+PATHS = MappingProxyType({About.TROUBLE: "/troubles/{id}", About.SIGN_IN: "/sign-in/{id}"})
+"""The page of each thing, for somebody who is signed in. A message leaves with a personal link instead."""
+
+
+def page_path(about: About, number: int) -> str:
+    """The path of the page of a thing."""
+    return PATHS[about].format(id=number)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from watchkeeper.channels.ports import Address, Channel, Message, Receipt
+from watchkeeper.channels.ports import Address, Channel, Message, Receipt, Via
 from watchkeeper.collector.notify.enqueue import Notifiers
 from watchkeeper.collector.notify.notice import LEASE_S, people_notified, read
 from watchkeeper.collector.policy.roster import people_of
@@ -193,7 +193,10 @@ class Outbox:
     def _send(self, address: Address, row: "sa.Row[Any]") -> Receipt:
         try:
             channel = self._opener(address)
-            return channel.send(Message(row.key, row.person, row.subject, row.text, json.loads(row.facts)))
+            message = Message(row.key, row.person, row.subject, row.text, json.loads(row.facts))
+            if address.via is not Via.CONSOLE:  # the console is a log: a link that lets a person act must not be there
+                message = self._runtime.notifier().personal(message, row.created_at)
+            return channel.send(message)
         except WatchkeeperError as error:  # for instance: its secret is missing
             return Receipt(delivered=False, detail=str(error), permanent=True)
         except Exception as error:  # noqa: BLE001 -- a bug in a channel is a failed try: the next channel is tried

@@ -31,6 +31,7 @@ class TransitionKind(StrEnum):
     UNSEEN = "unseen"  # the latest verdict is unknown; the incident stays open
     ACKNOWLEDGED = "acknowledged"
     ESCALATED = "escalated"  # by hand, one rung
+    TAKEN_OVER = "taken-over"  # acknowledged by somebody else before
     ON_SITE = "on-site"
     COMMENTED = "commented"
     VENDOR = "vendor"  # handed to the maintenance vendor

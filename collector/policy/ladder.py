@@ -54,6 +54,17 @@ def upcoming(steps: Iterable[ScheduledRung]) -> ScheduledRung | None:
     return min((step for step in steps if step.decided_at is None), key=_order, default=None)
 
 
+def up_to(steps: Sequence[ScheduledRung], rung: str = "") -> list[ScheduledRung]:
+    """The undecided rungs up to the one of that name, in order; without a name, the next one alone."""
+    target = next((step for step in steps if step.rung == rung), None) if rung else upcoming(steps)
+    if target is None:
+        return []
+    if not rung:
+        return [target]
+    undecided = (step for step in steps if step.decided_at is None)
+    return sorted((step for step in undecided if _order(step) <= _order(target)), key=_order)
+
+
 def current(steps: Iterable[ScheduledRung]) -> ScheduledRung | None:
     """The current level: the highest rung decided so far."""
     return max((step for step in steps if step.decided_at is not None), key=_order, default=None)

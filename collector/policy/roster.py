@@ -23,6 +23,7 @@ from watchkeeper.collector.site.inventory import (
 )
 
 _DAY = datetime.timedelta(days=1)
+_WEEK_S = 7 * 86_400.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,16 @@ def next_handover(contacts: Contacts, site: Site, at: float) -> DutyShift:
     """The shift that takes over next. Its `begins` is the time of the handover."""
     begins = min(start[0] for start in _starts(contacts, site, at) if start[0] > at)
     return shift_at(contacts, site, begins)
+
+
+def longest_shift_s(contacts: Contacts) -> float:
+    """The longest time for which somebody has the watch. Where a rotation moves on once a week, that is the week."""
+    return max(_WEEK_S if shift.turn is Turn.WEEK else _lasts_s(shift) for shift in contacts.shifts)
+
+
+def _lasts_s(shift: Shift) -> float:
+    start, end = (datetime.datetime.combine(datetime.date.min, time) for time in (shift.start, shift.end))
+    return ((end - start) % _DAY or _DAY).total_seconds()
 
 
 def on_duty(contacts: Contacts, site: Site, at: float) -> tuple[Person, ...]:

@@ -1,7 +1,7 @@
 """A trouble: the incidents that belong together (an incident group: a root cause and its impact). It has the ladder, the
 acknowledgement and the messages. Pure; times in UTC seconds.
 
-Its clock counts the time in which a fault is there. While all of its faults are gone the clock stands still, and no rung is
+Its clock counts the time in which a fault is there. While all of its faults are gone the clock does not run, and no rung is
 decided. If a fault comes back, the clock goes on; once all have stayed away for `recovered_after_s`, the trouble is over and
 people are told.
 """
@@ -25,6 +25,9 @@ FLAPPING_RECURRENCE = 3
 PARENT_READ_S = 10.0
 """How long the rungs of a fault that something else may explain wait for that to be read again."""
 
+CHASE_EVERY_S = 600.0
+"""How often people who must be on site are asked whether they are."""
+
 CHILD_STAYS_S = 120.0
 """How long after the end of its cause a fault may still be there; then it is a trouble of its own."""
 
@@ -44,8 +47,8 @@ class Trouble:
     """A trouble. `cause` is the number of the incident that is its probable cause, and `agent` judges that. `level` is the
     worst of its open incidents. `opened_at` is when it began; `began_at` is the origin of its clock: later than that by the
     time in which no fault was there. `recurrence` is 1, and one more each time it came back. `quiet_since` is when its last
-    fault went away, None while one is there. `wait_until` holds the first rung until its parent is read again. `told_recovered`
-    means that people were told of a recovery and not of its return."""
+    fault went away, None while one is there. `wait_until` holds the first rung until its parent is read again. `on_site_at`
+    is when somebody said that he is on site; until then people who must come are asked again at `chase_at`."""
 
     cause: int
     agent: str
@@ -62,6 +65,7 @@ class Trouble:
     acknowledged_by: str | None = None
     on_site_at: float | None = None
     on_site_by: str | None = None
+    chase_at: float | None = None
     merged_into: int = 0
     flapping_told: bool = False
 
@@ -150,6 +154,25 @@ def acknowledge(known: Trouble, person: str, at: float) -> Trouble:
     """Note who works on it. This stops no rung unless the ladder says so. Raises Conflict if it is over."""
     must_be_open(known, "acknowledged")
     return replace(known, acknowledged_at=at, acknowledged_by=person)
+
+
+def on_site(known: Trouble, person: str, at: float) -> Trouble:
+    """Note who is on site; nobody is asked for it any more. Raises Conflict if the trouble is over."""
+    must_be_open(known, "worked on at the site")
+    return replace(known, on_site_at=at, on_site_by=person, chase_at=None)
+
+
+def chased(known: Trouble, at: float) -> Trouble:
+    """Somebody must come on site: people are asked again after CHASE_EVERY_S, until one says that he is there."""
+    return known if known.on_site_at is not None else replace(known, chase_at=at + CHASE_EVERY_S)
+
+
+def reopened(known: Trouble, at: float) -> Trouble:
+    """A person says that it is not fixed. It stays open until a person resolves it, or until its faults come back and go.
+    Raises Conflict unless it was resolved."""
+    if known.state is not TroubleState.RESOLVED:
+        raise Conflict(f"trouble {known.trouble} is {known.state} and cannot be opened again; only a resolved one can")
+    return returned(known, at)
 
 
 def must_be_open(known: Trouble, what: str) -> None:

@@ -11,9 +11,9 @@ from watchkeeper.collector.notify.enqueue import Notifier
 from watchkeeper.collector.policy import incidents
 from watchkeeper.collector.policy.hold import BACKLOG_S
 from watchkeeper.collector.policy.incidents import Incident, IncidentChange
-from watchkeeper.collector.process.follow_up import follow_up
+from watchkeeper.collector.process.troubles.follow_up import follow_up
 from watchkeeper.collector.site.snapshot import Snapshot
-from watchkeeper.collector.store import rows
+from watchkeeper.collector.store import rows, troubles
 from watchkeeper.collector.store.schema import agent, history, latest
 from watchkeeper.model.batch import Blocks, Frame, Lane, Push
 from watchkeeper.model.verdict import ActiveVerdicts, Event, Key, Verdict, Withdrawal
@@ -99,6 +99,7 @@ def apply_events(
 ) -> set[int]:
     """Apply (agent, event) in their order. Rungs and notices follow after the last one: a part of the events would page for
     faults that are over. Returns the numbers of the incidents changed."""
+    troubles.lock_all(notifier.store, connection)
     group = _Group(connection, now, rows.lock_latest_incidents(connection, _keys(event for _, event in events)))
     for name, event in events:
         _apply_event(group, name, event)

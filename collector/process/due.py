@@ -6,10 +6,12 @@ from typing import Any
 import sqlalchemy as sa
 
 from watchkeeper.collector.notify.enqueue import Notifier
+from watchkeeper.collector.notify.message.draft import Lead
+from watchkeeper.collector.policy import troubles as policy
 from watchkeeper.collector.policy.hold import Facts, held
 from watchkeeper.collector.policy.ladder import ScheduledRung, stopping_levels
-from watchkeeper.collector.policy.troubles import FLAPPING_RECOVERED_AFTER_S, RECOVERED_AFTER_S, TroubleState
-from watchkeeper.collector.process.follow_up import TROUBLES, finish
+from watchkeeper.collector.policy.troubles import FLAPPING_RECOVERED_AFTER_S, RECOVERED_AFTER_S, Trouble, TroubleState
+from watchkeeper.collector.process.troubles.follow_up import finish
 from watchkeeper.collector.site.inventory import Ladders
 from watchkeeper.collector.store import troubles
 from watchkeeper.collector.store.schema import agent, rung, trouble
@@ -33,12 +35,44 @@ def decide_due(notifier: Notifier, now: float) -> int:
         leads = notifier.leads(connection, about.values(), now)
         for row in found:
             step = ScheduledRung(row.rung, row.number, row.ladder, row.due_at)
-            known = about[row.trouble]
-            if troubles.claim_rung(connection, known, step, now, "clock"):
-                # A second rung of the trouble gathers anew: the first one has notified people.
-                notifier.page(connection, known, step, now, leads.pop(row.trouble, None))
+            # A second rung of the trouble gathers anew: the first one has notified people.
+            decide(connection, notifier, about[row.trouble], step, now, "clock", leads.pop(row.trouble, None))
         failpoint("collector.rung.before-commit")
     failpoint("collector.rung.committed")
+    return len(found)
+
+
+def decide(  # noqa: PLR0917 -- connection and notifier come first in every function of this folder
+    connection: sa.Connection,
+    notifier: Notifier,
+    known: Trouble,
+    step: ScheduledRung,
+    now: float,
+    by: str,
+    lead: Lead | None = None,
+) -> bool:
+    """Decide one rung, and page its people. False if somebody else has decided it. `lead` is what its messages tell, if that was
+    gathered already."""
+    if not troubles.claim_rung(connection, known, step, now, by):
+        return False
+    notifier.page(connection, known, step, now, lead)
+    if notifier.wants_on_site(known, step):
+        troubles.set_chase(connection, policy.chased(known, now))
+    return True
+
+
+def chase(notifier: Notifier, now: float) -> int:
+    """Ask again the people who must be on site. Returns how many troubles were looked at."""
+    with notifier.store.read() as connection:
+        if connection.execute(_CHASED.limit(1), {"now": now}).first() is None:
+            return 0
+    with notifier.store.write() as connection:
+        troubles.lock_all(notifier.store, connection)
+        found = connection.execute(_CHASED.limit(DECIDED_AT_ONCE).with_for_update(), {"now": now}).all()
+        for row in found:
+            known = troubles.trouble_from_row(row)
+            notifier.chase(connection, known, now)
+            troubles.set_chase(connection, policy.chased(known, now))
     return len(found)
 
 
@@ -71,7 +105,7 @@ def end_quiet(notifier: Notifier, now: float) -> int:
         if connection.execute(_QUIET.limit(1), {"now": now}).first() is None:
             return 0
     with notifier.store.write() as connection:
-        notifier.store.lock_names(connection, [TROUBLES])
+        troubles.lock_all(notifier.store, connection)
         found = [row.trouble for row in connection.execute(_QUIET.limit(DECIDED_AT_ONCE), {"now": now})]
         known = troubles.by_number(connection, found, lock=True)
         standing = troubles.standing_of(connection, found)
@@ -93,6 +127,11 @@ def _quiet() -> "sa.Select[tuple[int]]":
 
 
 _QUIET = _quiet()
+_CHASED = sa.select(trouble).where(
+    trouble.c.chase_at <= sa.bindparam("now", type_=sa.Double),
+    trouble.c.state == TroubleState.OPEN.value,
+    trouble.c.quiet_since.is_(None),
+)
 
 _COLUMNS = Facts(
     ended=trouble.c.state != TroubleState.OPEN.value,

@@ -3,11 +3,13 @@ changes."""
 
 import contextlib
 import logging
+from dataclasses import replace
 from pathlib import Path
 
+from watchkeeper.collector.access.links import Links
 from watchkeeper.collector.access.tokens import Tokens
 from watchkeeper.collector.notify.enqueue import Notifier
-from watchkeeper.collector.process.follow_up import withdraw_gone
+from watchkeeper.collector.process.troubles.follow_up import withdraw_gone
 from watchkeeper.collector.site.snapshot import Snapshot, read_snapshot
 from watchkeeper.collector.store.engine import Store
 from watchkeeper.model.clock import Clock
@@ -23,13 +25,15 @@ class Runtime:
     """What every part of the collector shares. A new configuration becomes active as a whole or not at all. `problem`
     says why the newest files were refused; it is empty if they are active."""
 
-    def __init__(self, store: Store, clock: Clock, snapshot: Snapshot, url: str = "") -> None:
+    def __init__(
+        self, store: Store, clock: Clock, snapshot: Snapshot, url: str = "", links: Links | None = None
+    ) -> None:
         self.store = store
         self.clock = clock
         self.tokens = Tokens(store, clock)
         self.started_at = clock.wall()
         self.problem = ""
-        self._notifier = Notifier(store, snapshot, url)
+        self._notifier = Notifier(store, snapshot, url, links)
 
     def notifier(self) -> Notifier:
         """The notifier under the active configuration."""
@@ -40,9 +44,14 @@ class Runtime:
         """The active configuration."""
         return self._notifier.snapshot
 
+    @property
+    def links(self) -> Links | None:
+        """What signs personal links; None where no secret does."""
+        return self._notifier.links
+
     def activate(self, snapshot: Snapshot) -> None:
         """Make this configuration active. Incidents about devices and rules that it no longer has are withdrawn."""
-        notifier = Notifier(self.store, snapshot, self._notifier.url)
+        notifier = replace(self._notifier, snapshot=snapshot)
         with self.store.write() as connection:
             withdraw_gone(connection, notifier, self.clock.wall())
         self._notifier = notifier

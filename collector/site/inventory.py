@@ -147,13 +147,15 @@ class StopsAt(StrEnum):
 @dataclass(frozen=True, slots=True)
 class Rung:
     """One escalation level: after `after_s` of unresolved time, everybody in `tell` (roles or persons) is paged with
-    the instruction `say`. With `vendor_contact`, the page names the device's vendor."""
+    the instruction `say`. With `vendor_contact`, the page names the device's vendor. `on_site` (roles or persons) must
+    come: they are asked again until somebody says that he is on site."""
 
     rung: str
     after_s: float
     tell: tuple[str, ...]
     say: str = ""
     vendor_contact: bool = False
+    on_site: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,10 +5,11 @@ reported together."""
 import difflib
 import re
 from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+from watchkeeper.channels.ports import Via, dialled
 from watchkeeper.collector.site import devices
 from watchkeeper.collector.site.dependencies import all_dependants, dependency_problems
 from watchkeeper.collector.site.inventory import (
@@ -91,7 +92,7 @@ def _cross_check(
     if problems or not (inventory and contacts and ladders):
         raise ConfigError(problems)
     warnings = tuple(_FileCheck(bound_inventory).problem(*one) for one in devices.warnings(inventory.devices))
-    return Configuration(inventory, contacts, ladders, warnings)
+    return Configuration(inventory, with_numbers(contacts), ladders, warnings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,6 +214,12 @@ def _contacts_problems(file: _FileCheck, contacts: Contacts) -> Iterator[Problem
     for person in contacts.people:
         if not person.channels:
             yield file.problem(person, "channels", f"`{person.person}` has no channel; give at least one")
+        if not dialled(person.phone) and any(one.via is Via.SMS and not one.to for one in person.channels):
+            yield file.problem(
+                person,
+                "phone",
+                f"`{person.person}` gets SMS: give `phone` a telephone number, or the channel its own in `to`",
+            )
     for role, names in contacts.roles.items():
         yield from _role_problems(file, contacts, role, names)
     for shift in contacts.shifts:
@@ -224,6 +231,18 @@ def _contacts_problems(file: _FileCheck, contacts: Contacts) -> Iterator[Problem
             yield from file.known_name(shift, "rotation", name, people, "person")
     yield from _swap_problems(file, contacts)
     yield from _duty_gaps(file, contacts)
+
+
+def with_numbers(contacts: Contacts) -> Contacts:
+    """The same contacts, with each person's number in their sms channels that have none of their own."""
+    people = (
+        replace(one, channels=tuple(
+            replace(address, to=one.phone) if address.via is Via.SMS and not address.to else address
+            for address in one.channels
+        ))
+        for one in contacts.people
+    )  # fmt: skip
+    return replace(contacts, people=tuple(people))
 
 
 def _role_problems(file: _FileCheck, contacts: Contacts, role: str, names: tuple[str, ...]) -> Iterator[Problem]:
@@ -304,8 +323,9 @@ def _audience_problems(file: _FileCheck, ladder: Ladder, contacts: Contacts) -> 
     for rung in ladder.rungs:
         if not rung.tell:
             yield file.problem(rung, "tell", f"the rung `{rung.rung}` tells nobody; name a role or a person")
-        for name in rung.tell:
-            yield from file.known_name(rung, "tell", name, names, "role or person")
+        for key in ("tell", "on_site"):
+            for name in getattr(rung, key):
+                yield from file.known_name(rung, key, name, names, "role or person")
     for name in ladder.fallback:
         yield from file.known_name(ladder, "fallback", name, names, "role or person")
     if set(ladder.fallback) == {OWNER}:

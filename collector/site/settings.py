@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from watchkeeper.documents.bind import renamed, try_load
 from watchkeeper.documents.scalars import is_loopback
@@ -23,8 +24,9 @@ class CollectorConfig:
 
     `store` is a path (SQLite) or the *name* of the secret that holds a PostgreSQL URL, written `secret:NAME`. `site` is
     the folder of inventory, contacts, ladders, rules and profiles. `hosts` are the host names that browsers may use for
-    the pages, besides the address it listens on. `reserve` must stay free on the store's disk. `history` is how long
-    readings are kept.
+    the pages, besides the address it listens on. `url` is the address of the pages in messages, if it is another one (behind
+    a proxy, say). `link_key` is the name of the secret that signs personal links; an SQLite store has a file for it. `reserve`
+    must stay free on the store's disk. `history` is how long readings are kept.
     """
 
     host: str = "127.0.0.1"
@@ -33,6 +35,8 @@ class CollectorConfig:
     site: str = field(default=".", metadata=renamed("books"))
     secrets: str | None = None
     hosts: tuple[str, ...] = ()
+    url: str = ""
+    link_key: str | None = None
     tls: Tls | None = None
     reserve_bytes: int = 256_000_000
     history_s: float = 48 * 3600.0
@@ -43,10 +47,12 @@ class CollectorConfig:
             yield "port", f"`{self.port}` is not a port; use 1 to 65535"
         if not self.loopback and self.tls is None:
             yield "host", f"other machines can reach `{self.host}`: set `tls`, or listen on 127.0.0.1"
-        if self.all_addresses and not self.hosts:
+        if self.all_addresses and not (self.hosts or self.url):
             yield "host", f"`{self.host}` means all addresses: list the host names of the pages in `hosts`"
         if "://" in self.store:  # the message does not quote it: it may contain a password
             yield "store", "a URL may contain a password: store it as a secret, and write `secret:NAME` here"
+        if self.url and (message := _url_problem(self.url)):
+            yield "url", message
 
     @property
     def loopback(self) -> bool:
@@ -62,14 +68,36 @@ class CollectorConfig:
     def names(self) -> tuple[str, ...]:
         """The host names that requests may use. The collector's own links use the first."""
         own = () if self.all_addresses else (self.host,)
-        return (*own, *self.hosts) if self.loopback else (*self.hosts, *own)
+        linked = (urlsplit(self.url).hostname or "",) if self.url else ()
+        return (*own, *self.hosts, *linked) if self.loopback else (*self.hosts, *own, *linked)
 
     @property
-    def url(self) -> str:
-        """The address of the pages."""
+    def page_url(self) -> str:
+        """The address of the pages in messages and links."""
+        return self.url.rstrip("/") or self.own_url
+
+    @property
+    def own_url(self) -> str:
+        """The address at which the collector itself serves."""
         name = self.names[0]
         host = f"[{name}]" if ":" in name else name
         return f"{'https' if self.tls else 'http'}://{host}:{self.port}"
+
+
+def _url_problem(url: str) -> str:
+    """Why this cannot be the address of the pages; empty if it can."""
+    try:
+        parts = urlsplit(url)
+        whole = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0  # `port` checks itself
+    except ValueError:
+        whole = False
+    if not whole:
+        return "this is not a web address; write it like `https://watchkeeper.example`"
+    if "@" in parts.netloc or parts.path.strip("/") or parts.query or parts.fragment:
+        return "write only scheme, host and port, like `https://watchkeeper.example:8760`"
+    if parts.scheme == "http" and not is_loopback(parts.hostname or ""):
+        return "links in messages let people act: other machines must open them by https"
+    return ""
 
 
 @dataclass(frozen=True, slots=True)

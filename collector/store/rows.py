@@ -91,13 +91,19 @@ def save(connection: sa.Connection, change: IncidentChange, recorded_at: float) 
     now = change.incident
     if now.incident:
         connection.execute(sa.update(incident).where(incident.c.incident == now.incident), _values(now))
-        number = now.incident
     else:
         added = sa.insert(incident).returning(incident.c.incident)
-        number = int(connection.execute(added, _values(now)).scalar_one())
+        now = replace(now, incident=int(connection.execute(added, _values(now)).scalar_one()))
+    add_transitions(connection, replace(change, incident=now), recorded_at)
+    return now
+
+
+def add_transitions(connection: sa.Connection, change: IncidentChange, recorded_at: float) -> None:
+    """Write the new transitions alone: the incident did not change."""
+    now = change.incident
     rows = [
         {
-            "incident": number, "recurrence": now.recurrence, "kind": step.kind.value, "at": step.at,
+            "incident": now.incident, "recurrence": now.recurrence, "kind": step.kind.value, "at": step.at,
             "recorded_at": recorded_at, "by": step.by, "level": step.level.value, "note": step.note,
             "evidence": evidence_to_json(now.evidence),
         }
@@ -105,7 +111,6 @@ def save(connection: sa.Connection, change: IncidentChange, recorded_at: float) 
     ]  # fmt: skip
     if rows:
         connection.execute(sa.insert(transition), rows)
-    return now if now.incident else replace(now, incident=number)
 
 
 def transitions_of(connection: sa.Connection, number: int) -> list[tuple[Transition, float]]:
@@ -122,7 +127,10 @@ def told_transitions(
 ) -> list[tuple[int, int, Transition]]:
     """What persons did about these troubles, and the bad verdicts of the incidents in `leads`, as (trouble, incident,
     transition), oldest first."""
-    persons = [TransitionKind.ACKNOWLEDGED, TransitionKind.ESCALATED, TransitionKind.RESOLVED]
+    persons = [
+        TransitionKind.ACKNOWLEDGED, TransitionKind.TAKEN_OVER, TransitionKind.ESCALATED, TransitionKind.ON_SITE,
+        TransitionKind.VENDOR, TransitionKind.RESOLVED,
+    ]  # fmt: skip
     verdicts = [TransitionKind.OPENED, TransitionKind.REOPENED, TransitionKind.RISEN, TransitionKind.EASED]
     wanted = sa.or_(
         sa.and_(transition.c.kind.in_([kind.value for kind in persons]), transition.c.by.startswith("person:")),

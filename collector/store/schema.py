@@ -33,6 +33,25 @@ token = Table(
     Column("expires_at", Double),
 )
 
+link_salt = Table(
+    "link_salt",
+    metadata,
+    Column("person", _NAME_TYPE, primary_key=True, comment="empty: everybody"),
+    Column("salt", String(64), nullable=False, comment="part of the key; the secret is not in the store"),
+    Column("rotated_at", Double, nullable=False),
+)
+
+sign_in = Table(
+    "sign_in",
+    metadata,
+    Column("id", _ID_TYPE, primary_key=True, autoincrement=True),
+    Column("person", _NAME_TYPE, nullable=False),
+    Column("asked_at", Double, nullable=False),
+    Column("used_at", Double, comment="when its link was used; NULL until then"),
+    Index("sign_in_asked", "asked_at"),
+    sqlite_autoincrement=True,
+)
+
 agent = Table(
     "agent",
     metadata,
@@ -163,11 +182,14 @@ trouble = Table(
     Column("acknowledged_by", _NAME_TYPE),
     Column("on_site_at", Double),
     Column("on_site_by", _NAME_TYPE),
+    Column("chase_at", Double, comment="when people are asked again whether they are on site"),
     Column("merged_into", BigInteger, nullable=False, comment="the trouble that it was merged into, or 0"),
     Column("flapping_told", Boolean, nullable=False, comment="people were told that it flaps"),
     Index("trouble_state", "state", "level", "began_at"),
     Index("trouble_quiet", "quiet_since", sqlite_where=text("state = 'open' AND quiet_since IS NOT NULL"),
           postgresql_where=text("state = 'open' AND quiet_since IS NOT NULL")),
+    Index("trouble_chase", "chase_at", sqlite_where=text("chase_at IS NOT NULL"),
+          postgresql_where=text("chase_at IS NOT NULL")),
     Index("trouble_merged", "merged_into", sqlite_where=text("merged_into <> 0"), postgresql_where=text("merged_into <> 0")),
     sqlite_autoincrement=True,
 )  # fmt: skip

@@ -9,8 +9,15 @@ import sqlalchemy as sa
 from watchkeeper.collector.policy.incidents import IncidentState
 from watchkeeper.collector.policy.ladder import ScheduledRung
 from watchkeeper.collector.policy.troubles import Trouble, TroubleState
+from watchkeeper.collector.store.engine import Store
 from watchkeeper.collector.store.schema import incident, rung, trouble
 from watchkeeper.model.verdict import Level
+
+
+def lock_all(store: Store, connection: sa.Connection) -> None:
+    """Wait until no other transaction changes troubles, before any row is locked: two collectors must not begin two troubles
+    for one cause, and transactions that lock in different orders would stop each other."""
+    store.lock_names(connection, ["troubles"])
 
 
 def trouble_from_row(row: sa.Row[Any]) -> Trouble:
@@ -19,7 +26,7 @@ def trouble_from_row(row: sa.Row[Any]) -> Trouble:
         trouble=row.trouble, cause=row.cause, agent=row.agent, state=TroubleState(row.state), level=Level(row.level),
         recurrence=row.recurrence, opened_at=row.opened_at, began_at=row.began_at, quiet_since=row.quiet_since,
         ended_at=row.ended_at, wait_until=row.wait_until, acknowledged_at=row.acknowledged_at,
-        acknowledged_by=row.acknowledged_by, on_site_at=row.on_site_at, on_site_by=row.on_site_by,
+        acknowledged_by=row.acknowledged_by, on_site_at=row.on_site_at, on_site_by=row.on_site_by, chase_at=row.chase_at,
         merged_into=row.merged_into, flapping_told=row.flapping_told,
     )  # fmt: skip
 
@@ -30,7 +37,7 @@ def _values(one: Trouble) -> dict[str, Any]:
         "recurrence": one.recurrence, "opened_at": one.opened_at, "began_at": one.began_at,
         "quiet_since": one.quiet_since, "ended_at": one.ended_at, "wait_until": one.wait_until,
         "acknowledged_at": one.acknowledged_at, "acknowledged_by": one.acknowledged_by, "on_site_at": one.on_site_at,
-        "on_site_by": one.on_site_by, "merged_into": one.merged_into, "flapping_told": one.flapping_told,
+        "on_site_by": one.on_site_by, "chase_at": one.chase_at, "merged_into": one.merged_into, "flapping_told": one.flapping_told,
     }  # fmt: skip
 
 
@@ -41,6 +48,11 @@ def save(connection: sa.Connection, one: Trouble) -> Trouble:
         return one
     added = sa.insert(trouble).returning(trouble.c.trouble)
     return replace(one, trouble=int(connection.execute(added, _values(one)).scalar_one()))
+
+
+def set_chase(connection: sa.Connection, one: Trouble) -> None:
+    """Note when people are asked again whether they are on site."""
+    connection.execute(sa.update(trouble).where(trouble.c.trouble == one.trouble), {"chase_at": one.chase_at})
 
 
 def by_number(connection: sa.Connection, numbers: Iterable[int], *, lock: bool = False) -> dict[int, Trouble]:

@@ -57,26 +57,69 @@ def trouble(runtime: CurrentRuntime, number: schemas.IncidentNumber) -> schemas.
 def acknowledge(
     runtime: CurrentRuntime, person: ActingPerson, number: schemas.IncidentNumber, body: schemas.NoteIn
 ) -> schemas.TroubleDetailOut:
-    """Say that you are working on it. The escalation goes on, unless the ladder has `stops_at: acknowledged`."""
+    """Say that you are working on it; whoever acknowledged it before is told. The escalation goes on, unless the ladder has
+    `stops_at: acknowledged`."""
     actions.acknowledge(runtime.notifier(), number, person.person, runtime.clock.wall(), body.note)
     return _trouble(runtime, number)
 
 
-@router.post("/troubles/{number}/resolve", responses=errors(401, 403, 404, 409))
-def resolve(
+@router.post("/troubles/{number}/on-site", responses=errors(401, 403, 404, 409))
+def on_site(
     runtime: CurrentRuntime, person: ActingPerson, number: schemas.IncidentNumber, body: schemas.NoteIn
 ) -> schemas.TroubleDetailOut:
-    """Close the incidents that can no longer be judged automatically. Refused (409) while a latest verdict is bad."""
-    actions.resolve(runtime.notifier(), number, person.person, runtime.clock.wall(), body.note)
+    """Say that you are on site. Nobody is asked for it any more. Said again, it changes nothing."""
+    actions.on_site(runtime.notifier(), number, person.person, runtime.clock.wall(), body.note)
     return _trouble(runtime, number)
 
 
 @router.post("/troubles/{number}/escalate", responses=errors(401, 403, 404, 409))
 def escalate(
+    runtime: CurrentRuntime, person: ActingPerson, number: schemas.IncidentNumber, body: schemas.EscalateIn
+) -> schemas.TroubleDetailOut:
+    """It cannot be resolved: go to the next escalation level now, or to every level up to `rung`. A `rung` that was decided
+    already changes nothing. Later levels keep their own times."""
+    actions.escalate(runtime.notifier(), number, person.person, runtime.clock.wall(), body.note, rung=body.rung)
+    return _trouble(runtime, number)
+
+
+@router.post("/troubles/{number}/vendor", responses=errors(401, 403, 404, 409))
+def vendor(
+    runtime: CurrentRuntime, person: ActingPerson, number: schemas.IncidentNumber, body: schemas.VendorIn
+) -> schemas.TroubleDetailOut:
+    """Say that the maintenance vendor works on it, with the number of the vendor's ticket."""
+    actions.hand_to_vendor(
+        runtime.notifier(), number, person.person, runtime.clock.wall(), body.note, ticket=body.ticket
+    )
+    return _trouble(runtime, number)
+
+
+@router.post("/troubles/{number}/resolve", responses=errors(401, 403, 404, 409))
+def resolve(
+    runtime: CurrentRuntime, person: ActingPerson, number: schemas.IncidentNumber, body: schemas.ResolveIn
+) -> schemas.TroubleDetailOut:
+    """Close the incidents that can no longer be judged automatically, with cause and cure. Refused (409) while a latest verdict
+    is bad."""
+    now = runtime.clock.wall()
+    actions.resolve(runtime.notifier(), number, person.person, now, body.note, cause=body.cause, cure=body.cure)
+    return _trouble(runtime, number)
+
+
+@router.post("/troubles/{number}/reopen", responses=errors(401, 403, 404, 409))
+def reopen(
     runtime: CurrentRuntime, person: ActingPerson, number: schemas.IncidentNumber, body: schemas.NoteIn
 ) -> schemas.TroubleDetailOut:
-    """It cannot be resolved: go to the next escalation level now. Later levels keep their own times."""
-    actions.escalate(runtime.notifier(), number, person.person, runtime.clock.wall(), body.note)
+    """Say that a resolved trouble is not fixed. Its escalation goes on until somebody resolves it."""
+    actions.reopen(runtime.notifier(), number, person.person, runtime.clock.wall(), body.note)
+    return _trouble(runtime, number)
+
+
+@router.post("/troubles/{number}/comment", responses=errors(401, 403, 404, 409))
+def comment(
+    runtime: CurrentRuntime, person: ActingPerson, number: schemas.IncidentNumber, body: schemas.CommentIn
+) -> schemas.TroubleDetailOut:
+    """Add a comment to the timeline. The persons in `mention` get it as a message."""
+    now = runtime.clock.wall()
+    actions.comment(runtime.notifier(), number, person.person, now, body.note, mention=body.mention)
     return _trouble(runtime, number)
 
 

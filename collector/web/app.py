@@ -27,14 +27,16 @@ from watchkeeper.collector.web.edge.auth import (
     is_open,
     may_read,
 )
-from watchkeeper.collector.web.edge.guard import Guard
+from watchkeeper.collector.web.edge.guard import LINK_PREFIX, Guard
+from watchkeeper.collector.web.edge.link import LinkEnded, may_read_by_link
 from watchkeeper.collector.web.events import ChangeFeed
 from watchkeeper.collector.web.page import CurrentPage, PageContext
 from watchkeeper.model.errors import Conflict, NotAllowed, StoreError, WatchkeeperError
 
 _AGENT_PATHS = ("/v1/push", "/v1/bundle")
 _STATUSES: tuple[tuple[type[WatchkeeperError], int], ...] = (
-    (AuthenticationRequired, 401), (NotAllowed, 403), (NotFound, 404), (Conflict, 409), (StoreError, 503),
+    (AuthenticationRequired, 401), (NotAllowed, 403), (NotFound, 404), (Conflict, 409), (LinkEnded, 410),
+    (StoreError, 503),
 )  # fmt: skip
 _PHRASES = {401: "authentication required", 422: "unprocessable content"}
 """RFC 9110's phrases where HTTPStatus has an older or less clear one."""
@@ -86,6 +88,8 @@ def _add_other_routes(web: FastAPI) -> None:
     reading = [Depends(may_read)]
     for path, endpoint in (("/metrics", _metrics), ("/events", _events), ("/openapi.json", _openapi), ("/docs", _docs)):
         web.add_api_route(path, endpoint, include_in_schema=False, dependencies=reading, response_model=None)
+    by_link = [Depends(may_read_by_link)]
+    web.add_api_route("/t/{token}/events", _events, include_in_schema=False, dependencies=by_link, response_model=None)
     web.add_api_route("/healthz", _healthz, include_in_schema=False)
 
 
@@ -115,7 +119,8 @@ def _error_response(request: Request, error: Exception) -> Response:
     """Say what is wrong and what to do: as JSON to a program, as a page in the reader's language to a person."""
     runtime: Runtime = request.app.state.runtime
     identity = ANONYMOUS if isinstance(error, StoreError) else identify(request, runtime)
-    if request.method == "POST" and identity.person is None and _status(error) in (400, 422):
+    by_link = request.url.path.startswith(LINK_PREFIX)
+    if request.method == "POST" and identity.person is None and not by_link and _status(error) in (400, 422):
         error = AuthenticationRequired()  # an anonymous client learns nothing about its body
     status, sentence = _status(error), _sentence(error)
     if isinstance(error, StoreError) and not is_open(request):
@@ -124,10 +129,17 @@ def _error_response(request: Request, error: Exception) -> Response:
     if request.url.path.startswith("/api/") or request.url.path in ("/metrics", "/events", "/openapi.json"):
         phrase = _PHRASES.get(status) or HTTPStatus(status).phrase.lower()
         return JSONResponse({"error": f"{phrase}: {sentence}" if sentence else phrase}, status, headers)
-    template = "reload.html" if isinstance(error, ReloadRequired) else "error.html"
-    response = PageContext(request, runtime, identity).show(template, status, status=status, sentence=sentence)
+    response = PageContext(request, runtime, identity).show(
+        _template(error), status, status=status, sentence=sentence, person=getattr(error, "person", "")
+    )
     response.headers.update(headers)
     return response
+
+
+def _template(error: Exception) -> str:
+    if isinstance(error, ReloadRequired):
+        return "reload.html"
+    return "link_ended.html" if isinstance(error, LinkEnded) else "error.html"
 
 
 def _status(error: Exception) -> int:

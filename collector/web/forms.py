@@ -1,32 +1,77 @@
-"""What a person does on a page: sign in by a one-time link, act on troubles, sign out."""
+"""What a person does on a page: sign in by a one-time link or ask for one, answer to troubles (signed in, or by a personal link),
+sign out."""
 
+import logging
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Annotated
 from urllib.parse import quote
 
-from fastapi import APIRouter, Form, Request
+from fastapi import APIRouter, BackgroundTasks, Depends, Form, Request
 from fastapi.responses import RedirectResponse, Response
+from pydantic import Field
 
+from watchkeeper.collector.access.links import SIGN_IN
+from watchkeeper.collector.notify.i18n import translator
 from watchkeeper.collector.policy.troubles import Trouble
 from watchkeeper.collector.process import actions, removals
 from watchkeeper.collector.process.actions import NotFound
+from watchkeeper.collector.process.runtime import Runtime
+from watchkeeper.collector.process.sign_in import request_link
+from watchkeeper.collector.site.inventory import Person
 from watchkeeper.collector.web.edge import auth
 from watchkeeper.collector.web.edge.auth import CurrentIdentity, CurrentRuntime
+from watchkeeper.collector.web.edge.link import LinkEnded, OpenedLink, must_act_by_link, open_link
 from watchkeeper.collector.web.page import PageContext
 from watchkeeper.collector.web.schemas import NO_NUL, NOTE_LIMIT, IncidentNumber
+from watchkeeper.model.errors import NotAllowed, StoreError
 
+log = logging.getLogger(__name__)
 router = APIRouter(include_in_schema=False)
 
 Note = Annotated[str, Form(max_length=NOTE_LIMIT, pattern=NO_NUL)]
 Part = Annotated[str, Form(max_length=200, pattern=NO_NUL)]
 Csrf = Annotated[str, Form(max_length=100)]
+Short = Annotated[str, Form(max_length=200, pattern=NO_NUL)]
 Action = Callable[..., Trouble]
 
-ACTIONS: Mapping[str, Action] = {
-    "acknowledge": actions.acknowledge,
-    "resolve": actions.resolve,
-    "escalate": actions.escalate,
+ACTIONS: Mapping[str, tuple[Action, tuple[str, ...]]] = {
+    "acknowledge": (actions.acknowledge, ()),
+    "on-site": (actions.on_site, ()),
+    "escalate": (actions.escalate, ("rung",)),
+    "vendor": (actions.hand_to_vendor, ("ticket",)),
+    "resolve": (actions.resolve, ("cause", "cure")),
+    "reopen": (actions.reopen, ()),
+    "comment": (actions.comment, ("mention",)),
 }
+"""What a person can answer to a trouble, by the end of its address; and the fields of its form besides the note."""
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerFields:
+    """The fields of the forms on a trouble's page; each form has some of them."""
+
+    note: str
+    rung: str
+    ticket: str
+    cause: str
+    cure: str
+    mention: list[str]
+
+
+def _answer(
+    *,
+    note: Note = "",
+    rung: Short = "",
+    ticket: Short = "",
+    cause: Note = "",
+    cure: Note = "",
+    mention: Annotated[list[Annotated[str, Field(max_length=200)]] | None, Form(max_length=20)] = None,
+) -> AnswerFields:
+    return AnswerFields(note, rung, ticket.strip(), cause.strip(), cure.strip(), mention or [])
+
+
+Answer = Annotated[AnswerFields, Depends(_answer)]
 
 
 @router.get("/enter")
@@ -39,7 +84,7 @@ def enter(request: Request, runtime: CurrentRuntime, ticket: str = "") -> Respon
     if session is None:
         return PageContext(request, runtime, auth.ANONYMOUS).show("link_spent.html", 410)
     response = RedirectResponse("/", 303, {"referrer-policy": "no-referrer"})
-    auth.set_session_cookie(request, response, session)
+    auth.set_session_cookie(request, response, session, auth.lasts_s(runtime))
     return response
 
 
@@ -49,7 +94,7 @@ def leave(request: Request, runtime: CurrentRuntime, identity: CurrentIdentity, 
     auth.must_act(request, identity, csrf)
     auth.end_session(runtime, identity.session)
     response = RedirectResponse("/", 303)
-    auth.set_session_cookie(request, response, "")
+    auth.set_session_cookie(request, response, "", 0)
     return response
 
 
@@ -61,15 +106,88 @@ def act(
     identity: CurrentIdentity,
     number: IncidentNumber,
     action: str,
+    answer: Answer,
     csrf: Csrf = "",
-    note: Note = "",
 ) -> Response:
-    """Acknowledge, resolve or escalate. Raises NotAllowed, NotFound or Conflict, and then nothing has changed."""
+    """Answer to a trouble. Raises NotAllowed, NotFound or Conflict, and then nothing has changed."""
     person = auth.must_act(request, identity, csrf)
+    _perform(runtime, number, action, person, answer)
+    return RedirectResponse(f"/troubles/{number}", 303)
+
+
+def _perform(  # noqa: PLR0917 -- a person's answer to a trouble, word for word
+    runtime: Runtime, number: int, action: str, person: Person, answer: AnswerFields, door: str = ""
+) -> None:
     if action not in ACTIONS:
         raise NotFound(f"there is no action `{action}`; a trouble has: {', '.join(ACTIONS)}")
-    ACTIONS[action](runtime.notifier(), number, person.person, runtime.clock.wall(), note.strip())
-    return RedirectResponse(f"/troubles/{number}", 303)
+    act, names = ACTIONS[action]
+    fields = {name: getattr(answer, name) for name in names}
+    note = answer.note.strip()
+    if door and (note or action != "comment"):
+        note = f"{note} ({door})".strip()
+    act(runtime.notifier(), number, person.person, runtime.clock.wall(), note, **fields)
+
+
+@router.post("/t/{token}/{action}")
+def act_by_link(
+    *,
+    request: Request,
+    runtime: CurrentRuntime,
+    identity: CurrentIdentity,
+    token: str,
+    action: str,
+    answer: Answer,
+    csrf: Csrf = "",
+    acts_as: Annotated[str, Form(alias="as", max_length=200, pattern=NO_NUL)] = "",
+) -> Response:
+    """The same by a personal link. Its timeline says so. A sign-in link only signs in. Raises LinkEnded, NotAllowed, NotFound
+    or Conflict, and then nothing has changed."""
+    opened = open_link(request, runtime, identity, token, acts_as)
+    must_act_by_link(request, opened, csrf)
+    if opened.link.about == SIGN_IN:
+        return _sign_in(request, runtime, opened, action)
+    _perform(runtime, opened.link.id, action, opened.person, answer, _door_of(opened))
+    return RedirectResponse(opened.chosen_path if opened.chosen else opened.path, 303)
+
+
+def _door_of(opened: OpenedLink) -> str:
+    """By which door an answer came, for the timeline: a link may have been forwarded."""
+    say = translator(opened.person.language)
+    other = opened.other.name if opened.other else ""
+    return say("by link, in a browser signed in as {other}").format(other=other) if other else say("by link")
+
+
+def _sign_in(request: Request, runtime: Runtime, opened: OpenedLink, action: str) -> Response:
+    if action != "enter":
+        raise NotFound(f"there is no action `{action}`; a sign-in link has: enter")
+    session = auth.start_session_by_link(runtime, opened.link)
+    if session is None:
+        raise LinkEnded(opened.person.person)
+    response = RedirectResponse("/", 303)
+    auth.set_session_cookie(request, response, session, auth.lasts_s(runtime))
+    return response
+
+
+@router.post("/sign-in")
+def ask_for_link(
+    request: Request,
+    runtime: CurrentRuntime,
+    tasks: BackgroundTasks,
+    person: Annotated[str, Form(max_length=200, pattern=NO_NUL)] = "",
+) -> Response:
+    """Send a person a sign-in link, over that person's own channels. The response is the same for every name, and does not wait
+    for the store. Raises NotAllowed for a form of another site."""
+    if not auth.same_site(request):
+        raise NotAllowed("the form was sent by another site; use the form on the collector's own page")
+    tasks.add_task(_send_link, runtime, person.strip())
+    return PageContext(request, runtime, auth.ANONYMOUS).show("sign_in.html", asked=True)
+
+
+def _send_link(runtime: Runtime, name: str) -> None:
+    try:
+        request_link(runtime.notifier(), name, runtime.clock.wall())
+    except StoreError as error:
+        log.warning("a sign-in link could not be sent: %s", error)
 
 
 @router.post("/devices/{name}/poll")

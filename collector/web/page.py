@@ -9,10 +9,12 @@ from fastapi.responses import HTMLResponse, Response
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from watchkeeper.collector.notify.i18n import translations
+from watchkeeper.collector.notify.notice import About, page_path
 from watchkeeper.collector.process.runtime import Runtime
 from watchkeeper.collector.read.self_metrics import installed_version
 from watchkeeper.collector.site.inventory import Language
-from watchkeeper.collector.web.edge.auth import CurrentRuntime, Identity, ReaderIdentity, is_open
+from watchkeeper.collector.web.edge.auth import CurrentRuntime, Identity, ReaderIdentity, is_open, renew
+from watchkeeper.collector.web.edge.link import OpenedLink
 from watchkeeper.collector.web.formatting import Formatter
 
 LANGUAGE_COOKIE = "language"
@@ -54,11 +56,12 @@ def language_of(request: Request) -> Language:
 
 @dataclass(frozen=True, slots=True)
 class PageContext:
-    """What a page needs besides its own content."""
+    """What a page needs besides its own content. `link` is the personal link by which it was opened."""
 
     request: Request
     runtime: Runtime
     identity: Identity
+    link: OpenedLink | None = None
 
     def show(self, template: str, code: int = 200, **content: Any) -> Response:
         """Render a template."""
@@ -68,17 +71,32 @@ class PageContext:
         text = _environment(language).get_template(template).render(
             fmt=Formatter(language, self.runtime.snapshot, now), identity=self.identity, now=now, problem=self._problem(),
             site=self.runtime.snapshot.configuration.inventory.site, path=self.request.url.path, version=installed_version(),
+            link=self.link, session_page=self._session_page(), sends_links=self._sends_links(), readable=self._is_readable(),
             others=[(one.value, _LANGUAGE_NAMES[one]) for one in Language if one is not language], **content,
         )  # fmt: skip
         response = HTMLResponse(text, code)
         response.headers["vary"] = "Accept-Language, Cookie"
         if query.get("lang") == language.value:
             response.set_cookie(LANGUAGE_COOKIE, language.value, max_age=_YEAR_S, samesite="lax", httponly=True)
+        renew(self.request, response, self.runtime, self.identity.session)
         return response
+
+    def _session_page(self) -> str:
+        """Where a person who is signed in finds what the link is about."""
+        linked = self.link.link if self.link else None
+        return page_path(About(linked.about), linked.id) if linked and linked.about != About.SIGN_IN else "/"
+
+    def _sends_links(self) -> bool:
+        """Whether a person can ask for a sign-in link."""
+        return self.runtime.links is not None and bool(self.runtime.notifier().url)
+
+    def _is_readable(self) -> bool:
+        """Whether the other pages can be read from here."""
+        return self.identity.person is not None or is_open(self.request)
 
     def _problem(self) -> str:
         """The errors in the configuration. They quote it, so that only a person who may read sees them."""
-        return self.runtime.problem if self.identity.person or is_open(self.request) else ""
+        return self.runtime.problem if self._is_readable() else ""
 
 
 def page_context(request: Request, runtime: CurrentRuntime, identity: ReaderIdentity) -> PageContext:

@@ -2,9 +2,10 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
+from watchkeeper.collector.access.links import SIGN_IN
 from watchkeeper.collector.policy import roster
 from watchkeeper.collector.policy.incidents import Incident
 from watchkeeper.collector.policy.troubles import TroubleState
@@ -18,6 +19,8 @@ from watchkeeper.collector.read.devices import ProbeReadings
 from watchkeeper.collector.read.history import Point
 from watchkeeper.collector.read.troubles import TroubleDetail
 from watchkeeper.collector.store import rows
+from watchkeeper.collector.web.edge.auth import CurrentIdentity, CurrentRuntime, Door
+from watchkeeper.collector.web.edge.link import open_link
 from watchkeeper.collector.web.page import CurrentPage, PageContext
 from watchkeeper.collector.web.schemas import MAX_INCIDENT_NUMBER, IncidentNumber
 from watchkeeper.collector.web.sparkline import BLANK, Sparkline, sparkline
@@ -90,6 +93,35 @@ def incident(page: CurrentPage, number: IncidentNumber) -> Response:
 @router.get("/troubles/{number}")
 def trouble(page: CurrentPage, number: IncidentNumber) -> Response:
     """Everything about one trouble. Raises NotFound."""
+    return _trouble_page(page, number, page.identity.door(f"/troubles/{number}"))
+
+
+@router.get("/t/{token}")
+def linked(
+    request: Request,
+    runtime: CurrentRuntime,
+    identity: CurrentIdentity,
+    token: str,
+    acts_as: Annotated[str, Query(alias="as", max_length=200)] = "",
+) -> Response:
+    """What a personal link leads to, as its person. Opening it spends nothing and changes nothing. Raises LinkEnded or
+    NotFound."""
+    opened = open_link(request, runtime, identity, token, acts_as)
+    page = PageContext(request, runtime, identity, opened)
+    if opened.link.about == SIGN_IN:
+        return page.show("enter.html", door=opened.door)
+    return _trouble_page(page, opened.link.id, opened.door)
+
+
+@router.get("/sign-in")
+@router.get("/sign-in/{number}")
+def sign_in(request: Request, runtime: CurrentRuntime, identity: CurrentIdentity) -> Response:
+    """How to sign in, for everybody. The number is that of a message whose link is not personal."""
+    return PageContext(request, runtime, identity).show("sign_in.html", asked=False)
+
+
+def _trouble_page(page: PageContext, number: int, door: Door) -> Response:
+    """The page of a trouble, whose forms act by `door`. Raises NotFound."""
     runtime, snapshot = page.runtime, page.runtime.snapshot
     with runtime.store.read(steady=True) as connection:
         detail = read_troubles.trouble_detail(connection, snapshot, runtime.clock.wall(), number)
@@ -103,6 +135,7 @@ def trouble(page: CurrentPage, number: IncidentNumber) -> Response:
     return page.show(
         "trouble.html", card=detail.one, progress=progress, timeline=timeline(detail), device=device,
         rule=snapshot.rules.named(one.rule), vendor=next(vendors, None), present=present, sparkline=line,
+        door=door,
     )  # fmt: skip
 
 

@@ -7,11 +7,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
 from tests.chromium import PROGRAM, Chromium
 from tests.collector_room import Room, serving
 from watchkeeper.collector.access import tokens
 from watchkeeper.collector.access.tokens import TokenKind
+from watchkeeper.collector.store.schema import transition
+from watchkeeper.collector.web.app import CollectorApp, build_app
 from watchkeeper.model.verdict import Evidence, Level
 
 pytestmark = pytest.mark.skipif(PROGRAM is None, reason="needs chromium on PATH (Debian: chromium)")
@@ -31,6 +34,7 @@ def browser(folder: Path) -> Iterator[Chromium]:
 @pytest.fixture
 def room(tmp_path: Path) -> Iterator[Room]:
     with Room(tmp_path) as room:
+        room.give_phones()
         room.heat()
         room.decide_rungs()
         room.deliver()
@@ -43,6 +47,12 @@ def url(room: Room, browser: Chromium) -> Iterator[str]:
     with serving(room.front) as url:
         yield url
         browser.ask("Page.navigate", url="about:blank")
+
+
+@pytest.fixture
+def front(room: Room) -> CollectorApp:
+    """As on a network: nothing can be read without a person."""
+    return build_app(room.runtime, room.ingest, room.metrics, [], open_reading=False)
 
 
 def ticket(room: Room) -> str:
@@ -149,3 +159,72 @@ def test_no_page_is_wider_than_a_phone(room: Room, url: str, browser: Chromium) 
     for path in ("/?lang=en", "/incidents/1", "/devices", "/devices/ups-1", "/incidents", "/docs", "/?lang=zh"):
         browser.open(url + path)
         assert browser.run("document.documentElement.scrollWidth") <= 360, path
+
+
+PHONE = {
+    "en": ("You act as {name} through the link in your message.", "I am working on it", "Still working on it"),
+    "zh": ("您通过通知中的链接，以{name}的身份操作。", "我在处理", "仍在处理"),
+}
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_from_the_message_in_two_taps_without_a_sign_in(
+    room: Room, front: CollectorApp, browser: Chromium, language: str
+) -> None:
+    """On a phone, and nothing can be read without a person. The first tap is on the link in the message."""
+    banner, button, after = PHONE[language]
+    message = room.sent[0]
+    name = next(one.name for one in room.runtime.snapshot.configuration.contacts.people if one.person == message.person)
+    browser.resize(390, 844)
+    browser.ask("Network.clearBrowserCookies")
+    browser.ask("Emulation.setUserAgentOverride", userAgent="phone", acceptLanguage=language)
+    with serving(front) as url:
+        link = url + message.text.splitlines()[-1].removeprefix("https://watch.example")
+        with elsewhere(f'<a href="{link}">{link}</a>') as chat:
+            browser.open(chat)
+            browser.click(link)
+            browser.until_reads(banner.format(name=name))
+            browser.click(button)
+            browser.until_reads(after)
+        assert browser.run("document.cookie") == ""
+        assert browser.run("document.documentElement.scrollWidth") <= 390
+        assert browser.ask("Network.getCookies", urls=[url])["cookies"] == []
+        room.clock.advance(86_400)
+        browser.ask("Page.navigate", url="about:blank")
+    with room.store.read() as connection:
+        last = connection.execute(sa.select(transition).order_by(transition.c.id.desc())).first()
+    assert last is not None
+    assert (last.kind, last.by) == ("acknowledged", f"person:{message.person}")
+
+
+def test_a_page_by_link_follows_changes_and_says_when_the_link_has_ended(
+    room: Room, front: CollectorApp, browser: Chromium
+) -> None:
+    """Never that the collector does not answer."""
+    path = room.sent[0].text.splitlines()[-1].removeprefix("https://watch.example")
+    browser.ask("Emulation.setUserAgentOverride", userAgent="phone", acceptLanguage="en")
+    with serving(front) as url:
+        browser.open(url + path)
+        browser.until_reads("You act as")
+        room.heat(Level.OK, 22.0)
+        browser.until_reads("resolved")
+        room.clock.advance(86_401)
+        room.say("crac-1", "device.alarm", Level.WARNING, Evidence("device.alarm", "warning", "is warning"))
+        browser.until_reads("Your sign-in or link has ended. What you see is old.")
+        assert "The collector does not answer" not in browser.text()
+        browser.ask("Page.navigate", url="about:blank")
+
+
+def test_a_page_whose_session_has_ended_says_so(room: Room, front: CollectorApp, browser: Chromium) -> None:
+    browser.ask("Emulation.setUserAgentOverride", userAgent="phone", acceptLanguage="en")
+    with serving(front) as url:
+        browser.open(f"{url}/enter?ticket={ticket(room)}")
+        browser.until_reads("孙涛 Sign out")
+        tokens.revoke(room.store, TokenKind.PERSON, "sun.tao")
+        room.clock.advance(2)
+        room.say("crac-1", "device.alarm", Level.WARNING, Evidence("device.alarm", "warning", "is warning"))
+        browser.until_reads("Your sign-in or link has ended. What you see is old.")
+        assert "The collector does not answer" not in browser.text()
+        browser.click("Sign in again")
+        browser.until_reads("Send me a new link")
+        browser.ask("Page.navigate", url="about:blank")

@@ -150,8 +150,8 @@ CASES = [
     Case("console-works", lambda receiver: console(io.StringIO()).send(MESSAGE), delivered=True),
     *(answering(webhook, status, permanent=True) for status in (301, 302, 307, 400, 401, 403, 404, 410, 422)),
     *(answering(webhook, status) for status in (408, 425, 429, 500, 502, 503, 504)),
-    # Apprise does not distinguish a refusal from a failure, so neither is permanent
-    *(answering(apprise, status) for status in (302, 401, 404, 429, 500)),
+    *(answering(apprise, status, permanent=True) for status in (302, 401, 403, 404, 410)),
+    *(answering(apprise, status) for status in (408, 429, 500, 503)),
     refusing(apprise),
     refusing(webhook),
     answering(apprise, HUNG),

@@ -14,7 +14,7 @@ from watchkeeper.collector.intake import journal as module
 from watchkeeper.collector.intake.journal import Answer, Waiting
 from watchkeeper.collector.intake.sequences import BadPush
 from watchkeeper.collector.process.apply import apply as genuine
-from watchkeeper.collector.store import rows
+from watchkeeper.collector.store import rows, troubles
 from watchkeeper.collector.store.engine import Store
 from watchkeeper.collector.store.schema import agent, history, journal, lane, latest
 from watchkeeper.model.batch import Block, Frame, Item, Lane, Push, Tombstone
@@ -109,7 +109,7 @@ def test_a_store_that_refuses_for_some_time_loses_no_push_and_keeps_their_order(
     assert world.push(world.verdict(Level.OK)) == 2
     assert (world.told, world.incidents()) == ([], [])
     world.journal.turn([])
-    world.beat()
+    world.advance(1)
     assert [one.kind for one in world.told] == ["passed"]  # both in one transaction, in order
     assert (count(world, history), count(world, journal), world.journal.faults, world.journal.waiting) == (2, 0, 0, 0)
 
@@ -239,6 +239,7 @@ def test_pushes_journalled_earlier_by_another_collector_are_applied_first_with_t
         take(first, frames(20.0))
         first.push(first.verdict(Level.CRITICAL))
     assert second.push(second.verdict(Level.OK)) == 3
+    second.advance(1)
     assert [one.kind for one in second.told] == ["passed"]
     assert (count(second, history), count(second, journal), second.journal.faults) == (1, 0, 0)
     first.journal.turn([])  # it continues, and has nothing left to do
@@ -322,7 +323,9 @@ def test_an_action_waits_while_a_push_of_its_incident_is_applied(pair: tuple[Wor
             hold(connection)
             _is_locked(pair[1].store, "SELECT * FROM incident FOR UPDATE NOWAIT")
     with world.store.write() as connection:
-        rows.rungs_of(connection, [1], lock=True)
+        troubles.by_number(connection, [1], lock=True)
+        _is_locked(pair[1].store, "SELECT * FROM trouble FOR UPDATE NOWAIT")
+        troubles.rungs_of(connection, [1], lock=True)
         _is_locked(pair[1].store, "SELECT * FROM rung FOR UPDATE NOWAIT")
 
 

@@ -135,11 +135,40 @@ def test_an_insecure_configuration_is_refused_without_repeating_a_password(
     assert "hunter2" not in str(refused.value)
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        "watch.example", "ftp://watch.example", "https://", "https://watch.example:99999", "https://u:hunter2@watch.example",
+        "https://watch.example/path", "https://watch.example?x", "http://watch.example", "http://192.0.2.5:8760", "https://[::1",
+    ],
+)  # fmt: skip
+def test_an_address_for_links_that_would_not_work_or_not_be_safe_is_refused(url: str) -> None:
+    (problem,) = CollectorConfig(url=url).check()
+    assert problem[0] == "url"
+    assert "hunter2" not in problem[1]
+
+
+@pytest.mark.parametrize(
+    "url", ["https://watch.example", "https://watch.example:8443/", "http://127.0.0.1:8000", "https://[::1]"]
+)
+def test_links_begin_with_the_address_that_is_set(url: str) -> None:
+    config = CollectorConfig(url=url, hosts=("other.example",))
+    assert not list(config.check())
+    assert config.page_url == url.rstrip("/")
+    assert config.own_url == "http://127.0.0.1:8760"
+
+
+def test_the_host_of_the_links_is_served_without_an_entry_in_hosts() -> None:
+    assert CollectorConfig(url="https://Watch.example:8443").names == ("127.0.0.1", "watch.example")
+    assert CollectorConfig("0.0.0.0", url="https://watch.example").names == ("watch.example",)
+    assert CollectorConfig(hosts=("watch.example",)).page_url == "http://127.0.0.1:8760"
+
+
 def test_it_accepts_the_address_it_listens_on_and_its_links_have_a_name() -> None:
     assert CollectorConfig("192.0.2.5", hosts=("watch.example",)).names == ("watch.example", "192.0.2.5")
     assert CollectorConfig("0.0.0.0", hosts=("watch.example",)).names == ("watch.example",)
     assert CollectorConfig("127.0.0.1", hosts=("watch.example",)).names == ("127.0.0.1", "watch.example")
-    assert CollectorConfig("::1").url == "http://[::1]:8760"
+    assert CollectorConfig("::1").own_url == "http://[::1]:8760"
     assert CollectorConfig("192.0.2.5").names == ("192.0.2.5",)
 
 

@@ -154,7 +154,7 @@ def test_a_link_that_is_opened_twice_at_once_works_once(room: Room, store_url: s
 
     def spend() -> None:
         both.wait()
-        got.append(tokens.redeem_ticket(store, text, room.clock.wall()))
+        got.append(tokens.redeem_ticket(store, text, room.clock.wall(), 60.0))
 
     threads = [threading.Thread(target=spend) for _ in range(4)]
     for thread in threads:

@@ -17,7 +17,7 @@ from tests.story.world import World
 from watchkeeper.collector.access.tokens import TokenKind, fingerprint, mint
 from watchkeeper.collector.notify.enqueue import Notifier
 from watchkeeper.collector.process.due import decide_due
-from watchkeeper.collector.store import rows
+from watchkeeper.collector.store import troubles
 from watchkeeper.collector.store.backup import BadBackup, backup, restore
 from watchkeeper.collector.store.engine import Store
 from watchkeeper.collector.store.migrate import migrate, version
@@ -44,7 +44,7 @@ def everything(store: Store) -> dict[str, list[dict[str, Any]]]:
 def test_the_migrations_make_the_schema_that_the_code_expects(world: World) -> None:
     with world.store.read() as connection:
         assert compare_metadata(MigrationContext.configure(connection), metadata) == []
-        assert version(connection) == "0003"
+        assert version(connection) == "0006"
         partial = {index["name"] for index in sa.inspect(connection).get_indexes("incident") if index["unique"]}
     assert partial == {"incident_open"}
     migrate(world.store)  # a second migration changes nothing
@@ -87,7 +87,7 @@ def test_several_collectors_can_start_on_an_empty_store_at_once(postgres_url: st
     stores += [Store(stores[0].url.render_as_string(hide_password=False)) for _ in range(2)]
     _at_once(*(lambda store=store: migrate(store) for store in stores))
     with stores[0].read() as connection:
-        assert version(connection) == "0003"
+        assert version(connection) == "0006"
     for store in stores:
         store.close()
 
@@ -133,7 +133,8 @@ def _at_once(*jobs: Callable[[], object]) -> None:
 
 def test_collectors_that_decide_at_once_decide_each_rung_once(world: World) -> None:
     rules = [f"rule-{number}" for number in range(30)]
-    world.push(*(world.verdict(Level.CRITICAL, rule=rule) for rule in rules), more=True)
+    apart = (world.verdict(Level.CRITICAL, rule=rule, age_s=61.0 * place) for place, rule in enumerate(rules))
+    world.push(*apart, more=True)
     world.push()
     with world.store.write() as connection:
         connection.execute(sa.update(agent), {"backlog_until": 0.0})
@@ -158,26 +159,27 @@ def test_collectors_that_decide_at_once_decide_each_rung_once(world: World) -> N
 
 def test_a_rung_is_decided_by_the_first_claim(world: World) -> None:
     world.push(world.verdict(Level.CRITICAL), more=True)
-    (known,) = world.incidents()
+    (known,) = world.troubles()
     claims = []
     for who in ("clock", "person:olga"):
         with world.store.write() as connection:
-            step = rows.rungs_of(connection, [1])[1, 1][0]
-            claims.append(rows.claim_rung(connection, known, step, world.clock.wall(), who))
+            step = troubles.rungs_of(connection, [1])[1][0]
+            claims.append(troubles.claim_rung(connection, known, step, world.clock.wall(), who))
     assert claims == [True, False]
     with world.store.read() as connection:
-        assert rows.rungs_of(connection, [1])[1, 1][0].decided_by == "clock"
+        assert troubles.rungs_of(connection, [1])[1][0].decided_by == "clock"
 
 
 def test_collectors_that_deliver_at_once_send_each_message_once(world: World) -> None:
-    world.push(*(world.verdict(Level.CRITICAL, rule=f"rule-{number}") for number in range(20)), more=True)
+    apart = (world.verdict(Level.CRITICAL, rule=f"rule-{number}", age_s=61.0 * number) for number in range(20))
+    world.push(*apart, more=True)
     with world.store.write() as connection:
         connection.execute(sa.update(agent), {"backlog_until": 0.0})
     while decide_due(world.runtime.notifier(), world.clock.wall()):
         pass
     _at_once(*([world.outbox.deliver] * 4))
-    assert len(world.told) == 20
-    assert len({one.message.key for one in world.told}) == 20
+    pages = [one.message.key for one in world.told if one.rung == "duty"]
+    assert len(pages) == len(set(pages)) == 20
 
 
 def test_a_backup_restores_everything_also_into_another_kind_of_store(
@@ -231,7 +233,7 @@ def test_a_damaged_backup_is_refused_and_leaves_the_store_empty(world: World, tm
             elif spoil == "another table" and name == "rung.jsonl":
                 text = text.replace(b'"number"', b'"nummer"')
             elif spoil == "another schema" and name == "store.json":
-                text = text.replace(b'"0003"', b'"0000"')
+                text = text.replace(b'"0006"', b'"0000"')
             elif spoil == "a list" and name == "store.json":
                 text = b"[]"
             out.writestr(name, text)

@@ -10,7 +10,8 @@ from alembic.config import Config
 from watchkeeper.collector.store import migrate as module
 from watchkeeper.collector.store.engine import Store
 from watchkeeper.collector.store.migrate import migrate
-from watchkeeper.collector.store.schema import outbox
+from watchkeeper.collector.store.schema import incident as incident_table
+from watchkeeper.collector.store.schema import outbox, trouble
 
 DAY_S = 86_400.0
 
@@ -58,13 +59,19 @@ def test_messages_of_the_first_schema_know_when_they_expire_and_who_is_next(stor
     migrate(store)
     with store.read() as connection:
         found = {row.id: row for row in connection.execute(sa.select(outbox))}
+        made = {row.trouble: row for row in connection.execute(sa.select(trouble))}
+        parts = [(row.incident, row.trouble) for row in connection.execute(sa.select(incident_table))]
         recurrences = connection.execute(sa.text("SELECT recurrence FROM incident")).scalars().all()
     store.close()
-    assert {(row.about, row.recurrence) for row in found.values()} == {("incident", 2)}
+    assert {(row.about, row.recurrence) for row in found.values()} == {("trouble", 2)}
     assert [found[number].about_id for number in (1, 2, 3)] == [1, 2, 2]
     assert [found[number].expires_at for number in (1, 2, 3)] == [None, 150.0, 100.0 + DAY_S]
     assert [found[number].fallback for number in (1, 4)] == ['["duty"]', "[]"]
     assert recurrences == [2, 2]
+    assert parts == [(1, 1), (2, 2)], "every incident so far is a trouble of the same number"
+    assert [(one.cause, one.state, one.ended_at, one.recurrence) for one in made.values()] == [
+        (1, "open", None, 2), (2, "resolved", 150.0, 2),
+    ]  # fmt: skip
 
 
 def test_there_is_no_way_back(store_url: str) -> None:

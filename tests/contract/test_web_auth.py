@@ -202,7 +202,7 @@ def test_signing_out_ends_the_session(room: Room, web: httpx.Client) -> None:
 
 def test_a_session_expires(room: Room, web: httpx.Client) -> None:
     csrf = enter(room, web)
-    room.clock.advance(tokens.SESSION_S + 1)
+    room.clock.advance(tokens.session_s(room.runtime.snapshot.configuration.contacts))
     assert web.post("/incidents/1/acknowledge", data={"csrf": csrf}).status_code == 401
 
 

@@ -14,10 +14,10 @@ from watchkeeper.collector.intake.journal import Answer, Journal, Waiting
 from watchkeeper.collector.notify.outbox import Outbox
 from watchkeeper.collector.policy.incidents import Incident
 from watchkeeper.collector.policy.troubles import Trouble
-from watchkeeper.collector.process.due import decide_due, end_quiet
+from watchkeeper.collector.process.due import chase, decide_due, end_quiet
 from watchkeeper.collector.process.own_rules import OwnRules
 from watchkeeper.collector.process.runtime import Runtime
-from watchkeeper.collector.process.separate import separate
+from watchkeeper.collector.process.troubles.separate import separate
 from watchkeeper.collector.site.load import parse_configuration
 from watchkeeper.collector.site.snapshot import Snapshot, make_snapshot
 from watchkeeper.collector.store import rows
@@ -169,6 +169,7 @@ class World:
         """End what is over, decide the due rungs, and deliver the messages."""
         now = self.clock.wall()
         separate(self.runtime.notifier(), now)
+        chase(self.runtime.notifier(), now)
         end_quiet(self.runtime.notifier(), now)
         while decide_due(self.runtime.notifier(), self.clock.wall()):
             pass

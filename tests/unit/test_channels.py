@@ -12,11 +12,11 @@ import pytest
 import requests
 
 from watchkeeper.channels.open import open_channel
-from watchkeeper.channels.ports import Address, Message, Via
+from watchkeeper.channels.ports import Address, Message, Proof, Receipt, Via
 from watchkeeper.channels.webhook import TOLERANCE_S, sign, verify
 from watchkeeper.documents.secrets import Secrets
-from watchkeeper.model.clock import FakeClock
-from watchkeeper.model.errors import SecretError
+from watchkeeper.model.clock import FakeClock, SystemClock
+from watchkeeper.model.errors import ChannelError, SecretError
 
 MESSAGE = Message("7/duty/wang.lei", "wang.lei", "Hot", "机房过热", {"level": "critical", "rung": 0})
 NOW = 1_800_000_000.0
@@ -38,10 +38,10 @@ def posted(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     return seen
 
 
-def send_to_webhook(message: Message) -> None:
+def send_to_webhook(message: Message) -> Receipt:
     secrets = Secrets(environ={"WATCHKEEPER_SECRET_HOOK": "hush"})
     address = Address(Via.WEBHOOK, "https://pager.example/hook", "hook")
-    open_channel(address, secrets, FakeClock(now=NOW + 0.9), io.StringIO()).send(message)
+    return open_channel(address, secrets, FakeClock(now=NOW + 0.9), io.StringIO()).send(message)
 
 
 def test_a_webhook_signs_timestamp_and_body(posted: dict[str, Any]) -> None:
@@ -68,6 +68,25 @@ def test_a_webhook_carries_the_message_and_its_key(posted: dict[str, Any]) -> No
 def test_a_key_that_is_not_ascii_is_percent_encoded(posted: dict[str, Any]) -> None:
     send_to_webhook(Message("7/值班\r\nX: y", "p", "s", "t"))
     assert posted["headers"]["Idempotency-Key"] == "7/%E5%80%BC%E7%8F%AD%0D%0AX: y"
+
+
+@pytest.mark.parametrize(
+    ("status", "header", "wait_s"),
+    [(429, "30", 30), (503, "Fri, 15 Jan 2027 08:01:30 GMT", 90 - 0.9), (429, "", None), (503, "later", None)],
+)
+def test_a_webhook_that_asks_to_wait_is_tried_again_later(
+    status: int, header: str, wait_s: float | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def post(*_: object, **__: object) -> requests.Response:
+        answer = requests.Response()
+        answer.status_code, answer.raw = status, io.BytesIO()
+        answer.headers["Retry-After"] = header
+        return answer
+
+    monkeypatch.setattr(requests, "post", post)
+    receipt = send_to_webhook(MESSAGE)
+    assert (receipt.delivered, receipt.permanent) == (False, False)
+    assert receipt.retry_after_s == (None if wait_s is None else pytest.approx(wait_s))
 
 
 SIGNATURE = sign("hush", "1800000000", b"{}")
@@ -133,6 +152,24 @@ def test_a_failure_of_an_optional_service_is_not_a_delivery() -> None:
     secrets = Secrets(environ={"WATCHKEEPER_SECRET_PAGER": url})
     receipt = open_channel(Address(Via.APPRISE, secret="pager"), secrets, FakeClock(), io.StringIO()).send(MESSAGE)
     assert not receipt.delivered
+
+
+def test_an_sms_needs_no_secret(tmp_path: Path) -> None:
+    for folder in ("outbox", "sent", "error"):
+        (tmp_path / folder).mkdir()
+    address = Address(Via.SMS, to="+86 138 0000 0001", spool=str(tmp_path))
+    receipt = open_channel(address, Secrets(environ={}), SystemClock(), io.StringIO(), 1e-9).send(MESSAGE)
+    assert (receipt.delivered, receipt.proof) == (True, Proof.HANDED_OVER)
+    assert len(list((tmp_path / "outbox").iterdir())) == 1
+
+
+def test_without_gammu_smsds_folders_no_sms_channel_is_opened(tmp_path: Path) -> None:
+    for folder in ("outbox", "sent", "error"):
+        with pytest.raises(ChannelError, match=f"{folder} cannot be used"):
+            open_channel(
+                Address(Via.SMS, to="110", spool=str(tmp_path)), Secrets(environ={}), FakeClock(), io.StringIO()
+            )
+        (tmp_path / folder).mkdir()
 
 
 def test_every_word_of_the_url_is_removed_from_apprises_text() -> None:

@@ -22,6 +22,7 @@ from watchkeeper.agent.push.bundle import decode_bundle
 from watchkeeper.agent.spool import spool
 from watchkeeper.agent.tools.profile_cli import profile
 from watchkeeper.channels import webhook
+from watchkeeper.channels.ports import Message
 from watchkeeper.collector.access import tokens
 from watchkeeper.collector.intake import endpoint
 from watchkeeper.collector.notify import outbox as outbox_of
@@ -184,8 +185,11 @@ def messages(folder: Path, language: Language) -> list[str]:
         overheat(room)
         with room.store.read() as connection:
             rows = connection.execute(sa.select(outbox).order_by(outbox.c.id)).all()
-    shown = {(row.rung, row.person): f"{row.subject}\n{row.text}\n" for row in rows}
-    return [shown["duty", "sun.tao"], shown["on-site", "zhou.gang"], shown["recovered", "zhou.gang"]]
+        shown = {(row.rung, row.person): row for row in rows}
+        picked = [shown["duty", "sun.tao"], shown["on-site", "zhou.gang"], shown["recovered", "zhou.gang"]]
+        drafts = [(Message(row.key, row.person, row.subject, row.text), row.created_at) for row in picked]
+        sent = [room.runtime.notifier().personal(message, at) for message, at in drafts]
+    return [f"{one.subject}\n{one.text}\n" for one in sent]
 
 
 def overheat(room: Room) -> None:

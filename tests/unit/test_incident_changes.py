@@ -11,12 +11,11 @@ from watchkeeper.collector.policy.incidents import (
     IncidentState,
     Transition,
     TransitionKind,
-    acknowledge,
-    escalate,
     judge,
     reconcile,
     resolve,
     resolve_by_hand,
+    said,
     withdraw,
 )
 from watchkeeper.model.errors import Conflict
@@ -151,10 +150,9 @@ def test_a_set_of_verdicts_tells_what_was_missed_and_what_is_gone() -> None:
 # ---- persons ----
 
 
-def test_an_acknowledgement_says_who_and_when() -> None:
-    expected = replace(OPEN, acknowledged_at=200.0, acknowledged_by="olga")
-    assert acknowledge(OPEN, "olga", 200.0, "on my way") == IncidentChange(
-        expected, (step(TransitionKind.ACKNOWLEDGED, 200.0, by="person:olga", note="on my way"),)
+def test_what_a_person_says_changes_no_incident() -> None:
+    assert said(OPEN, TransitionKind.ACKNOWLEDGED, "olga", 200.0, "on my way") == IncidentChange(
+        OPEN, (step(TransitionKind.ACKNOWLEDGED, 200.0, by="person:olga", note="on my way"),)
     )
 
 
@@ -171,31 +169,13 @@ def test_an_incident_whose_fault_is_seen_is_not_resolved_by_hand(level: Level) -
         resolve_by_hand(replace(OPEN, verdict=level), "olga", 200.0)
 
 
-@pytest.mark.parametrize(("note", "said"), [("", "owner"), ("no spare part", "owner: no spare part")])
-def test_an_escalation_by_hand_names_the_rung_and_why(note: str, said: str) -> None:
-    assert escalate(OPEN, "olga", "owner", 200.0, note) == IncidentChange(
-        OPEN, (step(TransitionKind.ESCALATED, 200.0, by="person:olga", note=said),)
-    )
-
-
-def test_nothing_is_done_to_an_incident_that_has_ended() -> None:
-    for action, verb in (
-        (lambda: acknowledge(ENDED, "olga", 200.0), "acknowledged"),
-        (lambda: resolve_by_hand(ENDED, "olga", 200.0), "resolved"),
-        (lambda: escalate(ENDED, "olga", "owner", 200.0), "escalated"),
-    ):
-        with pytest.raises(Conflict, match=rf"^incident 7 is resolved .*\b{verb}$"):
-            action()
-
-
 def test_where_nobody_adds_a_note_there_is_none() -> None:
     changes = (
         judge(None, BAD, "room-1"),
-        acknowledge(OPEN, "olga", 200.0),
+        said(OPEN, TransitionKind.ACKNOWLEDGED, "olga", 200.0),
         resolve_by_hand(replace(OPEN, verdict=UNKNOWN), "olga", 200.0),
     )
     assert [change.transitions[0].note for change in changes if change] == ["", "", ""]
-    assert escalate(OPEN, "olga", "owner", 200.0).transitions[0].note == "owner"
 
 
 # ---- freshness ----

@@ -59,6 +59,22 @@ def test_a_page_tells_the_newest_act_of_each_kind_and_a_recovery_all() -> None:
     assert len([line for line in over if line.startswith("Escalated")]) == 2
 
 
+def test_who_took_over_is_on_site_or_called_the_vendor() -> None:
+    acts = (
+        ACTS[0], Act(TransitionKind.TAKEN_OVER, ZHOU, BEGAN + 480), Act(TransitionKind.ON_SITE, SUN, BEGAN + 540),
+        Act(TransitionKind.VENDOR, ZHOU, BEGAN + 600, "ticket 7"),
+    )  # fmt: skip
+    english, chinese = both(handover={"acts": acts})
+    assert english[3:6] == [
+        "Taken over by 周刚 138 0000 0008 at 03:08",
+        "On site since 03:09: 孙涛 138 0000 0004",
+        "Handed to the vendor by 周刚 138 0000 0008 at 03:10: ticket 7",
+    ]
+    assert chinese[3] == "已由 周刚 138 0000 0008 于 03:08 接手"
+    assert chinese[4] == "03:09 起在现场：孙涛 138 0000 0004"
+    assert chinese[5] == "已由 周刚 138 0000 0008 于 03:10 转交维保服务商：ticket 7"
+
+
 def test_nobody_has_acknowledged_it() -> None:
     english, chinese = both(handover={"notified": TOLD})
     assert "Nobody has acknowledged it yet" in english

@@ -14,7 +14,7 @@ from tests.unit.test_schedule_polls import FakeProbe, run
 from tests.unit.test_schedule_polls import World as PollWorld
 from watchkeeper.collector.intake.requests import Requests
 from watchkeeper.collector.process.actions import poll_now
-from watchkeeper.collector.process.parents import ask_parents
+from watchkeeper.collector.process.troubles.parents import ask_parents
 from watchkeeper.collector.store.schema import request
 from watchkeeper.model.device import Device
 from watchkeeper.model.reading import Missing, Reason, Sweep

@@ -9,7 +9,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from watchkeeper.channels.ports import Address, Via
-from watchkeeper.collector.policy.roster import audience, next_handover, on_duty, people_in_role, people_of, shift_at
+from watchkeeper.collector.policy.roster import (
+    audience,
+    longest_shift_s,
+    next_handover,
+    on_duty,
+    people_in_role,
+    people_of,
+    shift_at,
+)
 from watchkeeper.collector.site.inventory import (
     Agent,
     Configuration,
@@ -101,6 +109,13 @@ def test_one_shift_of_24_hours_hands_over_once_a_day() -> None:
 
 
 # ---- the days on which the clocks change: 2026-03-29 02:00 -> 03:00 and 2026-10-25 03:00 -> 02:00 in Berlin ----
+
+
+def test_the_longest_shift_lasts_over_midnight_or_for_the_week_of_its_rotation() -> None:
+    assert longest_shift_s(CONTACTS) == 15.5 * 3600
+    whole = replace(DAY, end=DAY.start)
+    assert longest_shift_s(replace(CONTACTS, shifts=(whole,))) == 24 * 3600
+    assert longest_shift_s(replace(CONTACTS, shifts=(DAY, replace(NIGHT, turn=Turn.WEEK)))) == 7 * 86_400
 
 
 def test_the_night_shift_of_a_clock_change_is_an_hour_shorter_or_longer() -> None:

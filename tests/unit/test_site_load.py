@@ -115,6 +115,11 @@ def test_a_device_is_defined_once() -> None:
 @pytest.mark.parametrize(
     ("old", "new", "expected"),
     [
+        ("name: Bob, channels: [{via: console}]", "name: Bob, channels: [{via: sms}]",
+         ["3:5: `bob` gets SMS: give `phone` a telephone number, or the channel its own in `to`"]),
+        ("name: Bob, channels: [{via: console}]", "name: Bob, phone: at home, channels: [{via: sms}]",
+         ["3:37: `bob` gets SMS: give `phone` a telephone number, or the channel its own in `to`"]),
+        ("name: Bob, channels: [{via: console}]", "name: Bob, channels: [{via: sms, to: duty}]", ["3:56: this is not a telephone number; write it like `+86 138 0000 0001`"]),
         ("name: Bob, channels: [{via: console}]", "name: Bob, channels: []", ["3:40: `bob` has no channel; give at least one"]),
         ("{person: bob, name: Bob, channels: [{via: console}]}", "{person: bob, name: Bob, channels: [{via: webhook}]}",
          ["3:47: webhook needs `url`, and `secret`, the name of the secret that signs"]),
@@ -223,3 +228,13 @@ def test_files_that_cannot_be_read_are_named_and_the_others_are_checked(tmp_path
         "inventory.yml:0:0: cannot be read: No such file or directory",
         "ladders.yml:5:29: `soon` is not a duration; write it like `10 min`",
     ]
+
+
+def test_an_sms_goes_to_the_persons_phone_or_to_its_own_number() -> None:
+    contacts = changed(
+        CONTACTS,
+        "name: Bob, channels: [{via: console}]",
+        'name: Bob, phone: "138 0000 0001", channels: [{via: sms}, {via: sms, to: "+86 10 1"}, {via: console}]',
+    )
+    bob = parse_configuration(INVENTORY, contacts, LADDERS).contacts.people[1]
+    assert [address.to for address in bob.channels] == ["138 0000 0001", "+86 10 1", ""]

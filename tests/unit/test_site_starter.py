@@ -55,9 +55,9 @@ def test_the_starter_files_are_correct_and_have_the_ladder_of_the_regulation() -
 def test_the_commented_examples_are_correct() -> None:
     inventory, contacts, ladders = ((CONFIGS / name).read_text(encoding="utf-8") for name in FILES)
     shown, count = re.subn(r"^( +)# - \{via", r"\1- {via", contacts, flags=re.MULTILINE)
-    assert count == 2
+    assert count == 3
     person = parse_configuration(inventory, shown, ladders).contacts.people[0]
-    assert [address.via for address in person.channels] == [Via.APPRISE, Via.WEBHOOK, Via.CONSOLE]
+    assert [address.via for address in person.channels] == [Via.APPRISE, Via.WEBHOOK, Via.SMS, Via.CONSOLE]
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -83,7 +83,7 @@ def test_the_settings_of_collector_and_agent_match() -> None:
     place = read_collector(CONFIGS / "collector.yml")
     config, _ = read_agent(CONFIGS / "agent.yml")
     assert place.path(place.config.site) == CONFIGS
-    assert config.collector == place.config.url
+    assert config.collector == place.config.own_url
     assert config.agent in {agent.agent for agent in read_configuration(CONFIGS).inventory.agents}
 
 
@@ -98,8 +98,8 @@ def test_the_values_in_the_settings_are_the_defaults(name: str, cls: type[Any], 
 @pytest.mark.parametrize(("name", "cls", "parts"), SETTINGS)
 def test_every_setting_is_in_its_file_or_in_a_comment_of_it(name: str, cls: type[Any], parts: list[type[Any]]) -> None:
     text = (CONFIGS / name).read_text(encoding="utf-8")
-    shown = re.sub(r"^# (?=[a-z]+: )", "", text, flags=re.MULTILINE)
-    written = set(re.findall(r"^ *([a-z]+):", shown, re.MULTILINE))
+    shown = re.sub(r"^# (?=[a-z_]+: )", "", text, flags=re.MULTILINE)
+    written = set(re.findall(r"^ *([a-z_]+):", shown, re.MULTILINE))
     for part in (cls, *parts):
         assert {field.name.removesuffix("_s").removesuffix("_bytes") for field in dataclasses.fields(part)} <= written
     load(shown, name, cls)

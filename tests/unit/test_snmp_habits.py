@@ -1,6 +1,7 @@
 """Habits of SNMP devices: what they mean for requests, what is doubted, and what is kept over a restart."""
 
 import asyncio
+import itertools
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import replace
@@ -25,7 +26,7 @@ from watchkeeper.agent.probes.snmp.dialect.habits import (
 )
 from watchkeeper.agent.probes.snmp.dialect.requests import walk_table
 from watchkeeper.agent.probes.snmp.dialect.unsigned import with_leading_zeros
-from watchkeeper.agent.probes.snmp.probe import SnmpProbe
+from watchkeeper.agent.probes.snmp.probe import SNMP_RENEW_S, SnmpProbe, first_renewal_s
 from watchkeeper.agent.probes.testing import MemoryDevice, MemorySession
 from watchkeeper.agent.spool.memory import SpoolMemory
 from watchkeeper.agent.spool.spool import Limits, Spool
@@ -158,6 +159,13 @@ class Remembered:
         self.note = text
 
 
+def test_the_devices_of_an_agent_are_searched_again_at_different_times() -> None:
+    times = sorted(first_renewal_s(f"ups-{number}") for number in range(1000))
+    assert 60.0 <= times[0] < 70.0
+    assert 1790.0 < times[-1] <= SNMP_RENEW_S
+    assert max(later - sooner for sooner, later in itertools.pairwise(times)) < 30.0
+
+
 def test_after_a_week_all_is_tried_again_except_how_the_device_is_reached() -> None:
     clock = FakeClock()
     kept = Remembered(to_note(replace(ALL, since=clock.wall() - RELEARN_S + 100, mute=(), get=True), UPS))
@@ -165,7 +173,7 @@ def test_after_a_week_all_is_tried_again_except_how_the_device_is_reached() -> N
     probe = SnmpProbe(load_profiles(), Secrets(environ={}), clock, memory.open, kept)
     asyncio.run(probe.sweep(UPS))
     assert sentence("most=8") in probe.habits_of("ups-1")
-    clock.advance(601)
+    clock.advance(SNMP_RENEW_S)
     asyncio.run(probe.sweep(UPS))
     assert probe.habits_of("ups-1") == tuple(map(sentence, ("version=1", "address=10.0.0.8")))
     assert from_note(kept.note, UPS) == replace(STANDARD, version="1", address="10.0.0.8", since=clock.wall())

@@ -18,6 +18,9 @@ class NoticeKind(StrEnum):
     RISEN = "risen"  # the fault they were notified of has become critical
     RETURNED = "returned"  # the fault they were told is over has come back
     FLAPPING = "flapping"  # the fault comes and goes
+    ON_SITE = "on-site"  # somebody must be on site, and nobody has said that he is
+    TAKEN_OVER = "taken-over"  # another person works on what they acknowledged
+    MENTIONED = "mentioned"  # a person wants them to read a comment
     PASSED = "passed"  # the fault was over before anybody could be notified
     RECOVERED = "recovered"
     WITHDRAWN = "withdrawn"

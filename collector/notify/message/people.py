@@ -15,6 +15,12 @@ NAMED = 5
 
 NOTE_LENGTH = 160
 
+_ACTS = (
+    (TransitionKind.ACKNOWLEDGED, TransitionKind.TAKEN_OVER), (TransitionKind.ON_SITE,), (TransitionKind.ESCALATED,),
+    (TransitionKind.VENDOR,), (TransitionKind.RESOLVED,),
+)  # fmt: skip
+"""What persons do, in the order of the lines; of one group the newest replaces the others."""
+
 
 def to_do_lines(draft: NoticeDraft, snapshot: Snapshot, say: Translate) -> Iterator[str]:
     """What the rung asks for, the vendor to call, and why it is this person."""
@@ -46,15 +52,15 @@ def people_lines(draft: NoticeDraft, snapshot: Snapshot, say: Translate) -> Iter
 
 
 def _act_lines(draft: NoticeDraft, snapshot: Snapshot, say: Translate) -> Iterator[str]:
-    """Who acknowledged it, who escalated it and why, who resolved it by hand: the newest of each before the fault's end, all
-    of them after it."""
+    """Who works on it, who escalated it and why, who is on site ...: the newest of each before the fault's end, all of them
+    after it."""
     acts = draft.handover.acts
     over = draft.kind in OVER
-    for kind in (TransitionKind.ACKNOWLEDGED, TransitionKind.ESCALATED, TransitionKind.RESOLVED):
-        mine = [one for one in acts if one.kind is kind]
+    for kinds in _ACTS:
+        mine = [one for one in acts if one.kind in kinds]
         for one in mine if over else mine[-1:]:
             yield _act_line(one, draft, snapshot, say)
-    acknowledged = any(one.kind is TransitionKind.ACKNOWLEDGED for one in acts)
+    acknowledged = any(one.kind in _ACTS[0] for one in acts)
     if not acknowledged and draft.handover.notified and draft.kind is not NoticeKind.WITHDRAWN:
         yield say("Nobody acknowledged it") if over else say("Nobody has acknowledged it yet")
 
@@ -62,7 +68,10 @@ def _act_lines(draft: NoticeDraft, snapshot: Snapshot, say: Translate) -> Iterat
 def _act_line(one: Act, draft: NoticeDraft, snapshot: Snapshot, say: Translate) -> str:
     texts = {
         TransitionKind.ACKNOWLEDGED: say("Acknowledged by {person} at {time}"),
+        TransitionKind.TAKEN_OVER: say("Taken over by {person} at {time}"),
         TransitionKind.ESCALATED: say("Escalated by {person} at {time}"),
+        TransitionKind.ON_SITE: say("On site since {time}: {person}"),
+        TransitionKind.VENDOR: say("Handed to the vendor by {person} at {time}"),
     }
     text = texts.get(one.kind) or say("Resolved by hand by {person} at {time}")
     line = text.format(person=_contact(one.who), time=short_time(one.at, draft.now, snapshot)[:-3])

@@ -4,6 +4,8 @@ nothing either."""
 
 import hashlib
 import hmac
+import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated
 from urllib.parse import urlsplit
@@ -12,13 +14,15 @@ import sqlalchemy as sa
 from fastapi import Depends, Request
 from fastapi.responses import Response
 
-from watchkeeper.collector.access.tokens import SESSION_S, TokenKind, fingerprint, redeem_ticket
+from watchkeeper.collector.access.links import Link, spend
+from watchkeeper.collector.access.tokens import TokenKind, fingerprint, mint, redeem_ticket, renew_session, session_s
 from watchkeeper.collector.process.runtime import Runtime
 from watchkeeper.collector.site.inventory import Person
 from watchkeeper.collector.store.schema import token
 from watchkeeper.documents.scalars import is_loopback
-from watchkeeper.model.errors import NotAllowed
+from watchkeeper.model.errors import NotAllowed, StoreError
 
+log = logging.getLogger(__name__)
 _COOKIE = "watchkeeper"
 
 
@@ -38,6 +42,16 @@ class ReloadRequired(Exception):
 
 
 @dataclass(frozen=True, slots=True)
+class Door:
+    """How the forms of a page act: as `person`, by POST to `path`/ACTION with the `hidden` fields. Without a person they are
+    not shown."""
+
+    person: Person | None
+    path: str
+    hidden: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
 class Identity:
     """The person who sends a request (None for an anonymous one) and how they signed in: `session` is the secret of a
     browser's session, empty for a bearer token."""
@@ -49,6 +63,10 @@ class Identity:
     def csrf(self) -> str:
         """The token that our own forms carry and a form of another site cannot know."""
         return hmac.digest(self.session.encode(), b"watchkeeper csrf", hashlib.sha256).hex() if self.session else ""
+
+    def door(self, path: str) -> Door:
+        """How the forms for the thing at `path` act: in a session."""
+        return Door(self.person if self.session else None, path, {"csrf": self.csrf})
 
 
 ANONYMOUS = Identity()
@@ -88,7 +106,7 @@ def cookie_name(request: Request) -> str:
 def may_read(request: Request, identity: CurrentIdentity) -> Identity:
     """Let everybody read where only this machine can reach the collector, elsewhere only persons. Raises
     AuthenticationRequired or ReloadRequired."""
-    if identity.person is None and cookie_name(request) not in request.cookies and _comes_from_other_site(request):
+    if identity.person is None and cookie_name(request) not in request.cookies and from_other_site(request):
         raise ReloadRequired
     if identity.person is None and not is_open(request):
         raise AuthenticationRequired
@@ -105,10 +123,19 @@ def is_open(request: Request) -> bool:
     return request.app.state.open_reading and not remote and is_loopback(request.url.hostname or "")
 
 
-def _comes_from_other_site(request: Request) -> bool:
+def from_other_site(request: Request) -> bool:
     """Whether a person followed a link of another site (Fetch Metadata, W3C)."""
     headers = request.headers
     return headers.get("sec-fetch-site") in ("cross-site", "same-site") and headers.get("sec-fetch-mode") == "navigate"
+
+
+def same_site(request: Request) -> bool:
+    """Whether a form was sent by a page of ours. A page that names no referrer has the origin `null`; a browser's Fetch
+    Metadata then says where it came from."""
+    origin, site = request.headers.get("origin"), request.headers.get("sec-fetch-site")
+    if site not in (None, "same-origin"):
+        return False
+    return origin in (None, "null") or urlsplit(origin).netloc == request.headers.get("host")
 
 
 def must_act(request: Request, identity: Identity, csrf: str) -> Person:
@@ -134,15 +161,45 @@ ActingPerson = Annotated[Person, Depends(api_person)]
 
 def start_session(runtime: Runtime, ticket: str) -> str | None:
     """Spend a one-time ticket; returns the session's secret, None if the ticket was used or has expired."""
-    session = redeem_ticket(runtime.store, ticket, runtime.clock.wall())
+    session = redeem_ticket(runtime.store, ticket, runtime.clock.wall(), lasts_s(runtime))
     runtime.tokens.invalidate()
     return session
 
 
-def set_session_cookie(request: Request, response: Response, session: str) -> None:
-    """Give the browser its session, for as long as it lasts; an empty one deletes the cookie."""
+def start_session_by_link(runtime: Runtime, link: Link) -> str | None:
+    """Spend a sign-in link; returns the session's secret, None if the link was used or has expired."""
+    now = runtime.clock.wall()
+    if not spend(runtime.store, link, now):
+        return None
+    session = mint(runtime.store, TokenKind.SESSION, link.person, now, lasts_s(runtime))
+    runtime.tokens.invalidate()
+    return session
+
+
+def renew(request: Request, response: Response, runtime: Runtime, session: str) -> None:
+    """Let a session that is used last longer, and its cookie as well."""
+    if not (session and runtime.tokens.needs_renewal(session, lasts_s(runtime))):
+        return
+    now = runtime.clock.wall()
+    try:
+        ends_at = renew_session(runtime.store, session, now, lasts_s(runtime))
+    except StoreError as error:  # the page is worth more
+        log.warning("a session could not be renewed: %s", error)
+        return
+    if ends_at is not None:
+        runtime.tokens.invalidate()
+        set_session_cookie(request, response, session, ends_at - now)
+
+
+def lasts_s(runtime: Runtime) -> float:
+    """For how long a session lasts that is not used."""
+    return session_s(runtime.snapshot.configuration.contacts)
+
+
+def set_session_cookie(request: Request, response: Response, session: str, max_age_s: float) -> None:
+    """Give the browser its session, for as long as it lasts; 0 deletes the cookie."""
     response.set_cookie(
-        cookie_name(request), session, max_age=int(SESSION_S) if session else 0, path="/",
+        cookie_name(request), session, max_age=int(max_age_s), path="/",
         secure=request.url.scheme == "https", httponly=True, samesite="strict",
     )  # fmt: skip
 

@@ -9,6 +9,9 @@ LOOPBACK = ("localhost", "127.0.0.1", "::1")
 BODY_LIMIT = 64_000
 """The largest body of a form or an API call, in bytes."""
 
+LINK_PREFIX = "/t/"
+"""Paths that begin so have a secret in them: their pages name no referrer, not even to us."""
+
 _SECURITY_HEADERS = (
     (
         b"content-security-policy",
@@ -37,6 +40,7 @@ class Guard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        send = _with_headers(send, private=scope["path"].startswith(LINK_PREFIX))
         hosts = [value.decode("latin-1") for name, value in scope["headers"] if name == b"host"]
         if len(hosts) != 1 or not self._ours(hosts[0]):  # two headers: a proxy and we could each use another one
             await _refuse(send, 421, "misdirected request: add this host name to `hosts` in collector.yml")
@@ -48,7 +52,7 @@ class Guard:
         except _Disconnected:
             return
         else:
-            await self._app(scope, _replay(body, receive), _with_headers(send))
+            await self._app(scope, _replay(body, receive), send)
 
     def _ours(self, host: str) -> bool:
         name, colon, port = host.rpartition(":")
@@ -94,11 +98,15 @@ def _replay(body: bytes, receive: Receive) -> Receive:
     return replay
 
 
-def _with_headers(send: Send) -> Send:
+def _with_headers(send: Send, *, private: bool) -> Send:
+    headers = dict(_SECURITY_HEADERS)
+    if private:
+        headers[b"referrer-policy"] = b"no-referrer"
+
     async def send_with_headers(message: Message) -> None:
         if message["type"] == "http.response.start":
             present = {name for name, _ in message["headers"]}
-            message["headers"] = [*message["headers"], *(pair for pair in _SECURITY_HEADERS if pair[0] not in present)]
+            message["headers"] = [*message["headers"], *(pair for pair in headers.items() if pair[0] not in present)]
             if b"cache-control" not in present:
                 message["headers"].append((b"cache-control", b"no-store"))
         await send(message)
@@ -111,5 +119,5 @@ async def _refuse(send: Send, status: int, why: str) -> None:
     headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", str(len(body)).encode())]
     if status == 413:  # noqa: PLR2004 -- Content Too Large: the rest is not read
         headers.append((b"connection", b"close"))
-    await _with_headers(send)({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})

@@ -66,6 +66,32 @@ class NoteIn(Schema):
     note: str = Field("", max_length=NOTE_LIMIT, pattern=NO_NUL)
 
 
+class EscalateIn(NoteIn):
+    """Which escalation level is wanted; without it, the next one."""
+
+    rung: str = Field("", max_length=100, pattern=NO_NUL)
+
+
+class VendorIn(NoteIn):
+    """The number of the maintenance vendor's ticket."""
+
+    ticket: str = Field("", max_length=200, pattern=NO_NUL)
+
+
+class ResolveIn(NoteIn):
+    """What the cause was, and what cured it."""
+
+    cause: str = Field("", max_length=NOTE_LIMIT, pattern=NO_NUL)
+    cure: str = Field("", max_length=NOTE_LIMIT, pattern=NO_NUL)
+
+
+class CommentIn(Schema):
+    """A comment, and the persons who get it as a message."""
+
+    note: str = Field(min_length=1, max_length=NOTE_LIMIT, pattern=NO_NUL)
+    mention: list[Annotated[str, Field(max_length=200, pattern=NO_NUL)]] = Field([], max_length=20)
+
+
 class HoldOut(Schema):
     """Why no escalation level is decided now. `until` is null where it does not end by itself."""
 

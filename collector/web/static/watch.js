@@ -51,6 +51,7 @@ async function reload() {
   }
   try {
     const response = await fetch(location.href, { headers: { accept: "text/html" } });
+    if (SIGNED_OUT.includes(response.status)) return showEnded();
     if (!response.ok) throw new Error(String(response.status));
     const fresh = new DOMParser().parseFromString(await response.text(), "text/html");
     if (busy()) return scheduleReload(MIN_INTERVAL_MS.incidents);
@@ -70,15 +71,49 @@ function showLost(lost) {
   document.getElementById("lost").hidden = !lost;
 }
 
+// The answers to somebody whose session or link has ended. The collector is there; it does not know who asks.
+const SIGNED_OUT = [401, 410];
+let ended = false;
+
+function showEnded() {
+  ended = true;
+  events.close();
+  showLost(false);
+  document.getElementById("ended").hidden = false;
+}
+
+// A stream that breaks does not say why. A request does.
+async function findOut() {
+  try {
+    const response = await fetch(location.href, { headers: { accept: "text/html" } });
+    if (SIGNED_OUT.includes(response.status)) return showEnded();
+  } catch {
+    // no answer at all
+  }
+  showLost(true);
+  // The browser connects again by itself, unless the answer was an error.
+  if (events.readyState === EventSource.CLOSED) setTimeout(connect, RETRY_MS);
+}
+
+const RETRY_MS = 3000;
+const QUIET_MS = 600000; // an open page asks at least so often, which also renews its session
 const follow = document.body.dataset.follow.split(" ").filter(Boolean);
-if (follow.length) {
-  const events = new EventSource("/events");
+let events;
+
+function connect() {
+  if (ended) return;
+  events = new EventSource(document.body.dataset.events);
   for (const name of follow) events.addEventListener(name, () => scheduleReload(MIN_INTERVAL_MS[name]));
-  events.onerror = () => showLost(true);
+  events.onerror = findOut;
   events.onopen = () => {
     showLost(false);
     if (performance.now() - loadedAt > 5000) scheduleReload(MIN_INTERVAL_MS.incidents); // an event may have been missed
   };
+}
+
+if (follow.length) {
+  connect();
+  setInterval(() => ended || busy() || scheduleReload(0), QUIET_MS);
 }
 setInterval(updateTimers, 1000);
 updateTimers();

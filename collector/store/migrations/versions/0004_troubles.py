@@ -48,11 +48,14 @@ def _create_trouble() -> None:
         sa.Column("acknowledged_by", _NAME_TYPE),
         sa.Column("on_site_at", sa.Double()),
         sa.Column("on_site_by", _NAME_TYPE),
+        sa.Column("chase_at", sa.Double(), comment="when people are asked again whether they are on site"),
         sa.Column("merged_into", sa.BigInteger(), nullable=False, comment="the trouble that it was merged into, or 0"),
         sa.Column("flapping_told", sa.Boolean(), nullable=False, comment="people were told that it flaps"),
         sqlite_autoincrement=True,
     )  # fmt: skip
     quiet, merged = sa.text("state = 'open' AND quiet_since IS NOT NULL"), sa.text("merged_into <> 0")
+    chased = sa.text("chase_at IS NOT NULL")
+    op.create_index("trouble_chase", "trouble", ["chase_at"], sqlite_where=chased, postgresql_where=chased)
     op.create_index("trouble_state", "trouble", ["state", "level", "began_at"])
     op.create_index("trouble_quiet", "trouble", ["quiet_since"], sqlite_where=quiet, postgresql_where=quiet)
     op.create_index("trouble_merged", "trouble", ["merged_into"], sqlite_where=merged, postgresql_where=merged)

@@ -9,8 +9,8 @@ from watchkeeper.collector.policy import troubles as policy
 from watchkeeper.collector.policy.grouping import Candidates, Fault, Joined, Membership, can_be_explained
 from watchkeeper.collector.policy.incidents import Incident
 from watchkeeper.collector.policy.troubles import Trouble, TroubleState
-from watchkeeper.collector.process import candidates
-from watchkeeper.collector.process.parents import ask_parents
+from watchkeeper.collector.process.troubles import candidates
+from watchkeeper.collector.process.troubles.parents import ask_parents
 from watchkeeper.collector.site.snapshot import Snapshot
 from watchkeeper.collector.store import rows, troubles
 

@@ -15,8 +15,8 @@ from watchkeeper.collector.policy.grouping import Membership
 from watchkeeper.collector.policy.incidents import Incident, IncidentChange, TransitionKind
 from watchkeeper.collector.policy.ladder import ScheduledRung
 from watchkeeper.collector.policy.troubles import Trouble, TroubleState
-from watchkeeper.collector.process import candidates
-from watchkeeper.collector.process.membership import Placement
+from watchkeeper.collector.process.troubles import candidates
+from watchkeeper.collector.process.troubles.membership import Placement
 from watchkeeper.collector.site.inventory import COLLECTOR, Ladders
 from watchkeeper.collector.site.snapshot import Snapshot
 from watchkeeper.collector.store import rows, troubles
@@ -29,15 +29,12 @@ ENDS = (TransitionKind.RESOLVED, TransitionKind.WITHDRAWN)
 Changes = Mapping[int, Sequence[IncidentChange]]
 """The changes of incidents in a group, by their numbers."""
 
-TROUBLES = "troubles"
-"""The name that is locked: two collectors must not begin two troubles for one cause."""
-
 
 def follow_up(connection: sa.Connection, notifier: Notifier, changes: Changes, now: float) -> None:
-    """After a group of changes: find the troubles of new incidents, schedule rungs or drop them, and notify people."""
+    """After a group of changes: find the troubles of new incidents, schedule rungs or drop them, and notify people. The caller
+    has locked all troubles before it locked incidents (`store.troubles.lock_all`)."""
     if not changes:
         return
-    notifier.store.lock_names(connection, [TROUBLES])
     began = {
         number: step.at
         for number, found in changes.items()
@@ -137,10 +134,8 @@ class _Outcome:
         if known.open:
             troubles.put_off(self.connection, after, after.began_at - known.began_at)
             return after
+        go_on(self.connection, self.notifier, replace(after, level=level))
         ladders = self.notifier.snapshot.configuration.ladders
-        decided = troubles.rungs_of(self.connection, [known.trouble]).get(known.trouble, [])
-        steps = ladder.schedule_rungs(ladder.ladder_for(level, ladders), after.began_at, decided)
-        troubles.replace_undecided(self.connection, after, steps)
         stops = level in ladder.stopping_levels(ladders)  # an acknowledgement must not silence what was over
         return replace(after, acknowledged_at=None, acknowledged_by=None) if stops else after
 
@@ -154,6 +149,14 @@ class _Outcome:
             self.notifier.tell(self.connection, NoticeKind.FLAPPING, after, told, self.now)
             return replace(after, flapping_told=True)
         return after
+
+
+def go_on(connection: sa.Connection, notifier: Notifier, known: Trouble) -> None:
+    """Schedule the rungs of a trouble that was over and is open again: those that were not decided before."""
+    decided = troubles.rungs_of(connection, [known.trouble]).get(known.trouble, [])
+    chosen = ladder.ladder_for(known.level, notifier.snapshot.configuration.ladders)
+    steps = ladder.schedule_rungs(chosen, known.began_at, decided)
+    troubles.replace_undecided(connection, known, steps)
 
 
 def _tell(story: _Story, changes: Sequence[IncidentChange]) -> None:
@@ -207,6 +210,7 @@ def finish(  # noqa: PLR0917 -- connection and notifier come first in every func
 
 def withdraw_gone(connection: sa.Connection, notifier: Notifier, now: float) -> None:
     """After a change of the configuration: withdraw the incidents that nobody judges any more."""
+    troubles.lock_all(notifier.store, connection)
     changes: dict[int, list[IncidentChange]] = {}
     for known in rows.lock_open_incidents(connection):
         if why := _gone(known, notifier.snapshot):

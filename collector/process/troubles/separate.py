@@ -8,9 +8,9 @@ from watchkeeper.collector.notify.enqueue import Notifier
 from watchkeeper.collector.policy.grouping import Fault, Joined, Membership
 from watchkeeper.collector.policy.incidents import Incident, IncidentState
 from watchkeeper.collector.policy.troubles import CHILD_STAYS_S
-from watchkeeper.collector.process import candidates
-from watchkeeper.collector.process.follow_up import TROUBLES, begin_apart
-from watchkeeper.collector.store import rows
+from watchkeeper.collector.process.troubles import candidates
+from watchkeeper.collector.process.troubles.follow_up import begin_apart
+from watchkeeper.collector.store import rows, troubles
 from watchkeeper.collector.store.schema import incident
 
 SEPARATED_AT_ONCE = 1000
@@ -37,7 +37,7 @@ def separate(notifier: Notifier, now: float) -> int:
         if connection.execute(_LEFT.limit(1), asked).first() is None:
             return 0
     with notifier.store.write() as connection:
-        notifier.store.lock_names(connection, [TROUBLES])
+        troubles.lock_all(notifier.store, connection)
         found = [rows.incident_from_row(row) for row in connection.execute(_LEFT.limit(SEPARATED_AT_ONCE), asked)]
         begin_apart(connection, notifier, _by_explanation(connection, notifier, found), now)
     return len(found)
