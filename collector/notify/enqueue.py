@@ -3,7 +3,7 @@
 import json
 import logging
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -11,16 +11,10 @@ import sqlalchemy as sa
 
 from watchkeeper.channels.ports import Message
 from watchkeeper.collector.access.links import Links
-from watchkeeper.collector.notify.compose import (
-    BECAUSE_NOT_REACHED,
-    BECAUSE_ROLE_EMPTY,
-    OVER,
-    NoticeDraft,
-    NoticeKind,
-    compose,
-    plain,
-)
+from watchkeeper.collector.notify.compose import BECAUSE_NOT_REACHED, BECAUSE_ROLE_EMPTY, compose, plain
+from watchkeeper.collector.notify.handover import gather, next_call, rung_of
 from watchkeeper.collector.notify.i18n import translator
+from watchkeeper.collector.notify.message.draft import NOTHING_KNOWN, OVER, Lead, NoticeDraft, NoticeKind
 from watchkeeper.collector.notify.notice import PATHS, About, Notice, page_path, write
 from watchkeeper.collector.policy.incidents import Incident
 from watchkeeper.collector.policy.ladder import ScheduledRung, ladder_for
@@ -32,7 +26,6 @@ from watchkeeper.collector.store import rows, troubles
 from watchkeeper.collector.store.engine import Store
 from watchkeeper.collector.store.schema import outbox
 from watchkeeper.model.clock import Clock
-from watchkeeper.model.verdict import Level
 
 log = logging.getLogger(__name__)
 
@@ -40,15 +33,6 @@ RECOVERY_MATTERS_S = 86_400.0
 """For how long somebody is still told that a fault is over."""
 
 ENDINGS = (NoticeKind.RECOVERED, NoticeKind.WITHDRAWN)
-
-
-@dataclass(frozen=True, slots=True)
-class Lead:
-    """The incident that a message is about (the probable cause of the trouble), and the others of the trouble."""
-
-    trouble: Trouble
-    incident: Incident
-    others: tuple[Incident, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,18 +44,23 @@ class Notifier:
     url: str = ""
     links: Links | None = None
 
-    def page(self, connection: sa.Connection, trouble: Trouble, step: ScheduledRung, now: float) -> None:
-        """Notify everybody that a decided rung names, and the ladder's fallback where a role has no person."""
-        lead = self._lead(connection, trouble)
-        ladder = self._ladder(trouble, step)
-        rung = next((rung for rung in ladder.rungs if rung.rung == step.rung), None)
-        rung = rung or Rung(step.rung, 0.0, ladder.fallback)
+    def leads(self, connection: sa.Connection, known: Collection[Trouble], now: float) -> dict[int, Lead]:
+        """What the messages about these troubles must tell, by their number. One call for many troubles is cheap."""
+        return gather(connection, self.snapshot, known, now)
+
+    def page(
+        self, connection: sa.Connection, trouble: Trouble, step: ScheduledRung, now: float, lead: Lead | None = None
+    ) -> None:
+        """Notify everybody that a decided rung names, and the ladder's fallback where a role has no person. `lead` is what
+        `leads` gave in this transaction, before any other message about the trouble."""
+        lead = self._with_next(lead or self._lead(connection, trouble, now), now, step.rung)
+        ladder, rung = rung_of(self.snapshot.configuration.ladders, trouble.level, step)
         reached = audience(rung, ladder, self.snapshot.configuration, self.snapshot.owner(lead.incident.device), now)
         missing = ", ".join(reached.missing_roles)
         for person in reached.people:
             say = translator(person.language)
             because = say(BECAUSE_ROLE_EMPTY).format(roles=missing) if missing else ""
-            draft = self._draft(NoticeKind.PAGE, lead, person, now, rung=rung, because=because)
+            draft = NoticeDraft(NoticeKind.PAGE, lead, person, now, rung, because, self._link(trouble), reached.people)
             self._put(connection, draft, fallback=self._fallback(ladder, lead.incident))
 
     def page_instead(self, connection: sa.Connection, failed: Notice, person: Person, now: float) -> None:
@@ -82,9 +71,8 @@ class Notifier:
         ladder = ladder_for(trouble.level, self.snapshot.configuration.ladders)
         rung = next((rung for rung in ladder.rungs if rung.rung == failed.rung), None)
         because = translator(person.language)(BECAUSE_NOT_REACHED).format(person=failed.person)
-        draft = self._draft(
-            NoticeKind.PAGE, self._lead(connection, trouble), person, now, rung=rung, because=because
-        )  # fmt: skip
+        lead = self._with_next(self._lead(connection, trouble, now), now)
+        draft = NoticeDraft(NoticeKind.PAGE, lead, person, now, rung, because, self._link(trouble))
         self._put(connection, draft, failed.rung, fallback=failed.fallback)
 
     def tell(  # noqa: PLR0917 -- positional, as every method of the notifier
@@ -100,9 +88,11 @@ class Notifier:
         people = {person.person: person for person in self.snapshot.configuration.contacts.people}
         known = [people[name] for name in sorted(names) if name in people]
         if known:
-            lead = self._lead(connection, trouble)
+            lead = self._lead(connection, trouble, now)
+            lead = lead if kind in OVER else self._with_next(lead, now)
             for person in known:
-                self._put(connection, self._draft(kind, lead, person, now, because=because))
+                draft = NoticeDraft(kind, lead, person, now, None, because, self._link(trouble))
+                self._put(connection, draft)
 
     def tell_duty(self, connection: sa.Connection, kind: NoticeKind, trouble: Trouble, now: float) -> None:
         """Tell the people on duty, once."""
@@ -119,26 +109,24 @@ class Notifier:
         if wanted is None:
             return
         ladder, rung = wanted
-        lead = self._lead(connection, trouble)
+        lead = self._with_next(self._lead(connection, trouble, now), now)
         owner = self.snapshot.owner(lead.incident.device)
         asked = replace(rung, tell=rung.on_site)
         for person in audience(asked, ladder, self.snapshot.configuration, owner, now).people:
-            self._put(
-                connection, self._draft(NoticeKind.ON_SITE, lead, person, now, rung=rung), f"{rung.rung} {int(now)}"
-            )
+            draft = NoticeDraft(NoticeKind.ON_SITE, lead, person, now, rung, "", self._link(trouble))
+            self._put(connection, draft, f"{rung.rung} {int(now)}")
 
     def _on_site_rung(self, connection: sa.Connection, trouble: Trouble) -> tuple[Ladder, Rung] | None:
         steps = troubles.rungs_of(connection, [trouble.trouble]).get(trouble.trouble, [])
         for step in reversed([one for one in steps if one.decided_at is not None]):
-            ladder = self._ladder(trouble, step)
-            rung = next((one for one in ladder.rungs if one.rung == step.rung and one.on_site), None)
-            if rung is not None:
+            ladder, rung = rung_of(self.snapshot.configuration.ladders, trouble.level, step)
+            if rung.on_site:
                 return ladder, rung
         return None
 
     def wants_on_site(self, trouble: Trouble, step: ScheduledRung) -> bool:
         """Whether somebody must come on site when this rung is decided."""
-        return any(rung.on_site for rung in self._ladder(trouble, step).rungs if rung.rung == step.rung)
+        return bool(rung_of(self.snapshot.configuration.ladders, trouble.level, step)[1].on_site)
 
     def told(self, connection: sa.Connection, trouble: Trouble) -> set[str]:
         """The people who were paged for this trouble and have not been told since that it is over."""
@@ -163,28 +151,25 @@ class Notifier:
 
     def _on_duty(self, connection: sa.Connection, trouble: Trouble, now: float) -> set[str]:
         ladder = ladder_for(trouble.level, self.snapshot.configuration.ladders)
-        owner = self.snapshot.owner(self._lead(connection, trouble).incident.device)
+        cause = rows.incident_by_number(connection, trouble.cause)
+        owner = self.snapshot.owner(cause.device if cause else "")
         reached = audience(ladder.rungs[0], ladder, self.snapshot.configuration, owner, now)
         return {person.person for person in reached.people}
 
-    def _lead(self, connection: sa.Connection, trouble: Trouble) -> Lead:
-        """The incident that the message is about, and the others of its trouble, the worst first."""
-        found = rows.incidents_of(connection, [trouble.trouble])
-        cause = next((one for one in found if one.incident == trouble.cause), None)
-        if cause is None:
-            cause = rows.incidents_by_number(connection, [trouble.cause])[trouble.cause]
-        others = sorted((one for one in found if one is not cause), key=_worst_first)
-        return Lead(trouble, cause, tuple(others))
+    def _lead(self, connection: sa.Connection, trouble: Trouble, now: float) -> Lead:
+        return self.leads(connection, [trouble], now)[trouble.trouble]
+
+    def _with_next(self, lead: Lead, now: float, decided: str = "") -> Lead:
+        """The lead with the people who are notified after this message. `decided` is the rung of the message."""
+        if lead.handover is NOTHING_KNOWN:
+            return lead
+        coming = next_call(lead, self.snapshot, now, decided=decided)
+        return replace(lead, handover=replace(lead.handover, next_call=coming))
 
     def name_of(self, person: str) -> str:
         """The display name of a person."""
         people = self.snapshot.configuration.contacts.people
         return next((one.name for one in people if one.person == person), person)
-
-    def _ladder(self, trouble: Trouble, step: ScheduledRung) -> Ladder:
-        ladders = self.snapshot.configuration.ladders
-        named = (ladder for ladder in ladders.ladders if ladder.ladder == step.ladder)
-        return next(named, None) or ladder_for(trouble.level, ladders)
 
     def _fallback(self, ladder: Ladder, incident: Incident) -> tuple[str, ...]:
         """The ladder's fallback, with the device's owner by name: the outbox knows no devices."""
@@ -194,13 +179,6 @@ class Notifier:
     def _link(self, trouble: Trouble) -> str:
         """The address of the trouble's page. `personal` makes it personal."""
         return self.url + page_path(About.TROUBLE, trouble.trouble) if self.url else ""
-
-    def _draft(
-        self, kind: NoticeKind, lead: Lead, person: Person, now: float, *, rung: Rung | None = None, because: str = ""
-    ) -> NoticeDraft:
-        return NoticeDraft(
-            kind, lead.incident, person, now, rung, because, self._link(lead.trouble), lead.trouble, lead.others
-        )
 
     def personal(self, message: Message, at: float) -> Message:
         """The message as it leaves: each address of a page in it becomes the person's own link, issued at `at` (UTC seconds). The
@@ -241,10 +219,6 @@ class Notifier:
             text=text, facts=json.dumps(facts, ensure_ascii=False),
         )  # fmt: skip
         write(self.store, connection, notice)
-
-
-def _worst_first(one: Incident) -> tuple[bool, bool, float]:
-    return (not one.open, one.level is not Level.CRITICAL, one.began_at)
 
 
 class Notifiers(Protocol):

@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import sqlalchemy as sa
 
-from watchkeeper.collector.notify.compose import NoticeKind
 from watchkeeper.collector.notify.enqueue import Notifier
+from watchkeeper.collector.notify.message.draft import NoticeKind
 from watchkeeper.collector.policy import incidents, ladder
 from watchkeeper.collector.policy import troubles as policy
 from watchkeeper.collector.policy.incidents import TransitionKind

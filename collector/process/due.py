@@ -6,6 +6,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from watchkeeper.collector.notify.enqueue import Notifier
+from watchkeeper.collector.notify.message.draft import Lead
 from watchkeeper.collector.policy import troubles as policy
 from watchkeeper.collector.policy.hold import Facts, held
 from watchkeeper.collector.policy.ladder import ScheduledRung, stopping_levels
@@ -30,21 +31,31 @@ def decide_due(notifier: Notifier, now: float) -> int:
             return 0
     with store.write() as connection:
         found = due_rungs(connection, ladders, now, lock=True)
+        about = {row.trouble: troubles.trouble_from_row(row) for row in found}
+        leads = notifier.leads(connection, about.values(), now)
         for row in found:
             step = ScheduledRung(row.rung, row.number, row.ladder, row.due_at)
-            decide(connection, notifier, troubles.trouble_from_row(row), step, now, "clock")
+            # A second rung of the trouble gathers anew: the first one has notified people.
+            decide(connection, notifier, about[row.trouble], step, now, "clock", leads.pop(row.trouble, None))
         failpoint("collector.rung.before-commit")
     failpoint("collector.rung.committed")
     return len(found)
 
 
 def decide(  # noqa: PLR0917 -- connection and notifier come first in every function of this folder
-    connection: sa.Connection, notifier: Notifier, known: Trouble, step: ScheduledRung, now: float, by: str
+    connection: sa.Connection,
+    notifier: Notifier,
+    known: Trouble,
+    step: ScheduledRung,
+    now: float,
+    by: str,
+    lead: Lead | None = None,
 ) -> bool:
-    """Decide one rung, and page its people. False if somebody else has decided it."""
+    """Decide one rung, and page its people. False if somebody else has decided it. `lead` is what its messages tell, if that was
+    gathered already."""
     if not troubles.claim_rung(connection, known, step, now, by):
         return False
-    notifier.page(connection, known, step, now)
+    notifier.page(connection, known, step, now, lead)
     if notifier.wants_on_site(known, step):
         troubles.set_chase(connection, policy.chased(known, now))
     return True

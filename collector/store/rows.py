@@ -1,7 +1,7 @@
 """Reads and writes incidents and their transitions as rows."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -118,6 +118,33 @@ def transitions_of(connection: sa.Connection, number: int) -> list[tuple[Transit
     query = sa.select(transition).where(transition.c.incident == number).order_by(transition.c.id)
     return [
         (Transition(TransitionKind(row.kind), row.at, row.by, Level(row.level), row.note), row.recorded_at)
+        for row in connection.execute(query)
+    ]
+
+
+def told_transitions(
+    connection: sa.Connection, troubles: Collection[int], leads: Collection[int]
+) -> list[tuple[int, int, Transition]]:
+    """What persons did about these troubles, and the bad verdicts of the incidents in `leads`, as (trouble, incident,
+    transition), oldest first."""
+    persons = [
+        TransitionKind.ACKNOWLEDGED, TransitionKind.TAKEN_OVER, TransitionKind.ESCALATED, TransitionKind.ON_SITE,
+        TransitionKind.VENDOR, TransitionKind.RESOLVED,
+    ]  # fmt: skip
+    verdicts = [TransitionKind.OPENED, TransitionKind.REOPENED, TransitionKind.RISEN, TransitionKind.EASED]
+    wanted = sa.or_(
+        sa.and_(transition.c.kind.in_([kind.value for kind in persons]), transition.c.by.startswith("person:")),
+        sa.and_(transition.c.kind.in_([kind.value for kind in verdicts]), incident.c.incident.in_(list(leads))),
+    )
+    columns = (transition.c.kind, transition.c.at, transition.c.by, transition.c.level, transition.c.note)
+    query = (
+        sa.select(incident.c.trouble, incident.c.incident, *columns)
+        .join(incident, incident.c.incident == transition.c.incident)
+        .where(incident.c.trouble.in_(list(troubles)), wanted)
+        .order_by(transition.c.id)
+    )
+    return [
+        (row.trouble, row.incident, Transition(TransitionKind(row.kind), row.at, row.by, Level(row.level), row.note))
         for row in connection.execute(query)
     ]
 

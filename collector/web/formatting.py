@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from watchkeeper.collector.notify.compose import (
+from watchkeeper.collector.notify.i18n import marked, translator
+from watchkeeper.collector.notify.message.values import (
     LEVELS,
     clock_time,
     companion_text,
@@ -15,7 +16,6 @@ from watchkeeper.collector.notify.compose import (
     span,
     title_of,
 )
-from watchkeeper.collector.notify.i18n import marked, translator
 from watchkeeper.collector.policy.hold import Hold
 from watchkeeper.collector.policy.incidents import Incident
 from watchkeeper.collector.policy.ladder import ScheduledRung
@@ -24,7 +24,7 @@ from watchkeeper.collector.read.devices import ProbeReadings
 from watchkeeper.collector.site.inventory import Language
 from watchkeeper.collector.site.snapshot import Snapshot
 from watchkeeper.model.habit import HABITS, words_of
-from watchkeeper.model.quantity import BYTE, QUANTITIES, SECOND
+from watchkeeper.model.quantity import BYTE, QUANTITIES
 from watchkeeper.model.reading import Missing, Series, Value
 from watchkeeper.model.verdict import Companion
 
@@ -153,7 +153,7 @@ class Formatter:
         return datetime.datetime.fromtimestamp(at, self.snapshot.configuration.inventory.site.timezone)
 
     def span(self, seconds: float) -> str:
-        """A duration, such as `5 min 3 s`."""
+        """A duration, such as `5 min 3 s` or `2 d 3 h`."""
         return span(seconds, translator(self.language))
 
     def left(self, due_at: float) -> Markup:
@@ -190,8 +190,6 @@ class Formatter:
         if isinstance(value, Missing):
             return self.label("reason", value.reason.value)
         unit = QUANTITIES[quantity].unit if quantity in QUANTITIES else None
-        if unit is SECOND and not isinstance(value, str):
-            return self.long(value)
         if unit is BYTE and not isinstance(value, str):
             return _bytes(value)
         return format_value(value, quantity, translator(self.language))
@@ -204,19 +202,13 @@ class Formatter:
         """A reading by which a rule's limit counts, or does not count any more."""
         return companion_text(companion, self.say)
 
-    def long(self, seconds: float) -> str:
-        """A duration that may be days."""
-        if seconds < _DAY_S:
-            return self.span(seconds)
-        return self.say("{d} d {h} h").format(d=int(seconds // _DAY_S), h=int(seconds % _DAY_S // 3600))
-
     def part(self, series: Series) -> str:
         """Which disk, phase or sensor."""
         return series.label or series.instance
 
     def age(self, column: ProbeReadings) -> str:
         """How old the readings of a probe are."""
-        return self.long(column.age_s)
+        return self.span(column.age_s)
 
     # ---- people ----
 

@@ -30,14 +30,14 @@ def test_a_page_names_the_companion_and_a_recovery_what_ended_the_fault(world: W
     world.push(verdict(world, Level.CRITICAL, BATTERY))
     (page,) = world.told
     lines = page.message.text.splitlines()
-    assert lines[0].startswith("电池剩余供电时间")
+    assert lines[0].startswith("电池后备时间不足：4 分钟（低于 5 min）")
     assert lines[1] == "同时：输出供电来源：电池"
     world.told.clear()
     world.advance(1)
     world.push(verdict(world, Level.OK, MAINS))
     world.advance(1)
     (over,) = (one for one in world.told if one.kind == "recovered")
-    assert "最后一次异常读数：电池剩余供电时间：240 s（低于 5 min）" in over.message.text
+    assert over.message.text.startswith("最差：4 分钟（12:00:00）。")
     assert "该限值不再适用：输出供电来源 (bus 2)：市电" in over.message.text.splitlines()
     assert "同时" not in over.message.text
     (incident,) = world.incidents()

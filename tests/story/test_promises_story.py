@@ -329,7 +329,7 @@ def test_a_rule_switched_off_and_on_again_still_sees_the_fault(world: World) -> 
 def test_a_page_that_cannot_be_composed_is_sent_with_a_minimal_text(
     world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("watchkeeper.collector.notify.compose._measured", lambda *_: str.format("{"))
+    monkeypatch.setattr("watchkeeper.collector.notify.compose.value_line", lambda *_: str.format("{"))
     world.push(
         world.verdict(Level.CRITICAL), world.verdict(Level.CRITICAL, device="web-1", rule="no {rule} of ours\nat all")
     )

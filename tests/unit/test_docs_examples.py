@@ -27,6 +27,7 @@ from watchkeeper.collector.access import tokens
 from watchkeeper.collector.intake import endpoint
 from watchkeeper.collector.notify import outbox as outbox_of
 from watchkeeper.collector.policy import freshness, grouping, hold, incidents, troubles
+from watchkeeper.collector.process import actions
 from watchkeeper.collector.site.inventory import Agent, Language
 from watchkeeper.collector.site.settings import CollectorConfig
 from watchkeeper.collector.store.schema import outbox
@@ -35,7 +36,7 @@ from watchkeeper.model.batch import Document
 from watchkeeper.model.device import Category, Device
 from watchkeeper.model.errors import ConfigError, WireError
 from watchkeeper.model.reading import Missing, Reason, Series, Sweep
-from watchkeeper.model.verdict import Level, Verdict
+from watchkeeper.model.verdict import Evidence, Level, Verdict
 from watchkeeper.model.wire import decode_push
 from watchkeeper.profiles import load_profiles
 from watchkeeper.rules import judge
@@ -170,8 +171,9 @@ def test_the_tutorial_shows_what_comes_out(tmp_path: Path, monkeypatch: pytest.M
 ON_CALL = DOCS / "on-call.md"
 
 
-def message(folder: Path, language: Language) -> str:
-    """The first notice of a room that is too hot, as it is sent to the person on duty."""
+def messages(folder: Path, language: Language) -> list[str]:
+    """Messages of a room that is too hot, as they are sent: the first one to the person on duty, that of the twentieth
+    minute to the head, and the recovery."""
     with Room(folder) as room:
         snapshot = room.runtime.snapshot
         configuration = snapshot.configuration
@@ -180,25 +182,51 @@ def message(folder: Path, language: Language) -> str:
         room.runtime.activate(
             dataclasses.replace(snapshot, configuration=dataclasses.replace(configuration, contacts=contacts))
         )
-        room.heat()
-        room.decide_rungs()
+        overheat(room)
         with room.store.read() as connection:
-            row = connection.execute(sa.select(outbox)).one()
-        message = Message(row.key, row.person, row.subject, row.text)
-        sent = room.runtime.notifier().personal(message, row.created_at)
-    return f"{sent.subject}\n{sent.text}\n"
+            rows = connection.execute(sa.select(outbox).order_by(outbox.c.id)).all()
+        shown = {(row.rung, row.person): row for row in rows}
+        picked = [shown["duty", "sun.tao"], shown["on-site", "zhou.gang"], shown["recovered", "zhou.gang"]]
+        drafts = [(Message(row.key, row.person, row.subject, row.text), row.created_at) for row in picked]
+        sent = [room.runtime.notifier().personal(message, at) for message, at in drafts]
+    return [f"{one.subject}\n{one.text}\n" for one in sent]
+
+
+def overheat(room: Room) -> None:
+    """It gets hotter for 24 minutes, then cooler for ten; a minute later the trouble is over."""
+    room.read("sensor-cold-aisle", {("temperature.ambient", "", ""): 27.4})
+    room.heat(value=27.4)
+    for minute in range(36):
+        if minute == 4:
+            actions.acknowledge(room.runtime.notifier(), 1, "sun.tao", room.clock.wall(), "on my way")
+        if minute == 8:
+            actions.escalate(room.runtime.notifier(), 1, "sun.tao", room.clock.wall(), "the compressor does not start")
+        if minute == 34:
+            ended = Evidence("temperature.ambient", 24.2)
+            room.say("sensor-cold-aisle", "environment.temperature", Level.OK, ended)
+        room.decide_rungs()
+        room.deliver()
+        room.clock.advance(60)
+        value = 27.4 + 0.4 * minute if minute < 24 else 37.0 - 1.6 * (minute - 24)
+        room.read("sensor-cold-aisle", {("temperature.ambient", "", ""): value})
 
 
 def test_the_messages_are_as_they_are_sent(tmp_path: Path) -> None:
     """To write them anew: `python -m tests.unit.test_docs_examples`."""
-    assert blocks("on-call.md", "text") == [message(tmp_path, language) for language in Language]
+    folders = [tmp_path / language for language in Language]
+    for folder in folders:
+        folder.mkdir()
+    sent = [messages(folder, language) for folder, language in zip(folders, Language, strict=True)]
+    assert blocks("on-call.md", "text") == [text for one in sent for text in one]
 
 
 def rewrite() -> None:
     page = ON_CALL.read_text(encoding="utf-8")
-    for language, shown in zip(Language, blocks("on-call.md", "text"), strict=True):
+    shown = blocks("on-call.md", "text")
+    for place, language in enumerate(Language):
         with tempfile.TemporaryDirectory() as folder:
-            page = page.replace(f"```text\n{shown}```", f"```text\n{message(Path(folder), language)}```", 1)
+            for number, text in enumerate(messages(Path(folder), language)):
+                page = page.replace(f"```text\n{shown[3 * place + number]}```", f"```text\n{text}```", 1)
     ON_CALL.write_text(page, encoding="utf-8")
 
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field, replace
 
 import sqlalchemy as sa
 
-from watchkeeper.collector.notify.compose import NoticeKind
 from watchkeeper.collector.notify.enqueue import Notifier
+from watchkeeper.collector.notify.message.draft import NoticeKind
 from watchkeeper.collector.notify.notice import About, expire
 from watchkeeper.collector.policy import incidents, ladder
 from watchkeeper.collector.policy import troubles as policy
