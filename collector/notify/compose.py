@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from watchkeeper.collector.notify.durations import duration, readable
 from watchkeeper.collector.notify.i18n import Translate, marked, translator
 from watchkeeper.collector.policy.incidents import Incident
 from watchkeeper.collector.site.inventory import Person, Rung, Vendor
 from watchkeeper.collector.site.snapshot import Snapshot
-from watchkeeper.model.quantity import QUANTITIES
+from watchkeeper.model.event import EVENT_QUANTITY
+from watchkeeper.model.quantity import QUANTITIES, SECOND
 from watchkeeper.model.reading import Missing, Value
 from watchkeeper.model.verdict import Companion
 
@@ -100,8 +102,13 @@ def title_of(incident: Incident, snapshot: Snapshot, say: Translate) -> str:
     """The rule's title in the reader's language, with the instance's label; the rule's name if the rule is gone."""
     rule = snapshot.rules.named(incident.rule)
     title = say(rule.title) if rule else incident.rule
-    place = incident.evidence.label or incident.instance
+    place = label_text(incident.evidence.quantity, incident.evidence.label, say) or incident.instance
     return f"{title} ({place})" if place else title
+
+
+def label_text(quantity: str, label: str, say: Translate) -> str:
+    """The label of a series. That of an event is a sentence of ours; any other is a name that the device gives."""
+    return say(label) if quantity == EVENT_QUANTITY else label
 
 
 def _lines(draft: NoticeDraft, snapshot: Snapshot, say: Translate) -> list[str]:
@@ -109,7 +116,7 @@ def _lines(draft: NoticeDraft, snapshot: Snapshot, say: Translate) -> list[str]:
     rule = snapshot.rules.named(incident.rule)
     lines = [_measured(draft, say), _when(draft, snapshot, say)]
     if incident.evidence.says:
-        lines.insert(1, say("Reason: {says}").format(says=incident.evidence.says))
+        lines.insert(1, say("Reason: {says}").format(says=say(incident.evidence.says)))
     lines[1:1] = [companion_text(one, say) for one in incident.evidence.companions]
     if rung and rung.say:
         lines.append(say("To do: {what}").format(what=say(rung.say)))
@@ -120,7 +127,7 @@ def _lines(draft: NoticeDraft, snapshot: Snapshot, say: Translate) -> list[str]:
     device = snapshot.device(incident.device)
     if device and device.location:
         lines.append(say("Where: {place}").format(place=device.location))
-    lines.append(draft.because)
+    lines.append(say(draft.because))
     if rule and rule.clause:
         lines.append(say("Regulation: {clause}").format(clause=rule.clause))
     lines.append(draft.url)
@@ -153,15 +160,17 @@ def companion_text(companion: Companion, say: Translate) -> str:
 def format_limit(expects: str, say: Translate) -> str:
     """A rule's limit in the reader's language. Empty for `is`: there the value alone is clear."""
     word, _, rest = expects.partition(" ")
-    return "" if word == "is" else f"{say(LIMITS.get(word, word))} {rest}".strip()
+    return "" if word == "is" else f"{say(LIMITS.get(word, word))} {readable(rest, say)}".strip()
 
 
 def format_value(value: Value, quantity: str, say: Translate) -> str:
     """A value with its unit, the label of a state, or the reason why there is no value."""
     if isinstance(value, Missing):
-        return say("no reading: {reason}").format(reason=value.detail or value.reason.value)
+        return say("no reading: {reason}").format(reason=say(value.detail or value.reason.value))
     if isinstance(value, str):
         return say(STATE_LABELS.get((quantity, value), value))
+    if quantity in QUANTITIES and QUANTITIES[quantity].unit is SECOND:
+        return duration(value, say)
     unit = QUANTITIES[quantity].unit.symbol if quantity in QUANTITIES else ""
     number = f"{value:.0f}" if abs(value) >= 100 and value == int(value) else f"{value:.1f}".removesuffix(".0")  # noqa: PLR2004 -- three digits are enough
     return f"{number} {unit}".strip()

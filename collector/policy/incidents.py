@@ -183,7 +183,7 @@ def acknowledge(known: Incident, person: str, at: float, note: str = "") -> Inci
 def resolve_by_hand(known: Incident, person: str, at: float, note: str = "") -> IncidentChange:
     """End an incident that no verdict can end any more. Raises Conflict while the latest verdict is bad, or if the incident
     has ended."""
-    _must_be_open(known, "resolved")
+    _must_be_open(known, "resolved by hand")
     if known.verdict.bad:
         raise Conflict(
             f"incident {known.incident}: the latest verdict is still {known.verdict}. The incident is resolved when the fault "
@@ -200,6 +200,6 @@ def escalate(known: Incident, person: str, rung: str, at: float, note: str = "")
     return IncidentChange(known, (Transition(TransitionKind.ESCALATED, at, f"person:{person}", known.level, said),))
 
 
-def _must_be_open(known: Incident, what: str) -> None:
+def _must_be_open(known: Incident, done: str) -> None:
     if not known.open:
-        raise Conflict(f"incident {known.incident} is {known.state} already and cannot be {what}")
+        raise Conflict(f"incident {known.incident} is {known.state} already and cannot be {done}")

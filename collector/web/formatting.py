@@ -12,18 +12,19 @@ from watchkeeper.collector.notify.compose import (
     companion_text,
     format_limit,
     format_value,
+    label_text,
     span,
     title_of,
 )
 from watchkeeper.collector.notify.i18n import marked, translator
-from watchkeeper.collector.policy.incidents import Incident
+from watchkeeper.collector.policy.incidents import Incident, Transition, TransitionKind
 from watchkeeper.collector.policy.ladder import ScheduledRung
 from watchkeeper.collector.policy.roster import audience
 from watchkeeper.collector.read.devices import ProbeReadings
 from watchkeeper.collector.site.inventory import Language
 from watchkeeper.collector.site.snapshot import Snapshot
 from watchkeeper.model.habit import HABITS, words_of
-from watchkeeper.model.quantity import BYTE, QUANTITIES, SECOND
+from watchkeeper.model.quantity import BYTE, QUANTITIES
 from watchkeeper.model.reading import Missing, Series, Value
 from watchkeeper.model.verdict import Companion
 
@@ -152,6 +153,19 @@ class Formatter:
         words = words_of(next(sources, ""))
         return [self.say(HABITS.get(name, name)).replace("{value}", value) for name, value in words]
 
+    def fact(self, text: str) -> str:
+        """A fact about a probe: its sentences, separated by `; `."""
+        return "; ".join(map(self.say, text.split("; ")))
+
+    def note(self, event: Transition) -> str:
+        """The note of a transition. A person's own words stay as they are; the note of an escalation begins with its rung."""
+        if not event.by.startswith("person:"):
+            return self.say(event.note)
+        if event.kind is not TransitionKind.ESCALATED:
+            return event.note
+        rung, colon, words = event.note.partition(": ")
+        return self.say(rung) + colon + words
+
     def quantity(self, name: str) -> str:
         """The title of a quantity."""
         return self.say(QUANTITIES[name].title) if name in QUANTITIES else name
@@ -161,8 +175,6 @@ class Formatter:
         if isinstance(value, Missing):
             return self.label("reason", value.reason.value)
         unit = QUANTITIES[quantity].unit if quantity in QUANTITIES else None
-        if unit is SECOND and not isinstance(value, str):
-            return self.long(value)
         if unit is BYTE and not isinstance(value, str):
             return _bytes(value)
         return format_value(value, quantity, translator(self.language))
@@ -183,7 +195,7 @@ class Formatter:
 
     def part(self, series: Series) -> str:
         """Which disk, phase or sensor."""
-        return series.label or series.instance
+        return label_text(series.quantity, series.label, self.say) or series.instance
 
     def age(self, column: ProbeReadings) -> str:
         """How old the readings of a probe are."""
