@@ -17,7 +17,7 @@ from watchkeeper.model.reading import Reason
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDERS = ("agent", "channels", "collector", "documents", "model", "profiles", "rules")
-ONLY_IN_LOGS = ("agent/tools/", "agent/traps/", "collector/cli.py", "collector/store/backup.py")
+ONLY_IN_LOGS = ("agent/tools/", "agent/traps/", "collector/cli.py", "collector/store/backup.py", "rules/rule_tests.py")
 """Files whose errors are read on a terminal or in a log. These are English."""
 
 TLS_ERRORS = (
@@ -57,6 +57,17 @@ UNFOLLOWED: Mapping[tuple[str, str], str] = MappingProxyType(
         ("collector/notify/outbox.py", "error"): "a WatchkeeperError, found where it is raised",
         ("collector/process/actions.py", "step.rung"): "a name in ladders.yml",
         ("collector/web/api.py", "person.person"): "a name in contacts.yml",
+        ("agent/probes/snmp/pysnmp_engine.py", "problem"): "the words of a library",
+        ("collector/site/load.py", "message"): "yielded by Device.check_kind, and followed there",
+        ("documents/bind.py", "error"): "a ValueError of a parser, which is followed",
+        ("documents/bind.py", "message"): "yielded by `check`, and followed there",
+        ("documents/nodes.py", "' '.join(filter(None, (error.context, begun, error.problem)))"): "the words of libyaml",
+        ("model/device.py", "error"): "model/pattern.py, which is followed",
+        ("model/pattern.py", "error"): "the words of Python's `re`",
+        ("model/pattern.py", "graph.problems[0]"): "marked where it is noted",
+        ("rules/compile.py", "error"): "a ValueError, which is followed",
+        ("rules/compile.py", "state"): "a name",
+        ("rules/entries.py", "error"): "a ValueError, which is followed",
         ("model/wire.py", "text"): "what an agent sends",
         ("rules/evaluate.py", "detail"): "what this file has stored",
         (

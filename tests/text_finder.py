@@ -14,6 +14,12 @@ from watchkeeper.collector.notify.filled import NESTED
 OF_PAGES = ("collector/notify/", "collector/web/")
 """Folders whose marks are extracted by Babel, for LANGUAGE.po."""
 
+OF_CONFIGURATION = (
+    "channels/ports.py", "collector/site/", "documents/", "model/device.py", "model/pattern.py", "profiles/", "rules/compile.py",
+    "rules/entries.py", "rules/load.py",
+)  # fmt: skip
+"""Files that find mistakes in the site's configuration; the pages show them."""
+
 # Each sink: its name, and the place and the name of the argument that is the text.
 SINKS = {
     **dict.fromkeys(("Missing", "NoAnswer", "EngineBroken", "CheckFailed", "Receipt"), (1, "detail")),
@@ -116,6 +122,11 @@ class Finder:
         for reason, text in itertools.pairwise(parts):
             if ast.unparse(reason).startswith("Reason.") and not ast.unparse(text).startswith("Reason."):
                 yield text
+        if isinstance(node, ast.Yield) and module.name.startswith(OF_CONFIGURATION):
+            match node.value:
+                # The key of the value, and what is wrong with it
+                case ast.Tuple(elts=[*_, ast.Constant(value=str()), text] | [_, ast.JoinedStr() as text]):
+                    yield text
         if not isinstance(node, ast.Call):
             return
         name, of_pages = _name(node.func), module.name.startswith(OF_PAGES)
@@ -129,6 +140,8 @@ class Finder:
             yield from node.args[sink[0] : sink[0] + 1]
         keyword = sink[1] if sink else "" if of_pages else "says"
         yield from (one.value for one in node.keywords if one.arg == keyword)
+        if module.name.startswith(OF_CONFIGURATION):
+            yield from _problem_in(node)
 
     def _follow(self, module: Module, argument: ast.expr) -> None:
         where = f"{module.name}:{argument.lineno}"
@@ -262,6 +275,17 @@ class Finder:
             return module
         path = module.imports[name]
         return self._modules.get(f"{path}.py") or self._modules.get(f"{path}/__init__.py") or module
+
+
+def _problem_in(call: ast.Call) -> Iterator[ast.expr]:
+    """The text of a call that notes a mistake in the configuration."""
+    match _name(call.func), call.args:
+        case (
+            ("problem", [_, _, text]) | ("report", [_, _, text]) | ("fail", [_, text]) | ("Problem", [_, _, _, text])
+        ) if not (isinstance(text, ast.Starred)):
+            yield text
+        case ("problem", [ast.expr() as text, *_]) | ("ValueError", [text]) if not isinstance(text, ast.Starred):
+            yield text
 
 
 def _parameters(function: Function) -> set[str]:

@@ -37,9 +37,8 @@ def translations(language: Language) -> gettext.NullTranslations:
 
 @functools.cache
 def _filled(language: Language) -> FilledTexts:
-    """The templates, and every text without placeholders, which may be inside of one."""
-    plain = {msgid: text for msgid, text in _texts(language, f"{language.value}.po").items() if "{" not in msgid}
-    return FilledTexts(plain | _texts(language, f"{language.value}.filled.po"))
+    words = {msgid: text for msgid, text in _texts(language, f"{language.value}.po").items() if "{" not in msgid}
+    return FilledTexts(_texts(language, f"{language.value}.filled.po"), words)
 
 
 def _texts(language: Language, name: str) -> dict[str, str]:

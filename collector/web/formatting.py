@@ -1,6 +1,7 @@
 """How pages format things: texts in the reader's language, times in the site's timezone, values with their unit."""
 
 import datetime
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -87,6 +88,7 @@ _LABELS: Mapping[str, Mapping[str, str]] = {
     "category": CATEGORIES, "lane": LANES, "fact": FACTS,
 }  # fmt: skip
 _DAY_S = 86_400
+_PLACE = re.compile(r"[^ ]*?:\d+:\d+: ")  # model.errors.Problem as text
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +158,14 @@ class Formatter:
     def fact(self, text: str) -> str:
         """A fact about a probe: its sentences, separated by `; `."""
         return "; ".join(map(self.say, text.split("; ")))
+
+    def problems(self, text: str) -> str:
+        """The mistakes in the configuration, each a line that begins with its place."""
+        return "\n".join(map(self._problem, text.split("\n")))
+
+    def _problem(self, line: str) -> str:
+        place = _PLACE.match(line)
+        return place[0] + self.say(line[place.end() :]) if place else self.say(line)
 
     def note(self, event: Transition) -> str:
         """The note of a transition. A person's own words stay as they are; the note of an escalation begins with its rung."""

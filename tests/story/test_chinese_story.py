@@ -3,6 +3,7 @@ units, addresses and the words of devices stay as they are."""
 
 import html
 import re
+import shutil
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.collector_room import Room, browser
+from tests.collector_room import ROOT, Room, browser
 from watchkeeper.agent.probes.snmp.engine import BAD_COMMUNITY, BAD_LOGIN, NO_V3, NO_V3_PRIVACY
 from watchkeeper.channels.ports import Channel, Message, Receipt
 from watchkeeper.channels.webhook import WebhookChannel
@@ -18,8 +19,10 @@ from watchkeeper.collector.access import tokens
 from watchkeeper.collector.access.tokens import TokenKind
 from watchkeeper.collector.notify.outbox import Outbox
 from watchkeeper.collector.process import actions
+from watchkeeper.collector.site.snapshot import read_snapshot
 from watchkeeper.documents.secrets import Secret
 from watchkeeper.model.batch import Lane, Tombstone
+from watchkeeper.model.errors import ConfigError
 from watchkeeper.model.reading import Missing, Reason
 from watchkeeper.model.verdict import ActiveVerdicts, Evidence, Level, Withdrawal
 from watchkeeper.rules.held import NO_LONGER_THERE
@@ -225,6 +228,32 @@ def test_what_a_person_cannot_do(room: Room, web: httpx.Client) -> None:
     answer = web.post("/incidents/1/acknowledge", data={"csrf": csrf})
     assert "故障 1 已解决，不能再确认" in answer.text
     assert not english(answer.text)
+
+
+def test_mistakes_in_the_configuration(room: Room, web: httpx.Client, tmp_path: Path) -> None:
+    folder = tmp_path / "site"
+    shutil.copytree(ROOT / "configs", folder)
+    inventory = (folder / "inventory.yml").read_text(encoding="utf-8")
+    (folder / "inventory.yml").write_text(
+        inventory.replace("retries: 1 ", "retires: 1 ")
+        .replace("owner: chen.jing", "owner: chen.jin", 1)
+        .replace("timeout: 2 s", "timeout: two", 1),
+        encoding="utf-8",
+    )
+    (folder / "rules" / "own.yml").write_text(
+        "rules:\n  - {rule: a.b, clause: x, title: t, advice: a, quantity: disk.usge, critical: {above: 5 V}}\n"
+    )
+    with pytest.raises(ConfigError) as wrong:
+        read_snapshot(folder)
+    room.runtime.problem = str(wrong.value)
+    page = html.unescape(web.get("/").text)
+    for told in (
+        "inventory.yml:",
+        "未知的键 `retires`；是否为 `retries`？",
+        "`two` 不是有效的 duration；格式如 `10 min`",
+    ):
+        assert told in page
+    assert not english(page.partition("<main")[0])
 
 
 def test_the_api_stays_english(room: Room, web: httpx.Client) -> None:

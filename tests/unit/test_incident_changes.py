@@ -181,7 +181,7 @@ def test_an_escalation_by_hand_names_the_rung_and_why(note: str, said: str) -> N
 def test_nothing_is_done_to_an_incident_that_has_ended() -> None:
     for action, verb in (
         (lambda: acknowledge(ENDED, "olga", 200.0), "acknowledged"),
-        (lambda: resolve_by_hand(ENDED, "olga", 200.0), "resolved"),
+        (lambda: resolve_by_hand(ENDED, "olga", 200.0), "resolved by hand"),
         (lambda: escalate(ENDED, "olga", "owner", 200.0), "escalated"),
     ):
         with pytest.raises(Conflict, match=rf"^incident 7 is resolved .*\b{verb}$"):
