@@ -36,7 +36,7 @@ def test_a_page_names_the_companion_and_a_recovery_what_ended_the_fault(world: W
     world.advance(1)
     world.push(verdict(world, Level.OK, MAINS))
     (over,) = (one for one in world.told if one.kind == "recovered")
-    assert "最后一次异常读数：电池剩余供电时间：240 s（低于 5 min）" in over.message.text
+    assert "最后一次异常读数：电池剩余供电时间：4 分钟（低于 5 分钟）" in over.message.text
     assert "该限值不再适用：输出供电来源 (bus 2)：市电" in over.message.text.splitlines()
     assert "同时" not in over.message.text
     (incident,) = world.incidents()
@@ -57,4 +57,4 @@ def test_a_companion_that_nobody_knows_is_told_by_its_names(world: World) -> Non
     strange = replace(RUNTIME, companions=(Companion("ups.mood", "sad"), Companion("leak", Missing(Reason.HUNG))))
     world.push(verdict(world, Level.CRITICAL, strange))
     (page,) = world.told
-    assert page.message.text.splitlines()[1:3] == ["同时：ups.mood：sad", "同时：水浸检测：无读数：hung"]
+    assert page.message.text.splitlines()[1:3] == ["同时：ups.mood：sad", "同时：水浸检测：无读数：无响应（挂起）"]
