@@ -31,6 +31,7 @@ from watchkeeper.model.errors import WatchkeeperError
 from watchkeeper.model.logs import set_up_logging
 from watchkeeper.model.reading import Series, Sweep
 from watchkeeper.model.sd_notify import notify, watchdog_s
+from watchkeeper.model.text import marked
 from watchkeeper.profiles.asked import asks_for
 from watchkeeper.rules.judge import Judge
 from watchkeeper.rules.load import RuleSet, load_rules
@@ -158,7 +159,7 @@ class AgentService:
         if request.kind == "poll-now":
             self._loop.call_soon_threadsafe(self._schedule.poll_now, request.device)
         elif request.kind == "removed":
-            reason = f"removed: confirmed by {request.by}"
+            reason = marked(f"removed: confirmed by {request.by}")
             self._loop.call_soon_threadsafe(self._pipeline.remove, request.device, request.part, reason)
             self._loop.call_soon_threadsafe(self._schedule.poll_now, request.device)
 

@@ -19,6 +19,8 @@ from re import _parser  # type: ignore[attr-defined]  # the parser of `re`, whic
 from types import MappingProxyType
 from typing import Any
 
+from watchkeeper.model.text import marked
+
 MAX_LOOPS = 3
 MAX_CHARACTERS = 250  # of the graph; more are not checked, but refused
 CHARACTERS = ("LITERAL", "NOT_LITERAL", "ANY", "IN")
@@ -72,16 +74,20 @@ def _problem(parsed: Iterable[Any], ignore_case: bool, *, anywhere: bool) -> str
     if graph.problems:
         return graph.problems[0]
     if len(graph.signs) > MAX_CHARACTERS:
-        return "it is too long to be checked"
+        return marked("it is too long to be checked")
     after = [[] for _ in graph.signs]  # type: list[list[int]]
     for one, other in graph.ways:
         after[one].append(other)
     loops = _loops(after)
     for loop in loops:
         if _is_ambiguous(graph, after, loop):
-            return "inside a repeat a text can be matched in several ways; write it without a repeat inside a repeat"
+            return marked(
+                "inside a repeat a text can be matched in several ways; write it without a repeat inside a repeat"
+            )
     if _competing(graph, after, loops, whole.first if anywhere else ()) > MAX_LOOPS:
-        return f"more than {MAX_LOOPS} repeats compete for the same characters; begin it with `^`, or use fewer `.*`"
+        return marked(
+            f"more than {MAX_LOOPS} repeats compete for the same characters; begin it with `^`, or use fewer `.*`"
+        )
     return ""
 
 
@@ -167,7 +173,7 @@ def _repeated(graph: _Graph, least: int, most: Any, body: Any) -> _Piece:
         return whole
     inside = _sequence(graph, body)
     if inside.empty and most != _parser.MAXREPEAT:
-        graph.problems.append("it repeats something that may be empty")
+        graph.problems.append(marked("it repeats something that may be empty"))
     star = _star(graph, inside)
     return star if not least else _Piece(star.first, star.last, inside.empty)
 

@@ -16,6 +16,7 @@ from watchkeeper.model.device import Category, Device
 from watchkeeper.model.event import EVENT_QUANTITY
 from watchkeeper.model.quantity import absence_quantity
 from watchkeeper.model.reading import AUTOMOUNTED, Missing, Series, Sweep
+from watchkeeper.model.text import marked
 from watchkeeper.rules.held import (
     ABSENT_SWEEPS,
     FREE,
@@ -59,7 +60,7 @@ FEW_OF = 4
 MAX_ABSENCES = 1000
 """Of one device; further ones replace the oldest."""
 
-BY_INVENTORY = "removed: the inventory says that the device is `without` it"
+BY_INVENTORY = marked("removed: the inventory says that the device is `without` it")
 
 _UNTRACKED = frozenset({"device.answering", "device.alarm", EVENT_QUANTITY, "uptime"})
 """An alarm that is over may disappear: its absence is no finding."""

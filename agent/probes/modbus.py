@@ -19,6 +19,7 @@ from watchkeeper.model.clock import Clock
 from watchkeeper.model.device import Device, Modbus
 from watchkeeper.model.habit import sentence, source_with
 from watchkeeper.model.reading import Reason, Sweep, Value
+from watchkeeper.model.text import marked
 from watchkeeper.profiles import Profile, Profiles, load_profiles
 from watchkeeper.profiles.asked import misfit
 from watchkeeper.profiles.condition import Speaks
@@ -140,7 +141,7 @@ class ModbusProbe:
     def why_of(self, device: str) -> str:
         """Implements `ProfileProbe.why_of`."""
         held = self._held.get(device)
-        return "the inventory names it" if held and held.profile else ""
+        return marked("the inventory names it") if held and held.profile else ""
 
     def habits_of(self, device: str) -> tuple[str, ...]:
         """Implements `HabitProbe.habits_of`."""

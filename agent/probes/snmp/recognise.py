@@ -18,6 +18,7 @@ from watchkeeper.agent.probes.snmp.engine import EngineBroken, next_object
 from watchkeeper.agent.probes.snmp.plan import LONGEST_LABEL, DeviceReader, find_layers
 from watchkeeper.model.device import Category, Device, SnmpVersion
 from watchkeeper.model.reading import Missing
+from watchkeeper.model.text import marked
 from watchkeeper.profiles import Profile, Profiles
 from watchkeeper.profiles.decode import DecodeStep, Raw, decode, raw_text
 from watchkeeper.profiles.recognise import (
@@ -83,7 +84,7 @@ async def recognise(reader: DeviceReader, profiles: Profiles, known: Recognised 
     named = reader.device.profile
     if named != "auto":
         return replace(
-            known, profile=profiles.get(named), why="the inventory names it", described=f"the name `{named}`"
+            known, profile=profiles.get(named), why=marked("the inventory names it"), described=f"the name `{named}`"
         )
     group = await reader.get((SYS_DESCR, SYS_OBJECT_ID))
     if not group and reader.unreadable:
@@ -111,9 +112,9 @@ async def recognise(reader: DeviceReader, profiles: Profiles, known: Recognised 
 def _why(best: Candidate, next_best: Candidate | None) -> str:
     parts = [best.why] if best.why else []
     if best.own:
-        parts.append(f"{best.own} readings of its maker's objects give a value")
+        parts.append(marked(f"{best.own} readings of its maker's objects give a value"))
     if next_best and next_best.own:
-        parts.append(f"next is {next_best.profile} with {next_best.own}")
+        parts.append(marked(f"next is {next_best.profile} with {next_best.own}"))
     return "; ".join(parts)
 
 
