@@ -6,8 +6,8 @@ import struct
 import pytest
 
 from tests.service_room import listening
-from watchkeeper.agent.probes import modbus
-from watchkeeper.agent.probes.modbus import BUSY_TRIES, ModbusProbe
+from watchkeeper.agent.probes.modbus import probe as modbus
+from watchkeeper.agent.probes.modbus.probe import BUSY_TRIES, ModbusProbe
 from watchkeeper.model.batch import Document
 from watchkeeper.model.clock import FakeClock
 from watchkeeper.model.device import Category, Device, Modbus

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import pytest
 
 from tests.service_room import listening
-from watchkeeper.agent.probes.modbus import ModbusProbe
+from watchkeeper.agent.probes.modbus.probe import ModbusProbe
 from watchkeeper.model.batch import Document
 from watchkeeper.model.clock import FakeClock
 from watchkeeper.model.device import Category, Device, Modbus
