@@ -174,6 +174,34 @@ def test_a_device_whose_names_change_all_the_time_fills_no_memory(monkeypatch: p
     assert len(hub.parts()) == 50
 
 
+def test_what_is_gone_is_told_although_the_device_is_off_after_the_restart() -> None:
+    """A column that is missing in three answers ends its verdict."""
+    hub = Hub()
+    power: Row = ("power.state", "", "on")
+    hub.read(*FIVE, power)
+    hub.read(*FIVE[:4], power, times=10)
+    assert hub.parts() == {"temperature 5"}
+    again = hub.restarted()
+    again.read(("power.state", "", "off"), times=5)
+    assert again.parts() == {"temperature 5"}
+    again.read(*FIVE[:4], power, times=20)
+    assert again.parts() == {"temperature 5"}
+
+
+def test_that_it_gives_few_readings_is_told_from_the_first_answer_after_a_restart_on() -> None:
+    hub = Hub()
+    hub.read(*FIVE)
+    hub.read(*FIVE[:2], times=5)
+    hub.presence.take_unsaved()
+    hub.read(*FIVE[:2], times=2)
+    assert not hub.presence.changed
+    again = hub.restarted()
+    again.read(*FIVE[:2])
+    assert again.value(READINGS) == "few"
+    again.read(*FIVE)
+    assert again.value(READINGS) == "ok"
+
+
 # ---- a device that gives few readings ----
 
 
@@ -263,6 +291,27 @@ def test_a_device_that_has_just_started_is_not_blind() -> None:
     assert hub.value(READINGS) is None
     hub.read(("uptime", "", 300.0))
     assert hub.value(READINGS) == "none"
+
+
+@pytest.mark.parametrize("uptime", [0.0, 20.0])
+def test_a_device_whose_uptime_stands_still_is_blind_after_a_while(uptime: float) -> None:
+    hub = Hub()
+    row: Row = ("uptime", "", uptime)
+    hub.read(*FIVE, row)
+    hub.read(row, times=10)
+    assert hub.value(READINGS) is None
+    hub.read(row)
+    assert hub.value(READINGS) == "none"
+
+
+def test_what_was_removed_one_by_one_does_not_count_any_more() -> None:
+    hub = Hub()
+    hub.read(*FIVE)
+    for number in (4, 3, 2, 1):
+        hub.read(*FIVE[:number], times=5)
+        hub.presence.remove("hub", f"temperature {number + 1}", "removed")
+        hub.read(*FIVE[:number], times=20)
+        assert hub.last.series is hub.series, number
 
 
 def test_what_may_come_and_go_does_not_count() -> None:
