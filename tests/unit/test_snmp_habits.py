@@ -25,7 +25,7 @@ from watchkeeper.agent.probes.snmp.dialect.habits import (
 )
 from watchkeeper.agent.probes.snmp.dialect.requests import walk_table
 from watchkeeper.agent.probes.snmp.dialect.unsigned import with_leading_zeros
-from watchkeeper.agent.probes.snmp.probe import SnmpProbe
+from watchkeeper.agent.probes.snmp.probe import SNMP_RENEW_S, SnmpProbe
 from watchkeeper.agent.probes.testing import MemoryDevice, MemorySession
 from watchkeeper.agent.spool.memory import SpoolMemory
 from watchkeeper.agent.spool.spool import Limits, Spool
@@ -165,7 +165,7 @@ def test_after_a_week_all_is_tried_again_except_how_the_device_is_reached() -> N
     probe = SnmpProbe(load_profiles(), Secrets(environ={}), clock, memory.open, kept)
     asyncio.run(probe.sweep(UPS))
     assert sentence("most=8") in probe.habits_of("ups-1")
-    clock.advance(601)
+    clock.advance(SNMP_RENEW_S)
     asyncio.run(probe.sweep(UPS))
     assert probe.habits_of("ups-1") == tuple(map(sentence, ("version=1", "address=10.0.0.8")))
     assert from_note(kept.note, UPS) == replace(STANDARD, version="1", address="10.0.0.8", since=clock.wall())
