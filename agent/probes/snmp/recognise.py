@@ -43,6 +43,10 @@ LAST_ARC = 2**31 - 1  # a larger number is a negative one for some agents
 KEPT = "it gave values before; now no object of any maker gives one"
 """Why a profile stays: a management card that lost its UPS is not an ordinary computer."""
 
+ALL_VALUES = (
+    1 << 30
+)  # more than any standard MIB: nothing is read in place of a profile that gives no value for a while
+
 UPS_MIB, HOST_RESOURCES = "1.3.6.1.2.1.33.1", "1.3.6.1.2.1.25"
 COMPUTERS = frozenset({Category.SERVER, Category.STORAGE, Category.NETWORK})
 HOST_MIBS = frozenset({"host-resources", "if-mib"})
@@ -115,11 +119,11 @@ async def recognise(reader: DeviceReader, profiles: Profiles, known: Recognised 
     candidates = profiles.candidates(system, survey.answers, survey.enterprises)
     best, next_best = choose(await _counted(reader, survey, profiles, candidates))
     chosen, why = (profiles.get(best.profile), _why(best, next_best)) if best else (None, "")
+    values = best.values if best else 0
     if known.profile is not None and known.mark == mark_of(known.profile, described) and not (best and best.own):
-        chosen, why = known.profile, KEPT
+        chosen, why, values = known.profile, KEPT, ALL_VALUES
     if chosen is None:
         return Recognised(described=described, mark=known.mark)
-    values = best.values if best and best.profile == chosen.profile else 0
     try:
         standards = await _standards(reader, profiles, chosen, values or (await count_values(survey, chosen))[1])
     except NoAnswer as nothing:
