@@ -120,7 +120,7 @@ async def recognise(reader: DeviceReader, profiles: Profiles, known: Recognised 
     best, next_best = choose(await _counted(reader, survey, profiles, candidates))
     chosen, why = (profiles.get(best.profile), _why(best, next_best)) if best else (None, "")
     values = best.values if best else 0
-    if known.profile is not None and known.mark == mark_of(known.profile, described) and not (best and best.own):
+    if known.profile is not None and known.mark == mark_of(known.profile, described) and _speaks_for_less(best, known):
         chosen, why, values = known.profile, KEPT, ALL_VALUES
     if chosen is None:
         return Recognised(described=described, mark=known.mark)
@@ -134,6 +134,13 @@ async def recognise(reader: DeviceReader, profiles: Profiles, known: Recognised 
     complete = described if survey.complete else ""
     settled = why != KEPT and best is not None and bool(best.own or not best.named)
     return Recognised(chosen, why, described=complete, standards=standards, mark=known.mark, settled=settled)
+
+
+def _speaks_for_less(best: Candidate | None, known: Recognised) -> bool:
+    """Whether no maker's object gives a value, although the profile that is known reads such objects, or is another one."""
+    if best is None or known.profile is None:
+        return True
+    return not best.own and (best.named > 0 or best.profile != known.profile.profile)
 
 
 def _why(best: Candidate, next_best: Candidate | None) -> str:
