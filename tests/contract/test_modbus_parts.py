@@ -2,30 +2,21 @@
 
 import asyncio
 import struct
-from collections.abc import Collection
+from collections.abc import Awaitable, Callable, Collection
 
 import pytest
 
-from tests.service_room import listening
+from tests.modbus_room import read_by_profile
 from watchkeeper.agent.probes.modbus import probe as modbus
 from watchkeeper.agent.probes.modbus.probe import MODBUS_RENEW_S, ModbusProbe
-from watchkeeper.model.batch import Document
 from watchkeeper.model.clock import FakeClock
-from watchkeeper.model.device import Category, Device, Modbus
+from watchkeeper.model.device import Device
 from watchkeeper.model.reading import Missing, Reason, Value
-from watchkeeper.profiles import load_profiles
 
-PROFILE = """profile: meter
-vendor: Acme
-category: meter
-speaks: modbus
-verified: none
-readings:
-  - {quantity: output.load, register: holding 10 uint16, raw_unit: 1 %, plausible: 0 .. 100 %, source: manual}
-  - {quantity: battery.charge, register: holding 11 uint16, raw_unit: 1 %, plausible: 0 .. 100 %, source: manual}
-  - {quantity: output.frequency, register: holding 20 uint16, raw_unit: 1 Hz, plausible: 0 .. 100 Hz, source: manual}
-  - {quantity: input.frequency, register: holding 30 uint16, raw_unit: 1 Hz, plausible: 0 .. 100 Hz, source: manual}
-"""
+REGISTERS = {
+    "output.load": "holding 10 uint16", "battery.charge": "holding 11 uint16", "output.frequency": "holding 20 uint16",
+    "input.frequency": "holding 30 uint16",
+}  # fmt: skip
 ALL = {"output.load": 11.0, "battery.charge": 12.0, "output.frequency": 21.0, "input.frequency": 31.0}
 DEVICE_FAILURE, BUSY, NO_TARGET = 4, 6, 11
 
@@ -66,19 +57,11 @@ class Room:
         return {one.series.quantity: one.value for one in sweep.readings()}
 
 
-def in_room(meter: Meter, story: object) -> None:
+def in_room(meter: Meter, story: Callable[[Room], Awaitable[None]]) -> None:
     async def run() -> None:
         clock = FakeClock()
-        probe = ModbusProbe(load_profiles([Document("meter.yml", PROFILE)]), clock)
-        async with listening(meter) as address:
-            device = Device(
-                "meter-1", "room-1", Category.METER, "modbus", address, "meter",
-                modbus=Modbus(1), retries=0, timeout_s=0.2,
-            )  # fmt: skip
-            try:
-                await story(Room(meter, clock, device, probe))  # type: ignore[operator]
-            finally:
-                await probe.close()
+        async with read_by_profile(meter, REGISTERS, clock, retries=0, timeout_s=0.2) as (probe, device):
+            await story(Room(meter, clock, device, probe))
 
     asyncio.run(run())
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import pytest
 
+from tests.notes import Notes
 from tests.snmp_liar import (
     COLUMN,
     END_OF_VIEW,
@@ -162,14 +163,8 @@ class Bench:
         self.way = way
         self.address = ""
         self.clock = FakeClock()
-        self.texts: dict[str, str] = {}
+        self.notes = Notes()
         self.answered: list[bool] = []
-
-    def recall(self, device: str) -> str:
-        return self.texts.get(device, "")
-
-    def remember(self, device: str, text: str) -> None:
-        self.texts[device] = text
 
     def __call__(self, request: bytes) -> Sequence[bytes]:
         datagrams = self.reply(request)
@@ -180,7 +175,9 @@ class Bench:
         """Sweeps of a new probe, the tables being walked again in the second one; and the habits that it knows then."""
         self.answered.clear()
         device = self.way.device(self.address)
-        probe = SnmpProbe(profiles(), SECURED_SECRETS if self.way.version is V3 else SECRETS, self.clock, memory=self)
+        probe = SnmpProbe(
+            profiles(), SECURED_SECRETS if self.way.version is V3 else SECRETS, self.clock, memory=self.notes
+        )
         try:
             sweeps = [await probe.sweep(device)]
             self.clock.advance(SNMP_RENEW_S)
@@ -245,6 +242,6 @@ def test_a_healthy_device_gets_two_requests_for_its_38_objects_and_has_no_habit(
         _, habits = await bench.sweeps(5)
         assert len(bench.answered) == learning + 3 * 2
         assert habits == ()
-        assert set(json.loads(bench.texts["ups"])) <= {"of", "read_by"}
+        assert set(json.loads(bench.notes.texts["ups"])) <= {"of", "read_by"}
 
     asyncio.run(by_every_way("none", check))

@@ -2,6 +2,7 @@
 
 import asyncio
 
+from tests.notes import Notes
 from watchkeeper.agent.probes.snmp.probe import SNMP_RENEW_S, SnmpProbe
 from watchkeeper.agent.probes.snmp.recognise import KEPT
 from watchkeeper.agent.probes.testing import MemoryDevice
@@ -34,19 +35,6 @@ LINUX: dict[str, Raw] = {
 }
 UPS: dict[str, Raw] = {f"{MAKER}.1.0": 97, f"{MAKER}.2.0": 40}
 DEVICE = Device("ups-1", "room", Category.UPS, "snmp", "10.0.0.7", snmp=Snmp(community="c"))
-
-
-class Notes:
-    """Implements `agent.ports.Memory`."""
-
-    def __init__(self) -> None:
-        self.texts: dict[str, str] = {}
-
-    def recall(self, device: str) -> str:
-        return self.texts.get(device, "")
-
-    def remember(self, device: str, text: str) -> None:
-        self.texts[device] = text
 
 
 class Room:
