@@ -95,3 +95,16 @@ def test_a_device_that_never_gave_a_value_is_recognised_by_what_it_answers() -> 
     room.start()
     assert room.read()[0] != "card"
     assert room.notes.texts, "what it is read by now is remembered"
+
+
+def test_a_card_whose_ups_comes_after_the_start_is_recognised_then() -> None:
+    room = Room()
+    room.lose()
+    generic = [room.read()[0] for _ in range(2)][-1]
+    assert generic != "card"
+    before = len(room.card.sessions[0].requests)
+    room.read()
+    asked = {name for request in room.card.sessions[0].requests[before:] for name in request}
+    assert "1.3.6.1.2.1.33.1" not in asked, "it is not surveyed again as long as nothing comes"
+    room.card.objects.update(UPS)
+    assert [room.read()[0] for _ in range(2)][-1] == "card"

@@ -73,7 +73,7 @@ class Recognised:
     and `with_value` how many of them gave a value when its tables were last read. `standards` are read for what the
     profile gives no value for. `described` is how the device describes itself, for logs; it is empty as long as the
     device could not be asked for everything. `mark` is that of the last profile that gave values; `settled` means that objects of its own do,
-    or that it has none."""
+    or that it has none: then `enterprises` are those that the device answered, because a maker's objects may come later."""
 
     profile: Profile | None = None
     why: str = ""
@@ -83,6 +83,7 @@ class Recognised:
     standards: tuple[Profile, ...] = ()
     mark: str = ""
     settled: bool = False
+    enterprises: tuple[str, ...] | None = None
 
 
 UNKNOWN = Recognised()
@@ -112,7 +113,7 @@ async def recognise(reader: DeviceReader, profiles: Profiles, known: Recognised 
         raise reader.failure()
     own_id, descr = raw_text(group.get(SYS_OBJECT_ID, "")), raw_text(group.get(SYS_DESCR, ""))
     described = intern(f"sysObjectID `{own_id[:LONGEST_LABEL]}`, sysDescr `{descr[:LONGEST_LABEL]}`")
-    if known.settled and known.described == described and known.with_value:
+    if known.settled and known.described == described and known.with_value and await _is_still(reader, known):
         return known
     system = profiles.system(own_id, descr)
     survey = await _survey(reader, profiles, system)
@@ -133,7 +134,23 @@ async def recognise(reader: DeviceReader, profiles: Profiles, known: Recognised 
     why = intern(why)  # a thousand equal devices share it
     complete = described if survey.complete else ""
     settled = why != KEPT and best is not None and bool(best.own or not best.named)
-    return Recognised(chosen, why, described=complete, standards=standards, mark=known.mark, settled=settled)
+    others = None if best and best.own else tuple(survey.enterprises)
+    return Recognised(
+        chosen, why, described=complete, standards=standards, mark=known.mark, settled=settled, enterprises=others
+    )
+
+
+async def _is_still(reader: DeviceReader, known: Recognised) -> bool:
+    """Whether a device that was read by no maker's objects still has no others: a card that has just started may answer for
+    its UPS later."""
+    if known.enterprises is None:
+        return True
+    try:
+        return tuple(await _enterprises(reader)) == known.enterprises
+    except NoAnswer as nothing:
+        if isinstance(nothing, EngineBroken):
+            raise
+        return True
 
 
 def _speaks_for_less(best: Candidate | None, known: Recognised) -> bool:
