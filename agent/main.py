@@ -32,7 +32,7 @@ from watchkeeper.model.logs import set_up_logging
 from watchkeeper.model.reading import Series, Sweep
 from watchkeeper.model.sd_notify import notify, watchdog_s
 from watchkeeper.model.text import marked
-from watchkeeper.profiles.asked import asks_for
+from watchkeeper.profiles.asked import still_asked
 from watchkeeper.rules.judge import Judge
 from watchkeeper.rules.load import RuleSet, load_rules
 
@@ -204,7 +204,7 @@ class AgentService:
         device = self._schedule.device(series.device)
         probe = self._probes.get(device.probe) if device else None
         profiles = probe.profiles_of(series.device) if isinstance(probe, ProfileProbe) else ()
-        return not profiles or any(asks_for(one, series) for one in profiles)
+        return not profiles or still_asked(profiles, series, self._schedule.series(series.device))
 
     def _facts(self, device: Device) -> Facts:
         return facts_of(self._probes.get(device.probe), device.device)

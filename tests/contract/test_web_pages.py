@@ -9,9 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.collector_room import Room, browser, words
-from watchkeeper.collector.access import tokens
-from watchkeeper.collector.access.tokens import TokenKind
+from tests.collector_room import Room, browser, csrf, enter, words
 from watchkeeper.collector.process import actions
 from watchkeeper.collector.process.apply import apply_events
 from watchkeeper.collector.site.inventory import Ladders, StopsAt
@@ -35,17 +33,6 @@ def room(tmp_path: Path) -> Iterator[Room]:
 def web(room: Room) -> Iterator[httpx.Client]:
     with browser(room.front) as client:
         yield client
-
-
-def enter(room: Room, web: httpx.Client, person: str = "sun.tao") -> None:
-    ticket = tokens.mint(room.store, TokenKind.TICKET, person, room.clock.wall(), 60.0)
-    assert web.get(f"/enter?ticket={ticket}").status_code == 303
-
-
-def csrf(page: str) -> str:
-    found = re.search(r'name="csrf" value="([0-9a-f]{64})"', page)
-    assert found
-    return found[1]
 
 
 # ---- the overview ----

@@ -2,8 +2,8 @@
 
 import pytest
 
-from watchkeeper.collector.notify.message.values import duration, readable
 from watchkeeper.collector.notify.i18n import translator
+from watchkeeper.collector.notify.message.values import duration, readable
 from watchkeeper.collector.site.inventory import Language
 
 
