@@ -137,7 +137,9 @@ async def read(
     async with limit:
         sweep = await probe.sweep(target.device)
         for _ in range(MOST_SAMPLES - 1):
-            warming_up = [isinstance(value, Missing) and value.reason is Reason.WARMING_UP for value in sweep.values[1:]]
+            warming_up = [
+                isinstance(value, Missing) and value.reason is Reason.WARMING_UP for value in sweep.values[1:]
+            ]
             if not any(warming_up):
                 break
             await asyncio.sleep(second_sample_s)
