@@ -31,7 +31,8 @@ from watchkeeper.model.errors import WatchkeeperError
 from watchkeeper.model.logs import set_up_logging
 from watchkeeper.model.reading import Series, Sweep
 from watchkeeper.model.sd_notify import notify, watchdog_s
-from watchkeeper.profiles.asked import asks_for
+from watchkeeper.model.text import marked
+from watchkeeper.profiles.asked import still_asked
 from watchkeeper.rules.judge import Judge
 from watchkeeper.rules.load import RuleSet, load_rules
 
@@ -158,7 +159,7 @@ class AgentService:
         if request.kind == "poll-now":
             self._loop.call_soon_threadsafe(self._schedule.poll_now, request.device)
         elif request.kind == "removed":
-            reason = f"removed: confirmed by {request.by}"
+            reason = marked(f"removed: confirmed by {request.by}")
             self._loop.call_soon_threadsafe(self._pipeline.remove, request.device, request.part, reason)
             self._loop.call_soon_threadsafe(self._schedule.poll_now, request.device)
 
@@ -203,7 +204,7 @@ class AgentService:
         device = self._schedule.device(series.device)
         probe = self._probes.get(device.probe) if device else None
         profiles = probe.profiles_of(series.device) if isinstance(probe, ProfileProbe) else ()
-        return not profiles or any(asks_for(one, series) for one in profiles)
+        return not profiles or still_asked(profiles, series, self._schedule.series(series.device))
 
     def _facts(self, device: Device) -> Facts:
         return facts_of(self._probes.get(device.probe), device.device)

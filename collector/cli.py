@@ -370,7 +370,7 @@ def _answer(url: str, token_file: Path, numbers: tuple[int, ...], action: str, b
         except WatchkeeperError as error:
             refused.append(f"trouble {number}: {error}")
         else:
-            print(f"trouble {number}: {action} noted ({trouble['state']})")
+            print(f"trouble {trouble['trouble']}: {action} noted ({trouble['state']})")
     if refused:
         raise WatchkeeperError("\n".join(refused))
 

@@ -140,9 +140,9 @@ class _Binder:
 
     def scalar(self, node: Node, wanted: Any, parser: Callable[[str], Any]) -> Any:
         if not isinstance(node, ScalarNode) or not (node.text or node.quoted):
-            self.fail(node.mark, f"expected {_name(wanted)}, found {_kind(node)}")
+            self.fail(node.mark, f"expected {_type_name(wanted)}, found {_kind(node)}")
         if self.spelling.typed and node.quoted is not issubclass(wanted, str):
-            self.fail(node.mark, f"expected {_name(wanted)}, found {_kind(node)}")
+            self.fail(node.mark, f"expected {_type_name(wanted)}, found {_kind(node)}")
         try:
             return parser(node.text)
         except ValueError as error:
@@ -180,7 +180,7 @@ class _Binder:
 
     def record(self, node: Node, cls: Any) -> Any:
         if not isinstance(node, MappingNode):
-            wanted = "keys and values" if node is self.root else f"{_name(cls)} (keys and values)"
+            wanted = "keys and values" if node is self.root else f"{_type_name(cls)} (keys and values)"
             self.fail(node.mark, f"expected {wanted}, found {_kind(node)}")
         fields = _fields(cls, units=self.spelling.units)
         values: dict[str, Any] = {}
@@ -219,7 +219,7 @@ class _Binder:
             key for key, field in fields.items()
             if field.required and not {key, field.metadata.get("renamed")} & node.items.keys()
         ]  # fmt: skip
-        what = self.spelling.whole if node is self.root else _name(cls)
+        what = self.spelling.whole if node is self.root else _type_name(cls)
         self.problems.extend(node.mark.problem(f"{what} needs `{key}`") for key in absent)
         return bool(absent)
 
@@ -313,7 +313,7 @@ _TYPE_NAMES = {
 _CAPITAL = re.compile("(?<=[a-z])(?=[A-Z])")
 
 
-def _name(wanted: Any) -> str:
+def _type_name(wanted: Any) -> str:
     if wanted in _TYPE_NAMES:
         return _TYPE_NAMES[wanted]
     name = getattr(wanted, "MESSAGE_NAME", "") or _CAPITAL.sub(" ", str(getattr(wanted, "__name__", wanted))).lower()

@@ -72,8 +72,11 @@ class Secrets:
             return Secret(self._environ[variable])
         if name in self._by_name:
             return Secret(self._by_name[name])
-        where = f" or add `{name}: ...` to {self._file}" if self._file else ""
-        raise SecretError(f"no secret called `{name}`; set {variable}, give systemd a credential `{name}`{where}")
+        if self._file:
+            raise SecretError(
+                f"no secret called `{name}`; set {variable}, give systemd a credential `{name}` or add `{name}: ...` to {self._file}"
+            )
+        raise SecretError(f"no secret called `{name}`; set {variable}, or give systemd a credential `{name}`")
 
 
 def read_private(file: Path) -> str:

@@ -8,6 +8,7 @@ from ipaddress import ip_address
 from types import MappingProxyType
 
 from watchkeeper.model.pattern import checked_pattern
+from watchkeeper.model.text import marked
 
 
 class Category(StrEnum):
@@ -326,7 +327,7 @@ class Device:
         if not colon or (":" in host and not host.endswith("]")):
             host, written = self.address, str(port)
         if not (written.isascii() and written.isdecimal()) or not 0 < int(written) < 2**16:
-            raise ValueError(f"`{self.address}` is not HOST or HOST:PORT")
+            raise ValueError(marked(f"`{self.address}` is not HOST or HOST:PORT"))
         return host.strip("[]"), int(written)
 
     def check_kind(self) -> Iterator[tuple[str, str]]:

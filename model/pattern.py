@@ -19,7 +19,11 @@ from re import _parser  # type: ignore[attr-defined]  # the parser of `re`, whic
 from types import MappingProxyType
 from typing import Any
 
+from watchkeeper.model.text import marked
+
 MAX_LOOPS = 3
+LONGEST_BY_LOOPS = (1 << 16, 1 << 16, 8192, 2048)
+"""How many characters of a text are searched, by the number of repeats that compete: seconds at most."""
 MAX_CHARACTERS = 250  # of the graph; more are not checked, but refused
 CHARACTERS = ("LITERAL", "NOT_LITERAL", "ANY", "IN")
 MAX_COPIES = 16
@@ -36,18 +40,42 @@ def checked_pattern(text: str) -> re.Pattern[str]:
         parsed = _parser.parse(text)
     except (re.error, RecursionError, OverflowError) as error:
         raise ValueError(f"`{text}` is not a regular expression: {error}") from None
-    problem = _problem(parsed, bool(compiled.flags & re.IGNORECASE), anywhere=not text.startswith(("^", "\\A")))
+    problem, _ = _examine(parsed, compiled.flags)
     if problem:
         raise ValueError(f"`{text}` can take without bound on some texts: {problem}")
     return compiled
 
 
+@lru_cache(maxsize=512)
+def longest_text(text: str) -> int:
+    """How many characters of a text may be searched with this checked expression, so that a text that makes it go back all
+    the time does not stop the program."""
+    _, loops = _examine(_parser.parse(text), re.compile(text).flags)
+    return LONGEST_BY_LOOPS[loops]
+
+
+def _examine(parsed: Any, flags: int) -> tuple[str, int]:
+    """What is wrong with the expression, and how many of its repeats compete. Of `^a|b` each side is a search of its own."""
+    ignore_case = bool(flags & re.IGNORECASE)
+    problem, loops = _problem(parsed, ignore_case, anywhere=False)
+    sides = parsed[0][1][1] if len(parsed) == 1 and str(parsed[0][0]) == "BRANCH" else [parsed]
+    found = [_problem(side, ignore_case, anywhere=not _is_anchored(side, flags)) for side in sides if not problem]
+    return next((told for told, _ in found if told), problem), max((loops, *(count for _, count in found)))
+
+
+def _is_anchored(parsed: Any, flags: int) -> bool:
+    """Whether it can only match at the beginning of a text."""
+    first = str(parsed[0][1]) if len(parsed) and str(parsed[0][0]) == "AT" else ""
+    return first == "AT_BEGINNING_STRING" or (first == "AT_BEGINNING" and not flags & re.MULTILINE)
+
+
 @dataclass(slots=True)
 class _Graph:
-    """The characters of an expression: the `signs` that each of them matches, and the number of ways from one to the
-    next."""
+    """The characters of an expression: the `signs` that each of them matches, of those in `all_signs`, and the number of
+    ways from one to the next."""
 
     ignore_case: bool
+    all_signs: frozenset[int]
     signs: list[frozenset[int]] = field(default_factory=list)
     ways: Counter[tuple[int, int]] = field(default_factory=Counter)
     problems: list[str] = field(default_factory=list)
@@ -66,23 +94,47 @@ class _Piece:
 _EMPTY = _Piece(Counter(), Counter(), 1)
 
 
-def _problem(parsed: Iterable[Any], ignore_case: bool, *, anywhere: bool) -> str:
-    graph = _Graph(ignore_case)
+def _problem(parsed: Iterable[Any], ignore_case: bool, *, anywhere: bool) -> tuple[str, int]:
+    graph = _Graph(ignore_case, ALL_SIGNS.union(_written(parsed)))
     whole = _sequence(graph, parsed)
     if graph.problems:
-        return graph.problems[0]
+        return graph.problems[0], MAX_LOOPS
     if len(graph.signs) > MAX_CHARACTERS:
-        return "it is too long to be checked"
+        return marked("it is too long to be checked"), MAX_LOOPS
     after = [[] for _ in graph.signs]  # type: list[list[int]]
     for one, other in graph.ways:
         after[one].append(other)
     loops = _loops(after)
     for loop in loops:
         if _is_ambiguous(graph, after, loop):
-            return "inside a repeat a text can be matched in several ways; write it without a repeat inside a repeat"
-    if _competing(graph, after, loops, whole.first if anywhere else ()) > MAX_LOOPS:
-        return f"more than {MAX_LOOPS} repeats compete for the same characters; begin it with `^`, or use fewer `.*`"
-    return ""
+            told = marked(
+                "inside a repeat a text can be matched in several ways; write it without a repeat inside a repeat"
+            )
+            return told, MAX_LOOPS
+    competing = _competing(graph, after, loops, whole.first if anywhere else ())
+    if competing > MAX_LOOPS:
+        told = marked(
+            f"more than {MAX_LOOPS} repeats compete for the same characters; begin it with `^`, or use fewer `.*`"
+        )
+        return told, MAX_LOOPS
+    return "", competing
+
+
+def _written(parsed: Any) -> Iterator[int]:
+    """The characters that an expression names, also as the ends of ranges: what two of its characters share contains one
+    of them, or one of ALL_SIGNS."""
+    if isinstance(parsed, tuple) and len(parsed) == 2 and str(parsed[0]) in ("LITERAL", "NOT_LITERAL"):  # noqa: PLR2004
+        yield from _cases(parsed[1])
+    elif isinstance(parsed, tuple) and len(parsed) == 2 and str(parsed[0]) == "RANGE":  # noqa: PLR2004
+        yield from (sign for end in parsed[1] for sign in _cases(end))
+    elif isinstance(parsed, tuple | list | _parser.SubPattern):
+        for one in parsed:
+            yield from _written(one)
+
+
+def _cases(sign: int) -> set[int]:
+    """The character in all its cases."""
+    return {sign} | {ord(other) for other in (chr(sign).lower(), chr(sign).upper()) if len(other) == 1}
 
 
 # ---- the graph ----
@@ -120,15 +172,20 @@ def _either(pieces: Iterable[_Piece]) -> _Piece:
 def _piece(graph: _Graph, kind: Any, what: Any) -> _Piece:
     name = str(kind)
     if name in CHARACTERS:
-        return _character(graph, _signs_of(name, what))
+        return _character(graph, _signs_of(name, what, graph.all_signs))
     if name.endswith("REPEAT"):
         return _repeated(graph, *what)
+    if name == "SUBPATTERN" and what[1] & re.IGNORECASE and not graph.ignore_case:
+        graph.ignore_case = True
+        inside = _sequence(graph, what[3])
+        graph.ignore_case = False
+        return inside
     if name in _PARTS:
         return _either([_sequence(graph, one or ()) for one in _PARTS[name](what)])
     if name == "GROUPREF":
-        return _star(graph, _character(graph, ALL_SIGNS))
+        return _star(graph, _character(graph, graph.all_signs))
     if name in ("ASSERT", "ASSERT_NOT"):  # a lookahead is tried by itself, at a place that is already known
-        problem = _problem(what[1], graph.ignore_case, anywhere=False)
+        problem, _ = _problem(what[1], graph.ignore_case, anywhere=False)
         graph.problems.extend([problem] if problem else [])
     return _EMPTY  # an assertion or a place, such as `^`
 
@@ -146,7 +203,8 @@ _PARTS: Mapping[str, Callable[[Any], Sequence[Any]]] = MappingProxyType(
 
 def _character(graph: _Graph, signs: frozenset[int]) -> _Piece:
     if graph.ignore_case:
-        signs |= {ord(other) for sign in signs for other in (chr(sign).lower(), chr(sign).upper()) if len(other) == 1}
+        wanted = signs.union(*map(_cases, signs))
+        signs = wanted.union(sign for sign in graph.all_signs if not wanted.isdisjoint(_cases(sign)))
     graph.signs.append(signs)
     number = len(graph.signs) - 1
     return _Piece(Counter((number,)), Counter((number,)), 0)
@@ -167,7 +225,7 @@ def _repeated(graph: _Graph, least: int, most: Any, body: Any) -> _Piece:
         return whole
     inside = _sequence(graph, body)
     if inside.empty and most != _parser.MAXREPEAT:
-        graph.problems.append("it repeats something that may be empty")
+        graph.problems.append(marked("it repeats something that may be empty"))
     star = _star(graph, inside)
     return star if not least else _Piece(star.first, star.last, inside.empty)
 
@@ -178,13 +236,13 @@ def _star(graph: _Graph, inside: _Piece) -> _Piece:
     return _Piece(inside.first, _times(inside.last, 1 + inside.empty), 1 + inside.empty)
 
 
-def _signs_of(name: str, what: Any) -> frozenset[int]:
+def _signs_of(name: str, what: Any, all_signs: frozenset[int]) -> frozenset[int]:
     if name == "ANY":
-        return ALL_SIGNS
+        return all_signs
     if name == "LITERAL":
         return frozenset((what,))
     if name == "NOT_LITERAL":
-        return ALL_SIGNS - {what}
+        return all_signs - {what}
     found: set[int] = set()
     negated = False
     for kind, value in what:
@@ -192,10 +250,10 @@ def _signs_of(name: str, what: Any) -> frozenset[int]:
         if str(kind) == "LITERAL":
             found.add(value)
         elif str(kind) == "RANGE":
-            found |= {sign for sign in ALL_SIGNS | set(value) if value[0] <= sign <= value[1]}
+            found |= {sign for sign in all_signs if value[0] <= sign <= value[1]}
         elif str(kind) == "CATEGORY":
-            found |= {sign for sign in ALL_SIGNS if _is_of(str(value), chr(sign))}
-    return ALL_SIGNS - found if negated else frozenset(found)
+            found |= {sign for sign in all_signs if _is_of(str(value), chr(sign))}
+    return all_signs - found if negated else frozenset(found)
 
 
 def _is_of(category: str, sign: str) -> bool:

@@ -263,9 +263,27 @@ def _extended(name: str, documents: _BoundDocuments, below: tuple[str, ...], roo
         base = _extended(base_name, documents, (*below, name), root or profile.root)
         if base is None:
             continue
-        own, known = {one.quantity for one in readings}, {id(one) for one in readings}
-        covered = tuple(one for one in base.readings if one.quantity in own and id(one) not in known)
+        known = {id(one) for one in readings}
+        more, covered = _without((one for one in base.readings if id(one) not in known), readings)
         hidden += [layer for layer in (covered, *base.hidden) if layer]
-        readings += tuple(one for one in base.readings if one.quantity not in own)
+        readings += more
         quirks += base.quirks
     return replace(profile, readings=readings, quirks=quirks, hidden=tuple(hidden))
+
+
+def _without(
+    readings: Iterable[ProfileReading], own: Iterable[ProfileReading]
+) -> tuple[tuple[ProfileReading, ...], ...]:
+    """Those of the readings that say something else than a profile's own ones, and those that do not: they are of the same
+    quantity. The health of a part is something else than that of the whole device."""
+    own = tuple(own)
+    quantities, of_parts = {one.quantity for one in own}, {one.quantity for one in own if _is_of_part(one)}
+    fresh: tuple[list[ProfileReading], list[ProfileReading]] = [], []
+    for one in readings:
+        is_other = one.quantity.endswith(".health") and _is_of_part(one) and one.quantity not in of_parts
+        fresh[one.quantity in quantities and not is_other].append(one)
+    return tuple(map(tuple, fresh))
+
+
+def _is_of_part(reading: ProfileReading) -> bool:
+    return reading.each is not None or bool(reading.instance)

@@ -2,7 +2,7 @@
 the inventory names can be used."""
 
 import difflib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from watchkeeper.model.reading import Series
 from watchkeeper.profiles import Profiles
@@ -18,6 +18,29 @@ def asks_for(profile: Profile, series: Series) -> bool:
     )
 
 
+def still_asked(profiles: Sequence[Profile], series: Series, present: Iterable[Series]) -> bool:
+    """Whether a device that is read by these profiles, and gives the series of `present`, is still asked for this one. What
+    was only read in place of a quantity that an earlier layer gives again is not."""
+    layers = [layer for one in profiles for layer in _layers(one)]
+    place = _place_in(layers, series)
+    if place is None:
+        return series.quantity == "uptime"
+    places = (_place_in(layers, one) for one in present if one.quantity == series.quantity)
+    return not any(other is not None and other < place for other in places)
+
+
+def _place_in(layers: Sequence[Sequence[ProfileReading]], series: Series) -> int | None:
+    """The first layer that has this series."""
+    return next(
+        (
+            place
+            for place, layer in enumerate(layers)
+            if any(one.quantity == series.quantity and _gives(one, series) for one in layer)
+        ),
+        None,
+    )
+
+
 def _gives(reading: ProfileReading, series: Series) -> bool:
     if reading.each is None:
         return reading.instance == series.instance
@@ -26,10 +49,14 @@ def _gives(reading: ProfileReading, series: Series) -> bool:
 
 
 def _readings(profile: Profile) -> Iterator[ProfileReading]:
-    for layer in (profile.readings, *profile.hidden):
+    for layer in _layers(profile):
         yield from layer
-    for quirk in profile.quirks:
-        yield from quirk.readings
+
+
+def _layers(profile: Profile) -> Iterator[tuple[ProfileReading, ...]]:
+    """Its readings, those of its quirks among them, and then the hidden ones."""
+    yield (*profile.readings, *(one for quirk in profile.quirks for one in quirk.readings))
+    yield from profile.hidden
 
 
 def misfit(profiles: Profiles, name: str, speaks: Speaks) -> str:

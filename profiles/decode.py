@@ -346,9 +346,13 @@ def _scaled_number(one: DecodeStep, part: float | str | None, text: str) -> Valu
         return Missing(Reason.MALFORMED, f"`{text[:LONGEST_SHOWN]}` is not a number")
     unit = one.special.unit
     if not one.low <= value <= one.high:
-        limits = f"{one.low:g} .. {one.high:g} {unit}".rstrip()
-        return Missing(Reason.IMPLAUSIBLE, f"{value:g} {unit}".rstrip() + f" is outside {limits}")
+        shown, limits = f"{value:g}", f"{one.low:g} .. {one.high:g}"
+        return Missing(Reason.IMPLAUSIBLE, f"{_with_unit(shown, unit)} is outside {_with_unit(limits, unit)}")
     return value
+
+
+def _with_unit(number: str, unit: str) -> str:
+    return f"{number} {unit}".rstrip()
 
 
 def raw_text(raw: Raw) -> str:

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from watchkeeper.model.text import marked
 from watchkeeper.profiles.shape import Match
 
 ENTERPRISES = "1.3.6.1.4.1"
@@ -160,11 +161,13 @@ def _what_fits(match: Match, system: SystemGroup) -> str:
     parts = []
     if any(is_below(system.sys_object_id, oid) for oid in match.sys_object_id):
         parts.append(f"sysObjectID {system.sys_object_id}")
-    if match.answers:
-        parts.append(f"object {match.answers} answers" + (f" `{match.says.pattern}`" if match.says else ""))
+    if match.answers and match.says:
+        parts.append(marked(f"object {match.answers} answers `{match.says.pattern}`"))
+    elif match.answers:
+        parts.append(marked(f"object {match.answers} answers"))
     if match.sys_descr:
-        parts.append(f"sysDescr fits `{match.sys_descr.pattern}`")
-    return ", ".join(parts)
+        parts.append(marked(f"sysDescr fits `{match.sys_descr.pattern}`"))
+    return "; ".join(parts)
 
 
 def choose(candidates: Sequence[Candidate]) -> tuple[Candidate | None, Candidate | None]:

@@ -179,8 +179,8 @@ class _Compiler:
         if quantity.type is QuantityType.COUNTER:
             self.report(entry, key, f"{quantity.name} is a counter, which only grows; it cannot have a limit")
         elif (quantity.type is QuantityType.STATE) != bool(named):
-            hint = f"a state ({', '.join(quantity.states)}); use `is`" if amount else "a number; use `above` or `below`"
-            self.report(entry, key, f"{quantity.name} is {hint}")
+            sort = f"a state ({', '.join(quantity.states)}); use `is`" if amount else "a number; use `above` or `below`"
+            self.report(entry, key, f"{quantity.name} is {sort}")
         elif amount:
             edge = self.number(entry, key, amount, quantity)
             unfulfilled = Band(high=edge) if entry.above else Band(low=edge)

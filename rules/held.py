@@ -45,8 +45,8 @@ class HeldParts:
     """What is known of a device; `of` is its definition. `had` tells of each column of `series` whether it ever had a
     value. `extra` are the columns that are added: those of `vanished`, and those that tell an absence, which are in
     `parts` with the time since when (infinity: it is back). `joined` are the last columns without and with them. `most` is
-    the largest number of values at once, and `short` means that there are too few now; `readings` is what is told about
-    it (empty: nothing). `kinds` are the types of the values at which there is nothing to note."""
+    the largest number of values at once, and `short_since` is when there began to be too few (None: there are enough);
+    `readings` is what is told about it (empty: nothing). `kinds` are the types of the values at which there is nothing to note."""
 
     of: str
     series: tuple[Series, ...] = ()
@@ -63,16 +63,17 @@ class HeldParts:
     settled_at: float = -inf
     paused: bool = False
     kinds: tuple[type, ...] = ()
-    short: bool = False
+    short_since: float | None = None
     stale: bool = False
     most: int = 0
     readings: str = ""
     readings_until: float = inf
 
 
-def refresh(held: HeldParts) -> None:
-    """Make the added columns anew."""
-    columns = {key_of(one) for one in held.series}
+def refresh(held: HeldParts, series: tuple[Series, ...] | None = None) -> None:
+    """Make the added columns anew. `series` are the columns that they are added to, where these are not taken over yet."""
+    series = held.series if series is None else series
+    columns = {key_of(one) for one in series}
     held.vanished = tuple(one for key, one in held.absences.items() if key not in columns)
     gone: dict[ColumnKey, tuple[Series, float]] = {}
     for one in held.absences.values():
@@ -82,7 +83,7 @@ def refresh(held: HeldParts) -> None:
     held.parts = {key: (series, inf) for key, (series, _) in held.returned.items()} | gone
     held.extra = (*(one.series for one in held.vanished), *(series for series, _ in held.parts.values()))
     if held.readings:
-        held.extra += (Series(held.series[0].device, READINGS),)
+        held.extra += (Series(series[0].device, READINGS),)
     held.joined = ((), ())
     held.kinds = ()
 
@@ -127,6 +128,5 @@ def encoded(held: HeldParts) -> str:
     """What must be kept of the device over a restart."""
     had = {key_of(one): one for one, state in zip(held.series, held.had, strict=True) if state == HAD}
     had |= {key: one.series for key, one in held.absences.items()}
-    return encode_record(
-        held.of, had.values(), {key: one.since for key, one in held.absences.items() if one.gone}, held.most
-    )
+    gone = {key: one.since for key, one in held.absences.items() if one.gone}
+    return encode_record(held.of, had.values(), gone, held.most, held.readings)

@@ -162,12 +162,15 @@ class Judge:
                 judgement.states[key] = None if _is_default(now) else now
 
     def _check_absent(self, sweep: Sweep, plan: _Plan, judgement: Judgement) -> None:
-        """Withdraw the verdicts of columns that are missing for long; those of bad events become unknown."""
+        """Withdraw the verdicts of columns that are missing for long; those of bad events become unknown. A sweep that has no
+        value at all says nothing about them: the probe may be learning what the device is."""
+        answering, *others = sweep.values
+        telling = answering == "yes" and not (others and all(value.__class__ is Missing for value in others))
         for key in list(plan.absent):
             if self._survives(key):
                 del plan.absent[key]
                 self._end_event(key, sweep.at, judgement)
-            elif sweep.values[0] == "yes":
+            elif telling:
                 plan.absent[key] += 1
                 if plan.absent[key] >= WITHDRAW_AFTER_SWEEPS:
                     del plan.absent[key]

@@ -88,20 +88,24 @@ def renamed_among(vanished: Iterable[Series], fresh: Iterable[Series], series: I
 
 @dataclass(frozen=True, slots=True)
 class PartsRecord:
-    """What is kept of a device over a restart: the series that had a value, since when some of them are gone, and the
-    largest number of values that it gave at once."""
+    """What is kept of a device over a restart: the series that had a value, since when some of them are gone, the largest
+    number of values that it gave at once, and what is told about its readings (empty: nothing)."""
 
     of: str
     had: tuple[Series, ...]
     gone: dict[ColumnKey, float]
     most: int
+    readings: str = ""
 
 
-def encode_record(of: str, had: Iterable[Series], gone: Mapping[ColumnKey, float], most: int) -> str:
+def encode_record(
+    of: str, had: Iterable[Series], gone: Mapping[ColumnKey, float], most: int, readings: str = ""
+) -> str:
     """A record as JSON; `decode_record` is the inverse."""
     rows = [[one.quantity, one.instance, one.label, one.source] for one in had]
     times = [[*key, at] for key, at in gone.items()]
-    return json.dumps({"of": of, "had": rows, "gone": times, "most": most}, separators=(",", ":"))
+    record = {"of": of, "had": rows, "gone": times, "most": most, "readings": readings}
+    return json.dumps(record, separators=(",", ":"))
 
 
 def decode_record(device: str, text: str) -> PartsRecord | None:
@@ -110,7 +114,7 @@ def decode_record(device: str, text: str) -> PartsRecord | None:
         raw: Any = json.loads(text)
         had = tuple(Series(device, *map(str, row)) for row in raw["had"])
         gone = {(str(name), str(part)): float(at) for name, part, at in raw["gone"]}
-        return PartsRecord(str(raw["of"]), had, gone, int(raw["most"]))
+        return PartsRecord(str(raw["of"]), had, gone, int(raw["most"]), str(raw.get("readings", "")))
     except (ValueError, LookupError, TypeError):
         return None
 

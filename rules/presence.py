@@ -16,6 +16,7 @@ from watchkeeper.model.device import Category, Device
 from watchkeeper.model.event import EVENT_QUANTITY
 from watchkeeper.model.quantity import absence_quantity
 from watchkeeper.model.reading import AUTOMOUNTED, Missing, Series, Sweep
+from watchkeeper.model.text import marked
 from watchkeeper.rules.held import (
     ABSENT_SWEEPS,
     FREE,
@@ -53,13 +54,16 @@ SETTLE_S = 300.0
 RETURNED_S = 600.0
 """How long the column that tells the absence is kept after the return, so that its verdict can become ok."""
 
+SHORT = ("few", "none")
+"""What is told of a device that gives too few readings."""
+
 FEW_OF = 4
 """Of fewer readings, each that is missing is told."""
 
 MAX_ABSENCES = 1000
 """Of one device; further ones replace the oldest."""
 
-BY_INVENTORY = "removed: the inventory says that the device is `without` it"
+BY_INVENTORY = marked("removed: the inventory says that the device is `without` it")
 
 _UNTRACKED = frozenset({"device.answering", "device.alarm", EVENT_QUANTITY, "uptime"})
 """An alarm that is over may disappear: its absence is no finding."""
@@ -125,6 +129,8 @@ class Presence:
             if (since := record.gone.get(key_of(series))) is not None:
                 held.absences[key_of(series)] = Absence(series, since, since, ABSENT_SWEEPS, gone=True)
         held.settled_at = sweep.at + SETTLE_S
+        held.readings = record.readings
+        refresh(held, sweep.series)
         return held
 
     def _arrange(self, held: HeldParts, sweep: Sweep, category: Category) -> None:
@@ -174,13 +180,13 @@ class Presence:
         for absence in held.vanished:
             absence.sweeps += 1
         changed |= self._count(held, sweep, count, category, free=free)
-        changed |= self._decide(held, sweep.at, category)
+        changed |= self._decide(held, sweep.at, category) or before[2] != held.readings
         held.returned = {key: one for key, one in held.returned.items() if sweep.at < one[1]}
         if changed or before != (len(held.absences), len(held.returned), held.readings):
             refresh(held)
         if changed:
             self._unsaved.add(sweep.device)
-        if not (lacks or held.short or held.absences or held.returned or held.readings):
+        if not (lacks or held.short_since is not None or held.absences or held.returned or held.readings):
             held.kinds = tuple(map(type, sweep.values))
 
     def _look_absent(self, held: HeldParts, sweep: Sweep, index: int, category: Category) -> None:
@@ -216,12 +222,15 @@ class Presence:
             told = "ok" if count or free or 0 < held.most <= len(held.absences) else "none"
         else:
             told = "ok" if 2 * count >= held.most else "few" if count or free else "none"
-        held.short = told != "ok"
-        if held.short:
-            judged = self._judged(Series(sweep.device, READINGS), category)
-            if judged and sweep.at >= self._settled_at(held, sweep):
+        if told != "ok":
+            held.short_since = sweep.at if held.short_since is None else held.short_since
+            settled_at = min(self._settled_at(held, sweep), held.short_since + SETTLE_S)  # an uptime may stand still
+            due = sweep.at >= settled_at or held.readings in SHORT
+            if due and self._judged(Series(sweep.device, READINGS), category):
                 held.readings, held.readings_until = told, inf
-        elif held.readings:
+            return False
+        held.short_since = None
+        if held.readings:
             if held.readings != "ok":
                 held.readings, held.readings_until = "ok", sweep.at + RETURNED_S
             elif sweep.at >= held.readings_until:
@@ -233,7 +242,7 @@ class Presence:
     def _decide(self, held: HeldParts, at: float, category: Category) -> bool:
         """Decide which absences are gone now, and which are no finding. Returns whether any changed. If most of a device's
         readings are missing, that is one finding, not as many."""
-        changed, blind = False, held.readings in ("few", "none") and held.most >= FEW_OF
+        changed, blind = False, held.readings in SHORT and held.most >= FEW_OF
         for key, absence in list(held.absences.items()):
             if absence.checked or not (absence.gone or (absence.due(at) and not blind)):
                 continue
@@ -287,7 +296,7 @@ class Presence:
         held = self._held.get(device)
         if held is None:
             return
-        if part == READINGS and held.readings in ("few", "none"):
+        if part == READINGS and held.readings in SHORT:
             held.readings, held.most = "", 0
             self._end(device, held, frozenset(held.absences) | {(READINGS, "")}, reason)
             return
@@ -301,6 +310,7 @@ class Presence:
         parts = {part_key(held.absences[key].series) for key in absent}
         for key in absent:
             forget(held, key)
+        held.most -= min(held.most, len(absent))
         refresh(held)
         self.removals.append(Removal(device, keys | parts, reason))
         self._unsaved.add(device)

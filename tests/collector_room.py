@@ -20,7 +20,9 @@ import httpx
 import uvicorn
 
 from watchkeeper.channels.ports import Address, Message, Receipt, Via
+from watchkeeper.collector.access import tokens
 from watchkeeper.collector.access.links import Links
+from watchkeeper.collector.access.tokens import TokenKind
 from watchkeeper.collector.intake.endpoint import AgentEndpoint
 from watchkeeper.collector.intake.journal import Answer, Journal, Waiting
 from watchkeeper.collector.intake.requests import Requests
@@ -246,3 +248,16 @@ def serving(front: CollectorApp) -> Iterator[str]:
         thread.join(timeout=10)
         listener.close()
         assert not thread.is_alive()
+
+
+def enter(room: Room, web: httpx.Client, person: str = "sun.tao") -> None:
+    """Open a session for that person."""
+    ticket = tokens.mint(room.store, TokenKind.TICKET, person, room.clock.wall(), 60.0)
+    assert web.get(f"/enter?ticket={ticket}").status_code == 303
+
+
+def csrf(page: str) -> str:
+    """The token of a page's forms."""
+    found = re.search(r'name="csrf" value="([0-9a-f]{64})"', page)
+    assert found
+    return found[1]

@@ -27,7 +27,7 @@ def paged(room: Room) -> tuple[str, str]:
     return room.sent[0].person, path_in(room.sent[0])
 
 
-def sign(room: Room, person: str, about: str = "incident", number: int = 1) -> str:
+def sign(room: Room, person: str, about: str = "trouble", number: int = 1) -> str:
     assert room.runtime.links
     return "/t/" + room.runtime.links.sign(person, about, number, room.clock.wall())
 

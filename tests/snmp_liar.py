@@ -180,6 +180,14 @@ OBJECTS = {
     f"{COLUMN}.1": integer(231),
     f"{COLUMN}.2": integer(229),
 }
+BESIDE_VOLTAGE: dict[tuple[str, str, str], Value] = {
+    ("device.answering", "", ""): "yes",
+    ("uptime", "", ""): 3600.0,
+    ("battery.charge", "", ""): 97.0,
+    ("input.voltage", "1", "phase 1"): 231.0,
+    ("input.voltage", "2", "phase 2"): 229.0,
+}
+"""The readings of OBJECTS without the battery's voltage."""
 SYSTEM = ("1.3.6.1.2.1.1.1.0", "1.3.6.1.2.1.1.2.0")
 SECRETS = Secrets(environ={"WATCHKEEPER_SECRET_C": "public"})
 

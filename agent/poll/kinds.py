@@ -13,7 +13,7 @@ _MODULES = {
     "host": "host.probe",
     "snmp": "snmp.probe",
     "ipmi": "ipmi.probe",
-    "modbus": "modbus",
+    "modbus": "modbus.probe",
     "nut": "nut",
     **{
         kind: f"services.{kind}"

@@ -155,6 +155,11 @@ class Schedule:
         """The device of that name, if it is read now."""
         return self._devices.get(name)
 
+    def series(self, name: str) -> tuple[Series, ...]:
+        """The series of the device's last sweep."""
+        state = self._states.get(name)
+        return state.series if state else ()
+
     def poll_now(self, name: str) -> None:
         """Read a device at once, if it belongs to this agent. If it is being read now, or was read by this method
         within the last second, it is read a second later: what caused the call may have happened after the reading."""

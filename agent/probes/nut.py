@@ -16,6 +16,7 @@ from watchkeeper.model.device import Device, Nut
 from watchkeeper.model.errors import SecretError
 from watchkeeper.model.plain import one_line
 from watchkeeper.model.reading import Reason, Sweep, Value
+from watchkeeper.model.text import marked
 from watchkeeper.profiles import Profile, Profiles, load_profiles
 from watchkeeper.profiles.asked import misfit
 from watchkeeper.profiles.condition import Speaks
@@ -110,7 +111,8 @@ class NutProbe:
     def why_of(self, device: str) -> str:
         """Implements `ProfileProbe.why_of`."""
         named = self._names.get(device, DEFAULT_PROFILE) != DEFAULT_PROFILE
-        return "the inventory names it" if named else "it is for every UPS behind upsd" if device in self._names else ""
+        default = marked("it is for every UPS behind upsd") if device in self._names else ""
+        return marked("the inventory names it") if named else default
 
     def _profile(self, device: Device) -> Profile:
         if wrong := misfit(self._profiles, device.profile, Speaks.NUT):

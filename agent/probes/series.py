@@ -1,11 +1,12 @@
 """The series of a probe's sweeps. A probe hands out the same tuple from sweep to sweep as long as only values
 change."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from watchkeeper.model.device import Device
-from watchkeeper.model.reading import Series, Value
+from watchkeeper.model.reading import Missing, Series, Value
+from watchkeeper.profiles.decode import DecodeStep
 
 
 class SweepRow(NamedTuple):
@@ -25,6 +26,18 @@ def series_of(device: str, rows: Sequence[SweepRow], before: tuple[Series, ...])
         for series, row in zip(before, rows, strict=True)
     )
     return before if same else tuple(Series(device, *row[:4]) for row in rows)
+
+
+def with_failures(
+    steps: Sequence[DecodeStep], values: Sequence[Value], failed: Mapping[str, Missing]
+) -> Sequence[Value]:
+    """The values; a missing one has the reason why one of its objects could not be read."""
+    if not failed:
+        return values
+    return [
+        next((failed[oid] for oid in step.oids if oid in failed), value) if isinstance(value, Missing) else value
+        for step, value in zip(steps, values, strict=True)
+    ]
 
 
 class SeriesCache:

@@ -89,7 +89,7 @@ def _lines(draft: NoticeDraft, snapshot: Snapshot, say: Translate, place: str) -
     yield course_line(draft, snapshot, say)
     yield from (companion_text(one, say) for one in incident.evidence.companions)
     if incident.evidence.says:
-        yield say("Reason: {says}").format(says=incident.evidence.says)
+        yield say("Reason: {says}").format(says=say(incident.evidence.says))
     yield from time_lines(draft, snapshot, say)
     yield others_line(draft, snapshot, say)
     yield from to_do_lines(draft, snapshot, say)

@@ -185,7 +185,7 @@ def resolve_by_hand(known: Incident, person: str, at: float, note: str = "") -> 
     """End an incident that no verdict can end any more. Raises Conflict while the latest verdict is bad."""
     if known.verdict.bad:
         raise Conflict(
-            f"incident {known.incident}: the latest verdict is still {known.verdict}. The incident is resolved when the fault "
+            f"incident {known.incident} ({known.device}, {known.rule}): the latest verdict is still {known.verdict}. The incident is resolved when the fault "
             "is: fix the fault, or remove its rule or device"
         )
     return resolve(known, at, f"person:{person}", note=note)

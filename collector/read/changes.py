@@ -5,7 +5,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from watchkeeper.collector.store.schema import agent, latest, outbox, receipt, transition
+from watchkeeper.collector.store.schema import agent, latest, outbox, receipt, transition, trouble
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +18,8 @@ class Signature:
 
 def signature(connection: sa.Connection) -> Signature:
     """The current signature. It costs a few index look-ups."""
-    newest = (sa.select(sa.func.max(table.c.id)).scalar_subquery() for table in (transition, outbox, receipt))
+    columns = (transition.c.id, outbox.c.id, receipt.c.id, trouble.c.trouble)
+    newest = (sa.select(sa.func.max(column)).scalar_subquery() for column in columns)
     incidents = connection.execute(sa.select(*newest)).one()
     heard = sa.select(sa.func.max(agent.c.heard_at)).scalar_subquery()
     read = sa.select(sa.func.max(latest.c.at)).scalar_subquery()

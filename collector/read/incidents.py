@@ -142,7 +142,9 @@ def _backlogs(connection: sa.Connection) -> dict[str, Backlog]:
 
 
 def _notices(connection: sa.Connection, numbers: Sequence[int]) -> dict[int, list[NoticeStatus]]:
-    mine = sa.and_(outbox.c.about == About.TROUBLE.value, outbox.c.about_id.in_(numbers))
+    """Also those of the troubles that were merged into them: people got these messages."""
+    part_of = troubles.merged_of(connection, numbers)
+    mine = sa.and_(outbox.c.about == About.TROUBLE.value, outbox.c.about_id.in_(part_of))
     tries: dict[int, list[DeliveryAttempt]] = {}
     joined = sa.select(receipt).join(outbox, receipt.c.outbox == outbox.c.id).where(mine).order_by(receipt.c.id)
     for row in connection.execute(joined):
@@ -153,5 +155,5 @@ def _notices(connection: sa.Connection, numbers: Sequence[int]) -> dict[int, lis
             row.person, row.kind, row.rung, row.recurrence, row.created_at, row.state, row.handed_on,
             tuple(tries.get(row.id, ())),
         )  # fmt: skip
-        found.setdefault(row.about_id, []).append(notice)
+        found.setdefault(part_of[row.about_id], []).append(notice)
     return found

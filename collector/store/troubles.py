@@ -76,20 +76,31 @@ def follow(connection: sa.Connection, number: int, *, lock: bool = False) -> Tro
 
 def numbers_of(connection: sa.Connection, number: int) -> list[int]:
     """The number of a trouble, and those of the troubles that were merged into it."""
-    found, wanted = [number], [number]
+    return list(merged_of(connection, [number]))
+
+
+def merged_of(connection: sa.Connection, numbers: Iterable[int]) -> dict[int, int]:
+    """These troubles and those that were merged into them: the number of each, and which of `numbers` it is part of now."""
+    found = {number: number for number in numbers}
+    wanted = list(found)
     while wanted:
-        query = sa.select(trouble.c.trouble).where(trouble.c.merged_into.in_(wanted))
-        wanted = [one for one in connection.execute(query).scalars() if one not in found]
-        found += wanted
+        query = sa.select(trouble.c.trouble, trouble.c.merged_into).where(trouble.c.merged_into.in_(wanted))
+        new = {row.trouble: found[row.merged_into] for row in connection.execute(query) if row.trouble not in found}
+        found |= new
+        wanted = list(new)
     return found
+
+
+_BAD = tuple(level.value for level in Level if level.bad)
 
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """The incidents of a trouble: how many are open, the worst level of those, whether one was resolved (not withdrawn), and
-    when the last one ended."""
+    """The incidents of a trouble: how many are open, of how many of those the latest verdict is bad (of the others it is
+    unknown), the worst level of the open ones, whether one was resolved (not withdrawn), and when the last one ended."""
 
     open: int
+    bad: int
     worst: Level | None
     resolved: int
     last_end: float | None
@@ -102,6 +113,7 @@ def standing_of(connection: sa.Connection, numbers: Collection[int]) -> dict[int
         sa.select(
             incident.c.trouble,
             sa.func.count().filter(is_open).label("open"),
+            sa.func.count().filter(is_open, incident.c.verdict.in_(_BAD)).label("bad"),
             sa.func.count().filter(is_open, incident.c.level == Level.CRITICAL.value).label("critical"),
             sa.func.count().filter(incident.c.state == IncidentState.RESOLVED.value).label("resolved"),
             sa.func.max(incident.c.ended_at).label("last_end"),
@@ -112,6 +124,7 @@ def standing_of(connection: sa.Connection, numbers: Collection[int]) -> dict[int
     return {
         row.trouble: Standing(
             row.open,
+            row.bad,
             None if not row.open else Level.CRITICAL if row.critical else Level.WARNING,
             row.resolved,
             row.last_end,

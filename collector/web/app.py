@@ -14,6 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from watchkeeper.collector.intake.endpoint import AgentEndpoint
+from watchkeeper.collector.notify.i18n import marked
 from watchkeeper.collector.process.actions import NotFound
 from watchkeeper.collector.process.runtime import Runtime
 from watchkeeper.collector.read.exposition import CONTENT_TYPE, Metrics
@@ -124,7 +125,7 @@ def _error_response(request: Request, error: Exception) -> Response:
         error = AuthenticationRequired()  # an anonymous client learns nothing about its body
     status, sentence = _status(error), _sentence(error)
     if isinstance(error, StoreError) and not is_open(request):
-        sentence = "the collector's log has the reason"  # the text of a database may name hosts and users
+        sentence = marked("the collector's log has the reason")  # the text of a database may name hosts and users
     headers = _headers(error)
     if request.url.path.startswith("/api/") or request.url.path in ("/metrics", "/events", "/openapi.json"):
         phrase = _PHRASES.get(status) or HTTPStatus(status).phrase.lower()

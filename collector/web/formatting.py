@@ -1,6 +1,7 @@
 """How pages format things: texts in the reader's language, times in the site's timezone, values with their unit."""
 
 import datetime
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -13,11 +14,12 @@ from watchkeeper.collector.notify.message.values import (
     companion_text,
     format_limit,
     format_value,
+    label_text,
     span,
     title_of,
 )
 from watchkeeper.collector.policy.hold import Hold
-from watchkeeper.collector.policy.incidents import Incident
+from watchkeeper.collector.policy.incidents import Incident, Transition, TransitionKind
 from watchkeeper.collector.policy.ladder import ScheduledRung
 from watchkeeper.collector.policy.roster import audience
 from watchkeeper.collector.read.devices import ProbeReadings
@@ -110,6 +112,7 @@ _LABELS: Mapping[str, Mapping[str, str]] = {
     "joined": JOINED, "category": CATEGORIES, "lane": LANES, "fact": FACTS,
 }  # fmt: skip
 _DAY_S = 86_400
+_PLACE = re.compile(r"[^ ]*?:\d+:\d+: ")  # model.errors.Problem as text
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +184,27 @@ class Formatter:
         words = words_of(next(sources, ""))
         return [self.say(HABITS.get(name, name)).replace("{value}", value) for name, value in words]
 
+    def fact(self, text: str) -> str:
+        """A fact about a probe: its sentences, separated by `; `."""
+        return "; ".join(map(self.say, text.split("; ")))
+
+    def problems(self, text: str) -> str:
+        """The mistakes in the configuration, each a line that begins with its place."""
+        return "\n".join(map(self._problem, text.split("\n")))
+
+    def _problem(self, line: str) -> str:
+        place = _PLACE.match(line)
+        return place[0] + self.say(line[place.end() :]) if place else self.say(line)
+
+    def note(self, event: Transition) -> str:
+        """The note of a transition. A person's own words stay as they are; the note of an escalation begins with its rung."""
+        if not event.by.startswith("person:"):
+            return self.say(event.note)
+        if event.kind is not TransitionKind.ESCALATED:
+            return event.note
+        rung, colon, words = event.note.partition(": ")
+        return self.say(rung) + colon + words
+
     def quantity(self, name: str) -> str:
         """The title of a quantity."""
         return self.say(QUANTITIES[name].title) if name in QUANTITIES else name
@@ -204,7 +228,7 @@ class Formatter:
 
     def part(self, series: Series) -> str:
         """Which disk, phase or sensor."""
-        return series.label or series.instance
+        return label_text(series.quantity, series.label, self.say) or series.instance
 
     def age(self, column: ProbeReadings) -> str:
         """How old the readings of a probe are."""

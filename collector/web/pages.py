@@ -92,7 +92,7 @@ def incident(page: CurrentPage, number: IncidentNumber) -> Response:
 
 @router.get("/troubles/{number}")
 def trouble(page: CurrentPage, number: IncidentNumber) -> Response:
-    """Everything about one trouble. Raises NotFound."""
+    """Everything about one trouble, or about the one that it was merged into. Raises NotFound."""
     return _trouble_page(page, number, page.identity.door(f"/troubles/{number}"))
 
 
@@ -134,6 +134,7 @@ def _trouble_page(page: PageContext, number: int, door: Door) -> Response:
     vendors = (one for one in snapshot.configuration.contacts.vendors if device and one.vendor == device.vendor)
     return page.show(
         "trouble.html", card=detail.one, progress=progress, timeline=timeline(detail), device=device,
+        merged=number if number != detail.one.trouble.trouble else 0, told_of=read_troubles.MEMBERS_SHOWN,
         rule=snapshot.rules.named(one.rule), vendor=next(vendors, None), present=present, sparkline=line,
         door=door,
     )  # fmt: skip
@@ -195,8 +196,8 @@ def device(page: CurrentPage, name: str) -> Response:
         return _sparkline(series, column, history, now)
 
     return page.show(
-        "device.html", one=found[0], gone=parts.gone, removals=parts.removals, sparkline=line, troubles=troubles, hours=int(SPARKLINE_S // 3600),
-        poll_requested="asked" in page.request.query_params,
+        "device.html", one=found[0], gone=parts.gone, removals=parts.removals, sparkline=line, troubles=troubles,
+        hours=int(SPARKLINE_S // 3600), poll_requested="asked" in page.request.query_params,
     )  # fmt: skip
 
 

@@ -98,7 +98,7 @@ def test_woken_at_three(room: Room, url: str, browser: Chromium, scripts: bool) 
     browser.click("Escalate now")
     browser.until_reads("Escalated by hand: owner")
     room.deliver()
-    browser.open(f"{url}/incidents/1")
+    browser.open(f"{url}/troubles/1")
     assert "owner ✓ 03:04:05 · 孙涛 王磊 ✓ delivered" in browser.text()
     browser.open(f"{url}/enter?ticket={secret}")
     assert "This sign-in link was used already, or has expired" in browser.text()
@@ -111,20 +111,20 @@ def test_woken_at_three(room: Room, url: str, browser: Chromium, scripts: bool) 
 def test_a_link_in_a_chat_opens_the_page_signed_in(room: Room, url: str, browser: Chromium) -> None:
     """Although the cookie is SameSite=Strict."""
     browser.open(f"{url}/enter?ticket={ticket(room)}")
-    with elsewhere(f'<a href="{url}/incidents/1">incident 1</a>') as chat:
+    with elsewhere(f'<a href="{url}/troubles/1">trouble 1</a>') as chat:
         browser.open(chat)
-        browser.click("incident 1")
+        browser.click("trouble 1")
         browser.until_reads("孙涛 Sign out")
         assert "Room temperature out of range" in browser.text()
 
 
 def test_a_form_of_another_site_does_nothing(room: Room, url: str, browser: Chromium) -> None:
     browser.open(f"{url}/enter?ticket={ticket(room)}")
-    with elsewhere(f'<form method="post" action="{url}/incidents/1/acknowledge"><button>Win</button></form>') as evil:
+    with elsewhere(f'<form method="post" action="{url}/troubles/1/acknowledge"><button>Win</button></form>') as evil:
         browser.open(evil)
         browser.click("Win")
         browser.until_reads("Sign in")
-    browser.open(f"{url}/incidents/1")
+    browser.open(f"{url}/troubles/1")
     assert "Acknowledgement –" in browser.text()
 
 
@@ -135,7 +135,7 @@ def test_timers_run_and_a_change_is_shown(room: Room, url: str, browser: Chromiu
     room.say("crac-1", "device.alarm", Level.WARNING, Evidence("device.alarm", "warning", "is warning"))
     room.clock.advance(2)
     browser.until_reads("Device reports an alarm")
-    browser.until_reads("Open incidents: 2")
+    browser.until_reads("Open troubles: 2")
 
 
 def test_an_opened_form_is_not_reloaded(room: Room, url: str, browser: Chromium) -> None:
@@ -156,7 +156,7 @@ def test_a_page_says_that_the_collector_is_gone(room: Room, browser: Chromium) -
 def test_no_page_is_wider_than_a_phone(room: Room, url: str, browser: Chromium) -> None:
     room.read_everything()
     browser.resize(360, 740)
-    for path in ("/?lang=en", "/incidents/1", "/devices", "/devices/ups-1", "/incidents", "/docs", "/?lang=zh"):
+    for path in ("/?lang=en", "/troubles/1", "/devices", "/devices/ups-1", "/troubles", "/docs", "/?lang=zh"):
         browser.open(url + path)
         assert browser.run("document.documentElement.scrollWidth") <= 360, path
 

@@ -143,11 +143,11 @@ def test_the_timeline_names_the_engineer_who_acts_from_the_command_line(room: Ro
     with room.running():
         assert push(room, token).status_code == 200
         until(lambda: len(room.get("/api/v1/incidents").json()["incidents"]) == 1)
-        assert "sensor-1" in room.cli("incidents", "--url", room.url)
+        assert "sensor-1" in room.cli("troubles", "--url", room.url)
         assert "acknowledge" in room.cli("acknowledge", "1", "--note", "on my way", *at)
         assert "still critical" in room.cli("resolve", "1", *at, ok=False)
         room.cli("escalate", "1", *at)
-        timeline = room.get("/api/v1/incidents/1").text
+        timeline = room.get("/api/v1/troubles/1").text
         assert timeline.count("person:olga") >= 2
         assert "on my way" in timeline
 

@@ -5,23 +5,11 @@ import struct
 
 import pytest
 
-from tests.service_room import listening
-from watchkeeper.agent.probes import modbus
-from watchkeeper.agent.probes.modbus import BUSY_TRIES, ModbusProbe
-from watchkeeper.model.batch import Document
-from watchkeeper.model.clock import FakeClock
-from watchkeeper.model.device import Category, Device, Modbus
+from tests.modbus_room import read_by_profile
+from watchkeeper.agent.probes.modbus import probe as modbus
+from watchkeeper.agent.probes.modbus.probe import BUSY_TRIES
 from watchkeeper.model.reading import Missing, Sweep
-from watchkeeper.profiles import load_profiles
 
-PROFILE = """profile: meter
-vendor: Acme
-category: meter
-speaks: modbus
-verified: none
-readings:
-  - {quantity: output.load, register: holding 10 uint16, raw_unit: 1 %, plausible: 0 .. 100 %, source: manual}
-"""
 BUSY, ACKNOWLEDGE, NO_PATH, NO_TARGET = 6, 5, 10, 11
 
 
@@ -43,14 +31,8 @@ class Meter:
 
 
 async def read(meter: Meter, retries: int = 0) -> Sweep:
-    probe = ModbusProbe(load_profiles([Document("meter.yml", PROFILE)]), FakeClock())
-    async with listening(meter) as address:
-        device = Device(
-            "meter-1", "room-1", Category.METER, "modbus", address, "meter", modbus=Modbus(1), retries=retries
-        )
-        sweep = await probe.sweep(device)
-        await probe.close()
-    return sweep
+    async with read_by_profile(meter, {"output.load": "holding 10 uint16"}, retries=retries) as (probe, device):
+        return await probe.sweep(device)
 
 
 @pytest.fixture(autouse=True)

@@ -6,25 +6,15 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from tests.service_room import listening
-from watchkeeper.agent.probes.modbus import ModbusProbe
-from watchkeeper.model.batch import Document
-from watchkeeper.model.clock import FakeClock
-from watchkeeper.model.device import Category, Device, Modbus
+from tests.modbus_room import read_by_profile
 from watchkeeper.model.habit import sentence, words_of
 from watchkeeper.model.reading import Sweep
-from watchkeeper.profiles import load_profiles
 
-PROFILE = """profile: meter
-vendor: Acme
-category: meter
-speaks: modbus
-verified: none
-readings:
-  - {quantity: output.load, register: holding 10 uint16, raw_unit: 1 %, plausible: 0 .. 100 %, source: manual}
-  - {quantity: battery.charge, register: holding 20 uint16, raw_unit: 1 %, plausible: 0 .. 100 %, source: manual}
-  - {quantity: output.frequency, register: input 30 uint16, raw_unit: 1 Hz, plausible: 0 .. 100 Hz, source: manual}
-"""
+REGISTERS = {
+    "output.load": "holding 10 uint16",
+    "battery.charge": "holding 20 uint16",
+    "output.frequency": "input 30 uint16",
+}
 VALUES = {10: 42, 20: 97, 30: 55}
 TIMEOUT_S = 0.5
 
@@ -61,16 +51,8 @@ class Gateway:
 
 def swept(gateway: Gateway, times: int, retries: int = 0) -> tuple[list[Sweep], tuple[str, ...]]:
     async def run() -> tuple[list[Sweep], tuple[str, ...]]:
-        probe = ModbusProbe(load_profiles([Document("meter.yml", PROFILE)]), FakeClock())
-        async with listening(gateway) as address:
-            device = Device(
-                "meter-1", "room-1", Category.METER, "modbus", address, "meter",
-                modbus=Modbus(1), retries=retries, timeout_s=TIMEOUT_S,
-            )  # fmt: skip
-            try:
-                return [await probe.sweep(device) for _ in range(times)], probe.habits_of("meter-1")
-            finally:
-                await probe.close()
+        async with read_by_profile(gateway, REGISTERS, retries=retries, timeout_s=TIMEOUT_S) as (probe, device):
+            return [await probe.sweep(device) for _ in range(times)], probe.habits_of("meter-1")
 
     return asyncio.run(run())
 

@@ -10,10 +10,9 @@ from pymodbus.datastore import ModbusDeviceContext, ModbusServerContext, ModbusS
 from pymodbus.server import ModbusTcpServer
 
 from tests.service_room import listening
-from watchkeeper.agent.probes.modbus import (
-    MODBUS_RENEW_S,
+from watchkeeper.agent.probes.modbus.probe import MODBUS_RENEW_S, ModbusProbe
+from watchkeeper.agent.probes.modbus.registers import (
     REGISTERS_PER_REQUEST,
-    ModbusProbe,
     RegisterBlock,
     blocks_of,
     register_value,

@@ -108,7 +108,7 @@ def _whole_run(run: Run, port: int) -> dict[str, str]:
         requests.post(f"{url}/v1/push", headers={"Authorization": f"Bearer {said['token']}x"}, timeout=5)
         for path in (
             "/",
-            "/incidents/1",
+            "/troubles/1",
             "/devices/v2",
             "/devices/odd",
             "/metrics",
@@ -127,8 +127,8 @@ def _whole_run(run: Run, port: int) -> dict[str, str]:
 
 
 def _tried(url: str) -> set[str]:
-    found: list[dict[str, Any]] = requests.get(f"{url}/api/v1/incidents", timeout=5).json()["incidents"]
-    return {one["channel"] for incident in found for notice in incident["told"] for one in notice["tries"]}
+    found: list[dict[str, Any]] = requests.get(f"{url}/api/v1/troubles", timeout=5).json()["troubles"]
+    return {one["channel"] for trouble in found for notice in trouble["told"] for one in notice["tries"]}
 
 
 def _until(there: Any) -> None:

@@ -92,7 +92,7 @@ def test_two_host_headers_are_refused(room: Room) -> None:
 
 
 def test_no_page_of_another_site_may_embed_us(web: httpx.Client) -> None:
-    for path in ("/", "/metrics", "/static/icon.svg", "/api/v1/incidents"):
+    for path in ("/", "/metrics", "/static/icon.svg", "/api/v1/troubles"):
         assert web.get(path).headers["cross-origin-resource-policy"] == "same-origin"
 
 
@@ -138,7 +138,7 @@ def test_no_path_redirects_to_another_site_or_leaves_the_static_folder(web: http
 def test_no_header_turns_a_read_into_a_write(room: Room, web: httpx.Client) -> None:
     web.get(link(room))
     headers = {"x-http-method-override": "POST", "x-http-method": "POST"}
-    assert web.get("/incidents/1/acknowledge?_method=POST", headers=headers).status_code == 405
+    assert web.get("/troubles/1/acknowledge?_method=POST", headers=headers).status_code == 405
     assert acknowledged(room) == 0
 
 
@@ -204,8 +204,8 @@ def test_a_person_who_was_removed_may_do_nothing(room: Room, web: httpx.Client) 
     people = tuple(one for one in contacts.people if one.person != "li.na")
     gone = replace(snapshot.configuration, contacts=replace(contacts, people=people, shifts=contacts.shifts[1:]))
     room.runtime.activate(replace(snapshot, configuration=gone))
-    assert web.post("/incidents/1/acknowledge", data={"csrf": form}).status_code == 401
-    assert web.post("/api/v1/incidents/1/acknowledge", json={}, headers=api).status_code == 401
+    assert web.post("/troubles/1/acknowledge", data={"csrf": form}).status_code == 401
+    assert web.post("/api/v1/troubles/1/acknowledge", json={}, headers=api).status_code == 401
     assert acknowledged(room) == 0
 
 
@@ -214,7 +214,7 @@ def test_a_session_ends_when_its_persons_tokens_are_revoked(room: Room, web: htt
     form, unspent = csrf(web), link(room)
     tokens.revoke(room.store, TokenKind.PERSON, "zhang.wei")
     room.clock.advance(1.1)  # until another process has read the store again
-    assert web.post("/incidents/1/acknowledge", data={"csrf": form}).status_code == 401
+    assert web.post("/troubles/1/acknowledge", data={"csrf": form}).status_code == 401
     assert web.get(unspent).status_code == 410
 
 
@@ -222,12 +222,12 @@ def test_a_session_ends_when_its_persons_tokens_are_revoked(room: Room, web: htt
 
 
 def test_an_anonymous_request_is_401_whatever_its_body(room: Room, web: httpx.Client) -> None:
-    where = "/api/v1/incidents/1/acknowledge"
+    where = "/api/v1/troubles/1/acknowledge"
     for content in (b"{", b"[" * 60_000, b'{"note": 1}', b"\xff"):
         assert web.post(where, content=content, headers={"content-type": "application/json"}).status_code == 401
     parts = {"content-type": "multipart/form-data; boundary=x"}
     for content in (b"--x", b'--x\r\nContent-Disposition: form-data; name="csrf"; filename="f"\r\n\r\n1\r\n--x--\r\n'):
-        assert web.post("/incidents/1/acknowledge", content=content, headers=parts).status_code == 401
+        assert web.post("/troubles/1/acknowledge", content=content, headers=parts).status_code == 401
     assert acknowledged(room) == 0
 
 
@@ -243,17 +243,24 @@ def test_an_incomplete_request_is_not_used(room: Room, web: httpx.Client) -> Non
         {"type": "http.request", "body": body, "more_body": True},
         {"type": "http.disconnect"},
     ]
-    assert raw(room.front, messages, headers, "/incidents/1/acknowledge") == []
+    assert raw(room.front, messages, headers, "/troubles/1/acknowledge") == []
     assert acknowledged(room) == 0
 
 
 def test_numbers_and_texts_that_a_database_cannot_store_are_refused(room: Room, web: httpx.Client) -> None:
     huge = 10**30
-    for path in (f"/incidents/{huge}", f"/incidents?before={huge}", f"/api/v1/incidents/{huge}"):
+    for path in (
+        f"/troubles/{huge}",
+        f"/troubles?before={huge}",
+        f"/incidents/{huge}",
+        f"/api/v1/incidents/{huge}",
+        f"/api/v1/troubles/{huge}",
+        f"/api/v1/troubles?cursor={huge}",
+    ):
         assert web.get(path).status_code == 422, path
     assert web.get(f"/api/v1/incidents?cursor={huge}").status_code == 422
     person = bearer(room)
-    assert web.post("/api/v1/incidents/1/acknowledge", json={"note": "a\0b"}, headers=person).status_code == 422
+    assert web.post("/api/v1/troubles/1/acknowledge", json={"note": "a\0b"}, headers=person).status_code == 422
     assert acknowledged(room) == 0
 
 
@@ -267,7 +274,7 @@ def test_a_stranger_reads_neither_configuration_nor_database_errors(
     closed = build_app(room.runtime, room.ingest, room.metrics, ["watch.example"], open_reading=False)
     person = bearer(room)
     with browser(closed, "https://watch.example") as web:
-        for path in ("/", "/nowhere", "/enter", "/devices/ups-1", "/api/v1/incidents"):
+        for path in ("/", "/nowhere", "/enter", "/devices/ups-1", "/api/v1/troubles"):
             assert "of the configuration" not in web.get(path).text, path
         assert "of the configuration" in web.get("/", headers=person).text
 
@@ -276,7 +283,7 @@ def test_a_stranger_reads_neither_configuration_nor_database_errors(
 
         monkeypatch.setattr(room.store, "read", broken)
         room.runtime.tokens.invalidate()
-        for path in ("/", "/api/v1/incidents", "/v1/bundle"):
+        for path in ("/", "/api/v1/troubles", "/v1/bundle"):
             response = web.get(path, headers={"authorization": "Bearer x"})
             assert (response.status_code, "db.internal" in response.text) == (503, False), path
 
@@ -313,7 +320,7 @@ def test_texts_of_devices_rules_persons_and_receivers_are_never_markup(room: Roo
     outbox.deliver()
     outbox.stop()
     person = bearer(room)
-    assert web.post("/api/v1/incidents/2/acknowledge", json={"note": EVIL}, headers=person).status_code == 200
+    assert web.post("/api/v1/troubles/2/acknowledge", json={"note": EVIL}, headers=person).status_code == 200
     room.move("ups-1", EVIL)
     web.get(link(room))
     for language in ("en", "zh"):
@@ -322,15 +329,19 @@ def test_texts_of_devices_rules_persons_and_receivers_are_never_markup(room: Roo
             "/devices",
             "/devices/sensor-cold-aisle",
             "/devices/ups-1",
-            "/incidents",
-            "/incidents/2",
-            "/incidents/3",
+            "/troubles",
+            "/troubles/2",
+            "/troubles/3",
         ):
             page = web.get(path, params={"lang": language})
             assert page.status_code == 200, path
             _is_ours(page.text, path)
     _is_ours(web.get(f"/devices/{EVIL}").text, "a device that is none")
-    for response in (web.get("/api/v1/incidents/2"), web.get("/api/v1/devices/sensor-cold-aisle")):
+    for response in (
+        web.get("/api/v1/troubles/2"),
+        web.get("/api/v1/incidents/2"),
+        web.get("/api/v1/devices/sensor-cold-aisle"),
+    ):
         assert response.headers["content-type"] == "application/json"
         assert repr(EVIL) in str(response.json())
 

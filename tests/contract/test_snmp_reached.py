@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tests.notes import Notes
 from tests.snmp_liar import OBJECTS, SECRETS, UPS, agent, liar, parse_request, profiles, responding
 from tests.snmp_secured import SECRETS as SECURED_SECRETS
 from tests.snmp_secured import SecuredDevice, login, secured_device
@@ -23,20 +24,9 @@ engines = pytest.mark.parametrize("engine", [SnmpEngine.GUFO, SnmpEngine.PYSNMP]
 TIMEOUT_S = 0.5
 
 
-class Memory:
-    def __init__(self) -> None:
-        self.texts: dict[str, str] = {}
-
-    def recall(self, device: str) -> str:
-        return self.texts.get(device, "")
-
-    def remember(self, device: str, text: str) -> None:
-        self.texts[device] = text
-
-
-async def swept(device: Device, times: int = 1, memory: Memory | None = None) -> tuple[list[Sweep], tuple[str, ...]]:
+async def swept(device: Device, times: int = 1, memory: Notes | None = None) -> tuple[list[Sweep], tuple[str, ...]]:
     v3 = device.snmp is not None and device.snmp.version is SnmpVersion.V3
-    probe = SnmpProbe(profiles(), SECURED_SECRETS if v3 else SECRETS, FakeClock(), memory=memory or Memory())
+    probe = SnmpProbe(profiles(), SECURED_SECRETS if v3 else SECRETS, FakeClock(), memory=memory or Notes())
     try:
         return [await probe.sweep(device) for _ in range(times)], probe.habits_of(device.device)
     finally:
@@ -62,7 +52,7 @@ def test_a_device_that_speaks_another_version_is_read_by_it_and_the_page_says_so
         return []
 
     async def run() -> None:
-        memory = Memory()
+        memory = Notes()
         async with responding(reply) as address:
             device = liar(address, engine, written, TIMEOUT_S)
             sweeps, habits = await swept(device, 2, memory)
@@ -113,7 +103,7 @@ def test_each_address_of_a_name_is_tried_and_the_one_that_answers_is_remembered(
     snmp = login(engine=engine.value)
 
     async def run() -> None:
-        memory = Memory()
+        memory = Notes()
         async with responding(SecuredDevice(agent(OBJECTS), snmp) if secured else agent(OBJECTS)) as address:
             port = int(address.rpartition(":")[2])
             with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:

@@ -18,9 +18,9 @@ from watchkeeper.collector.web.edge.guard import BODY_LIMIT
 
 BASE = "http://127.0.0.1:8760"
 WRITES = [
-    "/incidents/1/acknowledge", "/incidents/1/escalate", "/incidents/1/resolve", "/devices/ups-1/poll",
+    "/troubles/1/acknowledge", "/troubles/1/escalate", "/troubles/1/resolve", "/devices/ups-1/poll",
     "/devices/ups-1/removed", "/leave",
-    "/api/v1/incidents/1/acknowledge", "/api/v1/incidents/1/escalate", "/api/v1/incidents/1/resolve",
+    "/api/v1/troubles/1/acknowledge", "/api/v1/troubles/1/escalate", "/api/v1/troubles/1/resolve",
     "/api/v1/devices/ups-1/poll", "/api/v1/devices/ups-1/removed",
 ]  # fmt: skip
 
@@ -95,16 +95,16 @@ def test_a_cookie_alone_writes_nothing(room: Room, web: httpx.Client, csrf: str)
 
 def test_tokens_of_agents_and_tickets_do_not_authenticate_a_person(room: Room, web: httpx.Client) -> None:
     for kind in (TokenKind.AGENT, TokenKind.TICKET, TokenKind.SESSION):
-        response = web.post("/api/v1/incidents/1/acknowledge", json={}, headers=bearer(room, kind, "room-1"))
+        response = web.post("/api/v1/troubles/1/acknowledge", json={}, headers=bearer(room, kind, "room-1"))
         assert response.status_code == 401, kind
-    response = web.post("/api/v1/incidents/1/acknowledge", json={}, headers={"authorization": "Bearer nonsense"})
+    response = web.post("/api/v1/troubles/1/acknowledge", json={}, headers={"authorization": "Bearer nonsense"})
     assert response.status_code == 401
 
 
 def test_a_wrong_bearer_is_anonymous_even_with_a_good_cookie(room: Room, web: httpx.Client) -> None:
     csrf = enter(room, web)
     headers = {"authorization": "Bearer wrong", "x-csrf-token": csrf}
-    assert web.post("/api/v1/incidents/1/acknowledge", json={}, headers=headers).status_code == 401
+    assert web.post("/api/v1/troubles/1/acknowledge", json={}, headers=headers).status_code == 401
 
 
 # ---- a link, a session ----
@@ -161,9 +161,9 @@ def test_over_https_the_cookie_is_secure(room: Room) -> None:
 def test_a_form_with_its_token_acknowledges_as_that_person(room: Room, web: httpx.Client) -> None:
     csrf = enter(room, web)
     headers = {"origin": BASE}
-    response = web.post("/incidents/1/acknowledge", data={"csrf": csrf, "note": "on my way"}, headers=headers)
-    assert (response.status_code, response.headers["location"]) == (303, "/incidents/1")
-    page = web.get("/incidents/1").text
+    response = web.post("/troubles/1/acknowledge", data={"csrf": csrf, "note": "on my way"}, headers=headers)
+    assert (response.status_code, response.headers["location"]) == (303, "/troubles/1")
+    page = web.get("/troubles/1").text
     assert "on my way" in page
     assert page.count("张伟") >= 2  # the person who is signed in, and who acknowledged
 
@@ -172,7 +172,7 @@ def test_a_form_of_another_site_does_nothing(room: Room, web: httpx.Client) -> N
     csrf = enter(room, web)
     before = written(room)
     for origin in ("https://evil.example", "http://127.0.0.1:9999", "null"):
-        response = web.post("/incidents/1/acknowledge", data={"csrf": csrf}, headers={"origin": origin})
+        response = web.post("/troubles/1/acknowledge", data={"csrf": csrf}, headers={"origin": origin})
         assert response.status_code == 403, origin
     assert written(room) == before
 
@@ -181,12 +181,12 @@ def test_a_csrf_token_is_valid_for_one_session(room: Room, web: httpx.Client) ->
     earlier = enter(room, web)
     web.cookies.clear()
     assert enter(room, web) != earlier
-    assert web.post("/incidents/1/acknowledge", data={"csrf": earlier}).status_code == 403
+    assert web.post("/troubles/1/acknowledge", data={"csrf": earlier}).status_code == 403
 
 
 def test_the_api_by_cookie_needs_the_header(room: Room, web: httpx.Client) -> None:
     csrf = enter(room, web)
-    response = web.post("/api/v1/incidents/1/acknowledge", json={}, headers={"x-csrf-token": csrf})
+    response = web.post("/api/v1/troubles/1/acknowledge", json={}, headers={"x-csrf-token": csrf})
     assert response.status_code == 200
     assert response.json()["acknowledged_by"] == "zhang.wei"
 
@@ -196,23 +196,23 @@ def test_signing_out_ends_the_session(room: Room, web: httpx.Client) -> None:
     session = web.cookies["watchkeeper"]
     assert web.post("/leave", data={"csrf": csrf}).status_code == 303
     assert "watchkeeper" not in web.cookies
-    again = web.post("/incidents/1/acknowledge", data={"csrf": csrf}, headers={"cookie": f"watchkeeper={session}"})
+    again = web.post("/troubles/1/acknowledge", data={"csrf": csrf}, headers={"cookie": f"watchkeeper={session}"})
     assert again.status_code == 401
 
 
 def test_a_session_expires(room: Room, web: httpx.Client) -> None:
     csrf = enter(room, web)
     room.clock.advance(tokens.session_s(room.runtime.snapshot.configuration.contacts))
-    assert web.post("/incidents/1/acknowledge", data={"csrf": csrf}).status_code == 401
+    assert web.post("/troubles/1/acknowledge", data={"csrf": csrf}).status_code == 401
 
 
 def test_a_link_from_another_site_is_requested_again(room: Room, web: httpx.Client) -> None:
     """A link in a chat: the browser sends the SameSite=Strict cookie only when our own page requests the page again."""
     led = {"sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate"}
-    first = web.get("/incidents/1", headers=led)
+    first = web.get("/troubles/1", headers=led)
     assert 'http-equiv="refresh" content="0"' in first.text
     assert "Room temperature" not in first.text
-    second = web.get("/incidents/1", headers={**led, "sec-fetch-site": "same-origin"})
+    second = web.get("/troubles/1", headers={**led, "sec-fetch-site": "same-origin"})
     assert "Room temperature" in second.text
 
 
@@ -223,8 +223,8 @@ READS = [
     "/",
     "/devices",
     "/devices/ups-1",
-    "/incidents",
-    "/incidents/1",
+    "/troubles",
+    "/troubles/1",
     "/metrics",
     "/openapi.json",
     "/docs",
@@ -249,7 +249,7 @@ def test_reading_is_open_on_the_loopback_only(room: Room, web: httpx.Client) -> 
 def test_a_page_that_needs_a_person_says_how_to_sign_in(room: Room) -> None:
     closed = build_app(room.runtime, room.ingest, room.metrics, ["watch.example"], open_reading=False)
     with browser(closed, "https://watch.example") as stranger:
-        page = words(stranger.get("/incidents/1").text)
+        page = words(stranger.get("/troubles/1").text)
         assert "Sign in This page is only for persons in contacts.yml. Open a sign-in link" in page
         assert "run on the collector's machine: watchkeeper collector link PERSON" in page
         assert "登录 本页面仅供 contacts.yml 中的人员查看。" in words(stranger.get("/?lang=zh").text)
@@ -257,10 +257,10 @@ def test_a_page_that_needs_a_person_says_how_to_sign_in(room: Room) -> None:
 
 def test_a_form_that_is_refused_says_what_to_do(room: Room, web: httpx.Client) -> None:
     enter(room, web)
-    page = words(web.post("/incidents/1/acknowledge", data={"csrf": "0" * 64}).text)
+    page = words(web.post("/troubles/1/acknowledge", data={"csrf": "0" * 64}).text)
     assert "Forbidden the CSRF token is missing or belongs to another session; load the page again" in page
     assert "Nothing was changed." in page
-    refused = web.post("/api/v1/incidents/1/acknowledge", json={}).json()
+    refused = web.post("/api/v1/troubles/1/acknowledge", json={}).json()
     assert refused["error"].startswith("forbidden: the CSRF token is missing")
 
 
@@ -302,13 +302,13 @@ def test_pages_need_nothing_from_outside(web: httpx.Client) -> None:
 
 
 def test_a_body_too_large_is_not_read(room: Room, web: httpx.Client) -> None:
-    assert web.post("/incidents/1/acknowledge", content=b"x" * (BODY_LIMIT + 1)).status_code == 413
+    assert web.post("/troubles/1/acknowledge", content=b"x" * (BODY_LIMIT + 1)).status_code == 413
 
     def drops() -> Iterator[bytes]:
         for _ in range(3):
             yield b"x" * (BODY_LIMIT // 2)
 
-    assert web.post("/incidents/1/acknowledge", content=drops()).status_code == 413
+    assert web.post("/troubles/1/acknowledge", content=drops()).status_code == 413
 
 
 def test_agents_go_straight_to_the_ingest(web: httpx.Client) -> None:

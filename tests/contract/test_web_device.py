@@ -1,15 +1,12 @@
 """A device's page: what is gone of it, and how it is read."""
 
-import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import pytest
 
-from tests.collector_room import Room, browser, words
-from watchkeeper.collector.access import tokens
-from watchkeeper.collector.access.tokens import TokenKind
+from tests.collector_room import Room, browser, csrf, enter, words
 from watchkeeper.model.batch import Facts
 from watchkeeper.model.reading import Missing, Reason
 
@@ -26,17 +23,6 @@ def room(tmp_path: Path) -> Iterator[Room]:
 def web(room: Room) -> Iterator[httpx.Client]:
     with browser(room.front) as client:
         yield client
-
-
-def enter(room: Room, web: httpx.Client) -> None:
-    ticket = tokens.mint(room.store, TokenKind.TICKET, "sun.tao", room.clock.wall(), 60.0)
-    assert web.get(f"/enter?ticket={ticket}").status_code == 303
-
-
-def csrf(page: str) -> str:
-    found = re.search(r'name="csrf" value="([0-9a-f]{64})"', page)
-    assert found
-    return found[1]
 
 
 def test_the_page_names_what_the_device_depends_on_and_what_depends_on_it(room: Room, web: httpx.Client) -> None:

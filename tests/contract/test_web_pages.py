@@ -9,9 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.collector_room import Room, browser, words
-from watchkeeper.collector.access import tokens
-from watchkeeper.collector.access.tokens import TokenKind
+from tests.collector_room import Room, browser, csrf, enter, words
 from watchkeeper.collector.process import actions
 from watchkeeper.collector.process.apply import apply_events
 from watchkeeper.collector.site.inventory import Ladders, StopsAt
@@ -37,23 +35,12 @@ def web(room: Room) -> Iterator[httpx.Client]:
         yield client
 
 
-def enter(room: Room, web: httpx.Client, person: str = "sun.tao") -> None:
-    ticket = tokens.mint(room.store, TokenKind.TICKET, person, room.clock.wall(), 60.0)
-    assert web.get(f"/enter?ticket={ticket}").status_code == 303
-
-
-def csrf(page: str) -> str:
-    found = re.search(r'name="csrf" value="([0-9a-f]{64})"', page)
-    assert found
-    return found[1]
-
-
 # ---- the overview ----
 
 
-def test_a_room_without_incidents(room: Room, web: httpx.Client) -> None:
+def test_a_room_without_troubles(room: Room, web: httpx.Client) -> None:
     page = words(web.get("/").text)
-    assert "No open incidents" in page
+    assert "No open troubles" in page
     assert "2026-11-21 03:00:00 UTC+08:00" in page  # the site's time and its offset
     assert "孙涛 138 0000 0004 night · since 2026-11-20 17:00:00" in page
     assert "Handover 08:30:00 (in 5:30:00 ): 李娜, day" in page
@@ -61,7 +48,7 @@ def test_a_room_without_incidents(room: Room, web: httpx.Client) -> None:
     assert "You are not signed in and can only read." in page
 
 
-def test_an_open_incident_with_its_escalation(room: Room, web: httpx.Client) -> None:
+def test_an_open_trouble_with_its_escalation(room: Room, web: httpx.Client) -> None:
     room.heat()
     room.decide_rungs()
     room.deliver()
@@ -69,7 +56,7 @@ def test_an_open_incident_with_its_escalation(room: Room, web: httpx.Client) -> 
     room.decide_rungs()
     room.deliver("wang.lei")
     page = words(web.get("/").text)
-    assert "Open incidents: 1" in page
+    assert "Open troubles: 1" in page
     assert "critical Room temperature out of range" in page
     assert "sensor-cold-aisle · 冷通道" in page
     assert "Room temperature: 31.5 °C (outside 18 .. 27 °C)" in page
@@ -99,28 +86,28 @@ def test_acknowledge_and_escalate_by_form(room: Room, web: httpx.Client) -> None
     room.decide_rungs()
     enter(room, web)
     token = csrf(web.get("/").text)
-    assert web.post("/incidents/1/acknowledge", data={"csrf": token}).status_code == 303
-    assert web.post("/incidents/1/escalate", data={"csrf": token, "note": "fan is dead"}).status_code == 303
-    page = words(web.get("/incidents/1").text)
+    assert web.post("/troubles/1/acknowledge", data={"csrf": token}).status_code == 303
+    assert web.post("/troubles/1/escalate", data={"csrf": token, "note": "fan is dead"}).status_code == 303
+    page = words(web.get("/troubles/1").text)
     assert "Acknowledgement 孙涛 03:00:00" in page
     assert "owner ✓ 03:00:00 · 孙涛" in page
     assert "Escalated by hand : owner: fan is dead 孙涛" in page
     assert "Next level 20:00 on-site" in page, "later levels keep their own times"
 
 
-def test_an_incident_that_cannot_be_judged_is_resolved_by_hand(room: Room, web: httpx.Client) -> None:
+def test_a_trouble_that_cannot_be_judged_is_resolved_by_hand(room: Room, web: httpx.Client) -> None:
     room.heat()
     enter(room, web)
     token = csrf(web.get("/").text)
-    refused = web.post("/incidents/1/resolve", data={"csrf": token})
+    refused = web.post("/troubles/1/resolve", data={"csrf": token})
     assert refused.status_code == 409
     assert "the latest verdict is still critical" in words(refused.text)
     room.say("sensor-cold-aisle", "environment.temperature", Level.UNKNOWN, gone())
     page = words(web.get("/").text)
     assert "cannot be judged now" in page
     assert "Resolve by hand" in page
-    assert web.post("/incidents/1/resolve", data={"csrf": token, "note": "seen with my own eyes"}).status_code == 303
-    assert "No open incidents" in words(web.get("/").text)
+    assert web.post("/troubles/1/resolve", data={"csrf": token, "note": "seen with my own eyes"}).status_code == 303
+    assert "No open troubles" in words(web.get("/").text)
 
 
 def gone() -> Evidence:
@@ -167,7 +154,7 @@ def test_a_level_that_is_due(room: Room, web: httpx.Client) -> None:
 
 def test_errors_in_the_configuration_are_shown_on_every_page(room: Room, web: httpx.Client) -> None:
     room.runtime.problem = "inventory.yml:3:5: no such <person>"
-    for path in ("/", "/devices", "/incidents"):
+    for path in ("/", "/devices", "/troubles"):
         page = web.get(path).text
         assert "inventory.yml:3:5: no such &lt;person&gt;" in page
         assert "The configuration has errors; the previous configuration stays active." in page
@@ -182,13 +169,13 @@ def test_what_agents_and_people_write_is_never_markup(room: Room, web: httpx.Cli
     room.say("app-server-1", "server.disk-full", Level.CRITICAL, evidence, instance=evil)
     room.read("app-server-1", {("disk.usage", evil, evil): Missing(Reason.FAULT, evil)})
     actions.acknowledge(room.runtime.notifier(), 1, "sun.tao", room.clock.wall(), evil)
-    for path in ("/", "/incidents/1", "/incidents", "/devices", "/devices/app-server-1", "/?lang=zh"):
+    for path in ("/", "/troubles/1", "/troubles", "/devices", "/devices/app-server-1", "/?lang=zh"):
         text = web.get(path).text
         assert "<script>alert" not in text, path
         assert "alert(1)" in text, path
 
 
-# ---- one incident, and past incidents ----
+# ---- one trouble, and past troubles ----
 
 
 def test_the_timeline_has_everything_in_order(room: Room, web: httpx.Client) -> None:
@@ -200,12 +187,14 @@ def test_the_timeline_has_everything_in_order(room: Room, web: httpx.Client) -> 
     actions.acknowledge(room.runtime.notifier(), 1, "sun.tao", room.clock.wall(), "on my way")
     room.clock.advance(minutes=2)
     room.heat(Level.OK, 22.0)
+    room.clock.advance(61)
+    room.decide_rungs()
     room.deliver()
-    page = words(web.get("/incidents/1").text)
+    page = words(web.get("/troubles/1").text)
     order = [
         "03:00:00 Fault began (warning) agent room-1", "03:00:00 Escalated to: duty automatic", "Notification (duty) 孙涛",
         "✓ delivered · console: accepted 孙涛", "03:03:00 Became critical agent room-1", "Acknowledged : on my way 孙涛",
-        "Notification: became critical 孙涛", "03:05:00 Resolved agent room-1", "Notification: recovered 孙涛",
+        "Notification: became critical 孙涛", "03:05:00 Resolved agent room-1", "03:06:01 Notification: recovered 孙涛",
     ]  # fmt: skip
     places = [page.index(text) for text in order]
     assert places == sorted(places)
@@ -216,38 +205,40 @@ def test_the_timeline_has_everything_in_order(room: Room, web: httpx.Client) -> 
     assert "Maintenance vendor: 精密空调维保服务商" in page
 
 
-def test_an_incident_has_its_latest_reading(room: Room, web: httpx.Client) -> None:
+def test_a_trouble_has_its_latest_reading(room: Room, web: httpx.Client) -> None:
     for value in (23.0, 27.5, 31.5, 33.0):
         room.read("sensor-cold-aisle", {**SENSOR, ("temperature.ambient", "", ""): value}, every_s=15.0)
         room.clock.advance(15)
     room.heat(value=31.5)
-    text = web.get("/incidents/1").text
+    text = web.get("/troubles/1").text
     assert "Latest reading 33 °C 15 s ago" in words(text)
     assert text.count("<polyline") == 1
 
 
-def test_an_incident_says_why_its_device_is_unreachable(room: Room, web: httpx.Client) -> None:
+def test_a_trouble_says_why_its_device_is_unreachable(room: Room, web: httpx.Client) -> None:
     why = Missing(Reason.REFUSED, "no secret called `room-community`")
     room.read("ups-1", {("device.answering", "", ""): "no", ("uptime", "", ""): why})
     room.say("ups-1", "device.not-answering", Level.CRITICAL, Evidence("device.answering", "no", "is no"))
-    page = words(web.get("/incidents/1").text)
+    page = words(web.get("/troubles/1").text)
     assert "Reachability: unreachable Latest reading unreachable 0 s ago access refused: no secret called" in page
 
 
-def test_past_incidents_newest_first_page_by_page(
+def test_past_troubles_newest_first_page_by_page(
     room: Room, web: httpx.Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("watchkeeper.collector.web.pages.INCIDENTS_PER_PAGE", 2)
+    monkeypatch.setattr("watchkeeper.collector.web.pages.TROUBLES_PER_PAGE", 2)
     for device in ("ups-1", "crac-1", "sensor-hot-aisle"):
         room.say(device, "device.alarm", Level.WARNING, Evidence("device.alarm", "warning"))
-    first = web.get("/incidents").text
-    assert re.findall(r'<td class="number"><a href="/incidents/(\d+)">', first) == ["3", "2"]
-    assert re.findall(r'<td class="number"><a href="/incidents/(\d+)">', web.get("/incidents?before=2").text) == ["1"]
-    assert 'href="/incidents?before=2"' in first
+    first = web.get("/troubles").text
+    assert re.findall(r'<td class="number"><a href="/troubles/(\d+)">', first) == ["3", "2"]
+    assert re.findall(r'<td class="number"><a href="/troubles/(\d+)">', web.get("/troubles?before=2").text) == ["1"]
+    assert 'href="/troubles?before=2"' in first
     assert "Only the first 2 are shown" in words(web.get("/").text)
 
 
-@pytest.mark.parametrize("path", ["/incidents/99", "/devices/nothing", "/nowhere", "/incidents/99/acknowledge"])
+@pytest.mark.parametrize(
+    "path", ["/troubles/99", "/incidents/99", "/devices/nothing", "/nowhere", "/troubles/99/acknowledge"]
+)
 def test_an_address_that_does_not_exist(web: httpx.Client, path: str) -> None:
     response = web.get(path)
     assert "<html" in response.text
@@ -333,7 +324,7 @@ def test_poll_now(room: Room, web: httpx.Client) -> None:
 
 def test_the_language_is_chosen_kept_and_negotiated(room: Room, web: httpx.Client) -> None:
     room.heat()
-    chinese, english = "未解决故障：1", "Open incidents: 1"
+    chinese, english = "未解决故障：1", "Open troubles: 1"
     assert english in words(web.get("/").text)
     assert chinese in words(web.get("/", headers={"accept-language": "zh-CN,zh;q=0.9,en;q=0.8"}).text)
     assert english in words(web.get("/", headers={"accept-language": "zh;q=0.2,en;q=0.8,;q=x"}).text)
@@ -358,8 +349,8 @@ def test_an_engineer_reads_chinese(room: Room, web: httpx.Client) -> None:
         "维保服务商",
     ):
         assert text in page
-    assert "检查精密空调是否运行" in words(web.get("/incidents/1").text)
-    assert "未找到" in words(web.get("/incidents/99").text)
+    assert "检查精密空调是否运行" in words(web.get("/troubles/1").text)
+    assert "未找到" in words(web.get("/troubles/99").text)
 
 
 def test_a_state_has_the_right_word_for_each_quantity(room: Room, web: httpx.Client) -> None:
@@ -375,7 +366,7 @@ def test_a_state_has_the_right_word_for_each_quantity(room: Room, web: httpx.Cli
 
 
 def test_every_link_leads_somewhere(room: Room, web: httpx.Client) -> None:
-    """Also from incidents of an agent or of the collector, which are not devices."""
+    """Also from troubles of an agent or of the collector, which are not devices."""
     room.read_everything()
     room.heat()
     for device, rule in (("room-1", "watchkeeper.agent-silent"), ("collector", "watchkeeper.disk-full")):
@@ -393,4 +384,4 @@ def test_every_link_leads_somewhere(room: Room, web: httpx.Client) -> None:
         if response.headers["content-type"].startswith("text/html"):
             found = {html.unescape(link) for link in re.findall(r'(?:href|src)="([^"#]+)"', response.text)}
             waiting += [link for link in found - seen - set(waiting) if link.startswith("/")]
-    assert {"/devices/ups-1", "/incidents/1", "/static/watch.css", "/openapi.json"} <= seen
+    assert {"/devices/ups-1", "/troubles/1", "/static/watch.css", "/openapi.json"} <= seen

@@ -349,3 +349,18 @@ def test_registers() -> None:
     for wrong in ("holding 40", "holding 70000 int16", "coil 3 int16", "coil", "holding 1 int8"):
         with pytest.raises(ValueError, match="is not a register"):
             register(wrong)
+
+
+def test_the_health_of_a_part_is_not_hidden_by_that_of_the_whole_device() -> None:
+    """The communication of a transfer switch, and that of the probes plugged into it."""
+    profile = load_profiles().get("apc-ats")
+    assert profile
+    own, *of_probes = [one for one in profile.readings if one.quantity == "communication.health"]
+    assert own.source == "PowerNet-MIB::atsStatusCommStatus"
+    assert {one.source for one in of_probes} == {
+        "PowerNet-MIB::uioSensorStatusCommStatus",
+        "PowerNet-MIB::emStatusCommStatus",
+    }
+    xups = load_profiles().get("eaton-xups")
+    assert xups
+    assert any(one.quantity == "input.voltage" for layer in xups.hidden for one in layer)

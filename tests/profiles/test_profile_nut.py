@@ -41,6 +41,17 @@ def test_zero_on_mains_is_not_measured(status: str, variable: str, quantity: str
     assert absent(nut(**{"ups_status": status, variable: zero})[quantity])
 
 
+@pytest.mark.parametrize(
+    ("status", "state"),
+    [
+        ("OB CAL DISCHRG", "testing"), ("CAL OB", "testing"), ("DISCHRG CAL OL", "testing"), ("OB CAL LB", "low"),
+        ("LB CAL OB", "low"), ("RB CAL OL", "replace"), ("OB DISCHRG", "discharging"), ("OL", "ok"),
+    ],
+)  # fmt: skip
+def test_a_calibration_is_a_test_of_the_battery(status: str, state: str) -> None:
+    assert nut(ups_status=status)["battery.state"] == state
+
+
 @pytest.mark.parametrize("status", ["OB DISCHRG", "OB LB", "OL OFF", "OFF"])
 def test_zero_on_battery_or_off_is_measured(status: str) -> None:
     found = nut(ups_status=status, battery_runtime="0", input_voltage="0", output_voltage="0")

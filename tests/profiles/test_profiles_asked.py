@@ -5,7 +5,7 @@ import pytest
 from watchkeeper.model.batch import Document
 from watchkeeper.model.reading import Series
 from watchkeeper.profiles import load_profiles
-from watchkeeper.profiles.asked import asks_for, misfit
+from watchkeeper.profiles.asked import asks_for, misfit, still_asked
 from watchkeeper.profiles.condition import Speaks
 
 OWN = """
@@ -84,3 +84,20 @@ readings:
 )
 def test_a_named_profile_fits_or_not(name: str, speaks: Speaks, why: str) -> None:
     assert misfit(PROFILES, name, speaks) == why
+
+
+def test_what_was_read_in_place_of_another_reading_is_not_asked_for_when_that_is_back() -> None:
+    """A management card that lost its UPS: for a while the standard MIB gives the voltage, under other names."""
+    maker, standard = PROFILES.get("eaton-xups"), PROFILES.get("ups-mib")
+    assert maker
+    assert standard
+    own = Series("ups", "output.voltage", "1", "", "1.3.6.1.4.1.534.1.4.4.1.2.1")
+    instead = Series("ups", "output.voltage", "line 1", "", "1.3.6.1.2.1.33.1.4.4.1.2.1")
+    charge = Series("ups", "battery.charge", "", "", "1.3.6.1.2.1.33.1.2.4.0")
+    both = (maker, standard)
+    assert still_asked(both, instead, [instead, charge])
+    assert not still_asked(both, instead, [own, charge])
+    assert still_asked(both, own, [instead])
+    assert still_asked(both, own, [own])
+    assert not still_asked((standard,), own, [])
+    assert still_asked((standard,), Series("ups", "uptime"), [])

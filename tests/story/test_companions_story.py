@@ -58,4 +58,4 @@ def test_a_companion_that_nobody_knows_is_told_by_its_names(world: World) -> Non
     strange = replace(RUNTIME, companions=(Companion("ups.mood", "sad"), Companion("leak", Missing(Reason.HUNG))))
     world.push(verdict(world, Level.CRITICAL, strange))
     (page,) = world.told
-    assert page.message.text.splitlines()[1:3] == ["同时：ups.mood：sad", "同时：水浸检测：无读数：hung"]
+    assert page.message.text.splitlines()[1:3] == ["同时：ups.mood：sad", "同时：水浸检测：无读数：无响应（挂起）"]

@@ -201,7 +201,7 @@ def test_a_command_that_does_not_exist_would_be_found(wrong: list[str]) -> None:
 # ---- words and versions ----
 
 WORDS = {
-    "quantity", "reading", "rule", "verdict", "incident", "ladder", "rung", "current level", "duty", "shift", "owner", "outbox",
+    "quantity", "reading", "rule", "verdict", "incident", "trouble", "ladder", "rung", "current level", "duty", "shift", "owner", "outbox",
     "notice", "channel", "receipt", "patrol", "maintenance", "runtime", "snapshot", "epoch", "lane", "spool", "journal", "sweep",
     "block", "frame",
 }  # fmt: skip

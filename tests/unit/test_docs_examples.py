@@ -26,7 +26,7 @@ from watchkeeper.channels.ports import Message
 from watchkeeper.collector.access import tokens
 from watchkeeper.collector.intake import endpoint
 from watchkeeper.collector.notify import outbox as outbox_of
-from watchkeeper.collector.policy import freshness, hold, incidents
+from watchkeeper.collector.policy import freshness, grouping, hold, incidents, troubles
 from watchkeeper.collector.process import actions
 from watchkeeper.collector.site.inventory import Agent, Language
 from watchkeeper.collector.site.settings import CollectorConfig
@@ -252,9 +252,36 @@ def sentences() -> Iterator[tuple[str, str]]:
     yield "webhook.md", f"tried {WORDS[outbox_of.TRIES]} times in all, {first_s:.0f} s and {second_s:.0f} s apart"
     yield "webhook.md", f"more than {webhook.TOLERANCE_S:.0f} seconds"
     yield "glossary.md", f"returns within {WORDS[round(incidents.REOPEN_WITHIN_S / minute)]} minutes"
+    yield from sentences_about_troubles()
     yield "on-call.md", f"works once, within {WORDS[round(tokens.TICKET_S / hour)]} hour"
     yield "on-call.md", f"stale after {WORDS[freshness.STALE_AFTER_INTERVALS]} missed intervals"
     yield "metrics.md", f"until its frame is {WORDS[freshness.EXPORTED_FOR_INTERVALS]} intervals old"
+
+
+def sentences_about_troubles() -> Iterator[tuple[str, str]]:
+    minute = 60
+    over_s, flapping_min = troubles.RECOVERED_AFTER_S, troubles.FLAPPING_RECOVERED_AFTER_S / minute
+    yield "on-call.md", f"began on one device within {grouping.SAME_DEVICE_S:.0f} seconds"
+    yield "on-call.md", f"each within {grouping.SAME_PLACE_S:.0f} seconds of the one before"
+    yield "on-call.md", f"still there {troubles.CHILD_STAYS_S / minute:.0f} minutes after the fault that explained it"
+    yield (
+        "on-call.md",
+        f"came back for {over_s:.0f} seconds; if one had come back before, for {flapping_min:.0f} minutes",
+    )
+    yield "on-call.md", f"同一设备上 {grouping.SAME_DEVICE_S:.0f} 秒内"
+    yield "on-call.md", f"相隔不超过 {grouping.SAME_PLACE_S:.0f} 秒"
+    yield "on-call.md", f"原因消除 {troubles.CHILD_STAYS_S / minute:.0f} 分钟后"
+    yield "on-call.md", f"保持 {over_s:.0f} 秒 （曾经复发的为 {flapping_min:.0f} 分钟）"
+    yield "operators.md", f"began on the same device within {grouping.SAME_DEVICE_S:.0f} s;"
+    yield "operators.md", f"not more than {grouping.SAME_PLACE_S:.0f} s before or after"
+    yield "operators.md", f"up to {grouping.PARENT_LATE_S / minute:.0f} minutes later; the troubles are then merged"
+    yield "operators.md", f"waits up to {troubles.PARENT_READ_S:.0f} s, until that has been read again"
+    yield (
+        "operators.md",
+        f"still there {troubles.CHILD_STAYS_S / minute:.0f} minutes after the end of what explained it",
+    )
+    yield "operators.md", f"there for {over_s:.0f} s, or for {flapping_min:.0f} minutes once it has come back"
+    yield "operators.md", f"returns within {troubles.RETURNS_WITHIN_S / minute:.0f} minutes after that"
 
 
 def test_a_number_in_a_sentence_is_that_of_the_code() -> None:

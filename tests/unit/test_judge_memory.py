@@ -93,6 +93,18 @@ def test_of_too_many_events_only_the_surplus_is_withdrawn() -> None:
     assert told[3] == []
 
 
+def test_an_answer_without_any_value_ends_nothing() -> None:
+    """A probe that still learns what a slow device is gives such sweeps after a restart of the agent."""
+    kept = {("box", "heat", ""): RuleState(Level.CRITICAL, 1.0, "h", Evidence("temperature.ambient", 31.0))}
+    one = judge(RULES, kept)
+    bare = columns("box", "uptime")
+    learning = [one.sweep(sweep(bare, at, GONE), Category.ENV) for at in range(30, 330, 30)]
+    assert learning == [UNCHANGED] * 10 or all(not told.events for told in learning)
+    told = [one.sweep(sweep(bare, at, 9000.0), Category.ENV).events for at in (330, 360, 390)]
+    assert [len(events) for events in told] == [0, 0, 1]
+    assert isinstance(told[2][0], Withdrawal)
+
+
 def test_exactly_as_many_events_as_are_kept_are_kept() -> None:
     kept: dict[Key, RuleState] = {}
     for number in range(MAX_EVENTS):

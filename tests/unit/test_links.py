@@ -28,7 +28,7 @@ from watchkeeper.collector.access.links import (
 from watchkeeper.collector.notify.notice import PATHS, About
 from watchkeeper.collector.process import sign_in as sign_in_process
 from watchkeeper.collector.process.sign_in import request_link
-from watchkeeper.collector.store.schema import incident, outbox, sign_in
+from watchkeeper.collector.store.schema import outbox, sign_in, trouble
 from watchkeeper.model.errors import SecretError
 
 KEY = b"k" * 32
@@ -166,7 +166,7 @@ def test_a_link_ends_a_day_after_its_incident(room: Room) -> None:
 
     assert ends() is None
     with room.store.write() as connection:
-        connection.execute(sa.update(incident), {"state": "resolved", "ended_at": 500.0})
+        connection.execute(sa.update(trouble), {"state": "resolved", "ended_at": 500.0})
     assert ends() == 500.0 + 86_400
     assert ends(2) == 0.0
 

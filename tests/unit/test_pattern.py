@@ -11,7 +11,7 @@ from watchkeeper.documents.bind import try_load
 from watchkeeper.model.batch import Document
 from watchkeeper.model.device import Process
 from watchkeeper.model.errors import ConfigError
-from watchkeeper.model.pattern import checked_pattern
+from watchkeeper.model.pattern import checked_pattern, longest_text
 from watchkeeper.profiles import load_profiles
 
 ENDLESS = [
@@ -21,11 +21,14 @@ ENDLESS = [
     r"(?:a(?:|))*c", r"(?i)(?:ab|AB)*c", r"x(?=(a+)+$)", r"(?!(a|a)*$)b", r"(?:(a)|b\1|ba)*$", r"(?>a+|aa)+b", r"(?:é+)+$",
     r"(a)?(?(1)(b+)+|c)d",
     r".*a.*b.*c.*d", r"^\s*\s*\s*\s*x", r"^.*a.*b.*c.*d", r"\d+\d+\d+\d+$",
+    r"(?:国国|[一-龥]国)*$", r"(?:èa|\wa)*$", r"(?:٣a|\da)*$", r"(?:(?i:ab)|AB)*$", r"(?:ſa|(?i:sa))*x",
+    r"^a|.*a.*b.*c", r"(?m)^.*a.*b.*c",
 ]  # fmt: skip
 BOUNDED = [
     r"^Box", r"Temp: ([-\d.]+)", r"^[0-9.]+ +[0-9.]+ +[0-9.]+ +[0-9.]+ +[0-9.]+ +([0-9.]+)(?: |$)", r"(?:\d{1,3}\.){3}\d{1,3}",
     r"foo.*bar", r".*foo.*bar", r"^.*a.*b.*c", r"(?:ab?)*c", r"^(?:[0-9a-f]{2}:){5}[0-9a-f]{2}$", r"(\w+ )*end", r"(,?\d+,)*x",
     r"(\d|\w)+$", r"(?i)(a|A)+$", r"(a|b)*c", r"(?:ab|ac)*d", r"a{1,5}b", r"^(?!Virtual memory$|Swap).*", r"java .*/opt/pay/app\.jar",
+    r"(?:水a|火a)*$", r"^(?:温度|湿度)[：:] *(\d+)", r"(?:(?i:a)b|cb)*$", r"^ab|^cd.*e.*f",
     r"(?:GET|PUT) /\S+ HTTP/\d\.\d", r"^([a-z]+,)*[a-z]+$", r"(?P<n>\d+)-(?P=n)", r"\bOL\b(?!.*\bOB\b)", "",
 ]  # fmt: skip
 
@@ -115,6 +118,13 @@ def test_the_inventory_tells_the_place() -> None:
     bound = try_load("matches: '(a+)+$'\nat_least: 1\n", "inventory.yml", Process)
     assert [(one.file, one.line) for one in bound.problems] == [("inventory.yml", 1)]
     assert "can take without bound" in bound.problems[0].message
+
+
+@pytest.mark.parametrize(
+    ("text", "characters"), [("sshd", 65_536), ("java .*jar", 8192), ("^java .*-X.*jar", 8192), ("a.*b.*c", 2048)]
+)
+def test_the_more_repeats_compete_the_shorter_is_the_text_that_is_searched(text: str, characters: int) -> None:
+    assert longest_text(text) == characters
 
 
 def test_every_shipped_expression_is_accepted() -> None:

@@ -1,4 +1,4 @@
-"""How an absence ends, what outlives a restart, and a device that gives few readings."""
+"""How an absence ends, and a device that gives few readings."""
 
 from collections.abc import Iterable
 
@@ -6,12 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.agent_room import device
-from tests.presence_room import EVERY_S, FIVE, NOT_THERE, SILENT, Hub, Row, warm
+from tests.presence_room import FIVE, NOT_THERE, SILENT, Hub, Row, warm
 from watchkeeper.model.reading import Missing, Reason
-from watchkeeper.rules import presence
 from watchkeeper.rules.parts import READINGS
-from watchkeeper.rules.presence import BY_INVENTORY, Presence
+from watchkeeper.rules.presence import BY_INVENTORY
 
 # ---- how it ends ----
 
@@ -88,90 +86,6 @@ def test_a_part_that_the_device_is_without_is_not_missed_while_others_are() -> N
     hub.read(*FIVE)
     hub.read(*FIVE[:3], times=4)
     assert hub.parts() == {"temperature 5"}
-
-
-# ---- over a restart ----
-
-
-def test_what_was_read_before_a_restart_and_is_missing_after_it_is_gone() -> None:
-    hub = Hub()
-    hub.read(*FIVE)
-    again = hub.restarted()
-    again.read(*FIVE[:4], times=10)
-    assert again.gone() == {}, "our own first sweeps may be incomplete"
-    again.read(*FIVE[:4])
-    assert again.gone() == {("sensor.absent", "temperature 5"): 300.0}
-
-
-def test_what_was_missing_for_a_moment_before_a_restart_is_not_gone_after_it() -> None:
-    hub = Hub()
-    hub.read(*FIVE)
-    hub.read(*FIVE[:4])
-    again = hub.restarted()
-    again.read(*FIVE[:4])
-    assert again.gone() == {}
-    again.read(*FIVE, times=2)
-    assert again.last.series is again.series
-
-
-def test_what_was_gone_before_a_restart_stays_gone_since_then() -> None:
-    hub = Hub()
-    hub.read(*FIVE)
-    hub.read(*FIVE[:4], times=10)
-    again = hub.restarted(boot_later=-7_000.0)
-    again.read(*FIVE[:4])
-    assert again.gone() == {("sensor.absent", "temperature 5"): 10 * EVERY_S}
-
-
-def test_a_restart_while_the_device_is_silent() -> None:
-    hub = Hub()
-    hub.read(*FIVE)
-    hub.read(*FIVE[:4], times=10)
-    again = hub.restarted()
-    again.read(answering="no", times=10)
-    again = again.restarted()
-    again.read(*FIVE[:4])
-    assert again.parts() == {"temperature 5"}
-
-
-def test_a_record_of_another_device_or_form_is_not_used() -> None:
-    hub = Hub(address="10.0.0.1")
-    hub.read(*FIVE)
-    other = hub.restarted(address="10.0.0.2")
-    other.read(*FIVE[:4], times=30)
-    assert other.gone() == {}
-    for text in ("", "{}", "[]", "nonsense", '{"of": "", "had": [["leak"]], "gone": [], "most": 1}'):
-        broken = Hub({"hub": text})
-        broken.read(*FIVE[:4], times=30)
-        assert broken.gone() == {}
-
-
-def test_records_are_kept_when_they_change_and_forgotten_with_the_device() -> None:
-    hub = Hub()
-    hub.read(*FIVE)
-    assert set(hub.presence.take_unsaved()) == {"hub"}
-    hub.read(*FIVE, times=5)
-    assert not hub.presence.changed
-    hub.read(*FIVE[:4], times=2)
-    hub.presence.take_unsaved()
-    hub.read(*FIVE[:4])
-    assert hub.presence.changed, "it is gone now"
-    hub.presence.take_unsaved()
-    hub.presence.activate([])
-    assert hub.presence.take_unsaved() == {"hub": None}
-    unread = Presence(lambda *_: True, {"old": "{}"})
-    unread.activate([device("new")])
-    assert unread.take_unsaved() == {"old": None}
-
-
-def test_a_device_whose_names_change_all_the_time_fills_no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert presence.MAX_ABSENCES == 1000
-    monkeypatch.setattr(presence, "MAX_ABSENCES", 50)
-    hub = Hub()
-    for number in range(60):
-        hub.read(*FIVE, ("disk.usage", f"/job{number}", 1.0))
-    hub.read(*FIVE, times=3)
-    assert len(hub.parts()) == 50
 
 
 # ---- a device that gives few readings ----
@@ -263,6 +177,27 @@ def test_a_device_that_has_just_started_is_not_blind() -> None:
     assert hub.value(READINGS) is None
     hub.read(("uptime", "", 300.0))
     assert hub.value(READINGS) == "none"
+
+
+@pytest.mark.parametrize("uptime", [0.0, 20.0])
+def test_a_device_whose_uptime_stands_still_is_blind_after_a_while(uptime: float) -> None:
+    hub = Hub()
+    row: Row = ("uptime", "", uptime)
+    hub.read(*FIVE, row)
+    hub.read(row, times=10)
+    assert hub.value(READINGS) is None
+    hub.read(row)
+    assert hub.value(READINGS) == "none"
+
+
+def test_what_was_removed_one_by_one_does_not_count_any_more() -> None:
+    hub = Hub()
+    hub.read(*FIVE)
+    for number in (4, 3, 2, 1):
+        hub.read(*FIVE[:number], times=5)
+        hub.presence.remove("hub", f"temperature {number + 1}", "removed")
+        hub.read(*FIVE[:number], times=20)
+        assert hub.last.series is hub.series, number
 
 
 def test_what_may_come_and_go_does_not_count() -> None:

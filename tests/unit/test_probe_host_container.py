@@ -64,6 +64,29 @@ def test_a_part_of_one_cpu_is_a_quota_too(tmp_path: Path) -> None:
     assert reader(v2(tmp_path, 1.0, 50_000), 1).sample(5.0).cpus == 0.5
 
 
+@pytest.mark.parametrize(("cpus", "allowed"), [("0-1", 2.0), ("3", 1.0), ("0,2,4-7", 6.0)])
+def test_a_container_may_be_bound_to_some_of_the_cpus_without_a_quota(
+    cpus: str, allowed: float, tmp_path: Path
+) -> None:
+    write(v2(tmp_path / "v2", 5.0, "max"), cpuset__cpus__effective=cpus)
+    write(v1(tmp_path / "v1", 5.0, -1) / "cpuset", cpuset__effective_cpus=cpus)
+    for folder in (tmp_path / "v2", tmp_path / "v1"):
+        assert reader(folder).sample(9.0) == CpuSample(5.0, 9.0, allowed, container=True)
+
+
+def test_of_a_quota_and_a_set_of_cpus_the_smaller_one_counts(tmp_path: Path) -> None:
+    write(v2(tmp_path, 5.0, 200_000), cpuset__cpus__effective="0-3")
+    assert reader(tmp_path).sample(9.0).cpus == 2.0
+    write(v2(tmp_path, 5.0, 900_000), cpuset__cpus__effective="0-3")
+    assert reader(tmp_path).sample(9.0).cpus == 4.0
+
+
+@pytest.mark.parametrize("cpus", ["0-63", "", "all"])
+def test_all_cpus_are_those_of_the_machine(cpus: str, tmp_path: Path) -> None:
+    write(v2(tmp_path, 5.0, "max"), cpuset__cpus__effective=cpus)
+    assert not reader(tmp_path).sample(9.0).container
+
+
 @pytest.mark.parametrize("quota", ["max", "many", "1 2"])
 def test_no_quota_of_version_2_leaves_the_machine(quota: str, tmp_path: Path) -> None:
     assert not reader(v2(tmp_path, 1.0, quota)).sample(5.0).container
@@ -137,3 +160,11 @@ def test_memory_of_which_a_part_cannot_be_read_is_that_of_the_machine(tmp_path: 
     reader = memory_v1(tmp_path, 6 * GIB)
     (tmp_path / "memory" / "memory.stat").unlink()
     assert reader.read() == (25.0, 64 * GIB)
+
+
+def test_a_container_that_sees_its_limit_as_the_machine_is_without_the_cache_of_its_host(tmp_path: Path) -> None:
+    """With lxcfs /proc/meminfo tells the container's limit, and the ARC in /proc/spl is that of the host."""
+    stat = f"anon {3 * GIB}\ninactive_file {GIB}\nactive_file 0\nslab_reclaimable 0"
+    write(tmp_path, memory__max=4 * GIB, memory__current=4 * GIB, memory__stat=stat)
+    of_container = SimpleNamespace(total=4 * GIB, available=GIB)
+    assert MemoryReader(lambda: of_container, lambda: 32 * GIB, tmp_path).read() == (75.0, 4 * GIB)

@@ -5,15 +5,18 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
 from tests.collector_room import NIGHT, Room, browser
 from watchkeeper.collector.policy.hold import Hold, HoldReason
 from watchkeeper.collector.policy.incidents import IncidentState
+from watchkeeper.collector.policy.troubles import TroubleState
 from watchkeeper.collector.read import agents as read_agents
 from watchkeeper.collector.read import changes as read_changes
 from watchkeeper.collector.read import devices as read_devices
 from watchkeeper.collector.read import history as read_history
 from watchkeeper.collector.read import incidents as read_incidents
+from watchkeeper.collector.read import troubles as read_troubles
 from watchkeeper.model.reading import Missing, Reason
 from watchkeeper.model.verdict import Evidence, Level
 
@@ -28,8 +31,9 @@ def alarm(room: Room, device: str, level: Level = Level.WARNING) -> None:
     room.say(device, "device.alarm", level, Evidence("device.alarm", str(level)))
 
 
-def _three_incidents(room: Room) -> None:
-    """1 on ups-1 (owner paged, not delivered), 2 on crac-1 (resolved), 3 on sensor-cold-aisle (critical)."""
+def _three_troubles(room: Room) -> None:
+    """1 on ups-1 (owner paged, not delivered), 2 on crac-1 (resolved), 3 on sensor-cold-aisle (critical). Each has one incident,
+    of the same number."""
     alarm(room, "ups-1")
     room.clock.advance(60)
     alarm(room, "crac-1")
@@ -42,59 +46,119 @@ def _three_incidents(room: Room) -> None:
     alarm(room, "crac-1", Level.OK)
 
 
+def _over(room: Room) -> None:
+    """The fault on crac-1 has stayed away."""
+    room.clock.advance(60)
+    room.decide_rungs()
+
+
 def test_incidents_in_their_order(room: Room) -> None:
-    _three_incidents(room)
+    _three_troubles(room)
     snapshot = room.runtime.snapshot
     with room.store.read() as connection:
         ask = partial(read_incidents.open_incidents, connection, snapshot, NIGHT)
         assert [one.incident.device for one in ask()] == ["sensor-cold-aisle", "ups-1"]
         assert [one.incident.incident for one in ask(device="ups-1")] == [1]
         assert [one.incident.incident for one in ask(1)] == [3]
-        assert read_incidents.count_open(connection) == 2
-        before = partial(read_incidents.incidents_before, connection, snapshot, NIGHT)
-        assert [one.incident.incident for one in before(None, 2)] == [3, 2]
-        assert [one.incident.incident for one in before(2, 9)] == [1]
-        (over,) = before(None, 9, [IncidentState.RESOLVED])
-    assert over.incident.incident == 2
-    assert over.upcoming is None
-    assert over.hold == Hold(HoldReason.ENDED)
+        before = partial(read_incidents.incidents_before, connection)
+        assert [one.incident for one in before(None, 2)] == [3, 2]
+        assert [one.incident for one in before(2, 9)] == [1]
+        (ended,) = before(None, 9, [IncidentState.RESOLVED])
+    assert ended.incident == 2
 
 
-def test_an_incident_with_its_rungs_notices_and_history(room: Room) -> None:
-    _three_incidents(room)
+def test_troubles_in_their_order(room: Room) -> None:
+    """Those without a fault now are last: a person must first see what is wrong."""
+    _three_troubles(room)
+    snapshot = room.runtime.snapshot
     with room.store.read() as connection:
-        detail = partial(read_incidents.incident_detail, connection, room.runtime.snapshot, NIGHT)
+        ask = partial(read_troubles.open_troubles, connection, snapshot, NIGHT)
+        assert [one.progress.incident.device for one in ask()] == ["sensor-cold-aisle", "ups-1", "crac-1"]
+        assert ask()[2].progress.hold == Hold(HoldReason.QUIET)
+        assert [one.trouble.trouble for one in ask(device="ups-1")] == [1]
+        assert [one.trouble.trouble for one in ask(1)] == [3]
+        assert read_troubles.count_open(connection) == 3
+        before = partial(read_troubles.troubles_before, connection, snapshot, NIGHT)
+        assert [one.trouble.trouble for one in before(None, 2)] == [3, 2]
+        assert [one.trouble.trouble for one in before(2, 9)] == [1]
+        assert before(None, 9, [TroubleState.RESOLVED]) == []
+    _over(room)
+    with room.store.read() as connection:
+        assert [one.trouble.trouble for one in ask_open(connection, room)] == [3, 1]
+        assert read_troubles.count_open(connection) == 2
+        (over,) = read_troubles.troubles_before(connection, snapshot, NIGHT, None, 9, [TroubleState.RESOLVED])
+    assert over.trouble.trouble == 2
+    assert over.progress.upcoming is None
+    assert over.progress.hold == Hold(HoldReason.ENDED)
+
+
+def ask_open(connection: sa.Connection, room: Room) -> list[read_troubles.TroubleProgress]:
+    return read_troubles.open_troubles(connection, room.runtime.snapshot, room.clock.wall())
+
+
+def test_a_trouble_with_its_rungs_notices_and_history(room: Room) -> None:
+    _three_troubles(room)
+    _over(room)
+    with room.store.read() as connection:
+        detail = partial(read_troubles.trouble_detail, connection, room.runtime.snapshot, NIGHT)
         ups, over = detail(1), detail(2)
         assert detail(99) is None
+        incident = read_incidents.incident_detail(connection, 2)
+        assert read_incidents.incident_detail(connection, 99) is None
     assert ups
-    assert ups.progress.hold is None
-    assert ups.progress.current
-    assert ups.progress.upcoming
-    next_one = ups.progress.upcoming
-    assert (ups.progress.current.rung, next_one.rung, next_one.due_at) == ("owner", "on-site", NIGHT + 1200)
-    duty, owner = ups.progress.notices
+    progress = ups.one.progress
+    assert progress.hold is None
+    assert progress.current
+    assert progress.upcoming
+    next_one = progress.upcoming
+    assert (progress.current.rung, next_one.rung, next_one.due_at) == ("owner", "on-site", NIGHT + 1200)
+    duty, owner = progress.notices
     assert (duty.person, duty.state, owner.person, owner.state) == ("sun.tao", "delivered", "chen.jing", "pending")
     assert owner.last
     assert (owner.last.delivered, owner.last.detail, owner.last.at) == (False, "HTTP 503", NIGHT + 660)
     assert over
-    assert [one.kind for one, _ in over.transitions] == ["opened", "resolved"]
-    assert {notice.kind for notice in over.notices} >= {"page", "recovered"}
+    assert [(one.incident, step.kind) for one, step, _ in over.transitions] == [(2, "opened"), (2, "resolved")]
+    assert {notice.kind for notice in over.one.progress.notices} >= {"page", "recovered"}
+    assert incident
+    assert [one.kind for one, _ in incident.transitions] == ["opened", "resolved"]
 
 
-def test_the_progress_is_that_of_the_current_recurrence(room: Room) -> None:
+def test_a_trouble_has_its_cause_and_the_worst_of_its_other_incidents_first(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(read_troubles, "MEMBERS_SHOWN", 2)
+    alarm(room, "ups-1")
+    for rule, level in (
+        ("power.battery-replace", Level.WARNING), ("power.battery-low", Level.CRITICAL), ("power.overload", Level.WARNING),
+    ):  # fmt: skip
+        room.clock.advance(1)
+        room.say("ups-1", rule, level, Evidence("device.alarm", "warning"))
+    room.say("ups-1", "power.battery-replace", Level.OK, Evidence("device.alarm", "ok"))
+    with room.store.read() as connection:
+        (card,) = ask_open(connection, room)
+        detail = read_troubles.trouble_detail(connection, room.runtime.snapshot, NIGHT, card.trouble.trouble)
+    assert card.progress.incident.rule == "device.alarm"
+    assert [one.rule for one in card.others] == ["power.battery-low", "power.overload"]
+    assert (card.count, card.standing.open, card.trouble.level) == (4, 3, Level.CRITICAL)
+    assert detail
+    assert [one.rule for one in detail.one.others] == ["power.battery-low", "power.overload", "power.battery-replace"]
+
+
+def test_the_rungs_of_a_trouble_go_on_when_its_fault_comes_back(room: Room) -> None:
     room.heat()
     room.decide_rungs()
     room.heat(Level.OK, 22.0)
     room.clock.advance(30)
     room.heat()
     with room.store.read() as connection:
-        (progress,) = read_incidents.open_incidents(connection, room.runtime.snapshot, NIGHT)
-        assert progress.incident.recurrence == 2
-        assert [step.decided_at for step in progress.steps] == [None] * 4
-        assert progress.notices == ()
-        story = read_incidents.incident_detail(connection, room.runtime.snapshot, NIGHT, progress.incident.incident)
-        assert story
-        assert len(story.steps) == 5
+        (progress,) = read_incidents.open_incidents(connection, room.runtime.snapshot, room.clock.wall())
+        assert (progress.incident.recurrence, progress.trouble.recurrence) == (2, 2)
+        assert [(step.rung, step.decided_at, step.due_at) for step in progress.steps[:2]] == [
+            ("duty", NIGHT, NIGHT), ("owner", None, NIGHT + 630),
+        ]  # fmt: skip
+        assert len(progress.steps) == 4
+        assert [(notice.kind, notice.recurrence) for notice in progress.notices] == [("page", 1)]
+        assert progress.hold is None
 
 
 def test_devices_with_every_probe_and_age(room: Room) -> None:
@@ -163,8 +227,8 @@ def test_every_page_and_metric_can_be_read(room: Room) -> None:
     room.deliver()
     with browser(room.front) as web:
         for path in (
-            "/", "/incidents", "/incidents/1", "/devices", "/devices/ups-1", "/metrics", "/api/v1/incidents?state=all",
-            "/api/v1/incidents/1", "/api/v1/devices", "/api/v1/devices/ups-1", "/api/v1/agents",
+            "/", "/troubles", "/troubles/1", "/devices", "/devices/ups-1", "/metrics", "/api/v1/incidents?state=all",
+            "/api/v1/troubles?state=all", "/api/v1/troubles/1", "/api/v1/incidents/1", "/api/v1/devices", "/api/v1/devices/ups-1", "/api/v1/agents",
             "/api/v1/devices/ups-1/history?quantity=output.load",
         ):  # fmt: skip
             assert web.get(path).status_code == 200, path

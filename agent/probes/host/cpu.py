@@ -30,9 +30,9 @@ class CpuReader:
 
     def sample(self, now: float) -> CpuSample:
         """CPU time until now: of the container, if it is allowed fewer CPUs than the machine has; else of the machine."""
-        quota = _quota_v2(self.cgroup) or _quota_v1(self.cgroup)
-        if quota and quota[0] < (self.count() or 0):
-            cpus, busy_s = quota
+        group = _group_v2(self.cgroup) or _group_v1(self.cgroup)
+        if group and group[0] < (self.count() or 0):
+            cpus, busy_s = group
             return CpuSample(busy_s, now, cpus, container=True)
         busy, total = _busy_and_all(self.times())
         return CpuSample(busy, total, 1.0, container=False)
@@ -48,27 +48,50 @@ def usage_between(before: CpuSample | None, now: CpuSample) -> Value:
     return min(100.0, max(0.0, 100 * used))
 
 
-def _quota_v2(folder: Path) -> tuple[float, float] | None:
-    """(CPUs, CPU seconds used) of the control group that this process sees as its root: cpu.max and cpu.stat of cgroup v2
-    (kernel documentation, admin-guide/cgroup-v2, "CPU"). None without a quota; the root group of a host has none."""
+def _group_v2(folder: Path) -> tuple[float, float] | None:
+    """(CPUs, CPU seconds used) of the control group that this process sees as its root: cpu.max, cpuset.cpus.effective and
+    cpu.stat of cgroup v2 (kernel documentation, admin-guide/cgroup-v2, "CPU" and "Cpuset"). None without a limit; the root
+    group of a host has all CPUs."""
+    cpus = _least(_quota(folder / "cpu.max"), _count(folder / "cpuset.cpus.effective"))
     try:
-        quota, period = (folder / "cpu.max").read_text(encoding="ascii").split()
         stat = dict(line.split() for line in (folder / "cpu.stat").read_text(encoding="ascii").splitlines())
-        return int(quota) / int(period), int(stat["usage_usec"]) / 1e6
-    except (OSError, ValueError, KeyError, ZeroDivisionError):  # `max` is not a number: there is no quota
+        return (cpus, int(stat["usage_usec"]) / 1e6) if cpus else None
+    except (OSError, ValueError, KeyError):
         return None
 
 
-def _quota_v1(folder: Path) -> tuple[float, float] | None:
+def _group_v1(folder: Path) -> tuple[float, float] | None:
     """The same of cgroup v1: cfs_quota_us is -1 without a quota (kernel documentation, scheduler/sched-bwc), and
     cpuacct.usage is in nanoseconds (admin-guide/cgroup-v1/cpuacct)."""
+    quota = _quota(folder / "cpu/cpu.cfs_quota_us", folder / "cpu/cpu.cfs_period_us")
+    cpus = _least(quota, _count(folder / "cpuset/cpuset.effective_cpus"))
     try:
-        quota = int((folder / "cpu/cpu.cfs_quota_us").read_text(encoding="ascii"))
-        period = int((folder / "cpu/cpu.cfs_period_us").read_text(encoding="ascii"))
         used_ns = int((folder / "cpuacct/cpuacct.usage").read_text(encoding="ascii"))
     except (OSError, ValueError):
         return None
-    return (quota / period, used_ns / 1e9) if quota > 0 and period > 0 else None
+    return (cpus, used_ns / 1e9) if cpus else None
+
+
+def _least(*limits: float | None) -> float | None:
+    return min((one for one in limits if one), default=None)
+
+
+def _quota(*files: Path) -> float | None:
+    """How many CPUs a group may use in a period. None without a quota: `max` is no number, and -1 is below zero."""
+    try:
+        quota, period = (int(text) for file in files for text in file.read_text(encoding="ascii").split())
+    except (OSError, ValueError):
+        return None
+    return quota / period if quota > 0 and period > 0 else None
+
+
+def _count(file: Path) -> float | None:
+    """How many CPUs a list such as `0-3,8` has."""
+    try:
+        spans = [[int(end) for end in span.split("-")] for span in file.read_text(encoding="ascii").strip().split(",")]
+    except (OSError, ValueError):
+        return None
+    return float(sum(span[-1] - span[0] + 1 for span in spans))
 
 
 def _busy_and_all(times: Any) -> tuple[float, float]:

@@ -75,7 +75,9 @@ class MemoryReader:
         """(per cent in use, size in bytes) of this machine, or of the container that the agent runs in."""
         memory = self.memory()
         container = cgroup_memory(self.cgroup)
-        if container and container.limit < memory.total:
+        if (
+            container and container.limit <= memory.total
+        ):  # equal where lxcfs shows a container its limit as the machine
             return 100.0 * container.used / container.limit, float(container.limit)
         available = min(memory.total, memory.available + self.shrinkable())
         return 100.0 * (memory.total - available) / memory.total, float(memory.total)

@@ -150,6 +150,12 @@ _POWER_STATES: Mapping[int, str] = {
 }
 
 
+def texts() -> set[str]:
+    """The text of every state."""
+    rows = (row for table in (_GENERIC_STATES, _SENSOR_TYPES) for _, row in table.values())
+    return {state.text for row in rows for state in row} | {_UNDEFINED.text}
+
+
 def quantity_of(sensor_type: int, event_type: int) -> str:
     """The state quantity of a discrete sensor. An OEM's own type is only known to be an alarm."""
     if event_type == REDUNDANCY:

@@ -201,8 +201,8 @@ def _connect_failure(error: OSError | None, port: int) -> CheckFailed:
         )
     if isinstance(error, TimeoutError):
         return CheckFailed(Reason.TIMEOUT, "no answer from any of its addresses")
-    name = _error_name(error or OSError(errno.EADDRNOTAVAIL, ""))
-    return CheckFailed(Reason.UNREACHABLE, f"the network reports: {name}")
+    error = error or OSError(errno.EADDRNOTAVAIL, "")
+    return CheckFailed(Reason.UNREACHABLE, f"the network reports: {_error_name(error)}")
 
 
 def _error_name(error: OSError) -> str:

@@ -145,8 +145,8 @@ class IcmpProbe:
         except BlockingIOError:
             pass  # the kernel's queue is full: this echo counts as lost
         except OSError as error:
-            name = os.strerror(error.errno or errno.EHOSTUNREACH)
-            raise CheckFailed(Reason.UNREACHABLE, f"the network reports: {name}") from None
+            strerror = os.strerror(error.errno or errno.EHOSTUNREACH)
+            raise CheckFailed(Reason.UNREACHABLE, f"the network reports: {strerror}") from None
 
     def _socket_for(self, family: socket.AddressFamily) -> socket.socket:
         opened = self._sockets.get(family)

@@ -24,6 +24,7 @@ from watchkeeper.agent.probes.services.check import (
 from watchkeeper.documents.secrets import Secrets
 from watchkeeper.model.device import Database
 from watchkeeper.model.reading import Reason
+from watchkeeper.model.text import marked
 
 if TYPE_CHECKING:
     from psycopg.pq.abc import PGconn, PGresult
@@ -35,21 +36,27 @@ POSTGRESQL_PORT = 5432
 _LOGIN_ERRORS = (
     (
         "password authentication failed|no password supplied|role .* does not exist",
-        "login refused: user or password wrong",
+        marked("login refused: user or password wrong"),
     ),
-    ("no pg_hba.conf entry|pg_hba.conf rejects", "login refused: pg_hba.conf has no entry for this user from here"),
-    ("database .* does not exist", "login refused: no database of that name"),
-    ("too many clients|connection slots|too many connections", "login refused: no connection left (max_connections)"),
-    ("starting up|shutting down|recovery mode", "it is starting up or shutting down"),
+    (
+        "no pg_hba.conf entry|pg_hba.conf rejects",
+        marked("login refused: pg_hba.conf has no entry for this user from here"),
+    ),
+    ("database .* does not exist", marked("login refused: no database of that name")),
+    (
+        "too many clients|connection slots|too many connections",
+        marked("login refused: no connection left (max_connections)"),
+    ),
+    ("starting up|shutting down|recovery mode", marked("it is starting up or shutting down")),
     ("cleartext password", NEEDS_TLS),
-    ("certificate", "certificate not accepted"),
+    ("certificate", marked("certificate not accepted")),
     ("SSL", NO_TLS),
 )
 _CONNECTIONS_USAGE = b"""
     SELECT 100.0 * count(*) / current_setting('max_connections')::int
     FROM pg_stat_activity WHERE backend_type = 'client backend'
 """
-_UNKNOWN_REFUSAL = "login refused; the server's own log says why"
+_UNKNOWN_REFUSAL = marked("login refused; the server's own log says why")
 
 
 class PostgresqlCheck:
@@ -125,9 +132,9 @@ async def _query(connection: "PGconn", query: bytes) -> bytes:
     connection.send_query(query)
     answer = await _next_result(connection)
     if answer is None or answer.status != ExecStatus.TUPLES_OK:
-        state = (answer.error_field(DiagnosticField.SQLSTATE) if answer else None) or b"none"
+        sqlstate = (answer.error_field(DiagnosticField.SQLSTATE) if answer else None) or b"none"
         raise CheckFailed(
-            Reason.REFUSED, f"login accepted, but SELECT 1 fails (SQLSTATE {state.decode(errors='replace')})"
+            Reason.REFUSED, f"login accepted, but SELECT 1 fails (SQLSTATE {sqlstate.decode(errors='replace')})"
         )
     if await _next_result(connection) is not None:  # libpq takes the next query only once all results are fetched
         raise CheckFailed(Reason.MALFORMED, "login accepted, but SELECT 1 has more than one answer")

@@ -11,6 +11,7 @@ from watchkeeper.agent.probes.bounded import BoundedCalls
 from watchkeeper.agent.probes.series import SeriesCache
 from watchkeeper.model.clock import Clock
 from watchkeeper.model.device import Device
+from watchkeeper.model.pattern import longest_text
 from watchkeeper.model.reading import Missing, Reason, Sweep, Value
 
 CommandLines = Callable[[], Iterable[str]]
@@ -43,9 +44,9 @@ class ProcessProbe:
         if wanted is None:
             missing = Missing(Reason.REFUSED, "the inventory has no `process` for this device")
             return Sweep(device.device, self._clock.boot(), series, ("no", missing, missing))
-        pattern = re.compile(wanted.matches)
+        pattern, longest = re.compile(wanted.matches), longest_text(wanted.matches)
         # The key is the device: if the call of one device hangs, the others are still made
-        counts = await self._bounded.run({device.device: lambda: self._count(pattern)}, device.timeout_s)
+        counts = await self._bounded.run({device.device: lambda: self._count(pattern, longest)}, device.timeout_s)
         count = counts[device.device]
         if isinstance(count, Missing):
             values: tuple[Value, ...] = ("no", count, count)
@@ -60,8 +61,8 @@ class ProcessProbe:
     async def close(self) -> None:
         """Implements `Probe.close`. A thread that hangs in the kernel is a daemon: it ends with the process."""
 
-    def _count(self, pattern: re.Pattern[str]) -> float:
-        return float(sum(1 for line in self._lines() if pattern.search(line)))
+    def _count(self, pattern: re.Pattern[str], longest: int) -> float:
+        return float(sum(1 for line in self._lines() if pattern.search(line[:longest])))
 
 
 def build(context: ProbeContext) -> ProcessProbe:

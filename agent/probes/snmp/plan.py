@@ -92,12 +92,14 @@ class ObjectReader(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class DeviceReader:
-    """Reads one device by its session. `unreadable` collects the objects and columns that cannot be read, and why."""
+    """Reads one device by its session. `unreadable` collects the objects and columns that cannot be read, and why; `heard`
+    is set when the device answers."""
 
     session: SnmpSession
     device: Device
     version: SnmpVersion
     unreadable: dict[str, Missing] = field(default_factory=dict)
+    heard: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def get(self, oids: Iterable[str]) -> dict[str, Raw]:
         """Get any number of objects."""
@@ -106,6 +108,8 @@ class DeviceReader:
             reply = await get_objects(self.session, chunk, self.version, self.device.retries)
             answer |= reply.answer
             self.unreadable.update(reply.unreadable)
+        if answer:
+            self.heard.set()
         return answer
 
     async def cells(self, column: str) -> dict[str, Raw]:

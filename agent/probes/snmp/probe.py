@@ -4,15 +4,15 @@ import asyncio
 import logging
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from watchkeeper.agent.ports import Memory, NoAnswer, ProbeContext
+from watchkeeper.agent.probes.series import with_failures
 from watchkeeper.agent.probes.snmp.dialect.habits import (
-    RELEARN_S,
-    STANDARD,
     Dialect,
     Habits,
     from_note,
+    mark_in,
     split_all,
     to_note,
 )
@@ -26,7 +26,7 @@ from watchkeeper.agent.probes.snmp.engine import (
 )
 from watchkeeper.agent.probes.snmp.opening import SnmpOpener, login_to, masked_url, open_snmp_session
 from watchkeeper.agent.probes.snmp.plan import DeviceReader, SweepPlan, bare_plan, replan
-from watchkeeper.agent.probes.snmp.recognise import UNKNOWN, Recognised, recognise
+from watchkeeper.agent.probes.snmp.recognise import UNKNOWN, Recognised, known_by, mark_of, recognise
 from watchkeeper.documents.secrets import Secrets
 from watchkeeper.model.clock import Clock
 from watchkeeper.model.device import Device, SnmpEngine, SnmpVersion
@@ -35,14 +35,16 @@ from watchkeeper.model.reading import Missing, Reason, Sweep, Value
 from watchkeeper.profiles import Profile, Profiles, load_profiles
 from watchkeeper.profiles.asked import misfit
 from watchkeeper.profiles.condition import Speaks
-from watchkeeper.profiles.decode import DecodeStep, Raw, decode, inactive_reason
+from watchkeeper.profiles.decode import Raw, decode, inactive_reason
 
 log = logging.getLogger(__name__)
 
 SNMP_RENEW_S = 1800.0  # how often a device's tables are walked again; the first time sooner, to spread the devices
 SNMP_RENEW_SOON_S = 60.0  # and how soon after a failure
 HAIL_EVERY = 5  # silent sweeps; at the first of them, and then at every fifth, other ways to ask are tried
+LEARN_SHARE = 0.8  # of the interval: then a sweep ends although the device is not known yet
 RENEW_SHARE = 0.5  # of the interval: walking the tables again must not take the sweep's time
+LEARNING = Missing(Reason.WARMING_UP, "the device answers slowly: its tables are still read for the first time")
 OIDS_LOGGED = 3  # how many unreadable objects are named in one log line
 
 
@@ -53,7 +55,7 @@ class _SnmpDevice:
     valid answer at the last sweep, `missing` all objects without an answer. `fallback` means that it is read by the
     fallback engine, whatever the inventory says. `dialect` is how it answers, `stored` what of that is remembered over a
     restart, and `silences` the number of sweeps in a row without an answer. `learning` goes on if a sweep ends before it:
-    a slow device may need longer than one sweep may take."""
+    a slow device may need longer than one sweep may take. `heard` tells whether it has answered since learning began."""
 
     device: Device
     plan: SweepPlan
@@ -70,6 +72,7 @@ class _SnmpDevice:
     fallback: bool = False
     silences: int = 0
     learning: asyncio.Task[None] | None = None
+    heard: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
     def version(self) -> SnmpVersion:
@@ -114,7 +117,7 @@ class SnmpProbe:
 
     async def sweep(self, device: Device) -> Sweep:
         """Implements `Probe.sweep`."""
-        held = self._held_for(device)
+        held, began_at = self._held_for(device), self._clock.boot()
         values: list[Value]
         try:
             try:
@@ -129,8 +132,8 @@ class SnmpProbe:
         if held.dialect.habits is not held.stored:
             self._remember(held)
         sweep = Sweep(device.device, self._clock.boot(), held.plan.series, tuple(values))
-        if held.session is not None and sweep.at >= (held.renew_at or 0.0):
-            await self._renew(held, held.session)
+        if held.session is not None and held.renew_at is not None and sweep.at >= held.renew_at:
+            await self._renew(held, held.session, sweep.at - began_at)
         if held.dialect.habits is not held.stored:
             self._remember(held)
         return sweep
@@ -176,8 +179,9 @@ class SnmpProbe:
             if held is not None:
                 held.drop()
             plan = bare_plan(device)
-            habits = from_note(self._memory.recall(device.device), device) if self._memory else STANDARD
-            held = _SnmpDevice(device, plan, plan.layout.requests, Dialect(habits), habits)
+            note = self._memory.recall(device.device) if self._memory else ""
+            habits, known = from_note(note, device), known_by(mark_in(note, device), self._profiles)
+            held = _SnmpDevice(device, plan, plan.layout.requests, Dialect(habits), habits, known=known)
             self._held[device.device] = held
         return held
 
@@ -189,8 +193,11 @@ class SnmpProbe:
         held.plan = _with_habits(held.plan, held.plan, habits)
         learnt = "; ".join(map(sentence, habits.words())) or "nothing unusual any more"
         log.info("%s at %s: %s", held.device.device, masked_url(held.device), learnt)
+        self._keep_note(held)
+
+    def _keep_note(self, held: _SnmpDevice) -> None:
         if self._memory:
-            self._memory.remember(held.device.device, to_note(held.stored, held.device))
+            self._memory.remember(held.device.device, to_note(held.stored, held.device, held.known.mark))
 
     async def _read_by_some_way(self, held: _SnmpDevice) -> list[Value]:
         """Read the device. If it stays silent, ask its other addresses, and in the other version that has a community;
@@ -227,8 +234,8 @@ class SnmpProbe:
         if held.session is None:
             held.session = await self._opener(_effective_device(held), self._secrets)
             held.session.dialect = held.dialect
-        if held.renew_at is None:
-            await self._learn_first(held, held.session)
+        if held.renew_at is None and not await self._learn_first(held, held.session):
+            return ["yes", *[LEARNING] * len(held.plan.layout.steps)]
         answer: dict[str, Raw] = {}
         failed: dict[str, Missing] = {}
         accepted: list[tuple[str, ...]] = []
@@ -251,10 +258,7 @@ class SnmpProbe:
             self._note_absent(held, answer)
         failed |= dict.fromkeys(held.dialect.habits.mute, MUTE)
         steps = held.plan.layout.steps
-        values = decode(steps, answer)
-        if failed:
-            values = [_with_failure(one, value, failed) for one, value in zip(steps, values, strict=True)]
-        return ["yes", *values]
+        return ["yes", *with_failures(steps, decode(steps, answer), failed)]
 
     def _note_absent(self, held: _SnmpDevice, answer: Mapping[str, Raw]) -> None:
         """Renew the plan soon if an object is newly absent or not valid: the device may have changed."""
@@ -271,26 +275,32 @@ class SnmpProbe:
             held.renew_at -= SNMP_RENEW_S - SNMP_RENEW_SOON_S
         held.absent = absent
 
-    async def _learn_first(self, held: _SnmpDevice, session: SnmpSession) -> None:
-        """Learn what the device is; go on with what an earlier sweep began. Raises NoAnswer."""
+    async def _learn_first(self, held: _SnmpDevice, session: SnmpSession) -> bool:
+        """Learn what the device is; go on with what an earlier sweep began. Returns whether that is done: a device that
+        answers slowly is not down. Raises NoAnswer."""
         if held.learning is None:
+            held.heard.clear()
             held.learning = asyncio.create_task(self._learn(held, session))
             held.learning.add_done_callback(
                 lambda done: done.cancelled() or done.exception()
             )  # somebody must ask for it
         learning = held.learning
         try:
+            await asyncio.wait({learning}, timeout=LEARN_SHARE * held.device.every_s)
+            if not learning.done() and held.heard.is_set():
+                return False
             await asyncio.shield(learning)
         finally:
             if learning.done() and held.learning is learning:
                 held.learning = None
+        return True
 
     async def _learn(self, held: _SnmpDevice, session: SnmpSession) -> None:
         """Find the device's profile and columns. Raises NoAnswer."""
         now = self._clock.boot()
-        _try_all_again(held.dialect, self._clock.wall())
+        held.dialect.try_all_again(self._clock.wall())
         await ask_for_mute(session)
-        reader = DeviceReader(session, held.device, held.version)
+        reader = DeviceReader(session, held.device, held.version, heard=held.heard)
         known = await recognise(reader, self._profiles, held.known)
         if known.profile is not None and known.profile.speaks is not Speaks.SNMP:  # the inventory names it
             known = replace(known, profile=None)
@@ -300,17 +310,25 @@ class SnmpProbe:
             log.warning("%s at %s: no profile fits %s", held.device.device, masked_url(held.device), known.described)
         before = held.plan
         plan = await replan(reader, known.profile, before, now, known.standards)
-        held.known = replace(known, readings=plan.readings, with_value=plan.with_value)
+        mark = mark_of(known.profile, known.described) if known.profile and plan.with_value else known.mark
+        held.known = replace(known, readings=plan.readings, with_value=plan.with_value, mark=mark)
+        if mark != known.mark:
+            self._keep_note(held)
         held.plan = _with_habits(plan, before, held.dialect.habits)
         held.requests = split_all(held.dialect.habits, held.plan.layout.requests)
         again_s = SNMP_RENEW_S if held.renew_at is not None else first_renewal_s(held.device.device)
         held.renew_at = now + (SNMP_RENEW_SOON_S if reader.unreadable.keys() - held.unreadable else again_s)
         _log_unreadable(held, reader.unreadable)
 
-    async def _renew(self, held: _SnmpDevice, session: SnmpSession) -> None:
-        """Learn again, after the sweep's values are read. If that fails, or takes too long, the previous plan is kept."""
+    async def _renew(self, held: _SnmpDevice, session: SnmpSession, used_s: float) -> None:
+        """Learn again, after the sweep's values are read. If that fails, or takes too long, the previous plan is kept. The
+        values took `used_s` of the sweep's time: they must not be lost because learning takes the rest of it."""
         device = held.device
-        limit_s = max(RENEW_SHARE * device.every_s, device.timeout_s * (device.retries + 1))
+        attempts_s = device.timeout_s * (device.retries + 1)
+        left_s = max(device.every_s, attempts_s) - used_s
+        limit_s = min(left_s, max(RENEW_SHARE * device.every_s, attempts_s))
+        if limit_s <= 0:
+            return
         try:
             async with asyncio.timeout(limit_s):
                 await self._learn(held, session)
@@ -329,13 +347,6 @@ def first_renewal_s(device: str) -> float:
     """When the tables of a device are walked for the second time: 1 to 30 minutes after the first time, by its name. All devices
     are recognised after a start, and must not be read in full together for ever after."""
     return SNMP_RENEW_SOON_S + (SNMP_RENEW_S - SNMP_RENEW_SOON_S) * zlib.crc32(device.encode()) / 2**32
-
-
-def _with_failure(one: DecodeStep, value: Value, failed: Mapping[str, Missing]) -> Value:
-    """The value; if it is missing, with the reason why one of its objects could not be read."""
-    if not isinstance(value, Missing):
-        return value
-    return next((failed[oid] for oid in one.oids if oid in failed), value)
 
 
 def _use_fallback_engine(held: _SnmpDevice, broken: EngineBroken) -> None:
@@ -357,14 +368,6 @@ def _with_habits(plan: SweepPlan, before: SweepPlan, habits: Habits) -> SweepPla
     if series == before.series:
         series = before.series
     return plan if series is plan.series else replace(plan, series=series)
-
-
-def _try_all_again(dialect: Dialect, now_utc: float) -> None:
-    """Forget habits that were learnt long ago, except how the device is reached."""
-    habits = dialect.habits
-    if habits.since and now_utc - habits.since > RELEARN_S:
-        dialect.habits = replace(STANDARD, address=habits.address, version=habits.version)
-        dialect.bulk_silences = 0
 
 
 def _effective_device(held: _SnmpDevice) -> Device:

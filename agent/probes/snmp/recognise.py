@@ -8,6 +8,7 @@ at most; the answers are kept only until the profile is chosen.
 from bisect import bisect_left
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from hashlib import blake2s
 from itertools import takewhile
 from sys import intern
 from types import MappingProxyType
@@ -18,6 +19,7 @@ from watchkeeper.agent.probes.snmp.engine import EngineBroken, next_object
 from watchkeeper.agent.probes.snmp.plan import LONGEST_LABEL, DeviceReader, find_layers
 from watchkeeper.model.device import Category, Device, SnmpVersion
 from watchkeeper.model.reading import Missing
+from watchkeeper.model.text import marked
 from watchkeeper.profiles import Profile, Profiles
 from watchkeeper.profiles.decode import DecodeStep, Raw, decode, raw_text
 from watchkeeper.profiles.recognise import (
@@ -38,6 +40,13 @@ ROWS_OF_A_COLUMN = 8  # of each column beyond them
 MOST_COLUMNS = 200
 MOST_COMPARED = 6  # profiles whose readings are counted
 LAST_ARC = 2**31 - 1  # a larger number is a negative one for some agents
+
+KEPT = "it gave values before; now no object of any maker gives one"
+"""Why a profile stays: a management card that lost its UPS is not an ordinary computer."""
+
+ALL_VALUES = (
+    1 << 30
+)  # more than any standard MIB: nothing is read in place of a profile that gives no value for a while
 
 UPS_MIB, HOST_RESOURCES = "1.3.6.1.2.1.33.1", "1.3.6.1.2.1.25"
 COMPUTERS = frozenset({Category.SERVER, Category.STORAGE, Category.NETWORK})
@@ -64,7 +73,8 @@ class Recognised:
     """Which profile a device is read by (None: none fits), and why. `readings` are those that the device answers for,
     and `with_value` how many of them gave a value when its tables were last read. `standards` are read for what the
     profile gives no value for. `described` is how the device describes itself, for logs; it is empty as long as the
-    device could not be asked for everything."""
+    device could not be asked for everything. `mark` is that of the last profile that gave values; `settled` means that objects of its own do,
+    or that it has none: then `enterprises` are those that the device answered, because a maker's objects may come later."""
 
     profile: Profile | None = None
     why: str = ""
@@ -72,48 +82,91 @@ class Recognised:
     with_value: int = 0
     described: str = ""
     standards: tuple[Profile, ...] = ()
+    mark: str = ""
+    settled: bool = False
+    enterprises: tuple[str, ...] | None = None
 
 
 UNKNOWN = Recognised()
 
 
+def mark_of(profile: Profile, described: str) -> str:
+    """What is remembered of a profile that gave values: its name, and a digest of how the device described itself."""
+    return f"{profile.profile} {blake2s(described.encode(), digest_size=6).hexdigest()}"
+
+
+def known_by(mark: str, profiles: Profiles) -> Recognised:
+    """What a mark tells before the device has answered."""
+    return Recognised(profiles.get(mark.partition(" ")[0]), mark=mark) if mark else UNKNOWN
+
+
 async def recognise(reader: DeviceReader, profiles: Profiles, known: Recognised = UNKNOWN) -> Recognised:
     """Find the device's profile. If the device describes itself as before and gave values, `known` is returned without
-    further requests. Raises NoAnswer."""
+    further requests; if it gives none now, its profile stays as long as no maker's object speaks for another one. Raises
+    NoAnswer."""
     named = reader.device.profile
     if named != "auto":
         return replace(
-            known, profile=profiles.get(named), why="the inventory names it", described=f"the name `{named}`"
+            known, profile=profiles.get(named), why=marked("the inventory names it"), described=f"the name `{named}`"
         )
     group = await reader.get((SYS_DESCR, SYS_OBJECT_ID))
     if not group and reader.unreadable:
         raise reader.failure()
     own_id, descr = raw_text(group.get(SYS_OBJECT_ID, "")), raw_text(group.get(SYS_DESCR, ""))
     described = intern(f"sysObjectID `{own_id[:LONGEST_LABEL]}`, sysDescr `{descr[:LONGEST_LABEL]}`")
-    if known.profile is not None and known.described == described and known.with_value:
+    if known.settled and known.described == described and known.with_value and await _is_still(reader, known):
         return known
     system = profiles.system(own_id, descr)
     survey = await _survey(reader, profiles, system)
     candidates = profiles.candidates(system, survey.answers, survey.enterprises)
     best, next_best = choose(await _counted(reader, survey, profiles, candidates))
-    if best is None or (chosen := profiles.get(best.profile)) is None:
-        return Recognised(described=described)
+    chosen, why = (profiles.get(best.profile), _why(best, next_best)) if best else (None, "")
+    values = best.values if best else 0
+    if known.profile is not None and known.mark == mark_of(known.profile, described) and _speaks_for_less(best, known):
+        chosen, why, values = known.profile, KEPT, ALL_VALUES
+    if chosen is None:
+        return Recognised(described=described, mark=known.mark)
     try:
-        standards = await _standards(reader, profiles, chosen, best.values or (await count_values(survey, chosen))[1])
+        standards = await _standards(reader, profiles, chosen, values or (await count_values(survey, chosen))[1])
     except NoAnswer as nothing:
         if isinstance(nothing, EngineBroken):
             raise
         standards, survey.complete = (), False
-    why = intern(_why(best, next_best))  # a thousand equal devices share it
-    return Recognised(chosen, why, described=described if survey.complete else "", standards=standards)
+    why = intern(why)  # a thousand equal devices share it
+    complete = described if survey.complete else ""
+    settled = why != KEPT and best is not None and bool(best.own or not best.named)
+    others = None if best and best.own else tuple(survey.enterprises)
+    return Recognised(
+        chosen, why, described=complete, standards=standards, mark=known.mark, settled=settled, enterprises=others
+    )
+
+
+async def _is_still(reader: DeviceReader, known: Recognised) -> bool:
+    """Whether a device that was read by no maker's objects still has no others: a card that has just started may answer for
+    its UPS later."""
+    if known.enterprises is None:
+        return True
+    try:
+        return tuple(await _enterprises(reader)) == known.enterprises
+    except NoAnswer as nothing:
+        if isinstance(nothing, EngineBroken):
+            raise
+        return True
+
+
+def _speaks_for_less(best: Candidate | None, known: Recognised) -> bool:
+    """Whether no maker's object gives a value, although the profile that is known reads such objects, or is another one."""
+    if best is None or known.profile is None:
+        return True
+    return not best.own and (best.named > 0 or best.profile != known.profile.profile)
 
 
 def _why(best: Candidate, next_best: Candidate | None) -> str:
     parts = [best.why] if best.why else []
     if best.own:
-        parts.append(f"{best.own} readings of its maker's objects give a value")
+        parts.append(marked(f"{best.own} readings of its maker's objects give a value"))
     if next_best and next_best.own:
-        parts.append(f"next is {next_best.profile} with {next_best.own}")
+        parts.append(marked(f"next is {next_best.profile} with {next_best.own}"))
     return "; ".join(parts)
 
 

@@ -1,10 +1,12 @@
 """Values, limits, times and durations in the reader's language. Pure."""
 
 import datetime
+import re
 
 from watchkeeper.collector.notify.i18n import Translate, marked
 from watchkeeper.collector.policy.incidents import Incident
 from watchkeeper.collector.site.snapshot import Snapshot
+from watchkeeper.model.event import EVENT_QUANTITY
 from watchkeeper.model.quantity import QUANTITIES, SECOND
 from watchkeeper.model.reading import Missing, Value
 from watchkeeper.model.verdict import Companion
@@ -35,6 +37,8 @@ STATE_LABELS = {
 """(quantity, state) -> label, where the name of the state alone is not clear, or has another word in Chinese."""
 
 _MINUTE_S, _HOUR_S, _DAY_S = 60, 3600, 86_400
+_UNITS_S = {"s": 1, "min": _MINUTE_S, "h": _HOUR_S, "d": _DAY_S}
+_WRITTEN = re.compile(r"(-?\d+(?:\.\d+)?) (s|min|h|d)")
 
 
 # ---- things ----
@@ -43,12 +47,12 @@ _MINUTE_S, _HOUR_S, _DAY_S = 60, 3600, 86_400
 def title_of(incident: Incident, snapshot: Snapshot, say: Translate) -> str:
     """The rule's title in the reader's language, with the instance's label; the rule's name if the rule is gone."""
     rule = snapshot.rules.named(incident.rule)
-    return _with_part(say(rule.title) if rule else incident.rule, incident)
+    return _with_part(say(rule.title) if rule else incident.rule, incident, say)
 
 
 def quantity_of(incident: Incident, say: Translate) -> str:
     """What was measured, with the instance's label."""
-    return _with_part(quantity_title(incident.evidence.quantity, say), incident)
+    return _with_part(quantity_title(incident.evidence.quantity, say), incident, say)
 
 
 def quantity_title(name: str, say: Translate) -> str:
@@ -56,9 +60,14 @@ def quantity_title(name: str, say: Translate) -> str:
     return say(QUANTITIES[name].title) if name in QUANTITIES else name
 
 
-def _with_part(title: str, incident: Incident) -> str:
-    part = incident.evidence.label or incident.instance
+def _with_part(title: str, incident: Incident, say: Translate) -> str:
+    part = label_text(incident.evidence.quantity, incident.evidence.label, say) or incident.instance
     return f"{title} ({part})" if part else title
+
+
+def label_text(quantity: str, label: str, say: Translate) -> str:
+    """The label of a series. That of an event is a sentence of ours; any other is a name that the device gives."""
+    return say(label) if quantity == EVENT_QUANTITY else label
 
 
 # ---- values ----
@@ -77,13 +86,13 @@ def companion_text(companion: Companion, say: Translate) -> str:
 def format_limit(expects: str, say: Translate) -> str:
     """A rule's limit in the reader's language. Empty for `is`: there the value alone is clear."""
     word, _, rest = expects.partition(" ")
-    return "" if word == "is" else f"{say(LIMITS.get(word, word))} {rest}".strip()
+    return "" if word == "is" else f"{say(LIMITS.get(word, word))} {readable(rest, say)}".strip()
 
 
 def format_value(value: Value, quantity: str, say: Translate) -> str:
     """A value with its unit, the label of a state, or the reason why there is no value."""
     if isinstance(value, Missing):
-        return say("no reading: {reason}").format(reason=value.detail or value.reason.value)
+        return say("no reading: {reason}").format(reason=say(value.detail or value.reason.value))
     if isinstance(value, str):
         return say(STATE_LABELS.get((quantity, value), value))
     unit = QUANTITIES[quantity].unit if quantity in QUANTITIES else None
@@ -101,6 +110,12 @@ def duration(seconds: float, say: Translate) -> str:
     if seconds < 10 and seconds != int(seconds):  # noqa: PLR2004 -- from ten seconds on, fractions tell nothing
         return say("{s} s").format(s=f"{seconds:.2g}")
     return span(seconds, say)
+
+
+def readable(limit: str, say: Translate) -> str:
+    """A limit as the operator wrote it; a duration in the reader's language."""
+    written = _WRITTEN.fullmatch(limit)
+    return duration(float(written[1]) * _UNITS_S[written[2]], say) if written else limit
 
 
 # ---- times ----

@@ -111,14 +111,15 @@ class _Outcome:
         cause = candidates.cause_of(self.connection, after)
         after = troubles.save(self.connection, replace(after, level=level, cause=cause))
         if rises and not fresh:
-            self._rise(after)
+            said = not known.open or after.flapping_told is not known.flapping_told  # and the level with it
+            self._rise(after, tell=not said)
 
     def _schedule(self, known: Trouble) -> None:
         ladders = self.notifier.snapshot.configuration.ladders
         steps = ladder.schedule_rungs(ladder.ladder_for(known.level, ladders), known.began_at)
         troubles.replace_undecided(self.connection, known, steps)
 
-    def _rise(self, known: Trouble) -> None:
+    def _rise(self, known: Trouble, *, tell: bool) -> None:
         """A warning has become critical: the critical ladder counts from then on."""
         ladders = self.notifier.snapshot.configuration.ladders
         before = troubles.rungs_of(self.connection, [known.trouble], lock=True).get(known.trouble, [])
@@ -126,8 +127,9 @@ class _Outcome:
         at = candidates.rose_at(self.connection, known)
         steps = ladder.schedule_rungs(ladder.ladder_for(known.level, ladders), at, carried)
         troubles.replace_undecided(self.connection, known, steps)
-        told = self.notifier.told(self.connection, known)
-        self.notifier.tell(self.connection, NoticeKind.RISEN, known, told, self.now)
+        if tell:
+            told = self.notifier.told(self.connection, known)
+            self.notifier.tell(self.connection, NoticeKind.RISEN, known, told, self.now)
 
     def _resume(self, known: Trouble, after: Trouble, level: Level) -> Trouble:
         """A fault is there again: the clock goes on, and with it the rungs."""

@@ -85,6 +85,12 @@ class Dialect:
         if changed != self.habits:
             self.habits = changed
 
+    def try_all_again(self, now_utc: float) -> None:
+        """Forget habits that were learnt long ago, except how the device is reached."""
+        if self.habits.since and now_utc - self.habits.since > RELEARN_S:
+            self.habits = replace(STANDARD, address=self.habits.address, version=self.habits.version)
+            self.bulk_silences = 0
+
     def bulk_was_silent(self) -> None:
         """GETBULK got no answer where GETNEXT did."""
         self.bulk_silences += 1
@@ -147,10 +153,24 @@ def identity(device: Device) -> str:
     return f"{device.address} {version} {snmp.answers_from if snmp else ''}".rstrip()
 
 
-def to_note(habits: Habits, device: Device) -> str:
-    """The habits as text; empty if there is nothing to remember."""
-    different = {name: value for name, value in asdict(habits).items() if value != _DEFAULTS[name] and name != "since"}
-    return json.dumps({"of": identity(device), "since": habits.since, **different}) if different else ""
+def to_note(habits: Habits, device: Device, read_by: str = "") -> str:
+    """The habits as text, and the mark of the profile that gave values (`recognise.mark_of`); empty if there is nothing to
+    remember."""
+    kept = {name: value for name, value in asdict(habits).items() if value != _DEFAULTS[name] and name != "since"}
+    if kept:
+        kept["since"] = habits.since
+    if read_by:
+        kept["read_by"] = read_by
+    return json.dumps({"of": identity(device), **kept}) if kept else ""
+
+
+def mark_in(note: str, device: Device) -> str:
+    """The mark of the profile in a note; empty if there is none, or it is of another address."""
+    try:
+        kept = json.loads(note) if note else {}
+        return str(kept.get("read_by", "")) if kept.get("of") == identity(device) else ""
+    except (ValueError, AttributeError):
+        return ""
 
 
 def from_note(note: str, device: Device) -> Habits:
@@ -159,6 +179,7 @@ def from_note(note: str, device: Device) -> Habits:
         kept = json.loads(note) if note else {}
         if kept.pop("of", "") != identity(device):
             return STANDARD
+        kept.pop("read_by", None)
         kept["mute"] = tuple(kept.get("mute", ()))
         habits = Habits(**kept)
     except (ValueError, TypeError, AttributeError):

@@ -32,7 +32,8 @@ bytes): a table of long texts needs the smaller sizes."""
 
 class Step(NamedTuple, Generic[T]):
     """One answer: its rows in order, those outside the table left out. `ended` says that the device itself showed the
-    table's end: by a row outside, or by endOfMibView."""
+    table's end: by a row outside, or by endOfMibView as the answer to GETNEXT. In one to GETBULK, endOfMibView may only
+    mean that the answer is full."""
 
     rows: Sequence[tuple[str, T]]
     ended: bool
@@ -68,10 +69,12 @@ class BindingCursor(Generic[T]):
     def __init__(self, ask: Ask[T], base: str, size: int) -> None:
         self._ask, self._base, self._size = ask, base, size
         self._after = base
+        self._outside = False
 
     async def bulk(self) -> Step[T]:
         """Implements `TableCursor.bulk`."""
-        return self._step(await self._ask(self._after, self._size))
+        step = self._step(await self._ask(self._after, self._size))
+        return step if self._outside else step._replace(ended=False)
 
     async def next(self) -> Step[T]:
         """Implements `TableCursor.next`."""
@@ -81,6 +84,7 @@ class BindingCursor(Generic[T]):
         rows: list[tuple[str, T]] = []
         for one in bindings:
             if one.end or not one.name.startswith(self._base + "."):
+                self._outside = not one.end
                 return Step(rows, ended=one.end or one.name != self._base)
             self._after = one.name
             if one.value is not None:

@@ -3,43 +3,47 @@
 
 import asyncio
 import struct
-from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import ceil
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any
 
 from pymodbus.client import AsyncModbusTcpClient
 from pymodbus.exceptions import ModbusException
 
 from watchkeeper.agent.ports import NoAnswer, ProbeContext
-from watchkeeper.agent.probes.mbap import TransactionIds
-from watchkeeper.agent.probes.series import SeriesCache
+from watchkeeper.agent.probes.modbus.mbap import TransactionIds
+from watchkeeper.agent.probes.modbus.registers import (
+    RegisterBlock,
+    block_of,
+    blocks_of,
+    register_value,
+    registers_in,
+    registers_of,
+    smaller_blocks,
+)
+from watchkeeper.agent.probes.series import SeriesCache, with_failures
 from watchkeeper.model.clock import Clock
 from watchkeeper.model.device import Device, Modbus
 from watchkeeper.model.habit import sentence, source_with
-from watchkeeper.model.reading import Reason, Sweep, Value
+from watchkeeper.model.reading import Missing, Reason, Sweep, Value
+from watchkeeper.model.text import marked
 from watchkeeper.profiles import Profile, Profiles, load_profiles
 from watchkeeper.profiles.asked import misfit
 from watchkeeper.profiles.condition import Speaks
 from watchkeeper.profiles.decode import Raw, decode
 from watchkeeper.profiles.flat import Layout, lay_out, merge_layouts
-from watchkeeper.profiles.scalars import Register
 
 MODBUS_PORT = 502
 MODBUS_RENEW_S = 600.0  # how often a device is asked again for the registers that it did not have
-REGISTERS_PER_REQUEST = 60  # the protocol allows 125 (6.3), but some devices do not
-BITS_PER_REQUEST = 1000  # the protocol allows 2,000 (6.1)
+MODBUS_RENEW_SOON_S = 60.0  # and how soon if a part of them failed
+MOST_SILENT = 2  # requests without an answer in one sweep of a device that answers others; each costs its timeout
 _NO_SUCH_REGISTER = (1, 2, 3)  # exception codes: illegal function, address, value (7)
-_NOT_NOW = (
-    5,
-    6,
-    10,
-    11,
-)  # acknowledge, server device busy, gateway path unavailable, gateway target does not respond (7)
+_NOT_NOW = (5, 6, 10, 11)  # acknowledge, busy, gateway path unavailable, gateway target does not respond (7)
 BUSY_TRIES = 3
 BUSY_PAUSE_S = 0.2
 """A device that is busy is asked again after this time, at most so often: `not now` is no answer about the register."""
+MUTE = Missing(Reason.TIMEOUT, "the device answers, but not to a request for this register")
 ANY_ID = "any-id"
 _EXCEPTION_NAMES = MappingProxyType({
     1: "illegal function", 2: "illegal data address", 3: "illegal data value", 4: "device failure",
@@ -48,33 +52,12 @@ _EXCEPTION_NAMES = MappingProxyType({
 })  # fmt: skip
 
 
-class _Coding(NamedTuple):
-    """How a number is coded: in how many registers of 16 bits, and as which `struct` format."""
-
-    registers: int
-    format: str
-
-
-_CODINGS: Mapping[str, _Coding] = MappingProxyType({
-    "uint16": _Coding(1, ">H"), "int16": _Coding(1, ">h"),
-    "uint32": _Coding(2, ">I"), "int32": _Coding(2, ">i"), "float32": _Coding(2, ">f"),
-    "uint64": _Coding(4, ">Q"), "int64": _Coding(4, ">q"), "float64": _Coding(4, ">d"),
-})  # fmt: skip
-
-
-class RegisterBlock(NamedTuple):
-    """One request: `length` registers (or bits) of a table, from `address` on."""
-
-    table: str
-    address: int
-    length: int
-
-
 @dataclass(slots=True)
 class _ModbusDevice:
     """What is kept of a device between sweeps. `layout` is None until the device was read once. `blocks` leaves out the
     registers that the device does not have. All are asked for again at `renew_at` (boot time): the device may have been
-    starting, or may have been replaced. `misfit` says why there is no profile. `any_id` says that its answers do not
+    starting, or may have been replaced. `alone` are registers that brought no answer beside others, and `mute` those that brought
+    none at all: at each renewal one of them is asked for again. `seen` are the registers that were answered. `misfit` says why there is no profile. `any_id` says that its answers do not
     repeat the transaction id."""
 
     device: Device
@@ -84,6 +67,9 @@ class _ModbusDevice:
     ids: TransactionIds = field(default_factory=lambda: TransactionIds(any_id=False))
     any_id: bool = False
     blocks: list[RegisterBlock] = field(default_factory=list)
+    alone: set[RegisterBlock] = field(default_factory=set)
+    mute: list[RegisterBlock] = field(default_factory=list)
+    seen: set[str] = field(default_factory=set)
     renew_at: float = 0.0
     layout: Layout | None = None
 
@@ -108,12 +94,18 @@ class ModbusProbe:
         values: list[Value]
         try:
             profile = _modbus_profile(held)
+            mute_before = _mute_names(held, profile)
             renewed = self._renew(held, profile)
-            answer = await _read_registers(held, profile)
-            if renewed or held.layout is None:
+            answer, failed = await _read_registers(held, profile)
+            if failed.keys() - mute_before:
+                held.renew_at = min(held.renew_at, self._clock.boot() + MODBUS_RENEW_SOON_S)
+            if renewed or held.layout is None or not answer.keys() <= held.seen:
+                held.seen |= answer.keys()
                 fresh = lay_out(device.device, profile, answer, source_with("modbus", (ANY_ID,) if held.any_id else ()))
                 held.layout = merge_layouts(held.layout, fresh)
-            series, values = held.layout.series, ["yes", *decode(held.layout.steps, answer)]
+            steps = held.layout.steps
+            failed |= dict.fromkeys(_mute_names(held, profile), MUTE)
+            series, values = held.layout.series, ["yes", *with_failures(steps, decode(steps, answer), failed)]
         except NoAnswer as nothing:
             _disconnect(held)
             series = held.layout.series if held.layout else self._bare_series.of(device, ("uptime", "", "modbus"))
@@ -140,7 +132,7 @@ class ModbusProbe:
     def why_of(self, device: str) -> str:
         """Implements `ProfileProbe.why_of`."""
         held = self._held.get(device)
-        return "the inventory names it" if held and held.profile else ""
+        return marked("the inventory names it") if held and held.profile else ""
 
     def habits_of(self, device: str) -> tuple[str, ...]:
         """Implements `HabitProbe.habits_of`."""
@@ -163,7 +155,14 @@ class ModbusProbe:
         now = self._clock.boot()
         if held.blocks and now < held.renew_at:
             return False
-        held.blocks, held.renew_at = list(blocks_of(_registers(profile))), now + MODBUS_RENEW_S
+        held.renew_at = now + MODBUS_RENEW_S
+        apart = held.alone.union(held.mute)
+        held.blocks = [
+            *blocks_of(one for one in registers_of(profile) if block_of(one) not in apart),
+            *sorted(held.alone),
+        ]
+        if held.mute:
+            held.blocks.append(held.mute.pop(0))
         return True
 
 
@@ -173,18 +172,78 @@ def _modbus_profile(held: _ModbusDevice) -> Profile:
     return held.profile
 
 
-async def _read_registers(held: _ModbusDevice, profile: Profile) -> dict[str, Raw]:
+def _mute_names(held: _ModbusDevice, profile: Profile) -> set[str]:
+    return {one.name for one in registers_of(profile) if block_of(one) in held.mute} if held.mute else set()
+
+
+async def _read_registers(held: _ModbusDevice, profile: Profile) -> tuple[dict[str, Raw], dict[str, Missing]]:
+    """The registers, and those that could not be read, with the reason. Raises NoAnswer if the device answers nothing."""
     if held.client is None:
         await _connect_modbus(held)
     words: dict[tuple[str, int], int] = {}
+    failed: dict[RegisterBlock, NoAnswer] = {}
+    good: RegisterBlock | None = None
     for block in list(held.blocks):
-        words |= await _fetch(held, block)
-    answer = ((one.name, register_value(one, words)) for one in _registers(profile))
-    return {name: value for name, value in answer if value is not None}
+        slow = [one for one in failed.values() if _costs_time(one)]
+        if len(slow) >= MOST_SILENT:
+            failed[block] = slow[-1]
+            continue
+        try:
+            words |= await _fetch(held, block)
+        except NoAnswer as nothing:
+            failed[block] = nothing
+            if nothing.missing.reason is Reason.TIMEOUT:
+                await _blame(held, block, good, nothing)
+            elif _costs_time(nothing) and good is None:
+                raise
+        else:
+            good = block
+    if failed and not words:
+        raise next(iter(failed.values()))
+    answer = {one.name: value for one in registers_of(profile) if (value := register_value(one, words)) is not None}
+    parts = {one.name: why.missing for block, why in failed.items() for one in registers_in(block, profile)}
+    return answer, {name: reason for name, reason in parts.items() if name not in answer}
+
+
+class _NotNow(NoAnswer):
+    """The device, or a gateway before it, answers again and again that it cannot answer now."""
+
+
+def _costs_time(nothing: NoAnswer) -> bool:
+    return isinstance(nothing, _NotNow) or nothing.missing.reason is Reason.TIMEOUT
+
+
+async def _blame(held: _ModbusDevice, block: RegisterBlock, good: RegisterBlock | None, silence: NoAnswer) -> None:
+    """A request got no answer. If the device still answers another one, it has too many registers, or one that brings no
+    answer: from then on they are asked for one by one, or not at all. Raises the silence if the device is down."""
+    good = good or next((one for one in reversed(held.blocks) if one != block), None)
+    if good is None:
+        raise silence
+    _hang_up(held)  # a late answer must not be taken for the next one
+    try:
+        await _connect_modbus(held)
+        await _fetch(held, good)
+    except NoAnswer:
+        raise silence from None
+    parts = smaller_blocks(block, held.profile)
+    held.alone.update(parts)
+    if not parts:
+        held.alone.discard(block)
+        held.mute.append(block)
+    if block in held.blocks:
+        held.blocks.remove(block)
+    held.blocks += parts  # at the end: the first request must be one that is answered
 
 
 def _disconnect(held: _ModbusDevice) -> None:
+    """Close the connection to a device that is down: afterwards it may be another one."""
     held.renew_at = 0.0
+    held.mute.clear()
+    held.alone.clear()
+    _hang_up(held)
+
+
+def _hang_up(held: _ModbusDevice) -> None:
     if held.client is not None:
         held.client.close()
         held.client = None
@@ -226,22 +285,14 @@ async def _fetch(held: _ModbusDevice, block: RegisterBlock) -> dict[tuple[str, i
     code = _exception_code(reply)
     if code not in _NO_SUCH_REGISTER:
         name = _EXCEPTION_NAMES.get(code, "not in the Modbus standard")
-        raise NoAnswer(Reason.MALFORMED, f"the device answers with exception {code} ({name})")
-    parts = _smaller_blocks(block, held.profile)
+        kind = _NotNow if code in _NOT_NOW else NoAnswer
+        raise kind(Reason.MALFORMED, f"the device answers with exception {code} ({name})")
+    parts = smaller_blocks(block, held.profile)
     held.blocks[held.blocks.index(block) : held.blocks.index(block) + 1] = parts
     found: dict[tuple[str, int], int] = {}
     for part in list(parts):
         found |= await _fetch(held, part)
     return found
-
-
-def _smaller_blocks(block: RegisterBlock, profile: Profile | None) -> list[RegisterBlock]:
-    """The profile's registers inside the block, one block each; they may overlap. Empty for a block that is a single
-    register: the device does not have it."""
-    registers = [one for one in _registers(profile) if one.table == block.table] if profile else []
-    parts = [RegisterBlock(block.table, one.address, register_count(one)) for one in registers]
-    end = block.address + block.length
-    return sorted({one for one in parts if block.address <= one.address < one.address + one.length <= end} - {block})
 
 
 async def _send_until_ready(held: _ModbusDevice, block: RegisterBlock) -> Any:
@@ -267,7 +318,7 @@ async def _send_request(held: _ModbusDevice, block: RegisterBlock) -> Any:
     except NoAnswer as nothing:
         if nothing.missing.reason is not Reason.TIMEOUT or not (held.any_id or held.ids.foreign):
             raise
-    _disconnect(held)
+    _hang_up(held)
     held.any_id = True
     try:
         await _connect_modbus(held)
@@ -296,44 +347,3 @@ async def _exchange(held: _ModbusDevice, block: RegisterBlock) -> Any:
         raise NoAnswer(Reason.TIMEOUT, "no answer to a request; unit wrong, or device busy") from None
     except (struct.error, IndexError, ValueError) as error:
         raise NoAnswer(Reason.MALFORMED, f"the answer breaks the rules of Modbus ({type(error).__name__})") from None
-
-
-# ---- registers: pure ----
-
-
-def register_count(register: Register) -> int:
-    """How many registers (or bits) the value takes."""
-    return 1 if register.kind == "bit" else _CODINGS[register.kind].registers
-
-
-def blocks_of(registers: Iterable[Register]) -> Sequence[RegisterBlock]:
-    """The fewest requests that cover these registers and nothing else: a device may refuse the addresses between
-    them."""
-    wanted = sorted({RegisterBlock(one.table, one.address, register_count(one)) for one in registers})
-    groups: list[RegisterBlock] = wanted[:1]
-    for one in wanted[1:]:
-        last = groups[-1]
-        limit = BITS_PER_REQUEST if one.table in ("coil", "discrete") else REGISTERS_PER_REQUEST
-        end = max(last.address + last.length, one.address + one.length)
-        if one.table == last.table and one.address <= last.address + last.length and end - last.address <= limit:
-            groups[-1] = RegisterBlock(last.table, last.address, end - last.address)
-        else:
-            groups.append(one)
-    return groups
-
-
-def register_value(register: Register, words: Mapping[tuple[str, int], int]) -> Raw | None:
-    """The register's value, highest word first unless it is `swapped`. None where a part of it was not read."""
-    cells = [words.get((register.table, register.address + offset)) for offset in range(register_count(register))]
-    present = [cell for cell in cells if cell is not None]
-    if len(present) < len(cells):
-        return None
-    if register.kind == "bit":
-        return present[0]
-    ordered = reversed(present) if register.swapped else present
-    (value,) = struct.unpack(_CODINGS[register.kind].format, b"".join(struct.pack(">H", cell) for cell in ordered))
-    return float(value) if register.kind.startswith("float") else int(value)
-
-
-def _registers(profile: Profile) -> list[Register]:
-    return [one for reading in profile.readings for one in reading.registers]
