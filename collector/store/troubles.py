@@ -16,7 +16,7 @@ from watchkeeper.model.verdict import Level
 
 def lock_all(store: Store, connection: sa.Connection) -> None:
     """Wait until no other transaction changes troubles, before any row is locked: two collectors must not begin two troubles
-    for one cause, and transactions that lock in different orders would stop each other."""
+    for one cause, and transactions that lock rows in another sequence would stop each other."""
     store.lock_names(connection, ["troubles"])
 
 

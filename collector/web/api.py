@@ -21,6 +21,7 @@ from watchkeeper.collector.web import schemas
 from watchkeeper.collector.web.edge.auth import ActingPerson, CurrentRuntime, may_read
 from watchkeeper.collector.web.schemas import devices as device_schemas
 from watchkeeper.collector.web.schemas import errors
+from watchkeeper.collector.web.schemas import troubles as trouble_schemas
 
 _BEARER = HTTPBearer(auto_error=False, description="a person's token: `watchkeeper collector token person NAME`")
 router = APIRouter(prefix="/api/v1", dependencies=[Depends(may_read), Depends(_BEARER)])
@@ -35,19 +36,19 @@ def troubles(
     cursor: Annotated[
         int | None, Query(ge=1, le=schemas.MAX_INCIDENT_NUMBER, description="from the last response")
     ] = None,
-) -> schemas.TroublesOut:
+) -> trouble_schemas.TroublesOut:
     """Troubles, newest first."""
     states = SHOWN_STATES if state == "all" else (TroubleState(state),)
     snapshot, now = runtime.snapshot, runtime.clock.wall()
     with runtime.store.read(steady=True) as connection:
         found = read_troubles.troubles_before(connection, snapshot, now, cursor, limit + 1, states)
     following = found[limit - 1].trouble.trouble if len(found) > limit else None
-    shown = [schemas.trouble_out(one, snapshot, now) for one in found[:limit]]
-    return schemas.TroublesOut(troubles=shown, cursor=following)
+    shown = [trouble_schemas.trouble_out(one, snapshot, now) for one in found[:limit]]
+    return trouble_schemas.TroublesOut(troubles=shown, cursor=following)
 
 
 @router.get("/troubles/{number}", responses=errors(401, 404))
-def trouble(runtime: CurrentRuntime, number: schemas.IncidentNumber) -> schemas.TroubleDetailOut:
+def trouble(runtime: CurrentRuntime, number: schemas.IncidentNumber) -> trouble_schemas.TroubleDetailOut:
     """One trouble with its timeline, its escalation levels, the notifications and what their channels answered. A trouble that
     was merged into another one gives that one."""
     return _trouble(runtime, number)
@@ -56,7 +57,7 @@ def trouble(runtime: CurrentRuntime, number: schemas.IncidentNumber) -> schemas.
 @router.post("/troubles/{number}/acknowledge", responses=errors(401, 403, 404, 409))
 def acknowledge(
     runtime: CurrentRuntime, person: ActingPerson, number: schemas.IncidentNumber, body: schemas.NoteIn
-) -> schemas.TroubleDetailOut:
+) -> trouble_schemas.TroubleDetailOut:
     """Say that you are working on it; whoever acknowledged it before is told. The escalation goes on, unless the ladder has
     `stops_at: acknowledged`."""
     actions.acknowledge(runtime.notifier(), number, person.person, runtime.clock.wall(), body.note)
@@ -66,7 +67,7 @@ def acknowledge(
 @router.post("/troubles/{number}/on-site", responses=errors(401, 403, 404, 409))
 def on_site(
     runtime: CurrentRuntime, person: ActingPerson, number: schemas.IncidentNumber, body: schemas.NoteIn
-) -> schemas.TroubleDetailOut:
+) -> trouble_schemas.TroubleDetailOut:
     """Say that you are on site. Nobody is asked for it any more. Said again, it changes nothing."""
     actions.on_site(runtime.notifier(), number, person.person, runtime.clock.wall(), body.note)
     return _trouble(runtime, number)
@@ -74,8 +75,8 @@ def on_site(
 
 @router.post("/troubles/{number}/escalate", responses=errors(401, 403, 404, 409))
 def escalate(
-    runtime: CurrentRuntime, person: ActingPerson, number: schemas.IncidentNumber, body: schemas.EscalateIn
-) -> schemas.TroubleDetailOut:
+    runtime: CurrentRuntime, person: ActingPerson, number: schemas.IncidentNumber, body: trouble_schemas.EscalateIn
+) -> trouble_schemas.TroubleDetailOut:
     """It cannot be resolved: go to the next escalation level now, or to every level up to `rung`. A `rung` that was decided
     already changes nothing. Later levels keep their own times."""
     actions.escalate(runtime.notifier(), number, person.person, runtime.clock.wall(), body.note, rung=body.rung)
@@ -84,8 +85,8 @@ def escalate(
 
 @router.post("/troubles/{number}/vendor", responses=errors(401, 403, 404, 409))
 def vendor(
-    runtime: CurrentRuntime, person: ActingPerson, number: schemas.IncidentNumber, body: schemas.VendorIn
-) -> schemas.TroubleDetailOut:
+    runtime: CurrentRuntime, person: ActingPerson, number: schemas.IncidentNumber, body: trouble_schemas.VendorIn
+) -> trouble_schemas.TroubleDetailOut:
     """Say that the maintenance vendor works on it, with the number of the vendor's ticket."""
     actions.hand_to_vendor(
         runtime.notifier(), number, person.person, runtime.clock.wall(), body.note, ticket=body.ticket
@@ -95,8 +96,8 @@ def vendor(
 
 @router.post("/troubles/{number}/resolve", responses=errors(401, 403, 404, 409))
 def resolve(
-    runtime: CurrentRuntime, person: ActingPerson, number: schemas.IncidentNumber, body: schemas.ResolveIn
-) -> schemas.TroubleDetailOut:
+    runtime: CurrentRuntime, person: ActingPerson, number: schemas.IncidentNumber, body: trouble_schemas.ResolveIn
+) -> trouble_schemas.TroubleDetailOut:
     """Close the incidents that can no longer be judged automatically, with cause and cure. Refused (409) while a latest verdict
     is bad."""
     now = runtime.clock.wall()
@@ -107,7 +108,7 @@ def resolve(
 @router.post("/troubles/{number}/reopen", responses=errors(401, 403, 404, 409))
 def reopen(
     runtime: CurrentRuntime, person: ActingPerson, number: schemas.IncidentNumber, body: schemas.NoteIn
-) -> schemas.TroubleDetailOut:
+) -> trouble_schemas.TroubleDetailOut:
     """Say that a resolved trouble is not fixed. Its escalation goes on until somebody resolves it."""
     actions.reopen(runtime.notifier(), number, person.person, runtime.clock.wall(), body.note)
     return _trouble(runtime, number)
@@ -115,21 +116,21 @@ def reopen(
 
 @router.post("/troubles/{number}/comment", responses=errors(401, 403, 404, 409))
 def comment(
-    runtime: CurrentRuntime, person: ActingPerson, number: schemas.IncidentNumber, body: schemas.CommentIn
-) -> schemas.TroubleDetailOut:
+    runtime: CurrentRuntime, person: ActingPerson, number: schemas.IncidentNumber, body: trouble_schemas.CommentIn
+) -> trouble_schemas.TroubleDetailOut:
     """Add a comment to the timeline. The persons in `mention` get it as a message."""
     now = runtime.clock.wall()
     actions.comment(runtime.notifier(), number, person.person, now, body.note, mention=body.mention)
     return _trouble(runtime, number)
 
 
-def _trouble(runtime: Runtime, number: int) -> schemas.TroubleDetailOut:
+def _trouble(runtime: Runtime, number: int) -> trouble_schemas.TroubleDetailOut:
     snapshot, now = runtime.snapshot, runtime.clock.wall()
     with runtime.store.read(steady=True) as connection:
         found = read_troubles.trouble_detail(connection, snapshot, now, number)
     if found is None:
         raise NotFound(f"there is no trouble {number}")
-    return schemas.trouble_detail_out(found, snapshot, now)
+    return trouble_schemas.trouble_detail_out(found, snapshot, now)
 
 
 @router.get("/incidents", responses=errors(401))

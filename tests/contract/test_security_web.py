@@ -337,11 +337,8 @@ def test_texts_of_devices_rules_persons_and_receivers_are_never_markup(room: Roo
             assert page.status_code == 200, path
             _is_ours(page.text, path)
     _is_ours(web.get(f"/devices/{EVIL}").text, "a device that is none")
-    for response in (
-        web.get("/api/v1/troubles/2"),
-        web.get("/api/v1/incidents/2"),
-        web.get("/api/v1/devices/sensor-cold-aisle"),
-    ):
+    answers = (web.get(f"/api/v1/{path}") for path in ("troubles/2", "incidents/2", "devices/sensor-cold-aisle"))
+    for response in answers:
         assert response.headers["content-type"] == "application/json"
         assert repr(EVIL) in str(response.json())
 

@@ -344,8 +344,7 @@ class SnmpProbe:
 
 
 def first_renewal_s(device: str) -> float:
-    """When the tables of a device are walked for the second time: 1 to 30 minutes after the first time, by its name. All devices
-    are recognised after a start, and must not be read in full together for ever after."""
+    """When a device's tables are walked for the second time, by its name: all devices must not be read in full together."""
     return SNMP_RENEW_SOON_S + (SNMP_RENEW_S - SNMP_RENEW_SOON_S) * zlib.crc32(device.encode()) / 2**32
 
 

@@ -11,7 +11,6 @@ from watchkeeper.collector.policy.roster import DutyShift
 from watchkeeper.collector.read.agents import AgentStatus
 from watchkeeper.collector.read.history import Point
 from watchkeeper.collector.read.incidents import IncidentDetail, NoticeStatus
-from watchkeeper.collector.read.troubles import TroubleDetail, TroubleProgress
 from watchkeeper.collector.site.inventory import Language, Person
 from watchkeeper.collector.site.snapshot import Snapshot
 from watchkeeper.collector.web.formatting import Formatter
@@ -64,32 +63,6 @@ class NoteIn(Schema):
     """A person's note for the timeline."""
 
     note: str = Field("", max_length=NOTE_LIMIT, pattern=NO_NUL)
-
-
-class EscalateIn(NoteIn):
-    """Which escalation level is wanted; without it, the next one."""
-
-    rung: str = Field("", max_length=100, pattern=NO_NUL)
-
-
-class VendorIn(NoteIn):
-    """The number of the maintenance vendor's ticket."""
-
-    ticket: str = Field("", max_length=200, pattern=NO_NUL)
-
-
-class ResolveIn(NoteIn):
-    """What the cause was, and what cured it."""
-
-    cause: str = Field("", max_length=NOTE_LIMIT, pattern=NO_NUL)
-    cure: str = Field("", max_length=NOTE_LIMIT, pattern=NO_NUL)
-
-
-class CommentIn(Schema):
-    """A comment, and the persons who get it as a message."""
-
-    note: str = Field(min_length=1, max_length=NOTE_LIMIT, pattern=NO_NUL)
-    mention: list[Annotated[str, Field(max_length=200, pattern=NO_NUL)]] = Field([], max_length=20)
 
 
 class HoldOut(Schema):
@@ -185,54 +158,6 @@ class IncidentDetailOut(IncidentOut):
     timeline: list[TransitionOut]
 
 
-class TroubleOut(Schema):
-    """Incidents that belong together. `cause` is the probable cause; `others` are the first of the other incidents. `recurrence`
-    is 1, and one more each time the trouble came back. `unresolved_s` counts only the time in which a fault was there; while
-    none is, `quiet_since` says since when. `current` is the current escalation level, `next` the next one."""
-
-    trouble: int
-    state: Literal["open", "resolved", "withdrawn"]
-    level: str
-    recurrence: int
-    opened_at: float
-    ended_at: float | None
-    quiet_since: float | None
-    unresolved_s: float
-    incidents: int = Field(description="how many incidents it has")
-    incidents_open: int
-    acknowledged_at: float | None
-    acknowledged_by: str | None
-    on_site_at: float | None
-    on_site_by: str | None
-    current: str | None
-    next: RungOut | None
-    next_in_s: float | None = Field(description="until the next escalation level; 0 if it is due")
-    hold: HoldOut | None = Field(description="why no level is decided now; null where due levels are")
-    cause: IncidentOut
-    others: list[IncidentOut]
-    told: list[NoticeOut]
-
-
-class TroubleTransitionOut(TransitionOut):
-    """A transition of an incident of the trouble."""
-
-    incident: int
-
-
-class TroubleDetailOut(TroubleOut):
-    """A trouble with everything that happened to its incidents, and its escalation levels."""
-
-    timeline: list[TroubleTransitionOut]
-    rungs: list[RungOut]
-
-
-class TroublesOut(Schema):
-    """A page of troubles. Pass `cursor` to get the next one; null after the last."""
-
-    troubles: list[TroubleOut]
-    cursor: int | None
-
-
 class IncidentsOut(Schema):
     """A page of incidents. Pass `cursor` to get the next one; null after the last."""
 
@@ -302,39 +227,25 @@ class DutyOut(Schema):
 
 def incident_out(one: Incident, snapshot: Snapshot, now: float) -> IncidentOut:
     """An incident without its details."""
-    return IncidentOut.model_validate(_incident(one, snapshot, now))
+    return IncidentOut.model_validate(incident_fields(one, snapshot, now))
 
 
 def incident_detail_out(detail: IncidentDetail, snapshot: Snapshot, now: float) -> IncidentDetailOut:
     """An incident with its details."""
-    timeline = [TransitionOut.model_validate(_transition(one, at)) for one, at in detail.transitions]
-    return IncidentDetailOut.model_validate(_incident(detail.incident, snapshot, now) | {"timeline": timeline})
+    timeline = [TransitionOut.model_validate(transition_fields(one, at)) for one, at in detail.transitions]
+    return IncidentDetailOut.model_validate(incident_fields(detail.incident, snapshot, now) | {"timeline": timeline})
 
 
-def trouble_out(one: TroubleProgress, snapshot: Snapshot, now: float) -> TroubleOut:
-    """A trouble without its details."""
-    return TroubleOut.model_validate(_trouble(one, snapshot, now))
-
-
-def trouble_detail_out(detail: TroubleDetail, snapshot: Snapshot, now: float) -> TroubleDetailOut:
-    """A trouble with its details."""
-    timeline = [
-        TroubleTransitionOut.model_validate(_transition(step, at) | {"incident": member.incident})
-        for member, step, at in detail.transitions
-    ]
-    device = detail.one.progress.incident.device
-    rungs = [_rung(step, device, snapshot, now) for step in detail.one.progress.steps]
-    return TroubleDetailOut.model_validate(_trouble(detail.one, snapshot, now) | {"timeline": timeline, "rungs": rungs})
-
-
-def _transition(one: Transition, recorded_at: float) -> dict[str, object]:
+def transition_fields(one: Transition, recorded_at: float) -> dict[str, object]:
+    """The fields of a transition."""
     return {
         "kind": one.kind.value, "at": one.at, "recorded_at": recorded_at, "by": one.by, "level": one.level.value,
         "note": one.note,
     }  # fmt: skip
 
 
-def _incident(one: Incident, snapshot: Snapshot, now: float) -> dict[str, object]:
+def incident_fields(one: Incident, snapshot: Snapshot, now: float) -> dict[str, object]:
+    """The fields of an incident."""
     rule = snapshot.rules.named(one.rule)
     return {
         "incident": one.incident, "trouble": one.trouble, "joined": one.joined.value, "explained_by": one.explained_by,
@@ -347,32 +258,13 @@ def _incident(one: Incident, snapshot: Snapshot, now: float) -> dict[str, object
     }  # fmt: skip
 
 
-def _trouble(one: TroubleProgress, snapshot: Snapshot, now: float) -> dict[str, object]:
-    progress, trouble = one.progress, one.trouble
-    current, upcoming, hold = progress.current, progress.upcoming, progress.hold
-    return {
-        "trouble": trouble.trouble, "state": trouble.state.value, "level": trouble.level.value,
-        "recurrence": trouble.recurrence, "opened_at": trouble.opened_at, "ended_at": trouble.ended_at,
-        "quiet_since": trouble.quiet_since if trouble.open else None, "unresolved_s": trouble.bad_s(now),
-        "incidents": one.count, "incidents_open": one.standing.open,
-        "acknowledged_at": trouble.acknowledged_at, "acknowledged_by": trouble.acknowledged_by,
-        "on_site_at": trouble.on_site_at, "on_site_by": trouble.on_site_by,
-        "current": current.rung if current else None,
-        "next": _rung(upcoming, progress.incident.device, snapshot, now) if upcoming else None,
-        "next_in_s": max(0.0, upcoming.due_at - now) if upcoming else None,
-        "hold": HoldOut(reason=hold.reason.value, until=hold.until) if hold else None,
-        "cause": _incident(progress.incident, snapshot, now),
-        "others": [_incident(other, snapshot, now) for other in one.others],
-        "told": [_notice(notice) for notice in progress.notices],
-    }  # fmt: skip
-
-
 def _companion(one: Companion) -> CompanionOut:
     value = None if isinstance(one.value, Missing) else one.value
     return CompanionOut(quantity=one.quantity, label=one.label, value=value, holds=one.holds)
 
 
-def _rung(step: ScheduledRung, device: str, snapshot: Snapshot, now: float) -> RungOut:
+def rung_out(step: ScheduledRung, device: str, snapshot: Snapshot, now: float) -> RungOut:
+    """An escalation level."""
     people = list(Formatter(Language.ENGLISH, snapshot, now).audience(step, device)) if step.decided_at is None else []
     return RungOut(
         rung=step.rung, due_at=step.due_at, decided_at=step.decided_at, decided_by=step.decided_by,
@@ -380,7 +272,8 @@ def _rung(step: ScheduledRung, device: str, snapshot: Snapshot, now: float) -> R
     )  # fmt: skip
 
 
-def _notice(one: NoticeStatus) -> NoticeOut:
+def notice_out(one: NoticeStatus) -> NoticeOut:
+    """A notification."""
     return NoticeOut.model_validate(one, from_attributes=True)
 
 
