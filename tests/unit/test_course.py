@@ -54,6 +54,12 @@ def test_a_reading_is_current_for_three_intervals(age_s: float, fresh: bool) -> 
     assert (found.now, found.fresh) == (Sample(BEGAN + 600 - age_s, 31.0), fresh)
 
 
+def test_the_interval_is_that_of_the_reading_where_there_is_one() -> None:
+    newest = Newest(Sample(BEGAN, 31.0), 300.0)
+    found = course_of(judged(), newest, (), limit=ABOVE, every_s=30.0, now=BEGAN + 800)
+    assert found.fresh
+
+
 def test_a_silent_agent_s_reading_is_not_current() -> None:
     assert not course(Sample(BEGAN + 599, 31.0), silent=True).fresh
     found = course(Sample(BEGAN - 15, 26.0), now=BEGAN + 1, silent=True)
@@ -208,6 +214,7 @@ def test_the_trend_is_of_the_last_ten_minutes_and_only_of_current_readings() -> 
     newest = Sample(BEGAN + 1200, 60.0)
     assert course(newest, [*falling, *rising], now=BEGAN + 1200).trend is Trend.RISING
     assert course(newest, [*falling, *rising], now=BEGAN + 1200).per_hour == pytest.approx(120.0)
+    assert course(Sample(BEGAN, 25.0), [Sample(BEGAN - 600, 20.0)], now=BEGAN).trend is None  # ten minutes old
     stale = course(newest, [*falling, *rising], now=BEGAN + 1300)
     assert (stale.fresh, stale.trend, stale.per_hour) == (False, None, None)
 
