@@ -41,6 +41,7 @@ def break_many(room: Room, count: int) -> None:
 def broken_tokens(browser: Chromium) -> list[str]:
     """The values, times and names that are on more than one line although they fit into one."""
     found: list[str] = browser.run("""[...document.querySelectorAll('.token, time, .timer')].filter(token => {
+        if (!token.checkVisibility({contentVisibilityAuto: true}) || !token.innerText.trim()) return false;
         const range = document.createRange();
         range.selectNodeContents(token);
         const tops = [...range.getClientRects()].filter(one => one.width > 1).map(one => one.top);
