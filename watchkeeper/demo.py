@@ -47,7 +47,7 @@ def demo(folder: Path, port: int, minute: float) -> None:
 
 @dataclass(slots=True)
 class ReceivedMessage:
-    """One message at the webhook receiver. `minute` counts ladder minutes from the beginning of the first incident."""
+    """One message at the webhook receiver. `minute` counts ladder minutes from the beginning of the first trouble."""
 
     minute: float
     kind: str
@@ -132,23 +132,23 @@ class DemoRun:
         click.echo("The cooling fails now.\n")
         self.room.switch("heat")
         self.receiver.wait("the first page", lambda: bool(self.receiver.messages), 30)
-        incident = self.receiver.messages[0].body["facts"]["incident"]
+        trouble = self.receiver.messages[0].body["facts"]["trouble"]
         self._sleep_until(5)
-        self._acknowledge(incident)
+        self._acknowledge(trouble)
         click.echo(f"  {5:6.1f} min  acknowledged by {PEOPLE['zhang.wei']}; this does not stop the ladder")
-        self.receiver.wait("the page of the last level", lambda: "vendor" in self._rungs(incident), 70)
+        self.receiver.wait("the page of the last level", lambda: "vendor" in self._rungs(trouble), 70)
         click.echo("\nThe cooling is repaired.\n")
         self.room.switch("heat", on=False)
-        paged = {page.person for page in self._pages(incident)}
-        self.receiver.wait("the recovery message", lambda: paged <= self._informed(incident), 120)
+        paged = {page.person for page in self._pages(trouble)}
+        self.receiver.wait("the recovery message", lambda: paged <= self._informed(trouble), 120)
         click.echo(
-            f"\n{len(self._pages(incident))} pages to {len(paged)} people, "
-            f"{len(self._informed(incident))} recovery messages."
+            f"\n{len(self._pages(trouble))} pages to {len(paged)} people, "
+            f"{len(self._informed(trouble))} recovery messages."
         )
 
-    def _acknowledge(self, incident: int) -> None:
+    def _acknowledge(self, trouble: int) -> None:
         answer = requests.post(
-            f"{self.deployment.url}/api/v1/incidents/{incident}/acknowledge", json={"note": "on my way"},
+            f"{self.deployment.url}/api/v1/troubles/{trouble}/acknowledge", json={"note": "on my way"},
             headers={"Authorization": f"Bearer {self.token}"}, timeout=10,
         )  # fmt: skip
         if not answer.ok:
@@ -157,18 +157,18 @@ class DemoRun:
     def _sleep_until(self, minute: float) -> None:
         time.sleep(max(0.0, self.receiver.began_at + minute * self.minute - time.time()))
 
-    def _pages(self, incident: int) -> list[ReceivedMessage]:
-        return [one for one in self._about(incident) if one.kind == "page"]
+    def _pages(self, trouble: int) -> list[ReceivedMessage]:
+        return [one for one in self._about(trouble) if one.kind == "page"]
 
-    def _rungs(self, incident: int) -> set[str]:
-        return {page.rung for page in self._pages(incident)}
+    def _rungs(self, trouble: int) -> set[str]:
+        return {page.rung for page in self._pages(trouble)}
 
-    def _informed(self, incident: int) -> set[str]:
+    def _informed(self, trouble: int) -> set[str]:
         """The people who got the recovery message."""
-        return {one.person for one in self._about(incident) if one.kind == "recovered"}
+        return {one.person for one in self._about(trouble) if one.kind == "recovered"}
 
-    def _about(self, incident: int) -> list[ReceivedMessage]:
-        return [one for one in self.receiver.messages if one.body["facts"]["incident"] == incident]
+    def _about(self, trouble: int) -> list[ReceivedMessage]:
+        return [one for one in self.receiver.messages if one.body["facts"]["trouble"] == trouble]
 
 
 def _handler(receiver: WebhookReceiver) -> type[BaseHTTPRequestHandler]:
@@ -236,5 +236,5 @@ changes:
     return (
         temperature
         + "off:\n"
-        + "".join(f"  - {{rule: {name}, because: the demo shows one incident}}\n" for name in switched_off)
+        + "".join(f"  - {{rule: {name}, because: the demo shows one fault}}\n" for name in switched_off)
     )
