@@ -16,6 +16,7 @@ import click
 import requests
 
 from watchkeeper.channels.webhook import verify
+from watchkeeper.collector.policy.troubles import RECOVERED_AFTER_S
 from watchkeeper.deployment import AGENT, Deployment, random_secret, running, write_deployment
 from watchkeeper.model.errors import WatchkeeperError
 from watchkeeper.simulator.running import RunningRoom, running_room
@@ -29,7 +30,7 @@ _REAL_MINUTE_S = 60.0  # the simulated room runs faster by _REAL_MINUTE_S / minu
 @click.option("--port", type=int, default=8761, show_default=True)
 @click.option("--minute", default=1.0, show_default=True, help="The seconds that a minute of the ladder lasts.")
 def demo(folder: Path, port: int, minute: float) -> None:
-    """Run a simulated room, an agent, a collector and a webhook receiver. The whole ladder takes about two minutes."""
+    """Run a simulated room, an agent, a collector and a webhook receiver. The whole ladder takes about three minutes."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     key = random_secret()
@@ -137,10 +138,13 @@ class DemoRun:
         self._acknowledge(trouble)
         click.echo(f"  {5:6.1f} min  acknowledged by {PEOPLE['zhang.wei']}; this does not stop the ladder")
         self.receiver.wait("the page of the last level", lambda: "vendor" in self._rungs(trouble), 70)
-        click.echo("\nThe cooling is repaired.\n")
+        click.echo(
+            f"\nThe cooling is repaired. People are told when the fault has stayed away for {RECOVERED_AFTER_S:.0f} s.\n"
+        )
         self.room.switch("heat", on=False)
         paged = {page.person for page in self._pages(trouble)}
-        self.receiver.wait("the recovery message", lambda: paged <= self._informed(trouble), 120)
+        minutes = 120 + RECOVERED_AFTER_S / self.minute
+        self.receiver.wait("the recovery message", lambda: paged <= self._informed(trouble), minutes)
         click.echo(
             f"\n{len(self._pages(trouble))} pages to {len(paged)} people, "
             f"{len(self._informed(trouble))} recovery messages."

@@ -250,8 +250,12 @@ def test_an_incomplete_request_is_not_used(room: Room, web: httpx.Client) -> Non
 def test_numbers_and_texts_that_a_database_cannot_store_are_refused(room: Room, web: httpx.Client) -> None:
     huge = 10**30
     for path in (
-        f"/troubles/{huge}", f"/troubles?before={huge}", f"/incidents/{huge}", f"/api/v1/incidents/{huge}",
-        f"/api/v1/troubles/{huge}", f"/api/v1/troubles?cursor={huge}",
+        f"/troubles/{huge}",
+        f"/troubles?before={huge}",
+        f"/incidents/{huge}",
+        f"/api/v1/incidents/{huge}",
+        f"/api/v1/troubles/{huge}",
+        f"/api/v1/troubles?cursor={huge}",
     ):
         assert web.get(path).status_code == 422, path
     assert web.get(f"/api/v1/incidents?cursor={huge}").status_code == 422
@@ -333,7 +337,11 @@ def test_texts_of_devices_rules_persons_and_receivers_are_never_markup(room: Roo
             assert page.status_code == 200, path
             _is_ours(page.text, path)
     _is_ours(web.get(f"/devices/{EVIL}").text, "a device that is none")
-    for response in (web.get("/api/v1/troubles/2"), web.get("/api/v1/incidents/2"), web.get("/api/v1/devices/sensor-cold-aisle")):
+    for response in (
+        web.get("/api/v1/troubles/2"),
+        web.get("/api/v1/incidents/2"),
+        web.get("/api/v1/devices/sensor-cold-aisle"),
+    ):
         assert response.headers["content-type"] == "application/json"
         assert repr(EVIL) in str(response.json())
 

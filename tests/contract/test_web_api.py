@@ -78,7 +78,9 @@ def test_incidents_by_state_and_page(room: Room, web: httpx.Client) -> None:
     room.say("crac-1", "device.alarm", Level.OK, Evidence("device.alarm", "ok"))
     assert [one["incident"] for one in get(web, "incidents")["incidents"]] == [3, 1]
     (over,) = get(web, "incidents?state=resolved")["incidents"]
-    assert (over["incident"], over["ended_at"]) == (2, NIGHT), "an incident ends at once, its trouble only when that holds"
+    assert (over["incident"], over["ended_at"]) == (2, NIGHT), (
+        "an incident ends at once, its trouble only when that holds"
+    )
     first = get(web, "incidents?state=all&limit=2")
     assert ([one["incident"] for one in first["incidents"]], first["cursor"]) == ([3, 2], 2)
     second = get(web, f"incidents?state=all&limit=2&cursor={first['cursor']}")

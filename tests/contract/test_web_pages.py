@@ -249,7 +249,9 @@ def test_past_troubles_newest_first_page_by_page(
     assert "Only the first 2 are shown" in words(web.get("/").text)
 
 
-@pytest.mark.parametrize("path", ["/troubles/99", "/incidents/99", "/devices/nothing", "/nowhere", "/troubles/99/acknowledge"])
+@pytest.mark.parametrize(
+    "path", ["/troubles/99", "/incidents/99", "/devices/nothing", "/nowhere", "/troubles/99/acknowledge"]
+)
 def test_an_address_that_does_not_exist(web: httpx.Client, path: str) -> None:
     response = web.get(path)
     assert "<html" in response.text

@@ -163,7 +163,9 @@ def test_while_no_fault_is_there_the_page_says_so_and_when_it_is_over(room: Room
     assert "Unresolved for 5:00 since 03:00:00 · came back: 1 ×; the time without a fault does not count" in page
     assert "Next level 5:00 owner" in page, "ten minutes with a fault"
     room.heat(Level.OK, 22.0)
-    assert "over at 03:15:30 if it stays so" in words(web.get("/").text), "it came back, so it must stay away for longer"
+    assert "over at 03:15:30 if it stays so" in words(web.get("/").text), (
+        "it came back, so it must stay away for longer"
+    )
     room.clock.advance(601)
     room.decide_rungs()
     page = words(web.get("/").text)
@@ -194,7 +196,9 @@ def test_a_trouble_that_turns_out_to_be_part_of_another_one_leads_there(room: Ro
     room.clock.advance(10)
     room.decide_rungs()
     room.clock.advance(60)
-    room.say("app-server-1", "hardware.power-supply", Level.CRITICAL, Evidence("psu.health", "critical", "is critical"), "1")
+    room.say(
+        "app-server-1", "hardware.power-supply", Level.CRITICAL, Evidence("psu.health", "critical", "is critical"), "1"
+    )
     assert [one["trouble"] for one in get(web, "troubles")["troubles"]] == [2, 1]
     room.clock.advance(20)
     room.decide_rungs()

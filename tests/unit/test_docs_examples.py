@@ -233,7 +233,10 @@ def sentences_about_troubles() -> Iterator[tuple[str, str]]:
     yield "on-call.md", f"began on one device within {grouping.SAME_DEVICE_S:.0f} seconds"
     yield "on-call.md", f"each within {grouping.SAME_PLACE_S:.0f} seconds of the one before"
     yield "on-call.md", f"still there {troubles.CHILD_STAYS_S / minute:.0f} minutes after the fault that explained it"
-    yield "on-call.md", f"came back for {over_s:.0f} seconds; if one had come back before, for {flapping_min:.0f} minutes"
+    yield (
+        "on-call.md",
+        f"came back for {over_s:.0f} seconds; if one had come back before, for {flapping_min:.0f} minutes",
+    )
     yield "on-call.md", f"同一设备上 {grouping.SAME_DEVICE_S:.0f} 秒内"
     yield "on-call.md", f"相隔不超过 {grouping.SAME_PLACE_S:.0f} 秒"
     yield "on-call.md", f"原因消除 {troubles.CHILD_STAYS_S / minute:.0f} 分钟后"
@@ -242,7 +245,10 @@ def sentences_about_troubles() -> Iterator[tuple[str, str]]:
     yield "operators.md", f"not more than {grouping.SAME_PLACE_S:.0f} s before or after"
     yield "operators.md", f"up to {grouping.PARENT_LATE_S / minute:.0f} minutes later; the troubles are then merged"
     yield "operators.md", f"waits up to {troubles.PARENT_READ_S:.0f} s, until that has been read again"
-    yield "operators.md", f"still there {troubles.CHILD_STAYS_S / minute:.0f} minutes after the end of what explained it"
+    yield (
+        "operators.md",
+        f"still there {troubles.CHILD_STAYS_S / minute:.0f} minutes after the end of what explained it",
+    )
     yield "operators.md", f"there for {over_s:.0f} s, or for {flapping_min:.0f} minutes once it has come back"
     yield "operators.md", f"returns within {troubles.RETURNS_WITHIN_S / minute:.0f} minutes after that"
 
