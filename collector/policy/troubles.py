@@ -175,7 +175,7 @@ def reopened(known: Trouble, at: float) -> Trouble:
     return returned(known, at)
 
 
-def must_be_open(known: Trouble, what: str) -> None:
+def must_be_open(known: Trouble, done: str) -> None:
     """Raises Conflict if the trouble is over."""
     if not known.open:
-        raise Conflict(f"trouble {known.trouble} is {known.state} already and cannot be {what}")
+        raise Conflict(f"trouble {known.trouble} is {known.state} already and cannot be {done}")

@@ -91,7 +91,7 @@ def resolve(
     said = "; ".join(filter(None, (cause, cure, note)))
     with notifier.store.write() as connection:
         known = _locked(notifier, connection, number)
-        policy.must_be_open(known, "resolved")
+        policy.must_be_open(known, "resolved by hand")
         changes = {}
         for one in rows.incidents_of(connection, [known.trouble], only_open=True):
             change = incidents.resolve_by_hand(one, person, now, said)
