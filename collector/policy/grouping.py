@@ -22,6 +22,10 @@ SAME_PLACE_S = 30.0
 PARENT_LATE_S = 300.0
 """How much earlier than its cause a fault may have been noticed: both devices are read at their own intervals."""
 
+EXPLAINS_S = 3600.0
+"""For how long the loss of power or cooling explains new faults. A phase that was lost days ago must not hide a server that dies
+today. What is silent explains the silence behind it for as long as it is silent."""
+
 _SILENCE = frozenset({"device.answering", "agent.heard"})
 _NO_SUPPLY = frozenset(
     {
@@ -145,6 +149,7 @@ def explains(cause: Fault, fault: Fault) -> bool:
         cause.incident != fault.incident
         and fault.quantity in EXPLAINED_BY.get(cause.quantity, ())
         and fault.began_at >= cause.began_at - PARENT_LATE_S
+        and (cause.quantity in _SILENCE or fault.began_at <= cause.began_at + EXPLAINS_S)
         and not (cause.device == fault.device and cause.began_at > fault.began_at)
     )
 
