@@ -21,7 +21,7 @@ from benchmarks.report import MEDIAN, P99, ReportRow, quantile, show
 from watchkeeper.simulator.running import RunningRoom, running_room
 
 AGENT, WEBHOOK_SECRET = "room-1", "s" * 64
-ROOM_COUNT, OUR_RUN_S, FAULT_S = 20, 75.0, 3.0
+ROOM_COUNT, OUR_RUN_S, FAULT_S = 12, 75.0, 8.0
 PEER_FAULTS, PEER_RUN_S = 12, 150.0
 ON_BATTERY, COOLING_FAULT = "power.on-battery", "environment.cooling-fault"
 OUTPUT_SOURCE, UNIT_STATUS = "1.3.6.1.2.1.33.1.4.1.0", "1.3.6.1.4.1.318.1.1.13.1.3.1.0"
