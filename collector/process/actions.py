@@ -46,10 +46,13 @@ def resolve(notifier: Notifier, number: int, person: str, now: float, note: str 
 
 
 def escalate(notifier: Notifier, number: int, person: str, now: float, note: str = "") -> Trouble:
-    """Decide the next rung at once; later rungs keep their own times. Raises NotFound, or Conflict after the last rung."""
+    """Decide the next rung at once; later rungs keep their own times. Raises NotFound, or Conflict after the last
+    rung and while no fault is there."""
     with notifier.store.write() as connection:
         known = _locked(notifier, connection, number)
         policy.must_be_open(known, "escalated")
+        if known.quiet:  # nobody is paged for what is well
+            raise Conflict(f"trouble {known.trouble}: none of its faults is there now; it is over once that has held")
         held = troubles.rungs_of(connection, [known.trouble], lock=True).get(known.trouble, [])
         step = ladder.upcoming(held)
         if step is None:

@@ -91,11 +91,7 @@ class Chaos:
 
     def start(self, name: str, kill_at: str = "") -> None:
         """Start the agent or the collector. With `kill_at`, it kills itself at that commit point."""
-        command = [sys.executable, "-m", "watchkeeper", name, "run", "--config", str(self.folder / f"{name}.yml")]
-        environ = {**os.environ, **({"WATCHKEEPER_KILL_AT": kill_at} if kill_at else {})}
-        self.running[name] = subprocess.Popen(
-            command, cwd=ROOT, env=environ, stdout=self.log, stderr=self.log, start_new_session=True
-        )
+        self.running[name] = start_program(name, self.folder / f"{name}.yml", self.log, kill_at)
 
     def kill(self, name: str) -> None:
         """Send SIGKILL."""
@@ -259,6 +255,13 @@ def _query(file: Path, query: str) -> list[sqlite3.Row]:
         connection.close()
 
 
+def start_program(name: str, config: Path, log: TextIO, kill_at: str = "") -> "subprocess.Popen[bytes]":
+    """Start an agent or a collector. With `kill_at`, it kills itself at that commit point."""
+    command = [sys.executable, "-m", "watchkeeper", name, "run", "--config", str(config)]
+    environ = {**os.environ, **({"WATCHKEEPER_KILL_AT": kill_at} if kill_at else {})}
+    return subprocess.Popen(command, cwd=ROOT, env=environ, stdout=log, stderr=log, start_new_session=True)
+
+
 def free_port() -> int:
     """A port of 127.0.0.1 that is free now."""
     with socket.socket() as one:
@@ -273,6 +276,16 @@ def _configuration(room: RunningRoom, port: int) -> Mapping[str, str]:
         f"     timeout: 300 ms, retries: 0, owner: olga, snmp: {{version: 2c, community: room}}}}"
         for name, address in room.addresses.items()
     )
+    return {
+        "inventory.yml": "site: {name: Chaos, timezone: Asia/Shanghai}\n"
+        f"agents:\n  - {{agent: {AGENT}, owner: olga, interval: 60 s}}\ndevices:\n{devices}\n",
+        "rules/quick.yml": QUICK,
+        **ladder_files(port),
+    }
+
+
+def ladder_files(port: int) -> Mapping[str, str]:
+    """contacts.yml and ladders.yml; everybody has a webhook at this port."""
     people = "\n".join(
         f"  - {{person: {person}, name: {person}, channels: [{{via: webhook, url: 'http://127.0.0.1:{port}/', secret: webhook}}]}}"
         for person in ("day", "olga", "hao", "amy")
@@ -280,12 +293,9 @@ def _configuration(room: RunningRoom, port: int) -> Mapping[str, str]:
     tells = {"duty": "duty", "owner": "owner", "on-site": "owner, head", "vendor": "assistant"}
     rungs = "\n".join(f"      - {{rung: {name}, after: {s:g} s, tell: [{tells[name]}]}}" for name, s in RUNGS_S.items())
     return {
-        "inventory.yml": "site: {name: Chaos, timezone: Asia/Shanghai}\n"
-        f"agents:\n  - {{agent: {AGENT}, owner: olga, interval: 60 s}}\ndevices:\n{devices}\n",
         "contacts.yml": f"people:\n{people}\nshifts:\n  - {{shift: day, start: 08:30, end: 17:00, rotation: [day]}}\n"
         "  - {shift: night, start: 17:00, end: 08:30, rotation: [day]}\nroles: {head: [hao], assistant: [amy]}\n",
         "ladders.yml": f"ladders:\n  - ladder: fault\n    fallback: [head]\n    rungs:\n{rungs}\n",
-        "rules/quick.yml": QUICK,
     }
 
 

@@ -36,11 +36,12 @@ class Spell:
 
 @dataclass(slots=True)
 class Troubles:
-    """The troubles of a store, with the times in which a fault of each was there."""
+    """The troubles of a store, with the times in which a fault of each was there. Rungs wait until `waits` (UTC seconds)."""
 
     opened: Mapping[int, float]
     merged: frozenset[int]
     spells: Mapping[int, list[Spell]]
+    waits: Mapping[int, float]
 
     def due(self, number: int, after_s: float) -> Iterator[tuple[float, float]]:
         """The recorded times in which a rung of the trouble was due: it counts the time in which a fault was there."""
@@ -50,7 +51,8 @@ class Troubles:
             bad_s += max(0.0, spell.ended - began)
             until = max(until, spell.ended)
             if bad_s >= after_s:
-                yield max(spell.recorded_from, spell.ended - (bad_s - after_s)), spell.recorded_to
+                from_when = max(spell.recorded_from, spell.ended - (bad_s - after_s), self.waits[number])
+                yield from_when, spell.recorded_to
 
     def bad_s(self, number: int, now: float) -> float:
         """How long a fault of the trouble was there."""
@@ -103,7 +105,9 @@ def troubles_in(store: Store) -> Troubles:
         spells.setdefault(of[number], []).append(Spell(at, math.inf, recorded_at, math.inf))
     known = rows_of(store, trouble)
     merged = frozenset(row.trouble for row in known if row.state == "merged")
-    return Troubles({row.trouble: row.opened_at for row in known}, merged, spells)
+    return Troubles(
+        {row.trouble: row.opened_at for row in known}, merged, spells, {row.trouble: row.wait_until for row in known}
+    )
 
 
 def compare_decisions(store: Store, rungs_s: Mapping[str, float], serves: Serves, serving_s: float) -> Decisions:

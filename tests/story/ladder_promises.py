@@ -10,6 +10,7 @@
 6. A recovery is never suppressed, and never names a fault that is still there.
 7. Only paging is suppressed, never judging: each fault is an open incident with its level as long as it is there.
 8. A fault that stays bad after its cause has ended is not part of that trouble for longer than CHILD_STAYS_S.
+9. What explains a fault is not explained by it.
 """
 
 import json
@@ -31,7 +32,7 @@ from watchkeeper.collector.policy.troubles import (
     Trouble,
     TroubleState,
 )
-from watchkeeper.collector.site.inventory import Ladders
+from watchkeeper.collector.site.snapshot import Snapshot
 from watchkeeper.collector.store.schema import agent, outbox, rung
 from watchkeeper.model.verdict import Key, Level
 
@@ -49,7 +50,7 @@ class Stored:
     notices: Sequence[Any]
     times: Troubles
     backlog: Backlog
-    ladders: Ladders
+    snapshot: Snapshot
 
     @classmethod
     def read(cls, world: World) -> "Stored":
@@ -59,8 +60,12 @@ class Stored:
         return cls(
             world.clock.wall(), world.incidents(), {one.trouble: one for one in world.troubles()},
             rows_of(world.store, rung), rows_of(world.store, outbox, "id"), troubles_in(world.store), since,
-            world.runtime.snapshot.configuration.ladders,
+            world.runtime.snapshot,
         )  # fmt: skip
+
+    def parents(self, one: Incident) -> tuple[str, ...]:
+        """What the incident's device depends on."""
+        return self.snapshot.dependencies.ancestors(one.device)
 
     def final(self, number: int) -> Trouble:
         """The trouble that this one was merged into, or itself."""
@@ -112,6 +117,7 @@ class Promises:
         the_end_is_the_last_word(stored)
         no_recovery_is_suppressed(stored)
         what_stays_bad_leaves_the_trouble_of_its_cause(stored)
+        nothing_explains_its_own_cause(stored)
         self._judged(stored)
 
     def _note_moves(self, stored: Stored) -> None:
@@ -151,7 +157,7 @@ class Promises:
 
 def held(one: Trouble, stored: Stored) -> bool:
     """Whether the rungs are held; by its parent for `PARENT_READ_S` at most."""
-    found = hold(one, stored.ladders, stored.backlog, stored.now)
+    found = hold(one, stored.snapshot.configuration.ladders, stored.backlog, stored.now)
     if found is not None and found.reason is HoldReason.PARENT:
         recorded = min(spell.recorded_from for spell in stored.times.spells[one.trouble])
         assert stored.now - recorded < PARENT_READ_S, f"held by its parent for too long: {one}"
@@ -225,6 +231,26 @@ def what_stays_bad_leaves_the_trouble_of_its_cause(stored: Stored) -> None:
     """8."""
     by_number = {one.incident: one for one in stored.incidents}
     for one in stored.incidents:
+        if not one.open:
+            continue
         cause = by_number.get(one.explained_by)
-        if one.open and cause is not None and not cause.open:
+        if cause is not None and not cause.open:
             assert stored.now - (cause.ended_at or 0.0) < CHILD_STAYS_S, f"{one} still explained by {cause}"
+        before = [
+            parent for parent in stored.incidents if parent.device in stored.parents(one) and parent.rule == one.rule
+        ]
+        if cause is None and not any(parent.open for parent in before):
+            for parent in before:
+                both = parent.began_at <= one.began_at < (parent.ended_at or 0.0) <= stored.now - CHILD_STAYS_S
+                assert not (both and parent.trouble == one.trouble), f"{one} is still in the trouble of {parent}"
+
+
+def nothing_explains_its_own_cause(stored: Stored) -> None:
+    """9."""
+    by_number = {one.incident: one for one in stored.incidents}
+    for one in stored.incidents:
+        seen, cause = {one.incident}, by_number.get(one.explained_by)
+        while cause is not None:
+            assert cause.incident not in seen, f"{one} explains {cause}, and that explains it"
+            seen.add(cause.incident)
+            cause = by_number.get(cause.explained_by)

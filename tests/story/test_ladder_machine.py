@@ -38,10 +38,12 @@ ROOM = (
     + """
   - {device: switch-1, agent: room-1, category: network, probe: snmp, address: 10.0.1.254, owner: olga,
      snmp: {version: 2c, community: c}}
+  - {device: ups-1, agent: room-1, category: ups, probe: snmp, address: 10.0.1.253, owner: olga, location: Row B,
+     snmp: {version: 2c, community: c}}
 """
     + "".join(
         f"  - {{device: s{number}, agent: room-1, category: server, probe: snmp, address: 10.0.1.{number}, owner: olga,\n"
-        "     depends_on: switch-1, location: Row A, snmp: {version: 2c, community: c}}\n"
+        "     depends_on: [switch-1, ups-1], location: Row A, snmp: {version: 2c, community: c}}\n"
         for number in range(3)
     )
 )
@@ -49,6 +51,8 @@ SILENT = ("device.not-answering", "device.answering")
 FAULTS = {
     "the switch is silent": ("switch-1", *SILENT),
     **{f"s{number} is silent": (f"s{number}", *SILENT) for number in range(3)},
+    "on battery": ("ups-1", "power.on-battery", "output.source"),
+    "no mains": ("ups-1", "power.input-lost", "input.state"),
     "s0 is full": ("s0", "server.disk-full", "disk.usage"),
     "hot": ("sensor-1", "environment.temperature", "temperature.ambient"),
     "damp": ("sensor-1", "environment.humidity", "humidity.relative"),
