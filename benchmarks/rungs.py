@@ -51,21 +51,7 @@ def _fill(file: Path) -> None:
     began = time.time()
     evidence = json.dumps({"quantity": "temperature.component", "value": 95.0, "expects": "above 90 °C"})
     incidents = [
-        (
-            n,
-            f"host-{n % DEVICE_COUNT}",
-            f"bench.r{n // DEVICE_COUNT}",
-            "",
-            AGENT,
-            "open",
-            "warning",
-            "warning",
-            f"v{n}",
-            1,
-            began,
-            evidence,
-            n + 1,
-        )
+        (n + 1, f"host-{n % DEVICE_COUNT}", f"bench.r{n // DEVICE_COUNT}", AGENT, f"v{n}", began, evidence, n + 1)
         for n in range(OPEN_INCIDENTS)
     ]
     troubles = [(n, n, AGENT, began, began) for n in range(1, OPEN_INCIDENTS + 1)]
@@ -77,7 +63,7 @@ def _fill(file: Path) -> None:
     with contextlib.closing(sqlite3.connect(file)) as db, db:
         db.executemany(
             "INSERT INTO incident (incident, device, rule, instance, agent, state, level, verdict, verdict_id, recurrence, began_at,"
-            " evidence, trouble) VALUES (? + 1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            " evidence, trouble) VALUES (?, ?, ?, '', ?, 'open', 'warning', 'warning', ?, 1, ?, ?, ?)",
             incidents,
         )
         db.executemany(
