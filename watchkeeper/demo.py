@@ -231,7 +231,7 @@ def _configuration(room: RunningRoom, port: int, minute: float) -> Mapping[str, 
     kinds = {"ups": "ups", "pac": "cooling", "sensor-1": "env", "sensor-2": "env"}
     needs = {"ups": "feed", "pac": "feed", **dict.fromkeys(BEHIND, "ups")}
     devices = "\n".join(
-        f"  - {{device: {name}, agent: {AGENT}, category: {kinds[name]}, probe: snmp, address: '{address}', every: 250 ms,\n"
+        f"  - {{device: {name}, agent: {AGENT}, category: {kinds[name]}, probe: snmp, address: '{address}', every: 2 s,\n"
         f"     timeout: 500 ms, depends_on: {needs[name]}, owner: wang.lei, vendor: power, location: Hall 1,\n"
         f"     snmp: {{version: 2c, community: room}}}}"
         for name, address in room.addresses.items()
@@ -242,7 +242,7 @@ def _configuration(room: RunningRoom, port: int, minute: float) -> Mapping[str, 
     )
     return {
         "inventory.yml": f"site: {{name: Demo room, timezone: Asia/Shanghai}}\n"
-        f"agents:\n  - {{agent: {AGENT}, owner: wang.lei, interval: 5 s}}\n"
+        f"agents:\n  - {{agent: {AGENT}, owner: wang.lei, interval: 2 s}}\n"
         f"unmonitored:\n  - {{name: feed, location: Main switchboard}}\ndevices:\n{devices}\n",
         "contacts.yml": f"people:\n{people}\nshifts:\n"
         "  - {shift: day, start: 08:30, end: 17:00, rotation: [zhang.wei]}\n"

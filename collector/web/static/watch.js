@@ -137,7 +137,8 @@ function updateChildren(parent, fresh) {
 function keepingPlace(change) {
   const focused = document.activeElement;
   const trouble = focused?.closest("[data-trouble]")?.dataset.trouble;
-  const marks = scrollY ? [...document.querySelectorAll("main [id], main [data-key]")] : []; // at the top, the worst comes into view
+  // At the top of the page, the worst comes into view.
+  const marks = scrollY ? [...document.querySelectorAll("main :is(article, section, h1, h2, h3)[id]")] : [];
   const mark = marks.find((one) => one.getBoundingClientRect().top >= 0);
   const top = mark?.getBoundingClientRect().top;
   change();
