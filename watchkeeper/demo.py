@@ -139,7 +139,9 @@ class DemoRun:
             f"\nOpen {self.deployment.url}/ to see the room. A minute of the ladder lasts {self.minute:g} s here."
         )
         self._wait_for_readings()
-        click.echo(f"The mains fail now: the UPS runs on its battery, and {' and '.join(BEHIND)} behind it lose power.\n")
+        click.echo(
+            f"The mains fail now: the UPS runs on its battery, and {' and '.join(BEHIND)} behind it lose power.\n"
+        )
         self._cut_power(cut=True)
         self.receiver.wait("the first page", lambda: bool(self.receiver.messages), 30)
         first = self.receiver.messages[0]
@@ -169,10 +171,19 @@ class DemoRun:
         """Until each device was read: an input that never had a voltage is not lost."""
         deadline = time.monotonic() + 30
         while time.monotonic() < deadline:
-            if all(self._get(f"devices/{one['device']}")["readings"] for one in self._get("devices")):
+            if all(self._values(one["device"]) for one in self._get("devices")):
                 return
             time.sleep(0.2)
         raise WatchkeeperError("the devices were not read; the reason may be in the file `log` in the demo's folder")
+
+    def _values(self, device: str) -> list[Any]:
+        """What was read of a device, without whether it answers."""
+        readings = self._get(f"devices/{device}")["readings"]
+        return [
+            one
+            for one in readings
+            if one["value"] is not None and one["quantity"] not in {"device.answering", "uptime"}
+        ]
 
     def _get(self, path: str) -> Any:
         answer = requests.get(f"{self.deployment.url}/api/v1/{path}", timeout=10)

@@ -86,7 +86,7 @@ def test_from_the_message_to_on_site_in_two_taps_without_a_sign_in(
         with elsewhere(f'<a href="{link}">{link}</a>') as chat:
             browser.open(chat)
             browser.click(link)
-            browser.until("document.querySelector('.bar') !== null")
+            browser.until("document.readyState === 'complete' && document.querySelector('.bar') !== null")
             assert seen_without_scrolling(browser, working)
             assert seen_without_scrolling(browser, button)
             assert "33.4 °C" in browser.text(), "the value now, beside the one that began it"
@@ -258,7 +258,16 @@ def test_axe_finds_nothing(room: Room, url: str, browser: Chromium, language: st
     room.read_everything()
     browser.ask("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
     enter(room, browser, url, language)
-    for path in ("/", "/troubles/1", "/troubles/2", "/troubles", "/devices", "/devices/ups-1", "/sign-in", link_of(room)):
+    for path in (
+        "/",
+        "/troubles/1",
+        "/troubles/2",
+        "/troubles",
+        "/devices",
+        "/devices/ups-1",
+        "/sign-in",
+        link_of(room),
+    ):
         browser.open(url + path)
         browser.run("document.querySelectorAll('details').forEach(one => { one.open = true; })")
         assert accessibility_faults(browser) == [], path
