@@ -73,7 +73,8 @@ def numbers_of(connection: sa.Connection, number: int) -> list[int]:
     """The number of a trouble, and those of the troubles that were merged into it."""
     found, wanted = [number], [number]
     while wanted:
-        query = sa.select(trouble.c.trouble).where(trouble.c.merged_into.in_(wanted))
+        merged = trouble.c.merged_into != 0  # the condition of the index
+        query = sa.select(trouble.c.trouble).where(trouble.c.merged_into.in_(wanted), merged)
         wanted = [one for one in connection.execute(query).scalars() if one not in found]
         found += wanted
     return found
@@ -135,13 +136,17 @@ def rungs_of(
 def replace_undecided(connection: sa.Connection, now: Trouble, steps: Iterable[ScheduledRung]) -> None:
     """Replace the undecided rungs of the trouble by the undecided rungs in `steps`, under its current recurrence."""
     drop_undecided(connection, now)
+    add_rungs(connection, ((now, step) for step in steps if step.decided_at is None))
+
+
+def add_rungs(connection: sa.Connection, steps: Iterable[tuple[Trouble, ScheduledRung]]) -> None:
+    """Add undecided rungs of troubles that do not have them, each under the trouble's current recurrence."""
     rows = [
         {
-            "trouble": now.trouble, "recurrence": now.recurrence, "rung": step.rung, "number": step.number,
+            "trouble": one.trouble, "recurrence": one.recurrence, "rung": step.rung, "number": step.number,
             "ladder": step.ladder, "due_at": step.due_at, "decided_at": None, "decided_by": None,
         }
-        for step in steps
-        if step.decided_at is None
+        for one, step in steps
     ]  # fmt: skip
     if rows:
         connection.execute(sa.insert(rung), rows)
