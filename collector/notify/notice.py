@@ -2,7 +2,7 @@
 
 import json
 from dataclasses import dataclass
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 from typing import Any
 
 import sqlalchemy as sa
@@ -18,6 +18,27 @@ class About(StrEnum):
     """What a notice is about."""
 
     INCIDENT = "incident"
+    TEST = "test"
+
+
+class Urgency(IntEnum):
+    """Which message goes first: the one with the lowest number. Below PAGE are critical pages, below NOTICE other pages."""
+
+    CRITICAL = 0
+    RISEN = 1
+    PAGE = 10
+    NOTICE = 20
+    END = 22
+    TEST = 30
+
+
+def urgency_of(kind: str, level: str) -> Urgency:
+    """How urgent a notice of this kind about a fault of this level is."""
+    if kind == "page":
+        return Urgency.CRITICAL if level == "critical" else Urgency.PAGE
+    return {
+        "risen": Urgency.RISEN, "recovered": Urgency.END, "withdrawn": Urgency.END, About.TEST.value: Urgency.TEST,
+    }.get(kind, Urgency.NOTICE)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,14 +66,15 @@ class Notice:
     facts: str
 
 
-def write(store: Store, connection: sa.Connection, notice: Notice) -> None:
-    """Put a notice into the outbox, unless it is there already."""
+def write(store: Store, connection: sa.Connection, notice: Notice, channel: int = 0) -> None:
+    """Put a notice into the outbox, unless it is there already. `channel` is the person's channel that is tried first."""
     row: dict[str, Any] = {
         "about": notice.about.value, "about_id": notice.id, "key": notice.key, "expires_at": notice.expires_at,
         "fallback": json.dumps(notice.fallback, ensure_ascii=False), "recurrence": notice.recurrence,
         "kind": notice.kind, "rung": notice.rung, "person": notice.person, "created_at": notice.created_at,
         "subject": notice.subject, "text": notice.text, "facts": notice.facts, "state": "pending",
-        "next_at": notice.created_at, "channel": 0, "attempts": 0, "handed_on": False,
+        "next_at": notice.created_at, "channel": channel, "attempts": 0, "handed_on": False,
+        "urgency": urgency_of(notice.kind, str(json.loads(notice.facts).get("level", ""))).value,
     }  # fmt: skip
     connection.execute(store.insert_new(outbox), row)
     # An older message that waits because no channel worked is tried again now: this one comes after it.

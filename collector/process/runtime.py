@@ -6,6 +6,7 @@ import logging
 from pathlib import Path
 
 from watchkeeper.collector.access.tokens import Tokens
+from watchkeeper.collector.notify.delivery.robots import Robots
 from watchkeeper.collector.notify.enqueue import Notifier
 from watchkeeper.collector.process.follow_up import withdraw_gone
 from watchkeeper.collector.site.snapshot import Snapshot, read_snapshot
@@ -27,6 +28,7 @@ class Runtime:
         self.store = store
         self.clock = clock
         self.tokens = Tokens(store, clock)
+        self.robots = Robots()
         self.started_at = clock.wall()
         self.problem = ""
         self._notifier = Notifier(store, snapshot, url)

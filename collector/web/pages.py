@@ -5,6 +5,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query
 from fastapi.responses import HTMLResponse, Response
 
+from watchkeeper.collector.notify.delivery.channel_status import channel_statuses
 from watchkeeper.collector.policy import roster
 from watchkeeper.collector.policy.incidents import Incident, IncidentState
 from watchkeeper.collector.process.actions import NotFound
@@ -150,6 +151,15 @@ def device(page: CurrentPage, name: str) -> Response:
         "device.html", one=found[0], gone=parts.gone, removals=parts.removals, sparkline=line, incidents=incidents, hours=int(SPARKLINE_S // 3600),
         poll_requested="asked" in page.request.query_params,
     )  # fmt: skip
+
+
+@router.get("/channels")
+def channels(page: CurrentPage) -> Response:
+    """Every channel of every person: whether its robot is used, and its last test."""
+    runtime = page.runtime
+    with runtime.store.read() as connection:
+        found = channel_statuses(connection, runtime.snapshot, runtime.robots, runtime.clock.boot())
+    return page.show("channels.html", channels=found)
 
 
 def headlines(one: read_devices.DeviceReadings, limit: int = 8) -> tuple[list[Reading], int]:

@@ -10,7 +10,8 @@ from tests.story.world import CONTACTS, World
 from watchkeeper.channels.ports import Address, Channel, Message, Receipt
 from watchkeeper.collector.notify.enqueue import RECOVERY_MATTERS_S
 from watchkeeper.collector.notify.notice import LEASE_S
-from watchkeeper.collector.notify.outbox import MAX_PER_PERSON, Outbox
+from watchkeeper.collector.notify.delivery.robots import DEADLINE_S, MAX_PER_PERSON
+from watchkeeper.collector.notify.outbox import Outbox
 from watchkeeper.collector.store.schema import outbox, receipt
 from watchkeeper.model.verdict import Level
 
@@ -105,7 +106,7 @@ def test_a_channel_that_never_returns_has_failed_and_the_next_one_is_tried(world
     with channels.arrived:
         assert channels.arrived.wait_for(lambda: channels.inside == 1, timeout=10)
 
-    world.clock.advance(LEASE_S)
+    world.clock.advance(DEADLINE_S)
     held.abandon()
     channels.persons = ()
     assert held.deliver() == 1

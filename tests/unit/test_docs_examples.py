@@ -24,7 +24,7 @@ from watchkeeper.agent.tools.profile_cli import profile
 from watchkeeper.channels import webhook
 from watchkeeper.collector.access import tokens
 from watchkeeper.collector.intake import endpoint
-from watchkeeper.collector.notify import outbox as outbox_of
+from watchkeeper.collector.notify.delivery import tries as outbox_of
 from watchkeeper.collector.policy import freshness, hold, incidents
 from watchkeeper.collector.site.inventory import Agent, Language
 from watchkeeper.collector.site.settings import CollectorConfig

@@ -15,7 +15,8 @@ from tests.story.world import NOON, World
 from watchkeeper.channels.ports import Message, Receipt
 from watchkeeper.collector.notify import outbox as outbox_module
 from watchkeeper.collector.notify.notice import LEASE_S
-from watchkeeper.collector.notify.outbox import NEXT_ROUND_AFTER_S, Outbox
+from watchkeeper.collector.notify.delivery.tries import NEXT_ROUND_AFTER_S
+from watchkeeper.collector.notify.outbox import Outbox
 from watchkeeper.collector.store.schema import outbox
 from watchkeeper.model.verdict import Level
 
@@ -129,7 +130,7 @@ def test_a_message_that_could_not_be_tried_is_told_and_tried_again_after_its_lea
     room.put()
     (claim,) = room.outbox.claim()
     with monkeypatch.context() as patch:
-        patch.setattr(outbox_module, "_write_receipt", fails)
+        patch.setattr(outbox_module, "write_receipt", fails)
         room.outbox._attempt(claim)
     (told,) = (record for record in caplog.records if record.levelno == logging.ERROR)
     assert "k1" in told.getMessage()

@@ -12,15 +12,12 @@ from tests.story.world import NOON, World
 from watchkeeper.channels.ports import Message, Via
 from watchkeeper.collector.notify import outbox as outbox_module
 from watchkeeper.collector.notify.notice import LEASE_S
-from watchkeeper.collector.notify.outbox import (
-    CLAIMED_AT_ONCE,
-    MAX_PER_PERSON,
-    MAX_UNDER_WAY,
-    NEXT_ROUND_AFTER_S,
-    NextTry,
-    Outbox,
-    after_failure,
-)
+from watchkeeper.collector.notify.delivery import claims as claims_module
+from watchkeeper.collector.notify.delivery import robots as robots_module
+from watchkeeper.collector.notify.delivery.claims import READ_AT_ONCE
+from watchkeeper.collector.notify.delivery.robots import DEADLINE_S, MAX_PER_PERSON
+from watchkeeper.collector.notify.delivery.tries import NEXT_ROUND_AFTER_S, NextTry, after_failure
+from watchkeeper.collector.notify.outbox import MAX_UNDER_WAY, Outbox
 from watchkeeper.collector.store.schema import outbox
 from watchkeeper.model.errors import WatchkeeperError
 

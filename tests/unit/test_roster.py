@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from watchkeeper.channels.ports import Address, Via
+from watchkeeper.channels.ports import Via
 from watchkeeper.collector.policy.roster import audience, next_handover, on_duty, people_in_role, people_of, shift_at
 from watchkeeper.collector.site.inventory import (
     Agent,
@@ -18,6 +18,7 @@ from watchkeeper.collector.site.inventory import (
     Ladder,
     Ladders,
     Person,
+    PersonAddress,
     Rung,
     Shift,
     Site,
@@ -26,7 +27,7 @@ from watchkeeper.collector.site.inventory import (
 )
 from watchkeeper.documents.scalars import ClockTime
 
-CONSOLE = (Address(Via.CONSOLE),)
+CONSOLE = (PersonAddress(Via.CONSOLE),)
 PEOPLE = tuple(Person(name, name.title(), CONSOLE) for name in ("ann", "bob", "cy", "dee", "eve", "head"))
 SINCE = datetime.date(2026, 1, 5)
 

@@ -1,0 +1,224 @@
+"""What of a person's due messages goes out now, by which channel, alone or joined into a digest. Pure.
+
+Nothing is lost by a limit: what may not go out yet stays due. Times are seconds on the boot clock, unless they say otherwise.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any, Protocol
+
+from watchkeeper.collector.notify.delivery.robots import WINDOW_S, Condition, Readiness
+from watchkeeper.collector.notify.notice import Urgency
+
+CRITICAL_PER_MIN, PAGES_PER_MIN, OTHERS_PER_MIN = 20, 12, 8
+"""How many messages a person gets alone in a minute, of all kinds together, before a critical page, another page or any other
+notice is joined into a digest."""
+
+DIGEST_EVERY_S, CRITICAL_DIGEST_EVERY_S = 20.0, 5.0
+"""How long after a digest the next one leaves, unless it is full; and if it has a critical page."""
+
+DIGEST_BYTES = {"wecom": 2_000}
+DIGEST_BYTES_DEFAULT = 16_000
+DIGEST_MOST = 400
+"""How long the text of a digest may be (a text of WeCom's robot has at most 2048 bytes, one of DingTalk's 20,000), and how
+many notices it joins."""
+
+LATE_S = 60.0
+"""A page that has waited for so long for a robot's limit is handed on to the next person."""
+
+
+class DueRow(Protocol):
+    """What the plan asks of a row of the outbox."""
+
+    @property
+    def urgency(self) -> int:
+        """As in `Urgency`: the lowest goes first."""
+
+    @property
+    def channel(self) -> int:
+        """The index of the channel that is tried next."""
+
+    @property
+    def created_at(self) -> float:
+        """Wall clock."""
+
+    @property
+    def handed_on(self) -> bool:
+        """Whether another person was notified instead."""
+
+    @property
+    def subject(self) -> str:
+        """The subject, which is its line in a digest."""
+
+
+class Choice(Enum):
+    """What happens to a message that no channel can take now."""
+
+    WAIT = "wait"  # soon one can
+    BLOCKED = "blocked"  # none can for some time: another person is notified
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What a person got lately: the times of the messages of the last minute, and of the latest digest."""
+
+    sent: tuple[float, ...] = ()
+    digest_at: float = float("-inf")
+
+    def recent(self, now: float) -> int:
+        """How many messages went out in the last minute."""
+        return sum(at > now - WINDOW_S for at in self.sent)
+
+
+@dataclass(frozen=True, slots=True)
+class Sending:
+    """Messages that leave together by one channel: one, or a digest."""
+
+    rows: tuple[Any, ...]
+    channel: int
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What happens to a person's due messages now. What is in neither waits. `blocked` has messages that no channel can take for
+    some seconds."""
+
+    sendings: tuple[Sending, ...] = ()
+    blocked: tuple[tuple[Any, float], ...] = ()
+
+
+@dataclass(slots=True)
+class _Left:
+    """How many messages may still leave."""
+
+    slots: list[int]
+    critical_slots: list[int]
+    singles: list[int]
+    robot: list[int]
+    recent: int
+    excess: dict[int, list[Any]] = field(default_factory=dict)
+
+    def free(self, channel: int, *, critical: bool) -> bool:
+        return (self.critical_slots if critical else self.slots)[channel] > 0
+
+    def rate_allows(self, channel: int, urgency: int) -> bool:
+        if urgency < Urgency.PAGE:
+            return self.recent < CRITICAL_PER_MIN and self.robot[channel] > 0
+        most = PAGES_PER_MIN if urgency < Urgency.NOTICE else OTHERS_PER_MIN
+        return self.recent < most and self.singles[channel] > 0
+
+    def take(self, channel: int) -> None:
+        for counts in (self.slots, self.critical_slots, self.singles, self.robot):
+            counts[channel] -= 1
+        self.recent += 1
+
+
+def plan(  # noqa: PLR0917 -- the facts of one person at one moment
+    rows: Iterable[DueRow],
+    conditions: Sequence[Condition],
+    vias: Sequence[str],
+    load: Load,
+    now: float,
+    wall: float,
+) -> Plan:
+    """Decide about the due messages of one person, the most urgent first. `conditions` and `vias` are those of the person's
+    channels."""
+    left = _Left(
+        [one.slots for one in conditions], [one.critical_slots for one in conditions],
+        [one.singles for one in conditions], [one.left for one in conditions], load.recent(now),
+    )  # fmt: skip
+    sendings: list[Sending] = []
+    blocked: list[tuple[DueRow, float]] = []
+    for row in rows:
+        choice = _test_channel(row, conditions, left) if row.urgency >= Urgency.TEST else _choose(
+            row, conditions, left, now, wall - row.created_at
+        )  # fmt: skip
+        if choice is Choice.BLOCKED:
+            until = min(one.until for one in conditions[_first(row, conditions) :])
+            blocked.append((row, max(1.0, until - now)))
+        elif isinstance(choice, int) and row.urgency < Urgency.TEST and not left.rate_allows(choice, row.urgency):
+            left.excess.setdefault(choice, []).append(row)
+        elif isinstance(choice, int) and left.free(choice, critical=row.urgency < Urgency.PAGE):
+            sendings.append(Sending((row,), choice))
+            if row.urgency < Urgency.TEST:
+                left.take(choice)
+    sendings += _digests(left, vias, load, now)
+    return Plan(tuple(sendings), tuple(blocked))
+
+
+def _first(row: DueRow, conditions: Sequence[Condition]) -> int:
+    """The index of its channel; the first where the contacts no longer have so many."""
+    return row.channel if row.channel < len(conditions) else 0
+
+
+def _test_channel(row: DueRow, conditions: Sequence[Condition], left: _Left) -> int | Choice:
+    """A test goes by the channel that it tests, whatever is known of that; it only waits while others are under way."""
+    channel = row.channel
+    if channel >= len(conditions):
+        return 0
+    ready = conditions[channel].readiness in (Readiness.FREE, Readiness.SLOW) and left.slots[channel] > 0
+    return channel if ready else Choice.WAIT
+
+
+def _choose(
+    row: DueRow, conditions: Sequence[Condition], left: _Left, now: float, age_s: float
+) -> int | Choice:  # fmt: skip
+    """The channel for a message: the one it has, or a later one where that cannot be used. A page also passes over a robot that
+    is slow or limited, a critical page over one that is busy."""
+    page, critical = row.urgency < Urgency.NOTICE, row.urgency < Urgency.PAGE
+    slow: int | None = None
+    waits = False
+    for channel in range(_first(row, conditions), len(conditions)):
+        one = conditions[channel]
+        free = left.free(channel, critical=critical)
+        if one.readiness is Readiness.FREE and free:
+            return channel
+        if one.readiness is Readiness.SLOW and free and slow is None:
+            slow = channel
+        if one.readiness is Readiness.OPEN or (one.readiness is Readiness.LIMITED and _too_long(row, one, now, age_s)):
+            continue
+        waits = True
+        if not (critical or (page and one.readiness in (Readiness.SLOW, Readiness.LIMITED))):
+            break
+    if slow is not None:
+        return slow
+    return Choice.WAIT if waits else Choice.BLOCKED
+
+
+def _too_long(row: DueRow, one: Condition, now: float, age_s: float) -> bool:
+    return one.until - now > LATE_S or (age_s > LATE_S and not row.handed_on)
+
+
+def _digests(left: _Left, vias: Sequence[str], load: Load, now: float) -> Iterator[Sending]:
+    """The digests that leave now: each that is full, and a last one if some time has passed since the digest before."""
+    for channel, rows in left.excess.items():
+        limit = DIGEST_BYTES.get(vias[channel], DIGEST_BYTES_DEFAULT)
+        for part, full in _parts(rows, limit):
+            critical = any(row.urgency < Urgency.PAGE for row in part)
+            pause_s = CRITICAL_DIGEST_EVERY_S if critical else DIGEST_EVERY_S
+            if not (full or now >= load.digest_at + pause_s):
+                continue
+            if not left.free(channel, critical=critical) or left.robot[channel] <= 0:
+                break
+            left.take(channel)
+            yield Sending(tuple(part), channel)
+
+
+LINE_EXTRA_BYTES = 12
+"""The time of day before a line, and the end of the line."""
+
+
+def _parts(rows: Sequence[DueRow], limit_bytes: int) -> Iterator[tuple[list[DueRow], bool]]:
+    """Cut messages into digests of at most `limit_bytes` and DIGEST_MOST; with whether each is full."""
+    part: list[DueRow] = []
+    size = 0
+    for row in rows:
+        needs = len(row.subject.encode(errors="replace")) + LINE_EXTRA_BYTES
+        if part and (size + needs > limit_bytes or len(part) >= DIGEST_MOST):
+            yield part, True
+            part, size = [], 0
+        part.append(row)
+        size += needs
+    if part:
+        yield part, False
