@@ -9,6 +9,7 @@ delays nobody else, and keeps no more than these few threads.
 import itertools
 import logging
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -26,6 +27,7 @@ from watchkeeper.collector.notify.delivery.robots import (
     WINDOW_S,
     Condition,
     Readiness,
+    RobotKey,
     Robots,
     limits_of,
     robot_key,
@@ -156,6 +158,7 @@ class Outbox:
         boot = self._runtime.clock.boot()
         budget = MAX_UNDER_WAY - self.robots.under_way(boot)
         people = self._runtime.notifier().snapshot.configuration.contacts.people
+        planned: Counter[RobotKey] = Counter()
         limits = limits_of(address for one in people for address in one.channels)
         for name in claims.due_people(connection, now, under_way):
             person = self._person(name)
@@ -164,13 +167,14 @@ class Outbox:
                 yield _PersonPlan(None, Plan(tuple(Sending((row,), row.channel) for row in gone)))
                 continue
             keys = [robot_key(one) for one in person.channels]
-            conditions = [self.robots.condition(key, name, limits.get(key), boot) for key in keys]
+            conditions = [self.robots.condition(key, name, limits.get(key), boot, planned[key]) for key in keys]
             if all(one.readiness is Readiness.BUSY and one.critical_slots <= 0 for one in conditions):
                 continue
             rows = claims.due_rows(connection, name, now, under_way)
             found = plan(rows, conditions, [key.via for key in keys], self._loads.get(name, Load()), boot, now)
             found = Plan(found.sendings[: max(0, budget)], found.blocked[:PUT_OFF_AT_ONCE])
             budget -= len(found.sendings)
+            planned.update(keys[sending.channel] for sending in found.sendings)
             if found.sendings or found.blocked:
                 yield _PersonPlan(person, found, conditions)
 
@@ -193,8 +197,11 @@ class Outbox:
         self.robots.begin(claim.address, claim.number, claim.row.person, claim.began)
         if claim.row.urgency < Urgency.TEST:
             load = self._loads.get(claim.row.person, Load())
-            sent = (*(at for at in load.sent if at > claim.began - WINDOW_S), claim.began)
-            self._loads[claim.row.person] = Load(sent, claim.began if len(claim.rows) > 1 else load.digest_at)
+            sent = tuple(at for at in load.sent if at > claim.began - WINDOW_S)
+            alone = len(claim.rows) == 1
+            self._loads[claim.row.person] = (
+                Load((*sent, claim.began), load.digest_at) if alone else Load(sent, claim.began)
+            )
 
     def _put_off(self, connection: sa.Connection, row: "sa.Row[Any]", wait_s: float, now: float) -> bool:
         """No channel of the person can be used for some time: the next person of the fallback is notified. True if somebody is."""

@@ -8,9 +8,9 @@ import sqlalchemy as sa
 
 from tests.story.world import CONTACTS, World
 from watchkeeper.channels.ports import Address, Channel, Message, Receipt
+from watchkeeper.collector.notify.delivery.robots import DEADLINE_S, MAX_PER_PERSON
 from watchkeeper.collector.notify.enqueue import RECOVERY_MATTERS_S
 from watchkeeper.collector.notify.notice import LEASE_S
-from watchkeeper.collector.notify.delivery.robots import DEADLINE_S, MAX_PER_PERSON
 from watchkeeper.collector.notify.outbox import Outbox
 from watchkeeper.collector.store.schema import outbox, receipt
 from watchkeeper.model.verdict import Level

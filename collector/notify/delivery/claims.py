@@ -125,8 +125,8 @@ def _pending() -> "tuple[sa.ColumnElement[bool], ...]":
 
 
 def _people() -> "sa.Select[Any]":
-    first, oldest = sa.func.min(outbox.c.urgency), sa.func.min(outbox.c.next_at)
-    return sa.select(outbox.c.person).where(*_pending()).group_by(outbox.c.person).order_by(first, oldest)
+    order = (sa.func.min(column) for column in ORDER)
+    return sa.select(outbox.c.person).where(*_pending()).group_by(outbox.c.person).order_by(*order)
 
 
 def _rows() -> "sa.Select[Any]":

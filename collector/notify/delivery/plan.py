@@ -12,7 +12,7 @@ from watchkeeper.collector.notify.delivery.robots import WINDOW_S, Condition, Re
 from watchkeeper.collector.notify.notice import Urgency
 
 CRITICAL_PER_MIN, PAGES_PER_MIN, OTHERS_PER_MIN = 20, 12, 8
-"""How many messages a person gets alone in a minute, of all kinds together, before a critical page, another page or any other
+"""How many messages a person gets alone in a minute, of all kinds together (a digest does not count), before a critical page, another page or any other
 notice is joined into a digest."""
 
 DIGEST_EVERY_S, CRITICAL_DIGEST_EVERY_S = 20.0, 5.0
@@ -108,10 +108,10 @@ class _Left:
         most = PAGES_PER_MIN if urgency < Urgency.NOTICE else OTHERS_PER_MIN
         return self.recent < most and self.singles[channel] > 0
 
-    def take(self, channel: int) -> None:
+    def take(self, channel: int, *, alone: bool = True) -> None:
         for counts in (self.slots, self.critical_slots, self.singles, self.robot):
             counts[channel] -= 1
-        self.recent += 1
+        self.recent += alone
 
 
 def plan(  # noqa: PLR0917 -- the facts of one person at one moment
@@ -131,18 +131,17 @@ def plan(  # noqa: PLR0917 -- the facts of one person at one moment
     sendings: list[Sending] = []
     blocked: list[tuple[DueRow, float]] = []
     for row in rows:
-        choice = _test_channel(row, conditions, left) if row.urgency >= Urgency.TEST else _choose(
-            row, conditions, left, now, wall - row.created_at
-        )  # fmt: skip
+        test = row.urgency >= Urgency.TEST
+        age_s = wall - row.created_at
+        choice = _test_channel(row, conditions, left) if test else _choose(row, conditions, left, now, age_s)
         if choice is Choice.BLOCKED:
             until = min(one.until for one in conditions[_first(row, conditions) :])
             blocked.append((row, max(1.0, until - now)))
-        elif isinstance(choice, int) and row.urgency < Urgency.TEST and not left.rate_allows(choice, row.urgency):
-            left.excess.setdefault(choice, []).append(row)
-        elif isinstance(choice, int) and left.free(choice, critical=row.urgency < Urgency.PAGE):
+        elif isinstance(choice, int) and (test or left.rate_allows(choice, row.urgency)):
             sendings.append(Sending((row,), choice))
-            if row.urgency < Urgency.TEST:
-                left.take(choice)
+            left.take(choice, alone=not test)
+        elif isinstance(choice, int):
+            left.excess.setdefault(choice, []).append(row)
     sendings += _digests(left, vias, load, now)
     return Plan(tuple(sendings), tuple(blocked))
 
@@ -154,35 +153,31 @@ def _first(row: DueRow, conditions: Sequence[Condition]) -> int:
 
 def _test_channel(row: DueRow, conditions: Sequence[Condition], left: _Left) -> int | Choice:
     """A test goes by the channel that it tests, whatever is known of that; it only waits while others are under way."""
-    channel = row.channel
-    if channel >= len(conditions):
-        return 0
+    channel = _first(row, conditions)
     ready = conditions[channel].readiness in (Readiness.FREE, Readiness.SLOW) and left.slots[channel] > 0
     return channel if ready else Choice.WAIT
 
 
-def _choose(
-    row: DueRow, conditions: Sequence[Condition], left: _Left, now: float, age_s: float
-) -> int | Choice:  # fmt: skip
+def _choose(row: DueRow, conditions: Sequence[Condition], left: _Left, now: float, age_s: float) -> int | Choice:
     """The channel for a message: the one it has, or a later one where that cannot be used. A page also passes over a robot that
     is slow or limited, a critical page over one that is busy."""
     page, critical = row.urgency < Urgency.NOTICE, row.urgency < Urgency.PAGE
-    slow: int | None = None
+    second_best: int | None = None
     waits = False
     for channel in range(_first(row, conditions), len(conditions)):
         one = conditions[channel]
         free = left.free(channel, critical=critical)
         if one.readiness is Readiness.FREE and free:
             return channel
-        if one.readiness is Readiness.SLOW and free and slow is None:
-            slow = channel
+        if one.readiness in (Readiness.SLOW, Readiness.BUSY) and free and second_best is None:
+            second_best = channel
         if one.readiness is Readiness.OPEN or (one.readiness is Readiness.LIMITED and _too_long(row, one, now, age_s)):
             continue
         waits = True
         if not (critical or (page and one.readiness in (Readiness.SLOW, Readiness.LIMITED))):
             break
-    if slow is not None:
-        return slow
+    if second_best is not None:
+        return second_best
     return Choice.WAIT if waits else Choice.BLOCKED
 
 
@@ -201,7 +196,7 @@ def _digests(left: _Left, vias: Sequence[str], load: Load, now: float) -> Iterat
                 continue
             if not left.free(channel, critical=critical) or left.robot[channel] <= 0:
                 break
-            left.take(channel)
+            left.take(channel, alone=False)
             yield Sending(tuple(part), channel)
 
 

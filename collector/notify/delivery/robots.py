@@ -112,15 +112,16 @@ class Robot:
     answered_at: float = 0.0
 
 
-def condition(robot: Robot, person: str, limit_per_min: int | None, now: float) -> Condition:
-    """Whether a message to this person can go out by the robot now."""
+def condition(robot: Robot, person: str, limit_per_min: int | None, now: float, planned: int = 0) -> Condition:
+    """Whether a message to this person can go out by the robot now. `planned` are messages to others that begin first."""
     mine = sum(call.person == person for call in robot.calls.values())
-    slots = min(MAX_PER_PERSON - mine, MAX_PER_ROBOT - len(robot.calls))
+    slots = min(MAX_PER_PERSON - mine, MAX_PER_ROBOT - len(robot.calls) - planned)
     state = state_of(robot.breaker, now)
     if state is BreakerState.OPEN:
         return Condition(Readiness.OPEN, robot.breaker.probe_at)
     if state is BreakerState.HALF_OPEN:
-        if any(call.began >= robot.breaker.probe_at for call in robot.calls.values()) or slots + CRITICAL_EXTRA <= 0:
+        probing = planned or any(call.began >= robot.breaker.probe_at for call in robot.calls.values())
+        if probing or slots + CRITICAL_EXTRA <= 0:
             return Condition(Readiness.OPEN, now + SLOW_AFTER_S)
         return Condition(Readiness.FREE, slots=1, critical_slots=1)
     if robot.quiet_until > now:
@@ -128,10 +129,10 @@ def condition(robot: Robot, person: str, limit_per_min: int | None, now: float) 
     singles, left = UNLIMITED, UNLIMITED
     if limit_per_min is not None:
         recent = [at for at in robot.sent if at > now - WINDOW_S]
-        left = limit_per_min - len(recent)
+        left = limit_per_min - len(recent) - planned
         singles = left - limit_per_min // 4
         if left <= 0:
-            return Condition(Readiness.LIMITED, recent[-limit_per_min] + WINDOW_S)
+            return Condition(Readiness.LIMITED, (recent[-limit_per_min:] or [now])[0] + WINDOW_S)
     readiness = Readiness.SLOW if _slow(robot, now) else Readiness.FREE if slots > 0 else Readiness.BUSY
     return Condition(readiness, now, slots, slots + CRITICAL_EXTRA, singles, left)
 
@@ -170,11 +171,13 @@ class Robots:
         self._lock = threading.Lock()
         self._robots: dict[RobotKey, Robot] = {}
 
-    def condition(self, key: RobotKey, person: str, limit_per_min: int | None, now: float) -> Condition:
-        """Whether a message to this person can go out by this robot now."""
+    def condition(
+        self, key: RobotKey, person: str, limit_per_min: int | None, now: float, planned: int = 0
+    ) -> Condition:
+        """Whether a message to this person can go out by this robot now; as `condition`."""
         with self._lock:
             robot = self._robots.get(key, Robot())
-        return condition(robot, person, limit_per_min, now)
+        return condition(robot, person, limit_per_min, now, planned)
 
     def begin(self, address: Address, call: int, person: str, now: float) -> None:
         """A delivery begins. `call` is a number of its own."""
