@@ -25,7 +25,7 @@ from watchkeeper.collector.notify.delivery.robots import (
     DEADLINE_S,
     SLOW_AFTER_S,
     WINDOW_S,
-    Condition,
+    Availability,
     Readiness,
     RobotKey,
     Robots,
@@ -62,7 +62,7 @@ class _PersonPlan:
 
     person: Person | None
     plan: Plan
-    conditions: Sequence[Condition] = ()
+    ready: Sequence[Availability] = ()
 
 
 class Outbox:
@@ -167,16 +167,16 @@ class Outbox:
                 yield _PersonPlan(None, Plan(tuple(Sending((row,), row.channel) for row in gone)))
                 continue
             keys = [robot_key(one) for one in person.channels]
-            conditions = [self.robots.condition(key, name, limits.get(key), boot, planned[key]) for key in keys]
-            if all(one.readiness is Readiness.BUSY and one.critical_slots <= 0 for one in conditions):
+            ready = [self.robots.availability(key, name, limits.get(key), boot, planned[key]) for key in keys]
+            if all(one.readiness is Readiness.BUSY and one.critical_slots <= 0 for one in ready):
                 continue
             rows = claims.due_rows(connection, name, now, under_way)
-            found = plan(rows, conditions, [key.via for key in keys], self._loads.get(name, Load()), boot, now)
+            found = plan(rows, ready, [key.via for key in keys], self._loads.get(name, Load()), boot, now)
             found = Plan(found.sendings[: max(0, budget)], found.blocked[:PUT_OFF_AT_ONCE])
             budget -= len(found.sendings)
             planned.update(keys[sending.channel] for sending in found.sendings)
             if found.sendings or found.blocked:
-                yield _PersonPlan(person, found, conditions)
+                yield _PersonPlan(person, found, ready)
 
     def _take(self, connection: sa.Connection, one: _PersonPlan, now: float) -> Iterator[Claim]:
         """Lease the messages of a plan, as far as no other collector has them by now."""
@@ -186,7 +186,7 @@ class Outbox:
             rows = tuple(row for row in sending.rows if row.id in mine)
             if rows:
                 address = one.person.channels[sending.channel] if one.person else None
-                deadline_s = _deadline_s(rows, sending.channel, one.conditions)
+                deadline_s = _deadline_s(rows, sending.channel, one.ready)
                 yield Claim(next(self._numbers), rows, sending.channel, address, now + LEASE_S, boot, deadline_s)
 
     def _begin(self, claim: Claim) -> None:
@@ -373,10 +373,10 @@ class Outbox:
         log.warning("message %s given up: %s", row.key, why)
 
 
-def _deadline_s(rows: "Sequence[sa.Row[Any]]", channel: int, conditions: Sequence[Condition]) -> float:
+def _deadline_s(rows: "Sequence[sa.Row[Any]]", channel: int, ready: Sequence[Availability]) -> float:
     """How long is waited for a channel: for a critical page not long, if the person has another channel that may work."""
     usable = (Readiness.FREE, Readiness.SLOW)
-    other = any(one.readiness in usable for one in conditions[channel + 1 :])
+    other = any(one.readiness in usable for one in ready[channel + 1 :])
     return SLOW_AFTER_S if other and rows[0].urgency < Urgency.PAGE else DEADLINE_S
 
 

@@ -30,7 +30,7 @@ from watchkeeper.collector.notify.delivery.robots import (
     MAX_PER_PERSON,
     MAX_PER_ROBOT,
     SLOW_AFTER_S,
-    Condition,
+    Availability,
     Readiness,
     Robots,
     limits_of,
@@ -74,16 +74,16 @@ def open_breaker(robots: Robots, now: float = NOW) -> None:
 def test_a_robot_is_left_out_after_failures_and_used_again_after_one_success() -> None:
     robots = Robots()
     open_breaker(robots)
-    assert robots.condition(KEY, "ann", None, NOW) == Condition(Readiness.OPEN, NOW + OPEN_S)
+    assert robots.availability(KEY, "ann", None, NOW) == Availability(Readiness.OPEN, NOW + OPEN_S)
     later = NOW + OPEN_S
-    probe = robots.condition(KEY, "ann", None, later)
+    probe = robots.availability(KEY, "ann", None, later)
     assert (probe.readiness, probe.slots, probe.critical_slots) == (Readiness.FREE, 1, 1)
-    assert robots.condition(KEY, "bob", None, later, planned=1).readiness is Readiness.OPEN
+    assert robots.availability(KEY, "bob", None, later, planned=1).readiness is Readiness.OPEN
     robots.begin(WEBHOOK, 1, "ann", later)
-    assert robots.condition(KEY, "bob", None, later).readiness is Readiness.OPEN, "one probe at a time"
+    assert robots.availability(KEY, "bob", None, later).readiness is Readiness.OPEN, "one probe at a time"
     assert robots.note(WEBHOOK, SENT, later) is True
     robots.end(WEBHOOK, 1)
-    assert robots.condition(KEY, "bob", None, later).readiness is Readiness.FREE
+    assert robots.availability(KEY, "bob", None, later).readiness is Readiness.FREE
     assert robots.note(WEBHOOK, SENT, later) is False
 
 
@@ -98,13 +98,13 @@ def test_a_robot_has_so_many_calls_for_one_person_and_in_all_and_those_that_hang
     robots = Robots()
     for number in range(MAX_PER_PERSON):
         robots.begin(WEBHOOK, number, "ann", NOW)
-    mine = robots.condition(KEY, "ann", None, NOW)
+    mine = robots.availability(KEY, "ann", None, NOW)
     assert (mine.readiness, mine.slots, mine.critical_slots) == (Readiness.BUSY, 0, CRITICAL_EXTRA)
-    assert robots.condition(KEY, "bob", None, NOW).slots == MAX_PER_ROBOT - MAX_PER_PERSON
-    assert robots.condition(KEY, "bob", None, NOW, planned=1).slots == MAX_PER_ROBOT - MAX_PER_PERSON - 1
+    assert robots.availability(KEY, "bob", None, NOW).slots == MAX_PER_ROBOT - MAX_PER_PERSON
+    assert robots.availability(KEY, "bob", None, NOW, planned=1).slots == MAX_PER_ROBOT - MAX_PER_PERSON - 1
     later = NOW + SLOW_AFTER_S
-    assert robots.condition(KEY, "ann", None, later).slots == 0, "a thread that hangs keeps its place"
-    assert robots.condition(KEY, "bob", None, later).readiness is Readiness.SLOW
+    assert robots.availability(KEY, "ann", None, later).slots == 0, "a thread that hangs keeps its place"
+    assert robots.availability(KEY, "bob", None, later).readiness is Readiness.SLOW
     assert robots.under_way(NOW) == MAX_PER_PERSON
     assert robots.under_way(later) == 0
 
@@ -113,15 +113,15 @@ def test_a_robot_that_answers_others_is_not_slow() -> None:
     robots = Robots()
     robots.begin(WEBHOOK, 1, "ann", NOW)
     robots.note(WEBHOOK, SENT, NOW + 1.0)
-    assert robots.condition(KEY, "bob", None, NOW + SLOW_AFTER_S).readiness is Readiness.FREE
+    assert robots.availability(KEY, "bob", None, NOW + SLOW_AFTER_S).readiness is Readiness.FREE
 
 
 def test_retry_after_is_a_wait_and_no_failure() -> None:
     robots = Robots()
     for _ in range(5):
         robots.note(WEBHOOK, replace(FAILED, retry_after_s=30.0), NOW)
-    assert robots.condition(KEY, "ann", None, NOW + 29.0) == Condition(Readiness.LIMITED, NOW + 30.0)
-    assert robots.condition(KEY, "ann", None, NOW + 30.0).readiness is Readiness.FREE
+    assert robots.availability(KEY, "ann", None, NOW + 29.0) == Availability(Readiness.LIMITED, NOW + 30.0)
+    assert robots.availability(KEY, "ann", None, NOW + 30.0).readiness is Readiness.FREE
 
 
 def test_a_limit_keeps_a_quarter_for_critical_pages_and_digests() -> None:
@@ -129,12 +129,12 @@ def test_a_limit_keeps_a_quarter_for_critical_pages_and_digests() -> None:
     for number in range(19):
         robots.begin(WEBHOOK, number, "ann", NOW + number)
         robots.end(WEBHOOK, number)
-    one = robots.condition(KEY, "ann", 20, NOW + 19.0)
+    one = robots.availability(KEY, "ann", 20, NOW + 19.0)
     assert (one.readiness, one.left, one.singles) == (Readiness.FREE, 1, -4)
     robots.begin(WEBHOOK, 20, "ann", NOW + 19.0)
     robots.end(WEBHOOK, 20)
-    assert robots.condition(KEY, "ann", 20, NOW + 20.0) == Condition(Readiness.LIMITED, NOW + 60.0)
-    assert robots.condition(KEY, "ann", 20, NOW + 60.5).left == 1
+    assert robots.availability(KEY, "ann", 20, NOW + 20.0) == Availability(Readiness.LIMITED, NOW + 60.0)
+    assert robots.availability(KEY, "ann", 20, NOW + 60.5).left == 1
 
 
 def test_the_lowest_limit_of_a_robot_counts_and_group_robots_have_the_limit_of_their_service() -> None:
@@ -178,14 +178,14 @@ class Row:
     subject: str = "s"
 
 
-FREE, BUSY = Condition(Readiness.FREE), Condition(Readiness.BUSY, slots=0, critical_slots=2)
-OPEN, SLOW = Condition(Readiness.OPEN, NOW + 25.0), Condition(Readiness.SLOW)
-LIMITED, LONG = Condition(Readiness.LIMITED, NOW + 9.0), Condition(Readiness.LIMITED, NOW + 600.0)
+FREE, BUSY = Availability(Readiness.FREE), Availability(Readiness.BUSY, slots=0, critical_slots=2)
+OPEN, SLOW = Availability(Readiness.OPEN, NOW + 25.0), Availability(Readiness.SLOW)
+LIMITED, LONG = Availability(Readiness.LIMITED, NOW + 9.0), Availability(Readiness.LIMITED, NOW + 600.0)
 CRITICAL, PAGE, END = (Row(urgency) for urgency in (Urgency.CRITICAL, Urgency.PAGE, Urgency.END))
 
 
-def planned(rows: list[Row], *conditions: Condition, load: Load = Load(), age_s: float = 0.0) -> Plan:  # noqa: B008 -- frozen
-    return plan(rows, conditions, ["webhook"] * len(conditions), load, NOW, age_s)
+def planned(rows: list[Row], *ready: Availability, load: Load = Load(), age_s: float = 0.0) -> Plan:  # noqa: B008 -- frozen
+    return plan(rows, ready, ["webhook"] * len(ready), load, NOW, age_s)
 
 
 def went(found: Plan) -> list[tuple[int, int]]:
@@ -194,7 +194,7 @@ def went(found: Plan) -> list[tuple[int, int]]:
 
 
 @pytest.mark.parametrize(
-    ("row", "conditions", "channel"),
+    ("row", "ready", "channel"),
     [
         (PAGE, (FREE, FREE), 0),
         (END, (OPEN, FREE), 1),  # its breaker is open: the next channel
@@ -213,9 +213,9 @@ def went(found: Plan) -> list[tuple[int, int]]:
     ],
 )
 def test_a_message_takes_its_channel_or_a_later_one(
-    row: Row, conditions: tuple[Condition, ...], channel: int | None
+    row: Row, ready: tuple[Availability, ...], channel: int | None
 ) -> None:
-    found = planned([row], *conditions)
+    found = planned([row], *ready)
     assert went(found) == ([] if channel is None else [(channel, 1)])
     assert found.blocked == ()
 

@@ -91,10 +91,8 @@ def keys(message: object) -> list[str]:
 
 def test_an_open_breaker_sends_a_page_to_the_next_channel_without_a_try(room: Room) -> None:
     room.phone.answers["olga"] = FAILED
-    for _ in range(3):
-        room.put("olga", about_id=1000)
-        room.outbox.deliver()
-        live(room, 3.0)
+    pages_of(room, "olga", 3)
+    room.outbox.deliver()
     room.phone.answers["olga"] = SENT
     room.phone.sent.clear()
     number = room.put("olga")
@@ -109,7 +107,8 @@ def test_where_no_channel_is_in_use_the_next_person_is_notified_at_once(room: Ro
     with room.world.store.write() as connection:
         connection.execute(sa.delete(outbox))
     room.phone.answers["hao"] = FAILED
-    pages_of(room, "hao", 3)
+    for number in range(3):
+        room.put("hao", about_id=100 + number)
     room.outbox.deliver()
     room.phone.sent.clear()
     room.put("hao", about_id=1, fallback='["amy"]', urgency=Urgency.CRITICAL.value)
@@ -170,8 +169,8 @@ def test_a_page_takes_the_next_channel_while_the_first_is_limited_and_a_recovery
 
 
 def test_a_storm_is_told_in_a_handful_of_messages_and_each_notice_has_its_receipt(room: Room) -> None:
+    row = dict(room.row(room.put("hao"))._mapping)
     with room.world.store.write() as connection:
-        row = dict(room.row(room.put("hao"))._mapping)
         rows = [row | {"id": n, "key": f"n{n}", "about_id": n, "subject": f"[warning] web-{n}"} for n in range(2, 1001)]
         connection.execute(sa.insert(outbox), rows)
     live(room, 60.0)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Protocol
 
-from watchkeeper.collector.notify.delivery.robots import WINDOW_S, Condition, Readiness
+from watchkeeper.collector.notify.delivery.robots import WINDOW_S, Availability, Readiness
 from watchkeeper.collector.notify.notice import Urgency
 
 CRITICAL_PER_MIN, PAGES_PER_MIN, OTHERS_PER_MIN = 20, 12, 8
@@ -116,26 +116,26 @@ class _Left:
 
 def plan(  # noqa: PLR0917 -- the facts of one person at one moment
     rows: Iterable[DueRow],
-    conditions: Sequence[Condition],
+    ready: Sequence[Availability],
     vias: Sequence[str],
     load: Load,
     now: float,
     wall: float,
 ) -> Plan:
-    """Decide about the due messages of one person, the most urgent first. `conditions` and `vias` are those of the person's
+    """Decide about the due messages of one person, the most urgent first. `ready` and `vias` are those of the person's
     channels."""
     left = _Left(
-        [one.slots for one in conditions], [one.critical_slots for one in conditions],
-        [one.singles for one in conditions], [one.left for one in conditions], load.recent(now),
+        [one.slots for one in ready], [one.critical_slots for one in ready],
+        [one.singles for one in ready], [one.left for one in ready], load.recent(now),
     )  # fmt: skip
     sendings: list[Sending] = []
     blocked: list[tuple[DueRow, float]] = []
     for row in rows:
         test = row.urgency >= Urgency.TEST
         age_s = wall - row.created_at
-        choice = _test_channel(row, conditions, left) if test else _choose(row, conditions, left, now, age_s)
+        choice = _test_channel(row, ready, left) if test else _choose(row, ready, left, now, age_s)
         if choice is Choice.BLOCKED:
-            until = min(one.until for one in conditions[_first(row, conditions) :])
+            until = min(one.until for one in ready[_first(row, ready) :])
             blocked.append((row, max(1.0, until - now)))
         elif isinstance(choice, int) and (test or left.rate_allows(choice, row.urgency)):
             sendings.append(Sending((row,), choice))
@@ -146,26 +146,26 @@ def plan(  # noqa: PLR0917 -- the facts of one person at one moment
     return Plan(tuple(sendings), tuple(blocked))
 
 
-def _first(row: DueRow, conditions: Sequence[Condition]) -> int:
+def _first(row: DueRow, ready: Sequence[Availability]) -> int:
     """The index of its channel; the first where the contacts no longer have so many."""
-    return row.channel if row.channel < len(conditions) else 0
+    return row.channel if row.channel < len(ready) else 0
 
 
-def _test_channel(row: DueRow, conditions: Sequence[Condition], left: _Left) -> int | Choice:
+def _test_channel(row: DueRow, ready: Sequence[Availability], left: _Left) -> int | Choice:
     """A test goes by the channel that it tests, whatever is known of that; it only waits while others are under way."""
-    channel = _first(row, conditions)
-    ready = conditions[channel].readiness in (Readiness.FREE, Readiness.SLOW) and left.slots[channel] > 0
-    return channel if ready else Choice.WAIT
+    channel = _first(row, ready)
+    usable = ready[channel].readiness in (Readiness.FREE, Readiness.SLOW) and left.slots[channel] > 0
+    return channel if usable else Choice.WAIT
 
 
-def _choose(row: DueRow, conditions: Sequence[Condition], left: _Left, now: float, age_s: float) -> int | Choice:
+def _choose(row: DueRow, ready: Sequence[Availability], left: _Left, now: float, age_s: float) -> int | Choice:
     """The channel for a message: the one it has, or a later one where that cannot be used. A page also passes over a robot that
     is slow or limited, a critical page over one that is busy."""
     page, critical = row.urgency < Urgency.NOTICE, row.urgency < Urgency.PAGE
     second_best: int | None = None
     waits = False
-    for channel in range(_first(row, conditions), len(conditions)):
-        one = conditions[channel]
+    for channel in range(_first(row, ready), len(ready)):
+        one = ready[channel]
         free = left.free(channel, critical=critical)
         if one.readiness is Readiness.FREE and free:
             return channel
@@ -181,7 +181,7 @@ def _choose(row: DueRow, conditions: Sequence[Condition], left: _Left, now: floa
     return Choice.WAIT if waits else Choice.BLOCKED
 
 
-def _too_long(row: DueRow, one: Condition, now: float, age_s: float) -> bool:
+def _too_long(row: DueRow, one: Availability, now: float, age_s: float) -> bool:
     return one.until - now > LATE_S or (age_s > LATE_S and not row.handed_on)
 
 

@@ -49,7 +49,7 @@ class Readiness(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Condition:
+class Availability:
     """A robot as one person's messages meet it. `until` is when a robot that is limited or open may be used again. `slots` and
     `critical_slots` are how many messages may begin now. `singles` is how many notices may leave alone in this minute, `left`
     how many messages in all: the difference is kept for critical pages and digests."""
@@ -112,29 +112,29 @@ class Robot:
     answered_at: float = 0.0
 
 
-def condition(robot: Robot, person: str, limit_per_min: int | None, now: float, planned: int = 0) -> Condition:
+def availability(robot: Robot, person: str, limit_per_min: int | None, now: float, planned: int = 0) -> Availability:
     """Whether a message to this person can go out by the robot now. `planned` are messages to others that begin first."""
     mine = sum(call.person == person for call in robot.calls.values())
     slots = min(MAX_PER_PERSON - mine, MAX_PER_ROBOT - len(robot.calls) - planned)
     state = state_of(robot.breaker, now)
     if state is BreakerState.OPEN:
-        return Condition(Readiness.OPEN, robot.breaker.probe_at)
+        return Availability(Readiness.OPEN, robot.breaker.probe_at)
     if state is BreakerState.HALF_OPEN:
         probing = planned or any(call.began >= robot.breaker.probe_at for call in robot.calls.values())
         if probing or slots + CRITICAL_EXTRA <= 0:
-            return Condition(Readiness.OPEN, now + SLOW_AFTER_S)
-        return Condition(Readiness.FREE, slots=1, critical_slots=1)
+            return Availability(Readiness.OPEN, now + SLOW_AFTER_S)
+        return Availability(Readiness.FREE, slots=1, critical_slots=1)
     if robot.quiet_until > now:
-        return Condition(Readiness.LIMITED, robot.quiet_until)
+        return Availability(Readiness.LIMITED, robot.quiet_until)
     singles, left = UNLIMITED, UNLIMITED
     if limit_per_min is not None:
         recent = [at for at in robot.sent if at > now - WINDOW_S]
         left = limit_per_min - len(recent) - planned
         singles = left - limit_per_min // 4
         if left <= 0:
-            return Condition(Readiness.LIMITED, (recent[-limit_per_min:] or [now])[0] + WINDOW_S)
+            return Availability(Readiness.LIMITED, (recent[-limit_per_min:] or [now])[0] + WINDOW_S)
     readiness = Readiness.SLOW if _slow(robot, now) else Readiness.FREE if slots > 0 else Readiness.BUSY
-    return Condition(readiness, now, slots, slots + CRITICAL_EXTRA, singles, left)
+    return Availability(readiness, now, slots, slots + CRITICAL_EXTRA, singles, left)
 
 
 def _slow(robot: Robot, now: float) -> bool:
@@ -171,13 +171,13 @@ class Robots:
         self._lock = threading.Lock()
         self._robots: dict[RobotKey, Robot] = {}
 
-    def condition(
+    def availability(
         self, key: RobotKey, person: str, limit_per_min: int | None, now: float, planned: int = 0
-    ) -> Condition:
-        """Whether a message to this person can go out by this robot now; as `condition`."""
+    ) -> Availability:
+        """Whether a message to this person can go out by this robot now; as `availability`."""
         with self._lock:
             robot = self._robots.get(key, Robot())
-        return condition(robot, person, limit_per_min, now, planned)
+        return availability(robot, person, limit_per_min, now, planned)
 
     def begin(self, address: Address, call: int, person: str, now: float) -> None:
         """A delivery begins. `call` is a number of its own."""
