@@ -77,10 +77,17 @@ def write(store: Store, connection: sa.Connection, notice: Notice, channel: int 
         "urgency": urgency_of(notice.kind, str(json.loads(notice.facts).get("level", ""))).value,
     }  # fmt: skip
     connection.execute(store.insert_new(outbox), row)
+    _hurry_earlier(connection, notice, row["urgency"])
     # An older message that waits because no channel worked is tried again now: this one comes after it.
     put_off = sa.and_(outbox.c.state == "pending", outbox.c.next_at > notice.created_at + LEASE_S)
     mine = sa.and_(_same_thing(notice.about, notice.id), outbox.c.person == notice.person)
     connection.execute(sa.update(outbox).where(mine, put_off), {"next_at": notice.created_at})
+
+
+def _hurry_earlier(connection: sa.Connection, notice: Notice, urgency: int) -> None:
+    """An older message about the same thing goes out before this one, so it is as urgent as this one."""
+    mine = sa.and_(_same_thing(notice.about, notice.id), outbox.c.person == notice.person, outbox.c.state == "pending")
+    connection.execute(sa.update(outbox).where(mine, outbox.c.urgency > urgency), {"urgency": urgency})
 
 
 def read(row: "sa.Row[Any]") -> Notice:

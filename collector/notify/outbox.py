@@ -24,7 +24,6 @@ from watchkeeper.collector.notify.delivery.plan import Load, Plan, Sending, plan
 from watchkeeper.collector.notify.delivery.robots import (
     DEADLINE_S,
     SLOW_AFTER_S,
-    WINDOW_S,
     Availability,
     Readiness,
     RobotKey,
@@ -187,7 +186,9 @@ class Outbox:
             if rows:
                 address = one.person.channels[sending.channel] if one.person else None
                 deadline_s = _deadline_s(rows, sending.channel, one.ready)
-                yield Claim(next(self._numbers), rows, sending.channel, address, now + LEASE_S, boot, deadline_s)
+                yield Claim(
+                    next(self._numbers), rows, sending.channel, address, now + LEASE_S, boot, deadline_s, sending.joined
+                )
 
     def _begin(self, claim: Claim) -> None:
         """Count a claim for its robot and its person."""
@@ -195,13 +196,8 @@ class Outbox:
         if claim.address is None:
             return
         self.robots.begin(claim.address, claim.number, claim.row.person, claim.began)
-        if claim.row.urgency < Urgency.TEST:
-            load = self._loads.get(claim.row.person, Load())
-            sent = tuple(at for at in load.sent if at > claim.began - WINDOW_S)
-            alone = len(claim.rows) == 1
-            self._loads[claim.row.person] = (
-                Load((*sent, claim.began), load.digest_at) if alone else Load(sent, claim.began)
-            )
+        load = self._loads.get(claim.row.person, Load())
+        self._loads[claim.row.person] = load.after(claim.row.urgency, claim.began, joined=claim.joined)
 
     def _put_off(self, connection: sa.Connection, row: "sa.Row[Any]", wait_s: float, now: float) -> bool:
         """No channel of the person can be used for some time: the next person of the fallback is notified. True if somebody is."""

@@ -59,7 +59,9 @@ def test_an_open_incident_with_its_next_rung(room: Room, web: httpx.Client) -> N
     assert one["hold"] is None
     (told,) = one["told"]
     assert (told["person"], told["kind"], told["rung"], told["state"]) == ("sun.tao", "page", "duty", "delivered")
-    assert told["tries"] == [{"at": NIGHT, "channel": "console", "delivered": True, "detail": "accepted", "proof": "handed-over"}]
+    assert told["tries"] == [
+        {"at": NIGHT, "channel": "console", "delivered": True, "detail": "accepted", "proof": "handed-over"}
+    ]
 
 
 def test_incidents_by_state_and_page(room: Room, web: httpx.Client) -> None:

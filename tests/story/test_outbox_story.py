@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from tests.story.world import CONTACTS, World
 from watchkeeper.channels.ports import Address, Channel, Message, Receipt
-from watchkeeper.collector.notify.delivery.robots import DEADLINE_S, MAX_PER_PERSON
+from watchkeeper.collector.notify.delivery.robots import CRITICAL_EXTRA, DEADLINE_S, MAX_PER_PERSON
 from watchkeeper.collector.notify.enqueue import RECOVERY_MATTERS_S
 from watchkeeper.collector.notify.notice import LEASE_S
 from watchkeeper.collector.notify.outbox import Outbox
@@ -77,17 +77,17 @@ def test_a_channel_that_hangs_delays_no_other_person(world: World) -> None:
     channels.wait(1)
     assert channels.sent[0][0] == "hao"
     with channels.arrived:
-        assert channels.arrived.wait_for(lambda: channels.inside == MAX_PER_PERSON, timeout=10)
+        assert channels.arrived.wait_for(lambda: channels.inside == MAX_PER_PERSON + CRITICAL_EXTRA, timeout=10)
     channels.let_go.set()
     running.stop()
-    assert channels.inside == MAX_PER_PERSON  # no further delivery was started
+    assert channels.inside == MAX_PER_PERSON + CRITICAL_EXTRA  # no further delivery was started
 
 
 def _message(number: int, person: str) -> dict[str, object]:
     return {
         "key": f"k{number}", "about": "incident", "about_id": number, "expires_at": None, "fallback": "[]", "recurrence": 1, "kind": "page", "rung": "duty", "person": person,
         "created_at": 0.0, "subject": "s", "text": "t", "facts": "{}", "state": "pending", "next_at": 0.0, "channel": 0,
-        "attempts": 0, "handed_on": False,
+        "attempts": 0, "handed_on": False, "urgency": 0,
     }  # fmt: skip
 
 

@@ -18,6 +18,7 @@ from watchkeeper.collector.notify.delivery.plan import (
     DIGEST_BYTES_DEFAULT,
     DIGEST_EVERY_S,
     DIGEST_MOST,
+    FLOOD_ABOVE,
     LATE_S,
     OTHERS_PER_MIN,
     PAGES_PER_MIN,
@@ -229,39 +230,55 @@ def test_where_every_channel_is_out_the_message_is_blocked_until_the_first_comes
     assert planned([replace(PAGE, handed_on=True)], LIMITED, age_s=LATE_S + 1.0).blocked == ()
 
 
+def lately(pages: int = 0, others: int = 0, digest_s_ago: float = 1e9) -> Load:
+    return Load((NOW - 1.0,) * pages, (NOW - 1.0,) * others, NOW - digest_s_ago)
+
+
 def test_what_exceeds_a_minutes_messages_is_joined_in_order() -> None:
-    many = [replace(PAGE, subject=f"s{number}") for number in range(30)]
-    load = Load(tuple(NOW - 1.0 for _ in range(PAGES_PER_MIN - 2)))
-    found = planned(many, FREE, load=load)
-    assert went(found) == [(0, 1), (0, 1), (0, 28)]
-    assert [row.subject for row in found.sendings[-1].rows] == [f"s{number}" for number in range(2, 30)]
+    some = [replace(PAGE, subject=f"s{number}") for number in range(FLOOD_ABOVE)]
+    found = planned(some, FREE, load=lately(PAGES_PER_MIN - 2))
+    assert went(found) == [(0, 1), (0, 1), (0, FLOOD_ABOVE - 2)]
+    assert [row.subject for row in found.sendings[-1].rows] == [f"s{number}" for number in range(2, FLOOD_ABOVE)]
+
+
+def test_many_at_the_same_moment_are_joined_at_once_but_no_critical_page() -> None:
+    flood = [CRITICAL, *[PAGE] * FLOOD_ABOVE, END]
+    assert went(planned(flood, FREE, load=lately(digest_s_ago=1.0))) == [(0, 1), (0, FLOOD_ABOVE + 1)]
+    assert went(planned([CRITICAL] * 4 + [PAGE] * FLOOD_ABOVE, FREE))[:4] == [(0, 1)] * 4
+    assert went(planned([PAGE] * FLOOD_ABOVE, FREE)) == [(0, 1)] * MAX_PER_PERSON
 
 
 def test_critical_pages_are_alone_where_others_are_joined_and_have_a_bound_too() -> None:
-    load = Load(tuple(NOW - 1.0 for _ in range(PAGES_PER_MIN)))
-    assert went(planned([CRITICAL, PAGE, PAGE], FREE, load=load)) == [(0, 1), (0, 2)]
-    assert went(planned([PAGE, END], FREE, load=Load(load.sent[:OTHERS_PER_MIN]))) == [(0, 1), (0, 1)]
-    full = Load(tuple(NOW - 1.0 for _ in range(CRITICAL_PER_MIN)))
-    assert went(planned([CRITICAL, CRITICAL], FREE, load=full)) == [(0, 2)]
-    old = Load(tuple(NOW - 60.0 for _ in range(CRITICAL_PER_MIN)))
-    assert went(planned([END], FREE, load=old)) == [(0, 1)]
+    assert went(planned([CRITICAL, PAGE, PAGE], FREE, load=lately(PAGES_PER_MIN))) == [(0, 1), (0, 2)]
+    assert went(planned([PAGE, END, END], FREE, load=lately(0, OTHERS_PER_MIN))) == [(0, 1), (0, 2)]
+    assert went(planned([END], FREE, load=lately(PAGES_PER_MIN))) == [(0, 1)], "pages do not use up the others' share"
+    assert went(planned([CRITICAL, CRITICAL], FREE, load=lately(CRITICAL_PER_MIN))) == [(0, 2)]
+    old = Load((NOW - 60.0,) * CRITICAL_PER_MIN, (NOW - 60.0,) * OTHERS_PER_MIN)
+    assert went(planned([CRITICAL, END], FREE, load=old)) == [(0, 1), (0, 1)]
+
+
+def test_a_load_counts_what_went_out_alone_in_the_last_minute() -> None:
+    load = Load((NOW - 60.0,), (NOW - 59.0,)).after(Urgency.PAGE, NOW, joined=False)
+    assert load == Load((NOW,), (NOW - 59.0,))
+    assert load.after(Urgency.END, NOW, joined=False) == Load((NOW,), (NOW - 59.0, NOW))
+    assert load.after(Urgency.TEST, NOW, joined=False) == load
+    assert load.after(Urgency.PAGE, NOW + 1.0, joined=True) == Load((NOW,), (), NOW + 1.0)
 
 
 def test_a_digest_waits_for_more_after_one_went_out_unless_it_is_full() -> None:
-    full = Load(tuple(NOW - 1.0 for _ in range(CRITICAL_PER_MIN)), digest_at=NOW - 4.0)
+    full = lately(CRITICAL_PER_MIN, digest_s_ago=4.0)
     assert went(planned([PAGE, PAGE], FREE, load=full)) == []
     assert went(planned([CRITICAL, PAGE], FREE, load=full)) == [], "also a critical page, but not for long"
     assert went(planned([CRITICAL, PAGE], FREE, load=replace(full, digest_at=NOW - 5.0))) == [(0, 2)]
     assert went(planned([PAGE, PAGE], FREE, load=replace(full, digest_at=NOW - DIGEST_EVERY_S))) == [(0, 2)]
-    assert went(planned([PAGE] * (DIGEST_MOST + 1), FREE, load=full)) == [(0, DIGEST_MOST)]
+    assert went(planned([CRITICAL] * (DIGEST_MOST + 1), FREE, load=full)) == [(0, DIGEST_MOST)]
 
 
 def test_a_digest_has_no_more_text_than_its_service_takes() -> None:
-    load = Load(tuple(NOW - 1.0 for _ in range(PAGES_PER_MIN)))
     rows = [replace(PAGE, subject="温" * 1000) for _ in range(10)]
-    found = planned(rows, FREE, load=load)
+    found = planned(rows, FREE)
     assert [len(one.rows) for one in found.sendings] == [DIGEST_BYTES_DEFAULT // 3012, 5]
-    short = plan([replace(PAGE, subject="x" * 100)] * 20, [FREE], ["wecom"], load, NOW, 0.0)
+    short = plan([replace(PAGE, subject="x" * 100)] * 20, [FREE], ["wecom"], Load(), NOW, 0.0)
     assert [len(one.rows) for one in short.sendings] == [17, 3]
 
 
@@ -274,8 +291,9 @@ def test_a_limited_robot_keeps_messages_for_critical_pages_and_digests() -> None
 
 def test_a_test_goes_by_its_own_channel_and_joins_nothing() -> None:
     test = Row(Urgency.TEST, channel=1)
-    full = Load(tuple(NOW - 1.0 for _ in range(CRITICAL_PER_MIN)))
+    full = lately(CRITICAL_PER_MIN, OTHERS_PER_MIN)
     assert went(planned([test], FREE, FREE, load=full)) == [(1, 1)]
+    assert went(planned([test, test, *[PAGE] * (FLOOD_ABOVE - 1)], FREE, FREE))[:2] == [(1, 1)] * 2
     assert planned([test], FREE, OPEN) == Plan()
     assert planned([test], FREE, LONG) == Plan()
 

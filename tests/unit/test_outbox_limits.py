@@ -12,9 +12,9 @@ from tests.story.world import CONTACTS, NOON, World
 from watchkeeper.channels.ports import Proof, Via
 from watchkeeper.collector.notify.delivery.breaker import OPEN_S
 from watchkeeper.collector.notify.delivery.claims import record_proof
-from watchkeeper.collector.notify.delivery.plan import PAGES_PER_MIN
+from watchkeeper.collector.notify.delivery.plan import FLOOD_ABOVE, PAGES_PER_MIN
 from watchkeeper.collector.notify.delivery.robots import SLOW_AFTER_S
-from watchkeeper.collector.notify.notice import Urgency
+from watchkeeper.collector.notify.notice import About, Notice, Urgency, write
 from watchkeeper.collector.store.schema import outbox, receipt
 from watchkeeper.model.verdict import Level
 
@@ -81,7 +81,7 @@ def test_an_hour_of_failures_costs_few_tries_delays_nobody_else_and_drains_in_or
     assert set(states(room)) == {"delivered"}
     told = [key for message in room.phone.messages for key in keys(message)]
     assert len(told) == len(set(told)) == 50
-    assert len(room.phone.messages) <= PAGES_PER_MIN + 6, "a flood is joined"
+    assert len(room.phone.messages) <= 6, "a flood is joined"
 
 
 def keys(message: object) -> list[str]:
@@ -177,7 +177,7 @@ def test_a_storm_is_told_in_a_handful_of_messages_and_each_notice_has_its_receip
     assert set(states(room)) == {"delivered"}
     told = [key for message in room.phone.messages for key in keys(message)]
     assert sorted(told) == sorted(["k1", *(f"n{n}" for n in range(2, 1001))])
-    assert len(room.phone.messages) <= PAGES_PER_MIN + 5
+    assert len(room.phone.messages) == 3
     digest = room.phone.messages[-1]
     count = digest.facts["count"]
     assert digest.subject == f"{count} more notices"
@@ -189,21 +189,46 @@ def test_a_storm_is_told_in_a_handful_of_messages_and_each_notice_has_its_receip
 
 
 def test_a_digest_is_in_the_language_of_its_reader(room: Room) -> None:
-    pages_of(room, "day", PAGES_PER_MIN + 3)
+    pages_of(room, "day", FLOOD_ABOVE + 1)
     room.outbox.deliver()
-    assert room.phone.messages[-1].subject == "另有 3 条通知"
+    assert room.phone.messages[-1].subject == "另有 9 条通知"
 
 
 def test_a_digest_that_fails_is_tried_again_with_what_it_has(room: Room) -> None:
-    pages_of(room, "hao", PAGES_PER_MIN)
-    room.outbox.deliver()
-    pages_of(room, "hao", 2)
+    pages_of(room, "hao", FLOOD_ABOVE + 1)
     room.phone.answers["hao"] = FAILED
     room.outbox.deliver()
-    assert [line[3] for line in room.receipts()][-2:] == [False, False]
+    assert [line[3] for line in room.receipts()] == [False] * (FLOOD_ABOVE + 1)
     room.phone.answers["hao"] = SENT
-    live(room, 70.0)
+    live(room, 5.0)
     assert set(states(room)) == {"delivered"}
+    assert len(room.phone.messages) == 2
+    assert room.phone.messages[0].key == room.phone.messages[1].key
+
+
+def test_a_trickle_is_joined_when_a_minutes_messages_are_used_up(room: Room) -> None:
+    for _ in range(3 * PAGES_PER_MIN):
+        room.put("hao")
+        live(room, 0.5, 0.5)
+    live(room, 30.0)
+    assert set(states(room)) == {"delivered"}
+    assert PAGES_PER_MIN <= len(room.phone.messages) <= PAGES_PER_MIN + 6
+
+
+def test_a_page_hurries_what_it_must_follow(room: Room) -> None:
+    """A recovery that would wait is told before the page of the same fault that came back."""
+    room.phone.answers["hao"] = replace(FAILED, retry_after_s=5.0)
+    notice = Notice(
+        About.INCIDENT, 7, "over", None, (), 1, "recovered", "recovered", "hao", NOON, "s", "t", "{}",
+    )  # fmt: skip
+    page = replace(notice, key="again", kind="page", rung="duty", facts='{"level": "critical"}')
+    for one in (notice, page):
+        with room.world.store.write() as connection:
+            write(room.world.store, connection, one)
+    assert [room.row(number).urgency for number in (1, 2)] == [Urgency.CRITICAL, Urgency.CRITICAL]
+    room.phone.answers["hao"] = SENT
+    room.outbox.deliver()
+    assert [message.key for message in room.phone.messages] == ["over", "again"]
 
 
 # ---- proofs ----
@@ -269,11 +294,9 @@ def test_where_the_last_channel_proves_too_little_the_next_person_is_notified() 
 
 
 def test_json_facts_of_a_digest_have_the_facts_of_each_notice(room: Room) -> None:
-    pages_of(room, "hao", PAGES_PER_MIN)
-    room.outbox.deliver()
-    for number in (17, 18):
+    for number in range(11, 20):
         room.put("hao", facts=json.dumps({"incident": number}))
     room.outbox.deliver()
-    digest = room.phone.messages[-1]
-    assert [one["incident"] for one in digest.facts["notices"]] == [17, 18]
-    assert digest.key == f"digest/hao/{PAGES_PER_MIN + 1}-{PAGES_PER_MIN + 2}/2"
+    (digest,) = room.phone.messages
+    assert [one["incident"] for one in digest.facts["notices"]] == list(range(11, 20))
+    assert digest.key == "digest/hao/1-9/9"

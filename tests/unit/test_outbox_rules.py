@@ -13,9 +13,9 @@ from watchkeeper.channels.ports import Message, Via
 from watchkeeper.collector.notify.delivery import plan as plan_module
 from watchkeeper.collector.notify.delivery import robots as robots_module
 from watchkeeper.collector.notify.delivery.claims import READ_AT_ONCE
-from watchkeeper.collector.notify.delivery.robots import DEADLINE_S, MAX_PER_PERSON, MAX_PER_ROBOT
+from watchkeeper.collector.notify.delivery.robots import CRITICAL_EXTRA, DEADLINE_S, MAX_PER_PERSON, MAX_PER_ROBOT
 from watchkeeper.collector.notify.delivery.tries import NEXT_ROUND_AFTER_S, NextTry, after_failure
-from watchkeeper.collector.notify.notice import LEASE_S
+from watchkeeper.collector.notify.notice import LEASE_S, Urgency
 from watchkeeper.collector.notify.outbox import MAX_UNDER_WAY, Outbox
 from watchkeeper.collector.store.schema import outbox
 from watchkeeper.model.errors import WatchkeeperError
@@ -172,9 +172,9 @@ def test_one_person_and_one_robot_have_only_so_many_under_way(room: Room) -> Non
 def test_no_more_than_so_many_are_under_way_in_all(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("MAX_PER_PERSON", "MAX_PER_ROBOT"):
         monkeypatch.setattr(robots_module, name, 1000)
-    monkeypatch.setattr(plan_module, "PAGES_PER_MIN", 1000)
+    monkeypatch.setattr(plan_module, "CRITICAL_PER_MIN", 1000)
     for _ in range(MAX_UNDER_WAY + 1):
-        room.put("day")
+        room.put("day", urgency=Urgency.CRITICAL.value)
     claims = room.outbox.claim()
     assert len(claims) == MAX_UNDER_WAY
     assert room.claimed() == []
@@ -192,10 +192,13 @@ def test_what_is_left_for_later_can_be_taken_by_another_collector_at_once(room: 
 
 
 def test_many_messages_to_a_person_who_has_enough_under_way_hide_nobody_elses(room: Room) -> None:
-    first = [room.put("olga") for _ in range(MAX_PER_PERSON)]
+    first = [room.put("olga", urgency=Urgency.CRITICAL.value) for _ in range(MAX_PER_PERSON + CRITICAL_EXTRA)]
     row = dict(room.row(first[0])._mapping)
     with room.world.store.write() as connection:
-        rows = [row | {"id": 100 + n, "key": f"d{n}", "about_id": 100 + n} for n in range(READ_AT_ONCE)]
+        rows = [
+            row | {"id": 100 + n, "key": f"d{n}", "about_id": 100 + n, "urgency": Urgency.PAGE.value}
+            for n in range(READ_AT_ONCE)
+        ]
         connection.execute(sa.insert(outbox), rows)
     last = room.put("hao", id=100 + READ_AT_ONCE, next_at=NOON)
     assert room.claimed() == [*first, last]

@@ -23,7 +23,7 @@ PROOFS = tuple(Proof)
 class Claim:
     """Messages to one person that this worker may send as one, by this channel, until `lease` (UTC seconds). `began` is on the
     boot clock, `deadline_s` how long it waits for the channel. `address` is None if the person is gone from the contacts. No two
-    claims of an outbox have the same `number`."""
+    claims of an outbox have the same `number`. `joined` is as in `Sending`."""
 
     number: int
     rows: "tuple[sa.Row[Any], ...]"
@@ -32,6 +32,7 @@ class Claim:
     lease: float
     began: float
     deadline_s: float
+    joined: bool = False
 
     @property
     def row(self) -> "sa.Row[Any]":

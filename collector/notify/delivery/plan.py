@@ -3,7 +3,7 @@
 Nothing is lost by a limit: what may not go out yet stays due. Times are seconds on the boot clock, unless they say otherwise.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Protocol
@@ -11,9 +11,12 @@ from typing import Any, Protocol
 from watchkeeper.collector.notify.delivery.robots import WINDOW_S, Availability, Readiness
 from watchkeeper.collector.notify.notice import Urgency
 
-CRITICAL_PER_MIN, PAGES_PER_MIN, OTHERS_PER_MIN = 20, 12, 8
-"""How many messages a person gets alone in a minute, of all kinds together (a digest does not count), before a critical page, another page or any other
-notice is joined into a digest."""
+FLOOD_ABOVE = 8
+"""Where more notices than these are due to a person at the same moment, all but critical pages are joined into digests."""
+
+CRITICAL_PER_MIN, PAGES_PER_MIN, OTHERS_PER_MIN = 60, 40, 30
+"""How many pages a person gets alone in a minute before a critical one, or another one, is joined into a digest; and how many
+other notices."""
 
 DIGEST_EVERY_S, CRITICAL_DIGEST_EVERY_S = 20.0, 5.0
 """How long after a digest the next one leaves, unless it is full; and if it has a critical page."""
@@ -61,22 +64,29 @@ class Choice(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What a person got lately: the times of the messages of the last minute, and of the latest digest."""
+    """What a person got lately: the times of the pages and of the other notices that went out alone, and of the last digest."""
 
-    sent: tuple[float, ...] = ()
+    pages: tuple[float, ...] = ()
+    others: tuple[float, ...] = ()
     digest_at: float = float("-inf")
 
-    def recent(self, now: float) -> int:
-        """How many messages went out in the last minute."""
-        return sum(at > now - WINDOW_S for at in self.sent)
+    def after(self, urgency: int, now: float, *, joined: bool) -> "Load":
+        """The load after one more message."""
+        pages, others = (tuple(at for at in times if at > now - WINDOW_S) for times in (self.pages, self.others))
+        if joined:
+            return Load(pages, others, now)
+        if urgency < Urgency.NOTICE:
+            return Load((*pages, now), others, self.digest_at)
+        return Load(pages, (*others, now) if urgency < Urgency.TEST else others, self.digest_at)
 
 
 @dataclass(frozen=True, slots=True)
 class Sending:
-    """Messages that leave together by one channel: one, or a digest."""
+    """Messages that leave together by one channel: one, or a digest. `joined`: they waited to be joined, even if it is one."""
 
     rows: tuple[Any, ...]
     channel: int
+    joined: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +106,8 @@ class _Left:
     critical_slots: list[int]
     singles: list[int]
     robot: list[int]
-    recent: int
+    pages: int
+    others: int
     excess: dict[int, list[Any]] = field(default_factory=dict)
 
     def free(self, channel: int, *, critical: bool) -> bool:
@@ -104,18 +115,21 @@ class _Left:
 
     def rate_allows(self, channel: int, urgency: int) -> bool:
         if urgency < Urgency.PAGE:
-            return self.recent < CRITICAL_PER_MIN and self.robot[channel] > 0
-        most = PAGES_PER_MIN if urgency < Urgency.NOTICE else OTHERS_PER_MIN
-        return self.recent < most and self.singles[channel] > 0
+            return self.pages < CRITICAL_PER_MIN and self.robot[channel] > 0
+        allowed = self.pages < PAGES_PER_MIN if urgency < Urgency.NOTICE else self.others < OTHERS_PER_MIN
+        return allowed and self.singles[channel] > 0
 
-    def take(self, channel: int, *, alone: bool = True) -> None:
+    def take(self, channel: int, urgency: int | None = None) -> None:
+        """One message leaves; `urgency` if it is a notice that goes alone."""
         for counts in (self.slots, self.critical_slots, self.singles, self.robot):
             counts[channel] -= 1
-        self.recent += alone
+        if urgency is not None:
+            self.pages += urgency < Urgency.NOTICE
+            self.others += urgency >= Urgency.NOTICE
 
 
 def plan(  # noqa: PLR0917 -- the facts of one person at one moment
-    rows: Iterable[DueRow],
+    rows: Sequence[DueRow],
     ready: Sequence[Availability],
     vias: Sequence[str],
     load: Load,
@@ -126,23 +140,25 @@ def plan(  # noqa: PLR0917 -- the facts of one person at one moment
     channels."""
     left = _Left(
         [one.slots for one in ready], [one.critical_slots for one in ready],
-        [one.singles for one in ready], [one.left for one in ready], load.recent(now),
+        [one.singles for one in ready], [one.left for one in ready], _recent(load.pages, now), _recent(load.others, now),
     )  # fmt: skip
     sendings: list[Sending] = []
     blocked: list[tuple[DueRow, float]] = []
+    flood = sum(Urgency.PAGE <= row.urgency < Urgency.TEST for row in rows) > FLOOD_ABOVE
     for row in rows:
         test = row.urgency >= Urgency.TEST
+        joins = flood and Urgency.PAGE <= row.urgency < Urgency.TEST
         age_s = wall - row.created_at
         choice = _test_channel(row, ready, left) if test else _choose(row, ready, left, now, age_s)
         if choice is Choice.BLOCKED:
             until = min(one.until for one in ready[_first(row, ready) :])
             blocked.append((row, max(1.0, until - now)))
-        elif isinstance(choice, int) and (test or left.rate_allows(choice, row.urgency)):
+        elif isinstance(choice, int) and (test or (not joins and left.rate_allows(choice, row.urgency))):
             sendings.append(Sending((row,), choice))
-            left.take(choice, alone=not test)
+            left.take(choice, None if test else row.urgency)
         elif isinstance(choice, int):
             left.excess.setdefault(choice, []).append(row)
-    sendings += _digests(left, vias, load, now)
+    sendings += _digests(left, vias, float("-inf") if flood else load.digest_at, now)
     return Plan(tuple(sendings), tuple(blocked))
 
 
@@ -185,19 +201,23 @@ def _too_long(row: DueRow, one: Availability, now: float, age_s: float) -> bool:
     return one.until - now > LATE_S or (age_s > LATE_S and not row.handed_on)
 
 
-def _digests(left: _Left, vias: Sequence[str], load: Load, now: float) -> Iterator[Sending]:
-    """The digests that leave now: each that is full, and a last one if some time has passed since the digest before."""
+def _recent(times: Sequence[float], now: float) -> int:
+    return sum(at > now - WINDOW_S for at in times)
+
+
+def _digests(left: _Left, vias: Sequence[str], digest_at: float, now: float) -> Iterator[Sending]:
+    """The digests that leave now: each that is full, and a last one if some time has passed since the one at `digest_at`."""
     for channel, rows in left.excess.items():
         limit = DIGEST_BYTES.get(vias[channel], DIGEST_BYTES_DEFAULT)
         for part, full in _parts(rows, limit):
             critical = any(row.urgency < Urgency.PAGE for row in part)
             pause_s = CRITICAL_DIGEST_EVERY_S if critical else DIGEST_EVERY_S
-            if not (full or now >= load.digest_at + pause_s):
+            if not (full or now >= digest_at + pause_s):
                 continue
             if not left.free(channel, critical=critical) or left.robot[channel] <= 0:
                 break
-            left.take(channel, alone=False)
-            yield Sending(tuple(part), channel)
+            left.take(channel)
+            yield Sending(tuple(part), channel, joined=True)
 
 
 LINE_EXTRA_BYTES = 12
