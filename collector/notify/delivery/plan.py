@@ -18,8 +18,8 @@ CRITICAL_PER_MIN, PAGES_PER_MIN, OTHERS_PER_MIN = 60, 40, 30
 """How many pages a person gets alone in a minute before a critical one, or another one, is joined into a digest; and how many
 other notices."""
 
-DIGEST_EVERY_S, CRITICAL_DIGEST_EVERY_S = 20.0, 5.0
-"""How long after a digest the next one leaves, unless it is full; and if it has a critical page."""
+DIGEST_EVERY_S, FLOOD_DIGEST_EVERY_S = 20.0, 5.0
+"""How long after a digest the next one leaves, unless it is full; and how long in a flood, or if it has a critical page."""
 
 DIGEST_BYTES = {"wecom": 2_000}
 DIGEST_BYTES_DEFAULT = 16_000
@@ -158,7 +158,7 @@ def plan(  # noqa: PLR0917 -- the facts of one person at one moment
             left.take(choice, None if test else row.urgency)
         elif isinstance(choice, int):
             left.excess.setdefault(choice, []).append(row)
-    sendings += _digests(left, vias, float("-inf") if flood else load.digest_at, now)
+    sendings += _digests(left, vias, now - load.digest_at, flood=flood)
     return Plan(tuple(sendings), tuple(blocked))
 
 
@@ -205,14 +205,14 @@ def _recent(times: Sequence[float], now: float) -> int:
     return sum(at > now - WINDOW_S for at in times)
 
 
-def _digests(left: _Left, vias: Sequence[str], digest_at: float, now: float) -> Iterator[Sending]:
-    """The digests that leave now: each that is full, and a last one if some time has passed since the one at `digest_at`."""
+def _digests(left: _Left, vias: Sequence[str], since_s: float, *, flood: bool) -> Iterator[Sending]:
+    """The digests that leave now: each that is full, and a last one if some time has passed since the previous one (`since_s`)."""
     for channel, rows in left.excess.items():
         limit = DIGEST_BYTES.get(vias[channel], DIGEST_BYTES_DEFAULT)
         for part, full in _parts(rows, limit):
             critical = any(row.urgency < Urgency.PAGE for row in part)
-            pause_s = CRITICAL_DIGEST_EVERY_S if critical else DIGEST_EVERY_S
-            if not (full or now >= digest_at + pause_s):
+            pause_s = FLOOD_DIGEST_EVERY_S if critical or flood else DIGEST_EVERY_S
+            if not (full or since_s >= pause_s):
                 continue
             if not left.free(channel, critical=critical) or left.robot[channel] <= 0:
                 break
