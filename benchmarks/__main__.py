@@ -15,6 +15,7 @@ BENCHMARKS = {
     "metrics_render": "CPU for rendering /metrics with 100,000 series; peer: prometheus-client",
     "rungs": "delay between the time of a rung and its message, with 100,000 open incidents",
     "idle_agent": "memory and CPU of an agent that watches its host; peer: node_exporter",
+    "storm": "how long a critical page waits behind 1,000 warnings while the first channel hangs",
     "page_latency": "time from a bad reading to its page; peer: Prometheus with Alertmanager",
 }
 

@@ -55,6 +55,7 @@ UNFOLLOWED: Mapping[tuple[str, str], str] = MappingProxyType(
         ("agent/probes/snmp/usm_engine.py", "error"): "an error of the operating system, in OS_ERRORS",
         ("channels/apprise.py", "' '.join((entry.message for entry in result.logs()))"): "the words of the service",
         ("collector/notify/outbox.py", "error"): "a WatchkeeperError, found where it is raised",
+        ("collector/notify/page_tests.py", "error"): "a WatchkeeperError, found where it is raised",
         ("collector/process/actions.py", "step.rung"): "a name in ladders.yml",
         ("collector/web/api.py", "person.person"): "a name in contacts.yml",
         ("agent/probes/snmp/pysnmp_engine.py", "problem"): "the words of a library",
