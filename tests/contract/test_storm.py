@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from tests.story.world import CONTACTS, NOON, World
 from watchkeeper.channels.ports import Address, Channel
 from watchkeeper.channels.webhook import WebhookChannel
-from watchkeeper.collector.notify.delivery.breaker import OPEN_S
+from watchkeeper.collector.notify.delivery.breaker import LONGEST_OPEN_S
 from watchkeeper.collector.notify.delivery.plan import DIGEST_EVERY_S, DIGEST_MOST, PAGES_PER_MIN
 from watchkeeper.collector.notify.delivery.robots import MAX_PER_PERSON, MAX_PER_ROBOT, SLOW_AFTER_S
 from watchkeeper.collector.notify.notice import Urgency
@@ -165,7 +165,7 @@ def test_a_storm_and_a_hanging_channel_delay_no_critical_page_and_nothing_is_sai
 
     first.hang(hanging=False)  # it answers 503 to what it held, and is back
     assert settled(lambda: attempts() == 0)
-    world.clock.advance(OPEN_S)
+    world.clock.advance(LONGEST_OPEN_S)
     put(world, ["after"], "olga", Urgency.PAGE)
     running.wake()
     first.wait(lambda: first.accepted == ["after"])

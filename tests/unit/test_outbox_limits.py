@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from tests.outbox_room import FAILED, SENT, Room
 from tests.story.world import CONTACTS, NOON, World
 from watchkeeper.channels.ports import Proof, Via
-from watchkeeper.collector.notify.delivery.breaker import OPEN_S
+from watchkeeper.collector.notify.delivery.breaker import LONGEST_OPEN_S
 from watchkeeper.collector.notify.delivery.claims import record_proof
 from watchkeeper.collector.notify.delivery.plan import FLOOD_ABOVE, PAGES_PER_MIN
 from watchkeeper.collector.notify.delivery.robots import SLOW_AFTER_S
@@ -73,7 +73,7 @@ def test_an_hour_of_failures_costs_few_tries_delays_nobody_else_and_drains_in_or
     assert ("amy", Via.CONSOLE) in room.phone.sent
     live(room, 3600.0)
     tried = [person for person, _ in room.phone.sent].count("hao")
-    assert tried <= 3600.0 / OPEN_S + 10, "a probe now and then"
+    assert tried <= 3600.0 / LONGEST_OPEN_S + 10, "a probe now and then"
     assert states(room)[:50] == ["pending"] * 50
     room.phone.answers["hao"] = SENT
     room.phone.messages.clear()
@@ -115,7 +115,7 @@ def test_where_no_channel_is_in_use_the_next_person_is_notified_at_once(room: Ro
     room.outbox.deliver()
     assert room.phone.sent == [("amy", Via.CONSOLE)]
     assert room.row(4).handed_on
-    live(room, OPEN_S + 5.0)
+    live(room, LONGEST_OPEN_S + 5.0)
     assert [person for person, _ in room.phone.sent].count("amy") == 1
 
 

@@ -201,6 +201,15 @@ class Robots:
             after = self._robots[robot_key(address)] = after_receipt(before, outcome, now)
         return before.breaker.opened_at is not None and after.breaker.opened_at is None
 
+    def awaiting_probe(self, now: float) -> set[RobotKey]:
+        """The robots that failed, and that a message may try again now."""
+        with self._lock:
+            known = list(self._robots.items())
+        half_open = (one for one in known if state_of(one[1].breaker, now) is BreakerState.HALF_OPEN)
+        return {
+            key for key, robot in half_open if all(call.began < robot.breaker.probe_at for call in robot.calls.values())
+        }
+
     def under_way(self, now: float) -> int:
         """How many deliveries are under way that may still be answered in time."""
         with self._lock:
