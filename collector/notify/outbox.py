@@ -28,6 +28,7 @@ from watchkeeper.collector.notify.delivery.robots import (
     Readiness,
     RobotKey,
     Robots,
+    deadline_of,
     limits_of,
     robot_key,
 )
@@ -171,7 +172,7 @@ class Outbox:
             if all(one.readiness is Readiness.BUSY and one.critical_slots <= 0 for one in ready):
                 continue
             rows = claims.due_rows(connection, name, now, under_way)
-            found = plan(rows, ready, [key.via for key in keys], self._loads.get(name, Load()), boot, now)
+            found = plan(rows, ready, self._loads.get(name, Load()), boot, now)
             found = Plan(found.sendings[: max(0, budget)], found.blocked[:PUT_OFF_AT_ONCE])
             budget -= len(found.sendings)
             planned.update(keys[sending.channel] for sending in found.sendings)
@@ -186,7 +187,7 @@ class Outbox:
             rows = tuple(row for row in sending.rows if row.id in mine)
             if rows:
                 address = one.person.channels[sending.channel] if one.person else None
-                deadline_s = _deadline_s(rows, sending.channel, one.ready)
+                deadline_s = _deadline_s(rows, sending.channel, address, one.ready)
                 yield Claim(
                     next(self._numbers), rows, sending.channel, address, now + LEASE_S, boot, deadline_s, sending.joined
                 )
@@ -222,7 +223,7 @@ class Outbox:
         with self._lock:
             hanging = [claim for claim in self._under_way.values() if now - claim.began >= claim.deadline_s]
         for claim in hanging:
-            last = claim.deadline_s >= DEADLINE_S
+            last = claim.deadline_s > SLOW_AFTER_S
             outcome = Receipt(delivered=False, detail=f"no answer within {claim.deadline_s:.0f} s", permanent=last)
             if last and claim.address:
                 self.robots.note(claim.address, Receipt(delivered=False, detail=outcome.detail), now)
@@ -253,7 +254,9 @@ class Outbox:
             if person is None:
                 return Receipt(delivered=False, detail="the person is no longer in contacts.yml", permanent=True)
             message = message_of(claim.rows, person, notifier.snapshot, notifier.url)
-            return self._opener(address).send(message)
+            channel = self._opener(address)
+            self.robots.learn(address, getattr(channel, "service", ""))
+            return channel.send(message)
         except WatchkeeperError as error:  # for instance: its secret is missing
             return Receipt(delivered=False, detail=str(error), permanent=True)
         except Exception as error:  # noqa: BLE001 -- a bug in a channel is a failed try: the next channel is tried
@@ -377,11 +380,15 @@ class Outbox:
         log.warning("message %s given up: %s", row.key, why)
 
 
-def _deadline_s(rows: "Sequence[sa.Row[Any]]", channel: int, ready: Sequence[Availability]) -> float:
+def _deadline_s(
+    rows: "Sequence[sa.Row[Any]]", channel: int, address: PersonAddress | None, ready: Sequence[Availability]
+) -> float:
     """How long is waited for a channel: for a critical page not long, if the person has another channel that may work."""
     usable = (Readiness.FREE, Readiness.SLOW)
     other = any(one.readiness in usable for one in ready[channel + 1 :])
-    return SLOW_AFTER_S if other and rows[0].urgency < Urgency.PAGE else DEADLINE_S
+    if other and rows[0].urgency < Urgency.PAGE:
+        return SLOW_AFTER_S
+    return deadline_of(address) if address else DEADLINE_S
 
 
 def _expired(connection: sa.Connection, row: "sa.Row[Any]", now: float) -> bool:

@@ -16,7 +16,6 @@ from watchkeeper.collector.notify.delivery.breaker import (
 )
 from watchkeeper.collector.notify.delivery.plan import (
     CRITICAL_PER_MIN,
-    DIGEST_BYTES_DEFAULT,
     DIGEST_EVERY_S,
     DIGEST_MOST,
     FLOOD_ABOVE,
@@ -29,6 +28,7 @@ from watchkeeper.collector.notify.delivery.plan import (
 )
 from watchkeeper.collector.notify.delivery.robots import (
     CRITICAL_EXTRA,
+    DIGEST_BYTES_DEFAULT,
     MAX_PER_PERSON,
     MAX_PER_ROBOT,
     SLOW_AFTER_S,
@@ -152,6 +152,16 @@ def test_the_lowest_limit_of_a_robot_counts_and_group_robots_have_the_limit_of_t
     assert list(replace(WEBHOOK, limit="20/min").check()) == []
 
 
+def test_a_group_robot_has_the_limits_of_its_service_when_its_channel_has_named_it() -> None:
+    robots = Robots()
+    assert robots.availability(KEY, "ann", None, NOW).singles > 1000
+    robots.learn(WEBHOOK, "wecombot")
+    one = robots.availability(KEY, "ann", None, NOW)
+    assert (one.left, one.singles, one.digest_bytes) == (20, 15, 2_000)
+    robots.learn(WEBHOOK, "")
+    assert robots.availability(KEY, "ann", 8, NOW).left == 8, "`limit` comes first"
+
+
 def test_the_label_of_a_robot_shows_no_url() -> None:
     assert KEY.label == "webhook:key"
     assert robot_key(PersonAddress(Via.CONSOLE)).label == "console"
@@ -193,7 +203,7 @@ CRITICAL, PAGE, END = (Row(urgency) for urgency in (Urgency.CRITICAL, Urgency.PA
 
 
 def planned(rows: list[Row], *ready: Availability, load: Load = Load(), age_s: float = 0.0) -> Plan:  # noqa: B008 -- frozen
-    return plan(rows, ready, ["webhook"] * len(ready), load, NOW, age_s)
+    return plan(rows, ready, load, NOW, age_s)
 
 
 def went(found: Plan) -> list[tuple[int, int]]:
@@ -286,7 +296,7 @@ def test_a_digest_has_no_more_text_than_its_service_takes() -> None:
     rows = [replace(PAGE, subject="温" * 1000) for _ in range(10)]
     found = planned(rows, FREE)
     assert [len(one.rows) for one in found.sendings] == [DIGEST_BYTES_DEFAULT // 3012, 5]
-    short = plan([replace(PAGE, subject="x" * 100)] * 20, [FREE], ["wecom"], Load(), NOW, 0.0)
+    short = planned([replace(PAGE, subject="x" * 100)] * 20, replace(FREE, digest_bytes=2_000))
     assert [len(one.rows) for one in short.sendings] == [17, 3]
 
 

@@ -21,11 +21,8 @@ other notices."""
 DIGEST_EVERY_S, FLOOD_DIGEST_EVERY_S = 20.0, 5.0
 """How long after a digest the next one leaves, unless it is full; and how long in a flood, or if it has a critical page."""
 
-DIGEST_BYTES = {"wecom": 2_000}
-DIGEST_BYTES_DEFAULT = 16_000
 DIGEST_MOST = 400
-"""How long the text of a digest may be (a text of WeCom's robot has at most 2048 bytes, one of DingTalk's 20,000), and how
-many notices it joins."""
+"""How many notices a digest joins."""
 
 LATE_S = 60.0
 """A page that has waited for so long for a robot's limit is handed on to the next person."""
@@ -128,16 +125,15 @@ class _Left:
             self.others += urgency >= Urgency.NOTICE
 
 
-def plan(  # noqa: PLR0917 -- the facts of one person at one moment
+def plan(
     rows: Sequence[DueRow],
     ready: Sequence[Availability],
-    vias: Sequence[str],
     load: Load,
     now: float,
     wall: float,
 ) -> Plan:
-    """Decide about the due messages of one person, the most urgent first. `ready` and `vias` are those of the person's
-    channels."""
+    """Decide about the due messages of one person, the most urgent first. `ready` is how the person's channels
+    are."""
     left = _Left(
         [one.slots for one in ready], [one.critical_slots for one in ready],
         [one.singles for one in ready], [one.left for one in ready], _recent(load.pages, now), _recent(load.others, now),
@@ -158,7 +154,7 @@ def plan(  # noqa: PLR0917 -- the facts of one person at one moment
             left.take(choice, None if test else row.urgency)
         elif isinstance(choice, int):
             left.excess.setdefault(choice, []).append(row)
-    sendings += _digests(left, vias, now - load.digest_at, flood=flood)
+    sendings += _digests(left, ready, now - load.digest_at, flood=flood)
     return Plan(tuple(sendings), tuple(blocked))
 
 
@@ -205,11 +201,10 @@ def _recent(times: Sequence[float], now: float) -> int:
     return sum(at > now - WINDOW_S for at in times)
 
 
-def _digests(left: _Left, vias: Sequence[str], since_s: float, *, flood: bool) -> Iterator[Sending]:
+def _digests(left: _Left, ready: Sequence[Availability], since_s: float, *, flood: bool) -> Iterator[Sending]:
     """The digests that leave now: each that is full, and a last one if some time has passed since the previous one (`since_s`)."""
     for channel, rows in left.excess.items():
-        limit = DIGEST_BYTES.get(vias[channel], DIGEST_BYTES_DEFAULT)
-        for part, full in _parts(rows, limit):
+        for part, full in _parts(rows, ready[channel].digest_bytes):
             critical = any(row.urgency < Urgency.PAGE for row in part)
             pause_s = FLOOD_DIGEST_EVERY_S if critical or flood else DIGEST_EVERY_S
             if not (full or since_s >= pause_s):

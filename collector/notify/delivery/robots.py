@@ -28,10 +28,15 @@ SLOW_AFTER_S = 3.0
 """A robot that has not answered for so long is slow: a page goes by the person's next channel, if there is one."""
 
 DEADLINE_S = 15.0
-"""No delivery lasts longer. Channels end theirs earlier (10 s)."""
+DEADLINES_S = {"sms": 45.0}
+"""No delivery lasts longer. Channels end theirs earlier: after 10 s, a modem after 40."""
 
-LIMITS_PER_MIN = {"dingtalk": 20, "wecom": 20, "feishu": 100}
-"""The limits that the services publish for a group robot, in messages a minute. `limit` of contacts.yml comes first."""
+LIMITS_PER_MIN = {"dingtalk": 20, "wecombot": 20, "feishu": 100, "lark": 100}
+"""The limits that services publish for a group robot, in messages a minute. `limit` of contacts.yml comes first."""
+
+DIGEST_BYTES = {"wecombot": 2_000}
+DIGEST_BYTES_DEFAULT = 16_000
+"""How long the text of a digest may be. A text of WeCom's robot has at most 2048 bytes, one of DingTalk's 20,000."""
 
 WINDOW_S = 60.0
 LONGEST_WAIT_S = 3600.0
@@ -60,6 +65,7 @@ class Availability:
     critical_slots: int = MAX_PER_PERSON + CRITICAL_EXTRA
     singles: int = UNLIMITED
     left: int = UNLIMITED
+    digest_bytes: int = DIGEST_BYTES_DEFAULT
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,14 +88,18 @@ def robot_key(address: Address) -> RobotKey:
 
 
 def limits_of(addresses: Iterable[PersonAddress]) -> dict[RobotKey, int]:
-    """How many messages a minute each robot may send, where that is known: the lowest limit of its addresses."""
+    """How many messages a minute each robot may send, where contacts.yml says so: the lowest limit of its addresses."""
     limits: dict[RobotKey, int] = {}
     for address in addresses:
-        limit = address.limit_per_min or LIMITS_PER_MIN.get(address.via.value)
-        if limit:
+        if limit := address.limit_per_min:
             key = robot_key(address)
             limits[key] = min(limit, limits.get(key, limit))
     return limits
+
+
+def deadline_of(address: Address) -> float:
+    """How long a delivery by this address may last."""
+    return DEADLINES_S.get(address.via.value, DEADLINE_S)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,13 +113,15 @@ class Call:
 @dataclass(frozen=True, slots=True)
 class Robot:
     """What is known of a robot. `quiet_until`: it asked us to send nothing before. `sent` are the times of the messages of the
-    last minute. `calls` are under way, also those that we no longer wait for. `answered_at` is its last success."""
+    last minute. `calls` are under way, also those that we no longer wait for. `answered_at` is its last answer. `service` is the
+    service behind it, as far as its channel says."""
 
     breaker: Breaker = CLOSED
     quiet_until: float = 0.0
     sent: tuple[float, ...] = ()
     calls: dict[int, Call] = field(default_factory=dict)
     answered_at: float = 0.0
+    service: str = ""
 
 
 def availability(robot: Robot, person: str, limit_per_min: int | None, now: float, planned: int = 0) -> Availability:
@@ -127,6 +139,7 @@ def availability(robot: Robot, person: str, limit_per_min: int | None, now: floa
     if robot.quiet_until > now:
         return Availability(Readiness.LIMITED, robot.quiet_until)
     singles, left = UNLIMITED, UNLIMITED
+    limit_per_min = limit_per_min or LIMITS_PER_MIN.get(robot.service)
     if limit_per_min is not None:
         recent = [at for at in robot.sent if at > now - WINDOW_S]
         left = limit_per_min - len(recent) - planned
@@ -134,7 +147,8 @@ def availability(robot: Robot, person: str, limit_per_min: int | None, now: floa
         if left <= 0:
             return Availability(Readiness.LIMITED, (recent[-limit_per_min:] or [now])[0] + WINDOW_S)
     readiness = Readiness.SLOW if _slow(robot, now) else Readiness.FREE if slots > 0 else Readiness.BUSY
-    return Availability(readiness, now, slots, slots + CRITICAL_EXTRA, singles, left)
+    digest_bytes = DIGEST_BYTES.get(robot.service, DIGEST_BYTES_DEFAULT)
+    return Availability(readiness, now, slots, slots + CRITICAL_EXTRA, singles, left, digest_bytes)
 
 
 def _slow(robot: Robot, now: float) -> bool:
@@ -186,6 +200,13 @@ class Robots:
             recent = (*(at for at in robot.sent if at > now - WINDOW_S), now)
             calls = robot.calls | {call: Call(person, now)}
             self._robots[robot_key(address)] = replace(robot, sent=recent, calls=calls)
+
+    def learn(self, address: Address, service: str) -> None:
+        """The channel says which service is behind the address: it has limits."""
+        with self._lock:
+            robot = self._robots.get(robot_key(address), Robot())
+            if service and robot.service != service:
+                self._robots[robot_key(address)] = replace(robot, service=service)
 
     def end(self, address: Address, call: int) -> None:
         """The channel has returned."""
