@@ -209,7 +209,7 @@ def test_a_digest_that_fails_is_tried_again_with_what_it_has(room: Room) -> None
 def test_a_trickle_is_joined_when_a_minutes_messages_are_used_up(room: Room) -> None:
     for _ in range(3 * PAGES_PER_MIN):
         room.put("hao")
-        live(room, 0.5, 0.5)
+        live(room, 0.25, 0.25)
     live(room, 30.0)
     assert set(states(room)) == {"delivered"}
     assert PAGES_PER_MIN <= len(room.phone.messages) <= PAGES_PER_MIN + 10

@@ -14,7 +14,7 @@ from watchkeeper.collector.notify.notice import Urgency
 FLOOD_ABOVE = 8
 """Where more notices than these are due to a person at the same moment, all but critical pages are joined into digests."""
 
-CRITICAL_PER_MIN, PAGES_PER_MIN, OTHERS_PER_MIN = 60, 40, 30
+CRITICAL_PER_MIN, PAGES_PER_MIN, OTHERS_PER_MIN = 90, 60, 40
 """How many pages a person gets alone in a minute before a critical one, or another one, is joined into a digest; and how many
 other notices."""
 
