@@ -82,6 +82,11 @@ class AppriseChannel:
         )
 
     @property
+    def service(self) -> str:
+        """Which service is behind the URL: `dingtalk`, `email`. Empty if Apprise cannot read it."""
+        return _module(self._to[0]) if self._to else ""
+
+    @property
     def room_bytes(self) -> int:
         """Implements `Bounded.room_bytes`. Of the service's limit a quarter is for the title and for what `style` escapes. A text
         has no more characters than bytes."""

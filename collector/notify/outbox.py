@@ -22,11 +22,12 @@ from watchkeeper.collector.notify.delivery.claims import PROOFS, Claim, write_re
 from watchkeeper.collector.notify.delivery.digest import line_bytes, message_of, room_of
 from watchkeeper.collector.notify.delivery.plan import Load, Plan, Sending, plan
 from watchkeeper.collector.notify.delivery.robots import (
+    DEADLINE_S,
     Availability,
     Readiness,
     RobotKey,
     Robots,
-    deadline_s,
+    deadline_of,
     limits_of,
     robot_key,
     slow_after_s,
@@ -96,6 +97,7 @@ class Outbox:
     def _turn(self) -> float:
         self.abandon()
         self.seek_proofs()
+        self.seek_probes()
         moved = True
         while moved and not self.worker.stopping:
             claimed, moved = self._claim()
@@ -121,6 +123,7 @@ class Outbox:
         """Send everything that is due, in the calling thread; returns how many tries were made. For tests."""
         tries, moved = 0, True
         self.seek_proofs()
+        self.seek_probes()
         while moved:
             claimed, moved = self._claim()
             for claim in claimed:
@@ -156,9 +159,8 @@ class Outbox:
     def _plans(self, connection: sa.Connection, now: float, under_way: Sequence[int]) -> Iterator[_PersonPlan]:
         boot = self._runtime.clock.boot()
         budget = MAX_UNDER_WAY - self.robots.under_way(boot)
-        people = self._runtime.notifier().snapshot.configuration.contacts.people
         planned: Counter[RobotKey] = Counter()
-        limits = limits_of(address for one in people for address in one.channels)
+        limits = limits_of(address for one in self._people() for address in one.channels)
         for name in claims.due_people(connection, now, under_way):
             person = self._person(name)
             if person is None:
@@ -228,7 +230,7 @@ class Outbox:
         with self._lock:
             hanging = [claim for claim in self._under_way.values() if now - claim.began >= claim.deadline_s]
         for claim in hanging:
-            last = claim.address is None or claim.deadline_s >= deadline_s(claim.address.via)
+            last = claim.address is None or claim.deadline_s >= deadline_of(claim.address)
             outcome = Receipt(delivered=False, detail=f"no answer within {claim.deadline_s:.0f} s", permanent=last)
             if last and claim.address:
                 self.robots.note(claim.address, Receipt(delivered=False, detail=outcome.detail), now)
@@ -250,7 +252,7 @@ class Outbox:
     def _send(self, address: PersonAddress, claim: Claim) -> Receipt:
         outcome = self._receipt(address, claim)
         if self.robots.note(address, outcome, self._runtime.clock.boot()):
-            self._retry_put_off(address)
+            self._retry_put_off([one.person for one in self._people() if address in one.channels])
         return outcome
 
     def _receipt(self, address: PersonAddress, claim: Claim) -> Receipt:
@@ -261,19 +263,27 @@ class Outbox:
             message = message_of(claim.rows, person, notifier.snapshot, notifier.url)
             if address.via is not Via.CONSOLE:  # the console is a log: a link that lets a person act must not be there
                 message = notifier.personal(message, claim.row.created_at)
-            return self._opener(address).send(message)
+            channel = self._opener(address)
+            self.robots.learn(address, getattr(channel, "service", ""))
+            return channel.send(message)
         except WatchkeeperError as error:  # for instance: its secret is missing
             return Receipt(delivered=False, detail=str(error), permanent=True)
         except Exception as error:  # noqa: BLE001 -- a bug in a channel is a failed try: the next channel is tried
             return Receipt(delivered=False, detail=f"the channel failed: {type(error).__name__}")
 
-    def _retry_put_off(self, address: PersonAddress) -> None:
-        """A robot works again: its messages that were put off for minutes are due now."""
-        now, people = self._runtime.clock.wall(), self._runtime.notifier().snapshot.configuration.contacts.people
-        names = [one.person for one in people if address in one.channels]
-        waiting = sa.and_(outbox.c.state == "pending", outbox.c.person.in_(names), outbox.c.next_at > now + LEASE_S)
-        with self._runtime.store.write() as connection:
-            connection.execute(sa.update(outbox).where(waiting), {"next_at": now})
+    def seek_probes(self) -> None:
+        """A robot that failed is tried again, also where every message of its is put off for minutes: one is due now."""
+        for key in self.robots.awaiting_probe(self._runtime.clock.boot()):
+            self._retry_put_off([one.person for one in self._people() if robot_key(one.channels[0]) == key], most=1)
+
+    def _retry_put_off(self, people: Sequence[str], most: int | None = None) -> None:
+        """Messages to these persons that are put off for minutes are due now: all, or so many."""
+        now, store = self._runtime.clock.wall(), self._runtime.store
+        with store.read() as connection:
+            ids = claims.put_off(connection, people, now, most)
+        if ids:
+            with store.write() as connection:
+                claims.hasten(connection, ids, now)
 
     def _write(self, claim: Claim, outcome: Receipt | None) -> None:
         """Write the receipt (None: the person is not in contacts.yml)."""
@@ -289,10 +299,11 @@ class Outbox:
             if self._under_way.get(claim.row.id) is claim:
                 del self._under_way[claim.row.id]
 
+    def _people(self) -> tuple[Person, ...]:
+        return self._runtime.notifier().snapshot.configuration.contacts.people
+
     def _person(self, name: str) -> Person | None:
-        return next(
-            (one for one in self._runtime.notifier().snapshot.configuration.contacts.people if one.person == name), None
-        )
+        return next((one for one in self._people() if one.person == name), None)
 
     # ---- what follows ----
 
@@ -382,10 +393,11 @@ def _wait_s(
     rows: "Sequence[sa.Row[Any]]", channel: int, ready: Sequence[Availability], address: PersonAddress | None
 ) -> float:
     """How long is waited for a channel: for a critical page not long, if the person has another channel that may work."""
-    via = address.via if address else Via.CONSOLE
     usable = (Readiness.FREE, Readiness.SLOW)
     other = any(one.readiness in usable for one in ready[channel + 1 :])
-    return slow_after_s(via) if other and rows[0].urgency < Urgency.PAGE else deadline_s(via)
+    if address is None:
+        return DEADLINE_S
+    return slow_after_s(address.via) if other and rows[0].urgency < Urgency.PAGE else deadline_of(address)
 
 
 def _expired(connection: sa.Connection, row: "sa.Row[Any]", now: float) -> bool:

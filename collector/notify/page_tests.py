@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from watchkeeper.channels.ports import Message, Receipt
-from watchkeeper.collector.notify.delivery.robots import deadline_s, robot_key
+from watchkeeper.collector.notify.delivery.robots import deadline_of, robot_key
 from watchkeeper.collector.notify.enqueue import Notifier
 from watchkeeper.collector.notify.notice import About, Notice, Urgency, write
 from watchkeeper.collector.notify.outbox import Opener
@@ -100,9 +100,9 @@ def _sent(address: PersonAddress, notice: Notice, opener: Opener) -> Receipt:
 
     thread = threading.Thread(target=send, name="test page", daemon=True)
     thread.start()
-    wait_s = deadline_s(address.via)
-    thread.join(wait_s)
-    return outcomes[0] if outcomes else Receipt(delivered=False, detail=f"no answer within {wait_s:.0f} s")
+    deadline_s = deadline_of(address)
+    thread.join(deadline_s)
+    return outcomes[0] if outcomes else Receipt(delivered=False, detail=f"no answer within {deadline_s:.0f} s")
 
 
 def _write_down(store: Store, notice: Notice, address: PersonAddress, outcome: Receipt, now: float) -> None:

@@ -292,7 +292,7 @@ def test_poll_now(room: Room, web: httpx.Client) -> None:
 
 def test_openapi_documents_every_operation_and_error(web: httpx.Client) -> None:
     paths = web.get("/openapi.json").json()["paths"]
-    assert len(paths) == 15
+    assert len(paths) == 19
     for path, operations in paths.items():
         for method, operation in operations.items():
             statuses = set(operation["responses"])

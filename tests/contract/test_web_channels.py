@@ -81,12 +81,12 @@ def test_tests_have_metrics_of_their_own_and_count_as_no_message(room: Room, web
     assert samples(web, "watchkeeper_deliveries_total") == []
 
 
-def test_a_test_is_in_no_incident(room: Room, web: httpx.Client) -> None:
-    """Its number, the place of the channel, may be an incident's number too."""
+def test_a_test_is_in_no_trouble(room: Room, web: httpx.Client) -> None:
+    """Its number, the place of the channel, may be a trouble's number too."""
     room.heat()
     room.decide_rungs()
     tested(room)
-    told = web.get("/api/v1/incidents/1").json()["told"]
+    told = web.get("/api/v1/troubles/1").json()["told"]
     assert {one["kind"] for one in told} == {"page"}
     acknowledge(room.runtime.notifier(), 1, "sun.tao", room.clock.wall())
-    assert web.get("/incidents/1").status_code == 200
+    assert web.get("/troubles/1").status_code == 200

@@ -9,7 +9,8 @@ from watchkeeper.channels.ports import Receipt, Via
 from watchkeeper.collector.notify.delivery.breaker import (
     CLOSED,
     FAILURES_TO_OPEN,
-    OPEN_S,
+    FIRST_OPEN_S,
+    LONGEST_OPEN_S,
     BreakerState,
     after_failure,
     state_of,
@@ -36,7 +37,7 @@ from watchkeeper.collector.notify.delivery.robots import (
     Availability,
     Readiness,
     Robots,
-    deadline_s,
+    deadline_of,
     limits_of,
     robot_key,
 )
@@ -62,10 +63,16 @@ def test_a_breaker_opens_at_the_third_failure_in_a_row_and_then_lets_one_probe_p
         assert state_of(breaker, NOW) is BreakerState.CLOSED, number
         breaker = after_failure(breaker, NOW)
     assert state_of(breaker, NOW) is BreakerState.OPEN
-    assert state_of(breaker, NOW + OPEN_S - 0.1) is BreakerState.OPEN
-    assert state_of(breaker, NOW + OPEN_S) is BreakerState.HALF_OPEN
-    again = after_failure(breaker, NOW + OPEN_S)
-    assert state_of(again, NOW + OPEN_S + 1.0) is BreakerState.OPEN, "a failed probe opens it again at once"
+    assert after_failure(breaker, NOW + 1.0) == breaker, "a call that began before"
+    pauses = []
+    for _ in range(5):
+        now, opened_at = breaker.probe_at, breaker.opened_at or 0.0
+        pauses.append(now - opened_at)
+        assert state_of(breaker, now - 0.1) is BreakerState.OPEN
+        assert state_of(breaker, now) is BreakerState.HALF_OPEN
+        breaker = after_failure(breaker, now)
+        assert state_of(breaker, now) is BreakerState.OPEN, "a failed probe opens it again at once"
+    assert pauses == [FIRST_OPEN_S, 10.0, 20.0, LONGEST_OPEN_S, LONGEST_OPEN_S]
 
 
 # ---- robots ----
@@ -79,8 +86,8 @@ def open_breaker(robots: Robots, now: float = NOW) -> None:
 def test_a_robot_is_left_out_after_failures_and_used_again_after_one_success() -> None:
     robots = Robots()
     open_breaker(robots)
-    assert robots.availability(KEY, "ann", None, NOW) == Availability(Readiness.OPEN, NOW + OPEN_S)
-    later = NOW + OPEN_S
+    assert robots.availability(KEY, "ann", None, NOW) == Availability(Readiness.OPEN, NOW + FIRST_OPEN_S)
+    later = NOW + FIRST_OPEN_S
     probe = robots.availability(KEY, "ann", None, later)
     assert (probe.readiness, probe.slots, probe.critical_slots) == (Readiness.FREE, 1, 1)
     assert robots.availability(KEY, "bob", None, later, planned=1).readiness is Readiness.OPEN
@@ -147,6 +154,16 @@ def test_the_lowest_limit_of_a_robot_counts() -> None:
     assert limits_of([a, b, PersonAddress(Via.CONSOLE)]) == {KEY: 5}
     assert [key for key, _ in replace(WEBHOOK, limit="many").check()] == ["limit"]
     assert list(replace(WEBHOOK, limit="20/min").check()) == []
+
+
+def test_a_group_robot_has_the_limits_of_its_service_when_its_channel_has_named_it() -> None:
+    robots = Robots()
+    assert robots.availability(KEY, "ann", None, NOW).singles > 1000
+    robots.learn(WEBHOOK, "wecombot")
+    one = robots.availability(KEY, "ann", None, NOW)
+    assert (one.left, one.singles) == (20, 15)
+    robots.learn(WEBHOOK, "")
+    assert robots.availability(KEY, "ann", 8, NOW).left == 8, "`limit` comes first"
 
 
 def test_the_label_of_a_robot_shows_no_url() -> None:
@@ -353,5 +370,5 @@ def test_a_modem_has_more_time_than_other_robots() -> None:
     assert robot_key(sms) == robot_key(replace(sms, to="+86 138 0000 0002")), "one modem"
     assert robot_key(sms) != robot_key(replace(sms, spool="/srv/other"))
     assert robot_key(sms).label == "sms"
-    assert deadline_s(Via.SMS) > _SMS_TIMEOUT_S
-    assert deadline_s(Via.APPRISE) > _TIMEOUT_S
+    assert deadline_of(sms) > _SMS_TIMEOUT_S
+    assert deadline_of(WEBHOOK) > _TIMEOUT_S

@@ -11,7 +11,7 @@ from tests.outbox_room import FAILED, SENT, Room
 from tests.story.world import CONTACTS, NOON, World
 from watchkeeper.channels.ports import Channel, Proof, Tone, Via
 from watchkeeper.collector.access.links import Link, Links
-from watchkeeper.collector.notify.delivery.breaker import OPEN_S
+from watchkeeper.collector.notify.delivery.breaker import LONGEST_OPEN_S
 from watchkeeper.collector.notify.delivery.claims import record_proof
 from watchkeeper.collector.notify.delivery.plan import FLOOD_ABOVE, PAGES_PER_MIN
 from watchkeeper.collector.notify.delivery.robots import SLOW_AFTER_S
@@ -74,7 +74,7 @@ def test_an_hour_of_failures_costs_few_tries_delays_nobody_else_and_drains_in_or
     assert ("amy", Via.CONSOLE) in room.phone.sent
     live(room, 3600.0)
     tried = [person for person, _ in room.phone.sent].count("hao")
-    assert tried <= 3600.0 / OPEN_S + 10, "a probe now and then"
+    assert tried <= 3600.0 / LONGEST_OPEN_S + 10, "a probe now and then"
     assert states(room)[:50] == ["pending"] * 50
     room.phone.answers["hao"] = SENT
     room.phone.messages.clear()
@@ -116,7 +116,7 @@ def test_where_no_channel_is_in_use_the_next_person_is_notified_at_once(room: Ro
     room.outbox.deliver()
     assert room.phone.sent == [("amy", Via.CONSOLE)]
     assert room.row(4).handed_on
-    live(room, OPEN_S + 5.0)
+    live(room, LONGEST_OPEN_S + 5.0)
     assert [person for person, _ in room.phone.sent].count("amy") == 1
 
 
@@ -259,7 +259,7 @@ def test_a_digest_that_fails_is_tried_again_with_what_it_has(room: Room) -> None
 def test_a_trickle_is_joined_when_a_minutes_messages_are_used_up(room: Room) -> None:
     for _ in range(3 * PAGES_PER_MIN):
         room.put("hao")
-        live(room, 0.5, 0.5)
+        live(room, 0.25, 0.25)
     live(room, 30.0)
     assert set(states(room)) == {"delivered"}
     assert PAGES_PER_MIN <= len(room.phone.messages) <= PAGES_PER_MIN + 10

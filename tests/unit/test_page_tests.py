@@ -158,7 +158,7 @@ def test_a_test_that_was_asked_for_is_written_down(
 
 
 def test_a_test_ends_although_the_channel_hangs(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(page_tests, "deadline_s", lambda _via: 0.01)
+    monkeypatch.setattr(page_tests, "deadline_of", lambda _: 0.01)
     release = threading.Event()
 
     class Hangs:

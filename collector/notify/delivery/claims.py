@@ -66,6 +66,19 @@ def take(connection: sa.Connection, ids: Iterable[int], channel: int, now: float
     return set(connection.execute(mine.values(values).returning(outbox.c.id)).scalars())
 
 
+def put_off(connection: sa.Connection, people: Sequence[str], now: float, most: int | None = None) -> Sequence[int]:
+    """The messages to these persons that are put off for minutes, after all their channels had failed: all, or the first."""
+    waiting = sa.and_(outbox.c.state == "pending", outbox.c.person.in_(people), outbox.c.next_at > now + LEASE_S)
+    query = sa.select(outbox.c.id).where(waiting).order_by(outbox.c.urgency, outbox.c.id).limit(most)
+    return connection.execute(query).scalars().all()
+
+
+def hasten(connection: sa.Connection, ids: Sequence[int], now: float) -> None:
+    """Make messages due that are put off."""
+    waiting = sa.and_(outbox.c.id.in_(ids), outbox.c.state == "pending", outbox.c.next_at > now + LEASE_S)
+    connection.execute(sa.update(outbox).where(waiting), {"next_at": now})
+
+
 def write_receipt(connection: sa.Connection, claim: Claim, now: float, channel: str, outcome: Receipt) -> None:
     """Write the receipt of each message of a claim."""
     joined = f"; told in a digest of {len(claim.rows)} notices" if len(claim.rows) > 1 else ""

@@ -28,10 +28,14 @@ SLOW_AFTER_S = 3.0
 """A robot that has not answered for so long is slow: a page goes by the person's next channel, if there is one."""
 
 DEADLINE_S = 15.0
-"""No delivery lasts longer. Channels end theirs earlier (10 s)."""
+DEADLINES_S = {"sms": 45.0}
+"""No delivery lasts longer. Channels end theirs earlier: after 10 s, a modem after 40."""
 
-SMS_SLOW_AFTER_S, SMS_DEADLINE_S = 20.0, 45.0
-"""The same for a modem, which needs seconds for each part of a message. Its channel ends after 40 s."""
+SMS_SLOW_AFTER_S = 20.0
+"""A modem needs seconds for each part of a message."""
+
+LIMITS_PER_MIN = {"dingtalk": 20, "wecombot": 20, "feishu": 100, "lark": 100}
+"""The limits that services publish for a group robot, in messages a minute. `limit` of contacts.yml comes first."""
 
 WINDOW_S = 60.0
 LONGEST_WAIT_S = 3600.0
@@ -41,11 +45,6 @@ UNLIMITED = 1_000_000
 def slow_after_s(via: str) -> float:
     """After how long a robot of this kind is slow."""
     return SMS_SLOW_AFTER_S if via == Via.SMS else SLOW_AFTER_S
-
-
-def deadline_s(via: str) -> float:
-    """How long a delivery by this kind of robot may last."""
-    return SMS_DEADLINE_S if via == Via.SMS else DEADLINE_S
 
 
 class Readiness(StrEnum):
@@ -93,13 +92,18 @@ def robot_key(address: Address) -> RobotKey:
 
 
 def limits_of(addresses: Iterable[PersonAddress]) -> dict[RobotKey, int]:
-    """How many messages a minute each robot may send, where that is known: the lowest limit of its addresses."""
+    """How many messages a minute each robot may send, where contacts.yml says so: the lowest limit of its addresses."""
     limits: dict[RobotKey, int] = {}
     for address in addresses:
         if limit := address.limit_per_min:
             key = robot_key(address)
             limits[key] = min(limit, limits.get(key, limit))
     return limits
+
+
+def deadline_of(address: Address) -> float:
+    """How long a delivery by this address may last."""
+    return DEADLINES_S.get(address.via.value, DEADLINE_S)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,20 +117,22 @@ class Call:
 @dataclass(frozen=True, slots=True)
 class Robot:
     """What is known of a robot. `quiet_until`: it asked us to send nothing before. `sent` are the times of the messages of the
-    last minute. `calls` are under way, also those that we no longer wait for. `answered_at` is its last success."""
+    last minute. `calls` are under way, also those that we no longer wait for. `answered_at` is its last answer. `service` is the
+    service behind it, as far as its channel says."""
 
     breaker: Breaker = CLOSED
     quiet_until: float = 0.0
     sent: tuple[float, ...] = ()
     calls: dict[int, Call] = field(default_factory=dict)
     answered_at: float = 0.0
+    service: str = ""
 
 
 def availability(  # noqa: PLR0917 -- as `Robots.availability`
     robot: Robot, person: str, limit_per_min: int | None, now: float, planned: int = 0, slow_s: float = SLOW_AFTER_S
 ) -> Availability:
-    """Whether a message to this person can go out by the robot now. `planned` are messages to others that begin first; `slow_s` is after how long it
-    is slow."""
+    """Whether a message to this person can go out by the robot now. `planned` are messages to others that begin first;
+    `slow_s` is after how long it is slow."""
     mine = sum(call.person == person for call in robot.calls.values())
     slots = min(MAX_PER_PERSON - mine, MAX_PER_ROBOT - len(robot.calls) - planned)
     state = state_of(robot.breaker, now)
@@ -140,6 +146,7 @@ def availability(  # noqa: PLR0917 -- as `Robots.availability`
     if robot.quiet_until > now:
         return Availability(Readiness.LIMITED, robot.quiet_until)
     singles, left = UNLIMITED, UNLIMITED
+    limit_per_min = limit_per_min or LIMITS_PER_MIN.get(robot.service)
     if limit_per_min is not None:
         recent = [at for at in robot.sent if at > now - WINDOW_S]
         left = limit_per_min - len(recent) - planned
@@ -200,6 +207,13 @@ class Robots:
             calls = robot.calls | {call: Call(person, now)}
             self._robots[robot_key(address)] = replace(robot, sent=recent, calls=calls)
 
+    def learn(self, address: Address, service: str) -> None:
+        """The channel says which service is behind the address: it has limits."""
+        with self._lock:
+            robot = self._robots.get(robot_key(address), Robot())
+            if service and robot.service != service:
+                self._robots[robot_key(address)] = replace(robot, service=service)
+
     def end(self, address: Address, call: int) -> None:
         """The channel has returned."""
         with self._lock:
@@ -213,6 +227,15 @@ class Robots:
             before = self._robots.get(robot_key(address), Robot())
             after = self._robots[robot_key(address)] = after_receipt(before, outcome, now)
         return before.breaker.opened_at is not None and after.breaker.opened_at is None
+
+    def awaiting_probe(self, now: float) -> set[RobotKey]:
+        """The robots that failed, and that a message may try again now."""
+        with self._lock:
+            known = list(self._robots.items())
+        half_open = (one for one in known if state_of(one[1].breaker, now) is BreakerState.HALF_OPEN)
+        return {
+            key for key, robot in half_open if all(call.began < robot.breaker.probe_at for call in robot.calls.values())
+        }
 
     def under_way(self, now: float) -> int:
         """How many deliveries are under way that may still be answered in time."""
