@@ -16,6 +16,7 @@ import click
 import requests
 
 from watchkeeper.channels.webhook import verify
+from watchkeeper.collector.policy.troubles import RECOVERED_AFTER_S
 from watchkeeper.deployment import AGENT, Deployment, random_secret, running, write_deployment
 from watchkeeper.model.errors import WatchkeeperError
 from watchkeeper.simulator.running import RunningRoom, running_room
@@ -29,7 +30,7 @@ _REAL_MINUTE_S = 60.0  # the simulated room runs faster by _REAL_MINUTE_S / minu
 @click.option("--port", type=int, default=8761, show_default=True)
 @click.option("--minute", default=1.0, show_default=True, help="The seconds that a minute of the ladder lasts.")
 def demo(folder: Path, port: int, minute: float) -> None:
-    """Run a simulated room, an agent, a collector and a webhook receiver. The whole ladder takes about two minutes."""
+    """Run a simulated room, an agent, a collector and a webhook receiver. The whole ladder takes about three minutes."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     key = random_secret()
@@ -47,7 +48,7 @@ def demo(folder: Path, port: int, minute: float) -> None:
 
 @dataclass(slots=True)
 class ReceivedMessage:
-    """One message at the webhook receiver. `minute` counts ladder minutes from the beginning of the first incident."""
+    """One message at the webhook receiver. `minute` counts ladder minutes from the beginning of the first trouble."""
 
     minute: float
     kind: str
@@ -136,23 +137,26 @@ class DemoRun:
         click.echo("The cooling fails now.\n")
         self.room.switch("heat")
         self.receiver.wait("the first page", lambda: bool(self.receiver.messages), 30)
-        incident = self.receiver.messages[0].body["facts"]["incident"]
+        trouble = self.receiver.messages[0].body["facts"]["trouble"]
         self._sleep_until(5)
-        self._acknowledge(incident)
+        self._acknowledge(trouble)
         click.echo(f"  {5:6.1f} min  acknowledged by {PEOPLE['zhang.wei']}; this does not stop the ladder")
-        self.receiver.wait("the page of the last level", lambda: "vendor" in self._rungs(incident), 70)
-        click.echo("\nThe cooling is repaired.\n")
-        self.room.switch("heat", on=False)
-        paged = {page.person for page in self._pages(incident)}
-        self.receiver.wait("the recovery message", lambda: paged <= self._informed(incident), 120)
+        self.receiver.wait("the page of the last level", lambda: "vendor" in self._rungs(trouble), 70)
         click.echo(
-            f"\n{len(self._pages(incident))} pages to {len(paged)} people, "
-            f"{len(self._informed(incident))} recovery messages."
+            f"\nThe cooling is repaired. People are told when the fault has stayed away for {RECOVERED_AFTER_S:.0f} s.\n"
+        )
+        self.room.switch("heat", on=False)
+        paged = {page.person for page in self._pages(trouble)}
+        minutes = 120 + RECOVERED_AFTER_S / self.minute
+        self.receiver.wait("the recovery message", lambda: paged <= self._informed(trouble), minutes)
+        click.echo(
+            f"\n{len(self._pages(trouble))} pages to {len(paged)} people, "
+            f"{len(self._informed(trouble))} recovery messages."
         )
 
-    def _acknowledge(self, incident: int) -> None:
+    def _acknowledge(self, trouble: int) -> None:
         answer = requests.post(
-            f"{self.deployment.url}/api/v1/incidents/{incident}/acknowledge", json={"note": "on my way"},
+            f"{self.deployment.url}/api/v1/troubles/{trouble}/acknowledge", json={"note": "on my way"},
             headers={"Authorization": f"Bearer {self.token}"}, timeout=10,
         )  # fmt: skip
         if not answer.ok:
@@ -161,18 +165,18 @@ class DemoRun:
     def _sleep_until(self, minute: float) -> None:
         time.sleep(max(0.0, self.receiver.began_at + minute * self.minute - time.time()))
 
-    def _pages(self, incident: int) -> list[ReceivedMessage]:
-        return [one for one in self._about(incident) if one.kind == "page"]
+    def _pages(self, trouble: int) -> list[ReceivedMessage]:
+        return [one for one in self._about(trouble) if one.kind == "page"]
 
-    def _rungs(self, incident: int) -> set[str]:
-        return {page.rung for page in self._pages(incident)}
+    def _rungs(self, trouble: int) -> set[str]:
+        return {page.rung for page in self._pages(trouble)}
 
-    def _informed(self, incident: int) -> set[str]:
+    def _informed(self, trouble: int) -> set[str]:
         """The people who got the recovery message."""
-        return {one.person for one in self._about(incident) if one.kind == "recovered"}
+        return {one.person for one in self._about(trouble) if one.kind == "recovered"}
 
-    def _about(self, incident: int) -> list[ReceivedMessage]:
-        return [one for one in self.receiver.messages if one.body["facts"]["incident"] == incident]
+    def _about(self, trouble: int) -> list[ReceivedMessage]:
+        return [one for one in self.receiver.messages if one.body["facts"]["trouble"] == trouble]
 
 
 def _handler(receiver: WebhookReceiver) -> type[BaseHTTPRequestHandler]:
@@ -240,5 +244,5 @@ changes:
     return (
         temperature
         + "off:\n"
-        + "".join(f"  - {{rule: {name}, because: the demo shows one incident}}\n" for name in switched_off)
+        + "".join(f"  - {{rule: {name}, because: the demo shows one fault}}\n" for name in switched_off)
     )

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from watchkeeper.profiles import Profile
 
 SECOND_SAMPLE_S = 1.0
+MOST_SAMPLES = 10
 """The time between two samples of a counter, from which a rate is computed."""
 
 MAX_TARGETS_AT_ONCE = 32
@@ -131,12 +132,20 @@ def _habits(probe: "Probe", target: Target) -> tuple[str, ...]:
 async def read(
     target: Target, probe: "Probe", limit: asyncio.Semaphore, second_sample_s: float = SECOND_SAMPLE_S
 ) -> Sweep:
-    """Read the target with what is derived, twice with `second_sample_s` seconds between if a rate needs a second sample."""
+    """Read the target with what is derived, twice with `second_sample_s` seconds between if a rate needs a second sample;
+    again and again, MOST_SAMPLES times, if its tables are still being read."""
     async with limit:
         sweep = await probe.sweep(target.device)
-        if any(isinstance(value, Missing) and value.reason is Reason.WARMING_UP for value in sweep.values):
+        for _ in range(MOST_SAMPLES - 1):
+            warming_up = [
+                isinstance(value, Missing) and value.reason is Reason.WARMING_UP for value in sweep.values[1:]
+            ]
+            if not any(warming_up):
+                break
             await asyncio.sleep(second_sample_s)
             sweep = await probe.sweep(target.device)
+            if not all(warming_up):
+                break
         return derive(sweep.series).extend(sweep)
 
 

@@ -176,7 +176,15 @@ def drop_undecided(connection: sa.Connection, now: Trouble) -> None:
     connection.execute(sa.delete(rung).where(rung.c.trouble == now.trouble, rung.c.decided_at.is_(None)))
 
 
+_CLAIM = (
+    sa.update(rung)
+    .where(rung.c.trouble == sa.bindparam("of"), rung.c.rung == sa.bindparam("name"), rung.c.decided_at.is_(None))
+    .values(decided_at=sa.bindparam("at"), decided_by=sa.bindparam("who"))
+)
+"""Built once: a thousand rungs may be due at one moment."""
+
+
 def claim_rung(connection: sa.Connection, now: Trouble, step: ScheduledRung, at: float, by: str) -> bool:
     """Mark a rung as decided. Returns False if another transaction has already decided it."""
-    query = sa.update(rung).where(rung.c.trouble == now.trouble, rung.c.rung == step.rung, rung.c.decided_at.is_(None))
-    return connection.execute(query, {"decided_at": at, "decided_by": by}).rowcount == 1
+    asked = {"of": now.trouble, "name": step.rung, "at": at, "who": by}
+    return connection.execute(_CLAIM, asked).rowcount == 1

@@ -17,10 +17,8 @@ from watchkeeper.model.reading import Missing, Reason
 from watchkeeper.model.verdict import Evidence, Level, Verdict
 
 SENSOR = {
-    ("device.answering", "", ""): "yes",
-    ("temperature.ambient", "", ""): 31.5,
-    ("humidity.relative", "", ""): 45.0,
-}
+    ("device.answering", "", ""): "yes", ("temperature.ambient", "", ""): 31.5, ("humidity.relative", "", ""): 45.0,
+}  # fmt: skip
 
 
 @pytest.fixture
@@ -236,9 +234,10 @@ def test_past_troubles_newest_first_page_by_page(
     assert "Only the first 2 are shown" in words(web.get("/").text)
 
 
-@pytest.mark.parametrize(
-    "path", ["/troubles/99", "/incidents/99", "/devices/nothing", "/nowhere", "/troubles/99/acknowledge"]
-)
+NO_PAGES = ("/troubles/99", "/incidents/99", "/devices/nothing", "/nowhere", "/troubles/99/acknowledge")
+
+
+@pytest.mark.parametrize("path", NO_PAGES)
 def test_an_address_that_does_not_exist(web: httpx.Client, path: str) -> None:
     response = web.get(path)
     assert "<html" in response.text

@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 def test_the_demo_reaches_every_level_in_order_and_ends_by_itself(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "watchkeeper", "demo", "--dir", str(tmp_path / "demo"), "--minute", "0.3"]
     done = subprocess.run(
-        [*command, "--port", str(free_port())], cwd=ROOT, capture_output=True, text=True, timeout=180, check=False
+        [*command, "--port", str(free_port())], cwd=ROOT, capture_output=True, text=True, timeout=300, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
     lines = re.findall(r"^ +([\d.]+) min  ([\w-]+) +(\S+)", done.stdout, re.MULTILINE)

@@ -1,6 +1,7 @@
 """The course of a reading: the first, the worst, the value now, the trend."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from math import inf
 
 import pytest
@@ -53,9 +54,16 @@ def test_a_reading_is_current_for_three_intervals(age_s: float, fresh: bool) -> 
     assert (found.now, found.fresh) == (Sample(BEGAN + 600 - age_s, 31.0), fresh)
 
 
+def test_the_interval_is_that_of_the_reading_where_there_is_one() -> None:
+    newest = Newest(Sample(BEGAN, 31.0), 300.0)
+    found = course_of(judged(), newest, (), limit=ABOVE, every_s=30.0, now=BEGAN + 800)
+    assert found.fresh
+
+
 def test_a_silent_agent_s_reading_is_not_current() -> None:
     assert not course(Sample(BEGAN + 599, 31.0), silent=True).fresh
-    assert not course(Sample(BEGAN - 1, 26.0), now=BEGAN + 1, silent=True).fresh  # nor is the verdict's value
+    found = course(Sample(BEGAN - 15, 26.0), now=BEGAN + 1, silent=True)
+    assert (found.now, found.fresh) == (Sample(BEGAN, 28.0), False)  # nor is the verdict's value
 
 
 def test_the_verdict_s_value_is_newer_than_a_reading_from_before_it() -> None:
@@ -65,7 +73,9 @@ def test_the_verdict_s_value_is_newer_than_a_reading_from_before_it() -> None:
     assert (found.now, found.fresh) == (Sample(BEGAN, 28.0), True)
     assert not course(before, now=BEGAN + 600).fresh
     assert course(Sample(BEGAN - 0.5, 28.0), now=BEGAN + 1).now == Sample(BEGAN - 0.5, 28.0)  # the same reading
+    assert course(Sample(BEGAN - 1, 28.5), now=BEGAN + 1).now == Sample(BEGAN - 1, 28.5)
     assert course(Sample(BEGAN - 0.5, 26.0), now=BEGAN + 1, every_s=0.8).now == Sample(BEGAN, 28.0)
+    assert course(Sample(BEGAN - 0.35, 26.0), now=BEGAN + 1, every_s=0.8).now == Sample(BEGAN - 0.35, 26.0)
 
 
 def test_without_readings_the_verdict_s_value_grows_old() -> None:
@@ -77,7 +87,7 @@ def test_without_readings_the_verdict_s_value_grows_old() -> None:
 def test_after_the_end_only_a_later_reading_is_the_value_now() -> None:
     over = judged(ended_at=BEGAN + 300)
     assert course(Sample(BEGAN + 285, 28.5), of=over, now=BEGAN + 301).now is None
-    assert course(None, of=over).now is None
+    assert (course(None, of=over).now, course(None, of=over).fresh) == (None, False)
     found = course(Sample(BEGAN + 300, 25.0), of=over, now=BEGAN + 301)
     assert (found.now, found.fresh, found.inside) == (Sample(BEGAN + 300, 25.0), True, True)
 
@@ -87,6 +97,7 @@ def test_a_missing_value_is_told_with_the_last_known_one() -> None:
     found = course(Sample(BEGAN + 90, TIMEOUT), past, now=BEGAN + 91)
     assert (found.now, found.known, found.worst) == (Sample(BEGAN + 90, TIMEOUT), past[1], past[1])
     assert course(Sample(BEGAN + 90, 31.0), past).known is None
+    assert course(Sample(BEGAN + 90, TIMEOUT), [*past[::-1], Sample(BEGAN + 75, TIMEOUT)]).known == past[1]
 
 
 def test_inside_the_limit_again() -> None:
@@ -103,6 +114,9 @@ def test_the_first_bad_reading_was_before_the_verdict() -> None:
     assert course(None, of=judged(first=27.5)).first == Sample(BEGAN - 60, 27.5)
     assert course(None).first == Sample(BEGAN, 28.0)
     assert course(None, of=judged(TIMEOUT)).first is None
+    no_time = Judged(replace(judged().evidence, first_value=27.0), BEGAN, BEGAN)
+    assert course(None, of=no_time).first == Sample(BEGAN, 28.0)
+    assert course(None).one_in == 1
 
 
 def test_the_worst_is_of_the_fault_not_of_the_time_around_it() -> None:
@@ -112,7 +126,10 @@ def test_the_worst_is_of_the_fault_not_of_the_time_around_it() -> None:
     over = judged(first=27.5, ended_at=BEGAN + 300)
     assert course(newest, past, of=over).worst == Sample(BEGAN + 60, 41.0)
     assert course(newest, [], of=over).worst == Sample(BEGAN, 28.0)
-    assert course(newest, [Sample(BEGAN - 60, 99.0)], of=over).worst == Sample(BEGAN - 60, 99.0)
+    for at in (BEGAN - 61, BEGAN - 60, BEGAN + 300):  # the first reading's time may differ by a second
+        assert course(newest, [Sample(at, 99.0)], of=over).worst == Sample(at, 99.0)
+    for at in (BEGAN - 61.5, BEGAN + 300.5):
+        assert course(newest, [Sample(at, 99.0)], of=over).worst == Sample(BEGAN, 28.0)
 
 
 @pytest.mark.parametrize(
@@ -152,6 +169,7 @@ def test_a_rate_needs_enough_readings() -> None:
     assert trend_of(samples(*values))[1] == pytest.approx(120.0)
     assert trend_of(samples(*values[1:])) == (Trend.RISING, None)
     assert trend_of(samples(20.0)) == (None, None)
+    assert trend_of(samples(20.0, 21.0)) == (Trend.RISING, None)
     assert trend_of(samples("ok", TIMEOUT, 20.0)) == (None, None)
     assert trend_of([Sample(5, 20.0), Sample(5, 25.0)]) == (None, None)
 
@@ -160,6 +178,23 @@ def test_a_change_too_small_to_see_is_none() -> None:
     assert trend_of(samples(20.0, 20.04, 20.0, 20.04, 20.08)) == (Trend.STEADY, None)
     assert trend_of(samples(230.0, 230.5, 231.0, 231.0, 231.1)) == (Trend.STEADY, None)
     assert trend_of(samples(20.0, 20.0, 20.0)) == (Trend.STEADY, None)
+
+
+def test_a_small_change_over_a_long_time_is_seen() -> None:
+    slow = [Sample(BEGAN + n * 100, 20.0 + 0.04 * n) for n in range(6)]
+    assert trend_of(slow) == (Trend.RISING, pytest.approx(1.44))
+    assert trend_of(slow[:3]) == (Trend.STEADY, None)
+    assert trend_of([Sample(0, 10.0), Sample(30, 10.125)]) == (Trend.RISING, None)
+
+
+def test_a_trend_is_larger_than_twice_the_noise() -> None:
+    """Zigzag of 1 around a line: the change is compared with the distance of the readings from the line."""
+    steep = [n * 0.6 + (n % 2) for n in range(10)]
+    flat = [50 + n * 0.06 + (n % 2) for n in range(10)]
+    assert trend_of(samples(*steep))[0] is Trend.RISING
+    assert trend_of(samples(*flat)) == (None, None)
+    late = [Sample(BEGAN + one.at, one.value) for one in samples(*flat)]
+    assert trend_of(late) == (None, None)
 
 
 def test_up_and_down_is_no_trend() -> None:
@@ -179,6 +214,7 @@ def test_the_trend_is_of_the_last_ten_minutes_and_only_of_current_readings() -> 
     newest = Sample(BEGAN + 1200, 60.0)
     assert course(newest, [*falling, *rising], now=BEGAN + 1200).trend is Trend.RISING
     assert course(newest, [*falling, *rising], now=BEGAN + 1200).per_hour == pytest.approx(120.0)
+    assert course(Sample(BEGAN, 25.0), [Sample(BEGAN - 600, 20.0)], now=BEGAN).trend is None  # ten minutes old
     stale = course(newest, [*falling, *rising], now=BEGAN + 1300)
     assert (stale.fresh, stale.trend, stale.per_hour) == (False, None, None)
 

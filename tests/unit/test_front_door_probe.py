@@ -152,6 +152,14 @@ def test_a_rate_gets_its_second_sample() -> None:
     assert (sweep.values, len(probe.answers)) == (HEALTHY, 1)
 
 
+def test_a_device_whose_tables_are_still_read_is_asked_until_it_has_values() -> None:
+    learning = ("yes", *[Missing(Reason.WARMING_UP, "its tables are read")] * 2)
+    sweep, _ = sweep_of(learning, learning, learning, HEALTHY)
+    assert sweep.values == HEALTHY
+    sweep, probe = sweep_of(*[learning] * 12)
+    assert (sweep.values, len(probe.answers)) == (learning, 2)
+
+
 def test_a_json_line_has_the_value_with_its_unit_and_the_time_it_was_read() -> None:
     """`at` was 990 s after boot; the fake clock is at 1,000 s."""
     sweep, _ = sweep_of(HEALTHY)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 import pytest
 
 from watchkeeper.collector.policy.grouping import (
+    EXPLAINS_S,
     PARENT_LATE_S,
     SAME_DEVICE_S,
     SAME_PLACE_S,
@@ -60,7 +61,7 @@ ON_BATTERY = fault(2, "ups", "output.source")
     ],
 )
 def test_a_fault_of_what_a_device_depends_on_explains_it(cause: Fault, quantity: str) -> None:
-    effect = fault(9, "web", quantity, NOW + 7_200.0)
+    effect = fault(9, "web", quantity, NOW + EXPLAINS_S)
     assert joined(effect, cause) == Membership(cause.trouble, Joined.EXPLAINED, cause.incident)
 
 
@@ -70,16 +71,25 @@ def test_a_fault_of_what_a_device_depends_on_explains_it(cause: Fault, quantity:
         (SILENT_SWITCH, "disk.usage"),
         (SILENT_SWITCH, "cpu.usage"),
         (SILENT_SWITCH, "psu.health"),
-        (ON_BATTERY, "disk.usage"),
-        (replace(ON_BATTERY, quantity="battery.health"), "device.answering"),  # a worn battery switches nothing off
+        (replace(ON_BATTERY, began_at=NOW + 7_100.0), "disk.usage"),
+        (
+            replace(ON_BATTERY, quantity="battery.health", began_at=NOW + 7_100.0),
+            "device.answering",
+        ),  # a worn battery switches nothing off
         (replace(SILENT_SWITCH, quantity="cpu.usage"), "device.answering"),
         (replace(SILENT_SWITCH, device="other"), "device.answering"),
         (replace(SILENT_SWITCH, open=False), "device.answering"),
+        (ON_BATTERY, "device.answering"),  # for two hours already: a server that dies now has a reason of its own
         (replace(SILENT_SWITCH, began_at=NOW + 7_200.0 + PARENT_LATE_S + 1.0), "device.answering"),
     ],
 )
 def test_an_unrelated_fault_is_never_hidden_behind_an_older_one(cause: Fault, quantity: str) -> None:
     assert joined(fault(9, "web", quantity, NOW + 7_200.0), cause) is None
+
+
+def test_what_is_silent_explains_the_silence_behind_it_for_as_long_as_it_lasts() -> None:
+    late = fault(9, "web", "device.answering", NOW + 30 * EXPLAINS_S)
+    assert joined(late, SILENT_SWITCH) == Membership(1, Joined.EXPLAINED, 1)
 
 
 def test_the_nearest_cause_explains() -> None:

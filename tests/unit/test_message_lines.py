@@ -149,7 +149,7 @@ def test_a_timer_has_no_worst_value() -> None:
     gone = incident(Evidence("hardware.absent", 300.0, "above 60 s", "psu 2"), rule="server.part-gone")
     course = Course(Sample(NOW - 5, 1500.0), fresh=True, worst=Sample(NOW - 5, 1500.0), trend=Trend.RISING)
     assert both(gone, course)[0][:2] == [
-        "Component gone for (psu 2): 25 min (above 60 s), read at 03:19:55",
+        "Component gone for (psu 2): 25 min (above 1 min), read at 03:19:55",
         "Since 2026-11-21 03:00:00, unresolved for 20 min",
     ]
 

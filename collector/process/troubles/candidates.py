@@ -1,6 +1,7 @@
 """Loads what grouping compares a new incident with: the incidents of troubles that are not over."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import sqlalchemy as sa
@@ -18,7 +19,7 @@ def fault_of(one: Incident, snapshot: Snapshot) -> Fault:
     """The incident as grouping sees it."""
     return Fault(
         one.incident, one.device, one.rule, one.evidence.quantity, _place(one.device, snapshot), one.began_at,
-        one.trouble, one.open,
+        one.trouble, one.open, one.explained_by,
     )  # fmt: skip
 
 
@@ -58,6 +59,7 @@ _QUERY = (
         incident.c.began_at,
         incident.c.trouble,
         incident.c.state,
+        incident.c.explained_by,
     )
     .join(trouble, trouble.c.trouble == incident.c.trouble)
     .where(trouble.c.state == TroubleState.OPEN.value)
@@ -69,7 +71,7 @@ def _fault(row: Any, snapshot: Snapshot) -> Fault:
     rule = snapshot.rules.named(row.rule)
     return Fault(
         row.incident, row.device, row.rule, rule.quantity if rule else "", _place(row.device, snapshot), row.began_at,
-        row.trouble, row.state == IncidentState.OPEN.value,
+        row.trouble, row.state == IncidentState.OPEN.value, row.explained_by,
     )  # fmt: skip
 
 
@@ -81,23 +83,24 @@ def _place(name: str, snapshot: Snapshot) -> str:
     return device.location or (device.agent if name in snapshot.devices else "")
 
 
-def cause_of(connection: sa.Connection, known: Trouble) -> int:
-    """The incident that is the probable cause of the trouble: the present one while it is open; then an open one that explains
-    others; then the oldest open one."""
-    state = connection.execute(sa.select(incident.c.state).where(incident.c.incident == known.cause)).scalar()
-    if state == IncidentState.OPEN.value:
-        return known.cause
-    open_ones = connection.execute(
-        sa.select(incident.c.incident, incident.c.explained_by)
-        .where(incident.c.trouble == known.trouble, incident.c.state == IncidentState.OPEN.value)
-        .order_by(incident.c.began_at, incident.c.incident)
-    ).all()
-    numbers = [row.incident for row in open_ones]
-    if not numbers:
-        return known.cause
+def with_cause(connection: sa.Connection, known: Trouble) -> Trouble:
+    """The trouble with its probable cause: the present one while it is open; then an open one that explains others; then the
+    oldest open one; then, if none is open, the present one, or the oldest where that has become part of another trouble."""
+    rows = connection.execute(_MEMBERS, {"trouble": known.trouble}).all()
+    present = next((row for row in rows if row.incident == known.cause), None)
+    open_ones = [row for row in rows if row.state == IncidentState.OPEN.value]
+    if not rows or (present is not None and (present in open_ones or not open_ones)):
+        return known
     explaining = {row.explained_by for row in open_ones}
-    first: int = next((number for number in numbers if number in explaining), numbers[0])
-    return first
+    found = next((row for row in open_ones if row.incident in explaining), (open_ones or rows)[0])
+    return replace(known, cause=found.incident, agent=found.agent)
+
+
+_MEMBERS = (
+    sa.select(incident.c.incident, incident.c.state, incident.c.explained_by, incident.c.agent)
+    .where(incident.c.trouble == sa.bindparam("trouble"))
+    .order_by(incident.c.began_at, incident.c.incident)
+)
 
 
 def rose_at(connection: sa.Connection, known: Trouble) -> float:

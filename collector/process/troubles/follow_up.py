@@ -102,14 +102,16 @@ class _Outcome:
             after = self._resume(known, after, stand.worst or known.level)
         if not stand.open:
             state = TroubleState.RESOLVED if stand.resolved else TroubleState.WITHDRAWN
+            if known.trouble in self.placement.left:  # its cause may be among those that left it
+                after = candidates.with_cause(self.connection, after)
             finish(self.connection, self.notifier, after, state, self.now, story.note)
             return
         level = stand.worst or known.level
         if not fresh and after.recurrence > known.recurrence:
             after = self._say_return(known, after)
         rises = level is Level.CRITICAL and known.level is not Level.CRITICAL
-        cause = candidates.cause_of(self.connection, after)
-        after = troubles.save(self.connection, replace(after, level=level, cause=cause))
+        after = candidates.with_cause(self.connection, replace(after, level=level))
+        after = troubles.save(self.connection, after)
         if rises and not fresh:
             said = not known.open or after.flapping_told is not known.flapping_told  # and the level with it
             self._rise(after, tell=not said)
