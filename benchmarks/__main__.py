@@ -16,6 +16,7 @@ BENCHMARKS = {
     "rungs": "delay between the time of a rung and its message, with 100,000 open incidents",
     "burst": "time that 10,000 faults at once take to become incidents, and how many pages they are",
     "idle_agent": "memory and CPU of an agent that watches its host; peer: node_exporter",
+    "storm": "how long a critical page waits behind 1,000 warnings while the first channel hangs",
     "page_latency": "time from a bad reading to its page; peer: Prometheus with Alertmanager",
 }
 
