@@ -52,22 +52,11 @@ def _fill(file: Path) -> None:
     evidence = json.dumps({"quantity": "temperature.component", "value": 95.0, "expects": "above 90 °C"})
     incidents = [
         (
-            n,
-            f"host-{n % DEVICE_COUNT}",
-            f"bench.r{n // DEVICE_COUNT}",
-            "",
-            AGENT,
-            "open",
-            "warning",
-            "warning",
-            f"v{n}",
-            1,
-            began,
-            evidence,
-            n + 1,
+            n, f"host-{n % DEVICE_COUNT}", f"bench.r{n // DEVICE_COUNT}", "", AGENT, "open", "warning", "warning", f"v{n}", 1,
+            began, evidence, n + 1,
         )
         for n in range(OPEN_INCIDENTS)
-    ]
+    ]  # fmt: skip
     troubles = [(n, n, AGENT, began, began) for n in range(1, OPEN_INCIDENTS + 1)]
     rungs = [
         (n + 1, 1, name, number, "fault", began + 1_000 * number + n % 977)
