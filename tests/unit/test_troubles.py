@@ -125,3 +125,9 @@ def test_an_end_before_the_beginning_counts_no_time() -> None:
 def test_more_than_one_fault_that_begins_again_at_one_time_is_one_return() -> None:
     quiet = after_steps(OPEN, [(BEGAN + 60.0, -1)], 0, BEGAN + 60.0)
     assert after_steps(quiet, [(BEGAN + 70.0, 1), (BEGAN + 70.0, 1)], 2, BEGAN + 70.0).recurrence == 2
+
+
+def test_the_first_fault_of_a_trouble_is_no_return_and_an_end_of_what_is_quiet_is_none() -> None:
+    assert after_steps(OPEN, [(BEGAN, 1)], 1, BEGAN) == OPEN
+    quiet = after_steps(OPEN, [(BEGAN + 60.0, -1)], 0, BEGAN + 60.0)
+    assert after_steps(quiet, [(BEGAN + 70.0, -1)], 0, BEGAN + 70.0) == quiet
