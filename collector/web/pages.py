@@ -2,6 +2,7 @@
 
 from typing import Annotated, Any
 
+import sqlalchemy as sa
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
@@ -22,6 +23,7 @@ from watchkeeper.collector.read.troubles import TroubleDetail
 from watchkeeper.collector.store import rows
 from watchkeeper.collector.web.edge.auth import CurrentIdentity, CurrentRuntime, Door
 from watchkeeper.collector.web.edge.link import open_link
+from watchkeeper.collector.web.overview import LISTED, parts_of
 from watchkeeper.collector.web.page import CurrentPage, PageContext
 from watchkeeper.collector.web.schemas import MAX_INCIDENT_NUMBER, IncidentNumber
 from watchkeeper.collector.web.sparkline import BLANK, Sparkline, sparkline
@@ -55,8 +57,11 @@ def overview(page: CurrentPage) -> Response:
     runtime, snapshot = page.runtime, page.runtime.snapshot
     now = runtime.clock.wall()
     with runtime.store.read(steady=True) as connection:
-        troubles = read_troubles.open_troubles(connection, snapshot, now, TROUBLES_PER_PAGE)
         total = read_troubles.count_open(connection)
+        parts = parts_of(read_troubles.open_list(connection, LISTED))
+        numbers = [number for part in parts for number in part.cards]
+        cards = {one.trouble.trouble: one for one in read_troubles.progress_of(connection, snapshot, now, numbers)}
+        readings = {number: _reading(page, connection, card.progress.incident) for number, card in cards.items()}
         agents = read_agents.agent_statuses(connection, snapshot, now, runtime.started_at)
         recent = read_troubles.troubles_before(
             connection, snapshot, now, None, 5, (TroubleState.RESOLVED, TroubleState.WITHDRAWN)
@@ -65,7 +70,8 @@ def overview(page: CurrentPage) -> Response:
         devices = read_devices.device_readings(connection, snapshot, now, runtime.started_at) if small else []
     site, contacts = snapshot.configuration.inventory.site, snapshot.configuration.contacts
     return page.show(
-        "overview.html", troubles=troubles, total=total, agents=agents, recent=recent, devices=devices,
+        "overview.html", divisions=parts, cards=cards, present=readings, listed=LISTED,
+        total=total, agents=agents, recent=recent, devices=devices,
         headlines=headlines,
         shift=roster.shift_at(contacts, site, now), handover=roster.next_handover(contacts, site, now),
     )  # fmt: skip
@@ -143,22 +149,30 @@ def _trouble_page(page: PageContext, number: int, door: Door) -> Response:
 
 def _present(page: PageContext, one: Incident) -> tuple[Reading | None, Sparkline]:
     """The latest reading of the incident's series, and its last hours."""
-    runtime, now = page.runtime, page.runtime.clock.wall()
-    key = (one.evidence.quantity, one.instance)
-    with runtime.store.read(steady=True) as connection:
-        devices = read_devices.device_readings(connection, runtime.snapshot, now, runtime.started_at, one.device)
-        found = (
-            (column, series, value)
-            for device in devices
-            for column in device.columns
-            for series, value in column.readings()
-            if (series.quantity, series.instance) == key
-        )
-        reading = next(found, None)
+    now = page.runtime.clock.wall()
+    with page.runtime.store.read(steady=True) as connection:
+        reading = _reading(page, connection, one)
         if reading is None:
             return None, BLANK
         history = read_history.readings_since(connection, one.device, now - SPARKLINE_S, quantity=one.evidence.quantity)
     return reading, _sparkline(reading[1], reading[0], history, now)
+
+
+def _reading(page: PageContext, connection: sa.Connection, one: Incident) -> Reading | None:
+    """The latest reading of the incident's series, with its age."""
+    runtime = page.runtime
+    devices = read_devices.device_readings(
+        connection, runtime.snapshot, runtime.clock.wall(), runtime.started_at, one.device
+    )
+    key = (one.evidence.quantity, one.instance)
+    found = (
+        (column, series, value)
+        for device in devices
+        for column in device.columns
+        for series, value in column.readings()
+        if (series.quantity, series.instance) == key
+    )
+    return next(found, None)
 
 
 def _sparkline(series: Series, column: ProbeReadings, history: History, now: float) -> Sparkline:

@@ -225,6 +225,7 @@ def test_past_troubles_newest_first_page_by_page(
     room: Room, web: httpx.Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("watchkeeper.collector.web.pages.TROUBLES_PER_PAGE", 2)
+    monkeypatch.setattr("watchkeeper.collector.web.pages.LISTED", 2)
     for device in ("ups-1", "crac-1", "sensor-hot-aisle"):
         room.say(device, "device.alarm", Level.WARNING, Evidence("device.alarm", "warning"))
     first = web.get("/troubles").text
