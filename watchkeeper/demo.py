@@ -143,7 +143,9 @@ class DemoRun:
             f"\nOpen {self.deployment.url}/ to see the room. A minute of the ladder lasts {self.minute:g} s here."
         )
         self._wait_for_readings()
-        click.echo(f"The mains fail now: the UPS runs on its battery, and {' and '.join(BEHIND)} behind it lose power.\n")
+        click.echo(
+            f"The mains fail now: the UPS runs on its battery, and {' and '.join(BEHIND)} behind it lose power.\n"
+        )
         self._cut_power(cut=True)
         self.receiver.wait("the first page", lambda: bool(self.receiver.messages), 30)
         first = self.receiver.messages[0]
