@@ -6,6 +6,7 @@ were written. A robot has only a few messages under way, and is left out while i
 delays nobody else, and keeps no more than these few threads.
 """
 
+import functools
 import itertools
 import logging
 import threading
@@ -173,7 +174,7 @@ class Outbox:
                 continue
             rows = claims.due_rows(connection, name, now, under_way)
             found = plan(
-                rows, ready, self._rooms(person), self._loads.get(name, Load()), boot, now,
+                rows, ready, functools.partial(room_of, person.channels, self._opener), self._loads.get(name, Load()), boot, now,
                 line_bytes=line_bytes(self._runtime.notifier().url, name),
             )  # fmt: skip
             found = Plan(found.sendings[: max(0, budget)], found.blocked[:PUT_OFF_AT_ONCE])
@@ -181,10 +182,6 @@ class Outbox:
             planned.update(keys[sending.channel] for sending in found.sendings)
             if found.sendings or found.blocked:
                 yield _PersonPlan(person, found, ready)
-
-    def _rooms(self, person: Person) -> Callable[[int], int]:
-        """How long a digest by each channel of a person may be. A channel is only opened if there is a digest."""
-        return lambda channel: room_of(person.channels[channel], self._opener)
 
     def _take(self, connection: sa.Connection, one: _PersonPlan, now: float) -> Iterator[Claim]:
         """Lease the messages of a plan, as far as no other collector has them by now."""
