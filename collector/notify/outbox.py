@@ -6,6 +6,7 @@ were written. A robot has only a few messages under way, and is left out while i
 delays nobody else, and keeps no more than these few threads.
 """
 
+import functools
 import itertools
 import logging
 import threading
@@ -173,7 +174,7 @@ class Outbox:
                 continue
             rows = claims.due_rows(connection, name, now, under_way)
             found = plan(
-                rows, ready, self._rooms(person), self._loads.get(name, Load()), boot, now,
+                rows, ready, functools.partial(room_of, person.channels, self._opener), self._loads.get(name, Load()), boot, now,
                 line_bytes=line_bytes(self._runtime.notifier().url, name),
             )  # fmt: skip
             found = Plan(found.sendings[: max(0, budget)], found.blocked[:PUT_OFF_AT_ONCE])
@@ -181,10 +182,6 @@ class Outbox:
             planned.update(keys[sending.channel] for sending in found.sendings)
             if found.sendings or found.blocked:
                 yield _PersonPlan(person, found, ready)
-
-    def _rooms(self, person: Person) -> Callable[[int], int]:
-        """How long a digest by each channel of a person may be. A channel is only opened if there is a digest."""
-        return lambda channel: room_of(person.channels[channel], self._opener)
 
     def _take(self, connection: sa.Connection, one: _PersonPlan, now: float) -> Iterator[Claim]:
         """Lease the messages of a plan, as far as no other collector has them by now."""
@@ -338,7 +335,7 @@ class Outbox:
         then = after_failure(channel, attempts, count, permanent=outcome.permanent, urgent=urgent)
         handed_on = row.handed_on
         if then.exhausted:
-            if _expired(connection, row, now):
+            if claims.expired(connection, row, now):
                 return {"state": "given-up"}
             handed_on = handed_on or self._hand_on(connection, row, now)
         next_at = now + then.wait_s
@@ -361,7 +358,7 @@ class Outbox:
         expect = person.channels[row.channel].expect if person and row.channel < len(person.channels) else None
         if expect and claims.strongest_proof(connection, row.id) >= PROOFS.index(expect.proof):
             return {}
-        if _expired(connection, row, now):
+        if claims.expired(connection, row, now):
             return {}
         if person and row.channel + 1 < len(person.channels):
             return {"state": "pending", "channel": row.channel + 1, "attempts": 0, "next_at": now}
@@ -370,7 +367,7 @@ class Outbox:
     def _hand_on(self, connection: sa.Connection, row: "sa.Row[Any]", now: float) -> bool:
         """This person cannot be reached on any channel: notify the next person of the fallback who has not been. False if
         there is none, or if nobody needs to act any more."""
-        if _expired(connection, row, now):
+        if claims.expired(connection, row, now):
             return False
         notice, notifier = read(row), self._runtime.notifier()
         told = people_notified(connection, notice)
@@ -398,9 +395,3 @@ def _wait_s(
     if address is None:
         return DEADLINE_S
     return slow_after_s(address.via) if other and rows[0].urgency < Urgency.PAGE else deadline_of(address)
-
-
-def _expired(connection: sa.Connection, row: "sa.Row[Any]", now: float) -> bool:
-    """Whether the message is no longer worth another round of tries. Its trouble may have ended since it was claimed."""
-    expires_at = connection.execute(sa.select(outbox.c.expires_at).where(outbox.c.id == row.id)).scalar()
-    return expires_at is not None and bool(now >= expires_at)

@@ -164,7 +164,7 @@ def test_the_timeline_names_the_engineer_who_acts_from_the_command_line(room: Ro
         own.chmod(0o600)
         own.write_text("nonsense")
         assert "401" in room.cli("acknowledge", "1", *at, ok=False)
-    until(lambda: "[critical] sensor-1" in room.log())  # printed by the console channel
+    until(lambda: "[critical] Row A · sensor-1" in room.log())  # printed by the console channel
     assert token not in room.log()
 
 

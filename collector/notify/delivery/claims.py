@@ -79,6 +79,12 @@ def hasten(connection: sa.Connection, ids: Sequence[int], now: float) -> None:
     connection.execute(sa.update(outbox).where(waiting), {"next_at": now})
 
 
+def expired(connection: sa.Connection, row: "sa.Row[Any]", now: float) -> bool:
+    """Whether the message is no longer worth another round of tries. Its trouble may have ended since it was claimed."""
+    expires_at = connection.execute(sa.select(outbox.c.expires_at).where(outbox.c.id == row.id)).scalar()
+    return expires_at is not None and bool(now >= expires_at)
+
+
 def write_receipt(connection: sa.Connection, claim: Claim, now: float, channel: str, outcome: Receipt) -> None:
     """Write the receipt of each message of a claim."""
     joined = f"; told in a digest of {len(claim.rows)} notices" if len(claim.rows) > 1 else ""

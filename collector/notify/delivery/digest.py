@@ -32,10 +32,10 @@ def line_bytes(url: str, person: str) -> int:
     return _TIME_BYTES + (len(url.encode()) + _LINK_BYTES + 2 * len(person.encode()) if url else 0)
 
 
-def room_of(address: Address, opener: Callable[[Address], Channel]) -> int:
-    """How many bytes the notices of a digest by this channel may have. What is longer would be cut off by the service."""
+def room_of(addresses: Sequence[Address], opener: Callable[[Address], Channel], number: int) -> int:
+    """How many bytes the notices of a digest by the channel of that number may have. What is longer would be cut off by the service."""
     try:
-        channel = opener(address)
+        channel = opener(addresses[number])
     except Exception:  # noqa: BLE001 -- the try that follows says what is wrong with the channel
         return DIGEST_BYTES
     room = channel.room_bytes if isinstance(channel, Bounded) else DIGEST_BYTES

@@ -13,7 +13,7 @@ from watchkeeper.collector.notify.notice import Urgency
 
 FLOOD_ABOVE = 8
 """Where more pages than these are due to a person at the same moment, all but critical ones are joined into digests; and so are other
-notices. Pages are joined with pages only: no page disappears among news of what is over."""
+notices. Pages are joined with pages only: no page disappears among what is over."""
 
 CRITICAL_PER_MIN, PAGES_PER_MIN, OTHERS_PER_MIN = 90, 60, 40
 """How many pages a person gets alone in a minute before a critical one, or another one, is joined into a digest; and how many
