@@ -20,6 +20,7 @@ from watchkeeper.collector.intake.endpoint import AgentEndpoint
 from watchkeeper.collector.intake.journal import Journal
 from watchkeeper.collector.intake.requests import Requests
 from watchkeeper.collector.notify.outbox import Opener, Outbox
+from watchkeeper.collector.notify.page_tests import write_weekly
 from watchkeeper.collector.notify.preflight import unreachable, unusable_links
 from watchkeeper.collector.process.own_rules import OwnRules
 from watchkeeper.collector.process.runtime import ConfigReloader, Runtime
@@ -100,7 +101,7 @@ class RunningCollector:
             config.page_url, snapshot.configuration.contacts.people, signed=links is not None
         ):
             log.warning("collector.yml: %s", problem)
-        self.outbox = Outbox(self.runtime, opener)
+        self.outbox = Outbox(self.runtime, opener, self.runtime.robots)
         own_rules = OwnRules(self.runtime, config.reserve_bytes)
         requests = Requests(self.store, self.clock)
         self.ticker = Ticker(self.runtime, self.reloader, own_rules, requests, self.outbox)
@@ -112,16 +113,17 @@ class RunningCollector:
     @contextmanager
     def running(self) -> Iterator[None]:
         """Start all threads; at the end stop them in the order of the data flow."""
-        retention = BackgroundScheduler(timezone="UTC")
-        retention.add_job(self._delete_expired, "interval", hours=1, jitter=300, coalesce=True, max_instances=1)
+        hourly = BackgroundScheduler(timezone="UTC")
+        for task in (self._delete_expired, self._test_channels):
+            hourly.add_job(task, "interval", hours=1, jitter=300, coalesce=True, max_instances=1)
         self.journal.start()
         self.outbox.start()
         self.ticker.start()
-        retention.start()
+        hourly.start()
         try:
             yield
         finally:
-            retention.shutdown(wait=False)
+            hourly.shutdown(wait=False)
             self.journal.stop()
             self.ticker.stop()
             self.outbox.stop()
@@ -131,6 +133,12 @@ class RunningCollector:
         """Whether every thread has shown within the last 30 seconds that it works."""
         beats = [part.worker.beat_at for part in (self.journal, self.ticker, self.outbox)]
         return self.clock.boot() - min(beats) < _STUCK_AFTER_S
+
+    def _test_channels(self) -> None:
+        try:
+            write_weekly(self.runtime.notifier(), self.clock.wall())
+        except Exception:
+            log.exception("the weekly tests of the channels could not be written; this is tried again within the hour")
 
     def _delete_expired(self) -> None:
         try:

@@ -93,8 +93,12 @@ class WebhookReceiver:
             server.server_close()
 
     def take(self, body: Mapping[str, Any], key: str) -> None:
-        """Keep and print one message. A message whose idempotency key came before is ignored."""
+        """Keep and print one message, of a digest each notice in it. A message whose idempotency key came before is ignored."""
         facts = body["facts"]
+        for notice in facts.get("notices", ()):
+            self.take({"subject": notice["subject"], "facts": notice}, notice["key"])
+        if facts["kind"] in ("digest", "test"):
+            return
         with self.changed:
             if any(message.key == key for message in self.messages):
                 return

@@ -113,7 +113,7 @@ def after_steps(known: Trouble, steps: Iterable[tuple[float, int]], open_now: in
     known_until = (
         known.quiet_since or 0.0
     )  # the time before that has been counted, also where a fault is reported later
-    steps = sorted((max(at, known_until), change) for at, change in steps)
+    steps = sorted(((max(at, known_until), change) for at, change in steps), key=lambda step: step[0])
     count = max(0, open_now - sum(change for _, change in steps))
     for at, change in steps:
         before, count = count, max(0, count + change)

@@ -158,4 +158,4 @@ def _say(  # noqa: PLR0917 -- positional, as every action
     """Note what a person did in the timeline of the trouble."""
     cause = rows.incident_by_number(connection, known.cause)
     if cause is not None:
-        rows.add_transitions(connection, incidents.said(cause, kind, person, now, note), now)
+        rows.add_transitions(connection, [incidents.said(cause, kind, person, now, note)], now)

@@ -79,6 +79,17 @@ STATES = {
     "delivered": marked("delivered"),
     "given-up": marked("delivery failed"),
 }
+PROOFS = {
+    "handed-over": marked("handed over"),
+    "accepted": marked("accepted by the service"),
+    "delivered": marked("delivered"),
+    "read": marked("read"),
+}
+BREAKERS = {
+    "closed": marked("in use"),
+    "open": marked("left out: it fails"),
+    "half-open": marked("being tried again"),
+}
 NOTICES = {
     "page": marked("Notification"),
     "risen": marked("Notification: became critical"),
@@ -110,7 +121,7 @@ LANES = {"events": marked("events"), "readings": marked("readings")}
 FACTS = {"profile": marked("Profile"), "why": marked("Why this profile"), "transport": marked("Transport")}
 _LABELS: Mapping[str, Mapping[str, str]] = {
     "level": LEVELS, "reason": REASONS, "transition": TRANSITIONS, "state": STATES, "notice": NOTICES,
-    "joined": JOINED, "category": CATEGORIES, "lane": LANES, "fact": FACTS,
+    "proof": PROOFS, "breaker": BREAKERS, "joined": JOINED, "category": CATEGORIES, "lane": LANES, "fact": FACTS,
 }  # fmt: skip
 NO_BREAK = "\N{NO-BREAK SPACE}"
 _DAY_S = 86_400

@@ -7,6 +7,7 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from watchkeeper.collector.access.links import SIGN_IN
+from watchkeeper.collector.notify.delivery.channel_status import channel_statuses
 from watchkeeper.collector.policy import roster
 from watchkeeper.collector.policy.incidents import Incident
 from watchkeeper.collector.policy.troubles import TroubleState
@@ -213,6 +214,15 @@ def device(page: CurrentPage, name: str) -> Response:
         "device.html", one=found[0], gone=parts.gone, removals=parts.removals, sparkline=line, troubles=troubles,
         hours=int(SPARKLINE_S // 3600), poll_requested="asked" in page.request.query_params,
     )  # fmt: skip
+
+
+@router.get("/channels")
+def channels(page: CurrentPage) -> Response:
+    """Every channel of every person: whether its robot is used, and its last test."""
+    runtime = page.runtime
+    with runtime.store.read() as connection:
+        found = channel_statuses(connection, runtime.snapshot, runtime.robots, runtime.clock.boot())
+    return page.show("channels.html", channels=found)
 
 
 def headlines(one: read_devices.DeviceReadings, limit: int = 8) -> tuple[list[Reading], int]:

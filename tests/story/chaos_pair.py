@@ -15,9 +15,11 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, field
+from http.server import ThreadingHTTPServer
 from pathlib import Path
 from subprocess import Popen, TimeoutExpired
 from typing import TextIO
+from unittest import mock
 
 import requests
 import sqlalchemy as sa
@@ -48,13 +50,14 @@ class PairTally:
     pushes_repeated: int = 0
     decisions: Decisions = field(default_factory=Decisions)
     messages: int = 0
+    messages_given_up: int = 0
     messages_lost: int = 0
     sent_again: int = 0
     left_in_journal: int = 0
 
     def faults(self) -> dict[str, int]:
         """The counts that must all be 0."""
-        names = ("messages_lost", "left_in_journal")
+        names = ("messages_lost", "messages_given_up", "left_in_journal")
         return {name: getattr(self, name) for name in names if getattr(self, name)} | self.decisions.faults()
 
 
@@ -142,6 +145,7 @@ class Pair:
         tally = self.tally
         keys = {row.key for row in rows_of(self.store, outbox)}
         tally.messages, tally.messages_lost = len(keys), len(keys - {one.key for one in self.receiver.messages})
+        tally.messages_given_up = self._count(outbox, "given-up")
         tally.sent_again = sum(row.delivered for row in rows_of(self.store, receipt)) - len(keys)
         tally.left_in_journal = len(rows_of(self.store, journal))
         tally.pushes, tally.pushes_repeated = self.agents.pushes, self.agents.repeated
@@ -164,6 +168,8 @@ def pair(folder: Path, seed: int) -> Iterator[Pair]:
         home = held.enter_context(tempfile.TemporaryDirectory(prefix="watchkeeper-pg-", dir="/tmp"))
         held.enter_context(_postgres(programs, home))
         log = held.enter_context((folder / "log").open("w", encoding="utf-8"))
+        # Two collectors connect faster than a busy machine accepts; the default is 5.
+        held.enter_context(mock.patch.object(ThreadingHTTPServer, "request_queue_size", 512))
         receiver = held.enter_context(WebhookReceiver.listening(random_secret(), 1.0, quiet=True))
         made = Pair(folder, f"postgresql+psycopg://watchkeeper@/postgres?host={home}", receiver, seed, log)
         try:

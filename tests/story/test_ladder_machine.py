@@ -4,14 +4,15 @@ rung is decided once, in order, and never after resolution. Other time steps giv
 import itertools
 import shutil
 import tempfile
-from collections.abc import Callable
-from contextlib import suppress
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from unittest import mock
 
 import pytest
 import sqlalchemy as sa
-from hypothesis import settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -233,21 +234,46 @@ class LadderMachine(RuleBasedStateMachine):
         self.world.deliver(body)
 
 
+_PHASES = (
+    Phase.explicit,
+    Phase.reuse,
+    Phase.generate,
+    Phase.shrink,
+)  # without the explanation, which traces every line
+
+
 def _run(url: Callable[[], str], examples: int) -> None:
     machine = type("Machine", (LadderMachine,), {"url": staticmethod(url)})
-    run_state_machine_as_test(machine, settings=settings(max_examples=examples, stateful_step_count=20, deadline=None))
+    how = settings(max_examples=examples, stateful_step_count=15, deadline=None, phases=_PHASES)
+    run_state_machine_as_test(machine, settings=how)
 
 
-def test_the_ladder_as_a_state_machine_on_sqlite() -> None:
+@contextmanager
+def _fresh_stores() -> Iterator[Callable[[], str]]:
+    """Gives the URL of a new SQLite store with each call: copies of one that has the schema, in memory where that is possible."""
     memory = Path("/dev/shm")  # noqa: S108 -- in memory, so it is faster
     folder = Path(tempfile.mkdtemp(prefix="ladder-", dir=memory if memory.is_dir() else None))
     number = itertools.count()
+    World(f"sqlite:///{folder}/empty.db").close()
+
+    def fresh() -> str:
+        file = folder / f"{next(number)}.db"
+        shutil.copy(folder / "empty.db", file)
+        return f"sqlite:///{file}"
+
     try:
-        _run(lambda: f"sqlite:///{folder}/{next(number)}.db", 50)
+        yield fresh
     finally:
         shutil.rmtree(folder)
 
 
+@pytest.mark.timeout(400)
+def test_the_ladder_as_a_state_machine_on_sqlite() -> None:
+    with _fresh_stores() as fresh:
+        _run(fresh, 25)
+
+
+@pytest.mark.timeout(400)
 def test_the_ladder_as_a_state_machine_on_postgresql(postgres_url: str) -> None:
     number = itertools.count()
     server = sa.create_engine(postgres_url, isolation_level="AUTOCOMMIT")
@@ -258,7 +284,7 @@ def test_the_ladder_as_a_state_machine_on_postgresql(postgres_url: str) -> None:
             connection.exec_driver_sql(f"CREATE DATABASE {name}")
         return postgres_url.replace("/postgres?", f"/{name}?")
 
-    _run(fresh, 12)
+    _run(fresh, 5)
     server.dispose()
 
 
@@ -271,3 +297,29 @@ def test_other_time_steps_give_the_same_rungs(tmp_path: Path, cut_s: float) -> N
         ("amy", "vendor"), ("day", "duty"), ("hao", "on-site"), ("olga", "on-site"), ("olga", "owner"),
     ]  # fmt: skip
     world.close()
+
+
+@pytest.mark.timeout(400)
+@settings(max_examples=6, deadline=None, phases=_PHASES)
+@given(
+    script=st.lists(
+        st.tuples(
+            st.sampled_from(sorted(FAULTS)), st.sampled_from([Level.OK, Level.CRITICAL]), st.sampled_from([1, 3, 12])
+        ),
+        min_size=1, max_size=6,
+    )
+)  # fmt: skip
+def test_other_time_steps_of_up_to_a_minute_give_the_same_messages_of_troubles(
+    script: list[tuple[str, Level, int]],
+) -> None:
+    def told(url: str, cut_s: float) -> Counter[tuple[str, str, str, str]]:
+        world = World(url, inventory=ROOM)
+        for fault, level, minutes in script:
+            device, rule_name, quantity = FAULTS[fault]
+            world.push(world.verdict(level, device=device, rule=rule_name, quantity=quantity))
+            world.advance(minutes, step_s=cut_s)
+        world.close()
+        return Counter((one.person, one.kind, one.rung, str(one.message.facts["device"])) for one in world.told)
+
+    with _fresh_stores() as fresh:
+        assert told(fresh(), 10.0) == told(fresh(), 60.0)

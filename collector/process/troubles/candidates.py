@@ -1,6 +1,6 @@
 """Loads what grouping compares a new incident with: the incidents of troubles that are not over."""
 
-from collections.abc import Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -28,27 +28,47 @@ def load(
 ) -> Candidates:
     """The incidents that the new ones may belong to."""
     chain = snapshot.dependencies
-    devices = {one.device for one in new}
-    devices |= {name for one in devices for name in (*chain.ancestors(one), *chain.dependants(one))}
-    first, last = min(one.began_at for one in new), max(one.began_at for one in new)
-    same_rule = sa.and_(
-        incident.c.rule.in_({one.rule for one in new}),
-        incident.c.began_at.between(first - SAME_PLACE_S, last + SAME_PLACE_S),
-    )
-    numbers = set() if also_themselves else {one.incident for one in new}
     found = Candidates(chain)
-    seen: set[int] = set()
-    names = sorted(devices)
-    parts = [
-        incident.c.device.in_(names[start : start + _NAMES_PER_QUERY])
-        for start in range(0, len(names), _NAMES_PER_QUERY)
-    ]
-    for where in (*parts, same_rule):
-        for row in connection.execute(_QUERY.where(where)):
-            if row.incident not in seen and row.incident not in numbers:
+    seen = set() if also_themselves else {one.incident for one in new}
+    names = sorted(
+        {name for one in new for name in (one.device, *chain.ancestors(one.device), *chain.dependants(one.device))}
+    )
+    for start in range(0, len(names), _NAMES_PER_QUERY):
+        for row in connection.execute(_QUERY.where(incident.c.device.in_(names[start : start + _NAMES_PER_QUERY]))):
+            if row.incident not in seen:
                 seen.add(row.incident)
                 found.add(_fault(row, snapshot))
+    for row in _same_rule_and_place(connection, snapshot, new, seen):
+        found.add(_fault(row, snapshot))
     return found
+
+
+def _same_rule_and_place(
+    connection: sa.Connection, snapshot: Snapshot, new: Sequence[Incident], seen: Container[int]
+) -> Iterator[Any]:
+    """The failures of the same rules in the same places at the same time. Of those of one trouble that begin within
+    2 * SAME_PLACE_S only the first and the last are needed: a fault at the time of one between them is at the time of one of
+    these two."""
+    first, last = min(one.began_at for one in new), max(one.began_at for one in new)
+    wanted = {(one.rule, _place(one.device, snapshot)) for one in new}
+    same_rule = sa.and_(
+        incident.c.rule.in_({rule for rule, _ in wanted}),
+        incident.c.began_at.between(first - SAME_PLACE_S, last + SAME_PLACE_S),
+        incident.c.explained_by == 0,
+    )
+    kept: dict[tuple[str, str, int], list[Any]] = {}
+    for row in connection.execute(
+        _QUERY.where(same_rule).order_by(None).order_by(incident.c.rule, incident.c.began_at)
+    ):
+        place = _place(row.device, snapshot)
+        if row.incident in seen or (row.rule, place) not in wanted:
+            continue
+        mine = kept.setdefault((row.rule, place, row.trouble), [])
+        if len(mine) > 1 and row.began_at - mine[-2].began_at <= 2 * SAME_PLACE_S:
+            mine.pop()
+        mine.append(row)
+    for mine in kept.values():
+        yield from mine
 
 
 _QUERY = (
@@ -81,6 +101,15 @@ def _place(name: str, snapshot: Snapshot) -> str:
     if device is None:
         return ""
     return device.location or (device.agent if name in snapshot.devices else "")
+
+
+def open_causes(connection: sa.Connection, known: Iterable[Trouble]) -> set[int]:
+    """Those of the causes of these troubles that are open, and part of them."""
+    of = {one.cause: one.trouble for one in known}
+    query = sa.select(incident.c.incident, incident.c.trouble).where(
+        incident.c.incident.in_(list(of)), incident.c.state == IncidentState.OPEN.value
+    )
+    return {row.incident for row in connection.execute(query) if of[row.incident] == row.trouble}
 
 
 def with_cause(connection: sa.Connection, known: Trouble) -> Trouble:

@@ -18,7 +18,8 @@ from watchkeeper.collector.store import rows, troubles
 @dataclass(slots=True)
 class Placement:
     """The troubles that a group of changes touches, locked. `fresh` are those that began in it, `left` those that
-    incidents have left; `memberships` are the incidents whose trouble is new or another one."""
+    incidents have left; `memberships` are the incidents whose trouble is new or another one, and
+    `stored` the troubles as the store has them."""
 
     connection: sa.Connection
     snapshot: Snapshot
@@ -27,6 +28,7 @@ class Placement:
     fresh: set[int] = field(default_factory=set)
     left: set[int] = field(default_factory=set)
     memberships: dict[int, Membership] = field(default_factory=dict)
+    stored: dict[int, Trouble] = field(default_factory=dict)
 
     def trouble(self, number: int) -> Trouble | None:
         """The trouble of that number, or the one that it was merged into; locked."""
@@ -35,6 +37,7 @@ class Placement:
             if found is None:
                 return None
             self.known.setdefault(found.trouble, found)
+            self.stored.setdefault(found.trouble, found)
             return self.known[found.trouble]
         return self.known[number]
 
@@ -66,6 +69,12 @@ class Placement:
             mine = present or Membership(number, Joined.FIRST if one is first else Joined.PLACE)
             self.memberships[one.incident] = mine
         rows.set_memberships(self.connection, self.memberships)
+
+    def save(self, one: Trouble) -> Trouble:
+        """Write a trouble if it has changed."""
+        if one != self.stored.get(one.trouble):
+            self.stored[one.trouble] = troubles.save(self.connection, one)
+        return one
 
     def trouble_of(self, one: Incident) -> Trouble | None:
         """The trouble that the incident is part of now."""
@@ -127,7 +136,7 @@ class Placement:
             wait_until=wait_until,
         )  # fmt: skip
         saved = troubles.save(self.connection, fresh)
-        self.known[saved.trouble] = saved
+        self.known[saved.trouble] = self.stored[saved.trouble] = saved
         self.fresh.add(saved.trouble)
         return saved.trouble
 
