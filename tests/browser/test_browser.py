@@ -31,6 +31,12 @@ def browser(folder: Path) -> Iterator[Chromium]:
         yield browser
 
 
+@pytest.fixture(autouse=True)
+def scripts_run(browser: Chromium) -> None:
+    """A test that failed without JavaScript must not fail the next one."""
+    browser.ask("Emulation.setScriptExecutionDisabled", value=False)
+
+
 @pytest.fixture
 def room(tmp_path: Path) -> Iterator[Room]:
     with Room(tmp_path) as room:
@@ -99,13 +105,12 @@ def test_woken_at_three(room: Room, url: str, browser: Chromium, scripts: bool) 
     browser.until_reads("Escalated by hand: owner")
     room.deliver()
     browser.open(f"{url}/troubles/1")
-    assert "owner ✓ 03:04:05 · 孙涛 王磊 ✓ delivered" in browser.text()
+    assert "owner ✓ 03:04:05 · 孙涛 王磊 ✓ handed over" in browser.text()
     browser.open(f"{url}/enter?ticket={secret}")
     assert "This sign-in link was used already, or has expired" in browser.text()
     browser.open(url)
     browser.click("Sign out")
     browser.until_reads("You are not signed in and can only read.")
-    browser.ask("Emulation.setScriptExecutionDisabled", value=False)
 
 
 def test_a_link_in_a_chat_opens_the_page_signed_in(room: Room, url: str, browser: Chromium) -> None:
