@@ -22,6 +22,8 @@ from watchkeeper.collector.intake.requests import Requests
 from watchkeeper.collector.notify.outbox import Opener, Outbox
 from watchkeeper.collector.notify.preflight import unreachable, unusable_links
 from watchkeeper.collector.process.own_rules import OwnRules
+from watchkeeper.collector.process.replies.sms import SmsReplies
+from watchkeeper.collector.process.replies.ways import ReplyTaker, WaysBack
 from watchkeeper.collector.process.runtime import ConfigReloader, Runtime
 from watchkeeper.collector.read.exposition import Metrics
 from watchkeeper.collector.site.settings import ConfigFile
@@ -37,6 +39,7 @@ from watchkeeper.model.sd_notify import notify, watchdog_s
 
 log = logging.getLogger(__name__)
 _STUCK_AFTER_S = 30.0
+_SMS_EVERY_S = 2.0
 _STARTED_POLL_S = 0.05
 _WATCHDOG_DEFAULT_S = 20.0
 _NAMED_STORE_PREFIX = "secret:"
@@ -91,7 +94,8 @@ class RunningCollector:
         secrets = open_secrets(config_file)
         self.store = open_store(config_file, secrets)
         links = open_links(config_file, secrets, self.store, self.clock)
-        self.runtime = Runtime(self.store, self.clock, snapshot, config.page_url, links)
+        ways = WaysBack(secrets, sms=config.sms_replies)
+        self.runtime = Runtime(self.store, self.clock, snapshot, config.page_url, links, ways)
         self.runtime.activate(snapshot)
         opener = open_channels(secrets, self.clock)
         for problem in unreachable(snapshot.configuration.contacts.people, opener):
@@ -104,10 +108,19 @@ class RunningCollector:
         own_rules = OwnRules(self.runtime, config.reserve_bytes)
         requests = Requests(self.store, self.clock)
         self.ticker = Ticker(self.runtime, self.reloader, own_rules, requests, self.outbox)
+        self.replies = self._reply_takers()
         self.journal = Journal(self.store, self.runtime, self.clock, self.ticker.wake)
         self.ingest = AgentEndpoint(self.runtime, self.journal, requests, lambda: own_rules.full)
         metrics = Metrics(self.runtime, self.journal, self.ingest)
         self.app = build_app(self.runtime, self.ingest, metrics, config.names, open_reading=config.loopback)
+
+    def _reply_takers(self) -> list[ReplyTaker]:
+        """What takes the replies of persons, where collector.yml allows them."""
+        takers = []
+        if self.config.sms_replies:
+            take = SmsReplies(self.runtime).take
+            takers.append(ReplyTaker("SMS replies", take, _SMS_EVERY_S, self.outbox.wake, self.clock))
+        return takers
 
     @contextmanager
     def running(self) -> Iterator[None]:
@@ -117,11 +130,15 @@ class RunningCollector:
         self.journal.start()
         self.outbox.start()
         self.ticker.start()
+        for one in self.replies:
+            one.start()
         retention.start()
         try:
             yield
         finally:
             retention.shutdown(wait=False)
+            for one in self.replies:
+                one.stop()
             self.journal.stop()
             self.ticker.stop()
             self.outbox.stop()
@@ -129,7 +146,8 @@ class RunningCollector:
 
     def alive(self) -> bool:
         """Whether every thread has shown within the last 30 seconds that it works."""
-        beats = [part.worker.beat_at for part in (self.journal, self.ticker, self.outbox)]
+        workers = [self.journal.worker, self.ticker.worker, self.outbox.worker, *(one.worker for one in self.replies)]
+        beats = [worker.beat_at for worker in workers]
         return self.clock.boot() - min(beats) < _STUCK_AFTER_S
 
     def _delete_expired(self) -> None:

@@ -196,6 +196,7 @@ class Outbox:
             message = Message(row.key, row.person, row.subject, row.text, json.loads(row.facts))
             if address.via is not Via.CONSOLE:  # the console is a log: a link that lets a person act must not be there
                 message = self._runtime.notifier().personal(message, row.created_at)
+                message = self._runtime.notifier().answerable(message, address)
             return channel.send(message)
         except WatchkeeperError as error:  # for instance: its secret is missing
             return Receipt(delivered=False, detail=str(error), permanent=True)

@@ -77,13 +77,14 @@ class Language(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """A person who can be paged. `channels` are tried in this order."""
+    """A person who can be paged. `channels` are tried in this order. `mail` is the address from which their replies come."""
 
     person: str
     name: str
     channels: tuple[Address, ...]
     language: Language = Language.ENGLISH
     phone: str = ""
+    mail: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,7 @@ class CollectorConfig:
     the folder of inventory, contacts, ladders, rules and profiles. `hosts` are the host names that browsers may use for
     the pages, besides the address it listens on. `url` is the address of the pages in messages, if it is another one (behind
     a proxy, say). `link_key` is the name of the secret that signs personal links; an SQLite store has a file for it. `reserve`
-    must stay free on the store's disk. `history` is how long readings are kept.
+    must stay free on the store's disk. `history` is how long readings are kept. `sms_replies`: persons may answer by SMS.
     """
 
     host: str = "127.0.0.1"
@@ -40,6 +40,7 @@ class CollectorConfig:
     tls: Tls | None = None
     reserve_bytes: int = 256_000_000
     history_s: float = 48 * 3600.0
+    sms_replies: bool = False
 
     def check(self) -> Iterator[tuple[str, str]]:
         """Yield (key, message) for each problem."""

@@ -62,7 +62,9 @@ def test_what_is_not_clear_is_not_guessed(text: str) -> None:
     assert read_reply(text) == Unclear("17KM")
 
 
-@pytest.mark.parametrize("text", ["", "ok", "17 ok", "17KMok", "x17KM ok", "17KM 18KN ok", "17KM ok 18KN up", "> 17KM ok", "017KM ok"])
+@pytest.mark.parametrize(
+    "text", ["", "ok", "17 ok", "17KMok", "x17KM ok", "17KM 18KN ok", "17KM ok 18KN up", "> 17KM ok", "017KM ok"]
+)
 def test_a_text_without_one_code_answers_nothing(text: str) -> None:
     assert read_reply(text) == Unclear()
 
@@ -116,7 +118,12 @@ def test_an_answer_to_the_present_state_counts() -> None:
 def test_after_the_end_only_a_comment_counts() -> None:
     over = replace(TROUBLE, state=TroubleState.RESOLVED, ended_at=200.0)
     assert [reason(kind, over) for kind in AnswerKind] == [late.OVER, late.OVER, late.OVER, ""]
-    assert [reason(kind, ended_since=True) for kind in AnswerKind] == [late.CAME_BACK, late.CAME_BACK, late.CAME_BACK, ""]
+    assert [reason(kind, ended_since=True) for kind in AnswerKind] == [
+        late.CAME_BACK,
+        late.CAME_BACK,
+        late.CAME_BACK,
+        "",
+    ]
 
 
 def test_an_old_acknowledgement_takes_nothing_from_who_works_on_it_now() -> None:

@@ -14,7 +14,13 @@ ESCALATED = marked("It was escalated already since that message.")
 
 
 def lateness(
-    kind: AnswerKind, person: str, told_at: float, trouble: Trouble, steps: Iterable[ScheduledRung], *, ended_since: bool
+    kind: AnswerKind,
+    person: str,
+    told_at: float,
+    trouble: Trouble,
+    steps: Iterable[ScheduledRung],
+    *,
+    ended_since: bool,
 ) -> str:
     """Why an answer changes nothing; empty if it counts. `told_at` is when the answered message was written (UTC seconds);
     `ended_since`: the person was told since then that the trouble is over. A comment is never too late.

@@ -2,7 +2,6 @@
 
 import re
 import unicodedata
-from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -48,7 +47,9 @@ _BY_WORD = sorted(
 )
 _ASKS = re.compile(r"[?]|[吗呢]\s*$")
 _DENIES = re.compile(r"(not|never|don't|no need)\b|[不别勿莫非]", re.IGNORECASE)
-_LACKS = re.compile(r"(no|nobody|cannot|can't|won't)\b|[没未无]", re.IGNORECASE)  # a reason for an escalation, a doubt elsewhere
+_LACKS = re.compile(
+    r"(no|nobody|cannot|can't|won't)\b|[没未无]", re.IGNORECASE
+)  # a reason for an escalation, a doubt elsewhere
 _QUOTED = re.compile(
     r"\s*(>|-{2,}\s*$|_{5,}|-{3,}.*(original|forwarded|原始|转发)|(from|sent|发件人|发送时间|寄件者)\s*:|on\b.+\bwrote:|在.+写道\s*:)",
     re.IGNORECASE,

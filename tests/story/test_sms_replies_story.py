@@ -1,0 +1,207 @@
+"""People answer by SMS: each answer once, and none that is unknown, unclear, forged or late changes what it must not."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.reply_room import Modem, modem
+from watchkeeper.collector.process import actions
+from watchkeeper.collector.process.replies.sms import UNKNOWN_SMS
+from watchkeeper.model.verdict import Level
+
+
+@pytest.fixture
+def phone(store_url: str, tmp_path: Path) -> Iterator[Modem]:
+    with modem(store_url, tmp_path) as made:
+        yield made
+
+
+def test_a_page_by_sms_tells_how_to_answer_and_the_answer_counts(phone: Modem) -> None:
+    code = phone.fault()
+    (page,) = phone.world.told
+    assert page.message.text.split("\n")[0] == f"回复 {code} 收到 / {code} 到场 / {code} 升级 / {code} 备注 …"
+    phone.answer(f"{code} 收到 马上来")
+    (trouble,) = phone.world.troubles()
+    assert trouble.acknowledged_by == "day"
+    assert phone.notes() == [("acknowledged", "马上来 (通过短信)")]
+    assert phone.outcomes() == [("day", "acknowledge", "applied")]
+    assert not [file for file in phone.inbox.iterdir() if file.is_file()]
+    assert len(list((phone.inbox / "read").iterdir())) == 1
+    phone.world.advance(11)
+    assert (10.0, "olga", "owner") in phone.world.pages("page"), "an acknowledgement stops no rung"
+
+
+def test_the_line_is_only_where_there_is_a_way_back(phone: Modem) -> None:
+    phone.fault()
+    phone.world.advance(25)
+    lines = {one.via: one.message.text.count("Reply ") + one.message.text.count("回复 ") for one in phone.world.told}
+    assert lines == {"sms": 1, "console": 0}
+    phone.world.push(phone.world.verdict(Level.OK))
+    phone.world.advance(2)
+    recovered = [one.message.text for one in phone.world.told if one.kind == "recovered"]
+    assert recovered
+    assert not any("Reply " in text or "回复 " in text for text in recovered), "nothing is to be answered"
+
+
+def test_every_word_does_what_it_says(phone: Modem) -> None:
+    code = phone.fault()
+    phone.answer(f"{code} up, no spare part")
+    assert (0.0, "olga", "owner") in phone.world.pages("page")
+    mine = phone.code("olga")
+    assert mine[:-2] == code[:-2]
+    phone.answer(f"{mine} here", "olga")
+    phone.answer(f"{mine} note a new fan is ordered", "olga")
+    (trouble,) = phone.world.troubles()
+    assert (trouble.on_site_by, trouble.acknowledged_by) == ("olga", "olga")
+    assert phone.notes() == [
+        ("escalated", "owner: no spare part (通过短信)"),
+        ("on-site", "(by SMS)"),
+        ("commented", "a new fan is ordered (by SMS)"),
+    ]
+    assert {outcome for *_, outcome in phone.outcomes()} == {"applied"}
+
+
+def test_a_reply_that_is_read_twice_changes_nothing_twice(phone: Modem) -> None:
+    code = phone.fault()
+    (file,) = phone.receive(f"{code} note the fan is loud")
+    content, stamp = file.read_bytes(), file.stat().st_mtime
+    assert phone.replies.take() == 1
+    import os
+
+    file.write_bytes(content)  # a crash before it was moved away
+    os.utime(file, (stamp, stamp))
+    phone.start()
+    assert phone.replies.take() == 1
+    assert phone.notes() == [("commented", "the fan is loud (通过短信)")]
+    assert len(phone.outcomes()) == 1
+
+
+def test_a_failing_store_keeps_the_sms_and_changes_nothing(phone: Modem, monkeypatch: pytest.MonkeyPatch) -> None:
+    code = phone.fault()
+    (file,) = phone.receive(f"{code} ok")
+    with monkeypatch.context() as broken:
+        broken.setattr("watchkeeper.collector.process.actions.policy.acknowledge", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            phone.replies.take()
+    assert file.exists()
+    assert phone.outcomes() == []
+    assert phone.replies.take() == 1
+    assert phone.outcomes() == [("day", "acknowledge", "applied")]
+
+
+@pytest.mark.parametrize("sender", ["+8613800000009", "10086", "INFO", "", "8613800000001"])
+def test_an_unknown_sender_is_counted_and_ignored(phone: Modem, sender: str, caplog: pytest.LogCaptureFixture) -> None:
+    code = phone.fault()
+    phone.answer(f"{code} ok", sender=sender or "x")
+    assert phone.outcomes() == []
+    assert phone.world.troubles()[0].acknowledged_by is None
+    assert phone.world.tally(UNKNOWN_SMS) == 1
+    assert "is ignored: the number is not that of exactly one person" in caplog.text
+    assert phone.refusals() == [], "nobody is answered whom we do not know"
+    assert phone.replies.take() == 0
+
+
+def test_a_telephone_of_two_people_is_nobody_s(phone: Modem) -> None:
+    code = phone.fault()
+    phone.answer(f"{code} ok", "amy")
+    assert phone.outcomes() == []
+    assert phone.world.tally(UNKNOWN_SMS) == 1
+
+
+@pytest.mark.parametrize("sender", ["13800000001", "008613800000001", "+8613800000001", "013800000001"])
+def test_the_same_telephone_in_other_forms(phone: Modem, sender: str) -> None:
+    code = phone.fault()
+    phone.answer(f"{code} ok", sender=sender)
+    assert phone.outcomes() == [("day", "acknowledge", "applied")]
+
+
+def test_the_code_of_another_person_answers_nothing(phone: Modem) -> None:
+    code = phone.fault()
+    phone.answer(f"{code} ok", "olga")
+    assert phone.outcomes() == [("olga", "acknowledge", "refused")]
+    assert phone.notes() == []
+    (refusal,) = phone.refusals()
+    assert "No message to you has this code." in refusal
+
+
+@pytest.mark.parametrize("text", ["ok", "{code}", "{code} ok?", "{code} resolve", "{code} maintenance 2h", "hello", ""])
+def test_an_unclear_reply_is_refused_with_how_to_write(phone: Modem, text: str) -> None:
+    code = phone.fault()
+    phone.answer(text.format(code=code))
+    assert phone.outcomes() == [("day", "", "refused")]
+    assert phone.notes() == []
+    (refusal,) = phone.refusals()
+    assert "未能识别您的回复。" in refusal
+    if "{code}" in text:
+        new = phone.code()
+        phone.answer(f"{new} 收到")
+        assert phone.outcomes()[-1] == ("day", "acknowledge", "applied"), "the refusal has a code that works"
+
+
+def test_a_machine_that_answers_everything_is_not_answered_for_ever(phone: Modem) -> None:
+    phone.fault()
+    for _ in range(8):
+        phone.answer("I am on holiday")
+    assert len(phone.refusals()) == 3
+
+
+def test_an_answer_after_the_end_is_noted_and_opens_nothing(phone: Modem) -> None:
+    code = phone.fault()
+    phone.world.push(phone.world.verdict(Level.OK))
+    phone.world.advance(2)
+    phone.answer(f"{code} 收到")
+    (trouble,) = phone.world.troubles()
+    assert (trouble.state.value, trouble.acknowledged_by) == ("resolved", None)
+    assert phone.notes() == [("commented", "此回答来得太晚，未产生作用：我在处理 (通过短信)")]
+    assert phone.outcomes() == [("day", "acknowledge", "late")]
+    (refusal,) = phone.refusals()
+    assert "故障已结束。" in refusal
+    assert "回复" not in refusal.split("\n", 1)[1], "there is nothing to answer any more"
+
+
+def test_an_answer_to_an_earlier_recurrence_does_not_hold_the_ladder_of_this_one(phone: Modem) -> None:
+    code = phone.fault()
+    phone.world.push(phone.world.verdict(Level.OK))
+    phone.world.advance(2)
+    phone.world.push(phone.world.verdict(Level.CRITICAL))
+    phone.answer(f"{code} 收到")
+    (trouble,) = phone.world.troubles()
+    assert (trouble.recurrence, trouble.acknowledged_by) == (2, None)
+    assert phone.outcomes() == [("day", "acknowledge", "late")]
+    phone.answer(f"{phone.code()} 收到")
+    assert phone.world.troubles()[0].acknowledged_by == "day"
+
+
+def test_an_old_escalation_climbs_no_further_and_the_new_code_does(phone: Modem) -> None:
+    code = phone.fault()
+    phone.world.advance(11)
+    phone.answer(f"{code} 升级")
+    assert {rung for _, _, rung in phone.world.pages("page")} == {"duty", "owner"}
+    assert phone.outcomes() == [("day", "escalate", "late")]
+    phone.answer(f"{phone.code()} 升级")
+    assert {rung for _, _, rung in phone.world.pages("page")} == {"duty", "owner", "on-site"}
+    phone.answer(f"{phone.code()} 升级")
+    assert {rung for _, _, rung in phone.world.pages("page")} == {"duty", "owner", "on-site"}, "the same code, once"
+
+
+def test_an_old_acknowledgement_takes_nothing_over(phone: Modem) -> None:
+    code = phone.fault()
+    phone.world.advance(1)
+    phone.world.act(actions.acknowledge, 1, "olga")
+    phone.answer(f"{code} 收到")
+    assert phone.world.troubles()[0].acknowledged_by == "olga"
+    assert phone.outcomes() == [("day", "acknowledge", "late")]
+    assert "Olga" in phone.refusals()[0]
+    phone.answer(f"{phone.code()} 收到")
+    assert phone.world.troubles()[0].acknowledged_by == "day", "now it is a decision"
+
+
+def test_an_answer_after_the_last_rung_is_refused_with_the_reason(phone: Modem) -> None:
+    phone.fault()
+    phone.world.act(actions.comment, 1, "olga", "x")
+    actions.escalate(phone.world.runtime.notifier(), 1, "olga", phone.world.clock.wall(), rung="vendor")
+    phone.world.advance(15)
+    phone.answer(f"{phone.code('olga')} up", "olga")
+    assert phone.outcomes() == [("olga", "escalate", "refused")]
+    assert "every rung of its ladder has been decided" in phone.refusals()[0]
