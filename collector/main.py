@@ -112,7 +112,9 @@ class RunningCollector:
         self.journal = Journal(self.store, self.runtime, self.clock, self.ticker.wake)
         self.ingest = AgentEndpoint(self.runtime, self.journal, requests, lambda: own_rules.full)
         metrics = Metrics(self.runtime, self.journal, self.ingest)
-        self.app = build_app(self.runtime, self.ingest, metrics, config.names, open_reading=config.loopback)
+        self.app = build_app(
+            self.runtime, self.ingest, metrics, config.names, open_reading=config.loopback, key_of=secrets.get
+        )
 
     def _reply_takers(self) -> list[ReplyTaker]:
         """What takes the replies of persons, where collector.yml allows them."""

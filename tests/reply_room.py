@@ -22,7 +22,10 @@ PHONES = {"day": "+86 138 0000 0001", "olga": "138-0000-0002", "amy": "+86 138 0
 
 def contacts(spool: Path) -> str:
     """day and olga are paged by SMS; amy and hao share a telephone."""
-    text = CONTACTS.replace("name: 张伟, language: zh, channels: [{via: console}]", "name: 张伟, language: zh, channels: [{via: sms, spool: SPOOL}]")
+    text = CONTACTS.replace(
+        "name: 张伟, language: zh, channels: [{via: console}]",
+        "name: 张伟, language: zh, channels: [{via: sms, spool: SPOOL}]",
+    )
     text = text.replace('{via: webhook, url: "http://127.0.0.1:1/owner", secret: s}', "{via: sms, spool: SPOOL}")
     for person, phone in PHONES.items():
         text = text.replace(f"person: {person},", f'person: {person}, phone: "{phone}",')
@@ -88,7 +91,9 @@ class Modem:
     def notes(self) -> list[tuple[str, str]]:
         """(kind, note) of what persons did."""
         with self.world.store.read() as connection:
-            steps = connection.execute(sa.select(transition).where(transition.c.by.like("person:%")).order_by(transition.c.id))
+            steps = connection.execute(
+                sa.select(transition).where(transition.c.by.like("person:%")).order_by(transition.c.id)
+            )
             return [(row.kind, row.note) for row in steps]
 
     def refusals(self) -> list[str]:

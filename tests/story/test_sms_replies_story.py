@@ -1,5 +1,6 @@
 """People answer by SMS: each answer once, and none that is unknown, unclear, forged or late changes what it must not."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +13,13 @@ from watchkeeper.model.verdict import Level
 
 
 @pytest.fixture
-def phone(store_url: str, tmp_path: Path) -> Iterator[Modem]:
+def phone(tmp_path: Path) -> Iterator[Modem]:
+    with modem(f"sqlite:///{tmp_path}/collector.db", tmp_path) as made:
+        yield made
+
+
+@pytest.fixture
+def everywhere(store_url: str, tmp_path: Path) -> Iterator[Modem]:
     with modem(store_url, tmp_path) as made:
         yield made
 
@@ -44,50 +51,48 @@ def test_the_line_is_only_where_there_is_a_way_back(phone: Modem) -> None:
     assert not any("Reply " in text or "回复 " in text for text in recovered), "nothing is to be answered"
 
 
-def test_every_word_does_what_it_says(phone: Modem) -> None:
-    code = phone.fault()
-    phone.answer(f"{code} up, no spare part")
-    assert (0.0, "olga", "owner") in phone.world.pages("page")
-    mine = phone.code("olga")
+def test_every_word_does_what_it_says(everywhere: Modem) -> None:
+    code = everywhere.fault()
+    everywhere.answer(f"{code} up, no spare part")
+    assert (0.0, "olga", "owner") in everywhere.world.pages("page")
+    mine = everywhere.code("olga")
     assert mine[:-2] == code[:-2]
-    phone.answer(f"{mine} here", "olga")
-    phone.answer(f"{mine} note a new fan is ordered", "olga")
-    (trouble,) = phone.world.troubles()
+    everywhere.answer(f"{mine} here", "olga")
+    everywhere.answer(f"{mine} note a new fan is ordered", "olga")
+    (trouble,) = everywhere.world.troubles()
     assert (trouble.on_site_by, trouble.acknowledged_by) == ("olga", "olga")
-    assert phone.notes() == [
+    assert everywhere.notes() == [
         ("escalated", "owner: no spare part (通过短信)"),
         ("on-site", "(by SMS)"),
         ("commented", "a new fan is ordered (by SMS)"),
     ]
-    assert {outcome for *_, outcome in phone.outcomes()} == {"applied"}
+    assert {outcome for *_, outcome in everywhere.outcomes()} == {"applied"}
 
 
-def test_a_reply_that_is_read_twice_changes_nothing_twice(phone: Modem) -> None:
-    code = phone.fault()
-    (file,) = phone.receive(f"{code} note the fan is loud")
+def test_a_reply_that_is_read_twice_changes_nothing_twice(everywhere: Modem) -> None:
+    code = everywhere.fault()
+    (file,) = everywhere.receive(f"{code} note the fan is loud")
     content, stamp = file.read_bytes(), file.stat().st_mtime
-    assert phone.replies.take() == 1
-    import os
-
+    assert everywhere.replies.take() == 1
     file.write_bytes(content)  # a crash before it was moved away
     os.utime(file, (stamp, stamp))
-    phone.start()
-    assert phone.replies.take() == 1
-    assert phone.notes() == [("commented", "the fan is loud (通过短信)")]
-    assert len(phone.outcomes()) == 1
+    everywhere.start()
+    assert everywhere.replies.take() == 1
+    assert everywhere.notes() == [("commented", "the fan is loud (通过短信)")]
+    assert len(everywhere.outcomes()) == 1
 
 
-def test_a_failing_store_keeps_the_sms_and_changes_nothing(phone: Modem, monkeypatch: pytest.MonkeyPatch) -> None:
-    code = phone.fault()
-    (file,) = phone.receive(f"{code} ok")
+def test_a_failing_store_keeps_the_sms_and_changes_nothing(everywhere: Modem, monkeypatch: pytest.MonkeyPatch) -> None:
+    code = everywhere.fault()
+    (file,) = everywhere.receive(f"{code} ok")
     with monkeypatch.context() as broken:
         broken.setattr("watchkeeper.collector.process.actions.policy.acknowledge", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
-            phone.replies.take()
+            everywhere.replies.take()
     assert file.exists()
-    assert phone.outcomes() == []
-    assert phone.replies.take() == 1
-    assert phone.outcomes() == [("day", "acknowledge", "applied")]
+    assert everywhere.outcomes() == []
+    assert everywhere.replies.take() == 1
+    assert everywhere.outcomes() == [("day", "acknowledge", "applied")]
 
 
 @pytest.mark.parametrize("sender", ["+8613800000009", "10086", "INFO", "", "8613800000001"])
@@ -146,16 +151,16 @@ def test_a_machine_that_answers_everything_is_not_answered_for_ever(phone: Modem
     assert len(phone.refusals()) == 3
 
 
-def test_an_answer_after_the_end_is_noted_and_opens_nothing(phone: Modem) -> None:
-    code = phone.fault()
-    phone.world.push(phone.world.verdict(Level.OK))
-    phone.world.advance(2)
-    phone.answer(f"{code} 收到")
-    (trouble,) = phone.world.troubles()
+def test_an_answer_after_the_end_is_noted_and_opens_nothing(everywhere: Modem) -> None:
+    code = everywhere.fault()
+    everywhere.world.push(everywhere.world.verdict(Level.OK))
+    everywhere.world.advance(2)
+    everywhere.answer(f"{code} 收到")
+    (trouble,) = everywhere.world.troubles()
     assert (trouble.state.value, trouble.acknowledged_by) == ("resolved", None)
-    assert phone.notes() == [("commented", "此回答来得太晚，未产生作用：我在处理 (通过短信)")]
-    assert phone.outcomes() == [("day", "acknowledge", "late")]
-    (refusal,) = phone.refusals()
+    assert everywhere.notes() == [("commented", "此回答来得太晚，未产生作用：我在处理 (通过短信)")]
+    assert everywhere.outcomes() == [("day", "acknowledge", "late")]
+    (refusal,) = everywhere.refusals()
     assert "故障已结束。" in refusal
     assert "回复" not in refusal.split("\n", 1)[1], "there is nothing to answer any more"
 
@@ -179,9 +184,11 @@ def test_an_old_escalation_climbs_no_further_and_the_new_code_does(phone: Modem)
     phone.answer(f"{code} 升级")
     assert {rung for _, _, rung in phone.world.pages("page")} == {"duty", "owner"}
     assert phone.outcomes() == [("day", "escalate", "late")]
-    phone.answer(f"{phone.code()} 升级")
+    new = phone.code()
+    phone.world.clock.advance(20)
+    phone.answer(f"{new} 升级")
     assert {rung for _, _, rung in phone.world.pages("page")} == {"duty", "owner", "on-site"}
-    phone.answer(f"{phone.code()} 升级")
+    phone.answer(f"{new} 升级")
     assert {rung for _, _, rung in phone.world.pages("page")} == {"duty", "owner", "on-site"}, "the same code, once"
 
 

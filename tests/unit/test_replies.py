@@ -1,13 +1,12 @@
-"""What a person writes back: the code, the words in two languages, and what is never guessed. And whether an answer is too late."""
+"""What a person writes back: the code, the words in two languages, and what is never guessed. And whether an answer is too Lateness."""
 
 from dataclasses import replace
 
 import pytest
 
 from watchkeeper.collector.policy.ladder import ScheduledRung
-from watchkeeper.collector.policy.replies import lateness as late
 from watchkeeper.collector.policy.replies.codes import CODE, LETTERS, code_of, key_of
-from watchkeeper.collector.policy.replies.lateness import lateness
+from watchkeeper.collector.policy.replies.lateness import Lateness, lateness
 from watchkeeper.collector.policy.replies.reading import Answer, AnswerKind, Unclear, code_in, read_reply
 from watchkeeper.collector.policy.troubles import Trouble, TroubleState
 from watchkeeper.model.verdict import Level
@@ -117,18 +116,18 @@ def test_an_answer_to_the_present_state_counts() -> None:
 
 def test_after_the_end_only_a_comment_counts() -> None:
     over = replace(TROUBLE, state=TroubleState.RESOLVED, ended_at=200.0)
-    assert [reason(kind, over) for kind in AnswerKind] == [late.OVER, late.OVER, late.OVER, ""]
+    assert [reason(kind, over) for kind in AnswerKind] == [Lateness.OVER, Lateness.OVER, Lateness.OVER, ""]
     assert [reason(kind, ended_since=True) for kind in AnswerKind] == [
-        late.CAME_BACK,
-        late.CAME_BACK,
-        late.CAME_BACK,
+        Lateness.CAME_BACK,
+        Lateness.CAME_BACK,
+        Lateness.CAME_BACK,
         "",
     ]
 
 
 def test_an_old_acknowledgement_takes_nothing_from_who_works_on_it_now() -> None:
     taken = replace(TROUBLE, acknowledged_by="olga", acknowledged_at=150.0)
-    assert reason(ACK, taken) == late.TAKEN
+    assert reason(ACK, taken) == Lateness.TAKEN
     assert reason(ACK, taken, told_at=150.0) == "", "the message told who works on it: now it is a decision"
     assert reason(HERE, taken) == reason(UP, taken) == ""
     assert reason(ACK, replace(taken, acknowledged_by="li.na")) == ""
@@ -136,6 +135,6 @@ def test_an_old_acknowledgement_takes_nothing_from_who_works_on_it_now() -> None
 
 def test_an_old_escalation_climbs_no_further() -> None:
     decided = (STEPS[0], replace(STEPS[1], decided_at=700.0))
-    assert lateness(UP, "li.na", 100.0, TROUBLE, decided, ended_since=False) == late.ESCALATED
+    assert lateness(UP, "li.na", 100.0, TROUBLE, decided, ended_since=False) == Lateness.ESCALATED
     assert lateness(UP, "li.na", 700.0, TROUBLE, decided, ended_since=False) == ""
     assert lateness(ACK, "li.na", 100.0, TROUBLE, decided, ended_since=False) == ""

@@ -12,13 +12,13 @@ from typing import Any
 import sqlalchemy as sa
 
 from watchkeeper.collector.notify.enqueue import Notifier
-from watchkeeper.collector.notify.i18n import marked, translator
+from watchkeeper.collector.notify.i18n import translator
+from watchkeeper.collector.notify.message import reply_words
 from watchkeeper.collector.notify.message.draft import OVER
 from watchkeeper.collector.notify.message.values import short_time
 from watchkeeper.collector.notify.notice import About
-from watchkeeper.collector.policy.replies import lateness as late
 from watchkeeper.collector.policy.replies.codes import key_of
-from watchkeeper.collector.policy.replies.lateness import lateness
+from watchkeeper.collector.policy.replies.lateness import Lateness, lateness
 from watchkeeper.collector.policy.replies.reading import Answer, AnswerKind, Unclear, read_reply
 from watchkeeper.collector.policy.troubles import Trouble
 from watchkeeper.collector.process import actions
@@ -58,25 +58,20 @@ class Incoming:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What became of a reply, and why it changed nothing ("" if it did), in English."""
+    """What became of a reply, and why it changed nothing ("" if it did). `before` is what became of it when it was first read, if
+    that was before."""
 
     outcome: Outcome
     why: str = ""
     trouble: int = 0
+    before: Outcome | None = None
 
 
-NOT_CLEAR = marked("It was not understood.")
-NO_SUCH_CODE = marked("No message to you has this code.")
-
-_DOORS = {ReplyVia.SMS: marked("by SMS"), ReplyVia.MAIL: marked("by mail"), ReplyVia.WEBHOOK: marked("by webhook")}
-_LATE_NOTE = marked("late answer that changed nothing: {answer} {note}")
-_MERGED_NOTE = marked("answer to trouble {number}, which is part of this one")
-ANSWER_NAMES: Mapping[AnswerKind, str] = MappingProxyType({
-    AnswerKind.ACKNOWLEDGE: marked("I am working on it"),
-    AnswerKind.ON_SITE: marked("I am on site"),
-    AnswerKind.ESCALATE: marked("Escalate now"),
-    AnswerKind.COMMENT: marked("Comment"),
-})  # fmt: skip
+_DOORS = {
+    ReplyVia.SMS: reply_words.BY_SMS,
+    ReplyVia.MAIL: reply_words.BY_MAIL,
+    ReplyVia.WEBHOOK: reply_words.BY_WEBHOOK,
+}
 _ACTIONS: Mapping[AnswerKind, Callable[..., Trouble]] = MappingProxyType({
     AnswerKind.ACKNOWLEDGE: actions.acknowledge,
     AnswerKind.ON_SITE: actions.on_site,
@@ -120,12 +115,16 @@ def _take(
         troubles.lock_all(notifier.store, connection)
         number = _note_once(notifier, connection, incoming, said, now)
         if not number:
-            return Result(Outcome.REPEATED)
+            return _repeated(connection, incoming)
         told = message_of(connection)
         joined = replace(notifier, store=JoinedStore(notifier.store, connection))
         if told is None or isinstance(said, Unclear):
             unclear = isinstance(said, Unclear) and (told is not None or not said.code)
-            result = Result(Outcome.REFUSED, NOT_CLEAR if unclear else NO_SUCH_CODE, told.about_id if told else 0)
+            result = Result(
+                Outcome.REFUSED,
+                reply_words.NOT_CLEAR if unclear else _unknown(incoming.via),
+                told.about_id if told else 0,
+            )
         else:
             result = _carry_out(joined, connection, incoming, said, told, now)
         values = {"outcome": result.outcome.value, "trouble": result.trouble}
@@ -133,6 +132,10 @@ def _take(
         if result.outcome is not Outcome.APPLIED and incoming.via is not ReplyVia.WEBHOOK:
             refuse(joined, connection, number, incoming.person, result.trouble, result.why, now)
         return result
+
+
+def _unknown(via: ReplyVia) -> str:
+    return reply_words.NO_SUCH_KEY if via is ReplyVia.WEBHOOK else reply_words.NO_SUCH_CODE
 
 
 def _note_once(
@@ -144,10 +147,14 @@ def _note_once(
         "via": incoming.via.value, "source": incoming.source, "received_at": now, "person": incoming.person.person,
         "trouble": 0, "answer": kind, "outcome": Outcome.REFUSED.value,
     }  # fmt: skip
-    if not connection.execute(notifier.store.insert_new(reply), row).rowcount:
-        return 0
+    added = notifier.store.insert_new(reply).values(row).returning(reply.c.id)
+    return int(connection.execute(added).scalar() or 0)
+
+
+def _repeated(connection: sa.Connection, incoming: Incoming) -> Result:
     mine = (reply.c.via == incoming.via.value, reply.c.source == incoming.source)
-    return int(connection.execute(sa.select(reply.c.id).where(*mine)).scalar_one())
+    row = connection.execute(sa.select(reply.c.outcome, reply.c.trouble).where(*mine)).one()
+    return Result(Outcome.REPEATED, "", row.trouble, Outcome(row.outcome))
 
 
 def _carry_out(  # noqa: PLR0917 -- positional, as every action
@@ -156,12 +163,12 @@ def _carry_out(  # noqa: PLR0917 -- positional, as every action
     person = incoming.person.person
     known = troubles.follow(connection, told.about_id, lock=True)
     if known is None:
-        return Result(Outcome.REFUSED, NO_SUCH_CODE)
+        return Result(Outcome.REFUSED, reply_words.NO_SUCH_CODE)
     number = known.trouble
     why = _lateness(notifier, connection, incoming, said.kind, told, known, now)
     if why:
         say = translator(incoming.person.language)
-        text = say(_LATE_NOTE).format(answer=say(ANSWER_NAMES[said.kind]), note=said.note).strip()
+        text = say(reply_words.LATE_NOTE).format(answer=say(reply_words.ANSWERS[said.kind]), note=said.note).strip()
         actions.comment(notifier, number, person, now, _note(incoming, text, told, known))
         return Result(Outcome.LATE, why, number)
     try:
@@ -185,11 +192,12 @@ def _lateness(  # noqa: PLR0917 -- everything that an answer depends on
     steps = troubles.rungs_of(connection, [known.trouble]).get(known.trouble, [])
     ended = _ended_since(connection, known, person.person, told.id)
     why = lateness(kind, person.person, told.created_at, known, steps, ended_since=ended)
-    say = translator(person.language)
-    if why == late.TAKEN:
-        time = short_time(known.acknowledged_at or now, now, notifier.snapshot)
-        return say(why).format(person=notifier.name_of(known.acknowledged_by or ""), time=time)
-    return say(why)
+    if why is Lateness.NO:
+        return ""
+    by = notifier.name_of(known.acknowledged_by or "")
+    time = short_time(known.acknowledged_at or now, now, notifier.snapshot)
+    say = str if incoming.via is ReplyVia.WEBHOOK else translator(person.language)  # a program reads English
+    return say(reply_words.LATE[why]).format(person=by, time=time)
 
 
 def _ended_since(connection: sa.Connection, known: Trouble, person: str, number: int) -> bool:
@@ -219,5 +227,5 @@ def _note(incoming: Incoming, text: str, told: "sa.Row[Any]", known: Trouble) ->
     say = translator(incoming.person.language)
     door = say(_DOORS[incoming.via])
     if told.about_id != known.trouble:
-        door += "; " + say(_MERGED_NOTE).format(number=told.about_id)
+        door += "; " + say(reply_words.MERGED_NOTE).format(number=told.about_id)
     return f"{text} ({door})".strip()

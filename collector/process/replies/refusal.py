@@ -5,7 +5,8 @@ import json
 import sqlalchemy as sa
 
 from watchkeeper.collector.notify.enqueue import Notifier
-from watchkeeper.collector.notify.i18n import marked, translator
+from watchkeeper.collector.notify.i18n import translator
+from watchkeeper.collector.notify.message import reply_words
 from watchkeeper.collector.notify.message.answer_line import LINE
 from watchkeeper.collector.notify.notice import About, Notice, page_path, write
 from watchkeeper.collector.policy.replies.codes import code_of
@@ -16,12 +17,6 @@ from watchkeeper.collector.store.schema import reply
 MATTERS_S = 3600.0
 WITHIN_S, MOST = 600.0, 3
 """At most so many in this time: a machine that answers every message must not be answered for ever."""
-
-_SUBJECT = marked("[reply changed nothing] Trouble {number}")
-_SUBJECT_ANY = marked("[reply changed nothing]")
-_HOW = marked(
-    "Write the code of the message and one word: ok (I work on it), here (I am on site), up (escalate), or note and a text."
-)
 
 
 def refuse(  # noqa: PLR0917 -- positional, as every action
@@ -37,14 +32,14 @@ def refuse(  # noqa: PLR0917 -- positional, as every action
     key = f"reply-{number}-{int(now)}/{person.person}"
     lines = [say(why)]
     if known is None or known.open:
-        lines.append(say(_HOW))
+        lines.append(say(reply_words.HOW))
     if known is not None and known.open:
         lines.append(say(LINE).format(code=code_of(known.trouble, person.person, key)))
     if known is not None and notifier.url:
         lines.append(notifier.url + page_path(About.TROUBLE, known.trouble))
     about = known.trouble if known else 0
     kind = About.REPLY.value
-    subject = say(_SUBJECT).format(number=about) if about else say(_SUBJECT_ANY)
+    subject = say(reply_words.SUBJECT).format(number=about) if about else say(reply_words.SUBJECT_ANY)
     notice = Notice(
         about=About.REPLY, id=about, key=key, expires_at=now + MATTERS_S, fallback=(), recurrence=1, kind=kind,
         rung=kind, person=person.person, created_at=now, subject=subject, text="\n".join(lines),
