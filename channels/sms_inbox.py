@@ -21,7 +21,7 @@ LONGEST_BYTES = 20_000
 _NAME = re.compile(
     r"IN(?P<stamp>\d{8}_\d{6}_\d{2,3})_(?P<sender>.*)_(?P<part>\d{2,3})\.(?P<kind>txt|bin|smsbackup)", re.ASCII
 )
-_BACKUP = b"[SMSBackup"
+_BACKUP = re.compile(rb"(?:;[^\n]*\n|\s)*\[SMSBackup\d+\]")  # after comments
 _BACKUP_LINE = re.compile(rb"^Text\d+\s*=\s*([0-9A-Fa-f]+)\s*$", re.MULTILINE)
 
 
@@ -75,7 +75,7 @@ def _sms(sender: str, files: list[Path]) -> Sms:
 
 
 def _text(content: bytes) -> str:
-    if content.startswith(_BACKUP):
+    if _BACKUP.match(content):
         return _decoded(bytes.fromhex("".join(_even(found) for found in _BACKUP_LINE.findall(content))), "utf-16-be")
     if content.startswith(b"\xfe\xff"):
         return _decoded(content[2:], "utf-16-be")

@@ -38,8 +38,9 @@ def utf16(text: str) -> bytes:
         utf16("17KM 收到 🔥") + b"\0\0\0\0\x4e\x00",  # it counts bytes as characters, and writes what lies behind
         "17KM 收到 🔥".encode(),
         smsbackup("+8613800000001", "17KM 收到 🔥", 1).encode(),
+        b"; Saved 20270115T120000\n\n" + smsbackup("+8613800000001", "17KM 收到 🔥", 1).replace("\n", "\r\n").encode(),
     ],
-    ids=["unicode", "unicode-too-long", "standard", "detail"],
+    ids=["unicode", "unicode-too-long", "standard", "detail", "detail-with-comments"],
 )
 def test_every_format_of_the_inbox(spool: Path, content: bytes) -> None:
     put(spool, "IN20270115_120000_00_+8613800000001_00.txt", content)
@@ -112,7 +113,7 @@ def test_an_inbox_that_is_not_there_is_no_way_back(tmp_path: Path) -> None:
         ("10086", "10086", True),
     ],
 )
-def test_the_forms_of_a_number(one: str, other: str, same: bool) -> None:  # noqa: FBT001 -- a column of the table
+def test_the_forms_of_a_number(one: str, other: str, same: bool) -> None:
     assert same_phone(one, other) is same
     assert same_phone(other, one) is same
 
