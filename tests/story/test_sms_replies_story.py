@@ -8,7 +8,6 @@ import pytest
 
 from tests.reply_room import Modem, modem
 from watchkeeper.collector.process import actions
-from watchkeeper.collector.process.replies.sms import UNKNOWN_SMS
 from watchkeeper.model.verdict import Level
 
 
@@ -101,7 +100,7 @@ def test_an_unknown_sender_is_counted_and_ignored(phone: Modem, sender: str, cap
     phone.answer(f"{code} ok", sender=sender or "x")
     assert phone.outcomes() == []
     assert phone.world.troubles()[0].acknowledged_by is None
-    assert phone.world.tally(UNKNOWN_SMS) == 1
+    assert phone.world.tally("replies-unknown-sms") == 1
     assert "is ignored: the number is not that of exactly one person" in caplog.text
     assert phone.refusals() == [], "nobody is answered whom we do not know"
     assert phone.replies.take() == 0
@@ -111,7 +110,7 @@ def test_a_telephone_of_two_people_is_nobody_s(phone: Modem) -> None:
     code = phone.fault()
     phone.answer(f"{code} ok", "amy")
     assert phone.outcomes() == []
-    assert phone.world.tally(UNKNOWN_SMS) == 1
+    assert phone.world.tally("replies-unknown-sms") == 1
 
 
 @pytest.mark.parametrize("sender", ["13800000001", "008613800000001", "+8613800000001", "013800000001"])

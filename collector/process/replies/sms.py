@@ -7,15 +7,12 @@ from pathlib import Path
 from watchkeeper.channels.ports import Via
 from watchkeeper.channels.sms_inbox import Sms, read_inbox, set_aside, usable_inbox
 from watchkeeper.collector.policy.replies.senders import person_of_phone
-from watchkeeper.collector.process.replies.answer import Incoming, ReplyVia, take_text
+from watchkeeper.collector.process.replies.answer import UNKNOWN_REPLIES, Incoming, ReplyVia, take_text
 from watchkeeper.collector.process.runtime import Runtime
 from watchkeeper.model.failpoint import failpoint
 from watchkeeper.model.plain import printable
 
 log = logging.getLogger(__name__)
-
-UNKNOWN_SMS = "replies-unknown-sms"
-"""The counter of SMS from senders that are nobody's telephone."""
 
 _SENDER_SHOWN = 40
 
@@ -59,7 +56,7 @@ class SmsReplies:
                 printable(sms.sender)[:_SENDER_SHOWN],
             )
             with runtime.store.write() as connection:
-                runtime.store.add_to_counters(connection, {UNKNOWN_SMS: 1})
+                runtime.store.add_to_counters(connection, {UNKNOWN_REPLIES + "sms": 1})
             return
         incoming = Incoming(ReplyVia.SMS, sms.source, person)
         result = take_text(runtime.notifier(), incoming, sms.text, runtime.clock.wall())
