@@ -29,7 +29,6 @@ from watchkeeper.collector.store.engine import JoinedStore
 from watchkeeper.collector.store.schema import outbox, reply
 from watchkeeper.model.errors import Conflict
 
-
 UNKNOWN_REPLIES = "replies-unknown-"
 """The counters of replies that are not of exactly one person, and are ignored; the way follows."""
 

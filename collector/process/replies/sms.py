@@ -9,6 +9,7 @@ from watchkeeper.channels.sms_inbox import Sms, read_inbox, set_aside, usable_in
 from watchkeeper.collector.policy.replies.senders import person_of_phone
 from watchkeeper.collector.process.replies.answer import UNKNOWN_REPLIES, Incoming, ReplyVia, take_text
 from watchkeeper.collector.process.runtime import Runtime
+from watchkeeper.model.errors import StoreError
 from watchkeeper.model.failpoint import failpoint
 from watchkeeper.model.plain import printable
 
@@ -22,7 +23,7 @@ class SmsReplies:
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
-        self._stuck: set[str] = set()  # what was taken and could not be moved away
+        self._stuck: set[str] = set()  # what could not be taken, or not be moved away
 
     def take(self) -> int:
         """Take every complete SMS. Returns how many. Raises StoreError; what is left is read again."""
@@ -38,13 +39,18 @@ class SmsReplies:
             return 0
         fresh = [one for one in found if one.source not in self._stuck]
         for one in fresh:
-            self._take(one)
-            failpoint("collector.reply.committed")
             try:
+                self._take(one)
+                failpoint("collector.reply.committed")
                 set_aside(one)
             except OSError as error:
                 self._stuck.add(one.source)
                 log.warning("%s cannot be moved to the folder `read`: %s", one.files[0], error.strerror)
+            except StoreError:
+                raise
+            except Exception:  # one SMS must not keep the others waiting
+                self._stuck.add(one.source)
+                log.exception("%s could not be taken; it is tried again when the collector is restarted", one.files[0])
         return len(fresh)
 
     def _take(self, sms: Sms) -> None:
