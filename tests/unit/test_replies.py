@@ -7,7 +7,7 @@ import pytest
 from watchkeeper.collector.policy.ladder import ScheduledRung
 from watchkeeper.collector.policy.replies.codes import CODE, LETTERS, code_of, key_of
 from watchkeeper.collector.policy.replies.lateness import Lateness, lateness
-from watchkeeper.collector.policy.replies.reading import Answer, AnswerKind, Unclear, code_in, read_reply
+from watchkeeper.collector.policy.replies.reading import AnswerKind, ClearAnswer, Unclear, code_in, read_reply
 from watchkeeper.collector.policy.troubles import Trouble, TroubleState
 from watchkeeper.model.verdict import Level
 
@@ -46,7 +46,7 @@ ACK, HERE, UP, NOTE = AnswerKind.ACKNOWLEDGE, AnswerKind.ON_SITE, AnswerKind.ESC
     ],
 )
 def test_a_clear_answer(text: str, kind: AnswerKind | None, note: str) -> None:
-    assert read_reply(text) == (Answer("17KM", kind, note) if kind else Unclear())
+    assert read_reply(text) == (ClearAnswer("17KM", kind, note) if kind else Unclear())
 
 
 @pytest.mark.parametrize(
@@ -71,8 +71,8 @@ def test_a_text_without_one_code_answers_nothing(text: str) -> None:
 def test_a_code_from_the_subject_counts_and_must_not_differ() -> None:
     assert code_in("Re: [严重] ups-1: 17ＫＭ") == "17KM"
     assert code_in("17KM 18AB") == ""
-    assert read_reply("ok, on my way", "17KM") == Answer("17KM", ACK, "on my way")
-    assert read_reply("17KM ok", "17KM") == Answer("17KM", ACK)
+    assert read_reply("ok, on my way", "17KM") == ClearAnswer("17KM", ACK, "on my way")
+    assert read_reply("17KM ok", "17KM") == ClearAnswer("17KM", ACK)
     assert read_reply("18AB ok", "17KM") == Unclear()
 
 

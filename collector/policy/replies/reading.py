@@ -21,7 +21,7 @@ class AnswerKind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class ClearAnswer:
     """A clear answer. `code` names the trouble and the message (`codes`)."""
 
     code: str
@@ -36,14 +36,16 @@ class Unclear:
     code: str = ""
 
 
-_WORDS = {
+_ANSWER_WORDS = {
     AnswerKind.ACKNOWLEDGE: ("ok", "okay", "ack", "acknowledge", "acknowledged", "收到", "我在处理", "在处理", "处理中", "确认", "好的"),
     AnswerKind.ON_SITE: ("here", "on site", "onsite", "on-site", "arrived", "已到场", "到场", "已到达", "在现场", "到现场", "已到"),
     AnswerKind.ESCALATE: ("up", "escalate", "升级", "上报", "无法解决", "解决不了"),
     AnswerKind.COMMENT: ("note", "comment", "备注", "说明"),
 }  # fmt: skip
 _BY_WORD = sorted(
-    ((word, kind) for kind, words in _WORDS.items() for word in words), key=lambda pair: len(pair[0]), reverse=True
+    ((word, kind) for kind, words in _ANSWER_WORDS.items() for word in words),
+    key=lambda pair: len(pair[0]),
+    reverse=True,
 )
 _ASKS = re.compile(r"[?]|[吗呢]\s*$")
 _DENIES = re.compile(r"(not|never|don't|no need)\b|[不别勿莫非]", re.IGNORECASE)
@@ -58,7 +60,7 @@ _UNITS = frozenset({"AM", "PM", "KM", "KW", "HZ", "MA", "GB", "MB", "KB", "TB"})
 _BETWEEN = " \t\n,.:;!、。,~"
 
 
-def read_reply(text: str, code: str = "") -> Answer | Unclear:
+def read_reply(text: str, code: str = "") -> ClearAnswer | Unclear:
     """The answer in a text: a code and a word, in either order, and perhaps a note. `code` is the code if it is known from
     elsewhere (the subject of a mail); one in the text must be the same. Case, spaces and full-width characters do not matter. Only
     the first paragraph above the quoted message is read."""
@@ -98,18 +100,18 @@ def _first_paragraph(text: str) -> str:
     return "\n".join(lines)
 
 
-def _said(code: str, text: str) -> Answer | Unclear:
+def _said(code: str, text: str) -> ClearAnswer | Unclear:
     text = text.strip(_BETWEEN)
     word, kind = _first_word(text)
     if kind is None:
         return Unclear(code)
     note = " ".join(text[len(word) :].removeprefix("了").strip(_BETWEEN).split())[:NOTE_LENGTH]
     if kind is AnswerKind.COMMENT:
-        return Answer(code, kind, note) if note else Unclear(code)
+        return ClearAnswer(code, kind, note) if note else Unclear(code)
     doubted = _ASKS.search(text) or _DENIES.match(note) or (kind is not AnswerKind.ESCALATE and _LACKS.match(note))
     if doubted or _first_word(note)[1] not in {None, kind}:
         return Unclear(code)
-    return Answer(code, kind, note)
+    return ClearAnswer(code, kind, note)
 
 
 def _first_word(text: str) -> tuple[str, AnswerKind | None]:

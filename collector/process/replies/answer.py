@@ -19,7 +19,7 @@ from watchkeeper.collector.notify.message.values import short_time
 from watchkeeper.collector.notify.notice import About
 from watchkeeper.collector.policy.replies.codes import key_of
 from watchkeeper.collector.policy.replies.lateness import Lateness, lateness
-from watchkeeper.collector.policy.replies.reading import Answer, AnswerKind, Unclear, read_reply
+from watchkeeper.collector.policy.replies.reading import AnswerKind, ClearAnswer, Unclear, read_reply
 from watchkeeper.collector.policy.troubles import Trouble
 from watchkeeper.collector.process import actions
 from watchkeeper.collector.process.replies.refusal import refuse
@@ -103,14 +103,14 @@ def take_answer(  # noqa: PLR0917 -- positional, as every action
         mine = (outbox.c.key == key, outbox.c.person == incoming.person.person, outbox.c.about == About.TROUBLE.value)
         return connection.execute(sa.select(outbox).where(*mine)).first()
 
-    said = Answer("", kind, note) if note or kind is not AnswerKind.COMMENT else Unclear()
+    said = ClearAnswer("", kind, note) if note or kind is not AnswerKind.COMMENT else Unclear()
     return _take(notifier, incoming, said, told, now)
 
 
 def _take(
     notifier: Notifier,
     incoming: Incoming,
-    said: Answer | Unclear,
+    said: ClearAnswer | Unclear,
     message_of: Callable[[sa.Connection], "sa.Row[Any] | None"],
     now: float,
 ) -> Result:
@@ -142,10 +142,10 @@ def _unknown(via: ReplyVia) -> str:
 
 
 def _note_once(
-    notifier: Notifier, connection: sa.Connection, incoming: Incoming, said: Answer | Unclear, now: float
+    notifier: Notifier, connection: sa.Connection, incoming: Incoming, said: ClearAnswer | Unclear, now: float
 ) -> int:
     """Note the reply. Returns its number; 0 if it was noted before."""
-    kind = said.kind.value if isinstance(said, Answer) else ""
+    kind = said.kind.value if isinstance(said, ClearAnswer) else ""
     row = {
         "via": incoming.via.value, "source": incoming.source, "received_at": now, "person": incoming.person.person,
         "trouble": 0, "answer": kind, "outcome": Outcome.REFUSED.value,
@@ -161,7 +161,12 @@ def _repeated(connection: sa.Connection, incoming: Incoming) -> Result:
 
 
 def _carry_out(  # noqa: PLR0917 -- positional, as every action
-    notifier: Notifier, connection: sa.Connection, incoming: Incoming, said: Answer, told: "sa.Row[Any]", now: float
+    notifier: Notifier,
+    connection: sa.Connection,
+    incoming: Incoming,
+    said: ClearAnswer,
+    told: "sa.Row[Any]",
+    now: float,
 ) -> Result:
     person = incoming.person.person
     known = troubles.follow(connection, told.about_id, lock=True)
