@@ -47,7 +47,7 @@ def test_the_line_is_only_where_there_is_a_way_back(phone: Modem) -> None:
     phone.world.advance(2)
     recovered = [one.message.text for one in phone.world.told if one.kind == "recovered"]
     assert recovered
-    assert not any("Reply " in text or "回复 " in text for text in recovered), "nothing is to be answered"
+    assert not any("Reply " in text or "回复 " in text for text in recovered), "nobody needs to answer"
 
 
 def test_every_word_does_what_it_says(everywhere: Modem) -> None:

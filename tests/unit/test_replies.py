@@ -31,7 +31,8 @@ ACK, HERE, UP, NOTE = AnswerKind.ACKNOWLEDGE, AnswerKind.ON_SITE, AnswerKind.ESC
         ("17km 我在处理。", ACK, ""),
         ("17KM here", HERE, ""),
         ("17KM On Site", HERE, ""),
-        ("17KM 已到场！", HERE, ""),
+        ("17KM 已在现场！", HERE, ""),
+        ("17KM 已收到", ACK, ""),
         ("17KM 到场了", HERE, ""),
         ("17KM up no spare part", UP, "no spare part"),
         ("17KM 升级，没有备件", UP, "没有备件"),
@@ -54,7 +55,7 @@ def test_a_clear_answer(text: str, kind: AnswerKind | None, note: str) -> None:
     [
         "17KM", "17KM ok?", "17KM not ok", "17KM ok not me", "17KM ok no", "17KM ok up", "17KM up not needed", "17KM okay-ish",
         "17KM note", "17KM resolve", "17KM 升级固件后恢复", "17KM 好像坏了", "17KM 不升级", "17KM 升级了吗", "17KM 收到 不来", "17KM upwards",
-        "17KM 升级 别", "is 17KM ok", "17KM maintenance 2h",
+        "17KM 升级 别", "17KM 已升级", "is 17KM ok", "17KM maintenance 2h",
     ],
 )  # fmt: skip
 def test_what_is_not_clear_is_not_guessed(text: str) -> None:

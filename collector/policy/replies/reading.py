@@ -38,12 +38,18 @@ class Unclear:
 
 _ANSWER_WORDS = {
     AnswerKind.ACKNOWLEDGE: ("ok", "okay", "ack", "acknowledge", "acknowledged", "收到", "我在处理", "在处理", "处理中", "确认", "好的"),
-    AnswerKind.ON_SITE: ("here", "on site", "onsite", "on-site", "arrived", "已到场", "到场", "已到达", "在现场", "到现场", "已到"),
+    AnswerKind.ON_SITE: ("here", "on site", "onsite", "on-site", "arrived", "到场", "到达", "到现场", "在现场"),
     AnswerKind.ESCALATE: ("up", "escalate", "升级", "上报", "无法解决", "解决不了"),
     AnswerKind.COMMENT: ("note", "comment", "备注", "说明"),
 }  # fmt: skip
+_DONE = {AnswerKind.ACKNOWLEDGE: "已", AnswerKind.ON_SITE: "已"}  # before a Chinese word, as in `已收到`
 _BY_WORD = sorted(
-    ((word, kind) for kind, words in _ANSWER_WORDS.items() for word in words),
+    (
+        (form, kind)
+        for kind, words in _ANSWER_WORDS.items()
+        for word in words
+        for form in {word, word if word.isascii() else _DONE.get(kind, "") + word}
+    ),
     key=lambda pair: len(pair[0]),
     reverse=True,
 )
