@@ -17,7 +17,14 @@ from watchkeeper.model.reading import Reason
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDERS = ("agent", "channels", "collector", "documents", "model", "profiles", "rules")
-ONLY_IN_LOGS = ("agent/tools/", "agent/traps/", "collector/cli.py", "collector/store/backup.py", "rules/rule_tests.py")
+ONLY_IN_LOGS = (
+    "agent/tools/",
+    "agent/traps/",
+    "channels/mail_inbox.py",
+    "collector/cli.py",
+    "collector/store/backup.py",
+    "rules/rule_tests.py",
+)
 """Files whose errors are read on a terminal or in a log. These are English."""
 
 TLS_ERRORS = (

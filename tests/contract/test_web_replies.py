@@ -1,15 +1,17 @@
 """Answers by webhook call-back: signed by the person's own key, once, and for the message that was answered."""
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 import sqlalchemy as sa
 
-from tests.collector_room import Room, browser
+from tests.collector_room import ROOT, Room, browser
 from watchkeeper.channels.ports import Address, Via
 from watchkeeper.channels.webhook import sign
 from watchkeeper.collector.store.schema import outbox, reply, transition, trouble
@@ -163,3 +165,15 @@ def test_without_keys_no_reply_is_accepted(room: Room) -> None:
     front = build_app(room.runtime, room.ingest, room.metrics, ["watch.example"])
     with browser(front, SITE) as client:
         assert post(client, room, {"key": key, "answer": "acknowledge"}).status_code == 401
+
+
+def test_the_snippet_of_the_documentation_signs_what_is_accepted(
+    room: Room, pager: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = (ROOT / "docs" / "webhook.md").read_text(encoding="utf-8")
+    *_, snippet = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    scope: dict[str, Any] = {}
+    exec(snippet, scope)  # noqa: S102 -- our own page
+    monkeypatch.setattr("time.time", room.clock.wall)
+    body, headers = scope["signed_reply"]("the key of the pager", message(room)[0], "on-site")
+    assert pager.post("/api/v1/replies", content=body, headers=headers).json()["outcome"] == "applied"

@@ -211,3 +211,15 @@ def test_an_answer_after_the_last_rung_is_refused_with_the_reason(phone: Modem) 
     phone.answer(f"{phone.code('olga')} up", "olga")
     assert phone.outcomes() == [("olga", "escalate", "refused")]
     assert "every rung of its ladder has been decided" in phone.refusals()[0]
+
+
+def test_an_inbox_that_cannot_be_used_is_logged_once_and_stops_nothing(
+    phone: Modem, caplog: pytest.LogCaptureFixture
+) -> None:
+    code = phone.fault()
+    phone.inbox.rename(phone.spool / "elsewhere")
+    assert (phone.replies.take(), phone.replies.take()) == (0, 0)
+    assert caplog.text.count("inbox cannot be used: let this user read and write there") == 1
+    (phone.spool / "elsewhere").rename(phone.inbox)
+    phone.answer(f"{code} ok")
+    assert phone.outcomes() == [("day", "acknowledge", "applied")]

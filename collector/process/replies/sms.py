@@ -23,13 +23,21 @@ class SmsReplies:
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
+        self._unusable: set[Path] = set()  # inboxes of which this was logged
         self._stuck: set[str] = set()  # what could not be taken, or not be moved away
 
     def take(self) -> int:
         """Take every complete SMS. Returns how many. Raises StoreError; what is left is read again."""
         people = self._runtime.snapshot.configuration.contacts.people
         spools = {Path(one.spool) for person in people for one in person.channels if one.via is Via.SMS}
-        return sum(self._take_from(spool) for spool in sorted(spools) if usable_inbox(spool))
+        return sum(self._take_from(spool) for spool in sorted(spools) if self._usable(spool))
+
+    def _usable(self, spool: Path) -> bool:
+        usable = usable_inbox(spool)
+        if not usable and spool not in self._unusable:
+            log.warning("%s cannot be used: let this user read and write there (docs/operators.md)", spool / "inbox")
+        (self._unusable.discard if usable else self._unusable.add)(spool)
+        return usable
 
     def _take_from(self, spool: Path) -> int:
         try:
