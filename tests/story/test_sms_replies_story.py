@@ -5,9 +5,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
 from tests.reply_room import Modem, modem
 from watchkeeper.collector.process import actions
+from watchkeeper.collector.store.schema import trouble
 from watchkeeper.model.verdict import Level
 
 
@@ -223,3 +225,16 @@ def test_an_inbox_that_cannot_be_used_is_logged_once_and_stops_nothing(
     (phone.spool / "elsewhere").rename(phone.inbox)
     phone.answer(f"{code} ok")
     assert phone.outcomes() == [("day", "acknowledge", "applied")]
+
+
+def test_an_answer_to_a_trouble_that_was_merged_goes_to_its_cause_and_says_so(phone: Modem) -> None:
+    code = phone.fault()
+    phone.world.advance(3)
+    phone.world.push(phone.world.verdict(Level.CRITICAL, device="web-1", rule="server.cpu", quantity="cpu.utilization"))
+    with phone.world.store.write() as connection:
+        connection.execute(sa.update(trouble).where(trouble.c.trouble == 1), {"state": "merged", "merged_into": 2})
+    phone.answer(f"{code} 收到")
+    assert [one.acknowledged_by for one in phone.world.troubles()] == [None, "day"]
+    assert phone.notes() == [("acknowledged", "(通过短信; 回答的是故障 1，它已并入本故障)")]
+    phone.answer(f"{code} 升级")
+    assert phone.outcomes()[-1] == ("day", "escalate", "late"), "the cause has climbed since that message"
