@@ -28,7 +28,7 @@ $(INSTALLED): requirements/dev.txt pyproject.toml
 run: venv  ## collector and agent for this host, at http://127.0.0.1:8760/
 	@exec $(BIN)/watchkeeper up --dir .run
 
-demo: venv  ## a simulated room overheats, and the ladder is climbed in seconds
+demo: venv  ## the power of a simulated room fails, and the ladder is climbed in seconds
 	@exec $(BIN)/watchkeeper demo --dir .run/demo
 
 test: venv  ## all tests; one: make test ARGS="-k ladder"

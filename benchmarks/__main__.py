@@ -14,7 +14,9 @@ BENCHMARKS = {
     "pushes": "pushes per second into one collector; peers: VictoriaMetrics, Pushgateway",
     "metrics_render": "CPU for rendering /metrics with 100,000 series; peer: prometheus-client",
     "rungs": "delay between the time of a rung and its message, with 100,000 open incidents",
+    "burst": "time that 10,000 faults at once take to become incidents, and how many pages they are",
     "idle_agent": "memory and CPU of an agent that watches its host; peer: node_exporter",
+    "storm": "how long a critical page waits behind 1,000 warnings while the first channel hangs",
     "page_latency": "time from a bad reading to its page; peer: Prometheus with Alertmanager",
 }
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.fixtures import REPOSITORY, temporary_folder
-from benchmarks.processes import BenchmarkDeployment, deploy, device
+from benchmarks.processes import BenchmarkDeployment, deploy, pushed_device
 from benchmarks.report import ReportRow, median, show
 
 DEVICE_COUNT, SERIES_PER_DEVICE, ROUND_COUNT = 1_000, 100, 5
@@ -23,7 +23,7 @@ _GET_SCRIPT = "import sys, urllib.request; print(urllib.request.urlopen(sys.argv
 def main() -> None:
     """Render with both in turn. Then serve ours over HTTP, and measure how long the event loop is blocked."""
     with temporary_folder("metrics") as folder:
-        devices = [device(f"host-{n}", AGENT, "server", "host", "60 s") for n in range(DEVICE_COUNT)]
+        devices = [pushed_device(n, f"host-{n}", AGENT, "60 s") for n in range(DEVICE_COUNT)]
         deployment = deploy(folder, [AGENT], devices)
         _fill(folder / "collector.db")
         ours, theirs, idle, blocked = asyncio.run(_measure(deployment))

@@ -21,7 +21,7 @@ from benchmarks.report import MEDIAN, P99, ReportRow, quantile, show
 from watchkeeper.simulator.running import RunningRoom, running_room
 
 AGENT, WEBHOOK_SECRET = "room-1", "s" * 64
-ROOM_COUNT, OUR_RUN_S = 3, 75.0
+ROOM_COUNT, OUR_RUN_S, FAULT_S = 12, 75.0, 8.0
 PEER_FAULTS, PEER_RUN_S = 12, 150.0
 ON_BATTERY, COOLING_FAULT = "power.on-battery", "environment.cooling-fault"
 OUTPUT_SOURCE, UNIT_STATUS = "1.3.6.1.2.1.33.1.4.1.0", "1.3.6.1.4.1.318.1.1.13.1.3.1.0"
@@ -126,6 +126,7 @@ def _deploy(folder: Path, rooms: Sequence[RunningRoom], port: int) -> BenchmarkD
             "1 s",
             snmp="version: 2c, community: public",
             address=room.addresses[name],
+            location=f"Place {name} {n}",  # what fails in one place at one time would be one trouble and one page
         )
         for n, room in enumerate(rooms)
         for name, category in (("ups", "ups"), ("pac", "cooling"))
@@ -140,7 +141,7 @@ def _deploy(folder: Path, rooms: Sequence[RunningRoom], port: int) -> BenchmarkD
 
 
 def _break_ours(rooms: Sequence[RunningRoom]) -> None:
-    """Break and repair each device repeatedly, at different times."""
+    """Break and repair each device once, at a random moment: a fault that comes back continues its trouble, without a page."""
     time.sleep(6)
     breakers = [
         threading.Thread(target=_break_one, args=(room, fault, random.Random(f"{n}{fault}")))
@@ -155,12 +156,10 @@ def _break_ours(rooms: Sequence[RunningRoom]) -> None:
 
 
 def _break_one(room: RunningRoom, fault: str, chance: random.Random) -> None:
-    deadline = time.monotonic() + OUR_RUN_S
-    while time.monotonic() < deadline:
-        room.switch(fault)
-        time.sleep(2 + chance.random())
-        room.switch(fault, on=False)
-        time.sleep(2 + chance.random())
+    time.sleep((OUR_RUN_S - FAULT_S) * chance.random())
+    room.switch(fault)
+    time.sleep(FAULT_S)
+    room.switch(fault, on=False)
 
 
 def ours(rooms: Sequence[RunningRoom], receiver: PageReceiver) -> list[float]:

@@ -105,7 +105,20 @@ def _tokens(folder: Path, agents: Sequence[str]) -> dict[str, str]:
         store.close()
 
 
-def device(name: str, agent: str, category: str, probe: str, every: str, *, snmp: str = "", address: str = "") -> str:
-    """A device entry of inventory.yml."""
+def device(
+    name: str, agent: str, category: str, probe: str, every: str, *, snmp: str = "", address: str = "", location: str = "",
+    parent: str = "",
+) -> str:  # fmt: skip
+    """A device entry of inventory.yml. `parent` is what it depends on."""
     more = f", address: '{address}', snmp: {{{snmp}}}" if probe == "snmp" else ""
+    more += f", location: {location}" if location else ""
+    more += f", depends_on: {parent}" if parent else ""
     return f"{{device: {name}, agent: {agent}, category: {category}, probe: {probe}, every: {every}, owner: {PERSON}{more}}}"
+
+
+def pushed_device(number: int, name: str, agent: str, every: str = "15 s", **more: str) -> str:
+    """A device entry for a benchmark that pushes itself: nobody reads the device. One agent reads one host only, so it is an
+    SNMP device."""
+    address = f"10.{number // 62_500}.{number // 250 % 250}.{number % 250}"
+    snmp = "version: 2c, community: public"
+    return device(name, agent, "server", "snmp", every, snmp=snmp, address=address, **more)

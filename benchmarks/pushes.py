@@ -19,7 +19,7 @@ from benchmarks.fixtures import (
     temporary_folder,
 )
 from benchmarks.load import PUSHES_PER_EVENT, READINGS_PER_PUSH, LoadPlan, LoadResult
-from benchmarks.processes import BenchmarkDeployment, deploy, device
+from benchmarks.processes import BenchmarkDeployment, deploy, pushed_device
 from benchmarks.report import ReportRow, show
 
 AGENT_COUNT, RUNS, RUN_S, REQUESTS_PER_AGENT = 256, 3, 4.0, 120
@@ -43,7 +43,7 @@ def main() -> None:
     """Ours and VictoriaMetrics in turn, plain and gzipped; Pushgateway once; then ours with ten devices a push."""
     with temporary_folder("pushes") as folder:
         agents = [f"agent-{number}" for number in range(AGENT_COUNT)]
-        devices = [device(f"{one}-{at}", one, "server", "host", "15 s") for one in agents for at in range(10)]
+        devices = [pushed_device(10 * n + at, f"{one}-{at}", one) for n, one in enumerate(agents) for at in range(10)]
         deployment = deploy(folder / "deployment", agents, devices)
         (folder / "deployment" / "collector.db").rename(folder / "empty.db")
         rows, notes = [], []

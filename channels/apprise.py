@@ -81,6 +81,17 @@ class AppriseChannel:
             delivered=False, detail=f"{self._to[0].service_name}: no answer within {self._timeout_s:g} s"
         )
 
+    @property
+    def service(self) -> str:
+        """Which service is behind the URL: `dingtalk`, `email`. Empty if Apprise cannot read it."""
+        return _module(self._to[0]) if self._to else ""
+
+    @property
+    def room_bytes(self) -> int:
+        """Implements `Bounded.room_bytes`. Of the service's limit a quarter is for the title and for what `style` escapes. A text
+        has no more characters than bytes."""
+        return int(self._to[0].body_maxlen) * 3 // 4 if self._to else 0
+
     def _notify(self, message: Message) -> Receipt:
         seen: list[HttpAnswer] = []
         _answers.set(seen)

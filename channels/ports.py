@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 from urllib.parse import urlsplit
 
 
@@ -117,3 +117,12 @@ class Channel(Protocol):
 
     def send(self, message: Message) -> Receipt:
         """Send the message; blocks until the receipt is known or the timeout is over."""
+
+
+@runtime_checkable
+class Bounded(Protocol):
+    """A channel whose service takes only so much text. A text that is longer is shortened."""
+
+    @property
+    def room_bytes(self) -> int:
+        """How many bytes of text surely fit into one message."""

@@ -120,6 +120,11 @@ class SmsChannel:
         except OSError as error:
             return Receipt(delivered=False, detail=f"gammu-smsd's outbox cannot be used: {error.strerror}")
 
+    @property
+    def room_bytes(self) -> int:
+        """Implements `Bounded.room_bytes`."""
+        return PARTS * _UNITS_OF_PART
+
     def _longest_wait(self) -> float:
         """For how long the oldest message has waited; 0 as long as that is normal."""
         began = [_modified(file) for file in self._outbox.iterdir() if file.name.upper().startswith("OUT")]

@@ -157,6 +157,37 @@ def rotate_links(file: Path) -> None:
     print("all links sent so far have ended; a person asks for a new one on the sign-in page")
 
 
+@collector.command("test-page")
+@click.argument("person")
+@click.option("--all-channels", is_flag=True, help="Test every channel of the person, not only the first.")
+@CONFIG
+def test_page(person: str, all_channels: bool, file: Path) -> None:
+    """Send a test to a person by the real channel, and print what is known of it. The text says that it is a test; it
+    counts as no page. The result is shown on the page of the channels. Exit status 1 if a channel did not deliver it."""
+    from watchkeeper.collector.main import open_channels, open_secrets
+    from watchkeeper.collector.notify.delivery.robots import robot_key
+    from watchkeeper.collector.notify.page_tests import test_now
+    from watchkeeper.collector.site.load import read_configuration
+    from watchkeeper.model.clock import SystemClock
+    from watchkeeper.model.logs import limit_library_logs
+
+    limit_library_logs()
+    config_file, clock = _read_settings(file), SystemClock()
+    people = read_configuration(config_file.path(config_file.config.site)).contacts.people
+    found = next((one for one in people if one.person == person), None)
+    if found is None:
+        raise WatchkeeperError(f"there is no person `{person}` in contacts.yml")
+    opener, store = open_channels(open_secrets(config_file), clock), _open_store(config_file)
+    failed = False
+    for result in test_now(found, range(len(found.channels) if all_channels else 1), opener, clock, store):
+        outcome = result.receipt
+        failed |= not outcome.delivered
+        what = outcome.proof.value if outcome.delivered else "NOT DELIVERED"
+        print(f"{robot_key(result.address).label}: {what} after {result.took_s:.1f} s ({outcome.detail})")
+    if failed:
+        raise SystemExit(1)
+
+
 @collector.command()
 @click.argument("out", type=click.Path(path_type=Path))
 @CONFIG

@@ -23,6 +23,7 @@ from watchkeeper.collector.intake.endpoint import AgentEndpoint
 from watchkeeper.collector.intake.journal import Journal
 from watchkeeper.collector.intake.requests import Requests
 from watchkeeper.collector.notify.outbox import Opener, Outbox
+from watchkeeper.collector.notify.page_tests import write_weekly
 from watchkeeper.collector.notify.preflight import unreachable, unusable_links
 from watchkeeper.collector.process.own_rules import OwnRules
 from watchkeeper.collector.process.replies.mail import MailReplies
@@ -116,7 +117,7 @@ class RunningCollector:
             config.page_url, snapshot.configuration.contacts.people, signed=links is not None
         ):
             log.warning("collector.yml: %s", problem)
-        self.outbox = Outbox(self.runtime, opener)
+        self.outbox = Outbox(self.runtime, opener, self.runtime.robots)
         own_rules = OwnRules(self.runtime, config.reserve_bytes)
         requests = Requests(self.store, self.clock)
         self.ticker = Ticker(self.runtime, self.reloader, own_rules, requests, self.outbox)
@@ -142,18 +143,19 @@ class RunningCollector:
     @contextmanager
     def running(self) -> Iterator[None]:
         """Start all threads; at the end stop them in the order of the data flow."""
-        retention = BackgroundScheduler(timezone="UTC")
-        retention.add_job(self._delete_expired, "interval", hours=1, jitter=300, coalesce=True, max_instances=1)
+        hourly = BackgroundScheduler(timezone="UTC")
+        for task in (self._delete_expired, self._test_channels):
+            hourly.add_job(task, "interval", hours=1, jitter=300, coalesce=True, max_instances=1)
         self.journal.start()
         self.outbox.start()
         self.ticker.start()
         for one in self.replies:
             one.start()
-        retention.start()
+        hourly.start()
         try:
             yield
         finally:
-            retention.shutdown(wait=False)
+            hourly.shutdown(wait=False)
             for one in self.replies:
                 one.stop()
             self.journal.stop()
@@ -166,6 +168,12 @@ class RunningCollector:
         workers = [self.journal.worker, self.ticker.worker, self.outbox.worker, *(one.worker for one in self.replies)]
         beats = [worker.beat_at for worker in workers]
         return self.clock.boot() - min(beats) < _STUCK_AFTER_S
+
+    def _test_channels(self) -> None:
+        try:
+            write_weekly(self.runtime.notifier(), self.clock.wall())
+        except Exception:
+            log.exception("the weekly tests of the channels could not be written; this is tried again within the hour")
 
     def _delete_expired(self) -> None:
         try:

@@ -22,6 +22,7 @@ ONLY_IN_LOGS = (
     "agent/traps/",
     "channels/mail_inbox.py",
     "collector/cli.py",
+    "collector/http_cli.py",
     "collector/store/backup.py",
     "rules/rule_tests.py",
 )
@@ -45,9 +46,9 @@ OS_ERRORS = (
 UNFOLLOWED: Mapping[tuple[str, str], str] = MappingProxyType(
     {
         ("agent/probes/ipmi/probe.py", "error"): "Device.endpoint, which marks its text",
-        ("agent/probes/modbus.py", "error"): "Device.endpoint, which marks its text",
+        ("agent/probes/modbus/probe.py", "error"): "Device.endpoint, which marks its text",
         (
-            "agent/probes/modbus.py",
+            "agent/probes/modbus/probe.py",
             "held.misfit",
         ): "profiles.asked.misfit, which agent/probes/nut.py gives to a sink too",
         ("agent/probes/nut.py", "error"): "an error of the operating system, in OS_ERRORS",
@@ -60,10 +61,11 @@ UNFOLLOWED: Mapping[tuple[str, str], str] = MappingProxyType(
         ("agent/probes/snmp/gufo_engine.py", "error"): "an error of the operating system, in OS_ERRORS",
         ("agent/probes/snmp/opening.py", "error"): "an error of the operating system, in OS_ERRORS",
         ("agent/probes/snmp/usm_engine.py", "error"): "an error of the operating system, in OS_ERRORS",
-        ("channels/apprise.py", "' '.join((entry.message for entry in result.logs()))"): "the words of the service",
         ("collector/notify/outbox.py", "error"): "a WatchkeeperError, found where it is raised",
+        ("collector/notify/page_tests.py", "error"): "a WatchkeeperError, found where it is raised",
         ("collector/process/actions.py", "step.rung"): "a name in ladders.yml",
-        ("collector/web/api.py", "person.person"): "a name in contacts.yml",
+        ("collector/process/actions.py", "'; '.join(filter(None, (ticket, note)))"): "a person's own words",
+        ("collector/process/actions.py", "'; '.join(filter(None, (cause, cure, note)))"): "a person's own words",
         ("agent/probes/snmp/pysnmp_engine.py", "problem"): "the words of a library",
         ("collector/site/load.py", "message"): "yielded by Device.check_kind, and followed there",
         ("documents/bind.py", "error"): "a ValueError of a parser, which is followed",
@@ -71,7 +73,7 @@ UNFOLLOWED: Mapping[tuple[str, str], str] = MappingProxyType(
         ("documents/nodes.py", "' '.join(filter(None, (error.context, begun, error.problem)))"): "the words of libyaml",
         ("model/device.py", "error"): "model/pattern.py, which is followed",
         ("model/pattern.py", "error"): "the words of Python's `re`",
-        ("model/pattern.py", "graph.problems[0]"): "marked where it is noted",
+        ("model/pattern.py", "problem"): "marked where it is noted",
         ("rules/compile.py", "error"): "a ValueError, which is followed",
         ("rules/compile.py", "state"): "a name",
         ("rules/entries.py", "error"): "a ValueError, which is followed",

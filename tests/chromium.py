@@ -1,5 +1,6 @@
 """Chromium, driven by the DevTools protocol over a pipe, for tests that click as a person does."""
 
+import base64
 import itertools
 import json
 import os
@@ -129,3 +130,7 @@ class Chromium:
         """Set the size of the screen."""
         mobile = width < 600
         self.ask("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=mobile)
+
+    def picture(self, file: Path) -> None:
+        """Write what the screen shows as a PNG."""
+        file.write_bytes(base64.b64decode(self.ask("Page.captureScreenshot", format="png")["data"]))

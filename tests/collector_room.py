@@ -19,7 +19,7 @@ from typing import Self
 import httpx
 import uvicorn
 
-from watchkeeper.channels.ports import Address, Message, Receipt, Via
+from watchkeeper.channels.ports import Message, Receipt, Via
 from watchkeeper.collector.access import tokens
 from watchkeeper.collector.access.links import Links
 from watchkeeper.collector.access.tokens import TokenKind
@@ -30,6 +30,7 @@ from watchkeeper.collector.notify.outbox import Outbox
 from watchkeeper.collector.process.due import decide_due, end_quiet
 from watchkeeper.collector.process.runtime import Runtime
 from watchkeeper.collector.read.exposition import Metrics
+from watchkeeper.collector.site.inventory import PersonAddress
 from watchkeeper.collector.site.load import read_configuration
 from watchkeeper.collector.site.snapshot import Snapshot, make_snapshot
 from watchkeeper.collector.store.engine import Store
@@ -153,7 +154,7 @@ class Room:
         """Load a configuration in which everybody has a phone, by Apprise, instead of the console."""
         snapshot = self.runtime.snapshot
         contacts = snapshot.configuration.contacts
-        phone = (Address(Via.APPRISE, secret="phone"),)
+        phone = (PersonAddress(Via.APPRISE, secret="phone"),)
         people = tuple(replace(one, channels=phone) for one in contacts.people)
         changed = replace(snapshot.configuration, contacts=replace(contacts, people=people))
         self.runtime.activate(replace(snapshot, configuration=changed))

@@ -7,6 +7,7 @@ import sqlalchemy as sa
 
 from tests.story.world import NOON, World
 from watchkeeper.channels.ports import Address, Message, Receipt, Via
+from watchkeeper.collector.notify.notice import Urgency
 from watchkeeper.collector.notify.outbox import Outbox
 from watchkeeper.collector.store.schema import incident, outbox, receipt, rung, transition, trouble
 
@@ -67,6 +68,7 @@ class Room:
             "key": f"k{self.made}", "about": "trouble", "about_id": self.made, "recurrence": 1, "kind": "page", "rung": "duty",
             "person": person, "created_at": NOON, "expires_at": None, "fallback": "[]", "subject": "s", "text": "t",
             "facts": "{}", "state": "pending", "next_at": NOON, "channel": 0, "attempts": 0, "handed_on": False,
+            "urgency": Urgency.PAGE.value,
         }  # fmt: skip
         with self.world.store.write() as connection:
             added = connection.execute(sa.insert(outbox).returning(outbox.c.id), row | values)

@@ -12,7 +12,7 @@ from pathlib import Path
 from watchkeeper.collector.notify.filled import NESTED
 
 OF_PAGES = ("collector/notify/", "collector/web/")
-"""Folders whose marks are extracted by Babel, for LANGUAGE.po."""
+"""Folders that translate while they write. (All marks in collector/ are extracted by Babel, for LANGUAGE.po.)"""
 
 OF_CONFIGURATION = (
     "channels/ports.py", "collector/site/", "documents/", "model/device.py", "model/pattern.py", "profiles/", "rules/compile.py",
@@ -130,7 +130,7 @@ class Finder:
         if not isinstance(node, ast.Call):
             return
         name, of_pages = _name(node.func), module.name.startswith(OF_PAGES)
-        if name == "marked" and not of_pages:
+        if name == "marked" and not module.name.startswith("collector/"):
             yield node
         sink = self._sinks.get((module.name, name)) or self._sinks.get(("", name))
         spread = any(isinstance(one, ast.Starred) for one in node.args)

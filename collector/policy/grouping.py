@@ -7,7 +7,7 @@ has nothing to do with it.
 """
 
 from bisect import bisect_right, insort
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
@@ -21,6 +21,10 @@ SAME_PLACE_S = 30.0
 
 PARENT_LATE_S = 300.0
 """How much earlier than its cause a fault may have been noticed: both devices are read at their own intervals."""
+
+EXPLAINS_S = 3600.0
+"""For how long the loss of power or cooling explains new faults. A phase that was lost days ago must not hide a server that dies
+today. What is silent explains the silence behind it for as long as it is silent."""
 
 _SILENCE = frozenset({"device.answering", "agent.heard"})
 _NO_SUPPLY = frozenset(
@@ -70,7 +74,7 @@ class Joined(StrEnum):
 @dataclass(frozen=True, slots=True)
 class Fault:
     """An incident, as far as grouping looks at it. `trouble` is 0 until it has one. `place` is the device's location, or
-    its agent where it has none."""
+    its agent where it has none. `explained_by` is the incident that explains it (0: none)."""
 
     incident: int
     device: str
@@ -80,6 +84,7 @@ class Fault:
     began_at: float
     trouble: int = 0
     open: bool = True
+    explained_by: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,12 +112,20 @@ class Candidates:
 
     chain: Chain
     _by_device: dict[str, list[Fault]] = field(default_factory=dict)
-    _by_place: dict[tuple[str, str], list[Fault]] = field(default_factory=dict)
+    _beside: dict[tuple[str, ...], list[Fault]] = field(default_factory=dict)
+    _effects: set[int] = field(default_factory=set)
 
     def add(self, fault: Fault) -> None:
-        """Add an incident that has a trouble."""
+        """Add an incident that has a trouble. What another fault explains gathers nothing around it: its trouble is that of
+        its cause, which need not have to do with what else fails there."""
         insort(self._by_device.setdefault(fault.device, []), fault, key=_began)
-        insort(self._by_place.setdefault((fault.rule, fault.place), []), fault, key=_began)
+        if not fault.explained_by:
+            for beside in ((fault.device,), (fault.rule, fault.place)):
+                insort(self._beside.setdefault(beside, []), fault, key=_began)
+
+    def set_explained(self, fault: Fault) -> None:
+        """Another fault explains it now."""
+        self._effects.add(fault.incident)
 
     def explanation(self, fault: Fault) -> Fault | None:
         """The open fault that explains this one: on its own device, or on the nearest thing that it depends on."""
@@ -132,11 +145,21 @@ class Candidates:
         cause = self.explanation(fault)
         if cause is not None:
             return Membership(cause.trouble, Joined.EXPLAINED, cause.incident)
-        beside = _together(self._by_device.get(fault.device, ()), fault, SAME_DEVICE_S)
+        beside = self._together((fault.device,), fault, SAME_DEVICE_S)
         if beside is not None:
             return Membership(beside.trouble, Joined.DEVICE)
-        beside = _together(self._by_place.get((fault.rule, fault.place), ()), fault, SAME_PLACE_S)
+        beside = self._together((fault.rule, fault.place), fault, SAME_PLACE_S)
         return Membership(beside.trouble, Joined.PLACE) if beside is not None else None
+
+    def _together(self, where: tuple[str, ...], fault: Fault, within_s: float) -> Fault | None:
+        """The latest of these incidents that began at the same time and that nothing explains."""
+        found = self._beside.get(where, ())
+        for at in range(bisect_right(found, fault.began_at + within_s, key=_began) - 1, -1, -1):
+            if found[at].began_at < fault.began_at - within_s:
+                break
+            if found[at].incident not in self._effects:
+                return found[at]
+        return None
 
 
 def explains(cause: Fault, fault: Fault) -> bool:
@@ -145,20 +168,19 @@ def explains(cause: Fault, fault: Fault) -> bool:
         cause.incident != fault.incident
         and fault.quantity in EXPLAINED_BY.get(cause.quantity, ())
         and fault.began_at >= cause.began_at - PARENT_LATE_S
-        and not (cause.device == fault.device and cause.began_at > fault.began_at)
+        and (cause.quantity in _SILENCE or fault.began_at <= cause.began_at + EXPLAINS_S)
+        and not (cause.device == fault.device and _order(cause) > _order(fault))
     )
+
+
+def _order(fault: Fault) -> tuple[float, int]:
+    """Of two faults of one device that begin in one reading, only one can explain the other."""
+    return (fault.began_at, fault.incident)
 
 
 def can_be_explained(quantity: str) -> bool:
     """Whether a fault of that quantity may have its cause elsewhere."""
     return any(quantity in effects for effects in EXPLAINED_BY.values())
-
-
-def _together(found: Sequence[Fault], fault: Fault, within_s: float) -> Fault | None:
-    """The latest of these incidents, in the order of their beginnings, that began at the same time."""
-    after = bisect_right(found, fault.began_at + within_s, key=_began)
-    latest = found[after - 1] if after else None
-    return latest if latest is not None and latest.began_at >= fault.began_at - within_s else None
 
 
 def _began(fault: Fault) -> float:

@@ -110,7 +110,10 @@ def returned(known: Trouble, at: float) -> Trouble:
 def after_steps(known: Trouble, steps: Iterable[tuple[float, int]], open_now: int, now: float) -> Trouble:
     """The trouble after its faults have begun (+1) and ended (-1) at these times; `open_now` of them are there now. The result
     is the same if the steps come in several parts."""
-    steps = sorted(steps, key=lambda step: step[0])
+    known_until = (
+        known.quiet_since or 0.0
+    )  # the time before that has been counted, also where a fault is reported later
+    steps = sorted(((max(at, known_until), change) for at, change in steps), key=lambda step: step[0])
     count = max(0, open_now - sum(change for _, change in steps))
     for at, change in steps:
         before, count = count, max(0, count + change)
@@ -175,7 +178,7 @@ def reopened(known: Trouble, at: float) -> Trouble:
     return returned(known, at)
 
 
-def must_be_open(known: Trouble, what: str) -> None:
+def must_be_open(known: Trouble, done: str) -> None:
     """Raises Conflict if the trouble is over."""
     if not known.open:
-        raise Conflict(f"trouble {known.trouble} is {known.state} already and cannot be {what}")
+        raise Conflict(f"trouble {known.trouble} is {known.state} already and cannot be {done}")

@@ -56,6 +56,8 @@ def escalate(notifier: Notifier, number: int, person: str, now: float, note: str
     with notifier.store.write() as connection:
         known = _locked(notifier, connection, number)
         policy.must_be_open(known, "escalated")
+        if known.quiet:  # nobody is paged for what is well
+            raise Conflict(f"trouble {known.trouble}: none of its faults is there now; it is over once that has held")
         held = troubles.rungs_of(connection, [known.trouble], lock=True).get(known.trouble, [])
         steps = ladder.up_to(held, rung)
         if not steps and not rung:
@@ -91,7 +93,7 @@ def resolve(
     said = "; ".join(filter(None, (cause, cure, note)))
     with notifier.store.write() as connection:
         known = _locked(notifier, connection, number)
-        policy.must_be_open(known, "resolved")
+        policy.must_be_open(known, "resolved by hand")
         changes = {}
         for one in rows.incidents_of(connection, [known.trouble], only_open=True):
             change = incidents.resolve_by_hand(one, person, now, said)
@@ -156,4 +158,4 @@ def _say(  # noqa: PLR0917 -- positional, as every action
     """Note what a person did in the timeline of the trouble."""
     cause = rows.incident_by_number(connection, known.cause)
     if cause is not None:
-        rows.add_transitions(connection, incidents.said(cause, kind, person, now, note), now)
+        rows.add_transitions(connection, [incidents.said(cause, kind, person, now, note)], now)

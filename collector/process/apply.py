@@ -103,6 +103,7 @@ def apply_events(
     group = _Group(connection, now, rows.lock_latest_incidents(connection, _keys(event for _, event in events)))
     for name, event in events:
         _apply_event(group, name, event)
+    rows.add_transitions(connection, group.in_order, now)
     follow_up(connection, notifier, group.changes, now)
     notifier.store.add_to_counters(connection, {"reconciled": group.reconciled})
     return set(group.changes)
@@ -118,13 +119,15 @@ class _Group:
     known: dict[Key, Incident]
     changes: dict[int, list[IncidentChange]] = field(default_factory=dict)
     reconciled: int = 0
+    in_order: list[IncidentChange] = field(default_factory=list)
 
     def keep(self, change: IncidentChange | None) -> None:
         if change is None:
             return
-        saved = rows.save(self.connection, change, self.now)
+        saved = rows.save_incident(self.connection, change.incident)
         self.known[saved.key] = saved
-        self.changes.setdefault(saved.incident, []).append(IncidentChange(saved, change.transitions))
+        self.in_order.append(IncidentChange(saved, change.transitions))
+        self.changes.setdefault(saved.incident, []).append(self.in_order[-1])
 
 
 def _keys(events: Iterable[Event]) -> set[Key]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from watchkeeper.channels.ports import Address
 from watchkeeper.collector.access.links import Links
 from watchkeeper.collector.access.tokens import Tokens
+from watchkeeper.collector.notify.delivery.robots import Robots
 from watchkeeper.collector.notify.enqueue import Notifier
 from watchkeeper.collector.notify.message.answer_line import WayBack
 from watchkeeper.collector.process.troubles.follow_up import withdraw_gone
@@ -40,6 +41,7 @@ class Runtime:
         self.store = store
         self.clock = clock
         self.tokens = Tokens(store, clock)
+        self.robots = Robots()
         self.started_at = clock.wall()
         self.problem = ""
         self._notifier = Notifier(store, snapshot, url, links, way_back)

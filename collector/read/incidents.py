@@ -18,12 +18,14 @@ from watchkeeper.collector.store.schema import agent, incident, outbox, receipt
 
 @dataclass(frozen=True, slots=True)
 class DeliveryAttempt:
-    """One attempt to deliver a notice, with the answer of the channel (`detail`)."""
+    """One attempt to deliver a notice, with the answer of the channel (`detail`). `proof` is what is known of a delivered one,
+    as in `channels.ports.Proof`; empty where that is not known."""
 
     at: float
     channel: str
     delivered: bool
     detail: str
+    proof: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +150,8 @@ def _notices(connection: sa.Connection, numbers: Sequence[int]) -> dict[int, lis
     tries: dict[int, list[DeliveryAttempt]] = {}
     joined = sa.select(receipt).join(outbox, receipt.c.outbox == outbox.c.id).where(mine).order_by(receipt.c.id)
     for row in connection.execute(joined):
-        tries.setdefault(row.outbox, []).append(DeliveryAttempt(row.at, row.channel, row.delivered, row.detail))
+        attempt = DeliveryAttempt(row.at, row.channel, row.delivered, row.detail, row.proof or "")
+        tries.setdefault(row.outbox, []).append(attempt)
     found: dict[int, list[NoticeStatus]] = {}
     for row in connection.execute(sa.select(outbox).where(mine).order_by(outbox.c.id)):
         notice = NoticeStatus(

@@ -1,4 +1,4 @@
-"""Self-metrics of the collector: incidents, rungs, messages, agents, lanes, journal and configuration."""
+"""Self-metrics of the collector: incidents, rungs, messages, channels, agents, lanes, journal and configuration."""
 
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
@@ -9,6 +9,10 @@ from prometheus_client.registry import Collector
 
 from watchkeeper.collector.intake.endpoint import AgentEndpoint
 from watchkeeper.collector.intake.journal import Journal
+from watchkeeper.collector.notify.delivery.breaker import BreakerState
+from watchkeeper.collector.notify.delivery.channel_status import ChannelStatus, channel_statuses
+from watchkeeper.collector.notify.delivery.robots import RobotStatus
+from watchkeeper.collector.notify.notice import About
 from watchkeeper.collector.policy.incidents import IncidentState
 from watchkeeper.collector.process.replies.answer import UNKNOWN_REPLIES
 from watchkeeper.collector.process.runtime import Runtime
@@ -34,10 +38,14 @@ class SelfMetrics(Collector):
             yield from _incidents(connection)
             yield from _messages(connection)
             yield _replies(connection)
+            yield from _channels(channel_statuses(connection, runtime.snapshot, runtime.robots, runtime.clock.boot()))
             yield _counter(
                 "reconciled", "Differences between an agent's verdicts and its incidents, found and corrected.",
                 connection.execute(sa.select(tally.c.count).where(tally.c.name == "reconciled")).scalar() or 0,
             )  # fmt: skip
+        people = runtime.snapshot.configuration.contacts.people
+        addresses = [address for person in people for address in person.channels]
+        yield from _robots(runtime.robots.statuses(addresses, runtime.clock.boot()))
         yield from _agents(statuses)
         yield from _lanes(statuses)
         yield from self._collector()
@@ -100,7 +108,7 @@ def _incidents(connection: sa.Connection) -> Iterator[Metric]:
 
 def _messages(connection: sa.Connection) -> Iterator[Metric]:
     messages = GaugeMetricFamily("watchkeeper_outbox_messages", "Messages in the outbox, by state.", labels=["state"])
-    by_state = sa.select(outbox.c.state, sa.func.count()).group_by(outbox.c.state)
+    by_state = sa.select(outbox.c.state, sa.func.count()).where(outbox.c.about != About.TEST).group_by(outbox.c.state)
     counts = {row[0]: row[1] for row in connection.execute(by_state)}
     for state in OUTBOX_STATES:
         messages.add_metric([state], counts.get(state, 0))
@@ -111,7 +119,9 @@ def _messages(connection: sa.Connection) -> Iterator[Metric]:
         labels=["channel", "outcome"],
     )
     columns = (receipt.c.channel, receipt.c.delivered)
-    for channel, delivered, count in connection.execute(sa.select(*columns, sa.func.count()).group_by(*columns)):
+    tests = sa.select(outbox.c.id).where(outbox.c.about == About.TEST)
+    counted = sa.select(*columns, sa.func.count()).where(receipt.c.outbox.not_in(tests)).group_by(*columns)
+    for channel, delivered, count in connection.execute(counted):
         attempts.add_metric([channel, "delivered" if delivered else "failed"], count)
     yield attempts
 
@@ -129,6 +139,36 @@ def _replies(connection: sa.Connection) -> Metric:
     for name, count in connection.execute(unknown):
         taken.add_metric([name.removeprefix(UNKNOWN_REPLIES), "unknown"], count)
     return taken
+
+
+def _robots(statuses: list[RobotStatus]) -> Iterator[Metric]:
+    state = GaugeMetricFamily(
+        "watchkeeper_robot_state",
+        "The circuit breaker of a robot: 1 for its state, 0 for the others. Nothing is sent by an open one.",
+        labels=["robot", "state"],
+    )
+    calls = GaugeMetricFamily("watchkeeper_robot_calls", "Deliveries under way at a robot.", labels=["robot"])
+    for status in statuses:
+        for one in BreakerState:
+            state.add_metric([status.label, one.value], 1.0 if status.state is one else 0.0)
+        calls.add_metric([status.label], status.calls)
+    yield from (state, calls)
+
+
+def _channels(statuses: list[ChannelStatus]) -> Iterator[Metric]:
+    labels = ["person", "channel", "robot"]
+    passed = GaugeMetricFamily(
+        "watchkeeper_channel_test_delivered", "1 if the last test of a person's channel was delivered.", labels=labels
+    )
+    tested = GaugeMetricFamily(
+        "watchkeeper_channel_test_seconds", "When a person's channel was last tested, in Unix time.", labels=labels
+    )
+    for status in statuses:
+        if status.tested_at is not None and status.test != "pending":
+            names = [status.person.person, str(status.number + 1), status.robot]
+            passed.add_metric(names, 1.0 if status.test == "delivered" else 0.0)
+            tested.add_metric(names, status.tested_at)
+    yield from (passed, tested)
 
 
 def _agents(statuses: list[AgentStatus]) -> Iterator[Metric]:

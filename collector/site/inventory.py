@@ -2,13 +2,14 @@
 escalation ladders. `collector/site/load` reads and cross-checks it."""
 
 import datetime
+import re
 import zoneinfo
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import ClassVar
 
-from watchkeeper.channels.ports import Address
+from watchkeeper.channels.ports import Address, Proof
 from watchkeeper.documents.bind import ITEM_OR_LIST
 from watchkeeper.documents.scalars import ClockTime
 from watchkeeper.model.batch import TrapSettings
@@ -76,12 +77,43 @@ class Language(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Expect:
+    """The proof of a page that a channel must give `within` this time. Otherwise the next channel is tried."""
+
+    proof: Proof
+    within_s: float = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class PersonAddress(Address):
+    """One channel of a person. `limit` is how many messages its robot may send (`20/min`), for all persons who share it.
+    `expect` is the proof that a page needs; without it, every success counts."""
+
+    MESSAGE_NAME: ClassVar[str] = "address"
+
+    limit: str = ""
+    expect: Expect | None = None
+
+    def check(self) -> Iterator[tuple[str, str]]:
+        """Yield (field, what is wrong)."""
+        yield from Address.check(self)
+        if self.limit and not self.limit_per_min:
+            yield "limit", f"`{self.limit}` is not a limit; write messages a minute, like `20/min`"
+
+    @property
+    def limit_per_min(self) -> int:
+        """`limit` as a number; 0 without one."""
+        found = re.fullmatch(r"(\d{1,4})\s*/\s*min", self.limit.strip(), re.ASCII)
+        return int(found[1]) if found else 0
+
+
+@dataclass(frozen=True, slots=True)
 class Person:
     """A person who can be paged. `channels` are tried in this order. `mail` is the address from which their replies come."""
 
     person: str
     name: str
-    channels: tuple[Address, ...]
+    channels: tuple[PersonAddress, ...]
     language: Language = Language.ENGLISH
     phone: str = ""
     mail: str = ""

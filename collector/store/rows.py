@@ -14,6 +14,7 @@ from watchkeeper.model.verdict import Evidence, Key, Level
 from watchkeeper.model.wire import decode_evidence, encode_evidence
 
 _KEYS_PER_QUERY = 200
+_KEY = (incident.c.device, incident.c.rule, incident.c.instance)
 
 
 def evidence_to_json(evidence: Evidence) -> str:
@@ -56,15 +57,18 @@ def lock_latest_incidents(connection: sa.Connection, keys: Iterable[Key]) -> dic
     """The newest incident of each key, open or not. Keys that never had an incident are absent. The rows are locked
     until the transaction ends."""
     found: dict[Key, Incident] = {}
-    wanted = list(keys)
-    for start in range(0, len(wanted), _KEYS_PER_QUERY):
-        part = wanted[start : start + _KEYS_PER_QUERY]
+    wanted = set(keys)
+    ordered = sorted(wanted)
+    for start in range(0, len(ordered), _KEYS_PER_QUERY):
+        part = ordered[start : start + _KEYS_PER_QUERY]
+        # Columns one by one, and more keys than wanted: SQLite searches no index for a list of tuples.
         newest = (
-            sa.select(sa.func.max(incident.c.incident))
-            .where(sa.tuple_(incident.c.device, incident.c.rule, incident.c.instance).in_(part))
-            .group_by(incident.c.device, incident.c.rule, incident.c.instance)
+            sa.select(sa.func.max(incident.c.incident).label("newest"), *_KEY)
+            .where(incident.c.device.in_({key[0] for key in part}), incident.c.rule.in_({key[1] for key in part}))
+            .group_by(*_KEY)
         )
-        query = sa.select(incident).where(incident.c.incident.in_(newest)).order_by(incident.c.incident)
+        numbers = [row.newest for row in connection.execute(newest) if (row.device, row.rule, row.instance) in wanted]
+        query = sa.select(incident).where(incident.c.incident.in_(numbers)).order_by(incident.c.incident)
         for row in connection.execute(query.with_for_update()):
             one = incident_from_row(row)
             found[one.key] = one
@@ -88,29 +92,41 @@ def incident_by_number(connection: sa.Connection, number: int, *, lock: bool = F
 
 def save(connection: sa.Connection, change: IncidentChange, recorded_at: float) -> Incident:
     """Write an incident and its new transitions. Returns the incident with its number."""
-    now = change.incident
+    now = save_incident(connection, change.incident)
+    add_transitions(connection, [replace(change, incident=now)], recorded_at)
+    return now
+
+
+def save_incident(connection: sa.Connection, now: Incident) -> Incident:
+    """Write an incident without transitions. Returns it with its number."""
     if now.incident:
         connection.execute(sa.update(incident).where(incident.c.incident == now.incident), _values(now))
     else:
         added = sa.insert(incident).returning(incident.c.incident)
         now = replace(now, incident=int(connection.execute(added, _values(now)).scalar_one()))
-    add_transitions(connection, replace(change, incident=now), recorded_at)
     return now
 
 
-def add_transitions(connection: sa.Connection, change: IncidentChange, recorded_at: float) -> None:
-    """Write the new transitions alone: the incident did not change."""
+def add_transitions(connection: sa.Connection, changes: Iterable[IncidentChange], recorded_at: float) -> None:
+    """Write the new transitions alone."""
+    rows = [row for change in changes for row in _transition_rows(change, recorded_at)]
+    if rows:
+        connection.execute(sa.insert(transition), rows)
+
+
+def _transition_rows(change: IncidentChange, recorded_at: float) -> list[dict[str, Any]]:
     now = change.incident
-    rows = [
+    if not change.transitions:
+        return []
+    evidence = evidence_to_json(now.evidence)
+    return [
         {
             "incident": now.incident, "recurrence": now.recurrence, "kind": step.kind.value, "at": step.at,
             "recorded_at": recorded_at, "by": step.by, "level": step.level.value, "note": step.note,
-            "evidence": evidence_to_json(now.evidence),
+            "evidence": evidence,
         }
         for step in change.transitions
     ]  # fmt: skip
-    if rows:
-        connection.execute(sa.insert(transition), rows)
 
 
 def transitions_of(connection: sa.Connection, number: int) -> list[tuple[Transition, float]]:

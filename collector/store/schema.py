@@ -230,15 +230,10 @@ outbox = Table(
     metadata,
     Column("id", _ID_TYPE, primary_key=True, autoincrement=True),
     Column("key", String(400), nullable=False, comment="the idempotency key of the message"),
-    Column("about", String(20), nullable=False, comment="trouble"),
-    Column("about_id", BigInteger, nullable=False, comment="the number of the trouble"),
+    Column("about", String(20), nullable=False, comment="trouble | sign-in | test"),
+    Column("about_id", BigInteger, nullable=False, comment="its number"),
     Column("recurrence", Integer, nullable=False),
-    Column(
-        "kind",
-        String(20),
-        nullable=False,
-        comment="page | risen | returned | flapping | passed | recovered | withdrawn",
-    ),
+    Column("kind", String(20), nullable=False, comment="page | risen | returned ... | sign-in | test"),
     Column("rung", _NAME_TYPE, nullable=False),
     Column("person", _NAME_TYPE, nullable=False),
     Column("created_at", Double, nullable=False),
@@ -252,10 +247,14 @@ outbox = Table(
     Column("channel", Integer, nullable=False, comment="index of the person's channel that is tried next"),
     Column("attempts", Integer, nullable=False, comment="attempts on that channel"),
     Column("handed_on", Boolean, nullable=False, comment="another person was notified instead"),
+    Column("urgency", Integer, nullable=False, server_default="20", comment="the lowest number is sent first"),
+    Column("prove_by", Double, comment="when the proof that its channel needs must be there; NULL where none is needed"),
     UniqueConstraint("key"),
     Index("outbox_next", "next_at", sqlite_where=text("state = 'pending'"), postgresql_where=text("state = 'pending'")),
     Index("outbox_about", "about", "about_id", "id"),
-)
+    Index("outbox_unproved", "prove_by",
+          sqlite_where=text("prove_by IS NOT NULL"), postgresql_where=text("prove_by IS NOT NULL")),
+)  # fmt: skip
 
 receipt = Table(
     "receipt",
@@ -266,6 +265,9 @@ receipt = Table(
     Column("channel", _NAME_TYPE, nullable=False),
     Column("delivered", Boolean, nullable=False),
     Column("detail", Text, nullable=False),
+    Column(
+        "proof", String(20), comment="handed-over | accepted | delivered | read; NULL if not delivered, or not known"
+    ),
     Index("receipt_outbox", "outbox"),
 )
 

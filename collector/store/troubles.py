@@ -84,7 +84,8 @@ def merged_of(connection: sa.Connection, numbers: Iterable[int]) -> dict[int, in
     found = {number: number for number in numbers}
     wanted = list(found)
     while wanted:
-        query = sa.select(trouble.c.trouble, trouble.c.merged_into).where(trouble.c.merged_into.in_(wanted))
+        merged = trouble.c.merged_into != 0  # the condition of the index
+        query = sa.select(trouble.c.trouble, trouble.c.merged_into).where(trouble.c.merged_into.in_(wanted), merged)
         new = {row.trouble: found[row.merged_into] for row in connection.execute(query) if row.trouble not in found}
         found |= new
         wanted = list(new)
@@ -153,13 +154,17 @@ def rungs_of(
 def replace_undecided(connection: sa.Connection, now: Trouble, steps: Iterable[ScheduledRung]) -> None:
     """Replace the undecided rungs of the trouble by the undecided rungs in `steps`, under its current recurrence."""
     drop_undecided(connection, now)
+    add_rungs(connection, ((now, step) for step in steps if step.decided_at is None))
+
+
+def add_rungs(connection: sa.Connection, steps: Iterable[tuple[Trouble, ScheduledRung]]) -> None:
+    """Add undecided rungs of troubles that do not have them, each under the trouble's current recurrence."""
     rows = [
         {
-            "trouble": now.trouble, "recurrence": now.recurrence, "rung": step.rung, "number": step.number,
+            "trouble": one.trouble, "recurrence": one.recurrence, "rung": step.rung, "number": step.number,
             "ladder": step.ladder, "due_at": step.due_at, "decided_at": None, "decided_by": None,
         }
-        for step in steps
-        if step.decided_at is None
+        for one, step in steps
     ]  # fmt: skip
     if rows:
         connection.execute(sa.insert(rung), rows)
@@ -176,7 +181,15 @@ def drop_undecided(connection: sa.Connection, now: Trouble) -> None:
     connection.execute(sa.delete(rung).where(rung.c.trouble == now.trouble, rung.c.decided_at.is_(None)))
 
 
+_CLAIM = (
+    sa.update(rung)
+    .where(rung.c.trouble == sa.bindparam("of"), rung.c.rung == sa.bindparam("name"), rung.c.decided_at.is_(None))
+    .values(decided_at=sa.bindparam("at"), decided_by=sa.bindparam("who"))
+)
+"""Built once: a thousand rungs may be due at one moment."""
+
+
 def claim_rung(connection: sa.Connection, now: Trouble, step: ScheduledRung, at: float, by: str) -> bool:
     """Mark a rung as decided. Returns False if another transaction has already decided it."""
-    query = sa.update(rung).where(rung.c.trouble == now.trouble, rung.c.rung == step.rung, rung.c.decided_at.is_(None))
-    return connection.execute(query, {"decided_at": at, "decided_by": by}).rowcount == 1
+    asked = {"of": now.trouble, "name": step.rung, "at": at, "who": by}
+    return connection.execute(_CLAIM, asked).rowcount == 1

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Depends, Query
 from fastapi.security import HTTPBearer
 
+from watchkeeper.collector.notify.delivery.channel_status import channel_statuses
 from watchkeeper.collector.policy import roster
 from watchkeeper.collector.policy.incidents import IncidentState
 from watchkeeper.collector.policy.troubles import TroubleState
@@ -19,6 +20,7 @@ from watchkeeper.collector.read import incidents as read_incidents
 from watchkeeper.collector.read import troubles as read_troubles
 from watchkeeper.collector.web import schemas
 from watchkeeper.collector.web.edge.auth import ActingPerson, CurrentRuntime, may_read
+from watchkeeper.collector.web.schemas import channels as channel_schemas
 from watchkeeper.collector.web.schemas import devices as device_schemas
 from watchkeeper.collector.web.schemas import errors
 from watchkeeper.collector.web.schemas import troubles as trouble_schemas
@@ -238,6 +240,14 @@ def agents(runtime: CurrentRuntime) -> list[schemas.AgentOut]:
     with runtime.store.read(steady=True) as connection:
         found = read_agents.agent_statuses(connection, runtime.snapshot, runtime.clock.wall(), runtime.started_at)
     return [schemas.agent_out(one) for one in found]
+
+
+@router.get("/channels", responses=errors(401))
+def channels(runtime: CurrentRuntime) -> list[channel_schemas.ChannelOut]:
+    """The channels of all persons: the breaker of each robot, and the last test."""
+    with runtime.store.read() as connection:
+        found = channel_statuses(connection, runtime.snapshot, runtime.robots, runtime.clock.boot())
+    return [channel_schemas.channel_out(one) for one in found]
 
 
 @router.get("/duty", responses=errors(401))

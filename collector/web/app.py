@@ -19,7 +19,8 @@ from watchkeeper.collector.process.actions import NotFound
 from watchkeeper.collector.process.runtime import Runtime
 from watchkeeper.collector.read.exposition import CONTENT_TYPE, Metrics
 from watchkeeper.collector.read.self_metrics import installed_version
-from watchkeeper.collector.web import api, forms, pages, replies
+from watchkeeper.collector.web import api, forms, pages
+from watchkeeper.collector.web.edge import callback
 from watchkeeper.collector.web.edge.auth import (
     ANONYMOUS,
     AuthenticationRequired,
@@ -32,7 +33,6 @@ from watchkeeper.collector.web.edge.guard import LINK_PREFIX, Guard
 from watchkeeper.collector.web.edge.link import LinkEnded, may_read_by_link
 from watchkeeper.collector.web.events import ChangeFeed
 from watchkeeper.collector.web.page import CurrentPage, PageContext
-from watchkeeper.collector.web.replies import KeyOf
 from watchkeeper.model.errors import Conflict, NotAllowed, StoreError, WatchkeeperError
 
 _AGENT_PATHS = ("/v1/push", "/v1/bundle")
@@ -71,7 +71,7 @@ def build_app(
     hosts: Iterable[str],
     *,
     open_reading: bool = True,
-    key_of: KeyOf | None = None,
+    key_of: callback.KeyOf | None = None,
 ) -> CollectorApp:
     """Build the application. `hosts` are the host names it answers to, besides the loopback's; without `open_reading` even
     reading needs a person's token or session. `key_of` finds the keys of webhooks; without it no reply is accepted."""
@@ -84,7 +84,7 @@ def build_app(
     web.include_router(api.router)
     web.include_router(pages.router)
     web.include_router(forms.router)
-    web.include_router(replies.router)
+    web.include_router(callback.router)
     web.state.key_of = key_of
     web.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"))
     _add_other_routes(web)

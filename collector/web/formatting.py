@@ -22,6 +22,7 @@ from watchkeeper.collector.policy.hold import Hold
 from watchkeeper.collector.policy.incidents import Incident, Transition, TransitionKind
 from watchkeeper.collector.policy.ladder import ScheduledRung
 from watchkeeper.collector.policy.roster import audience
+from watchkeeper.collector.policy.troubles import Trouble
 from watchkeeper.collector.read.devices import ProbeReadings
 from watchkeeper.collector.site.inventory import Language
 from watchkeeper.collector.site.snapshot import Snapshot
@@ -78,6 +79,17 @@ STATES = {
     "delivered": marked("delivered"),
     "given-up": marked("delivery failed"),
 }
+PROOFS = {
+    "handed-over": marked("handed over"),
+    "accepted": marked("accepted by the service"),
+    "delivered": marked("delivered"),
+    "read": marked("read"),
+}
+BREAKERS = {
+    "closed": marked("in use"),
+    "open": marked("left out: it fails"),
+    "half-open": marked("being tried again"),
+}
 NOTICES = {
     "page": marked("Notification"),
     "risen": marked("Notification: became critical"),
@@ -109,8 +121,9 @@ LANES = {"events": marked("events"), "readings": marked("readings")}
 FACTS = {"profile": marked("Profile"), "why": marked("Why this profile"), "transport": marked("Transport")}
 _LABELS: Mapping[str, Mapping[str, str]] = {
     "level": LEVELS, "reason": REASONS, "transition": TRANSITIONS, "state": STATES, "notice": NOTICES,
-    "joined": JOINED, "category": CATEGORIES, "lane": LANES, "fact": FACTS,
+    "proof": PROOFS, "breaker": BREAKERS, "joined": JOINED, "category": CATEGORIES, "lane": LANES, "fact": FACTS,
 }  # fmt: skip
+NO_BREAK = "\N{NO-BREAK SPACE}"
 _DAY_S = 86_400
 _PLACE = re.compile(r"[^ ]*?:\d+:\d+: ")  # model.errors.Problem as text
 
@@ -155,9 +168,9 @@ class Formatter:
     def _local(self, at: float) -> datetime.datetime:
         return datetime.datetime.fromtimestamp(at, self.snapshot.configuration.inventory.site.timezone)
 
-    def span(self, seconds: float) -> str:
+    def span(self, seconds: float) -> Markup:
         """A duration, such as `5 min 3 s` or `2 d 3 h`."""
-        return span(seconds, translator(self.language))
+        return token(span(seconds, translator(self.language)))
 
     def left(self, due_at: float) -> Markup:
         """The time left until then, as a timer that static/watch.js keeps running."""
@@ -177,6 +190,29 @@ class Formatter:
     def title(self, incident: Incident) -> str:
         """The incident's title."""
         return title_of(incident, self.snapshot, translator(self.language))
+
+    def rule_title(self, rule: str) -> str:
+        """The title of a rule; its name if the rule is gone."""
+        known = self.snapshot.rules.named(rule)
+        return self.say(known.title) if known else rule
+
+    def place(self, device: str) -> str:
+        """Where a device is."""
+        known = self.snapshot.device(device)
+        return known.location if known else ""
+
+    def news(self, trouble: Trouble, cause: Incident) -> str:
+        """A trouble in one sentence, for a screen reader that reads what has changed."""
+        if not trouble.open:
+            state = self.label("state", trouble.state.value)
+        else:
+            state = self.say("no fault now") if trouble.quiet else self.label("level", trouble.level.value)
+        parts = [state, self.title(cause), cause.device]
+        if trouble.acknowledged_by:
+            parts.append(self.say("acknowledged by {name}").format(name=self.name(trouble.acknowledged_by)))
+        if trouble.on_site_by:
+            parts.append(self.say("{name} is on site").format(name=self.name(trouble.on_site_by)))
+        return ", ".join(parts)
 
     def habits(self, readings: ProbeReadings) -> list[str]:
         """How the device answers otherwise than its protocol's standard says, a sentence each."""
@@ -209,18 +245,20 @@ class Formatter:
         """The title of a quantity."""
         return self.say(QUANTITIES[name].title) if name in QUANTITIES else name
 
-    def value(self, value: Value, quantity: str) -> str:
+    def value(self, value: Value, quantity: str) -> Markup:
         """A value with its unit; for a missing one, the reason."""
         if isinstance(value, Missing):
-            return self.label("reason", value.reason.value)
+            return token(self.label("reason", value.reason.value))
         unit = QUANTITIES[quantity].unit if quantity in QUANTITIES else None
         if unit is BYTE and not isinstance(value, str):
-            return _bytes(value)
-        return format_value(value, quantity, translator(self.language))
+            return token(_bytes(value))
+        return token(format_value(value, quantity, translator(self.language)))
 
     def limit(self, expects: str) -> str:
-        """A rule's limit in the reader's language; empty where the value alone is clear."""
-        return format_limit(expects, self.say)
+        """A rule's limit in the reader's language; empty where the value alone is clear. A line may end only after its
+        first word."""
+        word, _, rest = format_limit(expects, self.say).partition(" ")
+        return f"{word} {rest.replace(' ', NO_BREAK)}".strip()
 
     def companion(self, companion: Companion) -> str:
         """A reading by which a rule's limit counts, or does not count any more."""
@@ -230,7 +268,7 @@ class Formatter:
         """Which disk, phase or sensor."""
         return label_text(series.quantity, series.label, self.say) or series.instance
 
-    def age(self, column: ProbeReadings) -> str:
+    def age(self, column: ProbeReadings) -> Markup:
         """How old the readings of a probe are."""
         return self.span(column.age_s)
 
@@ -260,6 +298,11 @@ class Formatter:
         at = max(step.due_at, self.now)
         people = audience(rung, ladder, self.snapshot.configuration, self.snapshot.owner(device), at).people
         return tuple(person.name for person in people)
+
+
+def token(text: str) -> Markup:
+    """A text that no line may break: it goes into the next line as a whole (`.token` in static/watch.css)."""
+    return Markup('<span class="token">{}</span>').format(text)
 
 
 def _bytes(value: float) -> str:

@@ -2,10 +2,12 @@
 
 from typing import Annotated, Any
 
+import sqlalchemy as sa
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from watchkeeper.collector.access.links import SIGN_IN
+from watchkeeper.collector.notify.delivery.channel_status import channel_statuses
 from watchkeeper.collector.policy import roster
 from watchkeeper.collector.policy.incidents import Incident
 from watchkeeper.collector.policy.troubles import TroubleState
@@ -21,6 +23,7 @@ from watchkeeper.collector.read.troubles import TroubleDetail
 from watchkeeper.collector.store import rows
 from watchkeeper.collector.web.edge.auth import CurrentIdentity, CurrentRuntime, Door
 from watchkeeper.collector.web.edge.link import open_link
+from watchkeeper.collector.web.overview import LISTED, parts_of
 from watchkeeper.collector.web.page import CurrentPage, PageContext
 from watchkeeper.collector.web.schemas import MAX_INCIDENT_NUMBER, IncidentNumber
 from watchkeeper.collector.web.sparkline import BLANK, Sparkline, sparkline
@@ -54,8 +57,11 @@ def overview(page: CurrentPage) -> Response:
     runtime, snapshot = page.runtime, page.runtime.snapshot
     now = runtime.clock.wall()
     with runtime.store.read(steady=True) as connection:
-        troubles = read_troubles.open_troubles(connection, snapshot, now, TROUBLES_PER_PAGE)
         total = read_troubles.count_open(connection)
+        parts = parts_of(read_troubles.open_list(connection, LISTED))
+        numbers = [number for part in parts for number in part.cards]
+        cards = {one.trouble.trouble: one for one in read_troubles.progress_of(connection, snapshot, now, numbers)}
+        readings = {number: _reading(page, connection, card.progress.incident) for number, card in cards.items()}
         agents = read_agents.agent_statuses(connection, snapshot, now, runtime.started_at)
         recent = read_troubles.troubles_before(
             connection, snapshot, now, None, 5, (TroubleState.RESOLVED, TroubleState.WITHDRAWN)
@@ -64,7 +70,8 @@ def overview(page: CurrentPage) -> Response:
         devices = read_devices.device_readings(connection, snapshot, now, runtime.started_at) if small else []
     site, contacts = snapshot.configuration.inventory.site, snapshot.configuration.contacts
     return page.show(
-        "overview.html", troubles=troubles, total=total, agents=agents, recent=recent, devices=devices,
+        "overview.html", divisions=parts, cards=cards, present=readings, listed=LISTED,
+        total=total, agents=agents, recent=recent, devices=devices,
         headlines=headlines,
         shift=roster.shift_at(contacts, site, now), handover=roster.next_handover(contacts, site, now),
     )  # fmt: skip
@@ -142,22 +149,30 @@ def _trouble_page(page: PageContext, number: int, door: Door) -> Response:
 
 def _present(page: PageContext, one: Incident) -> tuple[Reading | None, Sparkline]:
     """The latest reading of the incident's series, and its last hours."""
-    runtime, now = page.runtime, page.runtime.clock.wall()
-    key = (one.evidence.quantity, one.instance)
-    with runtime.store.read(steady=True) as connection:
-        devices = read_devices.device_readings(connection, runtime.snapshot, now, runtime.started_at, one.device)
-        found = (
-            (column, series, value)
-            for device in devices
-            for column in device.columns
-            for series, value in column.readings()
-            if (series.quantity, series.instance) == key
-        )
-        reading = next(found, None)
+    now = page.runtime.clock.wall()
+    with page.runtime.store.read(steady=True) as connection:
+        reading = _reading(page, connection, one)
         if reading is None:
             return None, BLANK
         history = read_history.readings_since(connection, one.device, now - SPARKLINE_S, quantity=one.evidence.quantity)
     return reading, _sparkline(reading[1], reading[0], history, now)
+
+
+def _reading(page: PageContext, connection: sa.Connection, one: Incident) -> Reading | None:
+    """The latest reading of the incident's series, with its age."""
+    runtime = page.runtime
+    devices = read_devices.device_readings(
+        connection, runtime.snapshot, runtime.clock.wall(), runtime.started_at, one.device
+    )
+    key = (one.evidence.quantity, one.instance)
+    found = (
+        (column, series, value)
+        for device in devices
+        for column in device.columns
+        for series, value in column.readings()
+        if (series.quantity, series.instance) == key
+    )
+    return next(found, None)
 
 
 def _sparkline(series: Series, column: ProbeReadings, history: History, now: float) -> Sparkline:
@@ -199,6 +214,15 @@ def device(page: CurrentPage, name: str) -> Response:
         "device.html", one=found[0], gone=parts.gone, removals=parts.removals, sparkline=line, troubles=troubles,
         hours=int(SPARKLINE_S // 3600), poll_requested="asked" in page.request.query_params,
     )  # fmt: skip
+
+
+@router.get("/channels")
+def channels(page: CurrentPage) -> Response:
+    """Every channel of every person: whether its robot is used, and its last test."""
+    runtime = page.runtime
+    with runtime.store.read() as connection:
+        found = channel_statuses(connection, runtime.snapshot, runtime.robots, runtime.clock.boot())
+    return page.show("channels.html", channels=found)
 
 
 def headlines(one: read_devices.DeviceReadings, limit: int = 8) -> tuple[list[Reading], int]:

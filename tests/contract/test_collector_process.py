@@ -164,7 +164,7 @@ def test_the_timeline_names_the_engineer_who_acts_from_the_command_line(room: Ro
         own.chmod(0o600)
         own.write_text("nonsense")
         assert "401" in room.cli("acknowledge", "1", *at, ok=False)
-    until(lambda: "[critical] sensor-1" in room.log())  # printed by the console channel
+    until(lambda: "[critical] Row A · sensor-1" in room.log())  # printed by the console channel
     assert token not in room.log()
 
 
@@ -180,6 +180,16 @@ def test_a_one_time_link_opens_a_session_once(room: Room) -> None:
         assert requests.get(link, timeout=5).status_code >= 400
     assert link.partition("=")[2] not in room.log()
     assert "there is no person `nobody`" in room.cli("link", "nobody", *config(room), ok=False)
+
+
+def test_a_test_page_goes_by_the_real_channel_and_its_result_is_shown(room: Room) -> None:
+    said = room.cli("test-page", "olga", "--all-channels", *config(room))
+    assert "console: handed-over after 0." in said
+    assert "[test]" in said
+    assert "there is no person `nobody`" in room.cli("test-page", "nobody", *config(room), ok=False)
+    with room.running():
+        channel, *_ = [one for one in room.get("/api/v1/channels").json() if one["person"] == "olga"]
+    assert (channel["test"], channel["proof"]) == ("delivered", "handed-over")
 
 
 def test_a_configuration_with_mistakes_is_refused_at_start_and_later_leaves_the_previous_one_active(room: Room) -> None:

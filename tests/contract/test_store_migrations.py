@@ -68,10 +68,27 @@ def test_messages_of_the_first_schema_know_when_they_expire_and_who_is_next(stor
     assert [found[number].expires_at for number in (1, 2, 3)] == [None, 150.0, 100.0 + DAY_S]
     assert [found[number].fallback for number in (1, 4)] == ['["duty"]', "[]"]
     assert recurrences == [2, 2]
+    assert [found[number].urgency for number in (1, 2, 3, 4)] == [10, 10, 22, 20]
     assert parts == [(1, 1), (2, 2)], "every incident so far is a trouble of the same number"
     assert [(one.cause, one.state, one.ended_at, one.recurrence) for one in made.values()] == [
         (1, "open", None, 2), (2, "resolved", 150.0, 2),
     ]  # fmt: skip
+
+
+def test_pending_messages_of_the_schema_before_have_their_urgency(store_url: str) -> None:
+    store = Store(store_url)
+    at_revision(store, "0003")
+    facts = ("page", '{"kind": "page", "level": "critical"}'), ("page", '{"level": "warning"}'), ("risen", "{}")
+    with store.write() as connection:
+        rows = [message(number, kind, 1) | {"facts": text} for number, (kind, text) in enumerate(facts, 1)]
+        renamed = [{"about_id" if name == "incident" else "recurrence" if name == "round" else name: value
+                    for name, value in row.items()} for row in rows]  # fmt: skip
+        insert(connection, "outbox", renamed)
+    migrate(store)
+    with store.read() as connection:
+        found = connection.execute(sa.select(outbox.c.urgency, outbox.c.prove_by).order_by(outbox.c.id)).all()
+    store.close()
+    assert [tuple(row) for row in found] == [(0, None), (10, None), (1, None)]
 
 
 def test_there_is_no_way_back(store_url: str) -> None:

@@ -69,7 +69,9 @@ def test_an_open_incident_and_its_trouble_with_the_next_rung(room: Room, web: ht
     assert one["hold"] is None
     (told,) = one["told"]
     assert (told["person"], told["kind"], told["rung"], told["state"]) == ("sun.tao", "page", "duty", "delivered")
-    assert told["tries"] == [{"at": NIGHT, "channel": "console", "delivered": True, "detail": "accepted"}]
+    assert told["tries"] == [
+        {"at": NIGHT, "channel": "console", "delivered": True, "detail": "accepted", "proof": "handed-over"}
+    ]
 
 
 def test_incidents_by_state_and_page(room: Room, web: httpx.Client) -> None:
@@ -290,7 +292,7 @@ def test_poll_now(room: Room, web: httpx.Client) -> None:
 
 def test_openapi_documents_every_operation_and_error(web: httpx.Client) -> None:
     paths = web.get("/openapi.json").json()["paths"]
-    assert len(paths) == 14
+    assert len(paths) == 19
     for path, operations in paths.items():
         for method, operation in operations.items():
             statuses = set(operation["responses"])

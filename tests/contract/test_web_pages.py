@@ -17,10 +17,8 @@ from watchkeeper.model.reading import Missing, Reason
 from watchkeeper.model.verdict import Evidence, Level, Verdict
 
 SENSOR = {
-    ("device.answering", "", ""): "yes",
-    ("temperature.ambient", "", ""): 31.5,
-    ("humidity.relative", "", ""): 45.0,
-}
+    ("device.answering", "", ""): "yes", ("temperature.ambient", "", ""): 31.5, ("humidity.relative", "", ""): 45.0,
+}  # fmt: skip
 
 
 @pytest.fixture
@@ -63,7 +61,7 @@ def test_an_open_trouble_with_its_escalation(room: Room, web: httpx.Client) -> N
     assert "Unresolved for 12:00 since 03:00:00" in page
     assert "Current level owner" in page
     assert "Next level 8:00 on-site" in page  # the time until then
-    assert "duty ✓ 03:00:00 孙涛 ✓ delivered 03:00:00 · console" in page
+    assert "duty ✓ 03:00:00 孙涛 ✓ handed over 03:00:00 · console" in page
     assert "owner ✓ 03:12:00 王磊 ✗ not delivered yet · console: HTTP 503" in page
     assert "on-site in 8:00 · 03:20:00 王磊 周刚" in page
     assert "vendor 04:00:00 赵敏" in page
@@ -193,7 +191,7 @@ def test_the_timeline_has_everything_in_order(room: Room, web: httpx.Client) -> 
     page = words(web.get("/troubles/1").text)
     order = [
         "03:00:00 Fault began (warning) agent room-1", "03:00:00 Escalated to: duty automatic", "Notification (duty) 孙涛",
-        "✓ delivered · console: accepted 孙涛", "03:03:00 Became critical agent room-1", "Acknowledged : on my way 孙涛",
+        "✓ handed over · console: accepted 孙涛", "03:03:00 Became critical agent room-1", "Acknowledged : on my way 孙涛",
         "Notification: became critical 孙涛", "03:05:00 Resolved agent room-1", "03:06:01 Notification: recovered 孙涛",
     ]  # fmt: skip
     places = [page.index(text) for text in order]
@@ -227,6 +225,7 @@ def test_past_troubles_newest_first_page_by_page(
     room: Room, web: httpx.Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("watchkeeper.collector.web.pages.TROUBLES_PER_PAGE", 2)
+    monkeypatch.setattr("watchkeeper.collector.web.pages.LISTED", 2)
     for device in ("ups-1", "crac-1", "sensor-hot-aisle"):
         room.say(device, "device.alarm", Level.WARNING, Evidence("device.alarm", "warning"))
     first = web.get("/troubles").text
@@ -236,9 +235,10 @@ def test_past_troubles_newest_first_page_by_page(
     assert "Only the first 2 are shown" in words(web.get("/").text)
 
 
-@pytest.mark.parametrize(
-    "path", ["/troubles/99", "/incidents/99", "/devices/nothing", "/nowhere", "/troubles/99/acknowledge"]
-)
+NO_PAGES = ("/troubles/99", "/incidents/99", "/devices/nothing", "/nowhere", "/troubles/99/acknowledge")
+
+
+@pytest.mark.parametrize("path", NO_PAGES)
 def test_an_address_that_does_not_exist(web: httpx.Client, path: str) -> None:
     response = web.get(path)
     assert "<html" in response.text
@@ -344,7 +344,7 @@ def test_an_engineer_reads_chinese(room: Room, web: httpx.Client) -> None:
     for text in (
         "严重 机房温度超出范围",
         "机房温度： 31.5 °C （超出 18 .. 27 °C）",
-        "值班人员 ✓ 03:00:00 孙涛 ✓ 已送达",
+        "值班人员 ✓ 03:00:00 孙涛 ✓ 已交付",
         "立即到场",
         "维保服务商",
     ):

@@ -18,13 +18,16 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
 
 import requests
 
+from tests.story.comparing import Decisions, compare_decisions, compare_recoveries, end_everything
 from tests.story.serving import Serving
+from watchkeeper.collector.site.snapshot import read_snapshot
+from watchkeeper.collector.store.engine import Store
 from watchkeeper.demo import WebhookReceiver
 from watchkeeper.deployment import AGENT, random_secret, write_deployment
 from watchkeeper.simulator.running import RunningRoom, running_room
@@ -56,11 +59,7 @@ class Tally:
     readings_lost: int = 0
     events: int = 0
     events_lost: int = 0
-    incidents: int = 0
-    rungs: int = 0
-    rungs_doubled: int = 0
-    rungs_due: int = 0
-    rungs_never: int = 0
+    decisions: Decisions = field(default_factory=Decisions)
     pages: int = 0
     pages_lost: int = 0
     deliveries_repeated: int = 0
@@ -69,9 +68,9 @@ class Tally:
 
     def faults(self) -> dict[str, int]:
         """The counts that must all be 0."""
-        names = ("values_invented", "readings_lost", "events_lost", "rungs_doubled", "rungs_never", "pages_lost",
-                 "standing_differs", "reconciled")  # fmt: skip
-        return {name: getattr(self, name) for name in names if getattr(self, name)}
+        names = ("values_invented", "readings_lost", "events_lost", "pages_lost", "standing_differs", "reconciled")
+        own = {name: getattr(self, name) for name in names if getattr(self, name)}
+        return own | self.decisions.faults()
 
 
 class Chaos:
@@ -92,11 +91,7 @@ class Chaos:
 
     def start(self, name: str, kill_at: str = "") -> None:
         """Start the agent or the collector. With `kill_at`, it kills itself at that commit point."""
-        command = [sys.executable, "-m", "watchkeeper", name, "run", "--config", str(self.folder / f"{name}.yml")]
-        environ = {**os.environ, **({"WATCHKEEPER_KILL_AT": kill_at} if kill_at else {})}
-        self.running[name] = subprocess.Popen(
-            command, cwd=ROOT, env=environ, stdout=self.log, stderr=self.log, start_new_session=True
-        )
+        self.running[name] = start_program(name, self.folder / f"{name}.yml", self.log, kill_at)
 
     def kill(self, name: str) -> None:
         """Send SIGKILL."""
@@ -184,8 +179,8 @@ class Chaos:
         """Compare the stored data with the room's log."""
         self._compare_lanes()
         self._compare_values()
-        self._compare_rungs()
         self._compare_pages()
+        self._compare_rungs()
         return self.tally
 
     def _compare_lanes(self) -> None:
@@ -232,32 +227,14 @@ class Chaos:
                     self.tally.values_invented += 1
 
     def _compare_rungs(self) -> None:
-        """Each rung of an incident is decided exactly once, if the collector served for SERVING_S while it was due. (A
-        fault that ends while the collector is down causes one message and no rung.)"""
-        ends: dict[tuple[int, int], float] = {}
-        begins: dict[tuple[int, int], tuple[float, float]] = {}
-        for row in self._rows("SELECT * FROM transition ORDER BY id"):
-            key = (row["incident"], row["recurrence"])
-            begins.setdefault(key, (row["at"], row["recorded_at"]))
-            if row["kind"] in ("resolved", "withdrawn"):
-                ends[key] = row["recorded_at"]
-        decided = Counter(
-            (r["incident"], r["recurrence"], r["rung"])
-            for r in self._rows("SELECT * FROM rung WHERE decided_at IS NOT NULL")
-        )
-        self.tally.rungs = len(decided)
-        self.tally.incidents = len(begins)
-        pages = Counter(
-            (r["about_id"], r["recurrence"], r["rung"], r["person"])
-            for r in self._rows("SELECT * FROM outbox WHERE kind = 'page'")
-        )
-        self.tally.rungs_doubled = sum(count - 1 for count in pages.values())
-        for key, (began, opened) in begins.items():
-            for rung, after in RUNGS_S.items():
-                served = self.serving.without_interruption(max(began + after, opened), ends[key])
-                if served > SERVING_S:
-                    self.tally.rungs_due += 1
-                    self.tally.rungs_never += (*key, rung) not in decided
+        store = Store(f"sqlite:///{self.folder / 'collector.db'}")
+        try:
+            found = compare_decisions(store, RUNGS_S, self.serving.without_interruption, SERVING_S)
+            end_everything(store, read_snapshot(self.folder), time.time())
+            compare_recoveries(store, found)
+        finally:
+            store.close()
+        self.tally.decisions = found
 
     def _compare_pages(self) -> None:
         """Every message in the outbox reached the receiver, with its key."""
@@ -278,6 +255,13 @@ def _query(file: Path, query: str) -> list[sqlite3.Row]:
         connection.close()
 
 
+def start_program(name: str, config: Path, log: TextIO, kill_at: str = "") -> "subprocess.Popen[bytes]":
+    """Start an agent or a collector. With `kill_at`, it kills itself at that commit point."""
+    command = [sys.executable, "-m", "watchkeeper", name, "run", "--config", str(config)]
+    environ = {**os.environ, **({"WATCHKEEPER_KILL_AT": kill_at} if kill_at else {})}
+    return subprocess.Popen(command, cwd=ROOT, env=environ, stdout=log, stderr=log, start_new_session=True)
+
+
 def free_port() -> int:
     """A port of 127.0.0.1 that is free now."""
     with socket.socket() as one:
@@ -292,6 +276,16 @@ def _configuration(room: RunningRoom, port: int) -> Mapping[str, str]:
         f"     timeout: 300 ms, retries: 0, owner: olga, snmp: {{version: 2c, community: room}}}}"
         for name, address in room.addresses.items()
     )
+    return {
+        "inventory.yml": "site: {name: Chaos, timezone: Asia/Shanghai}\n"
+        f"agents:\n  - {{agent: {AGENT}, owner: olga, interval: 60 s}}\ndevices:\n{devices}\n",
+        "rules/quick.yml": QUICK,
+        **ladder_files(port),
+    }
+
+
+def ladder_files(port: int) -> Mapping[str, str]:
+    """contacts.yml and ladders.yml; everybody has a webhook at this port."""
     people = "\n".join(
         f"  - {{person: {person}, name: {person}, channels: [{{via: webhook, url: 'http://127.0.0.1:{port}/', secret: webhook}}]}}"
         for person in ("day", "olga", "hao", "amy")
@@ -299,12 +293,9 @@ def _configuration(room: RunningRoom, port: int) -> Mapping[str, str]:
     tells = {"duty": "duty", "owner": "owner", "on-site": "owner, head", "vendor": "assistant"}
     rungs = "\n".join(f"      - {{rung: {name}, after: {s:g} s, tell: [{tells[name]}]}}" for name, s in RUNGS_S.items())
     return {
-        "inventory.yml": "site: {name: Chaos, timezone: Asia/Shanghai}\n"
-        f"agents:\n  - {{agent: {AGENT}, owner: olga, interval: 60 s}}\ndevices:\n{devices}\n",
         "contacts.yml": f"people:\n{people}\nshifts:\n  - {{shift: day, start: 08:30, end: 17:00, rotation: [day]}}\n"
         "  - {shift: night, start: 17:00, end: 08:30, rotation: [day]}\nroles: {head: [hao], assistant: [amy]}\n",
         "ladders.yml": f"ladders:\n  - ladder: fault\n    fallback: [head]\n    rungs:\n{rungs}\n",
-        "rules/quick.yml": QUICK,
     }
 
 
@@ -366,7 +357,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(f"seed {given.seed}, {given.rounds} rounds", flush=True)  # noqa: T201 -- output of a program
     folder = Path(tempfile.mkdtemp(prefix="chaos-"))
     tally = run(folder, given.rounds, given.seed)
-    found = {name: getattr(tally, name) for name in tally.__slots__} | {"kills": dict(tally.kills)}
+    found = {name: getattr(tally, name) for name in tally.__slots__} | {"decisions": asdict(tally.decisions)}
     print(folder, json.dumps(found, indent=1), sep="\n")  # noqa: T201 -- output of a program
     return 1 if tally.faults() else 0
 

@@ -44,6 +44,7 @@ def room(tmp_path: Path) -> Iterator[Room]:
 def web(room: Room) -> Iterator[httpx.Client]:
     with browser(room.front) as client:
         client.headers["accept-language"] = "zh-CN,zh;q=0.9"
+        client.follow_redirects = True
         yield client
 
 
@@ -72,7 +73,7 @@ def deliver(room: Room, phone: Phone) -> str:
 
 def enter(room: Room, web: httpx.Client) -> None:
     ticket = tokens.mint(room.store, TokenKind.TICKET, "sun.tao", room.clock.wall(), 60.0)
-    assert web.get(f"/enter?ticket={ticket}").status_code == 303
+    assert web.get(f"/enter?ticket={ticket}", follow_redirects=False).status_code == 303
 
 
 def english(text: str) -> list[str]:
@@ -110,7 +111,7 @@ def test_a_device_that_is_unreachable(room: Room, web: httpx.Client, detail: str
     assert "原因：无应答：" in text
     assert not english(text)
     assert "无应答：" in web.get("/incidents/1").text
-    assert_chinese(web, "/", "/devices", "/devices/ups-1", "/incidents", "/incidents/1")
+    assert_chinese(web, "/", "/devices", "/devices/ups-1", "/troubles", "/incidents/1")
 
 
 @pytest.mark.parametrize(
@@ -174,9 +175,9 @@ def test_notes_of_the_timeline(room: Room, web: httpx.Client) -> None:
     say_unreachable(room, BAD_LOGIN)
     room.push(Lane.EVENTS, [Withdrawal("w", "ups-1", UNREACHABLE, "", room.clock.wall(), BY_INVENTORY)])
     text = deliver(room, Phone())
-    assert not english(text)
+    assert set(english(text)) <= {"cannot open the rack"}, "a person's own words"
     page = web.get("/incidents/1").text
-    assert english(page) == ["cannot open the rack"], "a person's own words"
+    assert set(english(page)) == {"cannot open the rack"}
     assert "以前有读数，现在设备已没有该项" in page
     assert "对账结果：采集代理不再上报该故障" in page
     assert "设备清单中注明该设备没有该部件" in web.get("/incidents/2").text
@@ -216,18 +217,14 @@ def test_what_a_person_cannot_do(room: Room, web: httpx.Client) -> None:
     page = web.get("/incidents/1").text
     csrf = re.findall(r'name="csrf" value="([0-9a-f]{64})"', page)[0]
     for path, code, told in (
-        ("/incidents/1/resolve", 409, "最新判定仍为严重"),
-        ("/incidents/9/acknowledge", 404, "没有故障 9"),
-        ("/incidents/1/eat", 404, "没有操作"),
+        ("/troubles/1/resolve", 409, "最新判定仍为严重"),
+        ("/troubles/9/acknowledge", 404, "没有故障 9"),
+        ("/troubles/1/eat", 404, "没有操作"),
         ("/devices/nothing/poll", 404, "没有设备"),
     ):
         answer = web.post(path, data={"csrf": csrf})
         assert (answer.status_code, told in answer.text) == (code, True), path
         assert not english(answer.text)
-    room.heat(Level.OK, 22.0)
-    answer = web.post("/incidents/1/acknowledge", data={"csrf": csrf})
-    assert "故障 1 已解决，不能再确认" in answer.text
-    assert not english(answer.text)
 
 
 def test_mistakes_in_the_configuration(room: Room, web: httpx.Client, tmp_path: Path) -> None:

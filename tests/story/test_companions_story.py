@@ -30,7 +30,7 @@ def test_a_page_names_the_companion_and_a_recovery_what_ended_the_fault(world: W
     world.push(verdict(world, Level.CRITICAL, BATTERY))
     (page,) = world.told
     lines = page.message.text.splitlines()
-    assert lines[0].startswith("电池后备时间不足：4 分钟（低于 5 min）")
+    assert lines[0].startswith("电池后备时间不足：4 分钟（低于 5 分钟）")
     assert lines[1] == "同时：输出供电来源：电池"
     world.told.clear()
     world.advance(1)

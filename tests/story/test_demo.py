@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 def test_the_demo_reaches_every_level_in_order_and_ends_by_itself(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "watchkeeper", "demo", "--dir", str(tmp_path / "demo"), "--minute", "0.3"]
     done = subprocess.run(
-        [*command, "--port", str(free_port())], cwd=ROOT, capture_output=True, text=True, timeout=180, check=False
+        [*command, "--port", str(free_port())], cwd=ROOT, capture_output=True, text=True, timeout=300, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
     lines = re.findall(r"^ +([\d.]+) min  ([\w-]+) +(\S+)", done.stdout, re.MULTILINE)
@@ -30,7 +30,12 @@ def test_the_demo_reaches_every_level_in_order_and_ends_by_itself(tmp_path: Path
     for rung, due in (("duty", 0), ("owner", 10), ("on-site", 20), ("vendor", 60)):
         assert minutes[rung] >= due
     assert "acknowledged by 张伟" in done.stdout.partition("owner")[0]
-    assert "Demo Cooling Service, 400 000 0000" in done.stdout
+    assert "Demo Power Service, 400 000 0000" in done.stdout
+    assert re.search(r"vendor +赵敏 +\[critical\] Hall 1 · ups: .* and 5 more", done.stdout), (
+        "one trouble: the UPS on battery, its three phases, and the two silent devices behind it"
+    )
+    assert "Devices that depend on it (2): sensor-1, sensor-2" in done.stdout
+    assert re.search(r"Act as 张伟, without a sign-in: http://127.0.0.1:\d+/t/[\w-]{40,}$", done.stdout, re.MULTILINE)
     assert {person for _, kind, person in lines if kind == "recovered"} == {"张伟", "王磊", "周刚", "赵敏"}
 
 

@@ -8,9 +8,10 @@ import sqlalchemy as sa
 
 from tests.story.world import CONTACTS, World
 from watchkeeper.channels.ports import Address, Channel, Message, Receipt
+from watchkeeper.collector.notify.delivery.robots import CRITICAL_EXTRA, DEADLINE_S, MAX_PER_PERSON
 from watchkeeper.collector.notify.enqueue import RECOVERY_MATTERS_S
 from watchkeeper.collector.notify.notice import LEASE_S
-from watchkeeper.collector.notify.outbox import MAX_PER_PERSON, Outbox
+from watchkeeper.collector.notify.outbox import Outbox
 from watchkeeper.collector.store.schema import outbox, receipt
 from watchkeeper.model.verdict import Level
 
@@ -76,17 +77,17 @@ def test_a_channel_that_hangs_delays_no_other_person(world: World) -> None:
     channels.wait(1)
     assert channels.sent[0][0] == "hao"
     with channels.arrived:
-        assert channels.arrived.wait_for(lambda: channels.inside == MAX_PER_PERSON, timeout=10)
+        assert channels.arrived.wait_for(lambda: channels.inside == MAX_PER_PERSON + CRITICAL_EXTRA, timeout=10)
     channels.let_go.set()
     running.stop()
-    assert channels.inside == MAX_PER_PERSON  # no further delivery was started
+    assert channels.inside == MAX_PER_PERSON + CRITICAL_EXTRA  # no further delivery was started
 
 
 def _message(number: int, person: str) -> dict[str, object]:
     return {
         "key": f"k{number}", "about": "trouble", "about_id": number, "expires_at": None, "fallback": "[]", "recurrence": 1, "kind": "page", "rung": "duty", "person": person,
         "created_at": 0.0, "subject": "s", "text": "t", "facts": "{}", "state": "pending", "next_at": 0.0, "channel": 0,
-        "attempts": 0, "handed_on": False,
+        "attempts": 0, "handed_on": False, "urgency": 0,
     }  # fmt: skip
 
 
@@ -105,7 +106,7 @@ def test_a_channel_that_never_returns_has_failed_and_the_next_one_is_tried(world
     with channels.arrived:
         assert channels.arrived.wait_for(lambda: channels.inside == 1, timeout=10)
 
-    world.clock.advance(LEASE_S)
+    world.clock.advance(DEADLINE_S)
     held.abandon()
     channels.persons = ()
     assert held.deliver() == 1

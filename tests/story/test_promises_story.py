@@ -59,7 +59,8 @@ def test_a_fault_that_came_and_went_before_another_is_also_reported(world: World
     world.push(
         world.verdict(Level.CRITICAL, age_s=7200), world.verdict(Level.OK, age_s=3600), world.verdict(Level.CRITICAL)
     )
-    assert [(one.kind, one.message.facts["incident"]) for one in world.told] == [("passed", 1), ("page", 2)]
+    told = [(one.kind, one.message.facts["incident"]) for one in world.told]
+    assert told == [("page", 2), ("passed", 1)], "the fault that is there goes first"
 
 
 def test_a_fault_that_ends_and_comes_back_in_one_push_continues_its_ladder(world: World) -> None:

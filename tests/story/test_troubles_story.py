@@ -8,6 +8,7 @@ from tests.story.world import INVENTORY, LADDERS, World
 from watchkeeper.collector.policy.grouping import Joined
 from watchkeeper.collector.policy.troubles import TroubleState
 from watchkeeper.collector.process import actions
+from watchkeeper.model.errors import Conflict
 from watchkeeper.model.verdict import Level
 
 SERVERS = 50
@@ -206,3 +207,77 @@ def test_a_restart_in_the_middle_of_a_round_changes_nothing(store_url: str) -> N
         world.start()
     assert [(one.person, one.kind) for one in world.told] == [("day", "page"), ("day", "flapping"), ("olga", "page")]
     world.close()
+
+
+# ---- what explains a fault, and what does not ----
+
+
+def test_a_fault_that_the_switch_does_not_explain_is_not_hidden_behind_it(world: World) -> None:
+    silent(world, "switch-1")
+    full = world.verdict(Level.CRITICAL, device="s1", rule="server.disk-full", quantity="disk.usage")
+    world.push(world.verdict(Level.CRITICAL, device="s1", **SILENT), full)
+    assert [one.trouble for one in world.incidents()] == [1, 1, 2]
+    assert any("s1" in one.message.subject for one in world.told if one.kind == "page")
+
+
+def test_a_child_that_comes_back_behind_its_switch_is_explained_again(world: World) -> None:
+    silent(world, "switch-1")
+    silent(world, "s1")
+    world.advance(2)
+    silent(world, "s1", level=Level.OK)
+    world.advance(0.5)
+    silent(world, "s1")
+    assert [(one.trouble, one.explained_by) for one in world.incidents()] == [(1, 0), (1, 1)]
+    silent(world, "switch-1", level=Level.OK)
+    world.advance(4)
+    assert [one.trouble for one in world.incidents()] == [1, 2], "the switch is well: a trouble of its own"
+    assert "s1" in [one for one in world.told if one.kind == "page"][-1].message.subject
+
+
+def test_a_child_that_comes_back_joins_the_trouble_of_a_switch_that_is_silent_now(world: World) -> None:
+    silent(world, "s1")
+    world.advance(1)
+    silent(world, "s1", level=Level.OK)
+    silent(world, "switch-1")
+    silent(world, "s1")
+    first, second = world.troubles()
+    assert (first.state, first.merged_into, second.state) == (TroubleState.MERGED, 2, TroubleState.OPEN)
+    assert world.incidents()[0].explained_by == 2
+
+
+def test_a_switch_that_comes_back_explains_what_failed_meanwhile(world: World) -> None:
+    silent(world, "switch-1")
+    silent(world, "switch-1", level=Level.OK)
+    world.advance(0.5)
+    silent(world, "s1")
+    silent(world, "switch-1")
+    assert [(one.trouble, one.explained_by) for one in world.incidents()] == [(1, 0), (1, 1)]
+    world.advance(1)
+    assert world.pages("page") == [(0.0, "day", "duty")]
+
+
+def test_a_recovery_does_not_name_a_fault_that_is_still_there(world: World) -> None:
+    silent(world, "switch-1")
+    silent(world, "s1")
+    world.advance(2)
+    silent(world, "switch-1", level=Level.OK)
+    world.advance(4)
+    (over,) = (one.message.subject for one in world.told if one.kind == "recovered")
+    assert "switch-1" in over
+
+
+def test_of_two_faults_of_one_reading_only_one_explains_the_other(world: World) -> None:
+    verdicts = [
+        world.verdict(Level.CRITICAL, device="s1", rule="power.input-lost", quantity="input.state"),
+        world.verdict(Level.CRITICAL, device="s1", rule="power.on-battery", quantity="output.source"),
+    ]
+    world.push(*verdicts)
+    assert [one.explained_by for one in world.incidents()] == [0, 1]
+
+
+def test_nobody_is_paged_by_hand_while_no_fault_is_there(world: World) -> None:
+    world.push(world.verdict(Level.CRITICAL))
+    world.push(world.verdict(Level.OK))
+    with pytest.raises(Conflict, match="none of its faults is there now"):
+        world.act(actions.escalate, 1)
+    assert len(world.told) == 1

@@ -25,7 +25,7 @@ from watchkeeper.channels import webhook
 from watchkeeper.channels.ports import Message
 from watchkeeper.collector.access import tokens
 from watchkeeper.collector.intake import endpoint
-from watchkeeper.collector.notify import outbox as outbox_of
+from watchkeeper.collector.notify.delivery import tries as outbox_of
 from watchkeeper.collector.policy import freshness, grouping, hold, incidents, troubles
 from watchkeeper.collector.process import actions
 from watchkeeper.collector.site.inventory import Agent, Language

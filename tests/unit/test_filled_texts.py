@@ -120,8 +120,8 @@ def test_the_finder_finds(tmp_path: Path, source: str, texts: list[str]) -> None
 def test_the_finder_sees_the_whole_package(made: list[Found]) -> None:
     places = {one.where.partition(":")[0] for one in made}
     for file in (
-        "agent/main.py", "agent/poll/schedule.py", "agent/probes/ipmi/session.py", "agent/probes/modbus.py",
-        "agent/probes/services/mysql.py", "agent/probes/snmp/engine.py", "channels/webhook.py", "collector/process/follow_up.py",
+        "agent/main.py", "agent/poll/schedule.py", "agent/probes/ipmi/session.py", "agent/probes/modbus/probe.py",
+        "agent/probes/services/mysql.py", "agent/probes/snmp/engine.py", "channels/webhook.py", "collector/policy/troubles.py",
         "collector/process/apply.py", "documents/secrets.py", "profiles/decode.py", "profiles/recognise.py", "rules/judge.py",
         "rules/presence.py",
     ):  # fmt: skip
@@ -160,7 +160,7 @@ def test_every_filled_in_text_is_found_again_by_its_own_template(chinese: Catalo
         ("the device does not answer for it (1.3.6.1.4)", "设备未应答该项（1.3.6.1.4）"),
         ("removed: confirmed by 王芳", "已拆除：由 王芳 确认"),
         ("Fan 3: lower critical going low", "Fan 3：低于下限（紧急），继续下降"),
-        ("incident 7 is resolved already and cannot be acknowledged", "故障 7 已解决，不能再确认"),
+        ("trouble 7 is resolved already and cannot be acknowledged", "故障 7 已解决，不能再确认"),
     ],
 )  # fmt: skip
 def test_a_text_with_its_parameters_in_it_is_translated(english: str, expected: str) -> None:

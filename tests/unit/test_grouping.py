@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 import pytest
 
 from watchkeeper.collector.policy.grouping import (
+    EXPLAINS_S,
     PARENT_LATE_S,
     SAME_DEVICE_S,
     SAME_PLACE_S,
@@ -60,7 +61,7 @@ ON_BATTERY = fault(2, "ups", "output.source")
     ],
 )
 def test_a_fault_of_what_a_device_depends_on_explains_it(cause: Fault, quantity: str) -> None:
-    effect = fault(9, "web", quantity, NOW + 7_200.0)
+    effect = fault(9, "web", quantity, NOW + EXPLAINS_S)
     assert joined(effect, cause) == Membership(cause.trouble, Joined.EXPLAINED, cause.incident)
 
 
@@ -70,16 +71,25 @@ def test_a_fault_of_what_a_device_depends_on_explains_it(cause: Fault, quantity:
         (SILENT_SWITCH, "disk.usage"),
         (SILENT_SWITCH, "cpu.usage"),
         (SILENT_SWITCH, "psu.health"),
-        (ON_BATTERY, "disk.usage"),
-        (replace(ON_BATTERY, quantity="battery.health"), "device.answering"),  # a worn battery switches nothing off
+        (replace(ON_BATTERY, began_at=NOW + 7_100.0), "disk.usage"),
+        (
+            replace(ON_BATTERY, quantity="battery.health", began_at=NOW + 7_100.0),
+            "device.answering",
+        ),  # a worn battery switches nothing off
         (replace(SILENT_SWITCH, quantity="cpu.usage"), "device.answering"),
         (replace(SILENT_SWITCH, device="other"), "device.answering"),
         (replace(SILENT_SWITCH, open=False), "device.answering"),
+        (ON_BATTERY, "device.answering"),  # for two hours already: a server that dies now has a reason of its own
         (replace(SILENT_SWITCH, began_at=NOW + 7_200.0 + PARENT_LATE_S + 1.0), "device.answering"),
     ],
 )
 def test_an_unrelated_fault_is_never_hidden_behind_an_older_one(cause: Fault, quantity: str) -> None:
     assert joined(fault(9, "web", quantity, NOW + 7_200.0), cause) is None
+
+
+def test_what_is_silent_explains_the_silence_behind_it_for_as_long_as_it_lasts() -> None:
+    late = fault(9, "web", "device.answering", NOW + 30 * EXPLAINS_S)
+    assert joined(late, SILENT_SWITCH) == Membership(1, Joined.EXPLAINED, 1)
 
 
 def test_the_nearest_cause_explains() -> None:
@@ -143,3 +153,43 @@ def test_only_what_may_have_its_cause_elsewhere_waits_for_its_parent() -> None:
     assert can_be_explained("device.answering")
     assert can_be_explained("input.voltage")
     assert not can_be_explained("disk.usage")
+
+
+def test_what_is_explained_gathers_nothing_around_it() -> None:
+    effect = fault(3, "web", "device.answering", explained_by=1)
+    assert joined(fault(9, "web", "disk.usage"), effect) is None
+    assert joined(fault(9, "db", "device.answering", place=effect.place), effect) is None
+    assert joined(fault(9, "web", "disk.usage"), replace(effect, explained_by=0)) == Membership(3, Joined.DEVICE)
+
+
+def test_what_is_explained_meanwhile_gathers_nothing_more_and_the_one_before_it_does() -> None:
+    candidates = Candidates(Chain())
+    for one in (fault(3, "web", "disk.usage", NOW - 5.0), fault(4, "web", "cpu.usage", NOW - 1.0)):
+        candidates.add(one)
+    candidates.set_explained(fault(4, "web", "cpu.usage"))
+    assert candidates.membership(fault(9, "web", "memory.usage")) == Membership(3, Joined.DEVICE)
+    late = fault(9, "web", "memory.usage", NOW - 5.0 + SAME_DEVICE_S + 0.1)
+    assert candidates.membership(late) is None, "that one is too old"
+
+
+def test_of_two_faults_of_one_reading_the_first_explains_the_second_and_not_the_reverse() -> None:
+    first, second = fault(1, "ups", "output.source"), fault(2, "ups", "input.voltage")
+    assert joined(second, first) == Membership(1, Joined.EXPLAINED, 1)
+    assert joined(first, second) == Membership(2, Joined.DEVICE)
+
+
+def test_a_fault_does_not_explain_itself_nor_one_that_is_over() -> None:
+    assert joined(replace(ON_BATTERY, trouble=0), ON_BATTERY) == Membership(2, Joined.DEVICE)
+    assert joined(fault(9, "web", "device.answering"), replace(ON_BATTERY, open=False)) is None
+
+
+def test_a_cause_may_be_noticed_later_by_so_much() -> None:
+    early = fault(9, "web", "device.answering", NOW - PARENT_LATE_S)
+    assert joined(early, ON_BATTERY) is not None
+    assert joined(replace(early, began_at=early.began_at - 0.1), ON_BATTERY) is None
+
+
+def test_a_fault_joins_the_latest_of_those_that_began_at_the_same_time() -> None:
+    known = [fault(n, "web", "disk.usage", NOW + n, rule=f"r{n}") for n in (2, 1, 3)]
+    assert joined(fault(9, "web", "cpu.usage", NOW + 2.5), *known) == Membership(3, Joined.DEVICE)
+    assert joined(fault(9, "web", "cpu.usage", NOW + 2.0 - SAME_DEVICE_S), *known) == Membership(2, Joined.DEVICE)

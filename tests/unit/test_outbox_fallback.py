@@ -14,8 +14,9 @@ from tests.outbox_room import FAILED, REFUSED, SENT, Room
 from tests.story.world import NOON, World
 from watchkeeper.channels.ports import Message, Receipt
 from watchkeeper.collector.notify import outbox as outbox_module
-from watchkeeper.collector.notify.notice import LEASE_S
-from watchkeeper.collector.notify.outbox import NEXT_ROUND_AFTER_S, Outbox
+from watchkeeper.collector.notify.delivery.tries import NEXT_ROUND_AFTER_S
+from watchkeeper.collector.notify.notice import LEASE_S, Urgency
+from watchkeeper.collector.notify.outbox import Outbox
 from watchkeeper.collector.store.schema import outbox
 from watchkeeper.model.verdict import Level
 
@@ -48,7 +49,8 @@ def incident_page(room: Room, person: str, fallback: list[str], **values: Any) -
     with room.world.store.write() as connection:
         connection.execute(sa.delete(outbox))
     room.phone.sent.clear()
-    return room.put(person, about_id=1, fallback=json.dumps(fallback), **values)
+    urgency = Urgency.CRITICAL.value
+    return room.put(person, about_id=1, fallback=json.dumps(fallback), urgency=urgency, **values)
 
 
 def test_whoever_cannot_be_reached_is_replaced_once_by_the_next_of_the_fallback(room: Room) -> None:
@@ -129,7 +131,7 @@ def test_a_message_that_could_not_be_tried_is_told_and_tried_again_after_its_lea
     room.put()
     (claim,) = room.outbox.claim()
     with monkeypatch.context() as patch:
-        patch.setattr(outbox_module, "_write_receipt", fails)
+        patch.setattr(outbox_module, "write_receipt", fails)
         room.outbox._attempt(claim)
     (told,) = (record for record in caplog.records if record.levelno == logging.ERROR)
     assert "k1" in told.getMessage()

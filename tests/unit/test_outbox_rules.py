@@ -10,17 +10,13 @@ import sqlalchemy as sa
 from tests.outbox_room import FAILED, REFUSED, SENT, Room
 from tests.story.world import NOON, World
 from watchkeeper.channels.ports import Message, Via
-from watchkeeper.collector.notify import outbox as outbox_module
-from watchkeeper.collector.notify.notice import LEASE_S
-from watchkeeper.collector.notify.outbox import (
-    CLAIMED_AT_ONCE,
-    MAX_PER_PERSON,
-    MAX_UNDER_WAY,
-    NEXT_ROUND_AFTER_S,
-    NextTry,
-    Outbox,
-    after_failure,
-)
+from watchkeeper.collector.notify.delivery import plan as plan_module
+from watchkeeper.collector.notify.delivery import robots as robots_module
+from watchkeeper.collector.notify.delivery.claims import READ_AT_ONCE
+from watchkeeper.collector.notify.delivery.robots import CRITICAL_EXTRA, DEADLINE_S, MAX_PER_PERSON, MAX_PER_ROBOT
+from watchkeeper.collector.notify.delivery.tries import NEXT_ROUND_AFTER_S, NextTry, after_failure
+from watchkeeper.collector.notify.notice import LEASE_S, Urgency
+from watchkeeper.collector.notify.outbox import MAX_UNDER_WAY, Outbox
 from watchkeeper.collector.store.schema import outbox
 from watchkeeper.model.errors import WatchkeeperError
 
@@ -159,29 +155,32 @@ def test_a_message_put_off_for_longer_than_ever_was_written_before_our_clock_was
     assert room.claimed() == [1]
 
 
-def test_one_person_and_all_together_have_only_so_many_under_way(room: Room) -> None:
-    people = ("day", "night", "olga", "hao", "amy")
+def test_one_person_and_one_robot_have_only_so_many_under_way(room: Room) -> None:
+    """The console is one robot for everybody but olga."""
+    people = ("olga", "day", "night", "hao", "amy")
     for person in people:
         for _ in range(MAX_PER_PERSON + 1):
             room.put(person)
     claims = room.outbox.claim()
-    assert Counter(claim.row.person for claim in claims) == dict.fromkeys(people, MAX_PER_PERSON)
+    under_way = Counter(claim.row.person for claim in claims)
+    assert under_way == {"olga": MAX_PER_PERSON, "day": MAX_PER_PERSON, "night": MAX_PER_ROBOT - MAX_PER_PERSON}
     assert room.claimed() == []
     room.outbox.attempt(claims[0])
     assert room.claimed() == [MAX_PER_PERSON + 1], "the fifth of the person who has four left"
 
 
 def test_no_more_than_so_many_are_under_way_in_all(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(outbox_module, "MAX_PER_PERSON", 1000)
+    for name in ("MAX_PER_PERSON", "MAX_PER_ROBOT"):
+        monkeypatch.setattr(robots_module, name, 1000)
+    monkeypatch.setattr(plan_module, "CRITICAL_PER_MIN", 1000)
     for _ in range(MAX_UNDER_WAY + 1):
-        room.put("day")
+        room.put("day", urgency=Urgency.CRITICAL.value)
     claims = room.outbox.claim()
     assert len(claims) == MAX_UNDER_WAY
     assert room.claimed() == []
     for claim in claims[:2]:
         room.outbox.attempt(claim)
     assert room.claimed() == [MAX_UNDER_WAY + 1]
-    assert CLAIMED_AT_ONCE >= MAX_UNDER_WAY
 
 
 def test_what_is_left_for_later_can_be_taken_by_another_collector_at_once(room: Room) -> None:
@@ -193,15 +192,17 @@ def test_what_is_left_for_later_can_be_taken_by_another_collector_at_once(room: 
 
 
 def test_many_messages_to_a_person_who_has_enough_under_way_hide_nobody_elses(room: Room) -> None:
-    """More of them are due than are looked at in one turn."""
-    first = [room.put("day") for _ in range(MAX_PER_PERSON)]
+    first = [room.put("olga", urgency=Urgency.CRITICAL.value) for _ in range(MAX_PER_PERSON + CRITICAL_EXTRA)]
     row = dict(room.row(first[0])._mapping)
     with room.world.store.write() as connection:
-        rows = [row | {"id": 100 + n, "key": f"d{n}", "about_id": 100 + n} for n in range(CLAIMED_AT_ONCE)]
+        rows = [
+            row | {"id": 100 + n, "key": f"d{n}", "about_id": 100 + n, "urgency": Urgency.PAGE.value}
+            for n in range(READ_AT_ONCE)
+        ]
         connection.execute(sa.insert(outbox), rows)
-    last = room.put("hao", id=1000, next_at=NOON)
-    assert room.claimed() == first
-    assert room.claimed() == [last]
+    last = room.put("hao", id=100 + READ_AT_ONCE, next_at=NOON)
+    assert room.claimed() == [*first, last]
+    assert room.claimed() == []
 
 
 # ---- leases ----
@@ -260,17 +261,17 @@ def test_a_delivery_after_the_lease_is_shown_on_the_channel_that_delivered(room:
     assert (room.row().state, room.row().channel) == ("delivered", 0)
 
 
-def test_a_channel_that_does_not_return_within_its_lease_has_failed_for_good(room: Room) -> None:
+def test_a_channel_that_does_not_return_within_its_deadline_has_failed_for_good(room: Room) -> None:
     room.put()
     room.put("day")
     room.outbox.claim()
-    room.world.clock.advance(LEASE_S - 0.5)
+    room.world.clock.advance(DEADLINE_S - 0.5)
     room.outbox.abandon()
     assert room.receipts() == []
     room.world.clock.advance(0.5)
     room.outbox.abandon()
     assert [line[2:] for line in room.receipts()] == [
-        ("webhook", False, "no answer within 60 s"), ("console", False, "no answer within 60 s"),
+        ("webhook", False, "no answer within 15 s"), ("console", False, "no answer within 15 s"),
     ]  # fmt: skip
     assert room.next(1) == ("pending", 1, 0, 0.0)
     assert room.claimed() == [1], "and it is nobody's any more"

@@ -5,7 +5,7 @@ from pathlib import Path
 from watchkeeper.channels.open import open_channel
 from watchkeeper.channels.ports import Address, Channel, Via
 from watchkeeper.collector.notify.preflight import unreachable, unusable_links
-from watchkeeper.collector.site.inventory import Person
+from watchkeeper.collector.site.inventory import Person, PersonAddress
 from watchkeeper.documents.secrets import Secrets
 from watchkeeper.model.clock import FakeClock
 
@@ -18,9 +18,13 @@ def test_an_unreachable_person_is_named_with_the_channel_and_the_reason(tmp_path
             return open_channel(address, secrets, FakeClock(), console)
 
     people = [
-        Person("ann", "Ann", (Address(Via.CONSOLE), Address(Via.WEBHOOK, url="http://127.0.0.1/", secret="known"))),
-        Person("bob", "Bob", (Address(Via.WEBHOOK, url="http://127.0.0.1/", secret="absent"),)),
-        Person("eve", "Eve", (Address(Via.APPRISE, secret="empty"),)),
+        Person(
+            "ann",
+            "Ann",
+            (PersonAddress(Via.CONSOLE), PersonAddress(Via.WEBHOOK, url="http://127.0.0.1/", secret="known")),
+        ),
+        Person("bob", "Bob", (PersonAddress(Via.WEBHOOK, url="http://127.0.0.1/", secret="absent"),)),
+        Person("eve", "Eve", (PersonAddress(Via.APPRISE, secret="empty"),)),
     ]
     bob, eve = unreachable(people, opener)
     assert bob.startswith("bob cannot be notified by webhook: no secret called `absent`")

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from watchkeeper.channels.ports import Address, Via
+from watchkeeper.channels.ports import Via
 from watchkeeper.collector.policy.roster import (
     audience,
     longest_shift_s,
@@ -26,6 +26,7 @@ from watchkeeper.collector.site.inventory import (
     Ladder,
     Ladders,
     Person,
+    PersonAddress,
     Rung,
     Shift,
     Site,
@@ -34,7 +35,7 @@ from watchkeeper.collector.site.inventory import (
 )
 from watchkeeper.documents.scalars import ClockTime
 
-CONSOLE = (Address(Via.CONSOLE),)
+CONSOLE = (PersonAddress(Via.CONSOLE),)
 PEOPLE = tuple(Person(name, name.title(), CONSOLE) for name in ("ann", "bob", "cy", "dee", "eve", "head"))
 SINCE = datetime.date(2026, 1, 5)
 

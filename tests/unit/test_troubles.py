@@ -83,3 +83,51 @@ def test_an_acknowledgement_survives_a_round_and_is_refused_once_it_is_over() ->
     assert (back.acknowledged_by, back.acknowledged_at) == ("olga", BEGAN + 1.0)
     with pytest.raises(Conflict, match="trouble 7 is resolved already and cannot be acknowledged"):
         acknowledge(over(OPEN, TroubleState.RESOLVED, BEGAN + 5.0), "olga", BEGAN + 6.0)
+
+
+def test_a_spell_that_is_reported_later_does_not_move_the_clock_back() -> None:
+    quiet = after_steps(OPEN, [(BEGAN + 100.0, -1)], 0, BEGAN + 100.0)
+    inside = after_steps(quiet, [(BEGAN + 60.0, 1), (BEGAN + 80.0, -1)], 0, BEGAN + 110.0)
+    assert (inside.quiet_since, inside.began_at) == (BEGAN + 100.0, BEGAN)
+    across = after_steps(quiet, [(BEGAN + 60.0, 1), (BEGAN + 120.0, -1)], 0, BEGAN + 130.0)
+    assert (across.quiet_since, across.bad_s(BEGAN + 130.0)) == (BEGAN + 120.0, 120.0)
+
+
+def test_a_trouble_whose_faults_left_it_or_came_to_it_without_a_step_follows_what_is_there_now() -> None:
+    left = after_steps(OPEN, [], 0, BEGAN + 30.0)
+    assert (left.quiet_since, left.recurrence) == (BEGAN + 30.0, 1)
+    came = after_steps(left, [], 1, BEGAN + 50.0)
+    assert (came.quiet_since, came.recurrence, came.began_at) == (None, 2, BEGAN + 20.0)
+    assert after_steps(OPEN, [], 1, BEGAN + 50.0) == OPEN
+    assert after_steps(left, [], 0, BEGAN + 50.0) == left
+
+
+def test_a_trouble_that_is_over_is_open_again_with_its_clock() -> None:
+    ended = over(after_steps(OPEN, [(BEGAN + 60.0, -1)], 0, BEGAN + 60.0), TroubleState.RESOLVED, BEGAN + 200.0)
+    assert (ended.state, ended.ended_at, ended.quiet_since) == (TroubleState.RESOLVED, BEGAN + 60.0, BEGAN + 60.0)
+    again = after_steps(ended, [(BEGAN + 300.0, 1)], 1, BEGAN + 300.0)
+    assert (again.state, again.ended_at, again.quiet_since) == (TroubleState.OPEN, None, None)
+    assert (again.recurrence, again.began_at) == (2, BEGAN + 240.0)
+    assert not after_steps(ended, [], 0, BEGAN + 300.0).open
+
+
+def test_a_trouble_that_ends_at_once_ends_now() -> None:
+    ended = over(OPEN, TroubleState.WITHDRAWN, BEGAN + 5.0)
+    assert (ended.state, ended.ended_at, ended.quiet_since) == (TroubleState.WITHDRAWN, BEGAN + 5.0, BEGAN + 5.0)
+    assert not is_over(ended, BEGAN + 5_000.0)
+
+
+def test_an_end_before_the_beginning_counts_no_time() -> None:
+    quiet = after_steps(OPEN, [(BEGAN - 10.0, -1)], 0, BEGAN + 1.0)
+    assert (quiet.quiet_since, quiet.bad_s(BEGAN + 1.0)) == (BEGAN, 0.0)
+
+
+def test_more_than_one_fault_that_begins_again_at_one_time_is_one_return() -> None:
+    quiet = after_steps(OPEN, [(BEGAN + 60.0, -1)], 0, BEGAN + 60.0)
+    assert after_steps(quiet, [(BEGAN + 70.0, 1), (BEGAN + 70.0, 1)], 2, BEGAN + 70.0).recurrence == 2
+
+
+def test_the_first_fault_of_a_trouble_is_no_return_and_an_end_of_what_is_quiet_is_none() -> None:
+    assert after_steps(OPEN, [(BEGAN, 1)], 1, BEGAN) == OPEN
+    quiet = after_steps(OPEN, [(BEGAN + 60.0, -1)], 0, BEGAN + 60.0)
+    assert after_steps(quiet, [(BEGAN + 70.0, -1)], 0, BEGAN + 70.0) == quiet

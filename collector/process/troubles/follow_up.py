@@ -66,6 +66,7 @@ class _Story:
 
     steps: list[tuple[float, int]] = field(default_factory=list)
     note: str = ""
+    cause_is_open: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +77,7 @@ class _Outcome:
     notifier: Notifier
     now: float
     placement: Placement
+    scheduled: list[tuple[Trouble, ScheduledRung]] = field(default_factory=list)
 
     def settle(self, changes: Changes) -> None:
         """Save every touched trouble, with its rungs and notices."""
@@ -86,12 +88,16 @@ class _Outcome:
                 _tell(stories.setdefault(known.trouble, _Story()), found)
         touched = self.placement.known
         standing = troubles.standing_of(self.connection, touched)
+        open_causes = candidates.open_causes(self.connection, touched.values())
         for number in sorted(touched):
             known = touched[number]
             if known.state is TroubleState.MERGED or number not in standing:
-                troubles.save(self.connection, known)
+                self.placement.save(known)
             else:
-                self._settle(known, standing[number], stories.get(number, _Story()))
+                story = stories.get(number, _Story())
+                story.cause_is_open = known.cause in open_causes
+                self._settle(known, standing[number], story)
+        self._add_rungs()
 
     def _settle(self, known: Trouble, stand: Standing, story: _Story) -> None:
         fresh = known.trouble in self.placement.fresh
@@ -102,14 +108,19 @@ class _Outcome:
             after = self._resume(known, after, stand.worst or known.level)
         if not stand.open:
             state = TroubleState.RESOLVED if stand.resolved else TroubleState.WITHDRAWN
+            if known.trouble in self.placement.left:  # its cause may be among those that left it
+                after = candidates.with_cause(self.connection, after)
+            self._add_rungs()  # before they are dropped
             finish(self.connection, self.notifier, after, state, self.now, story.note)
             return
         level = stand.worst or known.level
         if not fresh and after.recurrence > known.recurrence:
             after = self._say_return(known, after)
         rises = level is Level.CRITICAL and known.level is not Level.CRITICAL
-        cause = candidates.cause_of(self.connection, after)
-        after = troubles.save(self.connection, replace(after, level=level, cause=cause))
+        after = replace(after, level=level)
+        if not story.cause_is_open:
+            after = candidates.with_cause(self.connection, after)
+        self.placement.save(after)
         if rises and not fresh:
             said = not known.open or after.flapping_told is not known.flapping_told  # and the level with it
             self._rise(after, tell=not said)
@@ -117,7 +128,12 @@ class _Outcome:
     def _schedule(self, known: Trouble) -> None:
         ladders = self.notifier.snapshot.configuration.ladders
         steps = ladder.schedule_rungs(ladder.ladder_for(known.level, ladders), known.began_at)
-        troubles.replace_undecided(self.connection, known, steps)
+        self.scheduled.extend((known, step) for step in steps)
+
+    def _add_rungs(self) -> None:
+        """Write the rungs of new troubles, all in one statement."""
+        troubles.add_rungs(self.connection, self.scheduled)
+        self.scheduled.clear()
 
     def _rise(self, known: Trouble, *, tell: bool) -> None:
         """A warning has become critical: the critical ladder counts from then on."""

@@ -84,12 +84,14 @@ class RungOut(Schema):
 
 
 class TryOut(Schema):
-    """One attempt to deliver a notification, and what its channel answered."""
+    """One attempt to deliver a notification, and what its channel answered. `proof` is what is known of a delivered one:
+    handed-over (to the next program), accepted (by the service), delivered (to the device) or read; empty if not known."""
 
     at: float
     channel: str
     delivered: bool
     detail: str
+    proof: str
 
 
 class NoticeOut(Schema):

@@ -1,4 +1,4 @@
-// Keeps the timers running, and reloads the content when the collector reports a change. The pages work without this file.
+// Keeps the timers running, and renews the content when the collector reports a change. The pages work without this file.
 "use strict";
 
 // A timer counts from the server's time, so that a wrong clock in this device changes nothing.
@@ -21,12 +21,9 @@ function timerText(seconds) {
 function updateTimers() {
   for (const timer of document.querySelectorAll(".timer")) {
     const { until, since } = timer.dataset;
-    timer.textContent = timerText(until ? Number(until) - now() : now() - Number(since));
+    timer.firstChild.data = timerText(until ? Number(until) - now() : now() - Number(since));
   }
 }
-
-// A person who is writing a note, or has opened a form, must not lose it.
-const busy = () => document.querySelector("main details[open], main input:focus, main button:focus") !== null;
 
 // The shortest time between two reloads, in ms: two seconds for incidents, ten for readings, which change all the time.
 const MIN_INTERVAL_MS = { incidents: 2000, readings: 10000 };
@@ -45,26 +42,128 @@ function scheduleReload(interval) {
 async function reload() {
   nextReload = Infinity;
   lastReload = performance.now();
-  if (busy()) {
-    document.getElementById("changed").hidden = false;
-    return;
-  }
   try {
     const response = await fetch(location.href, { headers: { accept: "text/html" } });
     if (SIGNED_OUT.includes(response.status)) return showEnded();
     if (!response.ok) throw new Error(String(response.status));
-    const fresh = new DOMParser().parseFromString(await response.text(), "text/html");
-    if (busy()) return scheduleReload(MIN_INTERVAL_MS.incidents);
-    for (const part of ["main", ".clock", "title"]) {
-      document.querySelector(part).replaceWith(document.adoptNode(fresh.querySelector(part)));
-    }
-    serverNow = Number(fresh.body.dataset.now);
-    receivedAt = performance.now();
+    show(new DOMParser().parseFromString(await response.text(), "text/html"));
     showLost(false);
   } catch {
     showLost(true);
   }
   updateTimers();
+}
+
+function show(fresh) {
+  serverNow = Number(fresh.body.dataset.now);
+  receivedAt = performance.now();
+  const news = newsOf(fresh);
+  document.getElementById("changed").hidden = true;
+  keepingPlace(() => {
+    for (const part of ["main", ".clock", "title"]) update(document.querySelector(part), fresh.querySelector(part));
+  });
+  announce(news);
+}
+
+// ---- Only what differs is changed: focus, selection, opened parts, the place on the page and half-written notes stay. ----
+
+const keyOf = (node) => node.id || node.dataset?.key || "";
+
+const changedByPerson = (field) =>
+  field.matches("select") ? [...field.options].some((one) => one.selected !== one.defaultSelected) : field.value !== field.defaultValue;
+
+// Whether a person has begun to write in this part.
+function isWritten(node) {
+  if (node.nodeType !== Node.ELEMENT_NODE) return false;
+  const fields = [node, ...node.querySelectorAll("*")].filter((one) => one.matches("input:not([type=hidden]), select, textarea"));
+  return fields.some((field) => field === document.activeElement || changedByPerson(field));
+}
+
+// What a person has written stays, and the page says that it is not up to date.
+function discard(node) {
+  if (isWritten(node)) document.getElementById("changed").hidden = false;
+  else node.remove();
+}
+
+function update(node, fresh) {
+  if (node.isEqualNode(fresh)) return;
+  if (node.nodeName !== fresh.nodeName || keyOf(node) !== keyOf(fresh)) {
+    node.before(document.adoptNode(fresh));
+    discard(node);
+  } else if (node.nodeType === Node.ELEMENT_NODE) {
+    updateAttributes(node, fresh);
+    updateChildren(node, fresh);
+  } else if (node.data !== fresh.data) {
+    node.data = fresh.data;
+  }
+}
+
+function updateAttributes(node, fresh) {
+  for (const { name } of [...node.attributes]) {
+    if (name !== "open" && !fresh.hasAttribute(name)) node.removeAttribute(name);
+  }
+  for (const { name, value } of [...fresh.attributes]) {
+    if (name !== "open" && node.getAttribute(name) !== value) node.setAttribute(name, value);
+  }
+}
+
+// A child with a key is the same child wherever it stands. Any other is the same as the next one of its kind.
+function updateChildren(parent, fresh) {
+  const wanted = new Set([...fresh.children].map(keyOf).filter(Boolean));
+  for (const child of [...parent.children]) {
+    if (keyOf(child) && !wanted.has(keyOf(child))) discard(child);
+  }
+  const known = new Map([...parent.children].filter(keyOf).map((child) => [keyOf(child), child]));
+  let next = parent.firstChild;
+  for (const child of [...fresh.childNodes]) {
+    while (next && keyOf(next) && !wanted.has(keyOf(next))) next = next.nextSibling; // written in, and so it stays
+    const key = keyOf(child);
+    const same = key ? known.get(key) : next && !keyOf(next) && next.nodeName === child.nodeName ? next : undefined;
+    if (!same) {
+      parent.insertBefore(document.adoptNode(child), next);
+    } else {
+      if (same === next) next = next.nextSibling;
+      else parent.insertBefore(same, next);
+      update(same, child);
+    }
+  }
+  while (next) {
+    const last = next;
+    next = next.nextSibling;
+    if (!wanted.has(keyOf(last))) discard(last);
+  }
+}
+
+function keepingPlace(change) {
+  const focused = document.activeElement;
+  const trouble = focused?.closest("[data-trouble]")?.dataset.trouble;
+  // At the top of the page, the worst comes into view.
+  const marks = scrollY ? [...document.querySelectorAll("main :is(article, section, h1, h2, h3)[id]")] : [];
+  const mark = marks.find((one) => one.getBoundingClientRect().top >= 0);
+  const top = mark?.getBoundingClientRect().top;
+  change();
+  if (mark?.isConnected) scrollBy(0, mark.getBoundingClientRect().top - top);
+  if (!focused || focused === document.body || document.activeElement === focused) return;
+  const place = focused.isConnected ? focused : trouble && document.querySelector(`main [data-trouble="${trouble}"] a`);
+  (place || document.getElementById("main")).focus({ preventScroll: true });
+}
+
+// ---- What has changed is said once by a screen reader. ----
+
+const newsOf = (page) =>
+  new Map([...page.querySelectorAll("[data-news]")].map((one) => [one.dataset.trouble, one.dataset.news]));
+let lastNews = newsOf(document);
+
+function announce(news) {
+  const region = document.getElementById("news");
+  const say = (form, values) => form.replace(/\{(\w+)\}/g, (_, name) => values[name]);
+  const added = [...news].filter(([number]) => !lastNews.has(number)).map(([, text]) => text);
+  const changed = [...news].filter(([number, text]) => lastNews.has(number) && lastNews.get(number) !== text).map(([, text]) => text);
+  const gone = [...lastNews].filter(([number]) => !news.has(number)).map(([, text]) => text);
+  lastNews = news;
+  const said = changed.concat(gone.map((what) => say(region.dataset.gone, { what })));
+  if (added.length) said.unshift(say(added.length > 1 ? region.dataset.more : region.dataset.new, { what: added[0], count: added.length }));
+  if (said.length) region.textContent = said.join(". ");
 }
 
 function showLost(lost) {
@@ -113,7 +212,7 @@ function connect() {
 
 if (follow.length) {
   connect();
-  setInterval(() => ended || busy() || scheduleReload(0), QUIET_MS);
+  setInterval(() => ended || scheduleReload(0), QUIET_MS);
 }
 setInterval(updateTimers, 1000);
 updateTimers();

@@ -12,17 +12,17 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from watchkeeper.channels.ports import Via
 from watchkeeper.channels.webhook import verify
-from watchkeeper.collector.policy.replies.reading import AnswerKind
+from watchkeeper.collector.policy.replies.reading import NOTE_LENGTH, AnswerKind
 from watchkeeper.collector.process.replies.answer import Incoming, Outcome, ReplyVia, take_answer
 from watchkeeper.collector.process.runtime import Runtime
 from watchkeeper.collector.site.inventory import Person
 from watchkeeper.collector.store.schema import outbox
 from watchkeeper.collector.web.edge.auth import CurrentRuntime
-from watchkeeper.collector.web.schemas import NO_NUL, NOTE_LIMIT
 from watchkeeper.documents.secrets import Secret
 from watchkeeper.model.errors import SecretError
 
 router = APIRouter(prefix="/api/v1", include_in_schema=False)
+_NO_NUL = r"^[^\x00]*$"  # PostgreSQL takes none
 KeyOf = Callable[[str], Secret]
 
 _REFUSED = JSONResponse(
@@ -37,7 +37,7 @@ class ReplyIn(BaseModel):
 
     key: Annotated[str, Field(max_length=400)]
     answer: Annotated[AnswerKind, Field(strict=False)]
-    note: Annotated[str, Field(max_length=NOTE_LIMIT, pattern=NO_NUL)] = ""
+    note: Annotated[str, Field(max_length=NOTE_LENGTH, pattern=_NO_NUL)] = ""
 
 
 async def _body(request: Request) -> bytes:

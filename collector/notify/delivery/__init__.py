@@ -1,0 +1,1 @@
+"""How messages leave the outbox: in which order, by which channel, how many at once, and what follows a failure."""
