@@ -1,9 +1,11 @@
 """Builds and runs the real collector. Only this module makes its clock, sockets, store and channels."""
 
 import gc
+import imaplib
 import logging
 import os
 import signal
+import ssl
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -14,6 +16,7 @@ from types import FrameType
 import uvicorn
 from apscheduler.schedulers.background import BackgroundScheduler
 
+from watchkeeper.channels.mail_inbox import Mailbox
 from watchkeeper.channels.open import open_channel
 from watchkeeper.collector.access.links import Links, own_secret
 from watchkeeper.collector.intake.endpoint import AgentEndpoint
@@ -23,9 +26,12 @@ from watchkeeper.collector.notify.outbox import Opener, Outbox
 from watchkeeper.collector.notify.page_tests import write_weekly
 from watchkeeper.collector.notify.preflight import unreachable, unusable_links
 from watchkeeper.collector.process.own_rules import OwnRules
+from watchkeeper.collector.process.replies.mail import MailReplies
+from watchkeeper.collector.process.replies.sms import SmsReplies
+from watchkeeper.collector.process.replies.ways import ReplyTaker, WaysBack
 from watchkeeper.collector.process.runtime import ConfigReloader, Runtime
 from watchkeeper.collector.read.exposition import Metrics
-from watchkeeper.collector.site.settings import ConfigFile
+from watchkeeper.collector.site.settings import ConfigFile, MailRepliesConfig
 from watchkeeper.collector.store.engine import Store
 from watchkeeper.collector.store.migrate import migrate
 from watchkeeper.collector.store.retention import delete_expired
@@ -38,6 +44,8 @@ from watchkeeper.model.sd_notify import notify, watchdog_s
 
 log = logging.getLogger(__name__)
 _STUCK_AFTER_S = 30.0
+_SMS_EVERY_S, _MAIL_EVERY_S = 2.0, 10.0
+_IMAP_WAIT_S = 10.0
 _STARTED_POLL_S = 0.05
 _WATCHDOG_DEFAULT_S = 20.0
 _NAMED_STORE_PREFIX = "secret:"
@@ -79,6 +87,13 @@ def open_channels(secrets: Secrets, clock: Clock) -> Opener:
     return partial(open_channel, secrets=secrets, clock=clock, console=sys.stderr)
 
 
+def open_mailbox(config: MailRepliesConfig, secrets: Secrets) -> Mailbox:
+    """The mailbox to which persons answer, by IMAP over TLS. Raises SecretError."""
+    trust = ssl.create_default_context()
+    connect = partial(imaplib.IMAP4_SSL, config.host, config.port, ssl_context=trust, timeout=_IMAP_WAIT_S)
+    return Mailbox(connect, config.user, secrets.get(config.secret), config.folder)
+
+
 class RunningCollector:
     """All parts of the collector, connected to each other. Raises ConfigError, SecretError, StoreError."""
 
@@ -92,7 +107,8 @@ class RunningCollector:
         secrets = open_secrets(config_file)
         self.store = open_store(config_file, secrets)
         links = open_links(config_file, secrets, self.store, self.clock)
-        self.runtime = Runtime(self.store, self.clock, snapshot, config.page_url, links)
+        ways = WaysBack(secrets, sms=config.sms_replies, mail=config.mail_replies is not None and links is not None)
+        self.runtime = Runtime(self.store, self.clock, snapshot, config.page_url, links, ways)
         self.runtime.activate(snapshot)
         opener = open_channels(secrets, self.clock)
         for problem in unreachable(snapshot.configuration.contacts.people, opener):
@@ -105,10 +121,24 @@ class RunningCollector:
         own_rules = OwnRules(self.runtime, config.reserve_bytes)
         requests = Requests(self.store, self.clock)
         self.ticker = Ticker(self.runtime, self.reloader, own_rules, requests, self.outbox)
+        self.replies = self._reply_takers(secrets)
         self.journal = Journal(self.store, self.runtime, self.clock, self.ticker.wake)
         self.ingest = AgentEndpoint(self.runtime, self.journal, requests, lambda: own_rules.full)
         metrics = Metrics(self.runtime, self.journal, self.ingest)
-        self.app = build_app(self.runtime, self.ingest, metrics, config.names, open_reading=config.loopback)
+        self.app = build_app(
+            self.runtime, self.ingest, metrics, config.names, open_reading=config.loopback, key_of=secrets.get
+        )
+
+    def _reply_takers(self, secrets: Secrets) -> list[ReplyTaker]:
+        """What takes the replies of persons, where collector.yml allows them."""
+        takers = []
+        if self.config.sms_replies:
+            take = SmsReplies(self.runtime).take
+            takers.append(ReplyTaker("SMS replies", take, _SMS_EVERY_S, self.outbox.wake, self.clock))
+        if self.config.mail_replies:
+            take = MailReplies(self.runtime, open_mailbox(self.config.mail_replies, secrets)).take
+            takers.append(ReplyTaker("mail replies", take, _MAIL_EVERY_S, self.outbox.wake, self.clock))
+        return takers
 
     @contextmanager
     def running(self) -> Iterator[None]:
@@ -119,11 +149,15 @@ class RunningCollector:
         self.journal.start()
         self.outbox.start()
         self.ticker.start()
+        for one in self.replies:
+            one.start()
         hourly.start()
         try:
             yield
         finally:
             hourly.shutdown(wait=False)
+            for one in self.replies:
+                one.stop()
             self.journal.stop()
             self.ticker.stop()
             self.outbox.stop()
@@ -131,7 +165,8 @@ class RunningCollector:
 
     def alive(self) -> bool:
         """Whether every thread has shown within the last 30 seconds that it works."""
-        beats = [part.worker.beat_at for part in (self.journal, self.ticker, self.outbox)]
+        workers = [self.journal.worker, self.ticker.worker, self.outbox.worker, *(one.worker for one in self.replies)]
+        beats = [worker.beat_at for worker in workers]
         return self.clock.boot() - min(beats) < _STUCK_AFTER_S
 
     def _test_channels(self) -> None:

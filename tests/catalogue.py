@@ -20,6 +20,7 @@ FOLDERS = ("agent", "channels", "collector", "documents", "model", "profiles", "
 ONLY_IN_LOGS = (
     "agent/tools/",
     "agent/traps/",
+    "channels/mail_inbox.py",
     "collector/cli.py",
     "collector/http_cli.py",
     "collector/store/backup.py",

@@ -3,17 +3,18 @@
 import json
 import logging
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import sqlalchemy as sa
 
-from watchkeeper.channels.ports import Message
+from watchkeeper.channels.ports import Address, Message
 from watchkeeper.collector.access.links import Links
 from watchkeeper.collector.notify.compose import BECAUSE_NOT_REACHED, BECAUSE_ROLE_EMPTY, compose, plain
 from watchkeeper.collector.notify.handover import gather, next_call, rung_of
 from watchkeeper.collector.notify.i18n import translator
+from watchkeeper.collector.notify.message.answer_line import WayBack, with_answer_line
 from watchkeeper.collector.notify.message.draft import NOTHING_KNOWN, OVER, Lead, NoticeDraft, NoticeKind
 from watchkeeper.collector.notify.notice import PATHS, About, Notice, page_path, write
 from watchkeeper.collector.policy.incidents import Incident
@@ -37,12 +38,14 @@ ENDINGS = (NoticeKind.RECOVERED, NoticeKind.WITHDRAWN)
 
 @dataclass(frozen=True, slots=True)
 class Notifier:
-    """Writes notices under one configuration. `url` is the address of the pages; `links` signs personal links."""
+    """Writes notices under one configuration. `url` is the address of the pages; `links` signs personal links; `way_back` says how
+    a person can answer what leaves by an address."""
 
     store: Store
     snapshot: Snapshot
     url: str = ""
     links: Links | None = None
+    way_back: Callable[[Address], WayBack] = lambda _: WayBack.NONE
 
     def leads(self, connection: sa.Connection, known: Collection[Trouble], now: float) -> dict[int, Lead]:
         """What the messages about these troubles must tell, by their number. One call for many troubles is cheap."""
@@ -194,6 +197,12 @@ class Notifier:
 
         facts = json.loads(signed(json.dumps(message.facts, ensure_ascii=False)))
         return replace(message, text=signed(message.text), facts=facts)
+
+    def answerable(self, message: Message, address: Address) -> Message:
+        """The message with the line that tells how to answer it, if the channel that it leaves by has a way back."""
+        people = self.snapshot.configuration.contacts.people
+        person = next((one for one in people if one.person == message.person), None)
+        return with_answer_line(message, self.way_back(address), person.language) if person else message
 
     def _signed(self, address: re.Match[str], person: str, at: float) -> str:
         about = next(about for about, path in PATHS.items() if path == address["path"] + "{id}")

@@ -22,6 +22,7 @@ class About(StrEnum):
 
     TROUBLE = "trouble"
     SIGN_IN = "sign-in"  # a link that somebody asked for on the sign-in page
+    REPLY = "reply"  # a reply that changed nothing; its number is that of the trouble, or 0
     TEST = "test"  # of a channel
 
 

@@ -259,7 +259,7 @@ class Outbox:
                 return Receipt(delivered=False, detail="the person is no longer in contacts.yml", permanent=True)
             message = message_of(claim.rows, person, notifier.snapshot, notifier.url)
             if address.via is not Via.CONSOLE:  # the console is a log: a link that lets a person act must not be there
-                message = notifier.personal(message, claim.row.created_at)
+                message = notifier.answerable(notifier.personal(message, claim.row.created_at), address)
             channel = self._opener(address)
             self.robots.learn(address, getattr(channel, "service", ""))
             return channel.send(message)

@@ -3,13 +3,16 @@ changes."""
 
 import contextlib
 import logging
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from watchkeeper.channels.ports import Address
 from watchkeeper.collector.access.links import Links
 from watchkeeper.collector.access.tokens import Tokens
 from watchkeeper.collector.notify.delivery.robots import Robots
 from watchkeeper.collector.notify.enqueue import Notifier
+from watchkeeper.collector.notify.message.answer_line import WayBack
 from watchkeeper.collector.process.troubles.follow_up import withdraw_gone
 from watchkeeper.collector.site.snapshot import Snapshot, read_snapshot
 from watchkeeper.collector.store.engine import Store
@@ -26,8 +29,14 @@ class Runtime:
     """What every part of the collector shares. A new configuration becomes active as a whole or not at all. `problem`
     says why the newest files were refused; it is empty if they are active."""
 
-    def __init__(
-        self, store: Store, clock: Clock, snapshot: Snapshot, url: str = "", links: Links | None = None
+    def __init__(  # noqa: PLR0917 -- what the collector is made of
+        self,
+        store: Store,
+        clock: Clock,
+        snapshot: Snapshot,
+        url: str = "",
+        links: Links | None = None,
+        way_back: Callable[[Address], WayBack] = lambda _: WayBack.NONE,
     ) -> None:
         self.store = store
         self.clock = clock
@@ -35,7 +44,7 @@ class Runtime:
         self.robots = Robots()
         self.started_at = clock.wall()
         self.problem = ""
-        self._notifier = Notifier(store, snapshot, url, links)
+        self._notifier = Notifier(store, snapshot, url, links, way_back)
 
     def notifier(self) -> Notifier:
         """The notifier under the active configuration."""

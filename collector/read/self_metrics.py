@@ -14,9 +14,10 @@ from watchkeeper.collector.notify.delivery.channel_status import ChannelStatus, 
 from watchkeeper.collector.notify.delivery.robots import RobotStatus
 from watchkeeper.collector.notify.notice import About
 from watchkeeper.collector.policy.incidents import IncidentState
+from watchkeeper.collector.process.replies.answer import UNKNOWN_REPLIES
 from watchkeeper.collector.process.runtime import Runtime
 from watchkeeper.collector.read.agents import AgentStatus, agent_statuses
-from watchkeeper.collector.store.schema import incident, outbox, receipt, rung, tally
+from watchkeeper.collector.store.schema import incident, outbox, receipt, reply, rung, tally
 
 OUTBOX_STATES = ("pending", "delivered", "given-up")
 
@@ -36,6 +37,7 @@ class SelfMetrics(Collector):
             statuses = agent_statuses(connection, runtime.snapshot, runtime.clock.wall(), runtime.started_at)
             yield from _incidents(connection)
             yield from _messages(connection)
+            yield _replies(connection)
             yield from _channels(channel_statuses(connection, runtime.snapshot, runtime.robots, runtime.clock.boot()))
             yield _counter(
                 "reconciled", "Differences between an agent's verdicts and its incidents, found and corrected.",
@@ -122,6 +124,21 @@ def _messages(connection: sa.Connection) -> Iterator[Metric]:
     for channel, delivered, count in connection.execute(counted):
         attempts.add_metric([channel, "delivered" if delivered else "failed"], count)
     yield attempts
+
+
+def _replies(connection: sa.Connection) -> Metric:
+    taken = CounterMetricFamily(
+        "watchkeeper_replies",
+        "Replies of persons, by way and outcome: applied, late, refused, or unknown (of nobody in contacts.yml, ignored).",
+        labels=["via", "outcome"],
+    )
+    columns = (reply.c.via, reply.c.outcome)
+    for via, outcome, count in connection.execute(sa.select(*columns, sa.func.count()).group_by(*columns)):
+        taken.add_metric([via, outcome], count)
+    unknown = sa.select(tally.c.name, tally.c.count).where(tally.c.name.startswith(UNKNOWN_REPLIES, autoescape=True))
+    for name, count in connection.execute(unknown):
+        taken.add_metric([name.removeprefix(UNKNOWN_REPLIES), "unknown"], count)
+    return taken
 
 
 def _robots(statuses: list[RobotStatus]) -> Iterator[Metric]:

@@ -109,13 +109,14 @@ class PersonAddress(Address):
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """A person who can be paged. `channels` are tried in this order."""
+    """A person who can be paged. `channels` are tried in this order. `mail` is the address from which their replies come."""
 
     person: str
     name: str
     channels: tuple[PersonAddress, ...]
     language: Language = Language.ENGLISH
     phone: str = ""
+    mail: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,22 @@ class Tls:
 
 
 @dataclass(frozen=True, slots=True)
+class MailRepliesConfig:
+    """The mailbox to which persons answer: IMAP over TLS. `secret` is the *name* of the secret with its password."""
+
+    host: str
+    user: str
+    secret: str
+    folder: str = "INBOX"
+    port: int = 993
+
+    def check(self) -> Iterator[tuple[str, str]]:
+        """Yield (key, message) for each problem."""
+        if not 0 < self.port < 65536:  # noqa: PLR2004 -- 65535 is the highest port
+            yield "port", f"`{self.port}` is not a port; use 1 to 65535"
+
+
+@dataclass(frozen=True, slots=True)
 class CollectorConfig:
     """The collector's own settings. Paths are relative to the file's folder.
 
@@ -26,7 +42,8 @@ class CollectorConfig:
     the folder of inventory, contacts, ladders, rules and profiles. `hosts` are the host names that browsers may use for
     the pages, besides the address it listens on. `url` is the address of the pages in messages, if it is another one (behind
     a proxy, say). `link_key` is the name of the secret that signs personal links; an SQLite store has a file for it. `reserve`
-    must stay free on the store's disk. `history` is how long readings are kept.
+    must stay free on the store's disk. `history` is how long readings are kept. `sms_replies`: persons may answer by SMS;
+    `mail_replies`: by mail.
     """
 
     host: str = "127.0.0.1"
@@ -40,6 +57,8 @@ class CollectorConfig:
     tls: Tls | None = None
     reserve_bytes: int = 256_000_000
     history_s: float = 48 * 3600.0
+    sms_replies: bool = False
+    mail_replies: MailRepliesConfig | None = None
 
     def check(self) -> Iterator[tuple[str, str]]:
         """Yield (key, message) for each problem."""

@@ -136,6 +136,20 @@ class Store:
         self.engine.dispose()
 
 
+class JoinedStore(Store):
+    """A store inside a transaction that is under way on `connection`: each `write` is a part of it, and ends with it."""
+
+    def __init__(self, store: Store, connection: sa.Connection) -> None:
+        vars(self).update(vars(store))
+        self._joined = connection
+
+    @contextlib.contextmanager
+    def write(self) -> Iterator[sa.Connection]:
+        """A part of the transaction; if it raises, only this part is undone."""
+        with self._joined.begin_nested():
+            yield self._joined
+
+
 def _url(written: str) -> sa.URL:
     try:
         url = sa.make_url(written)

@@ -271,6 +271,28 @@ receipt = Table(
     Index("receipt_outbox", "outbox"),
 )
 
+reply = Table(
+    "reply",
+    metadata,
+    Column("id", _ID_TYPE, primary_key=True, autoincrement=True),
+    Column("via", String(10), nullable=False, comment="sms | mail | webhook"),
+    Column(
+        "source",
+        String(200),
+        nullable=False,
+        comment="what makes it one reply: the file, the mail, or the answer itself",
+    ),
+    Column("received_at", Double, nullable=False),
+    Column("person", _NAME_TYPE, nullable=False),
+    Column("trouble", BigInteger, nullable=False, comment="the number that the reply names, or 0"),
+    Column(
+        "answer", String(20), nullable=False, comment="acknowledge | on-site | escalate | comment; empty if unclear"
+    ),
+    Column("outcome", String(10), nullable=False, comment="applied | late | refused"),
+    UniqueConstraint("via", "source"),
+    Index("reply_person", "person", "received_at"),
+)
+
 request = Table(
     "request",
     metadata,

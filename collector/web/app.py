@@ -20,6 +20,7 @@ from watchkeeper.collector.process.runtime import Runtime
 from watchkeeper.collector.read.exposition import CONTENT_TYPE, Metrics
 from watchkeeper.collector.read.self_metrics import installed_version
 from watchkeeper.collector.web import api, forms, pages
+from watchkeeper.collector.web.edge import callback
 from watchkeeper.collector.web.edge.auth import (
     ANONYMOUS,
     AuthenticationRequired,
@@ -64,10 +65,16 @@ class CollectorApp:
 
 
 def build_app(
-    runtime: Runtime, ingest: AgentEndpoint, metrics: Metrics, hosts: Iterable[str], *, open_reading: bool = True
+    runtime: Runtime,
+    ingest: AgentEndpoint,
+    metrics: Metrics,
+    hosts: Iterable[str],
+    *,
+    open_reading: bool = True,
+    key_of: callback.KeyOf | None = None,
 ) -> CollectorApp:
     """Build the application. `hosts` are the host names it answers to, besides the loopback's; without `open_reading` even
-    reading needs a person's token or session."""
+    reading needs a person's token or session. `key_of` finds the keys of webhooks; without it no reply is accepted."""
     web = FastAPI(
         title="Watchkeeper", version=installed_version() or "0", docs_url=None, redoc_url=None, openapi_url=None,
         description=api.__doc__ or "",
@@ -77,6 +84,8 @@ def build_app(
     web.include_router(api.router)
     web.include_router(pages.router)
     web.include_router(forms.router)
+    web.include_router(callback.router)
+    web.state.key_of = key_of
     web.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"))
     _add_other_routes(web)
     for error in (WatchkeeperError, ReloadRequired, RequestValidationError, HTTPException):

@@ -44,7 +44,7 @@ def everything(store: Store) -> dict[str, list[dict[str, Any]]]:
 def test_the_migrations_make_the_schema_that_the_code_expects(world: World) -> None:
     with world.store.read() as connection:
         assert compare_metadata(MigrationContext.configure(connection), metadata) == []
-        assert version(connection) == "0006"
+        assert version(connection) == "0007"
         partial = {index["name"] for index in sa.inspect(connection).get_indexes("incident") if index["unique"]}
     assert partial == {"incident_open"}
     migrate(world.store)  # a second migration changes nothing
@@ -87,7 +87,7 @@ def test_several_collectors_can_start_on_an_empty_store_at_once(postgres_url: st
     stores += [Store(stores[0].url.render_as_string(hide_password=False)) for _ in range(2)]
     _at_once(*(lambda store=store: migrate(store) for store in stores))
     with stores[0].read() as connection:
-        assert version(connection) == "0006"
+        assert version(connection) == "0007"
     for store in stores:
         store.close()
 
@@ -233,7 +233,7 @@ def test_a_damaged_backup_is_refused_and_leaves_the_store_empty(world: World, tm
             elif spoil == "another table" and name == "rung.jsonl":
                 text = text.replace(b'"number"', b'"nummer"')
             elif spoil == "another schema" and name == "store.json":
-                text = text.replace(b'"0006"', b'"0000"')
+                text = text.replace(b'"0007"', b'"0000"')
             elif spoil == "a list" and name == "store.json":
                 text = b"[]"
             out.writestr(name, text)

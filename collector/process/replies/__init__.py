@@ -1,0 +1,1 @@
+"""Answers of persons by channels with a way back: SMS, mail, webhook."""
