@@ -124,6 +124,17 @@ def test_a_critical_fault_that_joins_a_warning_rises_it(world: World) -> None:
     assert world.pages("risen") == [(0.5, "day", "risen")]
 
 
+def test_a_recovery_names_the_cause_and_not_the_effect_that_ended_last(world: World) -> None:
+    silent(world, "switch-1")
+    silent(world, "s1", "s2")
+    world.advance(1)
+    silent(world, "switch-1", "s2", level=Level.OK)
+    world.advance(0.5)
+    silent(world, "s1", level=Level.OK)
+    world.advance(2)
+    assert ["switch-1" in one.message.subject for one in world.told if one.kind == "recovered"] == [True]
+
+
 # ---- one clock ----
 
 

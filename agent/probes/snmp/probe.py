@@ -50,12 +50,12 @@ OIDS_LOGGED = 3  # how many unreadable objects are named in one log line
 
 @dataclass(slots=True)
 class _SnmpDevice:
-    """What is kept of a device between sweeps. `requests` are the plan's requests, in sizes that the device accepts.
-    `renew_at` is on the boot clock; None means that the device has never answered. `absent` are the objects without a
-    valid answer at the last sweep, `missing` all objects without an answer. `fallback` means that it is read by the
+    """What is kept of a device between sweeps. `requests` are the plan's requests, in sizes that the device accepts. When its
+    tables were walked and will be again (`renew_at`; None: it has never answered) is on the boot clock. `absent` are the
+    objects without a valid answer at the last sweep, `missing` all objects without an answer. `fallback`: it is read by the
     fallback engine, whatever the inventory says. `dialect` is how it answers, `stored` what of that is remembered over a
-    restart, and `silences` the number of sweeps in a row without an answer. `learning` goes on if a sweep ends before it:
-    a slow device may need longer than one sweep may take. `heard` tells whether it has answered since learning began."""
+    restart, `silences` the number of sweeps in a row without an answer. `learning` goes on if a sweep ends before it;
+    `heard` tells whether it has answered since learning began."""
 
     device: Device
     plan: SweepPlan
@@ -65,6 +65,7 @@ class _SnmpDevice:
     session: SnmpSession | None = None
     known: Recognised = UNKNOWN
     renew_at: float | None = None
+    walked_at: float = 0.0
     absent: frozenset[str] = frozenset()
     unreadable: frozenset[str] = frozenset()
     warned_unknown: bool = False
@@ -272,7 +273,7 @@ class SnmpProbe:
         absent = frozenset(one.oid for one in layout.steps if one.oid not in answer)
         absent |= {one.oid for one in layout.conditional if inactive_reason(one.special, answer)}
         if absent - held.absent and held.renew_at is not None:
-            held.renew_at -= SNMP_RENEW_S - SNMP_RENEW_SOON_S
+            held.renew_at = min(held.renew_at, held.walked_at + SNMP_RENEW_SOON_S)
         held.absent = absent
 
     async def _learn_first(self, held: _SnmpDevice, session: SnmpSession) -> bool:
@@ -317,6 +318,7 @@ class SnmpProbe:
         held.plan = _with_habits(plan, before, held.dialect.habits)
         held.requests = split_all(held.dialect.habits, held.plan.layout.requests)
         again_s = SNMP_RENEW_S if held.renew_at is not None else first_renewal_s(held.device.device)
+        held.walked_at = now
         held.renew_at = now + (SNMP_RENEW_SOON_S if reader.unreadable.keys() - held.unreadable else again_s)
         _log_unreadable(held, reader.unreadable)
 
@@ -354,10 +356,8 @@ def _use_fallback_engine(held: _SnmpDevice, broken: EngineBroken) -> None:
     held.fallback = True
     log.warning(
         "%s at %s: %s; it is read with `engine: pysnmp` from now on",
-        held.device.device,
-        masked_url(held.device),
-        broken,
-    )
+        held.device.device, masked_url(held.device), broken,
+    )  # fmt: skip
 
 
 def _with_habits(plan: SweepPlan, before: SweepPlan, habits: Habits) -> SweepPlan:

@@ -1,5 +1,6 @@
 """Loads what grouping compares a new incident with: the incidents of troubles that are not over."""
 
+from collections import Counter
 from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
@@ -114,12 +115,18 @@ def open_causes(connection: sa.Connection, known: Iterable[Trouble]) -> set[int]
 
 def with_cause(connection: sa.Connection, known: Trouble) -> Trouble:
     """The trouble with its probable cause: the present one while it is open; then an open one that explains others; then the
-    oldest open one; then, if none is open, the present one, or the oldest where that has become part of another trouble."""
+    oldest open one. If none is open: the one that explains the most of them, else the present one, or the oldest where that
+    has become part of another trouble."""
     rows = connection.execute(_MEMBERS, {"trouble": known.trouble}).all()
     present = next((row for row in rows if row.incident == known.cause), None)
     open_ones = [row for row in rows if row.state == IncidentState.OPEN.value]
-    if not rows or (present is not None and (present in open_ones or not open_ones)):
+    if not rows or (present is not None and present in open_ones):
         return known
+    if not open_ones:
+        explained = Counter(row.explained_by for row in rows)
+        root = max(rows, key=lambda row: explained[row.incident])  # the oldest of several
+        chosen = root if explained[root.incident] or present is None else present
+        return replace(known, cause=chosen.incident, agent=chosen.agent)
     explaining = {row.explained_by for row in open_ones}
     found = next((row for row in open_ones if row.incident in explaining), (open_ones or rows)[0])
     return replace(known, cause=found.incident, agent=found.agent)

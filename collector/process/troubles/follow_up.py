@@ -108,8 +108,7 @@ class _Outcome:
             after = self._resume(known, after, stand.worst or known.level)
         if not stand.open:
             state = TroubleState.RESOLVED if stand.resolved else TroubleState.WITHDRAWN
-            if known.trouble in self.placement.left:  # its cause may be among those that left it
-                after = candidates.with_cause(self.connection, after)
+            after = candidates.with_cause(self.connection, after)  # the recovery names what explained the others
             self._add_rungs()  # before they are dropped
             finish(self.connection, self.notifier, after, state, self.now, story.note)
             return

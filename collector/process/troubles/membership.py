@@ -17,16 +17,14 @@ from watchkeeper.collector.store import rows, troubles
 
 @dataclass(slots=True)
 class Placement:
-    """The troubles that a group of changes touches, locked. `fresh` are those that began in it, `left` those that
-    incidents have left; `memberships` are the incidents whose trouble is new or another one, and
-    `stored` the troubles as the store has them."""
+    """The troubles that a group of changes touches, locked. `fresh` are those that began in it, `memberships` the incidents
+    whose trouble is new or another one, and `stored` the troubles as the store has them."""
 
     connection: sa.Connection
     snapshot: Snapshot
     now: float
     known: dict[int, Trouble] = field(default_factory=dict)
     fresh: set[int] = field(default_factory=set)
-    left: set[int] = field(default_factory=set)
     memberships: dict[int, Membership] = field(default_factory=dict)
     stored: dict[int, Trouble] = field(default_factory=dict)
 
@@ -61,8 +59,7 @@ class Placement:
         ladder counts from their beginning."""
         first = min(members, key=lambda one: one.began_at)
         for one in members:
-            if (before := self.trouble(one.trouble)) is not None:  # what they leave is touched too
-                self.left.add(before.trouble)
+            self.trouble(one.trouble)  # what they leave is touched too
         present = self._present(membership)
         number = present.trouble if present else self._begin(first)
         for one in members:

@@ -107,7 +107,7 @@ function updateAttributes(node, fresh) {
   }
 }
 
-// A child with a key is the same child wherever it stands. Any other is the same as the next one of its kind.
+// A child with a key is the same child at any place. Any other is the same as the next one of its kind.
 function updateChildren(parent, fresh) {
   const wanted = new Set([...fresh.children].map(keyOf).filter(Boolean));
   for (const child of [...parent.children]) {
