@@ -112,6 +112,7 @@ class Candidates:
 
     chain: Chain
     _by_device: dict[str, list[Fault]] = field(default_factory=dict)
+    _explained_by: dict[int, int] = field(default_factory=dict)
     _beside: dict[tuple[str, ...], list[Fault]] = field(default_factory=dict)
     _effects: set[int] = field(default_factory=set)
 
@@ -119,21 +120,34 @@ class Candidates:
         """Add an incident that has a trouble. What another fault explains gathers nothing around it: its trouble is that of
         its cause, which need not have to do with what else fails there."""
         insort(self._by_device.setdefault(fault.device, []), fault, key=_began)
+        self._explained_by[fault.incident] = fault.explained_by
         if not fault.explained_by:
             for beside in ((fault.device,), (fault.rule, fault.place)):
                 insort(self._beside.setdefault(beside, []), fault, key=_began)
 
-    def set_explained(self, fault: Fault) -> None:
-        """Another fault explains it now."""
+    def set_explained(self, fault: Fault, cause: int) -> None:
+        """Another fault explains it now: the incident `cause`."""
         self._effects.add(fault.incident)
+        self._explained_by[fault.incident] = cause
 
     def explanation(self, fault: Fault) -> Fault | None:
         """The open fault that explains this one: on its own device, or on the nearest thing that it depends on."""
         for device in (fault.device, *self.chain.ancestors(fault.device)):
-            found = (one for one in self._by_device.get(device, ()) if one.open and explains(one, fault))
+            known = (one for one in self._by_device.get(device, ()) if one.open and explains(one, fault))
+            found = (one for one in known if not self._is_explained_by(one, fault))
             if (first := next(found, None)) is not None:
                 return first
         return None
+
+    def _is_explained_by(self, one: Fault, fault: Fault) -> bool:
+        """Whether the fault is among the explanations of `one`: nothing explains its own cause."""
+        cause, seen = one.explained_by, {one.incident}
+        while cause and cause not in seen:
+            if cause == fault.incident:
+                return True
+            seen.add(cause)
+            cause = self._explained_by.get(cause, 0)
+        return False
 
     def explained(self, cause: Fault) -> Iterator[Fault]:
         """The open faults that this one explains, and that were noticed before it."""

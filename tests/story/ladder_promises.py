@@ -136,7 +136,8 @@ class Promises:
             assert decided == list(self.rungs_s)[: len(decided)], f"skipped: {one}: {decided}"
             bad_s = stored.times.bad_s(one.trouble, stored.now)
             most_s = stored.now - one.opened_at if one.trouble in self._moved else bad_s
-            least, most = self._due(bad_s - 0.01), self._due(most_s + 0.01)
+            least_s = min(bad_s, one.bad_s(stored.now)) if one.trouble in self._moved else bad_s
+            least, most = self._due(least_s - 0.01), self._due(most_s + 0.01)
             if one.trouble not in self.escalated:
                 assert set(decided) <= set(most), f"too early: {one}: {decided}, bad for {most_s:.1f} s"
             if one.open and not one.quiet and not held(one, stored):

@@ -92,6 +92,15 @@ def test_what_is_silent_explains_the_silence_behind_it_for_as_long_as_it_lasts()
     assert joined(late, SILENT_SWITCH) == Membership(1, Joined.EXPLAINED, 1)
 
 
+def test_nothing_explains_its_own_cause() -> None:
+    """The mains were lost first and explained the battery. They come and go; the battery, which is older now, explains nothing."""
+    battery = replace(ON_BATTERY, explained_by=7)
+    again = fault(7, "ups", "input.voltage", NOW + 200.0)
+    assert joined(again, ON_BATTERY) == Membership(2, Joined.EXPLAINED, 2)
+    assert joined(again, battery) is None
+    assert joined(again, replace(ON_BATTERY, explained_by=8), fault(8, "feed", "input.state", explained_by=7)) is None
+
+
 def test_the_nearest_cause_explains() -> None:
     pdu = fault(3, "pdu", "input.voltage", NOW + 60.0)
     found = joined(fault(9, "web", "device.answering", NOW + 90.0), ON_BATTERY, pdu)
@@ -166,7 +175,7 @@ def test_what_is_explained_meanwhile_gathers_nothing_more_and_the_one_before_it_
     candidates = Candidates(Chain())
     for one in (fault(3, "web", "disk.usage", NOW - 5.0), fault(4, "web", "cpu.usage", NOW - 1.0)):
         candidates.add(one)
-    candidates.set_explained(fault(4, "web", "cpu.usage"))
+    candidates.set_explained(fault(4, "web", "cpu.usage"), 1)
     assert candidates.membership(fault(9, "web", "memory.usage")) == Membership(3, Joined.DEVICE)
     late = fault(9, "web", "memory.usage", NOW - 5.0 + SAME_DEVICE_S + 0.1)
     assert candidates.membership(late) is None, "that one is too old"

@@ -111,7 +111,7 @@ class Placement:
 
     def _join_effects(self, effects: Iterable[Fault], found: Candidates, number: int, cause: int) -> None:
         for effect in effects:
-            found.set_explained(effect)
+            found.set_explained(effect, cause)
             self._join(effect, number, cause)
 
     def _present(self, membership: Membership | None) -> Membership | None:
