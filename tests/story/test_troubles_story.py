@@ -135,6 +135,21 @@ def test_a_recovery_names_the_cause_and_not_the_effect_that_ended_last(world: Wo
     assert ["switch-1" in one.message.subject for one in world.told if one.kind == "recovered"] == [True]
 
 
+def test_what_joins_a_trouble_that_is_merged_in_the_same_push_goes_with_it(world: World) -> None:
+    """Found by the state machine: the child stayed in a trouble that was over, where nobody saw it."""
+    world.push(world.verdict(Level.CRITICAL, device="s1", rule="power.input-lost", quantity="input.voltage"))
+    chain = ("s1", "power.psu", "psu.health"), ("switch-1", "power.on-battery", "output.source")
+    world.push(
+        *(
+            world.verdict(Level.CRITICAL, device=device, rule=rule, quantity=quantity)
+            for device, rule, quantity in chain
+        )
+    )
+    over = {one.trouble for one in world.troubles() if not one.open}
+    assert over, "the trouble of s1 is part of that of its parent"
+    assert not [one for one in world.incidents() if one.open and one.trouble in over]
+
+
 # ---- one clock ----
 
 

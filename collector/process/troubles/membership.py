@@ -29,15 +29,15 @@ class Placement:
     stored: dict[int, Trouble] = field(default_factory=dict)
 
     def trouble(self, number: int) -> Trouble | None:
-        """The trouble of that number, or the one that it was merged into; locked."""
-        if number not in self.known or self.known[number].merged_into:
+        """The trouble of that number, or the one that it was merged into, in this group or before; locked."""
+        known = self.known.get(number)
+        if known is None:
             found = troubles.follow(self.connection, number, lock=True)
             if found is None:
                 return None
-            self.known.setdefault(found.trouble, found)
             self.stored.setdefault(found.trouble, found)
-            return self.known[found.trouble]
-        return self.known[number]
+            known = self.known.setdefault(found.trouble, found)
+        return self.trouble(known.merged_into) if known.merged_into else known
 
     def place(self, changed: Sequence[Incident], began: Mapping[int, float]) -> None:
         """Find the trouble of every incident that began, at the times in `began`. One that comes back stays in its trouble,
@@ -159,8 +159,12 @@ class Placement:
             )
             troubles.drop_undecided(self.connection, merged)
             moved = {
-                one.incident: Membership(number, one.joined, one.explained_by)
+                one.incident: Membership(effect.trouble, one.joined, one.explained_by)
                 for one in rows.incidents_of(self.connection, [effect.trouble])
+            } | self.memberships  # of this group, which the store does not have yet
+            self.memberships |= {
+                incident: replace(one, trouble=number)
+                for incident, one in moved.items()
+                if one.trouble == effect.trouble
             }
-            self.memberships |= moved
         self.memberships[effect.incident] = Membership(number, Joined.EXPLAINED, cause)
