@@ -9,7 +9,7 @@ from watchkeeper.collector.policy.grouping import Joined
 from watchkeeper.collector.policy.troubles import TroubleState
 from watchkeeper.collector.process import actions
 from watchkeeper.model.errors import Conflict
-from watchkeeper.model.verdict import Level
+from watchkeeper.model.verdict import Level, Verdict
 
 SERVERS = 50
 BEHIND = (
@@ -24,6 +24,11 @@ BEHIND = (
         for number in range(SERVERS)
     )
 )
+RULE_OF = {
+    "output.source": "power.on-battery",
+    "input.voltage": "power.input-lost",
+    "psu.health": "hardware.power-supply",
+}
 SILENT = {"rule": "device.not-answering", "quantity": "device.answering"}
 
 
@@ -137,14 +142,15 @@ def test_a_recovery_names_the_cause_and_not_the_effect_that_ended_last(world: Wo
 
 def test_what_joins_a_trouble_that_is_merged_in_the_same_push_goes_with_it(world: World) -> None:
     """Found by the state machine: the child stayed in a trouble that was over, where nobody saw it."""
-    world.push(world.verdict(Level.CRITICAL, device="s1", rule="power.input-lost", quantity="input.voltage"))
-    chain = ("s1", "power.psu", "psu.health"), ("switch-1", "power.on-battery", "output.source")
-    world.push(
-        *(
-            world.verdict(Level.CRITICAL, device=device, rule=rule, quantity=quantity)
-            for device, rule, quantity in chain
-        )
-    )
+
+    def verdict(device: str, quantity: str, level: Level = Level.CRITICAL) -> Verdict:
+        return world.verdict(level, device=device, rule=RULE_OF[quantity], quantity=quantity)
+
+    world.push(verdict("switch-1", "output.source"))
+    world.push(verdict("switch-1", "output.source", Level.OK))
+    world.advance(0.5)
+    world.push(verdict("s1", "input.voltage"))
+    world.push(verdict("switch-1", "output.source"), verdict("s1", "psu.health"))
     over = {one.trouble for one in world.troubles() if not one.open}
     assert over, "the trouble of s1 is part of that of its parent"
     assert not [one for one in world.incidents() if one.open and one.trouble in over]
