@@ -136,7 +136,7 @@ class Promises:
             assert decided == list(self.rungs_s)[: len(decided)], f"skipped: {one}: {decided}"
             bad_s = stored.times.bad_s(one.trouble, stored.now)
             most_s = stored.now - one.opened_at if one.trouble in self._moved else bad_s
-            # A critical fault that is reported late climbs at once to where it should be, also in a younger trouble.
+            # A critical fault that is reported late is at once at the level where it should be, also in a younger trouble.
             began = [part.began_at for part in stored.incidents if part.trouble == one.trouble]
             most_s = max(most_s, stored.now - min(began, default=stored.now))
             least_s = min(bad_s, one.bad_s(stored.now)) if one.trouble in self._moved else bad_s
