@@ -38,7 +38,7 @@ SIGN_IN_S = 3600.0
 
 EVERYBODY = ""
 SECRET_LENGTH = 32
-"""The fewest characters of a secret that makes keys: whoever has one link could try out a shorter one."""
+"""The fewest characters of a secret that makes keys. A person who has one link could find a shorter secret by trying."""
 
 _CODES = MappingProxyType({TROUBLE: 1, SIGN_IN: 2})
 _ABOUT = MappingProxyType({code: about for about, code in _CODES.items()})

@@ -188,7 +188,7 @@ def explains(cause: Fault, fault: Fault) -> bool:
 
 
 def _order(fault: Fault) -> tuple[float, int]:
-    """Of two faults of one device that begin in one reading, only one can explain the other."""
+    """The order in which faults of one device can explain each other: only the earlier one explains the later one."""
     return (fault.began_at, fault.incident)
 
 

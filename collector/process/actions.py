@@ -23,7 +23,7 @@ class NotFound(WatchkeeperError):
 
 
 def acknowledge(notifier: Notifier, number: int, person: str, now: float, note: str = "") -> Trouble:
-    """Note that `person` works on the trouble; whoever did before is told. Raises NotFound or Conflict."""
+    """Note that `person` works on the trouble. The person who did before is told. Raises NotFound or Conflict."""
     with notifier.store.write() as connection:
         known = _locked(notifier, connection, number)
         taken = troubles.save(connection, policy.acknowledge(known, person, now))

@@ -1,5 +1,5 @@
 """A new sign-in link for a person who asks on the sign-in page. It goes to that person's own channels, so that nobody needs to
-prove anything; whoever asks learns nothing, not even whether the person exists."""
+prove anything. The response does not show whether the person exists."""
 
 import json
 
@@ -20,7 +20,7 @@ EACH_AN_HOUR, ALL_AN_HOUR = 5, 60
 _SUBJECT = marked("[Watchkeeper] Your sign-in link")
 _TEXT = marked(
     "Somebody asked on the pages of {site} for a sign-in link for you. It works once, within one hour. Do not forward it: "
-    "whoever opens it acts as you."
+    "everybody who opens it acts as you."
 )
 
 

@@ -60,7 +60,7 @@ def trouble(runtime: CurrentRuntime, number: schemas.IncidentNumber) -> trouble_
 def acknowledge(
     runtime: CurrentRuntime, person: ActingPerson, number: schemas.IncidentNumber, body: schemas.NoteIn
 ) -> trouble_schemas.TroubleDetailOut:
-    """Say that you are working on it; whoever acknowledged it before is told. The escalation goes on, unless the ladder has
+    """Say that you are working on it. The person who acknowledged it before is told. The escalation goes on, unless the ladder has
     `stops_at: acknowledged`."""
     actions.acknowledge(runtime.notifier(), number, person.person, runtime.clock.wall(), body.note)
     return _trouble(runtime, number)

@@ -1,4 +1,4 @@
-"""Each channel of each person: how its robot does, and the last test. For the page, the API and the metrics; read only."""
+"""The state of each channel of each person: whether its robot is in use, and the result of the last test. Read only."""
 
 import json
 from collections.abc import Iterator, Mapping
