@@ -195,7 +195,7 @@ def backup(out: Path, file: Path) -> None:
     """Copy the whole store into one file. The collector may run meanwhile."""
     import time
 
-    from watchkeeper.collector.store.backup import backup as write_backup
+    from watchkeeper.collector.store.backups.archive import backup as write_backup
 
     counts = write_backup(_open_store(_read_settings(file)), out, time.time())
     print(f"{out}: {sum(counts.values())} rows of {len(counts)} tables")
@@ -209,7 +209,7 @@ def restore(source: Path, file: Path) -> None:
     import time
 
     from watchkeeper.collector.access.links import rotate
-    from watchkeeper.collector.store.backup import restore as restore_backup
+    from watchkeeper.collector.store.backups.archive import restore as restore_backup
 
     store = _open_store(_read_settings(file))
     counts = restore_backup(store, source)

@@ -25,15 +25,19 @@ from watchkeeper.collector.intake.requests import Requests
 from watchkeeper.collector.notify.outbox import Opener, Outbox
 from watchkeeper.collector.notify.page_tests import write_weekly
 from watchkeeper.collector.notify.preflight import unreachable, unusable_links
-from watchkeeper.collector.process.own_rules import OwnRules
+from watchkeeper.collector.process.own.agents import AgentsHeard
+from watchkeeper.collector.process.own.disk import DiskSpace
+from watchkeeper.collector.process.own.rules import OwnRules
 from watchkeeper.collector.process.replies.mail import MailReplies
 from watchkeeper.collector.process.replies.sms import SmsReplies
 from watchkeeper.collector.process.replies.ways import ReplyTaker, WaysBack
 from watchkeeper.collector.process.runtime import ConfigReloader, Runtime
 from watchkeeper.collector.read.exposition import Metrics
+from watchkeeper.collector.read.self_metrics import installed_version
 from watchkeeper.collector.site.settings import ConfigFile, MailRepliesConfig
 from watchkeeper.collector.store.engine import Store
 from watchkeeper.collector.store.migrate import migrate
+from watchkeeper.collector.store.peers import CollectorIdentity, enter
 from watchkeeper.collector.store.retention import delete_expired
 from watchkeeper.collector.ticker import Ticker
 from watchkeeper.collector.web.app import build_app
@@ -108,7 +112,9 @@ class RunningCollector:
         self.store = open_store(config_file, secrets)
         links = open_links(config_file, secrets, self.store, self.clock)
         ways = WaysBack(secrets, sms=config.sms_replies, mail=config.mail_replies is not None and links is not None)
-        self.runtime = Runtime(self.store, self.clock, snapshot, config.page_url, links, ways)
+        identity = CollectorIdentity(config.own_name)
+        enter(self.store, identity, installed_version(), self.clock.wall())
+        self.runtime = Runtime(self.store, self.clock, snapshot, config.page_url, links, ways, identity)
         self.runtime.activate(snapshot)
         opener = open_channels(secrets, self.clock)
         for problem in unreachable(snapshot.configuration.contacts.people, opener):
@@ -118,12 +124,13 @@ class RunningCollector:
         ):
             log.warning("collector.yml: %s", problem)
         self.outbox = Outbox(self.runtime, opener, self.runtime.robots)
-        own_rules = OwnRules(self.runtime, config.reserve_bytes)
+        disk = DiskSpace(self.store, config.reserve_bytes)
+        own_rules = OwnRules(self.runtime, (disk, AgentsHeard(self.store, deaf=lambda: disk.full)))
         requests = Requests(self.store, self.clock)
         self.ticker = Ticker(self.runtime, self.reloader, own_rules, requests, self.outbox)
         self.replies = self._reply_takers(secrets)
         self.journal = Journal(self.store, self.runtime, self.clock, self.ticker.wake)
-        self.ingest = AgentEndpoint(self.runtime, self.journal, requests, lambda: own_rules.full)
+        self.ingest = AgentEndpoint(self.runtime, self.journal, requests, lambda: disk.full)
         metrics = Metrics(self.runtime, self.journal, self.ingest)
         self.app = build_app(
             self.runtime, self.ingest, metrics, config.names, open_reading=config.loopback, key_of=secrets.get

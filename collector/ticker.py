@@ -11,9 +11,10 @@ from collections.abc import Callable
 from watchkeeper.collector.intake.requests import Requests
 from watchkeeper.collector.notify.outbox import Outbox
 from watchkeeper.collector.process.due import catch_up, chase, decide_due, end_quiet
-from watchkeeper.collector.process.own_rules import OwnRules
+from watchkeeper.collector.process.own.rules import OwnRules
 from watchkeeper.collector.process.runtime import ConfigReloader, Runtime
 from watchkeeper.collector.process.troubles.separate import separate
+from watchkeeper.collector.store.peers import BEAT_EVERY_S, beat
 from watchkeeper.model.errors import StoreError
 from watchkeeper.model.worker import Worker
 
@@ -32,6 +33,7 @@ class Ticker:
         self._outbox = outbox
         self._tasks: tuple[Callable[[], object], ...] = (
             lambda: reloader.refresh(runtime),
+            self._beat,
             own_rules.look,
             requests.refresh,
             lambda: catch_up(runtime.notifier(), runtime.clock.wall()),
@@ -40,7 +42,7 @@ class Ticker:
             lambda: end_quiet(runtime.notifier(), runtime.clock.wall()),
             self.decide,
         )
-        self._turn_at = runtime.clock.boot()
+        self._turn_at = self._beat_at = runtime.clock.boot()
         self.worker = Worker("ticker", self._next, runtime.clock)
 
     def start(self) -> None:
@@ -69,6 +71,15 @@ class Ticker:
         for task in self._tasks:
             _guarded(task)
         self._outbox.wake()
+
+    def _beat(self) -> None:
+        """Note in the store that this collector is at work."""
+        clock, own = self._runtime.clock, self._runtime.identity
+        if clock.boot() < self._beat_at:
+            return
+        if not beat(self._runtime.store, own, clock.wall()):
+            log.error("another collector runs under the name `%s`; give each its own `name` in collector.yml", own.name)
+        self._beat_at = clock.boot() + BEAT_EVERY_S
 
     def _next(self) -> float:
         """A full turn when it is due. Before that, only the rungs. Returns the seconds until the next full turn."""

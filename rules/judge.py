@@ -165,7 +165,8 @@ class Judge:
         """Withdraw the verdicts of columns that are missing for long; those of bad events become unknown. A sweep that has no
         value at all says nothing about them: the probe may be learning what the device is."""
         answering, *others = sweep.values
-        telling = answering == "yes" and not (others and all(value.__class__ is Missing for value in others))
+        answers = sweep.series[0].quantity == ANSWERING and answering == "yes"
+        telling = answers and not (others and all(value.__class__ is Missing for value in others))
         for key in list(plan.absent):
             if self._survives(key):
                 del plan.absent[key]

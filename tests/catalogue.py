@@ -23,7 +23,7 @@ ONLY_IN_LOGS = (
     "channels/mail_inbox.py",
     "collector/cli.py",
     "collector/http_cli.py",
-    "collector/store/backup.py",
+    "collector/store/backups/archive.py",
     "rules/rule_tests.py",
 )
 """Files whose errors are read on a terminal or in a log. These are English."""

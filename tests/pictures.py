@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from tests.chaos.kills import free_port
 from tests.chromium import Chromium
 from tests.phone_room import PHONE
-from tests.story.chaos import free_port
 
 FOLDER = Path(__file__).resolve().parents[1] / "docs" / "images"
 WIDE = (1100, 1080)

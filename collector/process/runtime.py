@@ -16,6 +16,7 @@ from watchkeeper.collector.notify.message.answer_line import WayBack
 from watchkeeper.collector.process.troubles.follow_up import withdraw_gone
 from watchkeeper.collector.site.snapshot import Snapshot, read_snapshot
 from watchkeeper.collector.store.engine import Store
+from watchkeeper.collector.store.peers import CollectorIdentity
 from watchkeeper.model.clock import Clock
 from watchkeeper.model.errors import ConfigError, StoreError
 
@@ -37,9 +38,11 @@ class Runtime:
         url: str = "",
         links: Links | None = None,
         way_back: Callable[[Address], WayBack] = lambda _: WayBack.NONE,
+        identity: CollectorIdentity | None = None,
     ) -> None:
         self.store = store
         self.clock = clock
+        self.identity = identity or CollectorIdentity()
         self.tokens = Tokens(store, clock)
         self.robots = Robots()
         self.started_at = clock.wall()

@@ -1,5 +1,6 @@
 """collector.yml: the address the collector listens on, its store, and the folder of the site's configuration."""
 
+import socket
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,6 +9,7 @@ from urllib.parse import urlsplit
 from watchkeeper.documents.bind import renamed, try_load
 from watchkeeper.documents.scalars import is_loopback
 from watchkeeper.model.errors import ConfigError, Problem
+from watchkeeper.model.plain import LINE_LIMIT
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +45,7 @@ class CollectorConfig:
     the pages, besides the address it listens on. `url` is the address of the pages in messages, if it is another one (behind
     a proxy, say). `link_key` is the name of the secret that signs personal links; an SQLite store has a file for it. `reserve`
     must stay free on the store's disk. `history` is how long readings are kept. `sms_replies`: persons may answer by SMS;
-    `mail_replies`: by mail.
+    `mail_replies`: by mail. `name` tells collectors that share a store apart; without it, it is the name of the machine.
     """
 
     host: str = "127.0.0.1"
@@ -59,6 +61,7 @@ class CollectorConfig:
     history_s: float = 48 * 3600.0
     sms_replies: bool = False
     mail_replies: MailRepliesConfig | None = None
+    name: str = ""
 
     def check(self) -> Iterator[tuple[str, str]]:
         """Yield (key, message) for each problem."""
@@ -70,8 +73,15 @@ class CollectorConfig:
             yield "host", f"`{self.host}` means all addresses: list the host names of the pages in `hosts`"
         if "://" in self.store:  # the message does not quote it: it may contain a password
             yield "store", "a URL may contain a password: store it as a secret, and write `secret:NAME` here"
+        if len(self.name) > LINE_LIMIT:
+            yield "name", f"it is longer than {LINE_LIMIT} characters"
         if self.url and (message := _url_problem(self.url)):
             yield "url", message
+
+    @property
+    def own_name(self) -> str:
+        """The name of this collector."""
+        return self.name or socket.gethostname()[:LINE_LIMIT]
 
     @property
     def loopback(self) -> bool:

@@ -321,6 +321,16 @@ removal = Table(
     Index("removal_pending", "agent", sqlite_where=text("done_at IS NULL"), postgresql_where=text("done_at IS NULL")),
 )
 
+collector = Table(
+    "collector",
+    metadata,
+    Column("name", _NAME_TYPE, primary_key=True),
+    Column("process", _NAME_TYPE, nullable=False, comment="a random id of the running process"),
+    Column("started_at", Double, nullable=False),
+    Column("beat_at", Double, nullable=False, comment="when it was last at work"),
+    Column("release", _NAME_TYPE, nullable=False),
+)
+
 tally = Table(
     "tally",
     metadata,

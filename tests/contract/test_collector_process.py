@@ -23,7 +23,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from tests.story.chaos import free_port
+from tests.chaos.kills import free_port
 from tests.story.world import CONTACTS, INVENTORY, LADDERS
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 import requests
 
+from tests.chaos.kills import free_port
 from tests.security_room import keyring
-from tests.story.chaos import free_port
 from tests.story.world import CONTACTS, INVENTORY, LADDERS
 
 ROOT = Path(__file__).resolve().parents[2]

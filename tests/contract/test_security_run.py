@@ -11,8 +11,8 @@ from typing import Any
 import requests
 from click.testing import CliRunner
 
+from tests.chaos.kills import free_port
 from tests.security_room import keyring, listening
-from tests.story.chaos import free_port
 from tests.story.world import LADDERS
 from watchkeeper.cli import command_line
 

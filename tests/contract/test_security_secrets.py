@@ -13,8 +13,8 @@ import pytest
 from click.testing import CliRunner
 from pydantic_core import from_json
 
+from tests.chaos.kills import free_port
 from tests.security_room import keyring, listening
-from tests.story.chaos import free_port
 from watchkeeper.agent.config import Places, read_config
 from watchkeeper.agent.main import _run
 from watchkeeper.agent.probes.host.probe import HostProbe, Machine

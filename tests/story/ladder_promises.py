@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
-from tests.story.comparing import Troubles, rows_of, troubles_in
+from tests.chaos.comparing import Troubles, rows_of, troubles_in
 from tests.story.world import World
 from watchkeeper.collector.policy.hold import Backlog, HoldReason, hold
 from watchkeeper.collector.policy.incidents import Incident

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from tests.story.chaos import free_port
+from tests.chaos.kills import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 

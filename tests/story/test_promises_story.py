@@ -293,7 +293,7 @@ def test_a_verdict_that_the_store_did_not_accept_is_judged_again(world: World, m
         raise StoreFull("no room")
 
     with monkeypatch.context() as patched:
-        patched.setattr("watchkeeper.collector.process.own_rules.apply_events", full)
+        patched.setattr("watchkeeper.collector.process.own.rules.apply_events", full)
         world.clock.advance(8)
         with pytest.raises(StoreFull):
             world.own_rules.look()
@@ -304,7 +304,7 @@ def test_a_verdict_that_the_store_did_not_accept_is_judged_again(world: World, m
 
 def test_a_full_disk_makes_no_agent_silent_because_its_pushes_are_refused(world: World) -> None:
     world.look(0.2)
-    world.own_rules._reserve_bytes = 2**62
+    world.disk.reserve_bytes = 2**62
     world.look(5)
     found = [one.rule for one in world.incidents()]
     # A PostgreSQL store is not on our disk, so the collector does not look at it.

@@ -15,7 +15,9 @@ from watchkeeper.collector.notify.outbox import Outbox
 from watchkeeper.collector.policy.incidents import Incident
 from watchkeeper.collector.policy.troubles import Trouble
 from watchkeeper.collector.process.due import chase, decide_due, end_quiet
-from watchkeeper.collector.process.own_rules import OwnRules
+from watchkeeper.collector.process.own.agents import AgentsHeard
+from watchkeeper.collector.process.own.disk import DiskSpace
+from watchkeeper.collector.process.own.rules import OwnRules
 from watchkeeper.collector.process.runtime import Runtime
 from watchkeeper.collector.process.troubles.separate import separate
 from watchkeeper.collector.site.load import parse_configuration
@@ -110,7 +112,8 @@ class World:
         self.runtime = Runtime(self.store, self.clock, snapshot, "http://room")
         self.outbox = Outbox(self.runtime, self._open)
         self.journal = Journal(self.store, self.runtime, self.clock, lambda: None)
-        self.own_rules = OwnRules(self.runtime, reserve_bytes=0)
+        self.disk = DiskSpace(self.store, reserve_bytes=0)
+        self.own_rules = OwnRules(self.runtime, (self.disk, AgentsHeard(self.store, deaf=lambda: self.disk.full)))
         self.journal.recover()
 
     def close(self) -> None:

@@ -113,7 +113,7 @@ def test_no_more_than_so_many_are_decided_at_once_and_the_rest_follows(world: Wo
 
 def test_a_decision_is_written_with_its_time_and_its_page(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     passed: list[str] = []
-    monkeypatch.setattr(due_module, "failpoint", passed.append)  # where tests/story/chaos.py kills the collector
+    monkeypatch.setattr(due_module, "failpoint", passed.append)  # where tests/chaos/kills.py kills the collector
     due(world, step("duty", 0, -60.0), step("owner", 1, -30.0), step("on-site", 2, 600.0))
     assert decide_due(world.runtime.notifier(), NOON) == 2
     assert decided(world) == {"duty": (NOON, "clock"), "owner": (NOON, "clock"), "on-site": (None, None)}

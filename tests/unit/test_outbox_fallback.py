@@ -142,7 +142,7 @@ def test_a_message_that_could_not_be_tried_is_told_and_tried_again_after_its_lea
 
 
 def test_the_points_where_a_crash_is_tried_are_passed_in_order(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
-    """tests/story/chaos.py kills the collector at these names."""
+    """tests/chaos/kills.py kills the collector at these names."""
     passed: list[str] = []
     monkeypatch.setattr(outbox_module, "failpoint", passed.append)
     room.put()

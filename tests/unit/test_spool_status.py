@@ -47,7 +47,7 @@ def test_a_lane_is_behind_until_the_collector_has_all_of_it(clock: FakeClock) ->
 def test_the_points_where_a_crash_is_tried_are_passed_in_order(
     clock: FakeClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """tests/story/chaos.py kills the agent at these names."""
+    """tests/chaos/kills.py kills the agent at these names."""
     passed: list[str] = []
     monkeypatch.setattr(spool_module, "failpoint", passed.append)
     with opened(MEMORY, clock) as spool:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.story.chaos import run
-from tests.story.serving import longest_run
+from tests.chaos.kills import run
+from tests.chaos.serving import longest_run
 
 ROUNDS = int(os.environ.get("WATCHKEEPER_CHAOS_ROUNDS", "20"))
 

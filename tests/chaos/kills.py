@@ -1,10 +1,9 @@
 """A simulated room with a real agent and a real collector. Both are killed with SIGKILL again and again, at named commit
 points and at random, while faults come and go. At the end their data are compared with the log of the room.
 
-To run it by hand: `python -m tests.story.chaos --rounds 100 [--seed N]`.
+To run it by hand: `python -m tests.chaos kills --rounds 100 [--seed N]`.
 """
 
-import argparse
 import json
 import os
 import random
@@ -13,19 +12,18 @@ import socket
 import sqlite3
 import subprocess
 import sys
-import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
 
 import requests
 
-from tests.story.comparing import Decisions, compare_decisions, compare_recoveries, end_everything
-from tests.story.serving import Serving
+from tests.chaos.comparing import Decisions, compare_decisions, compare_recoveries, end_everything
+from tests.chaos.serving import Serving
 from watchkeeper.collector.site.snapshot import read_snapshot
 from watchkeeper.collector.store.engine import Store
 from watchkeeper.demo import WebhookReceiver
@@ -346,21 +344,3 @@ def run(folder: Path, rounds: int, seed: int) -> Tally:
             one.round()
         one.settle()
         return one.compare()
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run from the command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=100)
-    parser.add_argument("--seed", type=int, default=random.randrange(2**32))  # noqa: S311 -- no secret
-    given = parser.parse_args(arguments)
-    print(f"seed {given.seed}, {given.rounds} rounds", flush=True)  # noqa: T201 -- output of a program
-    folder = Path(tempfile.mkdtemp(prefix="chaos-"))
-    tally = run(folder, given.rounds, given.seed)
-    found = {name: getattr(tally, name) for name in tally.__slots__} | {"decisions": asdict(tally.decisions)}
-    print(folder, json.dumps(found, indent=1), sep="\n")  # noqa: T201 -- output of a program
-    return 1 if tally.faults() else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

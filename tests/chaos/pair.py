@@ -1,20 +1,17 @@
 """Two collectors on one PostgreSQL, killed with SIGKILL in turn, at commit points and at random, while agents push faults that
 come and go. At the end the store is compared with what the incidents say and with what the webhook has received.
 
-To run it by hand: `python -m tests.story.chaos_pair --rounds 100 [--seed N]`. It needs PostgreSQL's programs.
+To run it by hand: `python -m tests.chaos kills-pair --rounds 100 [--seed N]`. It needs PostgreSQL's programs.
 """
 
-import argparse
-import json
 import random
 import signal
-import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from http.server import ThreadingHTTPServer
 from pathlib import Path
 from subprocess import Popen, TimeoutExpired
@@ -24,11 +21,11 @@ from unittest import mock
 import requests
 import sqlalchemy as sa
 
+from tests.chaos.comparing import Decisions, compare_decisions, compare_recoveries, end_everything, rows_of
+from tests.chaos.kills import POINTS, RUNGS_S, free_port, ladder_files, start_program
+from tests.chaos.pair_agents import Agents, inventory
+from tests.chaos.serving import Serving
 from tests.conftest import _postgres, _postgres_programs
-from tests.story.chaos import POINTS, RUNGS_S, free_port, ladder_files, start_program
-from tests.story.comparing import Decisions, compare_decisions, compare_recoveries, end_everything, rows_of
-from tests.story.pair_agents import Agents, inventory
-from tests.story.serving import Serving
 from watchkeeper.collector.access.tokens import TokenKind, mint
 from watchkeeper.collector.site.snapshot import read_snapshot
 from watchkeeper.collector.store.engine import Store
@@ -75,7 +72,9 @@ class Pair:
         self.urls = [f"http://127.0.0.1:{port}" for port in ports]
         files = {"inventory.yml": inventory(names), **ladder_files(receiver.port)}
         for number, port in enumerate(ports):
-            files[f"collector-{number}.yml"] = f"port: {port}\nstore: 'secret:store'\nsecrets: secrets.yml\n"
+            files[f"collector-{number}.yml"] = (
+                f"name: {number}\nport: {port}\nstore: 'secret:store'\nsecrets: secrets.yml\n"
+            )
         files["secrets.yml"] = f"store: '{store_url}'\nwebhook: {receiver.key}\n"
         for name, text in files.items():
             (folder / name).write_text(text, encoding="utf-8")
@@ -195,21 +194,3 @@ def run(folder: Path, rounds: int, seed: int) -> PairTally:
             one.round(number % 2)
         one.settle()
         return one.compare()
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run from the command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=100)
-    parser.add_argument("--seed", type=int, default=random.randrange(2**32))  # noqa: S311 -- no secret
-    given = parser.parse_args(arguments)
-    print(f"seed {given.seed}, {given.rounds} rounds", flush=True)  # noqa: T201 -- output of a program
-    folder = Path(tempfile.mkdtemp(prefix="chaos-pair-"))
-    tally = run(folder, given.rounds, given.seed)
-    found = {name: getattr(tally, name) for name in tally.__slots__} | {"decisions": asdict(tally.decisions)}
-    print(folder, json.dumps(found, indent=1), sep="\n")  # noqa: T201 -- output of a program
-    return 1 if tally.faults() else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,0 +1,1 @@
+"""What the collector observes itself, judged by rules like every other reading: one module for each source."""
