@@ -4,7 +4,7 @@ import asyncio
 import logging
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from watchkeeper.agent.ports import Memory, NoAnswer, ProbeContext
 from watchkeeper.agent.probes.series import with_failures
@@ -18,12 +18,7 @@ from watchkeeper.agent.probes.snmp.dialect.habits import (
 )
 from watchkeeper.agent.probes.snmp.dialect.hail import hail, same_address
 from watchkeeper.agent.probes.snmp.dialect.requests import MUTE, ask_for_mute, get_objects
-from watchkeeper.agent.probes.snmp.engine import (
-    SNMP_PORT,
-    EngineBroken,
-    SnmpSession,
-    other_sender,
-)
+from watchkeeper.agent.probes.snmp.engine import SNMP_PORT, EngineBroken, SnmpSession, other_sender
 from watchkeeper.agent.probes.snmp.opening import SnmpOpener, login_to, masked_url, open_snmp_session
 from watchkeeper.agent.probes.snmp.plan import DeviceReader, SweepPlan, bare_plan, replan
 from watchkeeper.agent.probes.snmp.recognise import UNKNOWN, Recognised, known_by, mark_of, recognise
@@ -54,8 +49,8 @@ class _SnmpDevice:
     tables were walked and will be again (`renew_at`; None: it has never answered) is on the boot clock. `absent` are the
     objects without a valid answer at the last sweep, `missing` all objects without an answer. `fallback`: it is read by the
     fallback engine, whatever the inventory says. `dialect` is how it answers, `stored` what of that is remembered over a
-    restart, `silences` the number of sweeps in a row without an answer. `learning` goes on if a sweep ends before it;
-    `heard` tells whether it has answered since learning began."""
+    restart, `silences` the number of sweeps in a row without an answer. `learning` goes on if a sweep ends before it; `reader`
+    is what it reads with."""
 
     device: Device
     plan: SweepPlan
@@ -73,7 +68,7 @@ class _SnmpDevice:
     fallback: bool = False
     silences: int = 0
     learning: asyncio.Task[None] | None = None
-    heard: asyncio.Event = field(default_factory=asyncio.Event)
+    reader: DeviceReader | None = None
 
     @property
     def version(self) -> SnmpVersion:
@@ -86,7 +81,7 @@ class _SnmpDevice:
         """Close the session; the next sweep opens a new one."""
         if self.learning is not None:
             self.learning.cancel()
-            self.learning = None
+            self.learning = self.reader = None
         if self.session is not None:
             self.session.close()
             self.session = None
@@ -280,7 +275,6 @@ class SnmpProbe:
         """Learn what the device is; go on with what an earlier sweep began. Returns whether that is done: a device that
         answers slowly is not down. Raises NoAnswer."""
         if held.learning is None:
-            held.heard.clear()
             held.learning = asyncio.create_task(self._learn(held, session))
             held.learning.add_done_callback(
                 lambda done: done.cancelled() or done.exception()
@@ -288,12 +282,12 @@ class SnmpProbe:
         learning = held.learning
         try:
             await asyncio.wait({learning}, timeout=LEARN_SHARE * held.device.every_s)
-            if not learning.done() and held.heard.is_set():
+            if not learning.done() and held.reader is not None and held.reader.heard.is_set():
                 return False
             await asyncio.shield(learning)
         finally:
             if learning.done() and held.learning is learning:
-                held.learning = None
+                held.learning = held.reader = None
         return True
 
     async def _learn(self, held: _SnmpDevice, session: SnmpSession) -> None:
@@ -301,7 +295,9 @@ class SnmpProbe:
         now = self._clock.boot()
         held.dialect.try_all_again(self._clock.wall())
         await ask_for_mute(session)
-        reader = DeviceReader(session, held.device, held.version, heard=held.heard)
+        reader = DeviceReader(session, held.device, held.version)
+        if held.learning is not None:
+            held.reader = reader
         known = await recognise(reader, self._profiles, held.known)
         if known.profile is not None and known.profile.speaks is not Speaks.SNMP:  # the inventory names it
             known = replace(known, profile=None)
@@ -316,6 +312,7 @@ class SnmpProbe:
         if mark != known.mark:
             self._keep_note(held)
         held.plan = _with_habits(plan, before, held.dialect.habits)
+        held.dialect.keep_absent(oid for request in held.plan.layout.requests for oid in request)
         held.requests = split_all(held.dialect.habits, held.plan.layout.requests)
         again_s = SNMP_RENEW_S if held.renew_at is not None else first_renewal_s(held.device.device)
         held.walked_at = now

@@ -92,7 +92,7 @@ UNKNOWN = Recognised()
 
 def mark_of(profile: Profile, described: str) -> str:
     """What is remembered of a profile that gave values: its name, and a digest of how the device described itself."""
-    return f"{profile.profile} {blake2s(described.encode(), digest_size=6).hexdigest()}"
+    return intern(f"{profile.profile} {blake2s(described.encode(), digest_size=6).hexdigest()}")
 
 
 def known_by(mark: str, profiles: Profiles) -> Recognised:

@@ -108,6 +108,11 @@ class Dialect:
         if len(self.absent) < MAX_ABSENT:
             self.absent |= frozenset(names)
 
+    def keep_absent(self, asked: Iterable[str]) -> None:
+        """Forget the absent objects that nobody asks for any more: thousands of devices would keep them."""
+        if self.absent:
+            self.absent &= frozenset(asked)
+
     def never_ask(self, name: str) -> None:
         """The device answers, but never to a request for this object."""
         if len(self.habits.mute) < MAX_MUTE and name not in self.habits.mute:
