@@ -22,15 +22,18 @@ FAULTS = (
 )
 
 
-def break_many(room: Room, count: int) -> None:
+def break_many(room: Room, count: int, first: int = 0) -> None:
     """Load a configuration with so many servers more, each in a place of its own, and let each have one fault."""
     snapshot = room.runtime.snapshot
     pattern = replace(snapshot.devices["app-server-1"], depends_on=())
-    more = {f"server-{n:03}": replace(pattern, device=f"server-{n:03}", location=f"机柜 B{n:03}") for n in range(count)}
+    more = {
+        f"server-{n:03}": replace(pattern, device=f"server-{n:03}", location=f"机柜 B{n:03}")
+        for n in range(first, first + count)
+    }
     room.runtime.activate(replace(snapshot, devices={**snapshot.devices, **more}))
     at = room.clock.wall()
     verdicts = []
-    for number, device in enumerate(more):
+    for number, device in enumerate(more, first):
         rule, level, evidence = FAULTS[number % len(FAULTS)]
         verdicts.append(Verdict(f"many-{number}", device, rule, "", level, at, evidence))
     room.push(Lane.EVENTS, verdicts)

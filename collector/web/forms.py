@@ -22,9 +22,10 @@ from watchkeeper.collector.site.inventory import Person
 from watchkeeper.collector.web.edge import auth
 from watchkeeper.collector.web.edge.auth import CurrentIdentity, CurrentRuntime
 from watchkeeper.collector.web.edge.link import LinkEnded, OpenedLink, must_act_by_link, open_link
+from watchkeeper.collector.web.overview import LISTED
 from watchkeeper.collector.web.page import PageContext
 from watchkeeper.collector.web.schemas import NO_NUL, NOTE_LIMIT, IncidentNumber
-from watchkeeper.model.errors import NotAllowed, StoreError
+from watchkeeper.model.errors import Conflict, NotAllowed, StoreError, WatchkeeperError
 
 log = logging.getLogger(__name__)
 router = APIRouter(include_in_schema=False)
@@ -126,6 +127,38 @@ def _perform(  # noqa: PLR0917 -- a person's answer to a trouble, word for word
     if door and (note or action != "comment"):
         note = f"{note} ({door})".strip()
     act(runtime.notifier(), number, person.person, runtime.clock.wall(), note, **fields)
+
+
+MANY: Mapping[str, Action] = {"acknowledge": actions.acknowledge, "on-site": actions.on_site}
+"""What a person can answer to many troubles at once."""
+
+
+@router.post("/answers/{action}")
+def act_on_many(
+    *,
+    request: Request,
+    runtime: CurrentRuntime,
+    identity: CurrentIdentity,
+    action: str,
+    number: Annotated[list[IncidentNumber] | None, Form(max_length=LISTED)] = None,
+    csrf: Csrf = "",
+) -> Response:
+    """Answer to each of these troubles. One that is over meanwhile is left out; if all are, or none is given, that is an error.
+    Raises NotAllowed, NotFound or Conflict."""
+    person = auth.must_act(request, identity, csrf)
+    if action not in MANY:
+        raise NotFound(f"there is no action `{action}` for many troubles; there is: {', '.join(MANY)}")
+    if not number:
+        raise Conflict("no trouble is selected; tick those that you answer to")
+    refusals: list[WatchkeeperError] = []
+    for one in number:
+        try:
+            MANY[action](runtime.notifier(), one, person.person, runtime.clock.wall())
+        except (NotFound, Conflict) as refusal:
+            refusals.append(refusal)
+    if len(refusals) == len(number):
+        raise refusals[0]
+    return RedirectResponse("/", 303)
 
 
 @router.post("/t/{token}/{action}")

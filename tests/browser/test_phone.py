@@ -11,7 +11,7 @@ from tests.chromium import PROGRAM, Chromium
 from tests.collector_room import Room, serving
 from tests.phone_room import PHONE, accessibility_faults, break_many, broken_tokens, seen_without_scrolling
 from watchkeeper.collector.process import actions
-from watchkeeper.collector.store.schema import transition
+from watchkeeper.collector.store.schema import transition, trouble
 from watchkeeper.collector.web.app import build_app
 from watchkeeper.model.verdict import Evidence, Level
 
@@ -132,6 +132,26 @@ def test_every_trouble_of_a_group_can_be_opened(room: Room, url: str, browser: C
     browser.click(browser.run("document.querySelector('.group[open] li a').innerText"))
     browser.until("location.pathname.startsWith('/troubles/')")
     assert "Device unreachable" in browser.text()
+
+
+def test_many_troubles_are_answered_by_two_taps_but_none_that_was_not_seen(
+    room: Room, url: str, browser: Chromium
+) -> None:
+    break_many(room, 30)
+    enter(room, browser, url)
+    browser.run("document.querySelector('.group summary').click()")
+    boxes = "document.querySelectorAll('.group[open] input[type=checkbox]').length"
+    before = browser.run(boxes)
+    assert before > 1
+    room.clock.advance(2)
+    break_many(room, 12, first=30)
+    browser.until(f"{boxes} > {before}")
+    assert browser.run("document.querySelectorAll('.group[open] input:checked').length") == before
+    browser.click("I am working on them")
+    browser.until("document.body.innerText.includes('Acknowledged: ')")
+    with room.store.read() as connection:
+        taken = sa.select(sa.func.count()).select_from(trouble).where(trouble.c.acknowledged_by == "sun.tao")
+        assert connection.execute(taken).scalar_one() == before
 
 
 def test_a_quiet_trouble_is_last(room: Room, url: str, browser: Chromium) -> None:

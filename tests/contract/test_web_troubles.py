@@ -222,3 +222,43 @@ def test_a_long_timeline_says_what_it_leaves_out(
     assert "are in the timeline" not in words(web.get("/troubles/1").text)
     silent(room)
     assert "Only the first 1 faults are in the timeline." in words(web.get("/troubles/1").text)
+
+
+# ---- many at once ----
+
+
+def three(room: Room) -> list[int]:
+    for device in ("ups-1", "crac-1", "sensor-hot-aisle"):
+        room.say(device, "device.alarm", Level.WARNING, Evidence("device.alarm", "warning"))
+    return [1, 2, 3]
+
+
+def answered_by(web: httpx.Client) -> list[Any]:
+    found = get(web, "troubles?state=open")["troubles"]
+    return [one["acknowledged_by"] for one in sorted(found, key=lambda one: one["trouble"])]
+
+
+@pytest.mark.parametrize("action", ["acknowledge", "on-site"])
+def test_many_troubles_are_answered_with_one_form(room: Room, web: httpx.Client, action: str) -> None:
+    three(room)
+    csrf = enter(room, web)
+    answer = web.post(f"/answers/{action}", data={"csrf": csrf, "number": ["1", "3"]})
+    assert (answer.status_code, answer.headers["location"]) == (303, "/")
+    assert answered_by(web) == ["sun.tao", None, "sun.tao"]
+
+
+def test_one_that_is_over_does_not_hinder_the_others(room: Room, web: httpx.Client) -> None:
+    three(room)
+    csrf = enter(room, web)
+    assert web.post("/answers/acknowledge", data={"csrf": csrf, "number": ["999", "2"]}).status_code == 303
+    assert answered_by(web) == [None, "sun.tao", None]
+    assert web.post("/answers/acknowledge", data={"csrf": csrf, "number": ["999"]}).status_code == 404
+
+
+def test_an_answer_to_many_needs_the_form_and_a_choice(room: Room, web: httpx.Client) -> None:
+    three(room)
+    csrf = enter(room, web)
+    assert web.post("/answers/acknowledge", data={"csrf": csrf}).status_code == 409
+    assert web.post("/answers/escalate", data={"csrf": csrf, "number": ["1"]}).status_code == 404
+    assert web.post("/answers/acknowledge", data={"number": ["1"]}).status_code == 403
+    assert answered_by(web) == [None, None, None]

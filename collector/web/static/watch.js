@@ -121,6 +121,7 @@ function updateChildren(parent, fresh) {
     const same = key ? known.get(key) : next && !keyOf(next) && next.nodeName === child.nodeName ? next : undefined;
     if (!same) {
       parent.insertBefore(document.adoptNode(child), next);
+      unselect(child);
     } else {
       if (same === next) next = next.nextSibling;
       else parent.insertBefore(same, next);
@@ -132,6 +133,12 @@ function updateChildren(parent, fresh) {
     next = next.nextSibling;
     if (!wanted.has(keyOf(last))) discard(last);
   }
+}
+
+// What a person has not seen is not answered with the rest.
+function unselect(node) {
+  if (node.nodeName !== "LI") return;
+  for (const box of node.querySelectorAll("input[type=checkbox]")) box.checked = false;
 }
 
 function keepingPlace(change) {
