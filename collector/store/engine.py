@@ -92,6 +92,12 @@ class Store:
                     sequence = sa.func.pg_get_serial_sequence(table.name, column.name)
                     connection.execute(sa.select(sa.func.setval(sequence, highest, sa.false())))
 
+    def lift_limits(self, connection: sa.Connection) -> None:
+        """Let this transaction take as long as it needs: a backup reads everything."""
+        if not self.embedded:
+            for limit in ("statement_timeout", "idle_in_transaction_session_timeout"):
+                connection.exec_driver_sql(f"SET LOCAL {limit} = 0")
+
     def upsert(self, table: sa.Table, *, keep: Container[str] = ()) -> sa.Insert:
         """An insert that overwrites the row with the same primary key, except for the columns in `keep`."""
         statement = self._insert(table)

@@ -1,0 +1,100 @@
+"""`watchkeeper collector backup`, `restore` and `restore-drill`."""
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from watchkeeper.collector.shared_cli import CONFIG, open_store, read_settings
+from watchkeeper.model.errors import WatchkeeperError
+
+if TYPE_CHECKING:
+    from watchkeeper.collector.store.backups.restore import Identities
+
+_PATH = click.Path(path_type=Path)
+_IDENTITY = click.option(
+    "--identity", type=_PATH, help="The file with the private key of age, for an encrypted backup (mode 0600)."
+)
+_SCRATCH = click.option(
+    "--scratch", type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="Where the backup is unpacked meanwhile, if the system's temporary folder is too small.",
+)  # fmt: skip
+
+
+@click.command()
+@click.argument("out", type=_PATH, required=False)
+@click.option("--verify", "verified", type=_PATH, help="Restore this backup into a temporary store, and check it.")
+@_IDENTITY
+@_SCRATCH
+@CONFIG
+def backup(out: Path | None, verified: Path | None, identity: Path | None, scratch: Path | None, file: Path) -> None:
+    """Copy the whole store into the file OUT, or into the folder of the scheduled backups. The collector may run meanwhile."""
+    if verified is not None:
+        _verify(verified, identity, scratch)
+        return
+    from watchkeeper.collector.store.backups.folder import back_up
+    from watchkeeper.collector.store.backups.folder import backup as write_backup
+
+    config_file = read_settings(file)
+    config = config_file.config
+    recipients = config.backup.encrypt_to if config.backup else ()
+    store = open_store(config_file)
+    if out is not None:
+        rows = write_backup(store, out, time.time(), recipients)
+    elif config.backup is not None:
+        folder = config_file.path(config.backup.folder)
+        kept, written = back_up(store, folder, time.time(), config.backup, config.reserve_bytes)
+        out, rows = kept.file, written.rows
+    else:
+        raise WatchkeeperError("name a file, or set `backup: {folder: ...}` in collector.yml")
+    print(f"{out}: {sum(rows.values())} rows of {len(rows)} tables{', encrypted' if recipients else ''}")
+
+
+def _verify(file: Path, identity: Path | None, scratch: Path | None) -> None:
+    from watchkeeper.collector.store.backups.verify import verify
+
+    began = time.monotonic()
+    for line in verify(file, _identities(identity), scratch).lines():
+        print(line)
+    print(f"{file}: good, restored and checked in {time.monotonic() - began:.1f} s")
+
+
+@click.command()
+@click.argument("source", type=click.Path(path_type=Path, exists=True))
+@_IDENTITY
+@_SCRATCH
+@CONFIG
+def restore(source: Path, identity: Path | None, scratch: Path | None, file: Path) -> None:
+    """Fill an empty store from a backup. Links in messages sent so far end: a number may get another incident now."""
+    from watchkeeper.collector.access.links import rotate
+    from watchkeeper.collector.store.backups.restore import restore as restore_backup
+
+    store = open_store(read_settings(file))
+    counts = restore_backup(store, source, _identities(identity), scratch)
+    rotate(store, time.time())
+    print(f"{sum(counts.values())} rows of {len(counts)} tables restored")
+
+
+@click.command("restore-drill")
+@click.option("--file", "source", type=_PATH, help="This backup, instead of the newest of the folder.")
+@_IDENTITY
+@_SCRATCH
+@CONFIG
+def restore_drill(source: Path | None, identity: Path | None, scratch: Path | None, file: Path) -> None:
+    """Prove that the newest backup can be used: restore it into a temporary folder, start a collector on it that sends nothing, and ask
+    it for its health and its last trouble. Nothing is left behind. Exit status 1 if a step fails."""
+    from watchkeeper.collector.drill import drill, newest
+    from watchkeeper.model.logs import limit_library_logs
+
+    limit_library_logs()
+    config_file = read_settings(file)
+    chosen = source or newest(config_file, time.time())
+    for line in drill(config_file, chosen, _identities(identity), scratch):
+        print(line, flush=True)
+
+
+def _identities(file: Path | None) -> "Identities":
+    from watchkeeper.collector.store.backups.encryption import read_identities
+
+    return read_identities(file) if file else ()
