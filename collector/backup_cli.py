@@ -1,5 +1,6 @@
 """`watchkeeper collector backup`, `restore` and `restore-drill`."""
 
+import logging
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -85,9 +86,8 @@ def restore_drill(source: Path | None, identity: Path | None, scratch: Path | No
     """Prove that the newest backup can be used: restore it into a temporary folder, start a collector on it that sends nothing, and ask
     it for its health and its last trouble. Nothing is left behind. Exit status 1 if a step fails."""
     from watchkeeper.collector.drill import drill, newest
-    from watchkeeper.model.logs import limit_library_logs
 
-    limit_library_logs()
+    logging.getLogger("watchkeeper").setLevel(logging.ERROR)  # the report is what counts
     config_file = read_settings(file)
     chosen = source or newest(config_file, time.time())
     for line in drill(config_file, chosen, _identities(identity), scratch):
@@ -98,3 +98,6 @@ def _identities(file: Path | None) -> "Identities":
     from watchkeeper.collector.store.backups.encryption import read_identities
 
     return read_identities(file) if file else ()
+
+
+BACKUP_COMMANDS = (backup, restore, restore_drill)

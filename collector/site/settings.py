@@ -177,12 +177,12 @@ def _url_problem(url: str) -> str:
 @dataclass(frozen=True, slots=True)
 class ConfigFile:
     """collector.yml as read: its settings, the folder that its paths are relative to, the deprecated keys it uses, and
-    its own name."""
+    its name."""
 
     config: CollectorConfig
     folder: Path
     deprecated: tuple[Problem, ...] = ()
-    name: str = "collector.yml"
+    file_name: str = "collector.yml"
 
     def path(self, written: str) -> Path:
         """Make a path of the file absolute."""
