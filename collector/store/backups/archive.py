@@ -9,7 +9,7 @@ import base64
 import hashlib
 import json
 import zipfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, BinaryIO
 
@@ -81,9 +81,8 @@ class _Buffer:
 class Export:
     """A store as the bytes of a backup, all of one moment. `rows` fills up while `chunks` is read."""
 
-    def __init__(self, store: Store, now: float, release: str = "", tables: Iterable[sa.Table] | None = None) -> None:
+    def __init__(self, store: Store, now: float, release: str) -> None:
         self._store, self._now, self._release = store, now, release
-        self._tables = kept_tables() if tables is None else tables
         self.rows: dict[str, int] = {}
         self._sha256: dict[str, str] = {}
 
@@ -103,7 +102,7 @@ class Export:
             archive.comment = bytes(_SEAL_BYTES)
             with self._store.read(steady=True) as connection:
                 self._store.lift_limits(connection)
-                for table in self._tables:
+                for table in kept_tables():
                     yield from self._member(connection, table, archive, buffer)
                 manifest = Manifest(version(connection), self._now, self.rows, self._sha256, self._release)
             archive.writestr(MANIFEST, json.dumps({"watchkeeper": _KIND, **asdict(manifest)}))
