@@ -23,7 +23,7 @@ from watchkeeper.collector.store.backups.verify import examine, restored
 from watchkeeper.collector.store.schema import trouble
 from watchkeeper.model.errors import WatchkeeperError
 
-_HEALTHY_S, _ASK_S, _STOP_S = 30.0, 10.0, 15.0
+_HEALTHY_S, _ASK_S, _ENDED_S = 30.0, 10.0, 15.0
 _POLL_S = 0.1
 
 
@@ -88,7 +88,10 @@ def _asked(config_file: ConfigFile, folder: Path, number: int | None, steps: _St
         yield steps.line("/healthz", _health(url))
         if number is not None:
             found = _get(f"{url}/api/v1/troubles/{number}").json()
-            yield steps.line("asked", f"trouble {found['trouble']}: {found['cause']['device']}, {found['cause']['title']}, {found['state']}")
+            yield steps.line(
+                "asked",
+                f"trouble {found['trouble']}: {found['cause']['device']}, {found['cause']['title']}, {found['state']}",
+            )
     yield steps.line("stopped", "the collector")
 
 
@@ -103,8 +106,8 @@ def _serving(site: Path, folder: Path) -> Iterator[str]:
         cleanup.enter_context(collector.running())
         server = uvicorn.Server(uvicorn.Config(collector.app, log_config=None, log_level="warning", lifespan="off"))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="drill", daemon=True)
-        cleanup.callback(thread.join, _STOP_S)
-        cleanup.callback(setattr, server, "should_exit", True)
+        cleanup.callback(thread.join, _ENDED_S)
+        cleanup.callback(lambda: setattr(server, "should_exit", True))
         thread.start()
         yield config.own_url
 

@@ -29,6 +29,7 @@ from watchkeeper.collector.process.backups import Backups, by_process
 from watchkeeper.collector.process.own.agents import AgentsHeard
 from watchkeeper.collector.process.own.backups import BackupAge
 from watchkeeper.collector.process.own.disk import DiskSpace
+from watchkeeper.collector.process.own.ports import OwnSource
 from watchkeeper.collector.process.own.rules import OwnRules
 from watchkeeper.collector.process.replies.mail import MailReplies
 from watchkeeper.collector.process.replies.sms import SmsReplies
@@ -129,7 +130,9 @@ class RunningCollector:
         self.outbox = Outbox(self.runtime, opener, self.runtime.robots)
         disk = DiskSpace(self.store, config.reserve_bytes)
         self.backups = self._backups(config_file)
-        sources = (disk, AgentsHeard(self.store, deaf=lambda: disk.full), *self._backup_age())
+        sources: list[OwnSource] = [disk, AgentsHeard(self.store, deaf=lambda: disk.full)]
+        if self.backups is not None:
+            sources.append(BackupAge(identity.name, self.backups.state))
         own_rules = OwnRules(self.runtime, sources)
         requests = Requests(self.store, self.clock)
         self.ticker = Ticker(self.runtime, self.reloader, own_rules, requests, self.outbox)
@@ -152,10 +155,6 @@ class RunningCollector:
             config, config_file.path(config.folder), self.clock,
             lambda: self.runtime.snapshot.configuration.inventory.site.timezone, make,
         )  # fmt: skip
-
-    def _backup_age(self) -> Iterator[BackupAge]:
-        if self.backups is not None:
-            yield BackupAge(self.runtime.identity.name, self.backups.state)
 
     def _reply_takers(self, secrets: Secrets) -> list[ReplyTaker]:
         """What takes the replies of persons, where collector.yml allows them."""

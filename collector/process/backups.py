@@ -21,7 +21,7 @@ _EVERY_S = 60.0
 _AGAIN_S = 900.0
 _READ_AGAIN_S = 86_400.0
 _FIRST_LOOK_S = 600.0
-_STOP_S = 5.0
+_GIVEN_UP_S = 5.0
 _POLL_S = 0.5
 
 Make = Callable[[Callable[[], bool]], str]
@@ -29,7 +29,7 @@ Make = Callable[[Callable[[], bool]], str]
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class BackupsKept:
     """What is known of the backups: when the newest good one was taken (None: there is none), and how many are good or damaged."""
 
     newest_at: float | None = None
@@ -59,7 +59,7 @@ class Backups:
         self._began_at = clock.boot()
         self._again_at = self._began_at
         self._looked = self._tried = False
-        self.standing = Standing()
+        self.kept = BackupsKept()
         self.failures = 0
         self.problem = ""
         self.worker = Worker("backups", self.turn, clock, retry_s=_EVERY_S)
@@ -70,26 +70,26 @@ class Backups:
 
     def stop(self) -> None:
         """Stop; a backup that is being made is given up."""
-        self.worker.stop(_STOP_S)
+        self.worker.stop(_GIVEN_UP_S)
 
     def state(self) -> BackupState | None:
         """Whether the newest good backup is new enough; None until the first look, or while the first backup ever is being made."""
         if not (self._looked or self._clock.boot() - self._began_at > _FIRST_LOOK_S):
             return None
-        state = plan.state(self.standing.newest_at, self._clock.wall(), self.config)
+        state = plan.state(self.kept.newest_at, self._clock.wall(), self.config)
         first = state is BackupState.NONE and not self._tried and self._clock.boot() - self._began_at <= _FIRST_LOOK_S
         return None if first else state
 
     def age_s(self) -> float | None:
         """The age of the newest good backup; None if there is none."""
-        newest = self.standing.newest_at
+        newest = self.kept.newest_at
         return None if newest is None else max(0.0, self._clock.wall() - newest)
 
     def turn(self) -> float:
         """Look, and make a backup if one is due. Returns the seconds until the next look."""
         self._look()
         now = self._clock.wall()
-        due = plan.is_due(self.standing.newest_at, now, self.config, self._zone())
+        due = plan.is_due(self.kept.newest_at, now, self.config, self._zone())
         if due and self._clock.boot() >= self._again_at and not self._in_doubt():
             self.problem = self._make(lambda: self.worker.stopping)
             self._tried = True
@@ -99,7 +99,7 @@ class Backups:
 
     def _note(self, *, made: bool) -> None:
         if made:
-            log.info("a backup was made; %d good ones are in %s", self.standing.good, self._folder)
+            log.info("a backup was made; %d good ones are in %s", self.kept.good, self._folder)
         elif not self.worker.stopping:
             self.failures += 1
             self._again_at = self._clock.boot() + _AGAIN_S
@@ -113,7 +113,7 @@ class Backups:
             log.warning("%s: the backups cannot be read: %s", self._folder, error.strerror)
             kept, good, now = [], [], 0.0
         usable = [one.taken_at for one in good if plan.usable(one.taken_at, now)]
-        self.standing = Standing(max(usable, default=None), len(good), len(kept) - len(good))
+        self.kept = BackupsKept(max(usable, default=None), len(good), len(kept) - len(good))
         self._looked = True
 
     def _is_good(self, one: Kept) -> bool:

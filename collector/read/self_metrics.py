@@ -14,8 +14,8 @@ from watchkeeper.collector.notify.delivery.channel_status import ChannelStatus, 
 from watchkeeper.collector.notify.delivery.robots import RobotStatus
 from watchkeeper.collector.notify.notice import About
 from watchkeeper.collector.policy.incidents import IncidentState
-from watchkeeper.collector.process.replies.answer import UNKNOWN_REPLIES
 from watchkeeper.collector.process.backups import Backups
+from watchkeeper.collector.process.replies.answer import UNKNOWN_REPLIES
 from watchkeeper.collector.process.runtime import Runtime
 from watchkeeper.collector.read.agents import AgentStatus, agent_statuses
 from watchkeeper.collector.store.schema import incident, outbox, receipt, reply, rung, tally
@@ -99,13 +99,15 @@ def _backups(backups: Backups | None) -> Iterator[Metric]:
     age = GaugeMetricFamily(
         "watchkeeper_backup_age_seconds", "The age of the newest good backup; no sample where there is none."
     )
-    files = GaugeMetricFamily("watchkeeper_backup_files", "Scheduled backups in the folder, by state.", labels=["state"])
+    files = GaugeMetricFamily(
+        "watchkeeper_backup_files", "Scheduled backups in the folder, by state.", labels=["state"]
+    )
     failures = CounterMetricFamily("watchkeeper_backup_failures", "Scheduled backups that could not be made.")
     if backups is not None:
         if (age_s := backups.age_s()) is not None:
             age.add_metric([], age_s)
-        files.add_metric(["good"], backups.standing.good)
-        files.add_metric(["damaged"], backups.standing.damaged)
+        files.add_metric(["good"], backups.kept.good)
+        files.add_metric(["damaged"], backups.kept.damaged)
         failures.add_metric([], backups.failures)
     yield from (age, files, failures)
 

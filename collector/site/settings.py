@@ -41,6 +41,7 @@ class MailRepliesConfig:
 _RECIPIENT = re.compile("age1[02-9ac-hj-np-z]{58}")
 """An X25519 public key of age (age-encryption.org/v1): Bech32 of 32 bytes. Its checksum is tested when it is used."""
 
+_AT_NIGHT = ClockTime(datetime.time(3, 30))
 _SHORTEST_S, _LONGEST_S = 3600.0, 31 * 86_400.0
 
 
@@ -64,7 +65,7 @@ class BackupConfig:
 
     folder: str
     every_s: float = 86_400.0
-    at: ClockTime = ClockTime(datetime.time(3, 30))
+    at: ClockTime = _AT_NIGHT
     keep: KeepBackups = KeepBackups()
     encrypt_to: tuple[str, ...] = field(default=(), metadata=ITEM_OR_LIST)
 
@@ -74,7 +75,10 @@ class BackupConfig:
             yield "every", "use 1 h to 31 days"
         for key in self.encrypt_to:
             if key.upper().startswith("AGE-SECRET-KEY-"):
-                yield "encrypt_to", "this is a private key, and must not be here; write the public one, which begins with `age1`"
+                yield (
+                    "encrypt_to",
+                    "this is a private key, and must not be here; write the public one, which begins with `age1`",
+                )
             elif not _RECIPIENT.fullmatch(key):
                 yield "encrypt_to", f"`{key}` is not a public key of age; it has 62 characters and begins with `age1`"
 

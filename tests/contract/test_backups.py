@@ -1,17 +1,18 @@
 """Backups as files: sealed, encrypted, kept in a folder, damaged, of an earlier version."""
 
 import base64
+import errno
 import fcntl
+import io
 import json
-import os
 import random
-import resource
 import shutil
 import subprocess
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pyrage
 import pytest
@@ -21,9 +22,9 @@ from tests.story.world import NOON, World
 from watchkeeper.collector.site.settings import BackupConfig, KeepBackups
 from watchkeeper.collector.store.backups import folder as folders
 from watchkeeper.collector.store.backups.archive import BadBackup, kept_tables
-from watchkeeper.collector.store.backups.encryption import read_identities, read_recipients
+from watchkeeper.collector.store.backups.encryption import decrypt, encrypt, read_identities, read_recipients
 from watchkeeper.collector.store.backups.folder import back_up, backup, listed
-from watchkeeper.collector.store.backups.restore import restore, scratch_folder
+from watchkeeper.collector.store.backups.restore import restore
 from watchkeeper.collector.store.backups.verify import verify
 from watchkeeper.collector.store.engine import Store
 from watchkeeper.collector.store.migrate import migrate
@@ -73,7 +74,9 @@ def test_a_good_backup_is_counted_checked_and_its_last_trouble_opened(world: Wor
     assert found.counts == counts
     assert "collector" not in counts
     assert found.manifest.taken_at == NOON
-    assert found.last.startswith("the last trouble: 1, sensor-1, environment.temperature, critical, open, since 2027-01-15 ")
+    assert found.last.startswith(
+        "the last trouble: 1, sensor-1, environment.temperature, critical, open, since 2027-01-15 "
+    )
     assert any(line.startswith("integrity: the database is whole") for line in found.found)
     assert not [one for one in tmp_path.iterdir() if one.name.startswith("watchkeeper-")]
 
@@ -114,12 +117,10 @@ def test_a_reference_to_nothing_is_found(embedded: World, tmp_path: Path) -> Non
         verify(tmp_path / "kept.zip")
 
 
-def test_without_space_nothing_is_unpacked(
-    embedded: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_space_nothing_is_unpacked(embedded: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     backup(embedded.store, tmp_path / "kept.zip", NOON)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=1_000_000))
-    with pytest.raises(WatchkeeperError, match="1 MB left.* name another folder"):
+    with pytest.raises(WatchkeeperError, match=r"1 MB left.* name another folder"):
         verify(tmp_path / "kept.zip")
 
 
@@ -140,7 +141,9 @@ def test_a_backup_of_version_0_1_is_restored_into_the_present_schema(tmp_path: P
             line = json.dumps({"id": 3, **row, "body": base64.b64encode(body).decode(), "fault": None}) + "\n"
             archive.writestr(f"{table.name}.jsonl", line if table.name == "journal" else "")
         rows = {table.name: int(table.name == "journal") for table in kept_tables(tables)}
-        archive.writestr("store.json", json.dumps({"watchkeeper": "backup", "schema": "0003", "taken_at": NOON, "rows": rows}))
+        archive.writestr(
+            "store.json", json.dumps({"watchkeeper": "backup", "schema": "0003", "taken_at": NOON, "rows": rows})
+        )
     older.close()
 
     store = Store(store_url)
@@ -157,7 +160,9 @@ def test_a_backup_of_version_0_1_is_restored_into_the_present_schema(tmp_path: P
 def test_a_newer_backup_is_refused_by_name(tmp_path: Path) -> None:
     file = tmp_path / "newer.zip"
     with zipfile.ZipFile(file, "w") as archive:
-        archive.writestr("store.json", json.dumps({"watchkeeper": "backup", "schema": "9999", "taken_at": NOON, "rows": {}}))
+        archive.writestr(
+            "store.json", json.dumps({"watchkeeper": "backup", "schema": "9999", "taken_at": NOON, "rows": {}})
+        )
     with pytest.raises(BadBackup, match="schema 9999, which this version of Watchkeeper does not know"):
         verify(file)
 
@@ -170,7 +175,7 @@ def test_only_the_private_key_opens_an_encrypted_backup(world: World, tmp_path: 
     counts = backup(world.store, file, NOON, [str(KEY.to_public())])
     assert file.read_bytes().startswith(b"age-encryption.org/v1\n-> X25519 ")
     assert b"environment.temperature" not in file.read_bytes()
-    with pytest.raises(WatchkeeperError, match="it is encrypted|--identity KEYFILE"):
+    with pytest.raises(WatchkeeperError, match="--identity KEYFILE"):
         verify(file)
     with pytest.raises(BadBackup, match="damaged, or it is for another key"):
         verify(file, [pyrage.x25519.Identity.generate()])
@@ -211,7 +216,7 @@ def test_we_read_a_key_of_age_keygen(tmp_path: Path) -> None:
 def test_a_key_file_that_others_may_read_or_that_has_no_key_is_refused(tmp_path: Path) -> None:
     file = key_file(tmp_path)
     file.chmod(0o644)
-    with pytest.raises(WatchkeeperError, match="0600"):
+    with pytest.raises(WatchkeeperError, match="mode 0644"):
         read_identities(file)
     file.chmod(0o600)
     for text in ("# nothing\n", "AGE-SECRET-KEY-1WRONG\n"):
@@ -250,27 +255,23 @@ def test_an_error_while_it_is_written_leaves_nothing(
     assert [one.name for one in tmp_path.iterdir() if one.name.startswith("a.zip")] == []
 
 
-def test_an_error_in_the_last_bytes_of_an_encrypted_file_is_not_lost(embedded: World, tmp_path: Path) -> None:
-    """pyrage ends without an error if only its buffer could not be written."""
-    with pytest.raises(WatchkeeperError, match="File too large|No space"):
-        _limited(embedded.store, tmp_path / "a.age", [str(KEY.to_public())])
-    assert not (tmp_path / "a.age").exists()
+@pytest.mark.parametrize("size", [10, 100_000])
+def test_an_error_in_the_last_bytes_of_an_encrypted_file_is_not_lost(size: int) -> None:
+    """pyrage ends without an error if only its last buffer could not be written."""
 
+    class Full(io.BytesIO):
+        def write(self, data: Any) -> int:
+            if self.tell() + len(data) >= size:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            return super().write(data)
 
-def _limited(store: Store, file: Path, keys: list[str]) -> None:
-    size = len(_bytes_of(store, keys))
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size - 10, before[1]))
-    try:
-        backup(store, file, NOON, keys)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
-
-
-def _bytes_of(store: Store, keys: list[str]) -> bytes:
-    with scratch_folder(None) as folder:
-        backup(store, folder / "x", NOON, keys)
-        return (folder / "x").read_bytes()
+    with pytest.raises(OSError, match="No space left on device"):
+        encrypt(iter([b"x" * size]), Full(), [KEY.to_public()])
+    out = io.BytesIO()
+    encrypt(iter([b"x" * size]), out, [KEY.to_public()])
+    out.seek(0)
+    with pytest.raises(OSError, match="No space left on device"):
+        decrypt(out, Full(), [KEY])
 
 
 # ---- the folder ----
@@ -337,7 +338,7 @@ def test_what_a_killed_backup_left_is_cleared_away(embedded: World, tmp_path: Pa
     (folder / ".watchkeeper.part").write_text("half a backup")
     (folder / "notes.txt").write_text("of a person")
     back_up(embedded.store, folder, NOON, config(folder), 0)
-    assert sorted(os.listdir(folder)) == [".lock", "notes.txt", *names(folder)]
+    assert sorted(one.name for one in folder.iterdir()) == [".lock", "notes.txt", *names(folder)]
 
 
 def test_a_disk_that_gives_back_other_bytes_makes_no_backup(
@@ -351,5 +352,5 @@ def test_a_disk_that_gives_back_other_bytes_makes_no_backup(
 
 def test_a_folder_that_cannot_be_made_is_named(embedded: World, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(WatchkeeperError, match="file.*no backup was made"):
+    with pytest.raises(WatchkeeperError, match=r"file.*no backup was made"):
         back_up(embedded.store, tmp_path / "file" / "kept", NOON, config(tmp_path), 0)

@@ -247,9 +247,12 @@ def test_a_damaged_backup_is_refused_and_leaves_the_store_empty(world: World, tm
     content = bytearray(bad.read_bytes())
     if spoil == "a flipped bit":
         content[content.index(b"environment.temperature")] ^= 1
-    content[-72:] = f"sha256 {hashlib.sha256(content[:-72]).hexdigest()}\n".encode()  # so that not only the seal is wrong
+    content[-72:] = (
+        f"sha256 {hashlib.sha256(content[:-72]).hexdigest()}\n".encode()
+    )  # so that not only the seal is wrong
     bad.write_bytes(content)
     target = Store(f"sqlite:///{tmp_path}/again.db")
+    migrate(target)
     with pytest.raises(BadBackup):
         restore(target, bad)
     assert not any(everything(target).values())
@@ -273,6 +276,7 @@ def test_the_ladder_continues_after_a_restore(world: World, tmp_path: Path) -> N
 def test_a_file_that_is_no_backup_is_refused_and_leaves_the_store_empty(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "bad.zip").write_bytes(content)
     store = Store(f"sqlite:///{tmp_path}/fresh.db")
+    migrate(store)
     with pytest.raises(BadBackup, match=r"bad\.zip"):
         restore(store, tmp_path / "bad.zip")
     assert not any(everything(store).values())

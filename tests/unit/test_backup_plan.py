@@ -78,7 +78,9 @@ def test_one_from_the_future_is_not_believed() -> None:
     st.integers(-3, 50),
     st.floats(0, 1e7),
 )
-def test_whatever_the_clock_says_the_newest_ones_stay(taken: list[float], now: float, number: int, age_s: float) -> None:
+def test_whatever_the_clock_says_the_newest_ones_stay(
+    taken: list[float], now: float, number: int, age_s: float
+) -> None:
     gone = expired(taken, now, KeepBackups(number, age_s))
     assert not set(gone) & set(range(max(1, number)))
     for place in set(range(len(taken))) - set(gone):
@@ -92,7 +94,9 @@ PUBLIC = "age1zvkyg2lqzraa2lnjvqej32nkuu0ues2s82hzrye869xeexvn73equnujwj"
 
 def test_the_settings_are_read() -> None:
     bound = try_load(
-        f'folder: kept\nevery: 12 h\nat: "04:15"\nkeep: {{number: 3, age: 7 days}}\nencrypt_to: {PUBLIC}\n', "x.yml", BackupConfig
+        f'folder: kept\nevery: 12 h\nat: "04:15"\nkeep: {{number: 3, age: 7 days}}\nencrypt_to: {PUBLIC}\n',
+        "x.yml",
+        BackupConfig,
     )
     assert not bound.problems
     assert bound.value == BackupConfig(

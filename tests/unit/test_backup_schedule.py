@@ -62,8 +62,8 @@ def test_one_is_made_at_once_and_then_one_a_day(nightly: Nightly) -> None:
     assert nightly.backups.state() is BackupState.OK
     nightly.minutes(3 * 24 * 60)
     assert nightly.tries == 4
-    assert [one.taken_at for one in listed(nightly.folder)][0] == pytest.approx(NOON + 3 * DAY_S - 1800, abs=60)  # 03:30 UTC
-    assert (nightly.backups.standing.good, nightly.backups.standing.damaged) == (4, 0)
+    assert listed(nightly.folder)[0].taken_at == pytest.approx(NOON + 3 * DAY_S - 1800, abs=60)  # 03:30 UTC
+    assert (nightly.backups.kept.good, nightly.backups.kept.damaged) == (4, 0)
     assert nightly.backups.age_s() == pytest.approx(1800, abs=60)
 
 
@@ -101,7 +101,7 @@ def test_a_damaged_newest_one_does_not_count_and_a_new_one_is_made(nightly: Nigh
     newest.write_bytes(newest.read_bytes()[:-1])
     nightly.backups.turn()
     assert nightly.tries == 3
-    assert (nightly.backups.standing.good, nightly.backups.standing.damaged) == (2, 1)
+    assert (nightly.backups.kept.good, nightly.backups.kept.damaged) == (2, 1)
     assert nightly.backups.state() is BackupState.OK
 
 
@@ -114,9 +114,9 @@ def test_a_file_is_read_again_after_a_day(nightly: Nightly) -> None:
     file.write_bytes(content)
     os.utime(file, ns=(status.st_atime_ns, status.st_mtime_ns))
     nightly.backups.turn()
-    assert nightly.backups.standing.damaged == 0
+    assert nightly.backups.kept.damaged == 0
     nightly.minutes(24 * 60 + 1)
-    assert nightly.backups.standing.damaged == 1
+    assert nightly.backups.kept.damaged == 1
 
 
 def test_a_folder_that_cannot_be_read_is_no_good_backup(nightly: Nightly) -> None:

@@ -66,12 +66,15 @@ class _Buffer:
     def __init__(self) -> None:
         self._parts: list[bytes] = []
 
-    def write(self, data: bytes) -> int:
+    def write(self, data: bytes, /) -> int:
         self._parts.append(bytes(data))
         return len(data)
 
     def flush(self) -> None:
         """Nothing waits elsewhere."""
+
+    def close(self) -> None:
+        """Nothing is open."""
 
     def take(self) -> bytes:
         taken, self._parts = b"".join(self._parts), []
@@ -115,7 +118,9 @@ class Export:
         found = connection.execution_options(yield_per=_CHUNK_ROWS).execute(sa.select(table)).mappings()
         with archive.open(_member_name(table), "w", force_zip64=True) as member:
             for rows in found.partitions():
-                lines = b"".join(json.dumps(_to_json_row(row), ensure_ascii=False).encode() + b"\n" for row in rows)
+                lines = b"".join(
+                    json.dumps(_to_json_row(dict(row)), ensure_ascii=False).encode() + b"\n" for row in rows
+                )
                 member.write(lines)
                 digest.update(lines)
                 count += len(rows)

@@ -3,7 +3,7 @@ theirs. The private key is needed only to restore."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Protocol
 
 import pyrage
 
@@ -12,6 +12,13 @@ from watchkeeper.documents.secrets import read_private
 from watchkeeper.model.errors import WatchkeeperError
 
 _INTROS = (b"age-encryption.org/v1\n", b"-----BEGIN AGE ENCRYPTED FILE-----")
+
+
+class Sink(Protocol):
+    """What bytes are written to."""
+
+    def write(self, data: bytes, /) -> int:
+        """Write all of it. Raises OSError, WatchkeeperError."""
 
 
 def is_encrypted(file: BinaryIO) -> bool:
@@ -70,7 +77,7 @@ class _Reader:
 class _Writer:
     """A file as pyrage writes it. pyrage does not tell of an error in its last bytes: it is kept here."""
 
-    def __init__(self, out: BinaryIO) -> None:
+    def __init__(self, out: Sink) -> None:
         self._out = out
         self.failed: Exception | None = None
 
@@ -86,7 +93,7 @@ class _Writer:
         """The file is flushed by who opened it."""
 
 
-def encrypt(chunks: Iterator[bytes], out: BinaryIO, recipients: Sequence[pyrage.x25519.Recipient]) -> None:
+def encrypt(chunks: Iterator[bytes], out: Sink, recipients: Sequence[pyrage.x25519.Recipient]) -> None:
     """Write `chunks` to `out`, encrypted. Raises what `chunks` or `out` raise."""
     reader, writer = _Reader(chunks), _Writer(out)
     try:
@@ -97,7 +104,7 @@ def encrypt(chunks: Iterator[bytes], out: BinaryIO, recipients: Sequence[pyrage.
         raise reader.failed or writer.failed or AssertionError
 
 
-def decrypt(file: BinaryIO, out: BinaryIO, identities: Sequence[pyrage.x25519.Identity]) -> None:
+def decrypt(file: BinaryIO, out: Sink, identities: Sequence[pyrage.x25519.Identity]) -> None:
     """Write what `file` encrypts to `out`. Raises BadBackup if it is damaged or is not for these keys, OSError."""
     writer = _Writer(out)
     try:

@@ -22,7 +22,7 @@ from watchkeeper.collector.store.engine import Store
 from watchkeeper.model.errors import Conflict, WatchkeeperError
 from watchkeeper.model.failpoint import failpoint
 
-_NAME = re.compile(r"watchkeeper-(\d{8}T\d{6}Z)-([0-9a-f]{16})\.zip(?:\.age)?")
+_FILE_NAME = re.compile(r"watchkeeper-(\d{8}T\d{6}Z)-([0-9a-f]{16})\.zip(?:\.age)?")
 _TIME = "%Y%m%dT%H%M%SZ"
 _LOCK, _PART = ".lock", ".part"
 _LOOK_BYTES = 8 << 20
@@ -57,7 +57,7 @@ def backup(
     complete or not at all. `reserve_bytes` stay free on its disk. Raises WatchkeeperError if it cannot be written."""
     with _reported(file):
         part = file.with_name(file.name + _PART)
-        return _write(store, part, lambda _: file, now, recipients, reserve_bytes)[1].rows
+        return _write(Export(store, now, __version__), part, lambda _: file, recipients, reserve_bytes)[1].rows
 
 
 def back_up(store: Store, folder: Path, now: float, config: BackupConfig, reserve_bytes: int) -> tuple[Kept, Written]:
@@ -73,7 +73,7 @@ def back_up(store: Store, folder: Path, now: float, config: BackupConfig, reserv
                 return folder / f"watchkeeper-{stamp}-{written.sha256[:16]}{end}"
 
             part = folder / (".watchkeeper" + _PART)
-            file, written = _write(store, part, name, now, config.encrypt_to, reserve_bytes)
+            file, written = _write(Export(store, now, __version__), part, name, config.encrypt_to, reserve_bytes)
             made = Kept(file, now, written.sha256)
             _prune(folder, made, now, config)
     return made, written
@@ -84,7 +84,7 @@ def listed(folder: Path) -> list[Kept]:
     found = []
     with contextlib.suppress(FileNotFoundError):
         for file in folder.iterdir():
-            if match := _NAME.fullmatch(file.name):
+            if match := _FILE_NAME.fullmatch(file.name):
                 with contextlib.suppress(ValueError):
                     taken = datetime.datetime.strptime(match[1], _TIME).replace(tzinfo=datetime.UTC)
                     found.append(Kept(file, taken.timestamp(), match[2]))
@@ -111,7 +111,7 @@ class _Guarded:
         self._size = 0
         self.digest = hashlib.sha256()
 
-    def write(self, data: bytes) -> int:
+    def write(self, data: bytes, /) -> int:
         """Write all of it. Raises WatchkeeperError if the disk would have less than its reserve, OSError."""
         if self._size - self._looked >= _LOOK_BYTES:
             self._looked = self._size
@@ -127,15 +127,9 @@ class _Guarded:
 
 
 def _write(
-    store: Store,
-    part: Path,
-    name: Callable[[Written], Path],
-    now: float,
-    recipients: Sequence[str],
-    reserve_bytes: int,
+    export: Export, part: Path, name: Callable[[Written], Path], recipients: Sequence[str], reserve_bytes: int
 ) -> tuple[Path, Written]:
     """Write a backup to `part`, read it again, and give it its name."""
-    export = Export(store, now, __version__)
     keys = read_recipients(recipients)
     try:
         part.unlink(missing_ok=True)

@@ -10,6 +10,7 @@ import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import pyrage
 import sqlalchemy as sa
@@ -85,11 +86,13 @@ def opened(file: Path, identities: Identities, scratch: Path) -> Iterator[Opened
     """Open a backup, and check its seal. An encrypted one lies in the clear in `scratch` meanwhile. Raises BadBackup for what is
     damaged, also while it is read; WatchkeeperError."""
     with _named(file), contextlib.ExitStack() as cleanup:
-        source = cleanup.enter_context(file.open("rb"))
+        source: BinaryIO = cleanup.enter_context(file.open("rb"))
         encrypted = is_encrypted(source)
         if encrypted:
             if not identities:
-                raise WatchkeeperError(f"{file}: the backup is encrypted; name the file with the private key: --identity KEYFILE")
+                raise WatchkeeperError(
+                    f"{file}: the backup is encrypted; name the file with the private key: --identity KEYFILE"
+                )
             require_space(scratch, file.stat().st_size)
             clear = scratch / "clear.zip"
             handle = os.open(clear, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600)
@@ -128,7 +131,9 @@ def fill(store: Store, backup: Opened, scratch: Path) -> dict[str, int]:
     migrate(store)
     schema = backup.manifest.schema
     if not is_known(schema):
-        raise BadBackup(f"the backup has schema {schema}, which this version of Watchkeeper does not know; restore with a newer one")
+        raise BadBackup(
+            f"the backup has schema {schema}, which this version of Watchkeeper does not know; restore with a newer one"
+        )
     with contextlib.ExitStack() as cleanup:
         if schema != head():
             backup = cleanup.enter_context(_brought_up(backup, scratch))

@@ -26,7 +26,7 @@ Check = Callable[[sa.Connection], str]
 
 
 @dataclass(frozen=True, slots=True)
-class Verified:
+class GoodBackup:
     """A backup that was restored and found good: the rows of each table, what each check has found, and the last trouble."""
 
     manifest: Manifest
@@ -48,7 +48,7 @@ class Verified:
         yield self.last
 
 
-def verify(file: Path, identities: Identities = (), scratch: Path | None = None) -> Verified:
+def verify(file: Path, identities: Identities = (), scratch: Path | None = None) -> GoodBackup:
     """Restore a backup into a new SQLite store in a folder in `scratch`, which is deleted afterwards. This needs no PostgreSQL, also
     for a backup of PostgreSQL. Raises BadBackup; WatchkeeperError if there is no space, or no key."""
     with restored(file, identities, scratch) as (backup, store, counts):
@@ -71,7 +71,7 @@ def restored(
             store.close()
 
 
-def examine(file: Path, backup: Opened, store: Store, counts: Mapping[str, int]) -> Verified:
+def examine(file: Path, backup: Opened, store: Store, counts: Mapping[str, int]) -> GoodBackup:
     """Check a store that was filled from a backup. Raises BadBackup."""
     try:
         with store.read() as connection:
@@ -79,7 +79,7 @@ def examine(file: Path, backup: Opened, store: Store, counts: Mapping[str, int])
             last = last_trouble(connection)
     except BadBackup as error:
         raise BadBackup(f"{file}: {error}") from error
-    return Verified(backup.manifest, backup.encrypted, counts, found, last)
+    return GoodBackup(backup.manifest, backup.encrypted, counts, found, last)
 
 
 def last_trouble(connection: sa.Connection) -> str:
