@@ -12,7 +12,9 @@ from watchkeeper.model.errors import WatchkeeperError
 
 if TYPE_CHECKING:
     from watchkeeper.collector.store.backups.restore import Identities
+    from watchkeeper.collector.store.engine import Store
 
+_MISSED_BEATS = 3
 _PATH = click.Path(path_type=Path)
 _IDENTITY = click.option(
     "--identity", type=_PATH, help="The file with the private key of age, for an encrypted backup (mode 0600)."
@@ -72,9 +74,22 @@ def restore(source: Path, identity: Path | None, scratch: Path | None, file: Pat
     from watchkeeper.collector.store.backups.restore import restore as restore_backup
 
     store = open_store(read_settings(file))
+    _require_stopped(store)
     counts = restore_backup(store, source, _identities(identity), scratch)
     rotate(store, time.time())
     print(f"{sum(counts.values())} rows of {len(counts)} tables restored")
+
+
+def _require_stopped(store: "Store") -> None:
+    """Raise WatchkeeperError if a collector runs on this store: it would work with rows that change under it."""
+    from watchkeeper.collector.store.peers import BEAT_EVERY_S, peers
+
+    with store.read() as connection:
+        for one in peers(connection):
+            if abs(time.time() - one.beat_at) < _MISSED_BEATS * BEAT_EVERY_S:
+                raise WatchkeeperError(
+                    f"the collector `{one.name}` runs on this store; stop it, and try again after 15 s"
+                )
 
 
 @click.command("restore-drill")

@@ -19,6 +19,7 @@ from watchkeeper.collector.store.engine import Store
 from watchkeeper.collector.store.migrate import version
 from watchkeeper.collector.store.schema import metadata
 from watchkeeper.model.errors import WatchkeeperError
+from watchkeeper.model.failpoint import failpoint
 
 MANIFEST = "store.json"
 _KIND = "backup"
@@ -125,6 +126,7 @@ class Export:
                 digest.update(lines)
                 count += len(rows)
                 yield buffer.take()
+                failpoint("collector.backup.rows")
         self.rows[table.name], self._sha256[table.name] = count, digest.hexdigest()
 
 

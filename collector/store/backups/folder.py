@@ -113,7 +113,7 @@ class _Guarded:
 
     def write(self, data: bytes, /) -> int:
         """Write all of it. Raises WatchkeeperError if the disk would have less than its reserve, OSError."""
-        if self._size - self._looked >= _LOOK_BYTES:
+        if self._reserve_bytes and self._size - self._looked >= _LOOK_BYTES:
             self._looked = self._size
             free = shutil.disk_usage(self._folder).free
             if free < self._reserve_bytes + _LOOK_BYTES:

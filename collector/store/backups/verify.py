@@ -43,7 +43,9 @@ class GoodBackup:
         if not self.manifest.sealed:
             yield "it has no checksums: it was made by version 0.1"
         for name, count in sorted(self.counts.items()):
-            yield f"  {name:<16} {count:>10} rows"
+            if count:
+                yield f"  {name:<16} {count:>10} rows"
+        yield f"restored: {sum(self.counts.values())} rows of {len(self.counts)} tables, as many as were written"
         yield from self.found
         yield self.last
 
