@@ -56,6 +56,8 @@ def check(file: Path) -> None:
     for problem in unreachable(configuration.contacts.people, opener):
         click.echo(f"contacts.yml: {problem}", err=True)
     config = config_file.config
+    if config.backup:
+        _check_backup(config_file.path(config.backup.folder), config.backup.encrypt_to)
     signed = config.link_key is not None or not config.store.startswith("secret:")
     for problem in unusable_links(config.page_url, configuration.contacts.people, signed=signed):
         click.echo(f"collector.yml: {problem}", err=True)
@@ -189,6 +191,18 @@ for _command in (*BACKUP_COMMANDS, *HTTP_COMMANDS):
 
 
 # ---- shared by the commands ----
+
+
+def _check_backup(folder: Path, encrypt_to: tuple[str, ...]) -> None:
+    """Raise WatchkeeperError for a public key with a mistake; print if this user cannot write into the folder."""
+    from watchkeeper.collector.store.backups.encryption import read_recipients
+
+    read_recipients(encrypt_to)
+    there = next(one for one in (folder, *folder.parents) if one.exists())
+    if not os.access(there, os.W_OK | os.X_OK):
+        click.echo(
+            f"collector.yml: backups cannot be written to {folder}: this user may not write into {there}", err=True
+        )
 
 
 def _check_name(config_file: "ConfigFile", kind: "TokenKind", name: str) -> None:

@@ -99,7 +99,7 @@ class Backups:
 
     def _note(self, *, made: bool) -> None:
         if made:
-            log.info("a backup was made; %d good ones are in %s", self.kept.good, self._folder)
+            log.info("a backup was made; good ones in %s: %d", self._folder, self.kept.good)
         elif not self.worker.stopping:
             self.failures += 1
             self._again_at = self._clock.boot() + _AGAIN_S
