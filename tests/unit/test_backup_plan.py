@@ -1,6 +1,7 @@
 """When a backup is due or late, and which are deleted."""
 
 import datetime
+import re
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -8,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from watchkeeper.collector.site.settings import BackupConfig, KeepBackups, read_config
+from watchkeeper.collector.site.settings import BackupConfig, CollectorConfig, KeepBackups, read_config
 from watchkeeper.collector.store.backups.plan import BackupState, expired, is_due, state, usable
-from watchkeeper.documents.bind import try_load
+from watchkeeper.documents.bind import load, try_load
 from watchkeeper.documents.scalars import ClockTime
 
 HOUR_S, DAY_S = 3600.0, 86_400.0
@@ -102,6 +103,12 @@ def test_the_settings_are_read() -> None:
     assert bound.value == BackupConfig(
         "kept", 12 * HOUR_S, ClockTime(datetime.time(4, 15)), KeepBackups(3, 7 * DAY_S), (PUBLIC,)
     )
+
+
+def test_the_settings_that_the_page_shows_are_accepted() -> None:
+    page = (Path(__file__).resolve().parents[2] / "docs" / "backup.md").read_text(encoding="utf-8")
+    (shown,) = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    assert load(shown, "backup.md", CollectorConfig).backup
 
 
 @pytest.mark.parametrize(
