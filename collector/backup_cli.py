@@ -28,10 +28,13 @@ _SCRATCH = click.option(
 @click.command()
 @click.argument("out", type=_PATH, required=False)
 @click.option("--verify", "verified", type=_PATH, help="Restore this backup into a temporary store, and check it.")
+@click.option("--at", type=float, hidden=True, help="The time (UTC seconds), from a collector that knows it better.")
 @_IDENTITY
 @_SCRATCH
 @CONFIG
-def backup(out: Path | None, verified: Path | None, identity: Path | None, scratch: Path | None, file: Path) -> None:
+def backup(  # noqa: PLR0917 -- one for each option
+    out: Path | None, verified: Path | None, at: float | None, identity: Path | None, scratch: Path | None, file: Path
+) -> None:
     """Copy the whole store into the file OUT, or into the folder of the scheduled backups. The collector may run meanwhile."""
     if verified is not None:
         _verify(verified, identity, scratch)
@@ -42,12 +45,12 @@ def backup(out: Path | None, verified: Path | None, identity: Path | None, scrat
     config_file = read_settings(file)
     config = config_file.config
     recipients = config.backup.encrypt_to if config.backup else ()
-    store = open_store(config_file)
+    store, now = open_store(config_file), time.time() if at is None else at
     if out is not None:
-        rows = write_backup(store, out, time.time(), recipients)
+        rows = write_backup(store, out, now, recipients)
     elif config.backup is not None:
         folder = config_file.path(config.backup.folder)
-        kept, written = back_up(store, folder, time.time(), config.backup, config.reserve_bytes)
+        kept, written = back_up(store, folder, now, config.backup, config.reserve_bytes)
         out, rows = kept.file, written.rows
     else:
         raise WatchkeeperError("name a file, or set `backup: {folder: ...}` in collector.yml")

@@ -24,8 +24,9 @@ _FIRST_LOOK_S = 600.0
 _GIVEN_UP_S = 5.0
 _POLL_S = 0.5
 
-Make = Callable[[Callable[[], bool]], str]
-"""Makes one backup. Asks its argument now and then whether it must stop. Returns why there is none; empty if there is one."""
+Make = Callable[[float, Callable[[], bool]], str]
+"""Makes one backup, which is from this moment. Asks its second argument now and then whether it must stop. Returns why there is none;
+empty if there is one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +92,10 @@ class Backups:
         now = self._clock.wall()
         due = plan.is_due(self.kept.newest_at, now, self.config, self._zone())
         if due and self._clock.boot() >= self._again_at and not self._in_doubt():
-            self.problem = self._make(lambda: self.worker.stopping)
+            self._again_at = (
+                self._clock.boot() + _AGAIN_S
+            )  # also after success: whatever happens, not one after the other
+            self.problem = self._make(now, lambda: self.worker.stopping)
             self._tried = True
             self._look()
             self._note(made=not self.problem)
@@ -102,7 +106,6 @@ class Backups:
             log.info("a backup was made; good ones in %s: %d", self._folder, self.kept.good)
         elif not self.worker.stopping:
             self.failures += 1
-            self._again_at = self._clock.boot() + _AGAIN_S
             log.error("no backup was made: %s; it is tried again in %g minutes", self.problem, _AGAIN_S / 60)
 
     def _look(self) -> None:
@@ -132,10 +135,14 @@ class Backups:
 def by_process(command: Sequence[str], limit_s: float) -> Make:
     """Makes a backup by this command, at the lowest priority and for at most `limit_s`."""
 
-    def make(must_stop: Callable[[], bool]) -> str:
+    def make(now: float, must_stop: Callable[[], bool]) -> str:
         with tempfile.TemporaryFile("w+", encoding="utf-8") as said:
             process = subprocess.Popen(  # noqa: S603 -- our own program
-                command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=said, start_new_session=True
+                [*command, "--at", f"{now:.3f}"],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=said,
+                start_new_session=True,
             )
             try:
                 os.setpriority(os.PRIO_PROCESS, process.pid, 19)

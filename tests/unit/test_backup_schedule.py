@@ -26,7 +26,7 @@ class Nightly:
         self.world = World(f"sqlite:///{tmp_path / 'its.db'}")
         self.clock, self.folder = self.world.clock, tmp_path / "kept"
         self.config = BackupConfig(str(self.folder))
-        self.tries, self.fails, self.doubt = 0, "", False
+        self.tries, self.fails, self.doubt, self.wrong_s = 0, "", False, 0.0
         self.backups = self.start()
 
     def start(self) -> Backups:
@@ -36,10 +36,10 @@ class Nightly:
         )
         return self.backups
 
-    def make(self, _must_stop: Callable[[], bool]) -> str:
+    def make(self, now: float, _must_stop: Callable[[], bool]) -> str:
         self.tries += 1
         if not self.fails:
-            back_up(self.world.store, self.folder, self.clock.wall(), self.config, 0)
+            back_up(self.world.store, self.folder, now + self.wrong_s, self.config, 0)
         return self.fails
 
     def minutes(self, count: float) -> None:
@@ -92,6 +92,13 @@ def test_while_the_clock_is_in_doubt_none_is_made(nightly: Nightly) -> None:
     nightly.doubt = False
     nightly.minutes(1)
     assert nightly.tries == 1
+
+
+def test_backups_from_the_future_are_not_made_one_after_the_other(nightly: Nightly) -> None:
+    nightly.wrong_s = DAY_S
+    nightly.minutes(29)
+    assert nightly.tries == 2
+    assert nightly.backups.state() is BackupState.NONE
 
 
 def test_a_damaged_newest_one_does_not_count_and_a_new_one_is_made(nightly: Nightly) -> None:
@@ -160,12 +167,15 @@ def test_a_backup_that_is_late_opens_an_incident_and_a_new_one_ends_it(nightly: 
 
 def test_what_a_failed_process_says_last_is_the_reason() -> None:
     said = by_process([sys.executable, "-c", "import sys; print('one\\nno space', file=sys.stderr); sys.exit(1)"], 60.0)
-    assert said(lambda: False) == "no space"
-    assert by_process([sys.executable, "-c", "raise SystemExit(3)"], 60.0)(lambda: False) == "its process ended with 3"
-    assert by_process([sys.executable, "-c", ""], 60.0)(lambda: False) == ""
+    assert said(0.0, lambda: False) == "no space"
+    assert (
+        by_process([sys.executable, "-c", "raise SystemExit(3)"], 60.0)(0.0, lambda: False)
+        == "its process ended with 3"
+    )
+    assert by_process([sys.executable, "-c", ""], 60.0)(0.0, lambda: False) == ""
 
 
 @pytest.mark.parametrize(("stop", "limit_s"), [(True, 60.0), (False, 0.0)])
 def test_a_process_that_must_end_is_killed(stop: bool, limit_s: float) -> None:
     endless = by_process([sys.executable, "-c", "import time; time.sleep(1000)"], limit_s)
-    assert endless(lambda: stop) == "its process ended with -9"
+    assert endless(0.0, lambda: stop) == "its process ended with -9"
