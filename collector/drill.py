@@ -16,7 +16,7 @@ import uvicorn
 from watchkeeper.channels.ports import Address, Channel, Message, Receipt
 from watchkeeper.collector.main import RunningCollector
 from watchkeeper.collector.site.settings import CollectorConfig, ConfigFile
-from watchkeeper.collector.store.backups.folder import listed
+from watchkeeper.collector.store.backups.kept import listed
 from watchkeeper.collector.store.backups.plan import usable
 from watchkeeper.collector.store.backups.restore import Identities
 from watchkeeper.collector.store.backups.verify import examine, restored

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from watchkeeper.collector.site.settings import BackupConfig
 from watchkeeper.collector.store.backups import plan
-from watchkeeper.collector.store.backups.folder import Kept, listed
+from watchkeeper.collector.store.backups.kept import Kept, listed
 from watchkeeper.collector.store.backups.plan import BackupState
 from watchkeeper.model.clock import Clock
 from watchkeeper.model.worker import Worker

@@ -23,7 +23,8 @@ from watchkeeper.collector.site.settings import BackupConfig, KeepBackups
 from watchkeeper.collector.store.backups import folder as folders
 from watchkeeper.collector.store.backups.archive import BadBackup, kept_tables
 from watchkeeper.collector.store.backups.encryption import decrypt, encrypt, read_identities, read_recipients
-from watchkeeper.collector.store.backups.folder import back_up, backup, listed
+from watchkeeper.collector.store.backups.folder import back_up, backup
+from watchkeeper.collector.store.backups.kept import listed
 from watchkeeper.collector.store.backups.restore import restore
 from watchkeeper.collector.store.backups.verify import verify
 from watchkeeper.collector.store.engine import Store
@@ -344,7 +345,7 @@ def test_what_a_killed_backup_left_is_cleared_away(embedded: World, tmp_path: Pa
 def test_a_disk_that_gives_back_other_bytes_makes_no_backup(
     embedded: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(folders, "_sha256", lambda _: "0" * 64)
+    monkeypatch.setattr(folders, "sha256_of", lambda _: "0" * 64)
     with pytest.raises(WatchkeeperError, match="other bytes than were written"):
         back_up(embedded.store, tmp_path / "kept", NOON, config(tmp_path / "kept"), 0)
     assert names(tmp_path / "kept") == []

@@ -2,6 +2,7 @@
 
 import datetime
 import os
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,7 +14,8 @@ from watchkeeper.collector.process.backups import Backups, by_process
 from watchkeeper.collector.process.own.backups import BackupAge
 from watchkeeper.collector.process.own.rules import OwnRules
 from watchkeeper.collector.site.settings import BackupConfig
-from watchkeeper.collector.store.backups.folder import back_up, listed
+from watchkeeper.collector.store.backups.folder import back_up
+from watchkeeper.collector.store.backups.kept import listed
 from watchkeeper.collector.store.backups.plan import BackupState
 
 DAY_S = 86_400.0
@@ -163,6 +165,11 @@ def test_a_backup_that_is_late_opens_an_incident_and_a_new_one_ends_it(nightly: 
 
 
 # ---- the process ----
+
+
+def test_the_collector_itself_loads_no_cryptography_of_backups() -> None:
+    code = "import sys; import watchkeeper.collector.main; print('pyrage' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
 
 
 def test_what_a_failed_process_says_last_is_the_reason() -> None:

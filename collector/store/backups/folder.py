@@ -1,12 +1,9 @@
-"""Writes backups into files and folders. A file appears complete or not at all. In the folder of the scheduled backups each file is
-named after the time of its data and its own SHA-256, so that a damaged one is found without any key."""
+"""Writes backups into files and folders. A file appears complete or not at all."""
 
 import contextlib
-import datetime
 import fcntl
 import hashlib
 import os
-import re
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -18,15 +15,13 @@ from watchkeeper.collector.site.settings import BackupConfig
 from watchkeeper.collector.store.backups import plan
 from watchkeeper.collector.store.backups.archive import Export
 from watchkeeper.collector.store.backups.encryption import encrypt, read_recipients
+from watchkeeper.collector.store.backups.kept import Kept, listed, name_of, sha256_of
 from watchkeeper.collector.store.engine import Store
 from watchkeeper.model.errors import Conflict, WatchkeeperError
 from watchkeeper.model.failpoint import failpoint
 
-_FILE_NAME = re.compile(r"watchkeeper-(\d{8}T\d{6}Z)-([0-9a-f]{16})\.zip(?:\.age)?")
-_TIME = "%Y%m%dT%H%M%SZ"
 _LOCK, _PART = ".lock", ".part"
 _LOOK_BYTES = 8 << 20
-_READ_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,19 +30,6 @@ class Written:
 
     rows: dict[str, int]
     sha256: str
-
-
-@dataclass(frozen=True, slots=True)
-class Kept:
-    """A backup in the folder, by its name."""
-
-    file: Path
-    taken_at: float
-    sha256: str
-
-    def good(self) -> bool:
-        """Whether the file is the one that was written. Reads it whole. Raises OSError."""
-        return _sha256(self.file).startswith(self.sha256)
 
 
 def backup(
@@ -66,29 +48,15 @@ def back_up(store: Store, folder: Path, now: float, config: BackupConfig, reserv
     with _reported(folder):
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         with _locked(folder):
-            end = ".zip.age" if config.encrypt_to else ".zip"
-            stamp = datetime.datetime.fromtimestamp(now, datetime.UTC).strftime(_TIME)
 
             def name(written: Written) -> Path:
-                return folder / f"watchkeeper-{stamp}-{written.sha256[:16]}{end}"
+                return folder / name_of(now, written.sha256, encrypted=bool(config.encrypt_to))
 
             part = folder / (".watchkeeper" + _PART)
             file, written = _write(Export(store, now, __version__), part, name, config.encrypt_to, reserve_bytes)
             made = Kept(file, now, written.sha256)
             _prune(folder, made, now, config)
     return made, written
-
-
-def listed(folder: Path) -> list[Kept]:
-    """The backups of a folder by their names, newest first; none if there is no such folder. Raises OSError."""
-    found = []
-    with contextlib.suppress(FileNotFoundError):
-        for file in folder.iterdir():
-            if match := _FILE_NAME.fullmatch(file.name):
-                with contextlib.suppress(ValueError):
-                    taken = datetime.datetime.strptime(match[1], _TIME).replace(tzinfo=datetime.UTC)
-                    found.append(Kept(file, taken.timestamp(), match[2]))
-    return sorted(found, key=lambda one: (one.taken_at, one.file.name), reverse=True)
 
 
 def _prune(folder: Path, made: Kept, now: float, config: BackupConfig) -> None:
@@ -146,7 +114,7 @@ def _write(
             os.posix_fadvise(handle, 0, 0, os.POSIX_FADV_DONTNEED)  # so that it is read again from the disk
         failpoint("collector.backup.written")
         written = Written(export.rows, guarded.digest.hexdigest())
-        if _sha256(part) != written.sha256:
+        if sha256_of(part) != written.sha256:
             raise WatchkeeperError(f"{part}: the disk gave back other bytes than were written; no backup was made")
         file = name(written)
         part.replace(file)
@@ -175,14 +143,6 @@ def _reported(where: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise WatchkeeperError(f"{error.filename or where}: {error.strerror}; no backup was made") from error
-
-
-def _sha256(file: Path) -> str:
-    digest = hashlib.sha256()
-    with file.open("rb") as opened:
-        while chunk := opened.read(_READ_BYTES):
-            digest.update(chunk)
-    return digest.hexdigest()
 
 
 def _sync_folder(folder: Path) -> None:

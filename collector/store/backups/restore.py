@@ -141,6 +141,7 @@ def fill(store: Store, backup: Opened, scratch: Path) -> dict[str, int]:
             _require_empty(connection)
             counts = _insert(connection, backup, kept_tables())
             store.renumber(connection)
+            # Seam of issue 10, line 3: the store's generation rises here, in the same transaction.
     return counts
 
 

@@ -16,7 +16,8 @@ import sqlalchemy as sa
 from tests.chaos.outcome import Attack, Outcome
 from watchkeeper.collector.site.settings import BackupConfig
 from watchkeeper.collector.store.backups.archive import BadBackup
-from watchkeeper.collector.store.backups.folder import Kept, back_up, listed
+from watchkeeper.collector.store.backups.folder import back_up
+from watchkeeper.collector.store.backups.kept import Kept, listed
 from watchkeeper.collector.store.backups.verify import verify
 from watchkeeper.collector.store.engine import Store
 from watchkeeper.collector.store.migrate import migrate
