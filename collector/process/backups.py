@@ -42,7 +42,7 @@ class Backups:
     """Looks once a minute into the folder of the backups, and has one made when it is due. After a failure it is tried again every
     quarter of an hour. While `in_doubt` says that the clock may be wrong, none is made: its name would lie.
 
-    A folder that does not answer (NFS) blocks this thread only. What it knew before stays, and becomes late.
+    A folder that does not answer (NFS) blocks this thread only. What is known of it stays, and becomes late.
     """
 
     def __init__(  # noqa: PLR0917 -- what it needs to know
@@ -109,15 +109,15 @@ class Backups:
             log.error("no backup was made: %s; it is tried again in %g minutes", self.problem, _AGAIN_S / 60)
 
     def _look(self) -> None:
+        self._looked = True
         try:
             kept, now = listed(self._folder), self._clock.wall()
             good = [one for one in kept if self._is_good(one)]
-        except OSError as error:
+        except OSError as error:  # what was known before stays, and becomes late
             log.warning("%s: the backups cannot be read: %s", self._folder, error.strerror)
-            kept, good, now = [], [], 0.0
+            return
         usable = [one.taken_at for one in good if plan.usable(one.taken_at, now)]
         self.kept = BackupsKept(max(usable, default=None), len(good), len(kept) - len(good))
-        self._looked = True
 
     def _is_good(self, one: Kept) -> bool:
         """Whether a file is as it was written. It is read once a day."""
@@ -128,7 +128,9 @@ class Backups:
             good = one.good()
             self._read = {**self._read, key: (good, boot)}
             if not good:
-                log.error("%s is damaged: its content is not the one that its name tells", one.file)
+                log.error(
+                    "%s is damaged: it cannot be read, or its content is not the one that its name tells", one.file
+                )
         return good
 
 

@@ -313,6 +313,24 @@ def test_old_ones_go_by_number_and_age_and_damaged_ones_do_not_count(embedded: W
     assert [one.good() for one in left] == [True, False, False, True]
 
 
+def test_one_that_cannot_be_read_costs_no_new_one(
+    embedded: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "kept"
+    first, _ = back_up(embedded.store, folder, NOON, config(folder), 0)
+    real = Path.open
+
+    def refused(file: Path, *words: Any, **options: Any) -> Any:
+        if file == first.file:
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return real(file, *words, **options)
+
+    monkeypatch.setattr(Path, "open", refused)
+    made, _ = back_up(embedded.store, folder, NOON + DAY_S, config(folder), 0)
+    assert [one.good() for one in listed(folder)] == [True, False]
+    assert made.file.exists()
+
+
 def test_a_clock_that_was_wrong_costs_no_good_backup(embedded: World, tmp_path: Path) -> None:
     folder, settings = tmp_path / "kept", config(tmp_path / "kept", keep=KeepBackups(number=2, age_s=DAY_S))
     for at in (NOON, NOON + 20 * 365 * DAY_S, NOON + 60):

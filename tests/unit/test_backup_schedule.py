@@ -1,6 +1,7 @@
 """The thread of the scheduled backups, on a fake clock: when it has one made, what it knows, and the finding that comes of it."""
 
 import datetime
+import errno
 import os
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from watchkeeper.collector.process.own.backups import BackupAge
 from watchkeeper.collector.process.own.rules import OwnRules
 from watchkeeper.collector.site.settings import BackupConfig
 from watchkeeper.collector.store.backups.folder import back_up
-from watchkeeper.collector.store.backups.kept import listed
+from watchkeeper.collector.store.backups.kept import Kept, listed
 from watchkeeper.collector.store.backups.plan import BackupState
 
 DAY_S = 86_400.0
@@ -134,6 +135,22 @@ def test_a_folder_that_cannot_be_read_is_no_good_backup(nightly: Nightly) -> Non
     nightly.backups.turn()
     assert nightly.backups.state() is BackupState.NONE
     assert nightly.backups.age_s() is None
+
+
+def test_a_folder_that_is_away_for_a_while_is_late_only_when_its_backup_is_old(
+    nightly: Nightly, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nightly.backups.turn()
+    nightly.fails = "stale"
+
+    def stale(_: Path) -> list[Kept]:
+        raise OSError(errno.ESTALE, "Stale file handle")
+
+    monkeypatch.setattr("watchkeeper.collector.process.backups.listed", stale)
+    nightly.minutes(30 * 60)
+    assert nightly.backups.state() is BackupState.OK
+    nightly.minutes(2 * 60)
+    assert nightly.backups.state() is BackupState.LATE
 
 
 def test_a_thread_that_never_comes_back_is_late_after_ten_minutes(nightly: Nightly) -> None:

@@ -22,8 +22,11 @@ class Kept:
     sha256: str
 
     def good(self) -> bool:
-        """Whether the file is the one that was written. Reads it whole. Raises OSError."""
-        return sha256_of(self.file).startswith(self.sha256)
+        """Whether the file can be read, and is the one that was written. Reads it whole."""
+        try:
+            return sha256_of(self.file).startswith(self.sha256)
+        except OSError:
+            return False
 
 
 def name_of(taken_at: float, sha256: str, *, encrypted: bool) -> str:
