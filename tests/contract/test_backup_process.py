@@ -112,6 +112,13 @@ def test_backup_drill_and_restore(room: Room, pager: Pager, tmp_path: Path) -> N
     assert str(kept(room)[0]) in room.cli("restore-drill", "--identity", str(room.folder / "key.txt"), *config(room))
 
 
+def test_a_mistake_in_a_public_key_is_found_by_check(room: Room) -> None:
+    room.cli("check", *config(room))
+    key = str(KEY.to_public())
+    room.write(collector=f"backup: {{folder: kept, encrypt_to: {key[:-1]}{'q' if key[-1] != 'q' else 'p'}}}\n")
+    assert "its checksum is wrong" in room.cli("check", *config(room), ok=False)
+
+
 def test_without_a_folder_a_file_must_be_named(room: Room) -> None:
     room.write(collector="port: 8760\nsecrets: secrets.yml\n")
     assert "name a file, or set `backup: {folder: ...}`" in room.cli("backup", *config(room), ok=False)

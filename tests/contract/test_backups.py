@@ -21,7 +21,7 @@ import sqlalchemy as sa
 from tests.story.world import NOON, World
 from watchkeeper.collector.site.settings import BackupConfig, KeepBackups
 from watchkeeper.collector.store.backups import folder as folders
-from watchkeeper.collector.store.backups.archive import BadBackup, kept_tables
+from watchkeeper.collector.store.backups.archive import BadBackup, Export, kept_tables
 from watchkeeper.collector.store.backups.encryption import decrypt, encrypt, read_identities, read_recipients
 from watchkeeper.collector.store.backups.folder import back_up, backup
 from watchkeeper.collector.store.backups.kept import listed
@@ -80,6 +80,19 @@ def test_a_good_backup_is_counted_checked_and_its_last_trouble_opened(world: Wor
     )
     assert any(line.startswith("integrity: the database is whole") for line in found.found)
     assert not [one for one in tmp_path.iterdir() if one.name.startswith("watchkeeper-")]
+
+
+def test_a_backup_is_of_one_moment_while_the_collector_works(world: World, tmp_path: Path) -> None:
+    file, before = tmp_path / "kept.zip", len(world.incidents())
+    with file.open("wb") as out:
+        chunks = Export(world.store, NOON, "").chunks()
+        while not out.tell():
+            out.write(next(chunks))
+        world.push(world.verdict(Level.CRITICAL, device="web-1", rule="server.disk-full", quantity="disk.usage"))
+        for chunk in chunks:
+            out.write(chunk)
+    assert len(world.incidents()) == before + 1
+    assert verify(file).counts["incident"] == before
 
 
 def test_an_empty_store_has_a_good_backup(tmp_path: Path) -> None:

@@ -55,7 +55,12 @@ def back_up(store: Store, folder: Path, now: float, config: BackupConfig, reserv
             part = folder / (".watchkeeper" + _PART)
             file, written = _write(Export(store, now, __version__), part, name, config.encrypt_to, reserve_bytes)
             made = Kept(file, now, written.sha256)
-            _prune(folder, made, now, config)
+            try:
+                _prune(folder, made, now, config)
+            except OSError as error:
+                raise WatchkeeperError(
+                    f"{file} was made, but older ones cannot be deleted: {error.strerror}"
+                ) from error
     return made, written
 
 
