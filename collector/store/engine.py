@@ -64,11 +64,14 @@ class Store:
             yield connection
 
     @contextlib.contextmanager
-    def read(self, *, steady: bool = False) -> Iterator[sa.Connection]:
+    def read(self, *, steady: bool = False, long: bool = False) -> Iterator[sa.Connection]:
         """One transaction that only reads. With `steady`, all its statements see the data of one moment (on SQLite they
-        always do)."""
+        always do). With `long`, no time limit of the database ends it."""
         level = {"isolation_level": "REPEATABLE READ"} if steady and not self.embedded else {}
         with _translated(), self._connect(**level) as connection, connection.begin():
+            if long and not self.embedded:
+                for limit in ("statement_timeout", "idle_in_transaction_session_timeout"):
+                    connection.exec_driver_sql(f"SET LOCAL {limit} = 0")
             yield connection
 
     def _connect(self, **options: Any) -> sa.Connection:
@@ -91,12 +94,6 @@ class Store:
                     highest = sa.select(sa.func.coalesce(sa.func.max(column), 0) + 1).scalar_subquery()
                     sequence = sa.func.pg_get_serial_sequence(table.name, column.name)
                     connection.execute(sa.select(sa.func.setval(sequence, highest, sa.false())))
-
-    def lift_limits(self, connection: sa.Connection) -> None:
-        """Let this transaction take as long as it needs: a backup reads everything."""
-        if not self.embedded:
-            for limit in ("statement_timeout", "idle_in_transaction_session_timeout"):
-                connection.exec_driver_sql(f"SET LOCAL {limit} = 0")
 
     def upsert(self, table: sa.Table, *, keep: Container[str] = ()) -> sa.Insert:
         """An insert that overwrites the row with the same primary key, except for the columns in `keep`."""

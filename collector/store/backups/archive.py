@@ -104,8 +104,7 @@ class Export:
         buffer = _Buffer()
         with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
             archive.comment = bytes(_SEAL_BYTES)
-            with self._store.read(steady=True) as connection:
-                self._store.lift_limits(connection)
+            with self._store.read(steady=True, long=True) as connection:
                 for table in kept_tables():
                     yield from self._member(connection, table, archive, buffer)
                 manifest = Manifest(version(connection), self._now, self.rows, self._sha256, self._release)
