@@ -1,5 +1,5 @@
-"""`watchkeeper collector ...`: run the collector, make tokens, back up and restore; list and handle troubles over
-HTTP."""
+"""`watchkeeper collector ...`: run the collector, check its configuration, make tokens and links. The other commands are in
+`backup_cli` and `http_cli`."""
 
 import os
 from pathlib import Path
@@ -7,18 +7,14 @@ from typing import TYPE_CHECKING
 
 import click
 
+from watchkeeper.collector.backup_cli import BACKUP_COMMANDS
 from watchkeeper.collector.http_cli import HTTP_COMMANDS
+from watchkeeper.collector.shared_cli import CONFIG, open_store, read_settings
 from watchkeeper.model.errors import WatchkeeperError
 
 if TYPE_CHECKING:
     from watchkeeper.collector.access.tokens import TokenKind
     from watchkeeper.collector.site.settings import ConfigFile
-    from watchkeeper.collector.store.engine import Store
-
-CONFIG = click.option(
-    "--config", "file", type=click.Path(path_type=Path), default=Path("collector.yml"), show_default=True,
-    help="The collector's settings.",
-)  # fmt: skip
 
 
 @click.group()
@@ -34,7 +30,7 @@ def run(file: Path) -> None:
     from watchkeeper.model.logs import set_up_logging
 
     set_up_logging("%(asctime)s %(levelname)s %(name)s: %(message)s")
-    run_collector(_read_settings(file))
+    run_collector(read_settings(file))
 
 
 @collector.command()
@@ -49,7 +45,7 @@ def check(file: Path) -> None:
     from watchkeeper.model.logs import limit_library_logs
 
     limit_library_logs()  # Apprise would log a URL that it cannot read
-    config_file = _read_settings(file)
+    config_file = read_settings(file)
     for deprecated in config_file.deprecated:
         click.echo(str(deprecated), err=True)
     snapshot = read_snapshot(config_file.path(config_file.config.site))
@@ -60,6 +56,8 @@ def check(file: Path) -> None:
     for problem in unreachable(configuration.contacts.people, opener):
         click.echo(f"contacts.yml: {problem}", err=True)
     config = config_file.config
+    if config.backup:
+        _check_backup(config_file.path(config.backup.folder), config.backup.encrypt_to)
     signed = config.link_key is not None or not config.store.startswith("secret:")
     for problem in unusable_links(config.page_url, configuration.contacts.people, signed=signed):
         click.echo(f"collector.yml: {problem}", err=True)
@@ -118,7 +116,7 @@ def revoke(kind: str, name: str, file: Path) -> None:
     from watchkeeper.collector.access.tokens import TokenKind
     from watchkeeper.collector.access.tokens import revoke as revoke_tokens
 
-    store = _open_store(_read_settings(file))
+    store = open_store(read_settings(file))
     if kind == TokenKind.PERSON.value:
         rotate(store, time.time(), name)
     count = revoke_tokens(store, TokenKind(kind), name)
@@ -134,9 +132,9 @@ def link(person: str, file: Path) -> None:
 
     from watchkeeper.collector.access.tokens import TICKET_S, TokenKind, mint
 
-    config_file = _read_settings(file)
+    config_file = read_settings(file)
     _check_name(config_file, TokenKind.PERSON, person)
-    ticket = mint(_open_store(config_file), TokenKind.TICKET, person, time.time(), TICKET_S)
+    ticket = mint(open_store(config_file), TokenKind.TICKET, person, time.time(), TICKET_S)
     print(f"{config_file.config.page_url}/enter?ticket={ticket}")
 
 
@@ -153,7 +151,7 @@ def rotate_links(file: Path) -> None:
 
     from watchkeeper.collector.access.links import rotate
 
-    rotate(_open_store(_read_settings(file)), time.time())
+    rotate(open_store(read_settings(file)), time.time())
     print("all links sent so far have ended; a person asks for a new one on the sign-in page")
 
 
@@ -172,12 +170,12 @@ def test_page(person: str, all_channels: bool, file: Path) -> None:
     from watchkeeper.model.logs import limit_library_logs
 
     limit_library_logs()
-    config_file, clock = _read_settings(file), SystemClock()
+    config_file, clock = read_settings(file), SystemClock()
     people = read_configuration(config_file.path(config_file.config.site)).contacts.people
     found = next((one for one in people if one.person == person), None)
     if found is None:
         raise WatchkeeperError(f"there is no person `{person}` in contacts.yml")
-    opener, store = open_channels(open_secrets(config_file), clock), _open_store(config_file)
+    opener, store = open_channels(open_secrets(config_file), clock), open_store(config_file)
     failed = False
     for result in test_now(found, range(len(found.channels) if all_channels else 1), opener, clock, store):
         outcome = result.receipt
@@ -188,55 +186,23 @@ def test_page(person: str, all_channels: bool, file: Path) -> None:
         raise SystemExit(1)
 
 
-@collector.command()
-@click.argument("out", type=click.Path(path_type=Path))
-@CONFIG
-def backup(out: Path, file: Path) -> None:
-    """Copy the whole store into one file. The collector may run meanwhile."""
-    import time
-
-    from watchkeeper.collector.store.backups.archive import backup as write_backup
-
-    counts = write_backup(_open_store(_read_settings(file)), out, time.time())
-    print(f"{out}: {sum(counts.values())} rows of {len(counts)} tables")
-
-
-@collector.command()
-@click.argument("source", type=click.Path(path_type=Path, exists=True))
-@CONFIG
-def restore(source: Path, file: Path) -> None:
-    """Fill an empty store from a backup. Links in messages sent so far end: a number may get another incident now."""
-    import time
-
-    from watchkeeper.collector.access.links import rotate
-    from watchkeeper.collector.store.backups.archive import restore as restore_backup
-
-    store = _open_store(_read_settings(file))
-    counts = restore_backup(store, source)
-    rotate(store, time.time())
-    print(f"{sum(counts.values())} rows of {len(counts)} tables restored")
-
-
-for _command in HTTP_COMMANDS:
+for _command in (*BACKUP_COMMANDS, *HTTP_COMMANDS):
     collector.add_command(_command)
 
 
 # ---- shared by the commands ----
 
 
-def _read_settings(file: Path) -> "ConfigFile":
-    from watchkeeper.collector.site.settings import read_config
+def _check_backup(folder: Path, encrypt_to: tuple[str, ...]) -> None:
+    """Raise WatchkeeperError for a public key with a mistake; print if this user cannot write into the folder."""
+    from watchkeeper.collector.store.backups.encryption import read_recipients
 
-    try:
-        return read_config(file)
-    except OSError as error:
-        raise WatchkeeperError(f"{file}: {error.strerror}; `watchkeeper init DIR` writes starter files") from None
-
-
-def _open_store(config_file: "ConfigFile") -> "Store":
-    from watchkeeper.collector.main import open_secrets, open_store
-
-    return open_store(config_file, open_secrets(config_file))
+    read_recipients(encrypt_to)
+    there = next(one for one in (folder, *folder.parents) if one.exists())
+    if not os.access(there, os.W_OK | os.X_OK):
+        click.echo(
+            f"collector.yml: backups cannot be written to {folder}: this user may not write into {there}", err=True
+        )
 
 
 def _check_name(config_file: "ConfigFile", kind: "TokenKind", name: str) -> None:
@@ -255,15 +221,15 @@ def _make_token(file: Path, kind: "TokenKind", name: str, out: Path | None) -> N
 
     from watchkeeper.collector.access.tokens import mint
 
-    config_file = _read_settings(file)
+    config_file = read_settings(file)
     _check_name(config_file, kind, name)
     if out is None:
-        print(mint(_open_store(config_file), kind, name, time.time()))
+        print(mint(open_store(config_file), kind, name, time.time()))
         return
     try:
         handle = os.open(out, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except OSError as error:
         raise WatchkeeperError(f"{out}: {error.strerror}; no token was made") from None
     with os.fdopen(handle, "w") as target:
-        target.write(mint(_open_store(config_file), kind, name, time.time()) + "\n")
+        target.write(mint(open_store(config_file), kind, name, time.time()) + "\n")
     print(f"{out}: the token of {name} (mode 0600)")

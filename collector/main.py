@@ -25,8 +25,11 @@ from watchkeeper.collector.intake.requests import Requests
 from watchkeeper.collector.notify.outbox import Opener, Outbox
 from watchkeeper.collector.notify.page_tests import write_weekly
 from watchkeeper.collector.notify.preflight import unreachable, unusable_links
+from watchkeeper.collector.process.backups import Backups, by_process
 from watchkeeper.collector.process.own.agents import AgentsHeard
+from watchkeeper.collector.process.own.backups import BackupAge
 from watchkeeper.collector.process.own.disk import DiskSpace
+from watchkeeper.collector.process.own.ports import OwnSource
 from watchkeeper.collector.process.own.rules import OwnRules
 from watchkeeper.collector.process.replies.mail import MailReplies
 from watchkeeper.collector.process.replies.sms import SmsReplies
@@ -101,7 +104,8 @@ def open_mailbox(config: MailRepliesConfig, secrets: Secrets) -> Mailbox:
 class RunningCollector:
     """All parts of the collector, connected to each other. Raises ConfigError, SecretError, StoreError."""
 
-    def __init__(self, config_file: ConfigFile) -> None:
+    def __init__(self, config_file: ConfigFile, opener: Opener | None = None) -> None:
+        """`opener` opens the channels, in place of the real ones."""
         for deprecated in config_file.deprecated:
             log.warning("%s", deprecated)
         self.config = config = config_file.config
@@ -116,7 +120,7 @@ class RunningCollector:
         enter(self.store, identity, installed_version(), self.clock.wall())
         self.runtime = Runtime(self.store, self.clock, snapshot, config.page_url, links, ways, identity)
         self.runtime.activate(snapshot)
-        opener = open_channels(secrets, self.clock)
+        opener = opener or open_channels(secrets, self.clock)
         for problem in unreachable(snapshot.configuration.contacts.people, opener):
             log.warning("contacts.yml: %s", problem)
         for problem in unusable_links(
@@ -125,16 +129,32 @@ class RunningCollector:
             log.warning("collector.yml: %s", problem)
         self.outbox = Outbox(self.runtime, opener, self.runtime.robots)
         disk = DiskSpace(self.store, config.reserve_bytes)
-        own_rules = OwnRules(self.runtime, (disk, AgentsHeard(self.store, deaf=lambda: disk.full)))
+        self.backups = self._backups(config_file)
+        sources: list[OwnSource] = [disk, AgentsHeard(self.store, deaf=lambda: disk.full)]
+        if self.backups is not None:
+            sources.append(BackupAge(identity.name, self.backups.state))
+        own_rules = OwnRules(self.runtime, sources)
         requests = Requests(self.store, self.clock)
         self.ticker = Ticker(self.runtime, self.reloader, own_rules, requests, self.outbox)
         self.replies = self._reply_takers(secrets)
         self.journal = Journal(self.store, self.runtime, self.clock, self.ticker.wake)
         self.ingest = AgentEndpoint(self.runtime, self.journal, requests, lambda: disk.full)
-        metrics = Metrics(self.runtime, self.journal, self.ingest)
+        metrics = Metrics(self.runtime, self.journal, self.ingest, self.backups)
         self.app = build_app(
             self.runtime, self.ingest, metrics, config.names, open_reading=config.loopback, key_of=secrets.get
         )
+
+    def _backups(self, config_file: ConfigFile) -> Backups | None:
+        """What makes the scheduled backups, where collector.yml asks for them: the command `backup`, as a process of its own."""
+        config = self.config.backup
+        if config is None:
+            return None
+        command = [sys.executable, "-m", "watchkeeper", "collector", "backup"]
+        make = by_process([*command, "--config", str(config_file.path(config_file.file_name))], config.every_s)
+        return Backups(
+            config, config_file.path(config.folder), self.clock,
+            lambda: self.runtime.snapshot.configuration.inventory.site.timezone, make,
+        )  # fmt: skip
 
     def _reply_takers(self, secrets: Secrets) -> list[ReplyTaker]:
         """What takes the replies of persons, where collector.yml allows them."""
@@ -158,11 +178,15 @@ class RunningCollector:
         self.ticker.start()
         for one in self.replies:
             one.start()
+        if self.backups is not None:
+            self.backups.start()
         hourly.start()
         try:
             yield
         finally:
             hourly.shutdown(wait=False)
+            if self.backups is not None:
+                self.backups.stop()
             for one in self.replies:
                 one.stop()
             self.journal.stop()

@@ -21,9 +21,13 @@ ONLY_IN_LOGS = (
     "agent/tools/",
     "agent/traps/",
     "channels/mail_inbox.py",
+    "collector/backup_cli.py",
     "collector/cli.py",
+    "collector/drill.py",
     "collector/http_cli.py",
-    "collector/store/backups/archive.py",
+    "collector/process/backups.py",
+    "collector/shared_cli.py",
+    "collector/store/backups/",
     "rules/rule_tests.py",
 )
 """Files whose errors are read on a terminal or in a log. These are English."""

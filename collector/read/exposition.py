@@ -15,6 +15,7 @@ from pydantic_core import from_json
 from watchkeeper.collector.intake.endpoint import AgentEndpoint
 from watchkeeper.collector.intake.journal import Journal
 from watchkeeper.collector.policy.freshness import EXPORTED_FOR_INTERVALS
+from watchkeeper.collector.process.backups import Backups
 from watchkeeper.collector.process.runtime import Runtime
 from watchkeeper.collector.read.blocks import same_block
 from watchkeeper.collector.read.self_metrics import SelfMetrics
@@ -88,11 +89,13 @@ class _BlockLines:
 class Metrics:
     """Renders `/metrics`. Safe to call from any thread; renders once at a time."""
 
-    def __init__(self, runtime: Runtime, journal: Journal, ingest: AgentEndpoint) -> None:
+    def __init__(
+        self, runtime: Runtime, journal: Journal, ingest: AgentEndpoint, backups: Backups | None = None
+    ) -> None:
         self._runtime = runtime
         self._registry = CollectorRegistry(auto_describe=False)
         ProcessCollector(registry=self._registry)
-        own: Collector = SelfMetrics(runtime, journal, ingest)
+        own: Collector = SelfMetrics(runtime, journal, ingest, backups)
         self._registry.register(own)
         self._lock = threading.Lock()
         self._snapshot: Snapshot | None = None

@@ -14,6 +14,7 @@ from watchkeeper.collector.notify.delivery.channel_status import ChannelStatus, 
 from watchkeeper.collector.notify.delivery.robots import RobotStatus
 from watchkeeper.collector.notify.notice import About
 from watchkeeper.collector.policy.incidents import IncidentState
+from watchkeeper.collector.process.backups import Backups
 from watchkeeper.collector.process.replies.answer import UNKNOWN_REPLIES
 from watchkeeper.collector.process.runtime import Runtime
 from watchkeeper.collector.read.agents import AgentStatus, agent_statuses
@@ -25,10 +26,13 @@ OUTBOX_STATES = ("pending", "delivered", "given-up")
 class SelfMetrics(Collector):
     """Computes the metrics from the store at each scrape. Raises StoreError if the store cannot be read."""
 
-    def __init__(self, runtime: Runtime, journal: Journal, ingest: AgentEndpoint) -> None:
+    def __init__(
+        self, runtime: Runtime, journal: Journal, ingest: AgentEndpoint, backups: Backups | None = None
+    ) -> None:
         self._runtime = runtime
         self._journal = journal
         self._ingest = ingest
+        self._backups = backups
 
     def collect(self) -> Iterator[Metric]:
         """Yield every self-metric, also those without a sample."""
@@ -49,6 +53,7 @@ class SelfMetrics(Collector):
         yield from _agents(statuses)
         yield from _lanes(statuses)
         yield from self._collector()
+        yield from _backups(self._backups)
 
     def _collector(self) -> Iterator[Metric]:
         runtime = self._runtime
@@ -88,6 +93,23 @@ def _gauge(name: str, documentation: str, value: float) -> Metric:
 
 def _counter(name: str, documentation: str, value: float) -> Metric:
     return CounterMetricFamily(f"watchkeeper_{name}", documentation, value=value)
+
+
+def _backups(backups: Backups | None) -> Iterator[Metric]:
+    age = GaugeMetricFamily(
+        "watchkeeper_backup_age_seconds", "The age of the newest good backup; no sample where there is none."
+    )
+    files = GaugeMetricFamily(
+        "watchkeeper_backup_files", "Scheduled backups in the folder, by state.", labels=["state"]
+    )
+    failures = CounterMetricFamily("watchkeeper_backup_failures", "Scheduled backups that could not be made.")
+    if backups is not None:
+        if (age_s := backups.age_s()) is not None:
+            age.add_metric([], age_s)
+        files.add_metric(["good"], backups.kept.good)
+        files.add_metric(["damaged"], backups.kept.damaged)
+        failures.add_metric([], backups.failures)
+    yield from (age, files, failures)
 
 
 def _incidents(connection: sa.Connection) -> Iterator[Metric]:

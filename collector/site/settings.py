@@ -1,13 +1,15 @@
 """collector.yml: the address the collector listens on, its store, and the folder of the site's configuration."""
 
+import datetime
+import re
 import socket
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from watchkeeper.documents.bind import renamed, try_load
-from watchkeeper.documents.scalars import is_loopback
+from watchkeeper.documents.bind import ITEM_OR_LIST, renamed, try_load
+from watchkeeper.documents.scalars import ClockTime, is_loopback
 from watchkeeper.model.errors import ConfigError, Problem
 from watchkeeper.model.plain import LINE_LIMIT
 
@@ -36,6 +38,51 @@ class MailRepliesConfig:
             yield "port", f"`{self.port}` is not a port; use 1 to 65535"
 
 
+_RECIPIENT = re.compile("age1[02-9ac-hj-np-z]{58}")
+"""An X25519 public key of age (age-encryption.org/v1): Bech32 of 32 bytes. Its checksum is tested when it is used."""
+
+_AT_NIGHT = ClockTime(datetime.time(3, 30))
+_SHORTEST_S, _LONGEST_S = 3600.0, 31 * 86_400.0
+
+
+@dataclass(frozen=True, slots=True)
+class KeepBackups:
+    """Which backups are kept: the newest `number`, and all that are younger than `age_s`."""
+
+    number: int = 14
+    age_s: float = 30 * 86_400.0
+
+    def check(self) -> Iterator[tuple[str, str]]:
+        """Yield (key, message) for each problem."""
+        if self.number < 1:
+            yield "number", "at least one backup is kept; write 1 or more"
+
+
+@dataclass(frozen=True, slots=True)
+class BackupConfig:
+    """The scheduled backups. `folder` is for backups alone. One is made every `every_s`, counted from the time of day `at` on the
+    site's clock. With `encrypt_to`, only the owners of these public keys of age can read it."""
+
+    folder: str
+    every_s: float = 86_400.0
+    at: ClockTime = _AT_NIGHT
+    keep: KeepBackups = KeepBackups()
+    encrypt_to: tuple[str, ...] = field(default=(), metadata=ITEM_OR_LIST)
+
+    def check(self) -> Iterator[tuple[str, str]]:
+        """Yield (key, message) for each problem. A private key is not quoted."""
+        if not _SHORTEST_S <= self.every_s <= _LONGEST_S:
+            yield "every", "use 1 h to 31 days"
+        for key in self.encrypt_to:
+            if key.upper().startswith("AGE-SECRET-KEY-"):
+                yield (
+                    "encrypt_to",
+                    "this is a private key, and must not be here; write the public one, which begins with `age1`",
+                )
+            elif not _RECIPIENT.fullmatch(key):
+                yield "encrypt_to", f"`{key}` is not a public key of age; it has 62 characters and begins with `age1`"
+
+
 @dataclass(frozen=True, slots=True)
 class CollectorConfig:
     """The collector's own settings. Paths are relative to the file's folder.
@@ -46,6 +93,7 @@ class CollectorConfig:
     a proxy, say). `link_key` is the name of the secret that signs personal links; an SQLite store has a file for it. `reserve`
     must stay free on the store's disk. `history` is how long readings are kept. `sms_replies`: persons may answer by SMS;
     `mail_replies`: by mail. `name` tells collectors that share a store apart; without it, it is the name of the machine.
+    `backup`: the scheduled backups.
     """
 
     host: str = "127.0.0.1"
@@ -62,6 +110,7 @@ class CollectorConfig:
     sms_replies: bool = False
     mail_replies: MailRepliesConfig | None = None
     name: str = ""
+    backup: BackupConfig | None = None
 
     def check(self) -> Iterator[tuple[str, str]]:
         """Yield (key, message) for each problem."""
@@ -131,12 +180,13 @@ def _url_problem(url: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class ConfigFile:
-    """collector.yml as read: its settings, the folder that its paths are relative to, and the deprecated keys it
-    uses."""
+    """collector.yml as read: its settings, the folder that its paths are relative to, the deprecated keys it uses, and
+    its name."""
 
     config: CollectorConfig
     folder: Path
     deprecated: tuple[Problem, ...] = ()
+    file_name: str = "collector.yml"
 
     def path(self, written: str) -> Path:
         """Make a path of the file absolute."""
@@ -148,4 +198,4 @@ def read_config(file: Path) -> ConfigFile:
     bound = try_load(file.read_text(encoding="utf-8"), str(file), CollectorConfig)
     if bound.problems or bound.value is None:
         raise ConfigError(bound.problems)
-    return ConfigFile(bound.value, file.absolute().parent, tuple(bound.deprecated))
+    return ConfigFile(bound.value, file.absolute().parent, tuple(bound.deprecated), file.name)

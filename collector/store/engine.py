@@ -64,11 +64,14 @@ class Store:
             yield connection
 
     @contextlib.contextmanager
-    def read(self, *, steady: bool = False) -> Iterator[sa.Connection]:
+    def read(self, *, steady: bool = False, long: bool = False) -> Iterator[sa.Connection]:
         """One transaction that only reads. With `steady`, all its statements see the data of one moment (on SQLite they
-        always do)."""
+        always do). With `long`, no time limit of the database ends it."""
         level = {"isolation_level": "REPEATABLE READ"} if steady and not self.embedded else {}
         with _translated(), self._connect(**level) as connection, connection.begin():
+            if long and not self.embedded:
+                for limit in ("statement_timeout", "idle_in_transaction_session_timeout"):
+                    connection.exec_driver_sql(f"SET LOCAL {limit} = 0")
             yield connection
 
     def _connect(self, **options: Any) -> sa.Connection:

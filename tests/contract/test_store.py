@@ -1,5 +1,6 @@
 """SQLite and PostgreSQL: migrations, several collectors at once, backup and restore."""
 
+import hashlib
 import re
 import threading
 import traceback
@@ -18,7 +19,9 @@ from watchkeeper.collector.access.tokens import TokenKind, fingerprint, mint
 from watchkeeper.collector.notify.enqueue import Notifier
 from watchkeeper.collector.process.due import decide_due
 from watchkeeper.collector.store import engine, troubles
-from watchkeeper.collector.store.backups.archive import BadBackup, backup, restore
+from watchkeeper.collector.store.backups.archive import BadBackup
+from watchkeeper.collector.store.backups.folder import backup
+from watchkeeper.collector.store.backups.restore import restore
 from watchkeeper.collector.store.engine import Store
 from watchkeeper.collector.store.migrate import migrate, version
 from watchkeeper.collector.store.schema import agent, metadata, outbox, rung, tally
@@ -240,11 +243,16 @@ def test_a_damaged_backup_is_refused_and_leaves_the_store_empty(world: World, tm
             elif spoil == "a list" and name == "store.json":
                 text = b"[]"
             out.writestr(name, text)
+        out.comment = bytes(72)
+    content = bytearray(bad.read_bytes())
     if spoil == "a flipped bit":
-        content = bytearray(bad.read_bytes())
         content[content.index(b"environment.temperature")] ^= 1
-        bad.write_bytes(content)
+    content[-72:] = (
+        f"sha256 {hashlib.sha256(content[:-72]).hexdigest()}\n".encode()
+    )  # so that not only the seal is wrong
+    bad.write_bytes(content)
     target = Store(f"sqlite:///{tmp_path}/again.db")
+    migrate(target)
     with pytest.raises(BadBackup):
         restore(target, bad)
     assert not any(everything(target).values())
@@ -268,6 +276,7 @@ def test_the_ladder_continues_after_a_restore(world: World, tmp_path: Path) -> N
 def test_a_file_that_is_no_backup_is_refused_and_leaves_the_store_empty(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "bad.zip").write_bytes(content)
     store = Store(f"sqlite:///{tmp_path}/fresh.db")
+    migrate(store)
     with pytest.raises(BadBackup, match=r"bad\.zip"):
         restore(store, tmp_path / "bad.zip")
     assert not any(everything(store).values())

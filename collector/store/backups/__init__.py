@@ -1,1 +1,1 @@
-"""Backups of the whole store."""
+"""Backups of the whole store: written while the collector runs, checked, encrypted, kept in a folder, restored."""
