@@ -5,7 +5,7 @@ from importlib import import_module
 from tests.chaos.outcome import Attack
 
 FAMILIES = (
-    "kills",
+    "kills", "hostile_devices", "hostile_databases",
 )  # fmt: skip
 
 
