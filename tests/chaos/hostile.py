@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from tests.snmp_liar import GETBULK, GETNEXT, answer, parse_request, text
 
 ROOT = Path(__file__).parents[2]
-MOST_BYTES = 150 << 20
+MOST_BYTES = 64 << 20
 """How much the agent may grow. The libraries that it imports for all kinds take a part of it."""
 
 Reader, Writer = asyncio.StreamReader, asyncio.StreamWriter
@@ -68,7 +68,7 @@ async def _pour(writer: Writer, piece: bytes) -> None:
 
 
 def after(*said: bytes, then: bytes, first: bool = False) -> Talk:
-    """Says each part after a request (the `first` one without), and then the last one for ever."""
+    """Says each part after a request (the `first` one without), and with the last part also `then`, for ever."""
 
     async def talk(reader: Reader, writer: Writer) -> None:
         for number, part in enumerate(said):
@@ -76,7 +76,6 @@ def after(*said: bytes, then: bytes, first: bool = False) -> Talk:
                 await reader.read(4096)
             writer.write(part)
             await writer.drain()
-        await reader.read(4096)
         await _pour(writer, then)
 
     return talk

@@ -33,7 +33,7 @@ from watchkeeper.model.device import (
 from watchkeeper.model.logs import set_up_logging
 from watchkeeper.model.reading import Sweep
 
-SWEEPS = 3
+SWEEPS = 2
 """Of each hostile device."""
 
 ROOM_BYTES = 1 << 30
@@ -65,7 +65,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
 def _device(name: str, kind: str, address: str, every_s: float) -> Device:
     options = {"probe": kind} | OPTIONS.get(kind, {})
     return Device(
-        name, "room", Category.SERVICE, options.pop("probe"), address, every_s=every_s, timeout_s=0.5, retries=0, **options
+        name, "room", Category.SERVICE, options.pop("probe"), address, every_s=every_s, timeout_s=1.0, retries=0, **options
     )
 
 
@@ -106,11 +106,11 @@ async def _read(hostile: list[Device], good: list[Device]) -> dict[str, Any]:
 
 async def _settled(tasks: int) -> None:
     """Give what is being closed some turns of the event loop."""
-    for _ in range(100):
+    for turn in range(100):
         gc.collect()
-        if len(asyncio.all_tasks()) <= tasks:
+        if turn > 10 and len(asyncio.all_tasks()) <= tasks:  # noqa: PLR2004 -- some turns
             break
-        await asyncio.sleep(0.02)
+        await asyncio.sleep(0.01)
 
 
 def _sockets() -> int:
