@@ -161,7 +161,9 @@ def _endless_table(value: bytes) -> Reply:
         if one.kind not in (GETBULK, GETNEXT):
             return [answer(request, [(name, value) for name in one.names])]
         name, _, last = one.names[0].rpartition(".")
-        names = [f"{name}.{int(last) + step}" for step in range(1, 2 + min(one.max_repetitions, 20) * (one.kind == GETBULK))]
+        names = [
+            f"{name}.{int(last) + step}" for step in range(1, 2 + min(one.max_repetitions, 20) * (one.kind == GETBULK))
+        ]
         return [answer(request, [(name, value) for name in names])]
 
     return reply
@@ -250,12 +252,17 @@ class Hostile(NamedTuple):
 def run_against(devices: Sequence[Hostile]) -> dict[str, Any]:
     """Read these devices, and good ones beside them. Returns what hostile_agent tells."""
     with _loop() as loop:
-        serve = lambda one: asyncio.run_coroutine_threadsafe(_serve(one.server, udp=one.kind in UDP_KINDS), loop).result()  # noqa: E731 -- one expression, used twice
-        hostile = [(one.kind, serve(one) if one.server else "") for one in devices]
-        good = [("tcp", serve(Hostile("tcp", silent))), ("host", ""), ("icmp", "127.0.0.1")]
+
+        def served(one: Hostile) -> str:
+            if one.server is None:
+                return ""
+            return asyncio.run_coroutine_threadsafe(_serve(one.server, udp=one.kind in UDP_KINDS), loop).result()
+
+        hostile = [(one.kind, served(one)) for one in devices]
+        good = [("tcp", served(Hostile("tcp", silent))), ("host", "")]
         ran = subprocess.run(
             [sys.executable, "-m", "tests.chaos.hostile_agent"], cwd=ROOT, check=False, capture_output=True, text=True,
-            input=json.dumps({"hostile": hostile, "good": good[:2]}), timeout=120,
+            input=json.dumps({"hostile": hostile, "good": good}), timeout=120,
         )  # fmt: skip
     if ran.returncode or not ran.stdout:
         return {"crashed": ran.stderr[-600:] or ran.returncode}

@@ -9,6 +9,7 @@ import resource
 import sys
 import threading
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 from watchkeeper.agent.poll.kinds import build_all
@@ -54,7 +55,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "http": {"http": Http(tls=False, contains="never there")},
     "https": {"probe": "http", "http": Http(tls=True, verify=False)},
     "systemd": {"systemd": Systemd(("cron.service",))},
-    **dict.fromkeys(("mysql", "postgresql", "redis"), {"database": Database("u", "p", verify=False)}),
+    **{kind: {"database": Database("u", "p", verify=False)} for kind in ("mysql", "postgresql", "redis")},
     **{
         f"{kind}-tls": {"probe": kind, "database": Database("u", "p", tls=True, verify=False)}
         for kind in ("mysql", "postgresql", "redis")
@@ -65,19 +66,29 @@ OPTIONS: dict[str, dict[str, Any]] = {
 def _device(name: str, kind: str, address: str, every_s: float) -> Device:
     options = {"probe": kind} | OPTIONS.get(kind, {})
     return Device(
-        name, "room", Category.SERVICE, options.pop("probe"), address, every_s=every_s, timeout_s=1.0, retries=0, **options
+        name,
+        "room",
+        Category.SERVICE,
+        options.pop("probe"),
+        address,
+        every_s=every_s,
+        timeout_s=1.0,
+        retries=0,
+        **options,
     )
 
 
 async def _read(hostile: list[Device], good: list[Device]) -> dict[str, Any]:
     clock, sweeps, ended = SystemClock(), Counter[str](), asyncio.Event()
 
-    def on_sweep(device: Device, sweep: Sweep) -> None:  # noqa: ARG001 -- the schedule's signature
+    def on_sweep(device: Device, sweep: Sweep) -> None:
         sweeps[device.device] += 1
         if all(sweeps[one.device] >= SWEEPS for one in hostile):
             ended.set()
 
-    probes = build_all({one.probe for one in (*hostile, *good)}, ProbeContext(clock, Secrets(None, SECRETS)), {}, new_profiles=False)
+    probes = build_all(
+        {one.probe for one in (*hostile, *good)}, ProbeContext(clock, Secrets(None, SECRETS)), {}, new_profiles=False
+    )
     schedule = Schedule(clock, on_sweep, lambda _: False)
     before_tasks, before_sockets, before_bytes = len(asyncio.all_tasks()), _sockets(), _resident_bytes()
     resource.setrlimit(resource.RLIMIT_AS, (_address_bytes() + ROOM_BYTES,) * 2)
@@ -108,24 +119,24 @@ async def _settled(tasks: int) -> None:
     """Give what is being closed some turns of the event loop."""
     for turn in range(100):
         gc.collect()
-        if turn > 10 and len(asyncio.all_tasks()) <= tasks:  # noqa: PLR2004 -- some turns
+        if turn > 10 and len(asyncio.all_tasks()) <= tasks:
             break
         await asyncio.sleep(0.01)
 
 
 def _sockets() -> int:
     names = []
-    for one in os.listdir("/proc/self/fd"):
+    for one in Path("/proc/self/fd").iterdir():
         try:
-            names.append(os.readlink(f"/proc/self/fd/{one}"))
+            names.append(str(one.readlink()))
         except OSError:
             continue
     return sum(name.startswith("socket:") for name in names)
 
 
 def _status(field: str) -> int:
-    with open("/proc/self/status", encoding="ascii") as lines:
-        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{field}:"))
+    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{field}:"))
 
 
 def _resident_bytes() -> int:
@@ -144,7 +155,9 @@ def main() -> None:
     """Read the devices, and print what it cost as JSON."""
     set_up_logging("%(message)s", 60)
     given = json.load(sys.stdin)
-    hostile = [_device(f"{kind}-{number}", kind, address, 1.0) for number, (kind, address) in enumerate(given["hostile"])]
+    hostile = [
+        _device(f"{kind}-{number}", kind, address, 1.0) for number, (kind, address) in enumerate(given["hostile"])
+    ]
     good = [_device(f"good-{number}", kind, address, 0.25) for number, (kind, address) in enumerate(given["good"])]
     json.dump(asyncio.run(_read(hostile, good)), sys.stdout)
     sys.stdout.flush()

@@ -90,7 +90,9 @@ def submitted(room: Room, lane: Lane, bodies: list[dict[str, Any]], blocks: list
 
 
 def assert_safe(text: str, where: str) -> None:
-    found = sorted({f"U+{ord(char):04X}" for char in text} & {f"U+{ord(char):04X}" for char in CONTROLS if char != "\u200d"})
+    found = sorted(
+        {f"U+{ord(char):04X}" for char in text} & {f"U+{ord(char):04X}" for char in CONTROLS if char != "\u200d"}
+    )
     assert not found, f"{where}: {found}"
     assert "\u200d" not in text.replace("👨\u200d👩\u200d👧", ""), where
     assert not re.search(r"^\s*Bcc:", text, re.MULTILINE), f"{where}: a line of the device's own"
@@ -116,7 +118,11 @@ def delivered(room: Room) -> list[Message]:
 def pages_of() -> list[str]:
     """Every page and list that needs no further word, and those of the device and of its trouble."""
     own = [(one, "") for one in pages.router.routes] + [(one, "/api/v1") for one in api.router.routes]
-    paths = {one.path if one.path.startswith(before) else before + one.path for one, before in own if isinstance(one, APIRoute) and "GET" in one.methods}
+    paths = {
+        one.path if one.path.startswith(before) else before + one.path
+        for one, before in own
+        if isinstance(one, APIRoute) and "GET" in one.methods
+    }
     filled = {path.replace("{name}", "ups-1").replace("{number}", "1") for path in paths}
     return sorted({path for path in filled if "{" not in path} | {"/metrics"})
 
@@ -133,7 +139,7 @@ def assert_pages_safe(web: httpx.Client, language: str) -> set[str]:
                 assert_safe(text, path)
         else:
             assert_safe(answer.text, path)
-        if KEPT.split()[0] in answer.text:
+        if KEPT.split(maxsplit=1)[0] in answer.text:
             shown.add(path)
     return shown
 
@@ -145,7 +151,15 @@ def test_pages_metrics_and_api_show_a_devices_words_without_their_controls(room:
         shown = assert_pages_safe(web, language)
         delivered(room)
         shown |= assert_pages_safe(web, language)
-    wanted = {"/", "/devices/ups-1", "/troubles/1", "/metrics", "/api/v1/devices/ups-1", "/api/v1/troubles/1", "/api/v1/incidents"}
+    wanted = {
+        "/",
+        "/devices/ups-1",
+        "/troubles/1",
+        "/metrics",
+        "/api/v1/devices/ups-1",
+        "/api/v1/troubles/1",
+        "/api/v1/incidents",
+    }
     assert wanted <= shown, "the device's words are there"
 
 
@@ -158,14 +172,18 @@ def test_messages_carry_a_devices_words_without_their_controls(room: Room) -> No
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of Apprise, when it loads its plugins
-@pytest.mark.parametrize("url", ["mailto://u:p@mail.example.org", "dingtalk://token/13800000000", "json://h", "feishu://token"])
+@pytest.mark.parametrize(
+    "url", ["mailto://u:p@mail.example.org", "dingtalk://token/13800000000", "json://h", "feishu://token"]
+)
 def test_channels_send_no_control_even_of_a_text_that_was_stored_before(url: str) -> None:
     """A store may have texts of an older version."""
     message = Message("k", "wang.lei", HOSTILE, HOSTILE, {})
     channel = AppriseChannel(Secret(url), 1.0)
     out = _written(message, channel._to[0])
     assert not {"\n", *CONTROLS.replace("\u200d", "").replace("\u200b", "")} & set(out["title"])
-    assert not {*CONTROLS.replace("\u200d", "").replace("\u200b", "")} & set(out["body"]), "a zero-width space is our own mark"
+    assert not {*CONTROLS.replace("\u200d", "").replace("\u200b", "")} & set(out["body"]), (
+        "a zero-width space is our own mark"
+    )
     stream = io.StringIO()
     ConsoleChannel(stream).send(message)
     assert_safe(stream.getvalue().replace("\n    Bcc", ""), "console")
@@ -208,5 +226,7 @@ def test_two_hostile_events_stay_two_after_they_were_made_safe() -> None:
     }  # fmt: skip
     push = decode_push(json.loads(to_json(body)), at)
     assert isinstance(push, Push)
-    assert {item.body.instance for item in push.items if isinstance(item, Item) and isinstance(item.body, Withdrawal)} == {"x\ufffd"}
+    assert {
+        item.body.instance for item in push.items if isinstance(item, Item) and isinstance(item.body, Withdrawal)
+    } == {"x\ufffd"}
     assert not any(isinstance(item.body, Frame) for item in push.items)

@@ -10,8 +10,8 @@ import pytest
 
 from tests.traps_room import MEMORY, Room, advance, run, ups, v2
 from watchkeeper.agent.traps import listener as listener_module
-from watchkeeper.agent.traps.message import understand
 from watchkeeper.agent.traps.limits import BUCKET_SIZE, BURST_OVER_S, REFILL_PER_S, UNKNOWN_BURST_OVER_S
+from watchkeeper.agent.traps.message import understand
 from watchkeeper.agent.traps.socket import bind_problem
 from watchkeeper.documents.secrets import Secrets
 from watchkeeper.model.batch import TrapSettings
@@ -120,6 +120,32 @@ def test_a_new_bundle_does_not_refill_the_bucket_of_a_known_device() -> None:
         assert room.woken[int(BUCKET_SIZE) :] == ["new"]
 
     run(scenario, *TWO)
+
+
+def test_forgeries_with_the_address_of_a_device_mute_no_trap_of_its_own(caplog: pytest.LogCaptureFixture) -> None:
+    async def scenario(room: Room) -> None:
+        for number in range(10_000):
+            room.receive(v2(community=f"guess-{number}"))
+            room.receive(v2(community="guess", inform=True))
+            room.receive(b"\x30\x03\x02\x01\x03")
+        assert room.woken == []
+        for _ in range(int(BUCKET_SIZE)):
+            room.receive(v2())
+        assert room.woken == ["ups-1"] * int(BUCKET_SIZE)
+
+    room = run(scenario, *TWO)
+    assert room.listener.counts["accepted"] == BUCKET_SIZE
+    assert "flood" not in caplog.text
+    assert len([one for one in caplog.records if "10.0.0.7" in one.getMessage()]) == 2, "one line for each reason"
+
+
+def test_a_flood_of_one_device_behind_an_address_mutes_no_other_device_there() -> None:
+    async def scenario(room: Room) -> None:
+        for _ in range(1_000):
+            room.receive(v2())
+        room.receive(v2(community="wrongpass12"))
+
+    assert run(scenario, ups(), ups("ups-2", OURS, Snmp(community="other"))).woken.count("ups-2") == 1
 
 
 # ---- senders ----

@@ -41,8 +41,6 @@ class RedisCheck:
         try:
             async with Relay(partial(dial, attempt, REDIS_PORT)) as relay:
                 await _ping(attempt, password, relay)
-        except NoAnswer:
-            raise
         except exceptions.AuthenticationError:
             raise CheckFailed(Reason.REFUSED, "login refused: user or password wrong, or none given") from None
         except exceptions.BusyLoadingError:
@@ -55,7 +53,7 @@ class RedisCheck:
             if "max number of clients" in str(error):
                 raise CheckFailed(Reason.REFUSED, "login refused: no connection left (maxclients)") from None
             raise CheckFailed(Reason.MALFORMED, "the connection broke off") from None
-        except OSError:
+        except (OSError, NoAnswer):
             raise
         except Exception:  # noqa: BLE001 -- if the server is not Redis, the driver raises any error, and quotes the answer
             raise CheckFailed(Reason.MALFORMED, "the server is not Redis, or refuses PING") from None

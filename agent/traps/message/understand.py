@@ -22,7 +22,7 @@ SENT_BEFORE = "it was sent before, or the device's SNMP clock was set back (engi
 
 @dataclass(frozen=True, slots=True)
 class ReceivedTrap:
-    """A decoded datagram: sender and trap, if it has one, and the answer to send, if any."""
+    """A decoded datagram: the sender, if it has proved who it is; the trap, if it is a new one; and the answer to send, if any."""
 
     peer: Peer | None = None
     trap: Trap | None = None
@@ -63,9 +63,7 @@ class TrapReader:
             return ReceivedTrap(answer=self._report(local, message, Keys(), UNKNOWN_ENGINE))
         return self._read_trap(message, peers, accepts)
 
-    def _read_trap(
-        self, message: UsmMessage, peers: Sequence[Peer], accepts: Callable[[Peer], bool]
-    ) -> ReceivedTrap:
+    def _read_trap(self, message: UsmMessage, peers: Sequence[Peer], accepts: Callable[[Peer], bool]) -> ReceivedTrap:
         peer, keys = at_engine(message, peers, self._secrets)
         if keys.auth and not peer.window.admits(message.boots, message.time, self._clock.boot()):
             raise UsmRefused(SENT_BEFORE)
@@ -79,7 +77,7 @@ class TrapReader:
     ) -> ReceivedTrap:
         peer, keys = by_user(message, local.engine, peers, self._secrets)
         if keys.auth and not local.admits(message):
-            return ReceivedTrap(answer=self._report(local, message, replace(keys, priv=None), NOT_IN_WINDOW))
+            return ReceivedTrap(peer, answer=self._report(local, message, replace(keys, priv=None), NOT_IN_WINDOW))
         repeated = peer.heard_before(message.digest)
         if not repeated:
             _charge(peer, accepts)
@@ -90,7 +88,7 @@ class TrapReader:
             return ReceivedTrap(peer, trap)
         salt = token_bytes(_SALT_BYTES) if keys.priv else b""
         answer = build_message(local, message.msg_id, message.user, keys, answer, salt=salt)
-        return ReceivedTrap(answer=answer) if repeated else ReceivedTrap(peer, trap, answer)
+        return ReceivedTrap(peer, None if repeated else trap, answer)
 
     def _report(self, local: LocalEngine, message: UsmMessage, keys: Keys, about: str) -> bytes:
         self._reports[about] += 1

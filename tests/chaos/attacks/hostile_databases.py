@@ -8,7 +8,7 @@ from tests.chaos.hostile import ABSURD, ANY, DATABASES, Hostile
 from tests.chaos.outcome import Attack, Outcome
 
 
-def _run(rounds: int, seed: int, folder: Path) -> Outcome:  # noqa: ARG001 -- nothing is kept
+def _run(rounds: int, seed: int, folder: Path) -> Outcome:
     chance = random.Random(seed)  # noqa: S311 -- no secret
     return attacked(rounds, seed, [_servers(chance) for _ in range(rounds)])
 

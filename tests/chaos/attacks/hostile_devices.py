@@ -20,8 +20,7 @@ from tests.chaos.outcome import Attack, Outcome
 def _devices(chance: random.Random) -> list[Hostile]:
     """One hostile device of each kind."""
     devices = [Hostile("systemd"), Hostile("process")]
-    for kind in TCP_KINDS:
-        devices.append(Hostile(kind, chance.choice([*ANY.values(), *ABSURD.get(kind, ())])))
+    devices += [Hostile(kind, chance.choice([*ANY.values(), *ABSURD.get(kind, ())])) for kind in TCP_KINDS]
     for kind in UDP_KINDS:
         tables = TABLES if kind in ("snmp", "snmp-old") else {}
         devices.append(Hostile(kind, chance.choice([*DATAGRAMS.values(), *tables.values()])))
@@ -43,7 +42,7 @@ def attacked(rounds: int, seed: int, devices: "list[list[Hostile]]") -> Outcome:
     return Outcome(rounds, survived, hidden=hidden, note=note)
 
 
-def _run(rounds: int, seed: int, folder: Path) -> Outcome:  # noqa: ARG001 -- nothing is kept
+def _run(rounds: int, seed: int, folder: Path) -> Outcome:
     chance = random.Random(seed)  # noqa: S311 -- no secret
     return attacked(rounds, seed, [_devices(chance) for _ in range(rounds)])
 

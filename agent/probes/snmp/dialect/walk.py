@@ -120,7 +120,7 @@ class _Found(Generic[T]):
         self.rows, self.last, self.unsorted, self.size_bytes = WalkRows(), (), False, 0
         self.names.clear()
 
-    def take(self, step: Step[T], now: float) -> _Taken:
+    def take(self, step: Step[T], now: float) -> _Taken:  # noqa: PLR0911 -- one for each kind of answer
         """Add the rows of an answer."""
         for row in step.rows:
             arcs = tuple(map(int, row[0].split(".")))
