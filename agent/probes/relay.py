@@ -55,7 +55,7 @@ class Relay:
         """A socket that is connected with the server through the relay; non-blocking. The caller closes it."""
         with socket.create_server((LOOPBACK, 0)) as listener:
             driver = socket.create_connection(listener.getsockname())
-            driver.setblocking(False)  # noqa: FBT003 -- the standard library's signature
+            driver.settimeout(0)
             try:
                 while True:  # another program on this machine may be faster
                     ours, caller = listener.accept()
@@ -72,7 +72,7 @@ class Relay:
         """Accept connections of the socket whose own address `caller` tells, at the port that is returned: for a driver that
         connects by itself."""
         listener = socket.create_server((LOOPBACK, 0))
-        listener.setblocking(False)  # noqa: FBT003 -- the standard library's signature
+        listener.settimeout(0)
         self._sockets.append(listener)
         self._start(self._accept(listener, caller))
         return int(listener.getsockname()[1])
@@ -102,7 +102,7 @@ class Relay:
     async def _join(self, ours: socket.socket) -> None:
         """Pass bytes between a driver's connection and one to the server."""
         self._sockets.append(ours)
-        ours.setblocking(False)  # noqa: FBT003 -- the standard library's signature
+        ours.settimeout(0)
         server, self._server = self._server or await self._dialled(), None
         self._start(self._pass_on(ours, server, counted=False))
         self._start(self._pass_on(server, ours, counted=True))

@@ -25,7 +25,7 @@ def through_relay(talk: Callable[[asyncio.StreamReader, asyncio.StreamWriter], A
             async def dial() -> socket.socket:
                 host, port = address.split(":")
                 opened = socket.socket()
-                opened.setblocking(False)
+                opened.settimeout(0)
                 await loop.sock_connect(opened, (host, int(port)))
                 return opened
 
@@ -88,7 +88,7 @@ def test_a_driver_that_connects_by_itself_is_let_in_and_nobody_else_is() -> None
         with socket.socket() as driver, socket.socket() as stranger:
             port = relay.listen(lambda: driver.getsockname()[:2])
             for one in (stranger, driver):
-                one.setblocking(False)
+                one.settimeout(0)
                 await loop.sock_connect(one, ("127.0.0.1", port))
             await loop.sock_sendall(driver, b"ping")
             assert await loop.sock_recv(driver, 10) == b"ping"
