@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from watchkeeper.agent.config import AgentConfig, Places, read_config
 from watchkeeper.agent.pipeline import Pipeline
+from watchkeeper.agent.poll.columns import ColumnLimits
 from watchkeeper.agent.poll.facts import facts_of
 from watchkeeper.agent.poll.kinds import build_all
 from watchkeeper.agent.poll.schedule import Schedule
@@ -94,7 +95,7 @@ class AgentService:
         )
         self._pipeline = Pipeline(spool, judge, clock, self._pusher.wake, self._facts)
         self._schedule = Schedule(clock, self._on_sweep, judge.silence_judged)
-        self._events = TrapEvents()
+        self._events, self._columns = TrapEvents(), ColumnLimits()
         self._memory = SpoolMemory(places.spool, spool.note)
         self._trap_listener: TrapListener | None = None
 
@@ -187,6 +188,7 @@ class AgentService:
         bundle, rules = loaded.bundle, loaded.rules
         async with self._activating:
             self._memory.keep_only({device.device for device in bundle.devices})
+            self._columns.keep(bundle.devices)
             old, self._probes = self._probes, self._build_probes(bundle)
             self._pipeline.activate(rules, bundle.devices)
             await self._schedule.watch(bundle.devices, self._probes)
@@ -197,7 +199,7 @@ class AgentService:
         log.info("bundle %s is active: %d devices, %d rules", bundle.version, len(bundle.devices), len(rules.rules))
 
     def _on_sweep(self, device: Device, sweep: Sweep) -> None:
-        self._pipeline.add(device, self._events.join(sweep))
+        self._pipeline.add(device, self._columns.admit(device, self._events.join(sweep)))
 
     def _asked(self, series: Series) -> bool:
         """Whether its device is still asked for the series; yes as long as no profile is known."""
@@ -207,7 +209,7 @@ class AgentService:
         return not profiles or still_asked(profiles, series, self._schedule.series(series.device))
 
     def _facts(self, device: Device) -> Facts:
-        return facts_of(self._probes.get(device.probe), device.device)
+        return facts_of(self._probes.get(device.probe), device.device) + self._columns.facts(device.device)
 
     def _listen(self, bundle: Bundle) -> None:
         """Listen for traps if the bundle says so."""

@@ -29,6 +29,15 @@ class Probe(Protocol):
         """Close every session."""
 
 
+GRACE_S = 1.0
+
+
+def sweep_limit_s(device: Device) -> float:
+    """How long a sweep of the device may take, whatever the device does. A probe that works in a thread ends its thread
+    then."""
+    return max(device.every_s, device.timeout_s * (device.retries + 1) + GRACE_S)
+
+
 class NoAnswer(Exception):
     """Inside a probe: a request got no usable answer. `missing` is the reason, without a secret; the probe makes it the
     value of whatever could not be read."""

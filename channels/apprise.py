@@ -21,7 +21,7 @@ from watchkeeper.channels.services import KNOWN
 from watchkeeper.channels.words import shorten, style_of, utf8_bytes
 from watchkeeper.documents.secrets import Secret
 from watchkeeper.model.clock import Clock, SystemClock
-from watchkeeper.model.plain import printable
+from watchkeeper.model.plain import plain_line, printable
 
 _DETAIL_LIMIT = 300
 _BETWEEN = 8  # characters that Apprise writes around a title inside the text: a line end, a heading, emphasis
@@ -155,7 +155,7 @@ def _written(message: Message, service: Any) -> dict[str, Any]:
     apart = service.title_maxlen > 0
     style = style_of(module, only_markdown=list(formats) == [apprise.NotifyFormat.MARKDOWN], title_apart=apart)
     measure = utf8_bytes if module in _COUNTED_IN_BYTES else len
-    subject = printable(message.subject)
+    subject = plain_line(message.subject)  # a line end would be a header of a mail
     if apart:
         subject = shorten(subject, service.title_maxlen, lambda part: measure(style.title(part)))
     title = style.title(subject)

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from watchkeeper.model.errors import WireError
+from watchkeeper.model.plain import plain_line
 
 Json = dict[str, Any]
 
@@ -34,12 +35,12 @@ def text_field(raw: Mapping[str, Any], key: str, where: str, limit: int) -> str:
 
 
 def limited_text(text: str, where: str, limit: int) -> str:
-    """The text, if it is not too long and can be stored. Raises WireError."""
+    """The text in one line without control characters, if it is not too long and can be stored. Raises WireError."""
     if len(text) > limit:
         raise WireError(f"{where}: longer than {limit} characters")
     if "\0" in text:  # PostgreSQL and mail cannot carry it
         raise WireError(f"{where}: contains the character U+0000")
-    return text
+    return plain_line(text)
 
 
 def name_field(raw: Mapping[str, Any], key: str, where: str) -> str:

@@ -271,6 +271,7 @@ _CATALOGUE: tuple[Quantity, ...] = (
     ),
     # what was read before and is gone, and how long ago (rules/presence.py)
     _state("device.readings", "Readings with a value", "ok", "few warning", "none warning"),
+    Quantity("device.excess", NUMBER, "Readings left out"),
     Quantity("hardware.absent", SECOND, "Component gone for"),
     Quantity("sensor.absent", SECOND, "Sensor gone for"),
     Quantity("reading.absent", SECOND, "Reading gone for"),

@@ -25,6 +25,7 @@ from watchkeeper.model.json_fields import (
     word_field,
     word_of,
 )
+from watchkeeper.model.plain import is_plain
 from watchkeeper.model.reading import Missing, Reason, Series, Value
 from watchkeeper.model.verdict import ActiveVerdicts, Companion, Event, Evidence, Level, Verdict, Withdrawal
 
@@ -228,9 +229,7 @@ def _decode_block(raw: Json, where: str) -> Block:
     for index, row in enumerate(array(raw.get("series"), where + "series")):
         if not (isinstance(row, list) and len(row) == 4 and all(isinstance(part, str) for part in row)):  # noqa: PLR2004 -- the four parts of a series
             raise WireError(f"{where}series[{index}]: expected [quantity, instance, label, source]")
-        for part in row:
-            limited_text(part, f"{where}series[{index}]", NAME_LIMIT)
-        series.append(Series(device, *row))
+        series.append(Series(device, *(limited_text(part, f"{where}series[{index}]", NAME_LIMIT) for part in row)))
     every_s = number_field(raw, "every_s", where)
     if every_s <= 0:
         raise WireError(f"{where}every_s: must be above 0")
@@ -264,12 +263,16 @@ def _decode_reading(raw: Json, received_at: float, where: str) -> Frame | Tombst
 
 
 def _checked_columns(raw: Json, where: str) -> Json:
-    """The members `values` and `missing` of a frame, as they are. Raises WireError where `decode_values` would."""
+    """The members `values` and `missing` of a frame, as they are, unless a text has control characters. Raises WireError where
+    `decode_values` would."""
     column = array(raw.get("values"), where + "values")
     if "missing" not in raw and _plain_floats(column):  # nearly always: no need to look at each value
         return {"values": column}
-    decode_values(raw, where)
+    values = decode_values(raw, where)
     missing = raw.get("missing")
+    texts = (*column, *(text for words in (missing or {}).values() for text in words))
+    if not all(is_plain(text) for text in texts if isinstance(text, str)):
+        return encode_values(values)
     return {"values": column} if missing is None else {"values": column, "missing": missing}
 
 
@@ -279,7 +282,7 @@ def _plain_floats(column: Sequence[Any]) -> bool:
     if not math.isfinite(sum(floats)):
         return False
     others = () if len(floats) == len(column) else [value for value in column if type(value) is not float]
-    return all(type(value) is str and len(value) <= NAME_LIMIT and "\0" not in value for value in others)
+    return all(type(value) is str and len(value) <= NAME_LIMIT and is_plain(value) for value in others)
 
 
 def decode_values(raw: Json, where: str = "") -> tuple[Value, ...]:

@@ -9,6 +9,7 @@ from fractions import Fraction
 from types import MappingProxyType
 from typing import NamedTuple
 
+from watchkeeper.model.plain import printable
 from watchkeeper.model.reading import NOT_AVAILABLE, NOT_VALID, Missing, Reason, Value
 from watchkeeper.profiles.cell import PER_CENT, Cell, per_cents
 from watchkeeper.profiles.condition import Where
@@ -360,6 +361,4 @@ def raw_text(raw: Raw) -> str:
     if isinstance(raw, bytes | str):
         raw = raw[:LONGEST_TEXT]
     text = raw.decode("utf-8", "replace") if isinstance(raw, bytes) else str(raw)
-    if not text.isprintable():
-        text = "".join(sign if sign.isprintable() else " " for sign in text)
-    return text.strip()
+    return printable(text.replace("\n", " "), unsafe=" ").strip()

@@ -65,7 +65,7 @@ MAX_ABSENCES = 1000
 
 BY_INVENTORY = marked("removed: the inventory says that the device is `without` it")
 
-_UNTRACKED = frozenset({"device.answering", "device.alarm", EVENT_QUANTITY, "uptime"})
+_UNTRACKED = frozenset({"device.answering", "device.alarm", "device.excess", EVENT_QUANTITY, "uptime"})
 """An alarm that is over may disappear: its absence is no finding."""
 
 Judged = Callable[[Series, Category], bool]

@@ -125,6 +125,7 @@ class MemoryBmcSession:
     bmc: MemoryBmc
     attempts: int
     lost: bool = False
+    limit_s: float = 60.0
     closed: bool | None = None  # with a log-out, or without
 
     def ask(self, command: Command, data: bytes = b"", address: BusAddress = AT_BMC) -> bytes:

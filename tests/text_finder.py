@@ -37,7 +37,18 @@ PASSED_ON = frozenset({"__name__", "detail", "message", "note", "reason", "says"
 """Attributes whose content is found elsewhere: a text of a sink, the name of a class, a state."""
 
 SHAPING = frozenset(
-    {"decode", "format", "one_line", "printable", "removesuffix", "rstrip", "str", "strip", "_without_secrets"}
+    {
+        "decode",
+        "format",
+        "one_line",
+        "plain_line",
+        "printable",
+        "removesuffix",
+        "rstrip",
+        "str",
+        "strip",
+        "_without_secrets",
+    }
 )
 """Calls that give their argument's text back, or their object's."""
 

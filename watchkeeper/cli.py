@@ -7,6 +7,7 @@ import click
 
 from watchkeeper import __version__
 from watchkeeper.model.errors import WatchkeeperError
+from watchkeeper.model.plain import printable
 
 
 class LazyCommand(click.Command):
@@ -70,7 +71,7 @@ class CommandLine(click.Group):
             message = str(error)
         except ModuleNotFoundError as error:
             message = self.what_to_install(ctx, error)
-        click.echo(message, err=True)
+        click.echo(printable(message), err=True)
         return ctx.exit(1)
 
     def what_to_install(self, ctx: click.Context, error: ModuleNotFoundError) -> str:

@@ -11,29 +11,27 @@ import logging
 import random
 import traceback
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
-from math import ceil, inf, isfinite
-from typing import Any
+from dataclasses import dataclass, field
+from math import ceil, inf
 
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from apscheduler.triggers.base import BaseTrigger
 
+from watchkeeper.agent.poll.checked import SweepCheck
 from watchkeeper.agent.poll.derived import DerivedSeries, derive
-from watchkeeper.agent.ports import Probe
+from watchkeeper.agent.ports import Probe, sweep_limit_s
 from watchkeeper.model.clock import Clock
 from watchkeeper.model.device import Device
-from watchkeeper.model.reading import Missing, Reason, Series, Sweep, Value
+from watchkeeper.model.reading import Missing, Reason, Series, Sweep
 
 log = logging.getLogger(__name__)
 
 SHARD_DEVICES = 50
 MAX_POLLS, MAX_POLLS_OF_DEAD = 256, 64  # at the same time
 SKIPPED_ROUNDS = 1  # how many rounds in a row skip a dead device
-POLL_GRACE_S = 1.0
 CLOCK_JUMP_S = 1.0
 POLL_NOW_EVERY_S = 1.0  # the shortest time between two unscheduled polls of a device
 PARENT_EVERY_S = 10.0  # the shortest time between two polls of a device because of those that depend on it
-_NO_NUMBERS = (str, Missing)
 
 
 class PollTrigger(BaseTrigger):  # type: ignore[misc]  # APScheduler ships no types
@@ -56,6 +54,7 @@ class _PollState:
     """What is kept of a device between its polls."""
 
     series: tuple[Series, ...]
+    check: SweepCheck = field(default_factory=SweepCheck)
     derived: DerivedSeries | None = None
     dead: bool = False
     skipped: int = 0  # rounds in a row
@@ -224,10 +223,10 @@ class Schedule:
         probe = self._probes.get(device.probe)
         if probe is None:
             return self._failed(device, state, f"this agent has no probe called {device.probe!r}")
-        limit_s = max(device.every_s, device.timeout_s * (device.retries + 1) + POLL_GRACE_S)
+        limit_s = sweep_limit_s(device)
         try:
             async with asyncio.timeout(limit_s):
-                sweep = _with_derived(state, _validated(device, await probe.sweep(device)))
+                sweep = _with_derived(state, state.check.check(device, await probe.sweep(device)))
         except TimeoutError:
             return self._failed(device, state, f"the probe did not finish within {limit_s:g} s", Reason.HUNG)
         except Exception as error:  # noqa: BLE001 -- a bug in one probe must not affect other devices
@@ -263,26 +262,3 @@ def _with_derived(state: _PollState, sweep: Sweep) -> Sweep:
     if state.derived is None or state.derived.measured is not sweep.series:
         state.derived = derive(sweep.series)
     return state.derived.extend(sweep) if state.derived.places else sweep
-
-
-def _validated(device: Device, sweep: Sweep) -> Sweep:
-    """The sweep, with Missing for every value that is neither a finite number nor text. Raises ValueError where the
-    sweep itself is wrong."""
-    values = sweep.values
-    if sweep.device != device.device:
-        raise ValueError("a sweep of another device")
-    if len(values) != len(sweep.series) or not values or values[0] not in ("yes", "no"):
-        raise ValueError("columns of unequal length, or without device.answering")
-    for value in values:
-        if isfinite(value) if type(value) is float else type(value) in _NO_NUMBERS:
-            continue
-        return Sweep(sweep.device, sweep.at, sweep.series, tuple(map(_validated_value, values)))
-    return sweep
-
-
-def _validated_value(value: Any) -> Value:
-    if isinstance(value, str | Missing):
-        return value
-    if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e300:  # noqa: PLR2004 -- far below the largest float; false for NaN
-        return float(value)
-    return Missing(Reason.IMPLAUSIBLE, f"the probe returned {str(value)[:50]}")

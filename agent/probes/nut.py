@@ -26,6 +26,7 @@ from watchkeeper.profiles.flat import Layout, lay_out, merge_layouts
 NUT_PORT = 3493
 DEFAULT_PROFILE = "nut"
 MAX_VARIABLES = 2000  # of one UPS
+LINE_BYTES = 4096  # of an answer; a value has 255 at most (NUT developer guide, 4.4)
 _VARIABLE = re.compile(r'VAR \S+ (\S+) "((?:[^"\\]|\\.)*)"')
 _UPSD_ERRORS = MappingProxyType(
     {
@@ -162,8 +163,8 @@ def _quoted(text: str) -> str:
 @asynccontextmanager
 async def _connected(device: Device) -> AsyncIterator[_UpsdConnection]:
     host, port = device.endpoint(NUT_PORT)
-    reader, writer = await asyncio.open_connection(host, port)
+    reader, writer = await asyncio.open_connection(host, port, limit=LINE_BYTES)
     try:
         yield _UpsdConnection(reader, writer)
     finally:
-        writer.close()
+        writer.transport.abort()  # an orderly close waits for what the server does not read

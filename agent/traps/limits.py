@@ -1,52 +1,70 @@
-"""Limits, by source, on the datagrams that are decoded; and which drops are logged. Pure."""
+"""Limits on traps, and which drops are logged. Pure.
+
+Anybody can write the address of a device into a datagram. So the budget of a device is charged only for what proves to be the
+device's own: by digest or by community. What proves nothing has a budget of its own, and can mute nobody."""
 
 from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
-from enum import Enum, StrEnum
+from enum import StrEnum
 
 BUCKET_SIZE = 100.0
-"""How many traps of one source are accepted at once: a large PDU sends one for each of its outlets."""
+"""How many traps of one device are accepted at once: a large PDU sends one for each of its outlets."""
 
 REFILL_PER_S = 2.0
-"""How many traps of one source are accepted per second after that."""
+"""How many traps of one device are accepted per second after that."""
 
-
-class Admission(Enum):
-    """What happens to a datagram, decided by its source alone."""
-
-    TAKEN = "taken"
-    FLOOD = "flood"
-    UNKNOWN_SOURCE = "unknown source"
+DOUBTFUL_AT_ONCE, DOUBTFUL_PER_S = 20.0, 1.0
+"""How many datagrams that prove nothing get an answer, or make us ask the device for its engine: from one address."""
 
 
 @dataclass(slots=True)
 class _Bucket:
+    size: float
+    refill_per_s: float
     tokens: float
-    at: float
+    at: float = 0.0
+
+    def take(self, now: float) -> bool:
+        """Take a token at boot time `now`. Returns whether there was one."""
+        self.tokens = min(self.size, self.tokens + (now - self.at) * self.refill_per_s)
+        self.at = now
+        if self.tokens < 1:
+            return False
+        self.tokens -= 1
+        return True
 
 
-class SourceLimiter:
-    """A token bucket for each known source. Nothing is kept for unknown sources. The cost is the same for every
-    datagram."""
+class TrapLimiter:
+    """A token bucket for each device, and one for each known address. Nothing is kept for unknown addresses. The cost is the
+    same for every datagram."""
 
     def __init__(self) -> None:
-        self._buckets: dict[str, _Bucket] = {}
+        self._devices: dict[str, _Bucket] = {}
+        self._sources: dict[str, _Bucket] = {}
 
-    def know(self, sources: Iterable[str]) -> None:
-        """Set the known sources. Those that were known before keep their bucket."""
-        self._buckets = {source: self._buckets.get(source) or _Bucket(BUCKET_SIZE, 0.0) for source in sources}
+    def know(self, devices: Iterable[str], sources: Iterable[str]) -> None:
+        """Set the devices and the known addresses. Those that were known before keep their bucket."""
+        self._devices = {
+            one: self._devices.get(one) or _Bucket(BUCKET_SIZE, REFILL_PER_S, BUCKET_SIZE) for one in devices
+        }
+        self._sources = {
+            one: self._sources.get(one) or _Bucket(DOUBTFUL_AT_ONCE, DOUBTFUL_PER_S, DOUBTFUL_AT_ONCE)
+            for one in sources
+        }
 
-    def admit(self, source: str, now: float) -> Admission:
-        """Take a token of the source at boot time `now`."""
-        bucket = self._buckets.get(source)
-        if bucket is None:
-            return Admission.UNKNOWN_SOURCE
-        bucket.tokens = min(BUCKET_SIZE, bucket.tokens + (now - bucket.at) * REFILL_PER_S)
-        bucket.at = now
-        if bucket.tokens < 1:
-            return Admission.FLOOD
-        bucket.tokens -= 1
-        return Admission.TAKEN
+    def knows(self, source: str) -> bool:
+        """Whether a device has this address."""
+        return source in self._sources
+
+    def accepts(self, device: str, now: float) -> bool:
+        """Charge a trap that is the device's own, at boot time `now`. Returns whether it is accepted."""
+        bucket = self._devices.get(device)
+        return bucket is not None and bucket.take(now)
+
+    def doubts(self, source: str, now: float) -> bool:
+        """Charge a datagram that proves nothing. Returns whether there is still anything to do for it."""
+        bucket = self._sources.get(source)
+        return bucket is not None and bucket.take(now)
 
 
 class DropReason(StrEnum):

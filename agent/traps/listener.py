@@ -13,10 +13,10 @@ from watchkeeper.agent.probes.snmp.engine import SNMP_PORT
 from watchkeeper.agent.snmpv3.ber import Undecodable
 from watchkeeper.agent.snmpv3.usm import TimeWindow, UsmRefused
 from watchkeeper.agent.traps.events import TrapEvents
-from watchkeeper.agent.traps.limits import Admission, Bursts, DropReason, SourceLimiter
+from watchkeeper.agent.traps.limits import Bursts, DropReason, TrapLimiter
 from watchkeeper.agent.traps.message.engine import engine_of
-from watchkeeper.agent.traps.message.peers import LEARN_EVERY_S, MAX_WAITING, Peer, UnknownEngine
-from watchkeeper.agent.traps.message.understand import ReceivedTrap, TrapReader
+from watchkeeper.agent.traps.message.peers import LEARN_EVERY_S, MAX_WAITING, WAITING_BYTES, Peer, UnknownEngine
+from watchkeeper.agent.traps.message.understand import ReceivedTrap, TooManyTraps, TrapReader
 from watchkeeper.agent.traps.socket import TrapSocket, bind_problem
 from watchkeeper.agent.traps.table import TrapTable, events_of, shipped_traps
 from watchkeeper.documents.secrets import Secrets
@@ -41,7 +41,7 @@ class TrapListener:
         self._reader = TrapReader(agent, clock, secrets)
         self._socket = TrapSocket(self._admit, self._take)
         self._table: TrapTable = shipped_traps()
-        self._limiter, self._bursts = SourceLimiter(), Bursts()
+        self._limiter, self._bursts = TrapLimiter(), Bursts()
         self._endpoint: TrapSettings | None = None
         self._tried_at = self._resolved_at = self._summed_at = clock.boot()
         self._peers: list[Peer] = []
@@ -121,7 +121,7 @@ class TrapListener:
             for address in self._addresses(_host(peer.device)):
                 peers_at.setdefault(address, []).append(peer)
         self._peers_at = peers_at
-        self._limiter.know(peers_at)
+        self._limiter.know((peer.device.device for peer in self._peers), peers_at)
 
     def _addresses(self, host: str) -> tuple[str, ...]:
         address = _normal_address(host)
@@ -143,13 +143,19 @@ class TrapListener:
     # ---- for every datagram ----
 
     def _admit(self, source: str) -> bool:
-        admission = self._limiter.admit(source, self._clock.boot())
-        if admission is Admission.TAKEN:
+        if self._limiter.knows(source):
             return True
-        if admission is Admission.FLOOD:
-            self._drop(DropReason.FLOOD, source, "more traps than one device may send")
-        else:
-            self._drop(DropReason.UNKNOWN_SOURCE, "", f"{source} is the address of no SNMP device of this agent")
+        self._drop(DropReason.UNKNOWN_SOURCE, "", f"{source} is the address of no SNMP device of this agent")
+        return False
+
+    def _accepts(self, peer: Peer) -> bool:
+        return self._limiter.accepts(peer.device.device, self._clock.boot())
+
+    def _doubts(self, source: str) -> bool:
+        """Whether there is still anything to do for a datagram that proves nothing."""
+        if self._limiter.doubts(source, self._clock.boot()):
+            return True
+        self._drop(DropReason.REFUSED, source, "too many messages that prove nothing")
         return False
 
     def _drop(self, reason: DropReason, source: str, detail: str) -> None:
@@ -162,10 +168,13 @@ class TrapListener:
         """Process a datagram. Returns the answer, or b""."""
         peers = self._peers_at.get(source, [])
         try:
-            received = self._reader.read(datagram, peers)
+            received = self._reader.read(datagram, peers, self._accepts)
             self._accept(received)
+        except TooManyTraps:
+            self._drop(DropReason.FLOOD, source, "more traps than one device may send")
         except UnknownEngine:
-            self._learn_engine(datagram, source, peers)
+            if self._doubts(source):
+                self._learn_engine(datagram, source, peers)
         except Undecodable as error:
             self._drop(DropReason.BROKEN, source, str(error))
         except UsmRefused as error:
@@ -174,7 +183,7 @@ class TrapListener:
             where = "".join(traceback.format_tb(error.__traceback__)[-3:])
             self._drop(DropReason.FAULT, source, f"{type(error).__name__} at\n{where}")
         else:
-            return received.answer
+            return received.answer if received.peer or self._doubts(source) else b""
         return b""
 
     def _accept(self, received: ReceivedTrap) -> None:
@@ -201,7 +210,7 @@ class TrapListener:
         if asked is None:
             detail = "its SNMPv3 engine is not the one that answers at the device's address"
             self._drop(DropReason.REFUSED, source, detail)
-        elif len(asked.waiting) < MAX_WAITING:
+        elif len(asked.waiting) < MAX_WAITING and len(datagram) <= WAITING_BYTES:
             asked.waiting.append(datagram)
 
     async def _ask_engine(self, peer: Peer, source: str) -> None:

@@ -10,6 +10,9 @@ DATAGRAMS_PER_TURN = 64
 """Datagrams read in one turn of the event loop: enough to empty the kernel's buffer faster than a device can fill it,
 and few enough to let other work run."""
 
+TURN_S = 0.005
+"""After so long other work runs too, even if more datagrams wait: a flood must not delay polls."""
+
 _MAX_DATAGRAM_BYTES = 65_535
 _KERNEL_BUFFER_BYTES = 4 * 2**20  # the kernel gives at most net.core.rmem_max
 _MAPPED_PREFIX = "::ffff:"  # an IPv4 address on an IPv6 socket
@@ -51,7 +54,11 @@ class TrapSocket:
             self._socket = None
 
     def _read(self, opened: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        until = loop.time() + TURN_S
         for _ in range(DATAGRAMS_PER_TURN):
+            if loop.time() >= until:
+                return
             try:
                 size, sender = opened.recvfrom_into(self._buffer)
             except BlockingIOError:

@@ -123,6 +123,8 @@ class Journal:
             self._take(group)
         if self._pending:
             self._apply_pending()
+        if not self._pending:
+            self._sequences.forget_old_blocks()
         if not self._store.embedded and self._clock.boot() - self._adopted_at >= ADOPT_AFTER_S:
             self._adopted_at = self._clock.boot()
             self.recover(self._clock.wall() - ADOPT_AFTER_S)

@@ -16,6 +16,11 @@ from watchkeeper.model.reading import Series
 
 Known = tuple[str, str, str]
 
+NEWEST_BLOCKS = 8
+"""Of a device. Older ones are forgotten when there are many; an agent that still has frames of them declares them again."""
+
+MANY_BLOCKS = 20_000
+
 
 class UnknownBlocks(WatchkeeperError):
     """A push has frames of blocks that were not declared. The agent declares them and sends again."""
@@ -47,6 +52,7 @@ class Sequences:
         self._epochs: set[tuple[str, str]] = set()  # epochs whose blocks are all in `blocks`
         self._sequences: dict[Known, _Lane] = {}
         self._taken: list[Push] = []
+        self._many = MANY_BLOCKS
 
     def open(self, connection: sa.Connection, pushes: Sequence[Push]) -> None:
         """Read and lock the lanes of these pushes until the transaction ends."""
@@ -163,6 +169,21 @@ class Sequences:
         # Sorted by name, as every collector locks them, so that two of them cannot deadlock.
         ordered = [rows[name] for name in sorted(rows)]
         self._store.write_many(connection, agent, ordered, keep=("backlog_since", "backlog_until"))
+
+    def forget_old_blocks(self) -> None:
+        """Keep only the newest blocks of each device, if there are many: a device may change its columns again and again. Called
+        when every push is applied."""
+        if len(self.blocks) < self._many:
+            return
+        newest: dict[tuple[str, str, str], list[int]] = {}
+        for (who, epoch, number), one in self.blocks.items():
+            newest.setdefault((who, epoch, one.device), []).append(number)
+        self.blocks = {
+            (who, epoch, number): self.blocks[who, epoch, number]
+            for (who, epoch, _), numbers in newest.items()
+            for number in sorted(numbers)[-NEWEST_BLOCKS:]
+        }
+        self._many = max(MANY_BLOCKS, 2 * len(self.blocks))
 
     def forget(self) -> None:
         """Forget everything after a transaction that failed: what it declared is not in the store."""

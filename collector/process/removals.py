@@ -15,6 +15,7 @@ from watchkeeper.collector.notify.enqueue import Notifier
 from watchkeeper.collector.process.actions import NotFound
 from watchkeeper.collector.store.schema import block, latest, removal
 from watchkeeper.model.errors import Conflict
+from watchkeeper.model.plain import printable
 from watchkeeper.model.quantity import ABSENCE_QUANTITIES
 from watchkeeper.model.wire import decode_values
 from watchkeeper.rules.parts import READINGS
@@ -70,7 +71,7 @@ def confirm(notifier: Notifier, device: str, part: str, person: str, now: float,
             raise Conflict(f"`{part}` of {device} is not gone; gone is: {listed}")
         row = {
             "device": device, "agent": known.agent, "part": part, "label": gone.label, "gone_at": now if gone.since is None else gone.since,
-            "by": person, "confirmed_at": now, "note": note, "done_at": None,
+            "by": person, "confirmed_at": now, "note": printable(note), "done_at": None,
         }  # fmt: skip
         connection.execute(sa.insert(removal), row)
 

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from watchkeeper.collector.policy.grouping import Joined, Membership
 from watchkeeper.collector.policy.incidents import Incident, IncidentChange, IncidentState, Transition, TransitionKind
 from watchkeeper.collector.store.schema import incident, transition
+from watchkeeper.model.plain import printable
 from watchkeeper.model.verdict import Evidence, Key, Level
 from watchkeeper.model.wire import decode_evidence, encode_evidence
 
@@ -122,7 +123,7 @@ def _transition_rows(change: IncidentChange, recorded_at: float) -> list[dict[st
     return [
         {
             "incident": now.incident, "recurrence": now.recurrence, "kind": step.kind.value, "at": step.at,
-            "recorded_at": recorded_at, "by": step.by, "level": step.level.value, "note": step.note,
+            "recorded_at": recorded_at, "by": step.by, "level": step.level.value, "note": printable(step.note),
             "evidence": evidence,
         }
         for step in change.transitions

@@ -118,7 +118,12 @@ CATEGORIES = {
     "watchkeeper": marked("Watchkeeper"),
 }
 LANES = {"events": marked("events"), "readings": marked("readings")}
-FACTS = {"profile": marked("Profile"), "why": marked("Why this profile"), "transport": marked("Transport")}
+FACTS = {
+    "profile": marked("Profile"),
+    "why": marked("Why this profile"),
+    "transport": marked("Transport"),
+    "excess": marked("Readings"),
+}
 _LABELS: Mapping[str, Mapping[str, str]] = {
     "level": LEVELS, "reason": REASONS, "transition": TRANSITIONS, "state": STATES, "notice": NOTICES,
     "proof": PROOFS, "breaker": BREAKERS, "joined": JOINED, "category": CATEGORIES, "lane": LANES, "fact": FACTS,

@@ -92,9 +92,9 @@ def answer_to_another_session() -> bytes:
 def test_endless_rubbish_delays_no_longer_than_the_timeout(rubbish: Callable[[], bytes], reason: Reason) -> None:
     timeout_s = 10.0 if reason is Reason.MALFORMED else 0.3
     with faulty_bmc(rubbish) as port, pytest.raises(NoAnswer) as caught:
-        PyIpmiSession(IpmiLogin("127.0.0.1", port, "ops", "hunter2", 3, timeout_s, 1))
+        PyIpmiSession(IpmiLogin("127.0.0.1", port, "ops", "hunter2", 3, timeout_s, 1, 60.0))
     assert caught.value.missing.reason is reason
 
 
 def test_a_login_does_not_show_its_password() -> None:
-    assert "hunter2" not in repr(IpmiLogin("127.0.0.1", 1, "ops", "hunter2", 3, 0.3, 1))
+    assert "hunter2" not in repr(IpmiLogin("127.0.0.1", 1, "ops", "hunter2", 3, 0.3, 1, 60.0))

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tests.agent_room import columns, device
+from watchkeeper.agent import ports
 from watchkeeper.agent.poll import schedule as module
 from watchkeeper.agent.poll.schedule import PollTrigger, Schedule
 from watchkeeper.agent.ports import Probe
@@ -187,7 +188,7 @@ def test_a_device_that_fails_keeps_its_columns_as_missing() -> None:
 
 
 def test_a_probe_that_does_not_return_is_cancelled_and_its_values_are_missing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "POLL_GRACE_S", 0.0)
+    monkeypatch.setattr(ports, "GRACE_S", 0.0)
 
     async def scenario() -> None:
         world = World(FakeProbe(slow=forever))

@@ -11,6 +11,7 @@ import pytest
 from tests.traps_room import MEMORY, Room, advance, run, ups, v2
 from watchkeeper.agent.traps import listener as listener_module
 from watchkeeper.agent.traps.limits import BUCKET_SIZE, BURST_OVER_S, REFILL_PER_S, UNKNOWN_BURST_OVER_S
+from watchkeeper.agent.traps.message import understand
 from watchkeeper.agent.traps.socket import bind_problem
 from watchkeeper.documents.secrets import Secrets
 from watchkeeper.model.batch import TrapSettings
@@ -20,16 +21,16 @@ OURS, OTHER = "10.0.0.7", "10.0.0.8"
 TWO = (ups(), ups("ups-2", OTHER))
 
 
-def counting(room: Room, monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
-    """The datagrams that are decoded."""
+def counting(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    """The datagrams whose PDU is decoded."""
     decoded: list[bytes] = []
-    read = room.listener._reader.read
+    read = understand.trap_of
 
-    def counted(datagram: bytes, peers: Any) -> Any:
-        decoded.append(datagram)
-        return read(datagram, peers)
+    def counted(pdu: Any) -> Any:
+        decoded.append(pdu.data)
+        return read(pdu)
 
-    monkeypatch.setattr(room.listener._reader, "read", counted)
+    monkeypatch.setattr(understand, "trap_of", counted)
     return decoded
 
 
@@ -42,7 +43,7 @@ def test_a_flood_is_dropped_before_decoding_and_blocks_no_other_device(
     caplog.set_level(logging.INFO)
 
     async def scenario(room: Room) -> None:
-        decoded = counting(room, monkeypatch)
+        decoded = counting(monkeypatch)
         for _ in range(10_000):
             room.receive(v2())
         assert len(decoded) == BUCKET_SIZE
@@ -66,7 +67,7 @@ def test_a_flood_is_dropped_before_decoding_and_blocks_no_other_device(
 
 def test_during_a_flood_over_the_network_another_devices_trap_is_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
     async def scenario(room: Room) -> None:
-        decoded = counting(room, monkeypatch)
+        decoded = counting(monkeypatch)
         room.listen()
         with sender("127.0.0.1") as flooding, sender("127.0.0.2") as quiet:
             for number in range(10_000):
@@ -93,11 +94,11 @@ def test_datagrams_of_unknown_sources_are_not_decoded_and_logged_once(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def scenario(room: Room) -> None:
-        decoded = counting(room, monkeypatch)
+        decoded = counting(monkeypatch)
         for host in range(200):
             room.receive(v2(), f"192.0.2.{host}")
         assert decoded == []
-        assert len(room.listener._limiter._buckets) == 2, "nothing is kept for them"
+        assert len(room.listener._limiter._sources) == 2, "nothing is kept for them"
         advance(room, UNKNOWN_BURST_OVER_S - 1)
         room.listener.beat()
         room.receive(v2(), "192.0.2.1")
@@ -119,6 +120,32 @@ def test_a_new_bundle_does_not_refill_the_bucket_of_a_known_device() -> None:
         assert room.woken[int(BUCKET_SIZE) :] == ["new"]
 
     run(scenario, *TWO)
+
+
+def test_forgeries_with_the_address_of_a_device_mute_no_trap_of_its_own(caplog: pytest.LogCaptureFixture) -> None:
+    async def scenario(room: Room) -> None:
+        for number in range(10_000):
+            room.receive(v2(community=f"guess-{number}"))
+            room.receive(v2(community="guess", inform=True))
+            room.receive(b"\x30\x03\x02\x01\x03")
+        assert room.woken == []
+        for _ in range(int(BUCKET_SIZE)):
+            room.receive(v2())
+        assert room.woken == ["ups-1"] * int(BUCKET_SIZE)
+
+    room = run(scenario, *TWO)
+    assert room.listener.counts["accepted"] == BUCKET_SIZE
+    assert "flood" not in caplog.text
+    assert len([one for one in caplog.records if "10.0.0.7" in one.getMessage()]) == 2, "one line for each reason"
+
+
+def test_a_flood_of_one_device_behind_an_address_mutes_no_other_device_there() -> None:
+    async def scenario(room: Room) -> None:
+        for _ in range(1_000):
+            room.receive(v2())
+        room.receive(v2(community="wrongpass12"))
+
+    assert run(scenario, ups(), ups("ups-2", OURS, Snmp(community="other"))).woken.count("ups-2") == 1
 
 
 # ---- senders ----

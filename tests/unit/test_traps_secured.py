@@ -14,7 +14,8 @@ from watchkeeper.agent.snmpv3.ber import Undecodable
 from watchkeeper.agent.snmpv3.message import open_message
 from watchkeeper.agent.snmpv3.usm import Keys, LocalEngine, User, UsmRefused, build_message, engine_id
 from watchkeeper.agent.traps import listener as listener_module
-from watchkeeper.agent.traps.message.decode import V2_TRAP
+from watchkeeper.agent.traps.limits import BUCKET_SIZE, DOUBTFUL_AT_ONCE
+from watchkeeper.agent.traps.message.decode import INFORM, V2_TRAP
 from watchkeeper.agent.traps.message.peers import LEARN_EVERY_S, Peer, UnknownEngine
 from watchkeeper.agent.traps.message.understand import TrapReader
 from watchkeeper.model.clock import FakeClock
@@ -148,3 +149,70 @@ def test_an_altered_message_is_decoded_or_refused(data: st.DataObject) -> None:
         broken[data.draw(st.integers(0, len(broken) - 1))] = data.draw(st.integers(0, 255))
     with contextlib.suppress(Undecodable, UsmRefused, UnknownEngine):
         reader.read(bytes(broken), [bare, Peer(ups(), SECURE, engine=ENGINE)])
+
+
+# ---- forgeries ----
+
+
+def known_engine(room: Room, device: SimpleNamespace) -> None:
+    """Let the listener learn the device's engine."""
+    device.released.set()
+    room.receive(secured(LocalEngine(ENGINE, 1, 0)))
+
+
+FORGER = User(b"ops", SnmpAuth.SHA256, b"guess-guess", SnmpPriv.AES, b"guess-guess")
+
+
+def test_forged_messages_use_up_nothing_of_what_a_secured_device_may_send(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scenario(room: Room) -> None:
+        known_engine(room, answering(monkeypatch, ENGINE, *[ENGINE] * 99))
+        await room.settled()
+        for time in range(3_000):
+            room.receive(secured(LocalEngine(ENGINE, 1, time), user=FORGER))  # a bad digest
+            room.receive(secured(LocalEngine(b"\x80elsewhere", 1, time), engine=b"\x80elsewhere"))
+            room.receive(v2())
+        await room.settled()
+        assert room.woken == ["ups-1"]
+        for time in range(1, int(BUCKET_SIZE)):
+            room.receive(secured(LocalEngine(ENGINE, 1, time)))
+        assert room.woken == ["ups-1"] * int(BUCKET_SIZE)
+
+    run(scenario, ups(snmp=SECURE, address=f"{OURS}:1161"))
+
+
+def test_a_recorded_trap_that_is_sent_again_uses_up_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scenario(room: Room) -> None:
+        known_engine(room, answering(monkeypatch, ENGINE))
+        await room.settled()
+        recorded = secured(LocalEngine(ENGINE, 1, 1))
+        for _ in range(1_000):
+            room.receive(recorded)
+        room.receive(secured(LocalEngine(ENGINE, 1, 2)))
+        assert room.woken == ["ups-1"] * 3
+        assert "dropped (flood)" not in room.listener.counts
+
+    run(scenario, ups(snmp=SECURE, address=f"{OURS}:1161"))
+
+
+def test_an_inform_whose_answer_was_lost_is_answered_again_and_counts_once() -> None:
+    async def scenario(room: Room) -> None:
+        local = LocalEngine.at(engine_id("room-1"), room.clock.wall())
+        listed = bindings([("1.3.6.1.6.3.1.1.4.1.0", ber.oid(LINK_DOWN))])
+        pdu = ber.tlv(INFORM, ber.integer(7), ber.integer(0), ber.integer(0), listed)
+        scoped = ber.tlv(ber.SEQUENCE, ber.octets(local.engine), ber.octets(b""), pdu)
+        inform = build_message(local, 1, b"ops", USER.keys(local.engine), scoped, salt=b"saltsalt")
+        assert all(room.receive(inform) for _ in range(3))
+        assert room.woken == ["ups-1"]
+
+    run(scenario, ups(snmp=SECURE))
+
+
+def test_messages_that_prove_nothing_get_few_answers() -> None:
+    """Else anybody could use us to flood a device with reports."""
+
+    async def scenario(room: Room) -> None:
+        discovery = build_message(LocalEngine(b"", 0, 0), 1, b"", Keys(), ber.tlv(ber.SEQUENCE), reportable=True)
+        answered = sum(bool(room.receive(discovery)) for _ in range(1_000))
+        assert answered == DOUBTFUL_AT_ONCE
+
+    run(scenario, ups(snmp=SECURE))

@@ -16,6 +16,8 @@ from watchkeeper.model.reading import Missing, Reason, Value
 
 _NO_SUCH_SENSOR = (errno.ENOENT, errno.ENODEV, errno.ENXIO)
 SHARE_OF_ONE_FILE = 0.25  # of the timeout
+MAX_HWMON_SENSORS = 2000
+_NAME_BYTES, _NUMBER_BYTES = 200, 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +59,7 @@ def scan_hwmon(root: Path) -> list[HwmonSensor]:
                 label = _file_text(chip / f"{channel}_label") or channel
                 instance = "/".join(filter(None, (name, parent, channel)))
                 found.append(HwmonSensor(kind, instance, f"{name} {label}", path))
-    return found
+    return found[:MAX_HWMON_SENSORS]
 
 
 @dataclass(slots=True)
@@ -135,7 +137,7 @@ async def _finished_or_stuck(run: _Run, limit_s: float, until: float) -> None:
 
 def _sensor_value(sensor: HwmonSensor) -> Value:
     try:
-        value = int(sensor.path.read_bytes()) / sensor.kind.divide
+        value = int(_read_some(sensor.path, _NUMBER_BYTES)) / sensor.kind.divide
     except OSError as error:
         # A chip that is there may have no value now: a network card or a GPU that sleeps (ENODATA, EAGAIN).
         reason = Reason.ABSENT if error.errno in _NO_SUCH_SENSOR else Reason.MALFORMED
@@ -149,6 +151,12 @@ def _sensor_value(sensor: HwmonSensor) -> Value:
 
 def _file_text(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8", errors="replace").strip()
+        return _read_some(path, _NAME_BYTES).decode(errors="replace").strip()
     except OSError:
         return ""
+
+
+def _read_some(path: Path, size_bytes: int) -> bytes:
+    """The beginning of a file. A driver may give any number of bytes."""
+    with path.open("rb", buffering=0) as file:
+        return file.read(size_bytes) or b""

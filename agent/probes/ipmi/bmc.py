@@ -4,7 +4,7 @@ import contextlib
 import logging
 from collections.abc import Callable, Iterator
 
-from watchkeeper.agent.ports import NoAnswer
+from watchkeeper.agent.ports import NoAnswer, sweep_limit_s
 from watchkeeper.agent.probes.ipmi.commands import (
     BMC_ADDRESS,
     GET_CHASSIS_CAPABILITIES,
@@ -31,6 +31,7 @@ log = logging.getLogger(__name__)
 
 IPMI_RENEW_S = 600.0  # how often we check whether a BMC's list of sensors has changed
 IPMI_RENEW_SOON_S = 60.0  # and how soon after a failed check
+LOG_SHARE = 0.9  # until when in its interval the event log is read
 SWEEP_SHARE = 0.8  # of its interval that reading a BMC may take, before the next poll is due
 LEARN_SHARE = 0.4  # of its interval that reading the list of sensors may take
 
@@ -68,7 +69,8 @@ class Bmc:
             ask = checked_ask(session)
             self._learn(ask, started + LEARN_SHARE * every_s)
             sensors = rows_of_fitted_parts(self._read_sensors(session, started + SWEEP_SHARE * every_s))
-            return [*_chassis_rows(chassis, with_intrusion=self._intrusion), *sensors, *self._read_log(ask)]
+            events = self._read_log(ask, started + LOG_SHARE * every_s)
+            return [*_chassis_rows(chassis, with_intrusion=self._intrusion), *sensors, *events]
         except NoAnswer:
             self.drop()
             raise
@@ -78,7 +80,7 @@ class Bmc:
         if self._session is None:
             return
         try:
-            self._session.attempts = 1
+            self._session.attempts, self._session.limit_s = 1, sweep_limit_s(self._device)
             self._session.ask(GET_DEVICE_ID)
         except Declined:
             pass
@@ -97,6 +99,7 @@ class Bmc:
         tries = self._device.retries + 1
         status, session = None, self._session
         if session is not None:
+            session.limit_s = sweep_limit_s(self._device)
             session.attempts, tries = max(1, tries - 1), 1
             with contextlib.suppress(NoAnswer):
                 status = _chassis_status(session)
@@ -168,11 +171,11 @@ class Bmc:
         finally:
             session.attempts = attempts
 
-    def _read_log(self, ask: Ask) -> Iterator[SweepRow]:
-        """How full the event log is, and its new events."""
+    def _read_log(self, ask: Ask, until: float) -> Iterator[SweepRow]:
+        """How full the event log is, and its new events; those that are not read by `until` (boot time), later."""
         used: Value
         try:
-            entries = self._event_log.follow(ask)
+            entries = self._event_log.follow(ask, self._clock.boot, until)
             used = self._event_log.used
         except Declined as declined:
             entries, used = [], declined.missing

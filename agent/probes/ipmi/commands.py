@@ -69,9 +69,11 @@ AT_BMC = BusAddress()
 
 
 class IpmiSession(Protocol):
-    """An open session. `attempts` is how often a request is sent before it is given up."""
+    """An open session. `attempts` is how often a request is sent before it is given up. From `limit_s` seconds after it was set,
+    every request fails at once: whatever the BMC sends, a thread ends."""
 
     attempts: int
+    limit_s: float
 
     def ask(self, command: Command, data: bytes = b"", address: BusAddress = AT_BMC) -> bytes:
         """Send a command; return its answer after the completion code. Raises Declined and NoAnswer."""

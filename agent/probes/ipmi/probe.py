@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeVar
 
-from watchkeeper.agent.ports import NoAnswer, ProbeContext
+from watchkeeper.agent.ports import NoAnswer, ProbeContext, sweep_limit_s
 from watchkeeper.agent.probes.ipmi.bmc import Bmc, BmcOpener
 from watchkeeper.agent.probes.ipmi.commands import IpmiSession
 from watchkeeper.agent.probes.ipmi.session import IPMI_PORT, IpmiLogin, PyIpmiSession
@@ -162,4 +162,5 @@ def open_ipmi_session(device: Device, secrets: Secrets, attempts: int) -> IpmiSe
         host, port = device.endpoint(IPMI_PORT)
     except ValueError as error:
         raise NoAnswer(Reason.UNREACHABLE, str(error)) from None
-    return PyIpmiSession(IpmiLogin(host, port, ipmi.user, password, ipmi.cipher, device.timeout_s, attempts))
+    limit_s = sweep_limit_s(device)
+    return PyIpmiSession(IpmiLogin(host, port, ipmi.user, password, ipmi.cipher, device.timeout_s, attempts, limit_s))

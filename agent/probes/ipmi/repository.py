@@ -3,6 +3,7 @@
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import islice
 
 from watchkeeper.agent.probes.ipmi.commands import (
     GET_SDR,
@@ -15,6 +16,7 @@ from watchkeeper.agent.probes.ipmi.commands import (
 from watchkeeper.agent.probes.ipmi.sdr import HEADER_BYTES, Sensor, sensors_of
 
 MAX_RECORDS = 1024  # a longer repository is a fault of the BMC
+MAX_SENSORS = 2048  # one record may describe 15 of them
 _START, _END = 0x0000, 0xFFFF
 _MAX_CHUNK, _MIN_CHUNK = 255, 8  # bytes of a record asked for at once
 _CHUNK_TOO_LARGE = (0xC6, 0xC7, 0xC8, 0xCA, 0xFF)  # completion codes of BMCs that were asked for too many bytes at once
@@ -100,4 +102,4 @@ class SdrRepository:
             except ValueError:
                 self.odd += 1
         unique = {one.instance: one for one in sensors}  # some BMCs list a sensor twice
-        self.sensors = tuple(unique.values())
+        self.sensors = tuple(islice(unique.values(), MAX_SENSORS))

@@ -1,7 +1,8 @@
 """The system event log (SEL) of a BMC (IPMI 2.0, sections 31 and 32): its new entries, and how long they are shown."""
 
+import math
 import struct
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -85,8 +86,9 @@ class EventLog:
     _stamp: bytes = b""
     _last: bytes | None = None  # the last record's bytes; empty: the log had no record; None: never read
 
-    def follow(self, ask: Ask) -> list[LogEntry]:
-        """The entries since the last call. Raises Declined and NoAnswer."""
+    def follow(self, ask: Ask, boot: Callable[[], float] = lambda: 0.0, until: float = math.inf) -> list[LogEntry]:
+        """The entries since the last call. Reading stops at `until` (boot time), and goes on at the next call. Raises Declined
+        and NoAnswer."""
         info = ask(GET_SEL_INFO)
         count, free = struct.unpack("<HH", info[1:5])
         self.used = _used_percent(count, free)
@@ -96,18 +98,18 @@ class EventLog:
         if self._last is None or not count:
             self._last, self._stamp = _read_record(ask, _LAST)[1] if count else b"", stamp
             return []
-        records, ended = self._since(ask, self._last)
+        records, ended = self._since(ask, self._last, lambda: boot() < until)
         if ended:
             self._stamp = stamp
         return [entry for entry in map(LogEntry.of, records) if entry]
 
-    def _since(self, ask: Ask, last: bytes) -> tuple[list[bytes], bool]:
+    def _since(self, ask: Ask, last: bytes, has_time: Callable[[], bool]) -> tuple[list[bytes], bool]:
         """The records after the last one, and whether these are all. If the last one is gone, or its number now belongs
         to another record, the log was cleared or has wrapped: then all records that are not older than it."""
         following, since = self._position_after(ask, last) if last else (_FIRST, 0)
         records: list[bytes] = []
         for _ in range(ENTRIES_PER_SWEEP):
-            if following == _LAST:
+            if following == _LAST or not has_time():
                 break
             following, record = _read_record(ask, following)
             self._last = record

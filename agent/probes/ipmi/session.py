@@ -53,17 +53,20 @@ class IpmiLogin:
     cipher: int
     timeout_s: float
     attempts: int
+    limit_s: float
 
 
 class _RmcpInterface(RmcpPlus):  # type: ignore[misc]  # python-ipmi ships no types
-    """The library's interface with three changes: IPv6 works; there is no presence ping (it is sent only once, and some
-    BMCs that accept logins do not answer it); and the timeout also ends a wait in which only rubbish arrives."""
+    """The library's interface with four changes: IPv6 works; there is no presence ping (it is sent only once, and some
+    BMCs that accept logins do not answer it); the timeout also ends a wait in which only rubbish arrives; and after a deadline
+    nothing is sent."""
 
     def __init__(self, login: IpmiLogin) -> None:
         super().__init__(keep_alive_interval=0, max_retries=login.attempts - 1, cipher_suite=login.cipher)
         self._endpoint = login.host, login.port
         self._timeout_s = login.timeout_s
         self._until = 0.0
+        self.deadline = time.monotonic() + login.limit_s
 
     def open(self) -> None:
         """Open a socket for the address family of the host's first address."""
@@ -75,7 +78,10 @@ class _RmcpInterface(RmcpPlus):  # type: ignore[misc]  # python-ipmi ships no ty
         """Send no presence ping."""
 
     def _send_rmcp_msg(self, sdu: bytes | None, class_of_msg: int) -> None:
-        self._until = time.monotonic() + self._timeout_s
+        now = time.monotonic()
+        if now >= self.deadline:
+            raise TimeoutError
+        self._until = min(now + self._timeout_s, self.deadline)
         super()._send_rmcp_msg(sdu, class_of_msg)
 
     def _receive_rmcp_msg(self) -> Any:
@@ -90,6 +96,7 @@ class PyIpmiSession:
     """Implements `commands.IpmiSession`. Raises NoAnswer if no session can be opened."""
 
     def __init__(self, login: IpmiLogin) -> None:
+        self._timeout_s = login.timeout_s
         self._interface = _RmcpInterface(login)
         self._ipmi = pyipmi.create_connection(self._interface)
         self._ipmi.session.set_session_type_rmcp(login.host, login.port)
@@ -121,6 +128,15 @@ class PyIpmiSession:
     def attempts(self, attempts: int) -> None:
         self._interface.max_retries = attempts - 1
 
+    @property
+    def limit_s(self) -> float:
+        """Implements `IpmiSession.limit_s`."""
+        return max(0.0, self._interface.deadline - time.monotonic())
+
+    @limit_s.setter
+    def limit_s(self, seconds: float) -> None:
+        self._interface.deadline = time.monotonic() + seconds
+
     def ask(self, command: Command, data: bytes = b"", address: BusAddress = AT_BMC) -> bytes:
         """Implements `IpmiSession.ask`."""
         target = self._ipmi.target if address.owner == BMC_ADDRESS else _bridged(address)
@@ -143,6 +159,7 @@ class PyIpmiSession:
         try:
             if log_out:
                 self.attempts = 1
+                self.limit_s = self._timeout_s
                 self._ipmi.session.close()
         except (*_LOGIN_REFUSED, *_REQUEST_FAILED):
             pass  # the BMC ends a session that is idle for a minute anyway

@@ -1,7 +1,33 @@
 """Transaction ids of Modbus TCP (Messaging on TCP/IP Implementation Guide V1.0b, 3.1.3). An answer repeats the id of its
 request; some gateways put another one there."""
 
+from typing import Any
+
 NO_ID = b"\x00\x00"
+
+RECEIVED_BYTES = 64 * 1024
+"""What a device may send between two requests. An answer has 260 bytes at most (4.1)."""
+
+
+def limit_received(protocol: Any, limit_bytes: int = RECEIVED_BYTES) -> None:
+    """Close the connection of a device that sends more than that without being asked. pymodbus reads on as long as the device
+    sends, also between two sweeps. `protocol` is its asyncio protocol."""
+    received, receive, send = 0, protocol.data_received, protocol.send
+
+    def data_received(data: bytes) -> None:
+        nonlocal received
+        received += len(data)
+        if received <= limit_bytes:
+            receive(data)
+        elif protocol.transport is not None:
+            protocol.transport.abort()
+
+    def sending(*arguments: Any, **options: Any) -> None:
+        nonlocal received
+        received = 0
+        send(*arguments, **options)
+
+    protocol.data_received, protocol.low_level_send = data_received, sending
 
 
 class TransactionIds:

@@ -12,7 +12,7 @@ from pymodbus.client import AsyncModbusTcpClient
 from pymodbus.exceptions import ModbusException
 
 from watchkeeper.agent.ports import NoAnswer, ProbeContext
-from watchkeeper.agent.probes.modbus.mbap import TransactionIds
+from watchkeeper.agent.probes.modbus.mbap import TransactionIds, limit_received
 from watchkeeper.agent.probes.modbus.registers import (
     RegisterBlock,
     block_of,
@@ -106,6 +106,9 @@ class ModbusProbe:
             steps = held.layout.steps
             failed |= dict.fromkeys(_mute_names(held, profile), MUTE)
             series, values = held.layout.series, ["yes", *with_failures(steps, decode(steps, answer), failed)]
+        except asyncio.CancelledError:
+            _hang_up(held)  # its answer may still come, and must not be taken for that to the next request
+            raise
         except NoAnswer as nothing:
             _disconnect(held)
             series = held.layout.series if held.layout else self._bare_series.of(device, ("uptime", "", "modbus"))
@@ -265,6 +268,7 @@ async def _connect_modbus(held: _ModbusDevice) -> None:
     try:
         async with asyncio.timeout(device.timeout_s):
             if await client.connect():
+                limit_received(client.ctx)
                 held.client = client
                 return
     except (OSError, ModbusException):

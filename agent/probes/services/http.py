@@ -23,6 +23,8 @@ from watchkeeper.model.reading import Missing, Reason, Value
 BODY_BYTES = 256 * 1024
 _PIECE_BYTES = 64 * 1024
 _MAX_HEADER_LINES = 100  # the limit of http.client
+_LINE_BYTES = 16 * 1024
+_MAX_INFORMATIONAL = 10
 _STATUS_LINE = re.compile(rb"HTTP/1\.[01] ([1-9][0-9]{2})\b")
 _NOT_ENCODED = "/?:@!$&'()*+,;=%-._~"  # RFC 3986, 2.2 and 2.3; the rest is percent-encoded
 
@@ -79,7 +81,9 @@ class HttpCheck:
 async def _open_connection(attempt: Attempt, context: ssl.SSLContext | None) -> Streams:
     connection = await dial(attempt, 443 if context else 80)
     host, _ = endpoint(attempt.device, 443)
-    return await asyncio.open_connection(sock=connection, ssl=context, server_hostname=host if context else None)
+    return await asyncio.open_connection(
+        sock=connection, ssl=context, server_hostname=host if context else None, limit=_LINE_BYTES
+    )
 
 
 def _get_request(device: Device, http: Http) -> bytes:
@@ -98,8 +102,7 @@ def _get_request(device: Device, http: Http) -> bytes:
 
 async def _read_head(reader: asyncio.StreamReader) -> tuple[int, HTTPMessage]:
     """Status and headers. Informational answers before them (1xx: RFC 9110, 15.2) are skipped."""
-    status = 100
-    while status < 200:  # noqa: PLR2004 -- 1xx
+    for _ in range(1 + _MAX_INFORMATIONAL):
         lines = [await _read_line(reader)]
         while lines[-1].strip() and len(lines) <= _MAX_HEADER_LINES:
             lines.append(await _read_line(reader))
@@ -107,7 +110,9 @@ async def _read_head(reader: asyncio.StreamReader) -> tuple[int, HTTPMessage]:
         if status_line is None:
             raise ValueError("no status line")
         status = int(status_line[1])
-    return status, parse_headers(BytesIO(b"".join(lines[1:])))
+        if status >= 200:  # noqa: PLR2004 -- not 1xx
+            return status, parse_headers(BytesIO(b"".join(lines[1:])))
+    raise ValueError("no answer after so many informational ones")
 
 
 async def _read_line(reader: asyncio.StreamReader) -> bytes:

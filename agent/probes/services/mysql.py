@@ -1,6 +1,6 @@
 """The MySQL probe, also for MariaDB: a new login, then `SELECT 1`.
 
-PyMySQL blocks, so it runs in a thread. The socket is ours: it is shut down when the attempt ends, which ends the
+PyMySQL blocks, so it runs in a thread. Its connection is through our relay, which is cut when the attempt ends: that ends the
 thread.
 """
 
@@ -9,9 +9,11 @@ import contextlib
 import socket
 import ssl
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, NoReturn
 
 from watchkeeper.agent.ports import ProbeContext
+from watchkeeper.agent.probes.relay import Relay
 from watchkeeper.agent.probes.services.check import (
     NEEDS_TLS,
     NO_TLS,
@@ -65,14 +67,13 @@ class MysqlCheck:
         except ImportError:
             raise driver_missing("MySQL", "mysql") from None
         options = _driver_options(attempt, password_of(attempt.device, self._secrets))
-        connection = await dial(attempt, MYSQL_PORT)
-        with connection.dup() as handle:  # TLS detaches the first descriptor
+        async with Relay(partial(dial, attempt, MYSQL_PORT)) as relay:
+            connection = await relay.connected()
             work = self._threads.submit(_use_database, connection, options)
             try:
                 attempt.found["connections.usage"] = await asyncio.wrap_future(work)
             finally:
-                with contextlib.suppress(OSError):
-                    handle.shutdown(socket.SHUT_RDWR)  # a thread that waits for the server wakes up and ends
+                relay.cut()  # a thread that waits for the server wakes up and ends
                 if work.cancel():  # the thread never started
                     connection.close()
 

@@ -6,10 +6,14 @@ connection of psycopg itself would wait until the server confirms that the query
 
 import asyncio
 import contextlib
+import os
 import re
+import socket
+from functools import partial
 from typing import TYPE_CHECKING
 
 from watchkeeper.agent.ports import ProbeContext
+from watchkeeper.agent.probes.relay import LOOPBACK, Relay
 from watchkeeper.agent.probes.services.check import (
     NEEDS_TLS,
     NO_TLS,
@@ -72,18 +76,27 @@ class PostgresqlCheck:
         except ImportError:
             raise driver_missing("PostgreSQL", "postgresql") from None
         options = _libpq_options(attempt, password_of(attempt.device, self._secrets))
-        with await dial(attempt, POSTGRESQL_PORT) as connected:  # fails with a text of our own if the connection fails
-            options["hostaddr"] = connected.getpeername()[0]
-        connection = psycopg.pq.PGconn.connect_start(psycopg.conninfo.make_conninfo(**options).encode())
-        try:
-            await _log_in(connection)
-            await _query(connection, b"SELECT 1")
-            with contextlib.suppress(CheckFailed, ValueError):  # a pooler before the server may not know this query
-                attempt.found["connections.usage"] = float(await _query(connection, _CONNECTIONS_USAGE))
-        except psycopg.OperationalError:
-            raise CheckFailed(Reason.MALFORMED, "the connection broke off") from None
-        finally:
-            connection.finish()
+        async with Relay(partial(dial, attempt, POSTGRESQL_PORT)) as relay:
+            port = relay.listen(lambda: _own_address(connection.socket))
+            # libpq connects with the relay; it proves the server's certificate by the name in `host`
+            options |= {"hostaddr": LOOPBACK, "port": str(port)}
+            connection = psycopg.pq.PGconn.connect_start(psycopg.conninfo.make_conninfo(**options).encode())
+            try:
+                await _log_in(connection)
+                await _query(connection, b"SELECT 1")
+                with contextlib.suppress(CheckFailed, ValueError):  # a pooler before the server may not know this query
+                    attempt.found["connections.usage"] = float(await _query(connection, _CONNECTIONS_USAGE))
+            except psycopg.OperationalError:
+                raise CheckFailed(Reason.MALFORMED, "the connection broke off") from None
+            finally:
+                connection.finish()
+
+
+def _own_address(handle: int) -> tuple[str, int]:
+    """The address of libpq's end of its connection."""
+    with socket.socket(fileno=os.dup(handle)) as connected:
+        host, port = connected.getsockname()[:2]
+        return str(host), int(port)
 
 
 def _libpq_options(attempt: Attempt, password: str) -> dict[str, str]:

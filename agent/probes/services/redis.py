@@ -2,8 +2,12 @@
 
 import contextlib
 import ssl
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
 
-from watchkeeper.agent.ports import ProbeContext
+from watchkeeper.agent.ports import NoAnswer, ProbeContext
+from watchkeeper.agent.probes.relay import Relay
 from watchkeeper.agent.probes.services.check import (
     Attempt,
     CheckFailed,
@@ -12,6 +16,7 @@ from watchkeeper.agent.probes.services.check import (
     driver_missing,
     endpoint,
     password_of,
+    tls_context,
 )
 from watchkeeper.documents.secrets import Secrets
 from watchkeeper.model.device import Database
@@ -33,9 +38,9 @@ class RedisCheck:
         except ImportError:
             raise driver_missing("Redis", "redis") from None
         password = password_of(attempt.device, self._secrets)
-        (await dial(attempt, REDIS_PORT)).close()  # fails with a text of our own if the connection fails
         try:
-            await _ping(attempt, password)
+            async with Relay(partial(dial, attempt, REDIS_PORT)) as relay:
+                await _ping(attempt, password, relay)
         except exceptions.AuthenticationError:
             raise CheckFailed(Reason.REFUSED, "login refused: user or password wrong, or none given") from None
         except exceptions.BusyLoadingError:
@@ -48,38 +53,44 @@ class RedisCheck:
             if "max number of clients" in str(error):
                 raise CheckFailed(Reason.REFUSED, "login refused: no connection left (maxclients)") from None
             raise CheckFailed(Reason.MALFORMED, "the connection broke off") from None
-        except OSError:
+        except (OSError, NoAnswer):
             raise
         except Exception:  # noqa: BLE001 -- if the server is not Redis, the driver raises any error, and quotes the answer
             raise CheckFailed(Reason.MALFORMED, "the server is not Redis, or refuses PING") from None
 
 
-async def _ping(attempt: Attempt, password: str) -> None:
-    from redis.asyncio import Redis  # noqa: PLC0415 -- an extra
-    from redis.asyncio.retry import Retry  # noqa: PLC0415 -- an extra
-    from redis.backoff import NoBackoff  # noqa: PLC0415 -- an extra
+async def _ping(attempt: Attempt, password: str, relay: Relay) -> None:
+    from redis.asyncio import Connection, ConnectionPool, Redis  # noqa: PLC0415 -- an extra
     from redis.exceptions import ResponseError  # noqa: PLC0415 -- an extra
 
     database = attempt.device.database or Database()
     host, port = endpoint(attempt.device, REDIS_PORT)
-    async with Redis(
-        host=host,
-        port=port,
-        db=database.database or 0,
-        username=database.user or None,
-        password=password or None,
-        protocol=2,
-        ssl=database.tls,
-        ssl_cert_reqs="required" if database.verify else "none",
-        ssl_check_hostname=database.verify,
-        retry=Retry(NoBackoff(), 0),
-        single_connection_client=True,
-    ) as client:
+    arguments: dict[str, Any] = {"sock": await relay.connected()}
+    if database.tls:
+        arguments |= {"ssl": tls_context(verify=database.verify), "server_hostname": host}
+
+    class RelayedConnection(Connection):
+        """Gives the library a socket that is connected already."""
+
+        def _connection_arguments(self) -> Mapping[str, Any]:
+            return arguments
+
+    pool = ConnectionPool(
+        RelayedConnection,
+        host=host, port=port, db=database.database or 0, username=database.user or None, password=password or None,
+        protocol=2, retry=None,
+    )  # fmt: skip
+    client = Redis(connection_pool=pool)
+    try:
         if not await client.ping():
             raise ValueError("no PONG")
         with contextlib.suppress(KeyError, ResponseError):  # before Redis 7, or if the user may not use INFO
             clients = await client.info("clients")
             attempt.found["connections.usage"] = 100.0 * clients["connected_clients"] / clients["maxclients"]
+    finally:
+        relay.cut()  # so that closing does not wait for the server
+        await pool.aclose()
+        arguments["sock"].close()
 
 
 def build(context: ProbeContext) -> ServiceProbe:

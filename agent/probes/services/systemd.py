@@ -23,6 +23,9 @@ _UNIT_STATES = {  # org.freedesktop.systemd1(5), ActiveState
 }
 _SHOW_COMMAND = ("systemctl", "show", "--no-pager", "--property=Id,Names,LoadState,ActiveState,SubState", "--")
 
+OUTPUT_BYTES = 1_000_000
+KILLED_S = 1.0  # how long a command that was killed is waited for
+
 Properties = Mapping[str, str]
 
 
@@ -56,18 +59,29 @@ async def show_units(units: tuple[str, ...], timeout_s: float) -> str:
         raise NoAnswer(Reason.ABSENT, "this machine has no systemctl: was it started by systemd?") from None
     try:
         async with asyncio.timeout(timeout_s):
-            out, complaint = await process.communicate()
+            out, complaint = await asyncio.gather(*(_read_some(one) for one in (process.stdout, process.stderr)))
+            await process.wait()
     except TimeoutError:
         raise NoAnswer(Reason.HUNG, f"no answer from systemctl within {timeout_s:g} s") from None
     finally:
         if process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
                 process.kill()
-            await process.wait()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(KILLED_S):
+                    await process.wait()
     if process.returncode and not out:
         lines = complaint.decode(errors="replace").strip().splitlines() or ["it gives no reason"]
         raise NoAnswer(Reason.ABSENT, one_line(f"systemctl: {lines[0]}"))
     return out.decode(errors="replace")
+
+
+async def _read_some(stream: asyncio.StreamReader | None) -> bytes:
+    """The output of a command to its end; of a longer one, its beginning."""
+    pieces = bytearray()
+    while stream is not None and len(pieces) < OUTPUT_BYTES and (piece := await stream.read(OUTPUT_BYTES)):
+        pieces += piece
+    return bytes(pieces)
 
 
 class SystemdProbe:

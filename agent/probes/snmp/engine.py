@@ -23,6 +23,7 @@ U = TypeVar("U")
 
 SNMP_PORT = 161
 MAX_TABLE_ROWS = 4096  # a longer table is a fault of the device
+MAX_TABLE_BYTES = 2_000_000  # of the names and strings of one table; more are a fault of the device
 LONGEST_STRING = 4096  # bytes; longer strings are cut (gufo reads no longer datagram)
 LONGEST_SHOWN_OID = 40  # arcs of an object identifier in a text
 WHOLE_TREE = "1.3"  # every object that a device can have is below it

@@ -32,6 +32,8 @@ COLUMN_GRACE_S = 540.0  # how long a vanished column is kept, as Missing
 LONGEST_INDEX, LONGEST_LABEL, LONGEST_SOURCE = 250, 120, 200  # a word of the wire has at most 200 characters
 LONGEST_CELL = 255  # of a text in a table (RFC 2579, DisplayString)
 MAX_READINGS = 4096  # more of them are a fault of the device
+MAX_CELLS_BYTES = 32_000_000  # of memory for the tables of one device while its columns are searched
+_CELL_BYTES = 150  # of memory, beside the text itself
 ROWS_PER_TURN = 200  # about 10 ms of CPU; then the event loop serves other devices
 
 ColumnKey = tuple[str, str]
@@ -72,6 +74,13 @@ class SweepPlan:
         return len(keys - self.lost.keys() - UPTIME_KEYS)
 
 
+@dataclass(slots=True)
+class _Room:
+    """How much of its tables may still be kept of a device."""
+
+    left_bytes: int = MAX_CELLS_BYTES
+
+
 class ObjectReader(Protocol):
     """Where the columns of a profile are searched: a device, or those of its objects that are known already."""
 
@@ -100,6 +109,7 @@ class DeviceReader:
     version: SnmpVersion
     unreadable: dict[str, Missing] = field(default_factory=dict)
     heard: asyncio.Event = field(default_factory=asyncio.Event)
+    room: _Room = field(default_factory=_Room)
 
     async def get(self, oids: Iterable[str]) -> dict[str, Raw]:
         """Get any number of objects."""
@@ -128,7 +138,14 @@ class DeviceReader:
                 raise NoAnswer(found.cut.reason, found.cut.detail)
             self.unreadable[column] = found.cut
         cells = {name[len(column) + 1 :]: _cut_text(value) for name, value in found}
-        return {index: value for index, value in cells.items() if len(index) <= LONGEST_INDEX}
+        cells = {index: value for index, value in cells.items() if len(index) <= LONGEST_INDEX}
+        self.room.left_bytes -= sum(_memory_bytes(index, value) for index, value in cells.items())
+        if self.room.left_bytes < 0:
+            self.unreadable[column] = Missing(
+                Reason.MALFORMED, f"the device's tables have more than {MAX_CELLS_BYTES // 1_000_000} MB"
+            )
+            return {}
+        return cells
 
     def failure(self) -> NoAnswer:
         """The failure to raise if nothing could be read."""
@@ -147,6 +164,10 @@ class DeviceReader:
 
 def _cut_text(value: Raw) -> Raw:
     return value[:LONGEST_CELL] if isinstance(value, bytes | str) else value
+
+
+def _memory_bytes(index: str, value: Raw) -> int:
+    return _CELL_BYTES + len(index) + (len(value) if isinstance(value, bytes | str) else 0)
 
 
 def split_requests(oids: Iterable[str]) -> tuple[tuple[str, ...], ...]:
@@ -184,7 +205,7 @@ async def replan(
         key = (series.quantity, series.instance)
         if key in found:
             kept[key] = found[key]
-        elif now - before.lost.get(key, now) < COLUMN_GRACE_S:
+        elif len(found) + len(lost) < MAX_READINGS and now - before.lost.get(key, now) < COLUMN_GRACE_S:
             kept[key] = (series, one)
             lost[key] = before.lost.get(key, now)
     plan = replace(_make_plan(reader.device, kept | found, lost), with_value=len(valued - UPTIME_KEYS))

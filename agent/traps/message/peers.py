@@ -12,6 +12,8 @@ from watchkeeper.model.errors import SecretError
 
 LEARN_EVERY_S = 60.0
 MAX_WAITING = 20
+WAITING_BYTES = 4096  # of one datagram that waits
+MAX_DIGESTS = 512  # more than a device may send in the time in which a message is recent (RFC 3414, 2.2.3)
 
 
 class UnknownEngine(Exception):
@@ -30,6 +32,18 @@ class Peer:
     asked: bool = False
     window: TimeWindow = field(default_factory=TimeWindow)
     waiting: list[bytes] = field(default_factory=list)
+    digests: dict[bytes, None] = field(default_factory=dict)
+
+    def heard_before(self, digest: bytes) -> bool:
+        """Whether an authenticated message with this digest came before: it was recorded and sent again, or it is an inform
+        of which our answer was lost. Notes it. Messages without a digest prove nothing."""
+        if digest in self.digests:
+            return True
+        if digest:
+            self.digests[digest] = None
+            if len(self.digests) > MAX_DIGESTS:
+                del self.digests[next(iter(self.digests))]
+        return False
 
     @property
     def secured(self) -> bool:

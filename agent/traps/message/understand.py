@@ -1,7 +1,7 @@
 """Turns a datagram into a trap, its sender, and the answer. A PDU is read only after its sender is authenticated."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from secrets import token_bytes
 
@@ -17,14 +17,20 @@ from watchkeeper.model.clock import Clock
 
 _SALT_BYTES = 8
 
+SENT_BEFORE = "it was sent before, or the device's SNMP clock was set back (engine boots and time)"
+
 
 @dataclass(frozen=True, slots=True)
 class ReceivedTrap:
-    """A decoded datagram: sender and trap, if it has one, and the answer to send, if any."""
+    """A decoded datagram: the sender, if it has proved who it is; the trap, if it is a new one; and the answer to send, if any."""
 
     peer: Peer | None = None
     trap: Trap | None = None
     answer: bytes = b""
+
+
+class TooManyTraps(Exception):
+    """An authenticated device has sent more than it may."""
 
 
 class TrapReader:
@@ -34,12 +40,16 @@ class TrapReader:
         self._engine, self._clock, self._secrets = engine_id(agent), clock, secrets
         self._reports: Counter[str] = Counter()
 
-    def read(self, datagram: bytes, peers: Sequence[Peer]) -> ReceivedTrap:
-        """Read a datagram that came from the address of these peers. Raises Undecodable, UsmRefused, and UnknownEngine
-        if a peer must be asked for its engine first."""
+    def read(
+        self, datagram: bytes, peers: Sequence[Peer], accepts: Callable[[Peer], bool] = lambda _: True
+    ) -> ReceivedTrap:
+        """Read a datagram that came from the address of these peers. `accepts` is asked once its sender is authenticated, and
+        before its PDU is read. Raises Undecodable, UsmRefused, TooManyTraps, and UnknownEngine if a peer must be asked for its
+        engine first."""
         message = open_message(datagram)
         if isinstance(message, CommunityMessage):
             peer = by_community(message, peers, self._secrets)
+            _charge(peer, accepts)
             pdu = message.pdu()
             answer = answer_to(pdu)
             trap = trap_of(pdu)
@@ -48,32 +58,46 @@ class TrapReader:
             raise UsmRefused("the message is SNMPv3, but the inventory does not say version 3")
         local = LocalEngine.at(self._engine, self._clock.wall())
         if message.engine == local.engine:
-            return self._read_inform(message, local, peers)
+            return self._read_inform(message, local, peers, accepts)
         if message.flags & UsmMessage.REPORTABLE:  # the sender of an inform asks for our engine id (RFC 3414, 4)
             return ReceivedTrap(answer=self._report(local, message, Keys(), UNKNOWN_ENGINE))
-        return self._read_trap(message, peers)
+        return self._read_trap(message, peers, accepts)
 
-    def _read_trap(self, message: UsmMessage, peers: Sequence[Peer]) -> ReceivedTrap:
+    def _read_trap(self, message: UsmMessage, peers: Sequence[Peer], accepts: Callable[[Peer], bool]) -> ReceivedTrap:
         peer, keys = at_engine(message, peers, self._secrets)
         if keys.auth and not peer.window.admits(message.boots, message.time, self._clock.boot()):
-            raise UsmRefused("it was sent before, or the device's SNMP clock was set back (engine boots and time)")
+            raise UsmRefused(SENT_BEFORE)
+        if peer.heard_before(message.digest):
+            raise UsmRefused(SENT_BEFORE)
+        _charge(peer, accepts)
         return ReceivedTrap(peer, trap_of(_decrypted_pdu(message, keys)))
 
-    def _read_inform(self, message: UsmMessage, local: LocalEngine, peers: Sequence[Peer]) -> ReceivedTrap:
+    def _read_inform(
+        self, message: UsmMessage, local: LocalEngine, peers: Sequence[Peer], accepts: Callable[[Peer], bool]
+    ) -> ReceivedTrap:
         peer, keys = by_user(message, local.engine, peers, self._secrets)
         if keys.auth and not local.admits(message):
-            return ReceivedTrap(answer=self._report(local, message, replace(keys, priv=None), NOT_IN_WINDOW))
+            return ReceivedTrap(peer, answer=self._report(local, message, replace(keys, priv=None), NOT_IN_WINDOW))
+        repeated = peer.heard_before(message.digest)
+        if not repeated:
+            _charge(peer, accepts)
         pdu = _decrypted_pdu(message, keys)
         answer = answer_to(pdu)
         trap = trap_of(pdu)
         if not trap.inform:
             return ReceivedTrap(peer, trap)
         salt = token_bytes(_SALT_BYTES) if keys.priv else b""
-        return ReceivedTrap(peer, trap, build_message(local, message.msg_id, message.user, keys, answer, salt=salt))
+        answer = build_message(local, message.msg_id, message.user, keys, answer, salt=salt)
+        return ReceivedTrap(peer, None if repeated else trap, answer)
 
     def _report(self, local: LocalEngine, message: UsmMessage, keys: Keys, about: str) -> bytes:
         self._reports[about] += 1
         return build_report(local, message, keys, about, self._reports[about])
+
+
+def _charge(peer: Peer, accepts: Callable[[Peer], bool]) -> None:
+    if not accepts(peer):
+        raise TooManyTraps
 
 
 def _decrypted_pdu(message: UsmMessage, keys: Keys) -> BerReader:

@@ -7,6 +7,7 @@ from tests.chaos.outcome import Attack
 FAMILIES = (
     "kills",
     "backups",
+    "kills", "hostile_devices", "hostile_databases",
 )  # fmt: skip
 
 

@@ -5,7 +5,7 @@ A device may answer anything, so a walk is bounded in rows and in time.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence, Sized
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Generic, NamedTuple, Protocol, TypeVar
@@ -15,6 +15,7 @@ from watchkeeper.agent.probes.snmp.dialect.habits import Dialect
 from watchkeeper.agent.probes.snmp.engine import (
     MAX_ARCS,
     MAX_NULL_ANSWERS,
+    MAX_TABLE_BYTES,
     MAX_TABLE_ROWS,
     WalkRows,
     is_malformed,
@@ -112,13 +113,14 @@ class _Found(Generic[T]):
     last: tuple[int, ...] = ()
     unsorted: bool = False
     names: set[str] = field(default_factory=set)
+    size_bytes: int = 0
 
     def restart(self) -> None:
         """Forget the rows; the limits stay."""
-        self.rows, self.last, self.unsorted = WalkRows(), (), False
+        self.rows, self.last, self.unsorted, self.size_bytes = WalkRows(), (), False, 0
         self.names.clear()
 
-    def take(self, step: Step[T], now: float) -> _Taken:
+    def take(self, step: Step[T], now: float) -> _Taken:  # noqa: PLR0911 -- one for each kind of answer
         """Add the rows of an answer."""
         for row in step.rows:
             arcs = tuple(map(int, row[0].split(".")))
@@ -132,10 +134,13 @@ class _Found(Generic[T]):
                 self.names.add(row[0])
             self.rows.append(row)
             self.last = arcs
+            self.size_bytes += len(row[0]) + _size_bytes(row[1])
             if len(self.rows) >= self.most:
                 if self.most >= MAX_TABLE_ROWS:
                     self.cut(Reason.MALFORMED, f"the table has more than {self.most} rows")
                 return _Taken.DONE
+            if self.size_bytes > MAX_TABLE_BYTES * max(1, self.most / MAX_TABLE_ROWS):
+                return self.cut(Reason.MALFORMED, f"the table has more than {MAX_TABLE_BYTES // 1_000_000} MB")
             if now > self.deadline:
                 return self.cut(Reason.MALFORMED, f"the table is not at its end after {self.limit_s:g} s")
         if step.ended:
@@ -259,6 +264,11 @@ async def _go_on_by_next(cursor: TableCursor[T], found: _Found[T], first_nulls: 
         if taken in (_Taken.DONE, _Taken.REPEATED):
             return taken
     return _Taken.DONE
+
+
+def _size_bytes(value: object) -> int:
+    """The length of a string; 0 for a number."""
+    return len(value) if isinstance(value, Sized) else 0
 
 
 def _now() -> float:
