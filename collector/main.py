@@ -27,6 +27,7 @@ from watchkeeper.collector.notify.page_tests import write_weekly
 from watchkeeper.collector.notify.preflight import unreachable, unusable_links
 from watchkeeper.collector.process.own.agents import AgentsHeard
 from watchkeeper.collector.process.own.disk import DiskSpace
+from watchkeeper.collector.process.own.pushes import PushesSetAside
 from watchkeeper.collector.process.own.rules import OwnRules
 from watchkeeper.collector.process.replies.mail import MailReplies
 from watchkeeper.collector.process.replies.sms import SmsReplies
@@ -123,9 +124,11 @@ class RunningCollector:
             config.page_url, snapshot.configuration.contacts.people, signed=links is not None
         ):
             log.warning("collector.yml: %s", problem)
-        self.outbox = Outbox(self.runtime, opener, self.runtime.robots)
+        self.outbox = Outbox(self.runtime, opener, self.runtime.robots, identity.name)
         disk = DiskSpace(self.store, config.reserve_bytes)
-        own_rules = OwnRules(self.runtime, (disk, AgentsHeard(self.store, deaf=lambda: disk.full)))
+        own_rules = OwnRules(
+            self.runtime, (disk, AgentsHeard(self.store, deaf=lambda: disk.full), PushesSetAside(self.store))
+        )
         requests = Requests(self.store, self.clock)
         self.ticker = Ticker(self.runtime, self.reloader, own_rules, requests, self.outbox)
         self.replies = self._reply_takers(secrets)

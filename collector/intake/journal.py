@@ -68,6 +68,7 @@ class _Written:
     id: int
     arrival: Arrival
     tries: int = 0
+    not_before: float = 0.0  # boot clock
 
     @property
     def agent(self) -> str:
@@ -164,11 +165,13 @@ class Journal:
             for waiting in group:
                 self._take([waiting])
             return
-        answer = error if _may_pass(error) else StoreError("the push cannot be journalled now")
-        if not _may_pass(error):
+        answer: Answer
+        if _may_pass(error):
+            answer = error
+        else:
             log.error("a push of agent %s cannot be journalled", group[0].push.agent, exc_info=error)
-            if _is_of_the_data(error):
-                answer = BadPush(f"bad request: the push cannot be journalled: {error}")
+            bad = BadPush(f"bad request: the push cannot be journalled: {error}")
+            answer = bad if _is_of_the_data(error) else StoreError("the push cannot be journalled now")
         for waiting in group:
             waiting.answer(answer)
 
@@ -214,9 +217,8 @@ class Journal:
         try:
             while self._pending:
                 group = self._pending[: self._group]
-                waits = {one.agent for one in stuck}
-                later = [one for one in group if one.agent in waits]
-                stuck += self._apply([one for one in group if one.agent not in waits]) + later
+                ready = self._ready(group, stuck)
+                stuck += self._apply(ready)
                 del self._pending[: len(group)]
         except StoreError as error:
             self._group = max(1, self._group // 2)
@@ -227,6 +229,17 @@ class Journal:
             return True
         finally:
             self._pending = sorted((*stuck, *self._pending), key=lambda one: one.id)
+
+    def _ready(self, group: Sequence[_Written], stuck: list[_Written]) -> list[_Written]:
+        """The pushes of a group that may be applied now. The others join the `stuck` ones."""
+        waits, ready = {one.agent for one in stuck}, []
+        for one in group:
+            if one.agent in waits or one.not_before > self._clock.boot():
+                waits.add(one.agent)
+                stuck.append(one)
+            else:
+                ready.append(one)
+        return ready
 
     def _apply(self, group: Sequence[_Written]) -> list[_Written]:
         """Apply a group. Returns the pushes that must be tried again, and those that wait behind them."""
@@ -258,6 +271,7 @@ class Journal:
                 raise
             one.tries += 1
             log.exception("push %d of agent %s cannot be applied", one.id, one.agent)
+            one.not_before = self._clock.boot() + RETRY_APPLY_S
             if one.tries < APPLY_TRIES:
                 return False
             log.error("push %d of agent %s is set aside in the journal", one.id, one.agent)  # noqa: TRY400 -- logged above
@@ -282,9 +296,7 @@ class Journal:
         held = sa.select(agent.c.agent).where(agent.c.agent.in_(agents)).order_by(agent.c.agent)
         connection.execute(held.with_for_update())
         ours = [one.id for one in group]
-        query = sa.select(journal).where(
-            journal.c.agent.in_(agents), journal.c.id < max(ours), set_aside.WAITS
-        )
+        query = sa.select(journal).where(journal.c.agent.in_(agents), journal.c.id < max(ours), set_aside.WAITS)
         earlier = self._read(connection, query.where(journal.c.id.not_in(ours)))
         return sorted((*earlier, *group), key=lambda one: one.id)
 

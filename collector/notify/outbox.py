@@ -23,7 +23,6 @@ from watchkeeper.collector.notify.delivery.claims import PROOFS, Claim, write_re
 from watchkeeper.collector.notify.delivery.digest import line_bytes, message_of, room_of
 from watchkeeper.collector.notify.delivery.plan import Load, Plan, Sending, plan
 from watchkeeper.collector.notify.delivery.robots import (
-    DEADLINE_S,
     Availability,
     Readiness,
     RobotKey,
@@ -31,7 +30,7 @@ from watchkeeper.collector.notify.delivery.robots import (
     deadline_of,
     limits_of,
     robot_key,
-    slow_after_s,
+    wait_for,
 )
 from watchkeeper.collector.notify.delivery.tries import NEXT_ROUND_AFTER_S, after_failure
 from watchkeeper.collector.notify.enqueue import Notifiers
@@ -204,7 +203,7 @@ class Outbox:
             rows = tuple(row for row in sending.rows if row.id in mine)
             if rows:
                 address = one.person.channels[sending.channel] if one.person else None
-                wait_s = _wait_s(rows, sending.channel, one.ready, address)
+                wait_s = wait_for(address, one.ready[sending.channel + 1 :], urgent=rows[0].urgency < Urgency.PAGE)
                 yield Claim(
                     next(self._numbers), rows, sending.channel, address, now + LEASE_S, boot, wait_s, sending.joined
                 )
@@ -326,7 +325,8 @@ class Outbox:
                 return
             for row in claim.rows:
                 mine = sa.update(outbox).where(outbox.c.id == row.id, outbox.c.state == "pending")
-                if connection.execute(mine.where(outbox.c.next_at == claim.lease), {"next_at": now, "leased_by": None}).rowcount:
+                ours = mine.where(outbox.c.next_at == claim.lease)
+                if connection.execute(ours, {"next_at": now, "leased_by": None}).rowcount:
                     connection.execute(mine, self._after_failure(connection, claim, row, person, outcome))
                 # else the lease had ended, and another worker has claimed it
         log.warning("message %s not delivered by %s: %s", claim.row.key, via, outcome.detail)
@@ -397,14 +397,3 @@ class Outbox:
             if not row.handed_on:
                 self._hand_on(connection, row, now)
         log.warning("message %s given up: %s", row.key, why)
-
-
-def _wait_s(
-    rows: "Sequence[sa.Row[Any]]", channel: int, ready: Sequence[Availability], address: PersonAddress | None
-) -> float:
-    """How long is waited for a channel: for a critical page not long, if the person has another channel that may work."""
-    usable = (Readiness.FREE, Readiness.SLOW)
-    other = any(one.readiness in usable for one in ready[channel + 1 :])
-    if address is None:
-        return DEADLINE_S
-    return slow_after_s(address.via) if other and rows[0].urgency < Urgency.PAGE else deadline_of(address)

@@ -30,6 +30,7 @@ class Counted:
     fault: str
 
 
+NONE_SET_ASIDE = Counted(0, "")
 IS_SET_ASIDE = sa.and_(journal.c.fault.is_not(None), journal.c.dropped_at.is_(None))
 WAITS = journal.c.fault.is_(None)
 """A push of the journal that is not applied yet."""
@@ -44,7 +45,9 @@ def mark(connection: sa.Connection, number: int, error: Exception) -> None:
 def listed(connection: sa.Connection) -> list[SetAside]:
     """All pushes that are set aside, in the order in which they came."""
     columns = (journal.c.id, journal.c.agent, journal.c.received_at, sa.func.length(journal.c.body), journal.c.fault)
-    return [SetAside(*row) for row in connection.execute(sa.select(*columns).where(IS_SET_ASIDE).order_by(journal.c.id))]
+    return [
+        SetAside(*row) for row in connection.execute(sa.select(*columns).where(IS_SET_ASIDE).order_by(journal.c.id))
+    ]
 
 
 def counted(connection: sa.Connection) -> dict[str, Counted]:

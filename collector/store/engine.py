@@ -18,19 +18,19 @@ from watchkeeper.collector.store.connections.errors import translated
 from watchkeeper.collector.store.connections.limits import Limits
 from watchkeeper.collector.store.many import BulkInsert
 from watchkeeper.collector.store.schema import metadata, tally
-from watchkeeper.model.clock import SystemClock
+from watchkeeper.model.clock import Clock, SystemClock
 from watchkeeper.model.errors import StoreError
 
-LIMITS = Limits()
+LIMITS, CLOCK = Limits(), SystemClock()
 
 
 class Store:
     """A database and its transactions. In one process, `write` transactions on SQLite wait for each other. Every wait has an end
     (`Limits`). A transaction in the thread of an event loop raises RuntimeError: it could stop every request."""
 
-    def __init__(self, url: str, limits: Limits = LIMITS, boot: Callable[[], float] = SystemClock().boot) -> None:
-        """Raises StoreError if the URL is not valid. The error never quotes the URL, which may contain a password. `boot` is the
-        boot clock, by which idle connections are checked."""
+    def __init__(self, url: str, limits: Limits = LIMITS, clock: Clock = CLOCK) -> None:
+        """Raises StoreError if the URL is not valid. The error never quotes the URL, which may contain a password. Idle
+        connections are checked by the boot `clock`."""
         self.url = _url(url)
         self.embedded = self.url.get_backend_name() == "sqlite"
         self._limits = limits
@@ -47,7 +47,7 @@ class Store:
                 self.url, connect_args=postgres.connect_args(self.url, limits), pool_size=8, max_overflow=8,
                 pool_timeout=limits.pool_s, hide_parameters=True, use_native_hstore=False,
             )  # fmt: skip
-            postgres.limit(self.engine, limits, boot)
+            postgres.limit(self.engine, limits, clock)
             self._lengthen = partial(postgres.lengthen, limits=limits)
         self._writer = threading.RLock()
         self._inserts: dict[tuple[Any, ...], BulkInsert] = {}
@@ -192,7 +192,9 @@ def _refuse_event_loop() -> None:
         asyncio.get_running_loop()
     except RuntimeError:
         return
-    raise RuntimeError("the store was used in the thread of an event loop; a slow database would stop every request: use a thread")
+    raise RuntimeError(
+        "the store was used in the thread of an event loop; a slow database would stop every request: use a thread"
+    )
 
 
 def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:

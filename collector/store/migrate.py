@@ -14,7 +14,7 @@ def migrate(store: Store) -> None:
     """Create or upgrade the tables in one transaction. Several collectors may do this at the same time."""
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
-    with store.write() as connection:
+    with store.write(long=True) as connection:
         store.lock_names(connection, ["the schema"])
         config.attributes["connection"] = connection
         command.upgrade(config, "head")

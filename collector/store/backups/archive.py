@@ -51,7 +51,7 @@ def backup(store: Store, file: Path, now: float) -> dict[str, int]:
 
 def _write_archive(store: Store, out: BinaryIO, now: float) -> dict[str, int]:
     counts: dict[str, int] = {}
-    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive, store.read(steady=True) as connection:
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive, store.read(steady=True, long=True) as connection:
         for table in metadata.sorted_tables:
             counts[table.name] = 0
             with archive.open(f"{table.name}.jsonl", "w", force_zip64=True) as member:
@@ -70,7 +70,7 @@ def restore(store: Store, file: Path) -> dict[str, int]:
     try:
         with zipfile.ZipFile(file) as archive:
             manifest = json.loads(archive.read(_MANIFEST))
-            with store.write() as connection:
+            with store.write(long=True) as connection:
                 _check_restorable(connection, manifest)
                 counts = {table.name: _fill_table(connection, table, archive) for table in metadata.sorted_tables}
                 if counts != manifest["rows"]:

@@ -2,14 +2,14 @@
 
 import math
 import select
-from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import psycopg
 import sqlalchemy as sa
 from psycopg.abc import PQGen
 
 from watchkeeper.collector.store.connections.limits import Limits
+from watchkeeper.model.clock import Clock
 
 _Result = TypeVar("_Result")
 _INTERVAL_S = 0.1
@@ -61,7 +61,7 @@ def connect_args(url: sa.URL, limits: Limits) -> dict[str, Any]:
     return kept | {"options": f"{options} {given.get('options', '')}".strip()}  # the last one of two counts
 
 
-def limit(engine: sa.Engine, limits: Limits, boot: Callable[[], float]) -> None:
+def limit(engine: sa.Engine, limits: Limits, clock: Clock) -> None:
     """Make the connections of this engine end, and check those that the pool gives out. A connection in use costs no round trip
     more: only one that was idle for a while, or to which the server has said something, is asked whether it lives."""
 
@@ -71,11 +71,11 @@ def limit(engine: sa.Engine, limits: Limits, boot: Callable[[], float]) -> None:
         return made
 
     def note(_connection: Any, record: Any) -> None:
-        record.info[_USED_AT] = boot()
+        record.info[_USED_AT] = clock.boot()
 
     def check(connection: LimitedConnection, record: Any, _fairy: Any) -> None:
         connection.limit_s = limits.answer_s
-        if boot() - record.info[_USED_AT] < limits.ping_after_s and not _has_input(connection):
+        if clock.boot() - record.info[_USED_AT] < limits.ping_after_s and not _has_input(connection):
             return
         connection.limit_s = limits.ping_s
         try:
@@ -94,8 +94,7 @@ def lengthen(connection: sa.Connection, limits: Limits) -> None:
     limit_ms = f"{limits.long_s * 1000:.0f}"
     for name in ("statement_timeout", "idle_in_transaction_session_timeout"):
         connection.exec_driver_sql(f"SET LOCAL {name} = {limit_ms}")
-    driver = connection.connection.driver_connection
-    assert isinstance(driver, LimitedConnection)
+    driver = cast("LimitedConnection", connection.connection.driver_connection)
     driver.limit_s = limits.long_s
 
 

@@ -25,7 +25,8 @@ def upgrade() -> None:
     op.create_index("journal_fault", "journal", ["id"], sqlite_where=sa.text("fault IS NOT NULL"),
                     postgresql_where=sa.text("fault IS NOT NULL"))  # fmt: skip
     op.add_column(
-        "outbox", sa.Column("leased_by", sa.String(200), comment="the collector that sends it now; NULL while none does")
+        "outbox",
+        sa.Column("leased_by", sa.String(200), comment="the collector that sends it now; NULL while none does"),
     )
 
 
