@@ -20,6 +20,7 @@ class _Link:
     near: socket.socket
     far: socket.socket
     lost: bool = False
+    pumps: tuple[threading.Thread, ...] = ()
 
 
 class DroppingProxy:
@@ -80,8 +81,12 @@ class DroppingProxy:
         with self._lock:
             links, self._links = self._links, []
         for link in links:
+            link.lost = True
             for one in (link.near, link.far):
                 _close(one, reset=True)
+            for pump in link.pumps:
+                if all(gate.is_set() for gate in self._open.values()):
+                    pump.join()  # the kernel sends RST when nobody reads any more
 
     def close(self) -> None:
         """End the proxy and its connections."""
@@ -102,10 +107,14 @@ class DroppingProxy:
             except OSError:
                 _close(near, reset=True)
                 continue
+            ways = {"up": (link.near, link.far), "down": (link.far, link.near)}
+            link.pumps = tuple(
+                threading.Thread(target=self._pump, args=(link, way, *ends), daemon=True) for way, ends in ways.items()
+            )
             with self._lock:
                 self._links.append(link)
-            for way, ends in (("up", (link.near, link.far)), ("down", (link.far, link.near))):
-                threading.Thread(target=self._pump, args=(link, way, *ends), daemon=True).start()
+            for pump in link.pumps:
+                pump.start()
 
     def _pump(self, link: _Link, way: str, source: socket.socket, sink: socket.socket) -> None:
         with contextlib.suppress(OSError):
@@ -141,9 +150,11 @@ def _connect(target: Target) -> socket.socket:
 
 
 def _close(one: socket.socket, *, reset: bool = False) -> None:
+    """Close a socket, and wake the thread that reads it. With `reset` TCP tells the other side that all is lost."""
     with contextlib.suppress(OSError):
         if reset and one.family == socket.AF_INET:
             one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        one.shutdown(socket.SHUT_RDWR) if not reset else None
-    with contextlib.suppress(OSError):
-        one.close()
+            one.shutdown(socket.SHUT_RD)
+        else:
+            one.shutdown(socket.SHUT_RDWR)
+    one.close()
