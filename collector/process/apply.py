@@ -42,8 +42,8 @@ def apply_late(
     connection: sa.Connection, notifier: Notifier, arrivals: Sequence[Arrival], blocks: Blocks, now: float
 ) -> set[int]:
     """Apply pushes whose agents have sent later ones meanwhile: only the past changes. Readings go to the history. A fault of
-    which nothing newer is known is over, since the agent has told its standing since: it is recorded and told once, as one
-    that came and went. Returns the numbers of the incidents changed."""
+    which nothing newer is known is over, since the agent has told its standing since: it is recorded and told once, as
+    one that cleared before notification. Returns the numbers of the incidents changed."""
     _apply_readings(connection, notifier, arrivals, blocks, late=True)
     changed: set[int] = set()
     for arrival in arrivals:

@@ -15,20 +15,20 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
 from watchkeeper.collector.store.connections.errors import translated
-from watchkeeper.collector.store.connections.limits import Limits
+from watchkeeper.collector.store.connections.limits import StoreLimits
 from watchkeeper.collector.store.many import BulkInsert
 from watchkeeper.collector.store.schema import metadata, tally
 from watchkeeper.model.clock import Clock, SystemClock
 from watchkeeper.model.errors import StoreError
 
-LIMITS, CLOCK = Limits(), SystemClock()
+LIMITS, CLOCK = StoreLimits(), SystemClock()
 
 
 class Store:
     """A database and its transactions. In one process, `write` transactions on SQLite wait for each other. Every wait has an end
-    (`Limits`). A transaction in the thread of an event loop raises RuntimeError: it could stop every request."""
+    (`StoreLimits`). A transaction in the thread of an event loop raises RuntimeError: it could stop every request."""
 
-    def __init__(self, url: str, limits: Limits = LIMITS, clock: Clock = CLOCK) -> None:
+    def __init__(self, url: str, limits: StoreLimits = LIMITS, clock: Clock = CLOCK) -> None:
         """Raises StoreError if the URL is not valid. The error never quotes the URL, which may contain a password. Idle
         connections are checked by the boot `clock`."""
         self.url = _url(url)

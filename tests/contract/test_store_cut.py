@@ -14,14 +14,14 @@ import sqlalchemy as sa
 from tests.dropping_proxy import DroppingProxy
 from tests.story.world import World
 from watchkeeper.collector.store.connections import postgres
-from watchkeeper.collector.store.connections.limits import Limits
+from watchkeeper.collector.store.connections.limits import StoreLimits
 from watchkeeper.collector.store.engine import Store
 from watchkeeper.collector.store.schema import agent, journal, tally
 from watchkeeper.model.clock import FakeClock
 from watchkeeper.model.errors import StoreError, StoreRefused
 from watchkeeper.model.verdict import Level
 
-SHORT = Limits(
+SHORT = StoreLimits(
     connect_s=2, pool_s=1, idle_s=1.0, lock_s=3.0, statement_s=4.0, answer_s=0.7, ping_after_s=5, ping_s=0.3, long_s=60
 )
 """A tenth, so that the tests end soon. The server gets its time to answer (a busy machine): `statement_s` is never met."""
@@ -54,7 +54,7 @@ def select_one(store: Store) -> Any:
         return connection.execute(sa.select(1)).scalar()
 
 
-def used(url: str, clock: FakeClock, limits: Limits = SHORT) -> Store:
+def used(url: str, clock: FakeClock, limits: StoreLimits = SHORT) -> Store:
     """A store with one connection in its pool."""
     made = Store(url, limits, clock)
     assert select_one(made) == 1
@@ -82,7 +82,7 @@ def test_an_idle_connection_is_asked_whether_it_lives_and_all_are_renewed(databa
     clock = FakeClock()
     with proxied(database) as (proxy, url):
         store = used(url, clock)
-        proxy.lose()  # the connections of before, as if a firewall had forgotten them
+        proxy.lose()  # the old connections, as if a firewall had forgotten them
         clock.advance(6)
         assert select_one(store) == 1  # nobody notices
         proxy.reset()
@@ -125,11 +125,16 @@ def test_a_restarted_server_costs_no_transaction(database: str) -> None:
 def test_a_connection_lost_in_the_middle_of_a_transaction_is_a_store_error(database: str) -> None:
     with proxied(database) as (proxy, url):
         store = used(url, FakeClock())
-        with pytest.raises(StoreError), store.write() as connection:
-            proxy.reset()
-            with contextlib.suppress(sa.exc.DBAPIError):  # as a savepoint swallows it
+
+        def swallow() -> None:
+            with store.write() as connection:
+                proxy.reset()
+                with contextlib.suppress(sa.exc.DBAPIError):  # as what builds a message does
+                    connection.execute(sa.select(1))
                 connection.execute(sa.select(1))
-            connection.execute(sa.select(1))
+
+        with pytest.raises(StoreError):
+            swallow()
         assert select_one(store) == 1
         store.close()
 
@@ -139,9 +144,8 @@ def test_a_long_transaction_may_be_slow_and_the_next_one_may_not(database: str) 
     with store.read(long=True) as connection:
         connection.exec_driver_sql("SELECT pg_sleep(1)")
         assert connection.exec_driver_sql("SHOW statement_timeout").scalar() == "1min"
-    with pytest.raises(StoreError, match="has not answered"):
-        with store.read() as connection:
-            connection.exec_driver_sql("SELECT pg_sleep(9)")
+    with pytest.raises(StoreError, match="has not answered"), store.read() as connection:
+        connection.exec_driver_sql("SELECT pg_sleep(9)")
     store.close()
 
 
@@ -155,7 +159,7 @@ def test_the_server_has_its_limits_and_those_of_the_url_come_last(database: str)
         "statement_timeout": "12s", "lock_timeout": "123ms", "idle_in_transaction_session_timeout": "8s",
         "application_name": "watchkeeper",
     }  # fmt: skip
-    given = postgres.connect_args(store.url, Limits())
+    given = postgres.connect_args(store.url, StoreLimits())
     assert "connect_timeout" not in given
     assert (given["keepalives"], given["tcp_user_timeout"]) == (1, 10_000)
     store.close()
@@ -163,7 +167,7 @@ def test_the_server_has_its_limits_and_those_of_the_url_come_last(database: str)
 
 def test_the_limits_are_in_an_order_that_lets_the_survivor_go_on() -> None:
     """A lock of a dead collector is free before those who wait for it give up, and they answer before their agent does."""
-    limits = Limits()
+    limits = StoreLimits()
     assert limits.idle_s < limits.lock_s < limits.statement_s < limits.answer_s < 15
 
 

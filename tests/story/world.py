@@ -23,7 +23,7 @@ from watchkeeper.collector.process.troubles.separate import separate
 from watchkeeper.collector.site.load import parse_configuration
 from watchkeeper.collector.site.snapshot import Snapshot, make_snapshot
 from watchkeeper.collector.store import rows
-from watchkeeper.collector.store.connections.limits import Limits
+from watchkeeper.collector.store.connections.limits import StoreLimits
 from watchkeeper.collector.store.engine import LIMITS, Store
 from watchkeeper.collector.store.migrate import migrate
 from watchkeeper.collector.store.schema import incident, tally, trouble
@@ -100,7 +100,7 @@ class World:
     broken: set[str] = field(default_factory=set)
     seqs: dict[tuple[str, str], int] = field(default_factory=dict)
     epoch: str = "epoch-1"
-    limits: Limits = LIMITS
+    limits: StoreLimits = LIMITS
     name: str = ""
 
     def __post_init__(self) -> None:

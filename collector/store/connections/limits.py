@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class StoreLimits:
     """Seconds. What the server ends by itself ends before we give up the connection: `lock_s`, `idle_s` < `statement_s` <
     `answer_s`. `idle_s` < `lock_s`, so that a transaction that waits for one of a dead collector gets its lock."""
 

@@ -8,7 +8,7 @@ import psycopg
 import sqlalchemy as sa
 from psycopg.abc import PQGen
 
-from watchkeeper.collector.store.connections.limits import Limits
+from watchkeeper.collector.store.connections.limits import StoreLimits
 from watchkeeper.model.clock import Clock
 
 _Result = TypeVar("_Result")
@@ -34,7 +34,7 @@ class LimitedConnection(psycopg.Connection[Any]):
             raise psycopg.OperationalError(f"the server has not answered for {limit_s:g} s") from None
 
 
-def connect_args(url: sa.URL, limits: Limits) -> dict[str, Any]:
+def connect_args(url: sa.URL, limits: StoreLimits) -> dict[str, Any]:
     """Parameters of libpq (PostgreSQL, "Parameter Key Words") for every connection. What the URL says is kept."""
     server = {
         "statement_timeout": limits.statement_s * 1000,
@@ -61,7 +61,7 @@ def connect_args(url: sa.URL, limits: Limits) -> dict[str, Any]:
     return kept | {"options": f"{options} {given.get('options', '')}".strip()}  # the last one of two counts
 
 
-def limit(engine: sa.Engine, limits: Limits, clock: Clock) -> None:
+def limit(engine: sa.Engine, limits: StoreLimits, clock: Clock) -> None:
     """Make the connections of this engine end, and check those that the pool gives out. A connection in use costs no round trip
     more: only one that was idle for a while, or to which the server has said something, is asked whether it lives."""
 
@@ -89,7 +89,7 @@ def limit(engine: sa.Engine, limits: Limits, clock: Clock) -> None:
         sa.event.listen(engine, name, listener)
 
 
-def lengthen(connection: sa.Connection, limits: Limits) -> None:
+def lengthen(connection: sa.Connection, limits: StoreLimits) -> None:
     """Let this transaction take long: a migration, a backup. The pool gives the connection its own limits back."""
     limit_ms = f"{limits.long_s * 1000:.0f}"
     for name in ("statement_timeout", "idle_in_transaction_session_timeout"):
