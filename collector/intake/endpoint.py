@@ -4,7 +4,6 @@ A push is answered 200 only after it is on disk; a refused push is not applied i
 """
 
 import asyncio
-import contextlib
 import json
 import zlib
 from collections import deque
@@ -155,8 +154,10 @@ class AgentEndpoint:
         """Called from the journal's thread: wake the event loop once for a whole group of answers."""
         self._answers.append((done, answer))
         if len(self._answers) == 1:
-            with contextlib.suppress(RuntimeError):  # the event loop has ended: no request waits any more
+            try:
                 done.get_loop().call_soon_threadsafe(self._hand_out)
+            except RuntimeError:  # the event loop has ended: no request waits any more
+                self._answers.clear()
 
     def _hand_out(self) -> None:
         while self._answers:
