@@ -44,11 +44,15 @@ class DroppingProxy:
     def to(cls, target: Target) -> Iterator[Self]:
         """Run a proxy."""
         made = cls(target)
-        threading.Thread(target=made._accept, name="proxy", daemon=True).start()
+        made.start()
         try:
             yield made
         finally:
             made.close()
+
+    def start(self) -> None:
+        """Accept connections."""
+        threading.Thread(target=self._accept, name="proxy", daemon=True).start()
 
     # ---- what may happen to a network ----
 

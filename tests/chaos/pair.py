@@ -159,7 +159,7 @@ class Pair:
 
 
 @contextmanager
-def pair(folder: Path, seed: int) -> Iterator[Pair]:
+def pair(folder: Path, seed: int, kind: type[Pair] = Pair) -> Iterator[Pair]:
     """Start everything, and stop everything at the end, even after an error."""
     programs = _postgres_programs()
     assert programs is not None, "needs PostgreSQL's initdb on PATH or in /usr/lib/postgresql (Debian: postgresql)"
@@ -170,7 +170,7 @@ def pair(folder: Path, seed: int) -> Iterator[Pair]:
         # Two collectors connect faster than a busy machine accepts; the default is 5.
         held.enter_context(mock.patch.object(ThreadingHTTPServer, "request_queue_size", 512))
         receiver = held.enter_context(WebhookReceiver.listening(random_secret(), 1.0, quiet=True))
-        made = Pair(folder, f"postgresql+psycopg://watchkeeper@/postgres?host={home}", receiver, seed, log)
+        made = kind(folder, f"postgresql+psycopg://watchkeeper@/postgres?host={home}", receiver, seed, log)
         try:
             yield made
         finally:
