@@ -35,9 +35,6 @@ class CutPair(Pair):
         settings.write_text(
             settings.read_text(encoding="utf-8").replace("secrets.yml", "secrets-0.yml"), encoding="utf-8"
         )
-        for number in range(2):
-            with (folder / f"collector-{number}.yml").open("a", encoding="utf-8") as out:
-                out.write(f"name: collector-{number}\n")
         self.tokens = {
             f"agent-{n}": mint(self.store, TokenKind.AGENT, f"agent-{n}", time.time()) for n in range(AGENT_COUNT)
         }

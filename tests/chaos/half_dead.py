@@ -38,6 +38,7 @@ class HalfDead:
         self.chance = random.Random(seed)  # noqa: S311 -- must be repeatable, and is no secret
         self._proxy = proxy
         self.rounds = self.survived = self.lost = self.doubled = 0
+        self.unavailable = 0
         self.refused: list[str] = []
 
     @property
@@ -88,13 +89,16 @@ class HalfDead:
             return sum(connection.execute(one).scalar_one() for one in counts)
 
     def _try(self, world: World, body: bytes) -> None:
-        with contextlib.suppress(StoreError):
+        try:
             self._answer(world, body)
+        except StoreError:
+            self.unavailable += 1
 
     def _answer(self, world: World, body: bytes) -> bool:
         answer = world.deliver(body)
         if isinstance(answer, Exception) and not isinstance(answer, StoreError):
             self.refused.append(str(answer))  # the agent would throw it away
+        self.unavailable += isinstance(answer, StoreError)
         return isinstance(answer, int)
 
     def _until_answered(self, world: World, body: bytes) -> None:
@@ -120,8 +124,9 @@ class HalfDead:
                 if not one.journal.waiting:
                     break
 
-    def outcome(self, note: str = "") -> Outcome:
+    def outcome(self) -> Outcome:
         """What is claimed, and what is not."""
+        note = f"the store refused {self.unavailable} times for now"
         said = "; ".join(part for part in (note, *sorted(set(self.refused))[:2]) if part)
         return Outcome(self.rounds, self.survived, self.lost + len(self.refused), self.doubled, note=said)
 

@@ -92,7 +92,8 @@ def _restart(it: HalfDead) -> Mend:
         subprocess.run(command, cwd="/", check=True, capture_output=True, **user)  # type: ignore[call-overload]
 
     control(f"-m {mode} stop")
-    return lambda: control("start")  # with the options of before (postmaster.opts)
+    options = f"-c listen_addresses= -k {it.home} -c fsync=off -c full_page_writes=off"
+    return lambda: control(f"-o '{options}' start")
 
 
 def _locked(it: HalfDead) -> Mend:
@@ -104,12 +105,11 @@ def _locked(it: HalfDead) -> Mend:
 def _full(it: HalfDead) -> Mend:
     """Take all free space of the small disk."""
     rest = Path(it.worlds[0].url.removeprefix("sqlite:///")).with_name("rest")
-    with rest.open("wb") as out, contextlib.suppress(OSError):
+    with rest.open("wb", buffering=0) as out:
         for size in (65_536, 4_096, 512):
             with contextlib.suppress(OSError):
-                while True:
-                    out.write(b"\0" * size)
-                    out.flush()
+                while out.write(b"\0" * size) == size:
+                    pass
     return rest.unlink
 
 
@@ -139,12 +139,12 @@ def _fill_disk(rounds: int, seed: int, folder: Path) -> Outcome:
 
 @contextlib.contextmanager
 def _small_disk(folder: Path) -> Iterator[Path]:
-    """A disk of 8 MB in memory. Raises PermissionError where this user may make none."""
+    """A disk of 40 MB in memory: more than the log of SQLite takes. Raises PermissionError where this user may make none."""
     if os.geteuid() != 0:
         raise PermissionError("the attack mounts a small disk; run it as root")
     disk = folder / "disk"
     disk.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(disk)], check=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=40m", "tmpfs", str(disk)], check=True)
     try:
         yield disk
     finally:
