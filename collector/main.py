@@ -25,6 +25,7 @@ from watchkeeper.collector.intake.requests import Requests
 from watchkeeper.collector.notify.outbox import Opener, Outbox
 from watchkeeper.collector.notify.page_tests import write_weekly
 from watchkeeper.collector.notify.preflight import unreachable, unusable_links
+from watchkeeper.collector.process.held_locks import HeldLocks
 from watchkeeper.collector.process.own.agents import AgentsHeard
 from watchkeeper.collector.process.own.disk import DiskSpace
 from watchkeeper.collector.process.own.pushes import PushesSetAside
@@ -161,11 +162,14 @@ class RunningCollector:
         self.ticker.start()
         for one in self.replies:
             one.start()
+        held_locks = HeldLocks(self.store, self.clock)
+        held_locks.start()
         hourly.start()
         try:
             yield
         finally:
             hourly.shutdown(wait=False)
+            held_locks.stop()
             for one in self.replies:
                 one.stop()
             self.journal.stop()

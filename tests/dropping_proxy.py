@@ -34,8 +34,6 @@ class DroppingProxy:
         self._open = {way: threading.Event() for way in ("up", "down")}
         self._links: list[_Link] = []
         self._lock = threading.Lock()
-        self._trap = b""
-        self.trapped = threading.Event()
         self.delay_s = 0.0
         self.resume()
 
@@ -62,14 +60,8 @@ class DroppingProxy:
             if wanted:
                 self._open[way].clear()
 
-    def silence_before(self, text: bytes) -> None:
-        """Go silent as soon as a client sends this, which does not arrive. `trapped` tells that it happened."""
-        self.trapped.clear()
-        self._trap = text
-
     def resume(self) -> None:
         """Forward again, first what was held back."""
-        self._trap = b""
         for gate in self._open.values():
             gate.set()
 
@@ -124,10 +116,6 @@ class DroppingProxy:
         with contextlib.suppress(OSError):
             while True:
                 data = source.recv(65_536)
-                if way == "up" and self._trap and self._trap in data:
-                    self.silence()
-                    self._trap = b""
-                    self.trapped.set()
                 self._open[way].wait()
                 if link.lost:
                     if not data:

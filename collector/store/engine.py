@@ -102,6 +102,16 @@ class Store:
             key = sa.func.hashtextextended(name, 0)
             connection.execute(sa.select(sa.func.pg_advisory_xact_lock(key)))
 
+    def free_locks(self) -> int:
+        """End the sessions of collectors that are gone in the middle of a transaction, and have locks that others wait for.
+        Returns how many. On SQLite the system does this. Raises StoreError."""
+        if self.embedded:
+            return 0
+        from watchkeeper.collector.store.connections import postgres  # noqa: PLC0415 -- psycopg is an extra
+
+        with self.read() as connection:
+            return postgres.end_silent(connection, self._limits)
+
     def renumber(self, connection: sa.Connection) -> None:
         """Set the sequences behind the highest existing number, after rows were inserted with their own numbers."""
         if self.embedded:

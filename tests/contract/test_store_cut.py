@@ -5,6 +5,7 @@ import contextlib
 import re
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -204,6 +205,38 @@ def test_a_stalled_writer_of_the_same_process_is_not_waited_for_for_ever(tmp_pat
         thread.join()
     assert "stalled" in str(failed[0])
     store.close()
+
+
+def test_a_session_that_is_silent_in_a_transaction_is_ended_for_those_who_wait_for_it(database: str) -> None:
+    """PostgreSQL's own limit is switched off here: it does not count after a Flush, which psycopg's pipeline sends."""
+    limits = replace(SHORT, idle_s=0.2, answer_s=9, lock_s=8)
+    store, other = Store(database, limits), Store(database, limits)
+    with pytest.raises(StoreError):
+        _hold_and_wait(store, other)
+    assert select_one(store) == 1
+    for one in (store, other):
+        one.close()
+
+
+def _hold_and_wait(store: Store, other: Store) -> None:
+    """Hold a lock in silence while another one waits for it, until that one has it."""
+    served: list[object] = []
+
+    def wait() -> None:
+        with other.write() as connection:
+            other.lock_names(connection, ["x"])
+        served.append(1)
+
+    with store.write() as connection:
+        connection.exec_driver_sql("SET LOCAL idle_in_transaction_session_timeout = 0")
+        store.lock_names(connection, ["x"])
+        assert other.free_locks() == 0  # nobody waits
+        thread = threading.Thread(target=wait)
+        thread.start()
+        while thread.is_alive():
+            other.free_locks()
+        assert served == [1]
+        connection.execute(sa.select(1))
 
 
 # ---- two collectors, one is cut off ----

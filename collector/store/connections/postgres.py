@@ -16,6 +16,15 @@ _INTERVAL_S = 0.1
 _KEEPALIVE_IDLE_S, _KEEPALIVE_EVERY_S, _KEEPALIVES = 5, 2, 3
 _USER_TIMEOUT_MS = 10_000
 _USED_AT = "used at"
+_END_SILENT = sa.text("""
+    SELECT pg_terminate_backend(holder.pid) FROM pg_stat_activity AS holder
+    WHERE holder.usename = current_user AND holder.datname = current_database() AND holder.wait_event = 'ClientRead'
+    AND holder.state_change < clock_timestamp() - make_interval(secs => CAST(:idle_s AS double precision))
+    AND holder.pid IN (
+        SELECT unnest(pg_blocking_pids(waiting.pid)) FROM pg_stat_activity AS waiting
+        WHERE waiting.datname = current_database() AND waiting.wait_event_type = 'Lock'
+    )
+""")
 
 
 class LimitedConnection(psycopg.Connection[Any]):
@@ -96,6 +105,12 @@ def lengthen(connection: sa.Connection, limits: StoreLimits) -> None:
         connection.exec_driver_sql(f"SET LOCAL {name} = {limit_ms}")
     driver = cast("LimitedConnection", connection.connection.driver_connection)
     driver.limit_s = limits.long_s
+
+
+def end_silent(connection: sa.Connection, limits: StoreLimits) -> int:
+    """End the sessions of our user that others wait for, and whose client has said nothing within a transaction for `idle_s`.
+    Returns how many."""
+    return len(connection.execute(_END_SILENT, {"idle_s": limits.idle_s}).all())
 
 
 def _has_input(connection: LimitedConnection) -> bool:
