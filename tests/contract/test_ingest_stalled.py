@@ -3,7 +3,7 @@
 import asyncio
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
@@ -44,12 +44,14 @@ class Stall:
         world.clock.advance(2)  # what is in memory of the tokens is too old
 
 
-async def _at_once(api: AgentApi, count: int) -> list[int]:
+async def _at_once(api: AgentApi, count: int, then: Callable[[], object] = lambda: None) -> list[int]:
     transport = httpx.ASGITransport(app=api.ingest)
     async with httpx.AsyncClient(transport=transport, base_url="http://room") as client:
         head = {"authorization": f"Bearer {api.token}"}
         asked = (client.post("/v1/push", content=json.dumps(push()), headers=head) for _ in range(count))
-        return [one.status_code for one in await asyncio.gather(*asked)]
+        answers = await asyncio.gather(*asked)
+    then()  # before the end of `asyncio.run`, which waits for its threads
+    return [one.status_code for one in answers]
 
 
 def test_requests_that_wait_for_tokens_are_answered_503_and_use_one_thread(
@@ -58,9 +60,9 @@ def test_requests_that_wait_for_tokens_are_answered_503_and_use_one_thread(
     assert agent_api.push().status_code == 200
     monkeypatch.setattr(endpoint, "TOKENS_WAIT_S", 0.1)
     stall = Stall(agent_api.world, monkeypatch)
-    threading.Timer(0.5, stall.over.set).start()  # the end of `asyncio.run` waits for its threads
-    assert asyncio.run(_at_once(agent_api, 20)) == [503] * 20
+    assert asyncio.run(_at_once(agent_api, 20, stall.over.set)) == [503] * 20
     assert len(stall.threads) == 1
+    monkeypatch.setattr(endpoint, "TOKENS_WAIT_S", 30.0)
     assert asyncio.run(_at_once(agent_api, 1)) == [200]
 
 
