@@ -9,6 +9,7 @@ import click
 
 from watchkeeper.collector.backup_cli import BACKUP_COMMANDS
 from watchkeeper.collector.http_cli import HTTP_COMMANDS
+from watchkeeper.collector.set_aside_cli import set_aside_group
 from watchkeeper.collector.shared_cli import CONFIG, open_store, read_settings
 from watchkeeper.model.errors import WatchkeeperError
 
@@ -186,7 +187,7 @@ def test_page(person: str, all_channels: bool, file: Path) -> None:
         raise SystemExit(1)
 
 
-for _command in (*BACKUP_COMMANDS, *HTTP_COMMANDS):
+for _command in (*BACKUP_COMMANDS, set_aside_group, *HTTP_COMMANDS):
     collector.add_command(_command)
 
 

@@ -26,10 +26,12 @@ from watchkeeper.collector.notify.outbox import Opener, Outbox
 from watchkeeper.collector.notify.page_tests import write_weekly
 from watchkeeper.collector.notify.preflight import unreachable, unusable_links
 from watchkeeper.collector.process.backups import Backups, by_process
+from watchkeeper.collector.process.held_locks import HeldLocks
 from watchkeeper.collector.process.own.agents import AgentsHeard
 from watchkeeper.collector.process.own.backups import BackupAge
 from watchkeeper.collector.process.own.disk import DiskSpace
 from watchkeeper.collector.process.own.ports import OwnSource
+from watchkeeper.collector.process.own.pushes import PushesSetAside
 from watchkeeper.collector.process.own.rules import OwnRules
 from watchkeeper.collector.process.replies.mail import MailReplies
 from watchkeeper.collector.process.replies.sms import SmsReplies
@@ -127,10 +129,10 @@ class RunningCollector:
             config.page_url, snapshot.configuration.contacts.people, signed=links is not None
         ):
             log.warning("collector.yml: %s", problem)
-        self.outbox = Outbox(self.runtime, opener, self.runtime.robots)
+        self.outbox = Outbox(self.runtime, opener, self.runtime.robots, identity.name)
         disk = DiskSpace(self.store, config.reserve_bytes)
+        sources: list[OwnSource] = [disk, AgentsHeard(self.store, deaf=lambda: disk.full), PushesSetAside(self.store)]
         self.backups = self._backups(config_file)
-        sources: list[OwnSource] = [disk, AgentsHeard(self.store, deaf=lambda: disk.full)]
         if self.backups is not None:
             sources.append(BackupAge(identity.name, self.backups.state))
         own_rules = OwnRules(self.runtime, sources)
@@ -180,11 +182,14 @@ class RunningCollector:
             one.start()
         if self.backups is not None:
             self.backups.start()
+        held_locks = HeldLocks(self.store, self.clock)
+        held_locks.start()
         hourly.start()
         try:
             yield
         finally:
             hourly.shutdown(wait=False)
+            held_locks.stop()
             if self.backups is not None:
                 self.backups.stop()
             for one in self.replies:

@@ -70,6 +70,7 @@ class Ticker:
         """Run every task once."""
         for task in self._tasks:
             _guarded(task)
+            self.worker.beat()  # each may wait for a database that does not answer
         self._outbox.wake()
 
     def _beat(self) -> None:

@@ -13,6 +13,7 @@ from watchkeeper.collector.site.inventory import Contacts
 from watchkeeper.collector.store.engine import Store
 from watchkeeper.collector.store.schema import token
 from watchkeeper.model.clock import Clock
+from watchkeeper.model.errors import StoreError
 
 TICKET_S = 3600.0
 SESSION_MARGIN_S, SESSION_CAP_S = 12 * 3600.0, 30 * 86_400.0
@@ -22,6 +23,9 @@ _RENEWED_AFTER_S = 3600.0
 _KNOWN_MAX_AGE_S = 1.0
 _UNKNOWN_MAX_AGE_S = 0.1
 """How old the tokens in memory may be if the requested token is among them, and if it is not."""
+
+_LOCK_S = 5.0
+"""How long a request waits for another one that reads the tokens."""
 
 
 class TokenKind(StrEnum):
@@ -125,9 +129,18 @@ class Tokens:
     def bearer(self, text: str) -> Bearer | None:
         """The owner of this token, or None. Reads the store at most once a second, or ten times a second for unknown
         tokens."""
-        sha256 = fingerprint(text)
-        self._refresh(_KNOWN_MAX_AGE_S if sha256 in self._known else _UNKNOWN_MAX_AGE_S)
-        found = self._known.get(sha256)
+        if not self.current(text):
+            self.refresh(text)
+        return self.remembered(text)
+
+    def current(self, text: str) -> bool:
+        """Whether what is in memory about this token is new enough to be used."""
+        max_age_s = _KNOWN_MAX_AGE_S if fingerprint(text) in self._known else _UNKNOWN_MAX_AGE_S
+        return self._clock.boot() - self._read_at <= max_age_s
+
+    def remembered(self, text: str) -> Bearer | None:
+        """The owner of this token by what is in memory, or None. Never waits."""
+        found = self._known.get(fingerprint(text))
         if found is None or (found.expires_at is not None and found.expires_at <= self._clock.wall()):
             return None
         return found.bearer
@@ -143,10 +156,13 @@ class Tokens:
         """Read the store again at the next call of `bearer`."""
         self._read_at = float("-inf")
 
-    def _refresh(self, max_age_s: float) -> None:
-        if self._clock.boot() - self._read_at <= max_age_s:
-            return
-        with self._lock:
+    def refresh(self, text: str) -> None:
+        """Read the store, unless another thread has done so meanwhile. Raises StoreError."""
+        if not self._lock.acquire(timeout=_LOCK_S):
+            raise StoreError("the store does not answer; the tokens could not be read")
+        try:
+            if self.current(text):
+                return
             read_at = self._clock.boot()
             with self._store.read() as connection:
                 rows = connection.execute(sa.select(token)).all()
@@ -155,3 +171,5 @@ class Tokens:
                 for row in rows
             }
             self._read_at = read_at
+        finally:
+            self._lock.release()

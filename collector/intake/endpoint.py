@@ -4,7 +4,6 @@ A push is answered 200 only after it is on disk; a refused push is not applied i
 """
 
 import asyncio
-import contextlib
 import json
 import zlib
 from collections import deque
@@ -13,7 +12,7 @@ from typing import Any
 
 from pydantic_core import from_json, to_json
 
-from watchkeeper.collector.access.tokens import TokenKind
+from watchkeeper.collector.access.tokens import Bearer, TokenKind
 from watchkeeper.collector.intake.journal import Answer, Journal, Waiting
 from watchkeeper.collector.intake.requests import Requests
 from watchkeeper.collector.intake.sequences import BadPush, UnknownBlocks
@@ -34,6 +33,10 @@ UNZIPPED_LIMIT = 64_000_000
 BACKLOG_LIMIT = 5_000
 _BIG_BODY = 200_000  # bytes; parsed in a thread, so that the event loop goes on
 RETRY_AFTER_S, BACKLOG_RETRY_AFTER_S = 10, 1
+TOKENS_WAIT_S, COMMIT_WAIT_S = 5.0, 15.0
+"""How long a request waits for the store: for tokens, and for its push to be on disk. An agent waits 20 s for its answer."""
+
+_STORE_AWAY = "the collector's store is not available now"
 
 
 class _Refusal(Exception):
@@ -59,6 +62,7 @@ class AgentEndpoint:
         self._full = full
         self.refused: dict[int, int] = {}
         self._answers: deque[tuple[asyncio.Future[int], Answer]] = deque()
+        self._reading: asyncio.Future[None] | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -74,7 +78,7 @@ class AgentEndpoint:
         except _Refusal as refusal:
             status, headers, body = self._refusal(refusal)
         except StoreError as error:  # the database's own error is not shown to clients
-            message = str(error) if isinstance(error, StoreFull) else "the collector's store is not available now"
+            message = str(error) if isinstance(error, StoreFull) else _STORE_AWAY
             status, headers, body = self._refusal(_later(message))
         start = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode()), *headers]
         if status == 413:  # noqa: PLR2004 -- Content Too Large: the rest of the body is not read
@@ -89,7 +93,7 @@ class AgentEndpoint:
     async def _agent(self, scope: Scope) -> str:
         header = _header(scope, b"authorization")
         scheme, _, text = header.partition(" ")
-        bearer = self._runtime.tokens.bearer(text.strip()) if scheme.lower() == "bearer" and text else None
+        bearer = await self._bearer(text.strip()) if scheme.lower() == "bearer" and text else None
         if bearer is None or bearer.kind is not TokenKind.AGENT:
             raise _Refusal(
                 401,
@@ -97,6 +101,21 @@ class AgentEndpoint:
                 [(b"www-authenticate", b"Bearer")],
             )
         return bearer.name
+
+    async def _bearer(self, text: str) -> Bearer | None:
+        """The owner of a token. The store is read in a thread, once for all requests that wait for it."""
+        tokens = self._runtime.tokens
+        for _ in range(2):  # a reading that had begun before the token was made does not know it
+            if tokens.current(text):
+                break
+            if self._reading is None or self._reading.done():
+                self._reading = asyncio.ensure_future(asyncio.to_thread(tokens.refresh, text))
+                self._reading.add_done_callback(_retrieve)
+            try:
+                await asyncio.wait_for(asyncio.shield(self._reading), TOKENS_WAIT_S)
+            except TimeoutError:
+                raise _later(_STORE_AWAY) from None
+        return tokens.remembered(text)
 
     # ---- pushes ----
 
@@ -129,16 +148,23 @@ class AgentEndpoint:
         )
 
     async def _commit(self, push: Push, body: bytes, received_at: float) -> int:
-        done: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[int] = loop.create_future()
         self._journal.submit(Waiting(push, body, received_at, lambda answer: self._tell(done, answer)))
-        return await done
+        late = loop.call_later(COMMIT_WAIT_S, _give_up, done)  # `wait_for` costs a tenth of a push
+        try:
+            return await done
+        finally:
+            late.cancel()
 
     def _tell(self, done: "asyncio.Future[int]", answer: Answer) -> None:
         """Called from the journal's thread: wake the event loop once for a whole group of answers."""
         self._answers.append((done, answer))
         if len(self._answers) == 1:
-            with contextlib.suppress(RuntimeError):  # the event loop has ended: no request waits any more
+            try:
                 done.get_loop().call_soon_threadsafe(self._hand_out)
+            except RuntimeError:  # the event loop has ended: no request waits any more
+                self._answers.clear()
 
     def _hand_out(self) -> None:
         while self._answers:
@@ -171,6 +197,18 @@ class AgentEndpoint:
         if tag in _header(scope, b"if-none-match"):
             return 304, headers, b""
         return 200, headers, json.dumps(bundle_json(bundle), ensure_ascii=False).encode()
+
+
+def _give_up(done: "asyncio.Future[int]") -> None:
+    """Refuse a push that is not on disk yet. If it is committed later, it is a replay when its agent sends it again."""
+    if not done.done():
+        done.set_exception(_later(_STORE_AWAY))
+
+
+def _retrieve(done: "asyncio.Future[None]") -> None:
+    """Look at the outcome, so that asyncio does not log an error which no request waits for any more."""
+    if not done.cancelled():
+        done.exception()
 
 
 def _devices(push: Push) -> set[str]:

@@ -1,8 +1,9 @@
 """The journal: a push is answered only after its commit, and one commit serves all pushes that are waiting.
 
 One thread does this. Each turn commits all waiting pushes, answers them, and then applies them and deletes them from the
-journal in a second transaction. A push that cannot be applied stays in the journal with its fault; the others are applied.
-While the store does not accept writes, committed pushes wait in their order.
+journal in a second transaction. While the store does not work, committed pushes wait in their order. A push that alone cannot
+be applied is tried again for some seconds, while later pushes of its agent wait. Then it is set aside in the journal with its
+fault, and tried again after each restart, and when a person asks for it (`process/set_aside.py`).
 """
 
 import contextlib
@@ -18,7 +19,8 @@ from pydantic_core import from_json
 
 from watchkeeper.collector.intake.sequences import BadPush, Sequences, UnknownBlocks
 from watchkeeper.collector.notify.enqueue import Notifiers
-from watchkeeper.collector.process.apply import Arrival, apply
+from watchkeeper.collector.process import set_aside
+from watchkeeper.collector.process.apply import Arrival, apply, apply_late
 from watchkeeper.collector.store.engine import Store
 from watchkeeper.collector.store.schema import agent, journal
 from watchkeeper.model.batch import Push
@@ -36,12 +38,16 @@ GROUP_PUSHES = 500
 RETRY_APPLY_S = 1.0
 """How often pushes that could not be applied are tried again."""
 
+APPLY_TRIES = 3
+"""How often a push is tried that fails for a reason of its own. Meanwhile later pushes of its agent wait."""
+
+AGAIN_EVERY_S = 5.0
+"""How often the journal looks for pushes that a person wants to be applied again."""
+
 JOURNAL_STOP_S = 10.0
 
 ADOPT_AFTER_S = 10.0
 """With several collectors: a push that another one journalled so long ago and has not applied is applied here."""
-
-FAULT_CHARACTERS = 1_000
 
 Answer = int | WatchkeeperError
 """The seq up to which the lane is on disk; or UnknownBlocks, BadPush, StoreFull, StoreError."""
@@ -61,6 +67,12 @@ class Waiting:
 class _Written:
     id: int
     arrival: Arrival
+    tries: int = 0
+    not_before: float = 0.0  # boot clock
+
+    @property
+    def agent(self) -> str:
+        return self.arrival.push.agent
 
 
 class Journal:
@@ -74,13 +86,15 @@ class Journal:
         self._queue: queue.SimpleQueue[Waiting] = queue.SimpleQueue()
         self._sequences = Sequences(store)
         self._pending: list[_Written] = []  # committed, answered, not applied yet
-        self._adopted_at = clock.boot()
+        self._group = GROUP_PUSHES  # smaller while groups fail: a large one may take too long for the store
+        self._adopted_at = self._again_at = clock.boot()
         self.faults = 0
         self.worker = Worker("journal", self._next, clock)
 
     def start(self) -> None:
-        """Apply what an earlier run left in the journal, then take pushes."""
+        """Apply what an earlier run left in the journal, try again what it has set aside, then take pushes."""
         self.recover()
+        self.try_again(set_aside.IS_SET_ASIDE)
         self.worker.start()
 
     def stop(self) -> None:
@@ -123,11 +137,15 @@ class Journal:
             self._take(group)
         if self._pending:
             self._apply_pending()
+        now = self._clock.boot()
         if not self._pending:
             self._sequences.forget_old_blocks()
-        if not self._store.embedded and self._clock.boot() - self._adopted_at >= ADOPT_AFTER_S:
-            self._adopted_at = self._clock.boot()
+        if not self._store.embedded and now - self._adopted_at >= ADOPT_AFTER_S:
+            self._adopted_at = now
             self.recover(self._clock.wall() - ADOPT_AFTER_S)
+        if now - self._again_at >= AGAIN_EVERY_S:
+            self._again_at = now
+            self.try_again(journal.c.again)
 
     def _take(self, group: Sequence[Waiting]) -> None:
         try:
@@ -143,16 +161,21 @@ class Journal:
         failpoint("collector.push.answered")
 
     def _refuse(self, group: Sequence[Waiting], error: Exception) -> None:
-        """Ask the agents to send again where that may help. Otherwise take the pushes one by one, to find the bad one."""
-        if _may_pass(error):
-            for waiting in group:
-                waiting.answer(error)
-        elif len(group) > 1:
+        """Ask the agents to send again: mostly it is the store that does not work. Only a push whose data no store takes is refused
+        for ever; it is found by taking the pushes one by one."""
+        if not _may_pass(error) and len(group) > 1:
             for waiting in group:
                 self._take([waiting])
+            return
+        answer: Answer
+        if _may_pass(error):
+            answer = error
         else:
             log.error("a push of agent %s cannot be journalled", group[0].push.agent, exc_info=error)
-            group[0].answer(BadPush(f"bad request: the push cannot be journalled: {error}"))
+            bad = BadPush(f"bad request: the push cannot be journalled: {error}")
+            answer = bad if _is_of_the_data(error) else StoreError("the push cannot be journalled now")
+        for waiting in group:
+            waiting.answer(answer)
 
     def _write(self, group: Sequence[Waiting]) -> tuple[list[_Written], list[Answer]]:
         """In one transaction: drop replays, keep lanes and blocks, insert. A refused push does not stop the others."""
@@ -189,15 +212,42 @@ class Journal:
 
     # ---- applying ----
 
-    def _apply_pending(self) -> None:
+    def _apply_pending(self) -> bool:
+        """Apply what is committed, in its order. Returns whether the store worked. A push that fails alone keeps its place, and the
+        later pushes of its agent wait behind it."""
+        stuck: list[_Written] = []
         try:
             while self._pending:
-                self._apply(self._pending[:GROUP_PUSHES])
-                del self._pending[:GROUP_PUSHES]
+                group = self._pending[: self._group]
+                ready = self._ready(group, stuck)
+                stuck += self._apply(ready)
+                del self._pending[: len(group)]
         except StoreError as error:
-            log.warning("%d journalled pushes wait to be applied: %s", len(self._pending), error)
+            self._group = max(1, self._group // 2)
+            log.warning("%d journalled pushes wait to be applied: %s", len(self._pending) + len(stuck), error)
+            return False
+        else:
+            self._group = GROUP_PUSHES
+            return True
+        finally:
+            self._pending = sorted((*stuck, *self._pending), key=lambda one: one.id)
 
-    def _apply(self, group: Sequence[_Written]) -> None:
+    def _ready(self, group: Sequence[_Written], stuck: list[_Written]) -> list[_Written]:
+        """The pushes of a group that may be applied now. The others join the `stuck` ones."""
+        waits, ready = {one.agent for one in stuck}, []
+        for one in group:
+            if one.agent in waits or one.not_before > self._clock.boot():
+                waits.add(one.agent)
+                stuck.append(one)
+            else:
+                ready.append(one)
+        return ready
+
+    def _apply(self, group: Sequence[_Written]) -> list[_Written]:
+        """Apply a group. Returns the pushes that must be tried again, and those that wait behind them."""
+        if not group:
+            return []
+        stuck: list[_Written] = []
         try:
             with self._store.write() as connection:
                 self._apply_in(connection, self._with_earlier(connection, group))
@@ -207,23 +257,29 @@ class Journal:
             with self._store.write() as connection:
                 group = self._with_earlier(connection, group)
             for one in group:
-                self._apply_alone(one)
+                if one.agent in {other.agent for other in stuck} or not self._apply_alone(one):
+                    stuck.append(one)
         failpoint("collector.apply.committed")
         self._applied()
+        return stuck
 
-    def _apply_alone(self, one: _Written) -> None:
-        """Apply one push. A push that fails is set aside; it must not stop the others."""
+    def _apply_alone(self, one: _Written) -> bool:
+        """Apply one push, or set it aside after its last try. False: it must be tried again."""
         try:
             with self._store.write() as connection:
                 self._apply_in(connection, [one])
         except Exception as error:
             if _may_pass(error):
                 raise
-            log.exception(
-                "push %d of agent %s cannot be applied; it stays in the journal", one.id, one.arrival.push.agent
-            )
+            one.tries += 1
+            log.exception("push %d of agent %s cannot be applied", one.id, one.agent)
+            one.not_before = self._clock.boot() + RETRY_APPLY_S
+            if one.tries < APPLY_TRIES:
+                return False
+            log.error("push %d of agent %s is set aside in the journal", one.id, one.agent)  # noqa: TRY400 -- logged above
             with self._store.write() as connection:
                 self._set_aside(connection, one.id, error)
+        return True
 
     def _apply_in(self, connection: sa.Connection, group: Sequence[_Written]) -> None:
         for one in group:
@@ -242,16 +298,13 @@ class Journal:
         held = sa.select(agent.c.agent).where(agent.c.agent.in_(agents)).order_by(agent.c.agent)
         connection.execute(held.with_for_update())
         ours = [one.id for one in group]
-        query = sa.select(journal).where(
-            journal.c.agent.in_(agents), journal.c.id < max(ours), journal.c.fault.is_(None)
-        )
+        query = sa.select(journal).where(journal.c.agent.in_(agents), journal.c.id < max(ours), set_aside.WAITS)
         earlier = self._read(connection, query.where(journal.c.id.not_in(ours)))
         return sorted((*earlier, *group), key=lambda one: one.id)
 
     def _set_aside(self, connection: sa.Connection, number: int, error: Exception) -> None:
         self.faults += 1
-        fault = f"{type(error).__name__}: {error}"[:FAULT_CHARACTERS].replace("\0", "")
-        connection.execute(sa.update(journal).where(journal.c.id == number), {"fault": fault})
+        set_aside.mark(connection, number, error)
 
     def _read(self, connection: sa.Connection, query: "sa.Select[Any]") -> list[_Written]:
         found = []
@@ -266,21 +319,67 @@ class Journal:
         return found
 
     def _apply_left_behind(self, until: float) -> bool:
-        query = sa.select(journal).where(journal.c.fault.is_(None), journal.c.received_at <= until)
+        ours = [one.id for one in self._pending]
+        query = sa.select(journal).where(set_aside.WAITS, journal.c.received_at <= until, journal.c.id.not_in(ours))
         with self._store.read() as connection:
             if connection.execute(query.limit(1)).first() is None:
                 return False
         with self._store.write() as connection:
             found = self._read(connection, query.order_by(journal.c.id).limit(GROUP_PUSHES))
         log.info("applying %d pushes that an earlier run or another collector left in the journal", len(found))
-        if found:
-            self._apply(found)
-        return True
+        self._pending = sorted((*self._pending, *found), key=lambda one: one.id)
+        return self._apply_pending()
+
+    # ---- what was set aside ----
+
+    def try_again(self, which: "sa.ColumnElement[bool]") -> None:
+        """Apply pushes that were set aside: the program may have been corrected. One that fails is set aside again."""
+        query = sa.select(journal.c.id).where(set_aside.IS_SET_ASIDE, which).order_by(journal.c.id)
+        try:
+            with self._store.read() as connection:
+                numbers = connection.execute(query).scalars().all()
+            for number in numbers:
+                self._try_again(number)
+        except StoreError as error:
+            log.warning("pushes that are set aside wait to be tried again: %s", error)
+
+    def _try_again(self, number: int) -> None:
+        with self._store.write() as connection:
+            found = self._read(connection, sa.select(journal).where(journal.c.id == number))
+        for one in found:
+            try:
+                with self._store.write() as connection:
+                    self._apply_late(connection, one)
+            except Exception as error:
+                if _may_pass(error):
+                    raise
+                log.exception("push %d of agent %s cannot be applied; it stays set aside", one.id, one.agent)
+                with self._store.write() as connection:
+                    self._set_aside(connection, one.id, error)
+            else:
+                log.info("push %d of agent %s, which was set aside, is applied", one.id, one.agent)
+                self._applied()
+
+    def _apply_late(self, connection: sa.Connection, one: _Written) -> None:
+        """Apply a push that was set aside. If its agent has told something newer meanwhile, it changes only the past."""
+        push = one.arrival.push
+        newest = self._sequences.newest(connection, push)
+        self._sequences.learn(connection, push)
+        if not _claim(connection, [one.id]):
+            return
+        run = apply if newest else apply_late
+        run(connection, self._notifiers.notifier(), [one.arrival], self._sequences.blocks, self._clock.wall())
 
 
 def _may_pass(error: Exception) -> TypeGuard[StoreError]:
     """Whether the same request may succeed later."""
     return isinstance(error, StoreError) and not isinstance(error, StoreRefused)
+
+
+def _is_of_the_data(error: Exception) -> bool:
+    """Whether no store could take the data. A violated constraint is one of the schema: another version changed it."""
+    refused = isinstance(error, StoreRefused) and not isinstance(error.__cause__, sa.exc.IntegrityError)
+    return refused or isinstance(error, OverflowError | UnicodeError)
 
 
 def _row(waiting: Waiting, after: int) -> dict[str, Any]:

@@ -82,6 +82,15 @@ class Sequences:
             self._epochs.discard(epoch)
             self.know(connection, {epoch})
 
+    def newest(self, connection: sa.Connection, push: Push) -> bool:
+        """Whether the agent has sent nothing on this lane after this push. Locks its lane."""
+        if not self._store.embedded:
+            connection.execute(sa.select(agent.c.agent).where(agent.c.agent == push.agent).with_for_update())
+        epoch = connection.execute(sa.select(agent.c.epoch).where(agent.c.agent == push.agent)).scalar()
+        same = (lane.c.agent == push.agent, lane.c.epoch == push.epoch, lane.c.lane == push.lane.value)
+        seq = connection.execute(sa.select(lane.c.seq).where(*same)).scalar()
+        return epoch == push.epoch and seq is not None and bool(push.items) and seq <= push.items[-1].seq
+
     def know(self, connection: sa.Connection, epochs: set[tuple[str, str]]) -> None:
         """Read the blocks of these (agent, epoch), where they have not been read."""
         for who, epoch in epochs - self._epochs:

@@ -1,7 +1,7 @@
 """Delivers the notices of the outbox: at least once, on each channel of the person in order, then to the next person.
 
 A message is claimed by moving its `next_at` to the end of a lease. So two workers (or collectors) do not send it at the same
-time, and the message of a killed worker is sent again. Messages about one trouble reach a person in the order in which they
+time, and the message of a killed worker is sent again: as soon as a collector of its name starts, or after the lease. Messages about one trouble reach a person in the order in which they
 were written. A robot has only a few messages under way, and is left out while it fails (`delivery/robots.py`): one that hangs
 delays nobody else, and keeps no more than these few threads.
 """
@@ -23,7 +23,6 @@ from watchkeeper.collector.notify.delivery.claims import PROOFS, Claim, write_re
 from watchkeeper.collector.notify.delivery.digest import line_bytes, message_of, room_of
 from watchkeeper.collector.notify.delivery.plan import Load, Plan, Sending, plan
 from watchkeeper.collector.notify.delivery.robots import (
-    DEADLINE_S,
     Availability,
     Readiness,
     RobotKey,
@@ -31,7 +30,7 @@ from watchkeeper.collector.notify.delivery.robots import (
     deadline_of,
     limits_of,
     robot_key,
-    slow_after_s,
+    wait_for,
 )
 from watchkeeper.collector.notify.delivery.tries import NEXT_ROUND_AFTER_S, after_failure
 from watchkeeper.collector.notify.enqueue import Notifiers
@@ -69,8 +68,10 @@ class _PersonPlan:
 class Outbox:
     """Sends due messages, each claim from a thread of its own, which ends with it."""
 
-    def __init__(self, runtime: Notifiers, opener: Opener, robots: Robots | None = None) -> None:
-        self._runtime = runtime
+    def __init__(self, runtime: Notifiers, opener: Opener, robots: Robots | None = None, collector: str = "") -> None:
+        """`collector` is the name in which messages are leased; none of an earlier process are taken back without it."""
+        self._runtime, self._collector = runtime, collector
+        self._returned = not collector
         self._opener = opener
         self.robots = robots or Robots()
         self._numbers = itertools.count(1)
@@ -95,7 +96,17 @@ class Outbox:
         """Look at once: there may be something to send."""
         self.worker.wake()
 
+    def take_back(self) -> None:
+        """Once after a start: what an earlier process of this collector was sending is due now."""
+        if not self._returned:
+            with self._runtime.store.write() as connection:
+                count = claims.take_back(connection, self._collector, self._runtime.clock.wall())
+            self._returned = True
+            if count:
+                log.info("%d messages that an earlier process was sending are sent again", count)
+
     def _turn(self) -> float:
+        self.take_back()
         self.abandon()
         self.seek_proofs()
         self.seek_probes()
@@ -123,6 +134,7 @@ class Outbox:
     def deliver(self) -> int:
         """Send everything that is due, in the calling thread; returns how many tries were made. For tests."""
         tries, moved = 0, True
+        self.take_back()
         self.seek_proofs()
         self.seek_probes()
         while moved:
@@ -187,11 +199,11 @@ class Outbox:
         """Lease the messages of a plan, as far as no other collector has them by now."""
         boot = self._runtime.clock.boot()
         for sending in one.plan.sendings:
-            mine = claims.take(connection, (row.id for row in sending.rows), sending.channel, now)
+            mine = claims.take(connection, (row.id for row in sending.rows), sending.channel, now, self._collector)
             rows = tuple(row for row in sending.rows if row.id in mine)
             if rows:
                 address = one.person.channels[sending.channel] if one.person else None
-                wait_s = _wait_s(rows, sending.channel, one.ready, address)
+                wait_s = wait_for(address, one.ready[sending.channel + 1 :], urgent=rows[0].urgency < Urgency.PAGE)
                 yield Claim(
                     next(self._numbers), rows, sending.channel, address, now + LEASE_S, boot, wait_s, sending.joined
                 )
@@ -313,7 +325,8 @@ class Outbox:
                 return
             for row in claim.rows:
                 mine = sa.update(outbox).where(outbox.c.id == row.id, outbox.c.state == "pending")
-                if connection.execute(mine.where(outbox.c.next_at == claim.lease), {"next_at": now}).rowcount:
+                ours = mine.where(outbox.c.next_at == claim.lease)
+                if connection.execute(ours, {"next_at": now, "leased_by": None}).rowcount:
                     connection.execute(mine, self._after_failure(connection, claim, row, person, outcome))
                 # else the lease had ended, and another worker has claimed it
         log.warning("message %s not delivered by %s: %s", claim.row.key, via, outcome.detail)
@@ -384,14 +397,3 @@ class Outbox:
             if not row.handed_on:
                 self._hand_on(connection, row, now)
         log.warning("message %s given up: %s", row.key, why)
-
-
-def _wait_s(
-    rows: "Sequence[sa.Row[Any]]", channel: int, ready: Sequence[Availability], address: PersonAddress | None
-) -> float:
-    """How long is waited for a channel: for a critical page not long, if the person has another channel that may work."""
-    usable = (Readiness.FREE, Readiness.SLOW)
-    other = any(one.readiness in usable for one in ready[channel + 1 :])
-    if address is None:
-        return DEADLINE_S
-    return slow_after_s(address.via) if other and rows[0].urgency < Urgency.PAGE else deadline_of(address)

@@ -16,7 +16,9 @@ from watchkeeper.collector.site.snapshot import Snapshot
 from watchkeeper.collector.store import rows, troubles
 from watchkeeper.collector.store.schema import agent, history, latest
 from watchkeeper.model.batch import Blocks, Frame, Lane, Push
-from watchkeeper.model.verdict import ActiveVerdicts, Event, Key, Verdict, Withdrawal
+from watchkeeper.model.verdict import ActiveVerdicts, Event, Key, Level, Verdict, Withdrawal
+
+_ID_CHARACTERS = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +38,35 @@ def apply(
     return _apply_events(connection, notifier, arrivals, now)
 
 
+def apply_late(
+    connection: sa.Connection, notifier: Notifier, arrivals: Sequence[Arrival], blocks: Blocks, now: float
+) -> set[int]:
+    """Apply pushes whose agents have sent later ones meanwhile: only the past changes. Readings go to the history. A fault of
+    which nothing newer is known is over, since the agent has told its standing since: it is recorded and told once, as
+    one that cleared before notification. Returns the numbers of the incidents changed."""
+    _apply_readings(connection, notifier, arrivals, blocks, late=True)
+    changed: set[int] = set()
+    for arrival in arrivals:
+        events = [event for _, event in _new_events(arrival, notifier.snapshot) if isinstance(event, Verdict)]
+        known = rows.lock_latest_incidents(connection, {event.key for event in events})
+        passed = [event for event in events if not _is_told(known.get(event.key), event)]
+        last = {event.key: event for event in passed}.values()
+        ends = [_end_of(event, arrival.received_at) for event in last if event.level is not Level.OK]
+        if passed:
+            told = [(arrival.push.agent, event) for event in (*passed, *ends)]
+            changed |= apply_events(connection, notifier, told, now)
+    return changed
+
+
+def _is_told(known: Incident | None, event: Verdict) -> bool:
+    """Whether something as new is known of the same rule, device and instance."""
+    return known is not None and (known.open or max(known.began_at, known.ended_at or 0.0) >= event.since)
+
+
+def _end_of(event: Verdict, at: float) -> Verdict:
+    return replace(event, id=f"late {event.id}"[:_ID_CHARACTERS], level=Level.OK, since=max(at, event.since))
+
+
 def _owns(name: str, device: str, snapshot: Snapshot) -> bool:
     """Whether the device belongs to the agent: the inventory may have changed since the push was journalled."""
     known = snapshot.devices.get(device)
@@ -45,7 +76,9 @@ def _owns(name: str, device: str, snapshot: Snapshot) -> bool:
 # ---- readings ----
 
 
-def _apply_readings(connection: sa.Connection, notifier: Notifier, arrivals: Iterable[Arrival], blocks: Blocks) -> None:
+def _apply_readings(
+    connection: sa.Connection, notifier: Notifier, arrivals: Iterable[Arrival], blocks: Blocks, *, late: bool = False
+) -> None:
     past: list[dict[str, Any]] = []
     newest: dict[tuple[str, str], dict[str, Any]] = {}
     for arrival in arrivals:
@@ -65,6 +98,8 @@ def _apply_readings(connection: sa.Connection, notifier: Notifier, arrivals: Ite
             past.append(row)
             newest[block.device, block.probe] = {**row, "probe": block.probe}
     notifier.store.write_many(connection, history, past)
+    if late:
+        return
     for row in newest.values():
         del row["seq"]
     # The last frame of the lane is the latest one, also where its time is earlier: clocks may be set back.

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from watchkeeper.collector.policy import freshness
+from watchkeeper.collector.process.set_aside import NONE_SET_ASIDE, Counted, counted
 from watchkeeper.collector.site.snapshot import Snapshot
 from watchkeeper.collector.store.schema import agent, lane
 
@@ -23,7 +24,8 @@ class LaneCounts:
 @dataclass(frozen=True, slots=True)
 class AgentStatus:
     """An agent of the inventory. `heard_at` is None if it was never heard. `skew_s` is its wall clock minus the
-    collector's. `bundle` is the version of its active bundle; `current` tells whether that is the newest."""
+    collector's. `bundle` is the version of its active bundle; `current` tells whether that is the newest. `set_aside` is what of
+    it could not be applied."""
 
     agent: str
     heard_at: float | None
@@ -33,13 +35,14 @@ class AgentStatus:
     bundle: str
     current: bool
     lanes: tuple[LaneCounts, ...]
+    set_aside: Counted = NONE_SET_ASIDE
 
 
 def agent_statuses(connection: sa.Connection, snapshot: Snapshot, now: float, started_at: float) -> list[AgentStatus]:
     """The agents of the inventory. Time before the start of the collector does not count as silence."""
     heard = {row.agent: row for row in connection.execute(sa.select(agent))}
     epochs = {name: row.epoch for name, row in heard.items()}
-    lanes = _lane_counts(connection, epochs)
+    lanes, set_aside = _lane_counts(connection, epochs), counted(connection)
     found = []
     for name, configured in snapshot.agents.items():
         row = heard.get(name)
@@ -48,7 +51,8 @@ def agent_statuses(connection: sa.Connection, snapshot: Snapshot, now: float, st
         bundle, skew = (row.bundle, row.skew_s) if row else ("", 0.0)
         age = max(0.0, now - (started_at if heard_at is None else heard_at))
         current = bundle == snapshot.bundles[name].version
-        found.append(AgentStatus(name, heard_at, age, silent, skew, bundle, current, tuple(lanes.get(name, ()))))
+        counts, aside = tuple(lanes.get(name, ())), set_aside.get(name, NONE_SET_ASIDE)
+        found.append(AgentStatus(name, heard_at, age, silent, skew, bundle, current, counts, aside))
     return found
 
 

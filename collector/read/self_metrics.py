@@ -59,7 +59,7 @@ class SelfMetrics(Collector):
         runtime = self._runtime
         yield _gauge("journal_waiting", "Pushes waiting for the next commit.", self._journal.waiting)
         yield _counter(
-            "journal_faults", "Pushes that could not be applied; they are kept in the journal.", self._journal.faults
+            "journal_faults", "Times that a push was set aside because it could not be applied.", self._journal.faults
         )
         refused = CounterMetricFamily(
             "watchkeeper_pushes_refused", "Requests of agents that were refused, by HTTP status.", labels=["status"]
@@ -205,12 +205,18 @@ def _agents(statuses: list[AgentStatus]) -> Iterator[Metric]:
     current = GaugeMetricFamily(
         "watchkeeper_agent_bundle_current", "1 if the agent uses its newest bundle.", labels=["agent"]
     )
+    aside = GaugeMetricFamily(
+        "watchkeeper_pushes_set_aside",
+        "Pushes of the agent that could not be applied and are set aside.",
+        labels=["agent"],
+    )
     for status in statuses:
+        aside.add_metric([status.agent], status.set_aside.count)
         age.add_metric([status.agent], status.age_s)
         if status.heard_at is not None:
             skew.add_metric([status.agent], status.skew_s)
             current.add_metric([status.agent], 1.0 if status.current else 0.0)
-    yield from (age, skew, current)
+    yield from (age, skew, current, aside)
 
 
 def _lanes(statuses: list[AgentStatus]) -> Iterator[Metric]:

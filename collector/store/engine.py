@@ -1,54 +1,55 @@
 """Opens the store and runs transactions on it. Differences between SQLite and PostgreSQL are handled here and in
 `many`."""
 
+import asyncio
 import contextlib
-import errno
 import sqlite3
 import threading
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import (
-    ArgumentError,
-    DataError,
-    DBAPIError,
-    IntegrityError,
-    NoSuchModuleError,
-    NotSupportedError,
-    ProgrammingError,
-)
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
+from watchkeeper.collector.store.connections.errors import translated
+from watchkeeper.collector.store.connections.limits import StoreLimits
 from watchkeeper.collector.store.many import BulkInsert
 from watchkeeper.collector.store.schema import metadata, tally
-from watchkeeper.model.errors import StoreError, StoreFull, StoreRefused
+from watchkeeper.model.clock import Clock, SystemClock
+from watchkeeper.model.errors import StoreError
 
-_DISK_FULL = "53100"  # PostgreSQL, appendix A: disk_full
-_BUSY_TIMEOUT_S = 10.0
-_PERMANENT_ERRORS = (DataError, IntegrityError, NotSupportedError, ProgrammingError)
+LIMITS, CLOCK = StoreLimits(), SystemClock()
 
 
 class Store:
-    """A database and its transactions. In one process, `write` transactions on SQLite wait for each other."""
+    """A database and its transactions. In one process, `write` transactions on SQLite wait for each other. Every wait has an end
+    (`StoreLimits`). A transaction in the thread of an event loop raises RuntimeError: it could stop every request."""
 
-    def __init__(self, url: str) -> None:
-        """Raises StoreError if the URL is not valid. The error never quotes the URL, which may contain a password."""
+    def __init__(self, url: str, limits: StoreLimits = LIMITS, clock: Clock = CLOCK) -> None:
+        """Raises StoreError if the URL is not valid. The error never quotes the URL, which may contain a password. Idle
+        connections are checked by the boot `clock`."""
         self.url = _url(url)
         self.embedded = self.url.get_backend_name() == "sqlite"
+        self._limits = limits
         if self.embedded:
             # Each thread keeps its own connection. Readers never wait for the writer (WAL).
-            self.engine = sa.create_engine(self.url, connect_args={"timeout": _BUSY_TIMEOUT_S}, hide_parameters=True)
+            self.engine = sa.create_engine(self.url, connect_args={"timeout": limits.lock_s}, hide_parameters=True)
             sa.event.listen(self.engine, "connect", _prepare_sqlite)
             sa.event.listen(self.engine, "begin", _begin_sqlite)
+            self._lengthen: Callable[[sa.Connection], None] = lambda _: None  # SQLite has no limit for a statement
         else:
+            from watchkeeper.collector.store.connections import postgres  # noqa: PLC0415 -- psycopg is an extra
+
             self.engine = sa.create_engine(
-                self.url, pool_pre_ping=True, pool_size=8, max_overflow=8, hide_parameters=True
-            )
-        self._writer: contextlib.AbstractContextManager[Any] = (
-            threading.RLock() if self.embedded else contextlib.nullcontext()
-        )
+                self.url, connect_args=postgres.connect_args(self.url, limits), pool_size=8, max_overflow=8,
+                pool_timeout=limits.pool_s, hide_parameters=True, use_native_hstore=False,
+            )  # fmt: skip
+            postgres.limit(self.engine, limits, clock)
+            self._lengthen = partial(postgres.lengthen, limits=limits)
+        self._writer = threading.RLock()
         self._inserts: dict[tuple[Any, ...], BulkInsert] = {}
 
     @property
@@ -57,25 +58,42 @@ class Store:
         return Path(self.url.database).parent if self.embedded and self.url.database else None
 
     @contextlib.contextmanager
-    def write(self) -> Iterator[sa.Connection]:
+    def write(self, *, long: bool = False) -> Iterator[sa.Connection]:
         """One transaction that may write. Raises StoreFull if the disk is full, StoreRefused if the database will never
-        accept the statement, StoreError if a retry may help."""
-        with self._writer, _translated(), self._connect(writes=True) as connection, connection.begin():
+        accept the data, StoreError if a retry may help. With `long` a statement may take an hour."""
+        with self._writing(), translated(), self._connect(writes=True) as connection, connection.begin():
+            if long:
+                self._lengthen(connection)
             yield connection
 
     @contextlib.contextmanager
     def read(self, *, steady: bool = False, long: bool = False) -> Iterator[sa.Connection]:
         """One transaction that only reads. With `steady`, all its statements see the data of one moment (on SQLite they
-        always do). With `long`, no time limit of the database ends it."""
+        always do). With `long` a statement may take an hour."""
         level = {"isolation_level": "REPEATABLE READ"} if steady and not self.embedded else {}
-        with _translated(), self._connect(**level) as connection, connection.begin():
-            if long and not self.embedded:
-                for limit in ("statement_timeout", "idle_in_transaction_session_timeout"):
-                    connection.exec_driver_sql(f"SET LOCAL {limit} = 0")
+        with translated(), self._connect(**level) as connection, connection.begin():
+            if long:
+                self._lengthen(connection)
             yield connection
 
     def _connect(self, **options: Any) -> sa.Connection:
+        _refuse_event_loop()
         return self.engine.connect().execution_options(**options)
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        """On SQLite one thread writes at a time."""
+        if not self.embedded:
+            yield
+            return
+        if not self._writer.acquire(timeout=self._limits.answer_s):
+            raise StoreError(
+                f"another transaction has not ended for {self._limits.answer_s:g} s; is the disk of the store stalled?"
+            )
+        try:
+            yield
+        finally:
+            self._writer.release()
 
     def lock_names(self, connection: sa.Connection, names: Iterable[str]) -> None:
         """Lock these names until the transaction ends, and wait while another transaction has one of them. This
@@ -83,6 +101,16 @@ class Store:
         for name in () if self.embedded else sorted(names):
             key = sa.func.hashtextextended(name, 0)
             connection.execute(sa.select(sa.func.pg_advisory_xact_lock(key)))
+
+    def free_locks(self) -> int:
+        """End the sessions of collectors that are gone in the middle of a transaction, and have locks that others wait for.
+        Returns how many. On SQLite the system does this. Raises StoreError."""
+        if self.embedded:
+            return 0
+        from watchkeeper.collector.store.connections import postgres  # noqa: PLC0415 -- psycopg is an extra
+
+        with self.read() as connection:
+            return postgres.end_silent(connection, self._limits)
 
     def renumber(self, connection: sa.Connection) -> None:
         """Set the sequences behind the highest existing number, after rows were inserted with their own numbers."""
@@ -147,7 +175,7 @@ class JoinedStore(Store):
         self._joined = connection
 
     @contextlib.contextmanager
-    def write(self) -> Iterator[sa.Connection]:
+    def write(self, *, long: bool = False) -> Iterator[sa.Connection]:  # noqa: ARG002 -- it is as long as the transaction
         """A part of the transaction; if it raises, only this part is undone."""
         with self._joined.begin_nested():
             yield self._joined
@@ -169,6 +197,16 @@ def _url(written: str) -> sa.URL:
     return url
 
 
+def _refuse_event_loop() -> None:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return
+    raise RuntimeError(
+        "the store was used in the thread of an event loop; a slow database would stop every request: use a thread"
+    )
+
+
 def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
     connection.isolation_level = None  # `_begin_sqlite` begins transactions, so that a writer locks at once
     for pragma in ("journal_mode=WAL", "synchronous=FULL", "temp_store=MEMORY", "wal_autocheckpoint=4000"):
@@ -178,30 +216,3 @@ def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
 def _begin_sqlite(connection: sa.Connection) -> None:
     writes = connection.get_execution_options().get("writes", False)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
-
-
-@contextlib.contextmanager
-def _translated() -> Iterator[None]:
-    try:
-        yield
-    except DBAPIError as error:
-        raise _translate(error) from error
-    except sa.exc.TimeoutError as error:
-        raise StoreError("all connections to the store are in use; this is tried again") from error
-    except OSError as error:
-        if error.errno == errno.ENOSPC:
-            raise StoreFull("the store's disk is full") from error
-        raise
-
-
-def _translate(error: DBAPIError) -> StoreError:
-    cause = error.orig or error
-    full = (
-        getattr(cause, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL or getattr(cause, "sqlstate", "") == _DISK_FULL
-    )
-    if full:
-        return StoreFull(
-            "the store's disk is full; free some space (nothing is lost: agents keep their data meanwhile)"
-        )
-    kind = StoreRefused if isinstance(error, _PERMANENT_ERRORS) else StoreError
-    return kind(f"the database reports: {str(cause).strip()}")

@@ -14,7 +14,7 @@ from watchkeeper.collector.store.engine import Store
 def migrate(store: Store, revision: str = "head") -> None:
     """Create or upgrade the tables in one transaction. Several collectors may do this at the same time."""
     config = _config()
-    with store.write() as connection:
+    with store.write(long=True) as connection:
         store.lock_names(connection, ["the schema"])
         config.attributes["connection"] = connection
         command.upgrade(config, revision)

@@ -1,10 +1,11 @@
-"""Deletes old rows: readings after the configured time, lanes and blocks after 60 days, tokens when they have expired.
+"""Deletes old rows: readings after the configured time, lanes, blocks and
+pushes that a person has dropped after 60 days, tokens when they have expired.
 Incidents, transitions, notices and receipts are never deleted."""
 
 import sqlalchemy as sa
 
 from watchkeeper.collector.store.engine import Store
-from watchkeeper.collector.store.schema import block, history, lane, latest, token
+from watchkeeper.collector.store.schema import block, history, journal, lane, latest, token
 
 LANE_RETENTION_S = 60 * 86_400.0
 _DELETE_BATCH_ROWS = 5_000
@@ -15,7 +16,8 @@ def delete_expired(store: Store, now: float, history_s: float) -> None:
     """Delete expired rows. `history_s` is how long readings are kept."""
     while _delete_readings(store, now, history_s):
         pass
-    with store.write() as connection:
+    with store.write(long=True) as connection:
+        connection.execute(sa.delete(journal).where(journal.c.dropped_at < now - LANE_RETENTION_S))
         connection.execute(sa.delete(token).where(token.c.expires_at < now))
         old = sa.select(lane.c.agent, lane.c.epoch).where(lane.c.heard_at < now - LANE_RETENTION_S)
         live = sa.select(latest.c.epoch)

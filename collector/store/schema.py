@@ -15,6 +15,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    false,
     text,
 )
 
@@ -101,7 +102,12 @@ journal = Table(
     Column("after_seq", BigInteger, nullable=False, comment="items up to this seq are replays"),
     Column("body", LargeBinary, nullable=False, comment="the push, unzipped JSON"),
     Column("fault", Text, comment="why it could not be applied; the row is kept for a person to look at"),
+    Column("again", Boolean, nullable=False, server_default=false(), comment="a person asked to apply it again"),
+    Column("dropped_at", Double, comment="when a person gave it up; NULL until then"),
+    Column("dropped_by", _ACTOR_TYPE),
+    Column("dropped_why", Text),
     Index("journal_agent", "agent", "id"),
+    Index("journal_fault", "id", sqlite_where=text("fault IS NOT NULL"), postgresql_where=text("fault IS NOT NULL")),
     sqlite_autoincrement=True,
 )
 
@@ -249,6 +255,7 @@ outbox = Table(
     Column("handed_on", Boolean, nullable=False, comment="another person was notified instead"),
     Column("urgency", Integer, nullable=False, server_default="20", comment="the lowest number is sent first"),
     Column("prove_by", Double, comment="when the proof that its channel needs must be there; NULL where none is needed"),
+    Column("leased_by", _NAME_TYPE, comment="the collector that sends it now; NULL while none does"),
     UniqueConstraint("key"),
     Index("outbox_next", "next_at", sqlite_where=text("state = 'pending'"), postgresql_where=text("state = 'pending'")),
     Index("outbox_about", "about", "about_id", "id"),

@@ -128,7 +128,10 @@ def _healthz() -> Response:
 def _error_response(request: Request, error: Exception) -> Response:
     """Say what is wrong and what to do: as JSON to a program, as a page in the reader's language to a person."""
     runtime: Runtime = request.app.state.runtime
-    identity = ANONYMOUS if isinstance(error, StoreError) else identify(request, runtime)
+    try:
+        identity = ANONYMOUS if isinstance(error, StoreError) else identify(request, runtime)
+    except StoreError as unavailable:  # whatever else is wrong, it can be told only when the store works
+        identity, error = ANONYMOUS, unavailable
     by_link = request.url.path.startswith(LINK_PREFIX)
     if request.method == "POST" and identity.person is None and not by_link and _status(error) in (400, 422):
         error = AuthenticationRequired()  # an anonymous client learns nothing about its body

@@ -299,6 +299,9 @@ def test_a_push_that_cannot_be_applied_stays_in_the_journal_and_others_are_appli
     assert agent_api.push(event() | {"epoch": "poison"}).status_code == 200
     assert agent_api.push(event(id="v2") | {"epoch": "good"}).status_code == 200
     agent_api.world.journal.stop()
+    for _ in range(2):
+        agent_api.world.clock.advance(1)
+        agent_api.world.journal.turn([])
     assert len(agent_api.rows()["journal"]) == 1
     assert agent_api.world.journal.faults == 1
     assert [one.level for one in agent_api.world.incidents()] == [Level.CRITICAL]

@@ -13,6 +13,7 @@ from tests.story.world import INVENTORY, World
 from watchkeeper.collector.intake import journal as module
 from watchkeeper.collector.intake.journal import Answer, Waiting
 from watchkeeper.collector.intake.sequences import BadPush
+from watchkeeper.collector.process import set_aside
 from watchkeeper.collector.process.apply import apply as genuine
 from watchkeeper.collector.store import rows, troubles
 from watchkeeper.collector.store.engine import Store
@@ -95,6 +96,17 @@ def failing(error: Exception, times: int = 1) -> Callable[..., Any]:
     return apply
 
 
+def poisoned(error: Exception) -> Callable[..., Any]:
+    """A replacement for `apply` that raises `error` for a push about the rule `poison`."""
+
+    def apply(connection: Any, notifier: Any, arrivals: Any, *rest: Any) -> Any:
+        if any("poison" in str(arrival.push) for arrival in arrivals):
+            raise error
+        return genuine(connection, notifier, arrivals, *rest)
+
+    return apply
+
+
 # ---- one collector ----
 
 
@@ -164,15 +176,20 @@ def test_a_lost_race_is_tried_again(world: World, monkeypatch: pytest.MonkeyPatc
 def test_a_push_that_can_never_be_applied_does_not_block_later_pushes(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "apply", failing(StoreRefused("value\0too long"), 2))
+    monkeypatch.setattr(module, "apply", poisoned(StoreRefused("value\0too long")))
     world.push(world.verdict(Level.CRITICAL, rule="poison"))
     world.push(world.verdict(Level.CRITICAL))
+    assert world.incidents() == []  # the second waits behind the first, which is tried again
+    assert world.journal.waiting == 2
+    for _ in range(2):
+        world.clock.advance(1)
+        world.journal.turn([])
     assert [one.rule for one in world.incidents()] == ["environment.temperature"]
     with world.store.read() as connection:
-        (fault,) = connection.execute(sa.select(journal.c.fault)).scalars()
-    assert fault == "StoreRefused: valuetoo long"
+        (aside,) = set_aside.listed(connection)
+    assert (aside.agent, aside.fault) == ("room-1", "StoreRefused: valuetoo long")
     world.start()  # also after a restart
-    assert world.journal.faults == 0
+    assert (world.journal.faults, world.journal.waiting) == (0, 0)
     assert len(world.incidents()) == 1
 
 
@@ -254,13 +271,11 @@ def test_a_bad_push_of_another_collector_is_set_aside_and_ours_are_applied(
         patched.setattr(module, "apply", failing(StoreError("dies here")))
         first.push(first.verdict(Level.CRITICAL, rule="poison"))
 
-    def apply(connection: Any, notifier: Any, arrivals: Any, *rest: Any) -> Any:
-        if any("poison" in str(arrival.push) for arrival in arrivals):
-            raise ValueError("a bug")
-        return genuine(connection, notifier, arrivals, *rest)
-
-    monkeypatch.setattr(module, "apply", apply)
+    monkeypatch.setattr(module, "apply", poisoned(ValueError("a bug")))
     second.push(second.verdict(Level.CRITICAL))
+    for _ in range(2):
+        second.clock.advance(1)
+        second.journal.turn([])
     assert [one.rule for one in second.incidents()] == ["environment.temperature"]
     assert second.journal.faults == 1
 

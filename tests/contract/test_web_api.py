@@ -337,10 +337,10 @@ async def _events(room: Room) -> list[bytes]:
     change = asyncio.create_task(_first(stream))
     await asyncio.sleep(0.05)
     assert not change.done(), "nothing has changed yet"
-    room.read("ups-1", {("battery.charge", "", ""): 97.0})
+    await asyncio.to_thread(room.read, "ups-1", {("battery.charge", "", ""): 97.0})
     room.clock.advance(1)  # the store is read at most once a second
     found.append(await change)
-    room.heat()
+    await asyncio.to_thread(room.heat)
     room.clock.advance(1)
     found += [await _first(stream), await _first(stream)]
     closing = True

@@ -23,7 +23,8 @@ from watchkeeper.collector.process.troubles.separate import separate
 from watchkeeper.collector.site.load import parse_configuration
 from watchkeeper.collector.site.snapshot import Snapshot, make_snapshot
 from watchkeeper.collector.store import rows
-from watchkeeper.collector.store.engine import Store
+from watchkeeper.collector.store.connections.limits import StoreLimits
+from watchkeeper.collector.store.engine import LIMITS, Store
 from watchkeeper.collector.store.migrate import migrate
 from watchkeeper.collector.store.schema import incident, tally, trouble
 from watchkeeper.collector.store.troubles import trouble_from_row
@@ -99,10 +100,12 @@ class World:
     broken: set[str] = field(default_factory=set)
     seqs: dict[tuple[str, str], int] = field(default_factory=dict)
     epoch: str = "epoch-1"
+    limits: StoreLimits = LIMITS
+    name: str = ""
 
     def __post_init__(self) -> None:
         self.began = self.clock.wall()
-        self.store = Store(self.url)
+        self.store = Store(self.url, self.limits)
         migrate(self.store)
         self.start()
 
@@ -110,7 +113,7 @@ class World:
         """Start the collector with the data in the store, also as a restart."""
         snapshot = _snapshot(self.inventory, self.contacts, self.ladders)
         self.runtime = Runtime(self.store, self.clock, snapshot, "http://room")
-        self.outbox = Outbox(self.runtime, self._open)
+        self.outbox = Outbox(self.runtime, self._open, collector=self.name)
         self.journal = Journal(self.store, self.runtime, self.clock, lambda: None)
         self.disk = DiskSpace(self.store, reserve_bytes=0)
         self.own_rules = OwnRules(self.runtime, (self.disk, AgentsHeard(self.store, deaf=lambda: self.disk.full)))

@@ -161,6 +161,7 @@ def test_the_collector_speaks_of_itself(room: Room) -> None:
     assert of(samples, "watchkeeper_reconciled_total") == [0.0]
     assert of(samples, "watchkeeper_journal_waiting") == [0.0]
     assert of(samples, "watchkeeper_journal_faults_total") == [0.0]
+    assert of(samples, "watchkeeper_pushes_set_aside", agent="room-1") == [0.0]
     assert of(samples, "watchkeeper_build_info") == [1.0]
     assert of(samples, "process_resident_memory_bytes")[0] > 1e6
 
@@ -168,7 +169,9 @@ def test_the_collector_speaks_of_itself(room: Room) -> None:
 def test_every_quantity_has_a_name_of_its_own() -> None:
     names = [one.name for one in FAMILIES.values()]
     assert len(set(names)) == len(names)
-    assert QUANTITIES.keys() - FAMILIES.keys() == {"agent.heard", "collector.disk"}, "what no agent reads"
+    assert QUANTITIES.keys() - FAMILIES.keys() == {"agent.heard", "agent.pushes", "collector.disk"}, (
+        "what no agent reads"
+    )
     for quantity in QUANTITIES.values():
         assert family(quantity).name.endswith("_total") == (quantity.type is QuantityType.COUNTER)
 

@@ -58,12 +58,19 @@ def due_rows(
     return connection.execute(_ROWS, asked).all()
 
 
-def take(connection: sa.Connection, ids: Iterable[int], channel: int, now: float) -> set[int]:
-    """Lease these messages for a channel. Returns those that nobody else has taken meanwhile."""
+def take(connection: sa.Connection, ids: Iterable[int], channel: int, now: float, collector: str) -> set[int]:
+    """Lease these messages for a channel, in the name of this collector. Returns those that nobody else has taken meanwhile."""
     attempts = sa.case((outbox.c.channel == channel, outbox.c.attempts), else_=0)
     mine = sa.update(outbox).where(outbox.c.id.in_(list(ids)), outbox.c.state == "pending", _is_due(sa.literal(now)))
-    values = {"next_at": now + LEASE_S, "channel": channel, "attempts": attempts}
+    values = {"next_at": now + LEASE_S, "channel": channel, "attempts": attempts, "leased_by": collector or None}
     return set(connection.execute(mine.values(values).returning(outbox.c.id)).scalars())
+
+
+def take_back(connection: sa.Connection, collector: str, now: float) -> int:
+    """End the leases of the earlier processes of this collector, which send nothing any more. Returns how many. Those of other
+    collectors end by their time."""
+    mine = sa.update(outbox).where(outbox.c.state == "pending", outbox.c.leased_by == collector)
+    return connection.execute(mine, {"next_at": now, "leased_by": None}).rowcount
 
 
 def put_off(connection: sa.Connection, people: Sequence[str], now: float, most: int | None = None) -> Sequence[int]:
@@ -98,7 +105,7 @@ def write_receipt(connection: sa.Connection, claim: Claim, now: float, channel: 
 def mark_delivered(connection: sa.Connection, claim: Claim, now: float, proof: Proof) -> None:
     """The messages are delivered. A page whose channel needs a stronger proof than this gets the time by which it must come."""
     mine = sa.update(outbox).where(outbox.c.id.in_(claim.ids), outbox.c.state == "pending")
-    connection.execute(mine, {"state": "delivered", "channel": claim.channel, "prove_by": None})
+    connection.execute(mine, {"state": "delivered", "channel": claim.channel, "prove_by": None, "leased_by": None})
     expect = claim.address.expect if claim.address else None
     if expect and PROOFS.index(proof) < PROOFS.index(expect.proof):
         pages = sa.update(outbox).where(outbox.c.id.in_(claim.ids), outbox.c.kind.in_([kind.value for kind in PAGES]))

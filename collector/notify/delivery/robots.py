@@ -91,6 +91,14 @@ def robot_key(address: Address) -> RobotKey:
     return RobotKey(address.via.value, where, address.secret)
 
 
+def wait_for(address: PersonAddress | None, later: Sequence[Availability], *, urgent: bool) -> float:
+    """How long is waited for a channel: for a critical page not long, if a `later` channel of the person may work."""
+    if address is None:
+        return DEADLINE_S
+    other = any(one.readiness in (Readiness.FREE, Readiness.SLOW) for one in later)
+    return slow_after_s(address.via) if other and urgent else deadline_of(address)
+
+
 def limits_of(addresses: Iterable[PersonAddress]) -> dict[RobotKey, int]:
     """How many messages a minute each robot may send, where contacts.yml says so: the lowest limit of its addresses."""
     limits: dict[RobotKey, int] = {}

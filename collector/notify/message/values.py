@@ -33,6 +33,7 @@ STATE_LABELS = {
     ("battery.test", "running"): marked("in progress"),
     ("agent.heard", "yes"): marked("received"),
     ("agent.heard", "no"): marked("no data"),
+    ("agent.pushes", "set-aside"): marked("set aside"),
 }
 """(quantity, state) -> label, where the name of the state alone is not clear, or has another word in Chinese."""
 

@@ -137,7 +137,7 @@ def fill(store: Store, backup: Opened, scratch: Path) -> dict[str, int]:
     with contextlib.ExitStack() as cleanup:
         if schema != head():
             backup = cleanup.enter_context(_brought_up(backup, scratch))
-        with store.write() as connection:
+        with store.write(long=True) as connection:
             _require_empty(connection)
             counts = _insert(connection, backup, kept_tables())
             store.renumber(connection)

@@ -205,6 +205,8 @@ class AgentOut(Schema):
     bundle: str
     bundle_current: bool
     lanes: list[LaneOut]
+    set_aside: int = Field(description="pushes that could not be applied and are set aside")
+    fault: str = Field(description="why the newest of them could not be applied; empty without one")
 
 
 class ShiftOut(Schema):
@@ -301,6 +303,7 @@ def agent_out(one: AgentStatus) -> AgentOut:
     return AgentOut(
         agent=one.agent, heard_at=one.heard_at, age_s=one.age_s, silent=one.silent, skew_s=one.skew_s,
         bundle=one.bundle, bundle_current=one.current, lanes=lanes,
+        set_aside=one.set_aside.count, fault=one.set_aside.fault,
     )  # fmt: skip
 
 

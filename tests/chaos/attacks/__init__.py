@@ -8,6 +8,7 @@ FAMILIES = (
     "kills",
     "backups",
     "kills", "hostile_devices", "hostile_databases",
+    "databases",
 )  # fmt: skip
 
 

@@ -1,0 +1,1 @@
+"""How the store's connections end: their time limits, and what an error of the database means."""
