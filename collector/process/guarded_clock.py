@@ -1,0 +1,285 @@
+"""The collector's one source of time. `wall()` is the boot clock plus an offset, so it never jumps with the machine's wall clock, and
+it asks nobody. Once a second a thread of its own looks at the other clocks (`policy/clocks.py` decides which is right)."""
+
+import logging
+import math
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from watchkeeper.collector.policy import clocks
+from watchkeeper.collector.policy.clocks import Doubt, Guard, Heard, Others
+from watchkeeper.collector.store.clock import kept as rows
+from watchkeeper.collector.store.clock.kept import KeptTime
+from watchkeeper.collector.store.clock.pending import hasten_lost, move_pending
+from watchkeeper.collector.store.engine import Store
+from watchkeeper.model.clock import Clock
+from watchkeeper.model.errors import StoreError
+from watchkeeper.model.worker import Worker
+
+log = logging.getLogger(__name__)
+
+LOOK_S = 1.0
+LATE_S = 15.0
+"""Without a look for longer nothing is decided: this process stood still, or its boot clock cannot be what it seems."""
+
+QUICK_S = 1.0
+"""An answer of the database that took longer does not tell what its clock shows."""
+
+WRONG_S = 60.0
+"""By how much the machine's wall clock may differ before people are told."""
+
+UNSURE_S = 86_400.0
+"""After a start at which no other clock confirmed the time, nothing is deleted for so long."""
+
+BEAT_LATE_S = 12.0
+_KEEP_AFTER_S, _KEEP_BY_S = 60.0, 0.5
+_LONGEST_LADDER_S = 30 * 86_400.0
+
+
+@dataclass(frozen=True, slots=True)
+class ClockState:
+    """What people are told. `doubt` is why nothing is decided now (None: it is). `wrong_s` is by how much the machine's wall clock is
+    ahead of the collector's time. `jumps` counts the jumps noticed since the start."""
+
+    doubt: Doubt | None = None
+    wrong_s: float = 0.0
+    jumps: int = 0
+
+    @property
+    def wrong(self) -> bool:
+        """Whether the machine's wall clock is wrong by so much that people are told."""
+        return abs(self.wrong_s) > WRONG_S
+
+
+SURE = ClockState()
+
+
+class GuardedClock:
+    """The collectors' time. `machine` has the clocks of this machine, `name` is this collector's."""
+
+    def __init__(self, store: Store, machine: Clock, boot_id: str, name: str) -> None:
+        self.machine = machine
+        self._store, self._boot_id, self._name = store, boot_id if store.embedded else "", name
+        self._agents: dict[str, Heard] = {}
+        self._heard: dict[str, tuple[float, float]] = {}
+        self._lock = threading.Lock()
+        self._jumps = 0
+        self._looked_at = machine.boot()
+        self._wall = Heard(machine.wall() - self._looked_at, self._looked_at)
+        self._skews: Mapping[str, float] = {}
+        self._trusted = True
+        self._guard, self._kept = self._begin()
+        self._kept_at = self._looked_at
+        self.worker = Worker("clock", self._next, self)
+
+    # ---- a Clock ----
+
+    def wall(self) -> float:
+        """UTC seconds, by the collectors' time."""
+        return self.machine.boot() + self._guard.offset_s
+
+    def boot(self) -> float:
+        """Seconds since this machine started."""
+        return self.machine.boot()
+
+    # ---- what others ask ----
+
+    @property
+    def state(self) -> ClockState:
+        """What people are told now."""
+        return ClockState(self._doubt(), self._wall.offset_s - self._guard.offset_s, self._jumps)
+
+    @property
+    def ready(self) -> bool:
+        """Whether the time is known: after a start in another boot of the machine the first agents tell it. Until then nothing is
+        written under it."""
+        return self._guard.doubt is not Doubt.START
+
+    @property
+    def may_delete(self) -> bool:
+        """Whether the time is so sure that what has expired by it may be deleted."""
+        settled_s = self.boot() - self._kept.settled_at
+        return self._doubt() is None and (self._guard.sure or settled_s >= UNSURE_S)
+
+    def hear(self, agent: str, sent_at: float) -> None:
+        """An agent has told its wall clock. Called for each push, from any thread."""
+        boot = self.machine.boot()
+        self._heard[agent] = (sent_at - boot, boot)
+
+    def _doubt(self) -> Doubt | None:
+        late = self.machine.boot() - self._looked_at > LATE_S
+        return self._guard.doubt or (Doubt.JUMP if late else None)
+
+    # ---- the thread ----
+
+    def start(self) -> None:
+        """Look once a second from now on."""
+        self.worker.start()
+
+    def stop(self) -> None:
+        """Look no more."""
+        self.worker.stop(LOOK_S)
+
+    def _next(self) -> float:
+        self.turn()
+        return LOOK_S
+
+    def turn(self) -> None:
+        """Look at the other clocks once. Raises StoreError."""
+        with self._lock:
+            self._listen()
+            if self._store.embedded:
+                self._look_embedded()
+            else:
+                self._look_at_database()
+
+    def _listen(self) -> None:
+        """Take what was heard since the last look."""
+        boot = self.machine.boot()
+        before = self._wall
+        self._wall = clocks.observe(before, self.machine.wall() - boot, boot)
+        if self._wall.moved_at == boot and before.moved_at != boot:
+            self._noticed(f"the wall clock of this machine jumped by {self._wall.moved_s:+.1f} s")
+        for agent in tuple(self._heard):
+            offset_s, at = self._heard.pop(agent)
+            self._agents[agent] = clocks.observe(self._agents.get(agent), offset_s, at)
+
+    def _noticed(self, what: str) -> None:
+        self._jumps += 1
+        log.warning("clock: %s; the collector goes by its own time meanwhile", what)
+
+    # ---- embedded: the boot clock and a stored offset ----
+
+    def _look_embedded(self) -> None:
+        boot = self.machine.boot()
+        wall = self._wall.offset_s if self._trusted and self._wall.moved_at == -math.inf else None
+        guard = clocks.look(self._guard, self._wall, Others(self._agents, self._skews, wall=wall), boot)
+        self._tell(guard)
+        kept = replace(self._kept, offset_s=guard.offset_s, sure=guard.sure)
+        if guard.step_s:
+            self._step(guard, replace(kept, steps=kept.steps + 1, settled_at=boot))
+        else:
+            self._guard = guard
+            drift_s = abs(guard.offset_s - self._kept.offset_s)
+            rest = drift_s > 0.0 and boot - self._kept_at > _KEEP_AFTER_S
+            if drift_s > _KEEP_BY_S or rest or guard.sure is not self._kept.sure:
+                self._keep(kept)
+        self._looked_at = boot
+
+    def _keep(self, kept: KeptTime) -> None:
+        with self._store.write() as connection:
+            rows.keep(self._store, connection, kept)
+        self._kept, self._kept_at = kept, self.machine.boot()
+
+    def _step(self, guard: Guard, kept: KeptTime) -> None:
+        """Set the time, and move every pending time along, in one transaction."""
+        before = self._guard
+        try:
+            with self._store.write() as connection:
+                if not (self._store.embedded or rows.replace_step(connection, kept)):
+                    return  # another collector has set it
+                if self._store.embedded:
+                    rows.keep(self._store, connection, kept)
+                if before.doubt is not Doubt.START:
+                    move_pending(connection, guard.step_s, self._kept.since)
+                if guard.step_s < 0:
+                    hasten_lost(connection, self.machine.boot() + guard.offset_s, _LONGEST_LADDER_S)
+                self._guard = guard
+        except StoreError:
+            self._guard = before
+            raise
+        since = min(kept.since, kept.since + guard.step_s)
+        self._kept, self._kept_at = replace(kept, since=since), self.machine.boot()
+        log.warning("clock: the collector's time was set by %+.1f s; everything that is awaited was moved along", guard.step_s)
+
+    # ---- PostgreSQL: the database's clock ----
+
+    def _look_at_database(self) -> None:
+        sample = self._sample()
+        if sample is None:
+            return
+        boot, reference, kept, beats = sample
+        if kept.steps != self._kept.steps:  # another collector has set the time
+            self._guard = replace(self._guard, offset_s=reference.offset_s, doubt=None, gap_s=0.0)
+            self._kept = kept
+        ours, theirs = clocks.votes_of_peers(beats, self.wall(), boot + reference.offset_s, BEAT_LATE_S)
+        guard = clocks.look(self._guard, reference, Others(self._agents, {}, ours, theirs), boot, follows=True)
+        self._tell(guard)
+        if guard.step_s and not theirs:
+            self._step(guard, replace(kept, steps=kept.steps + 1))
+        elif guard.doubt is None and abs(guard.gap_s) > clocks.TOLERANCE_S:
+            self._correct(guard, kept)
+        else:
+            self._guard = guard
+        self._looked_at = boot
+
+    def _sample(self) -> tuple[float, Heard, KeptTime, list[float]] | None:
+        """The boot clock, what the database's clock shows as the collectors' time, the row, and the signs of life of others."""
+        with self._store.read() as connection:
+            kept = rows.read(connection) or self._kept
+            beats = rows.beats(connection, self._name)
+            asked = self.machine.boot()
+            shown = rows.database_now(connection)
+            boot = self.machine.boot()
+        if boot - asked > QUICK_S:
+            return None
+        return boot, Heard(shown + kept.offset_s - (asked + boot) / 2, boot), kept, beats
+
+    def _correct(self, guard: Guard, kept: KeptTime) -> None:
+        """The database's clock is wrong: from now on all collectors subtract that."""
+        corrected = replace(kept, offset_s=kept.offset_s - guard.gap_s, steps=kept.steps + 1)
+        with self._store.write() as connection:
+            mine = rows.replace_step(connection, corrected)
+        if mine:
+            log.warning("clock: the database's clock is wrong by %+.1f s; all collectors take that into account", guard.gap_s)
+            self._kept = corrected
+            self._guard = replace(guard, gap_s=0.0)
+
+    # ---- the start ----
+
+    def _begin(self) -> tuple[Guard, KeptTime]:
+        boot = self.machine.boot()
+        with self._store.write() as connection:
+            kept = rows.read(connection)
+            seen_at = rows.seen_at(connection)
+            if not self._store.embedded:
+                kept = kept or rows.keep_first(self._store, connection, KeptTime("", 0.0, 0.0, sure=True, settled_at=0.0, steps=0))
+                offset_s = rows.database_now(connection) + kept.offset_s - self.machine.boot()
+                return Guard(offset_s, sure=True), kept
+            if kept is not None and kept.boot_id == self._boot_id:
+                return self._continued(kept), kept
+            self._skews = rows.skews(connection)
+            wall = boot + self._wall.offset_s
+            self._trusted = clocks.plausible(wall, seen_at)
+            guard = clocks.begin(wall, boot, seen_at, self._skews)
+            kept = KeptTime(self._boot_id, guard.offset_s, seen_at or 0.0, sure=False, settled_at=boot, steps=0)
+            rows.keep(self._store, connection, kept)
+            hasten_lost(connection, boot + guard.offset_s, _LONGEST_LADDER_S)
+        if guard.doubt:
+            log.warning("clock: the machine was started anew, and its wall clock may be wrong; the first agents tell the time")
+        return guard, kept
+
+    def _continued(self, kept: KeptTime) -> Guard:
+        """After a restart in the same boot of the machine. A wall clock that has jumped meanwhile is in doubt as usual."""
+        guard = Guard(kept.offset_s, sure=kept.sure)
+        gap_s = self._wall.offset_s - kept.offset_s
+        if abs(gap_s) > clocks.TOLERANCE_S:
+            self._wall = replace(self._wall, moved_at=self._wall.at, moved_s=gap_s)
+            self._noticed(f"the wall clock of this machine jumped by {gap_s:+.1f} s while no collector ran")
+        return guard
+
+    def _tell(self, guard: Guard) -> None:
+        before = self._guard
+        if guard.doubt and not before.doubt:
+            log.warning("clock: the time is in doubt: nothing is decided until other clocks have voted, or for %g s", clocks.DOUBT_S)
+        elif before.doubt and not guard.doubt:
+            log.warning("clock: the time is no longer in doubt; the reference clock differs by %+.1f s", guard.gap_s)
+        if not self._store.embedded and guard.jumps > before.jumps:
+            self._noticed(f"the database's clock differs by {guard.gap_s:+.1f} s at once")
+
+
+def state_of(clock: Clock) -> ClockState:
+    """What people are told of a clock: one that is not guarded is never in doubt."""
+    return clock.state if isinstance(clock, GuardedClock) else SURE
+
