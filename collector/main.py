@@ -25,7 +25,9 @@ from watchkeeper.collector.intake.requests import Requests
 from watchkeeper.collector.notify.outbox import Opener, Outbox
 from watchkeeper.collector.notify.page_tests import write_weekly
 from watchkeeper.collector.notify.preflight import unreachable, unusable_links
+from watchkeeper.collector.process.guarded_clock import GuardedClock
 from watchkeeper.collector.process.own.agents import AgentsHeard
+from watchkeeper.collector.process.own.clock import ClockTrust
 from watchkeeper.collector.process.own.disk import DiskSpace
 from watchkeeper.collector.process.own.rules import OwnRules
 from watchkeeper.collector.process.replies.mail import MailReplies
@@ -43,7 +45,7 @@ from watchkeeper.collector.ticker import Ticker
 from watchkeeper.collector.web.app import build_app
 from watchkeeper.collector.web.edge.limits import ConnectionLimits
 from watchkeeper.documents.secrets import Secrets
-from watchkeeper.model.clock import Clock, SystemClock
+from watchkeeper.model.clock import Clock, SystemClock, boot_id
 from watchkeeper.model.sd_notify import notify, watchdog_s
 
 log = logging.getLogger(__name__)
@@ -105,14 +107,14 @@ class RunningCollector:
         for deprecated in config_file.deprecated:
             log.warning("%s", deprecated)
         self.config = config = config_file.config
-        self.clock = SystemClock()
         self.reloader = ConfigReloader(config_file.path(config.site))
         snapshot = self.reloader.read()
         secrets = open_secrets(config_file)
         self.store = open_store(config_file, secrets)
+        identity = CollectorIdentity(config.own_name)
+        self.clock = GuardedClock(self.store, SystemClock(), boot_id(), identity.name)
         links = open_links(config_file, secrets, self.store, self.clock)
         ways = WaysBack(secrets, sms=config.sms_replies, mail=config.mail_replies is not None and links is not None)
-        identity = CollectorIdentity(config.own_name)
         enter(self.store, identity, installed_version(), self.clock.wall())
         self.runtime = Runtime(self.store, self.clock, snapshot, config.page_url, links, ways, identity)
         self.runtime.activate(snapshot)
@@ -125,7 +127,8 @@ class RunningCollector:
             log.warning("collector.yml: %s", problem)
         self.outbox = Outbox(self.runtime, opener, self.runtime.robots)
         disk = DiskSpace(self.store, config.reserve_bytes)
-        own_rules = OwnRules(self.runtime, (disk, AgentsHeard(self.store, deaf=lambda: disk.full)))
+        sources = (disk, AgentsHeard(self.store, deaf=lambda: disk.full), ClockTrust(self.clock, identity.name))
+        own_rules = OwnRules(self.runtime, sources)
         requests = Requests(self.store, self.clock)
         self.ticker = Ticker(self.runtime, self.reloader, own_rules, requests, self.outbox)
         self.replies = self._reply_takers(secrets)
@@ -153,6 +156,7 @@ class RunningCollector:
         hourly = BackgroundScheduler(timezone="UTC")
         for task in (self._delete_expired, self._test_channels):
             hourly.add_job(task, "interval", hours=1, jitter=300, coalesce=True, max_instances=1)
+        self.clock.start()
         self.journal.start()
         self.outbox.start()
         self.ticker.start()
@@ -168,11 +172,13 @@ class RunningCollector:
             self.journal.stop()
             self.ticker.stop()
             self.outbox.stop()
+            self.clock.stop()
             self.store.close()
 
     def alive(self) -> bool:
         """Whether every thread has shown within the last 30 seconds that it works."""
-        workers = [self.journal.worker, self.ticker.worker, self.outbox.worker, *(one.worker for one in self.replies)]
+        parts = (self.clock, self.journal, self.ticker, self.outbox, *self.replies)
+        workers = [one.worker for one in parts]
         beats = [worker.beat_at for worker in workers]
         return self.clock.boot() - min(beats) < _STUCK_AFTER_S
 
@@ -183,6 +189,9 @@ class RunningCollector:
             log.exception("the weekly tests of the channels could not be written; this is tried again within the hour")
 
     def _delete_expired(self) -> None:
+        if not self.clock.may_delete:
+            log.warning("the time is not sure: nothing is deleted within this hour")
+            return
         try:
             delete_expired(self.store, self.clock.wall(), self.config.history_s)
         except Exception:

@@ -17,6 +17,7 @@ from watchkeeper.collector.access.tokens import TokenKind
 from watchkeeper.collector.intake.journal import Answer, Journal, Waiting
 from watchkeeper.collector.intake.requests import Requests
 from watchkeeper.collector.intake.sequences import BadPush, UnknownBlocks
+from watchkeeper.collector.process.guarded_clock import GuardedClock
 from watchkeeper.collector.process.runtime import Runtime
 from watchkeeper.collector.site.snapshot import bundle_to_json as bundle_json
 from watchkeeper.model.batch import Push
@@ -34,6 +35,9 @@ UNZIPPED_LIMIT = 64_000_000
 BACKLOG_LIMIT = 5_000
 _BIG_BODY = 200_000  # bytes; parsed in a thread, so that the event loop goes on
 RETRY_AFTER_S, BACKLOG_RETRY_AFTER_S = 10, 1
+
+
+_SOON = ((b"retry-after", b"1"),)
 
 
 class _Refusal(Exception):
@@ -111,6 +115,7 @@ class AgentEndpoint:
             push = await asyncio.to_thread(_parse, body, received_at)
         else:
             push = _parse(body, received_at)
+        self._hear(agent, push)
         self._require_ownership(agent, push)
         try:
             through = await self._commit(push, body, received_at)
@@ -125,8 +130,17 @@ class AgentEndpoint:
                 "through": through,
                 "bundle": bundle.version if bundle else "",
                 "requests": self._requests.take(agent),
+                "now": self._runtime.clock.wall(),
             }
         )
+
+    def _hear(self, agent: str, push: Push) -> None:
+        """Let the agent's clock vote. After a start the first agents tell the time; nothing is taken under a wrong one."""
+        clock = self._runtime.clock
+        if isinstance(clock, GuardedClock):
+            clock.hear(agent, push.sent_at)
+            if not clock.ready:
+                raise _Refusal(503, "the collector does not know the time yet; keep the data and try again", _SOON)
 
     async def _commit(self, push: Push, body: bytes, received_at: float) -> int:
         done: asyncio.Future[int] = asyncio.get_running_loop().create_future()

@@ -20,10 +20,10 @@ from watchkeeper.model.worker import Worker
 log = logging.getLogger(__name__)
 
 LOOK_S = 1.0
-LATE_S = 15.0
+LATE_S = 20.0
 """Without a look for longer nothing is decided: this process stood still, or its boot clock cannot be what it seems."""
 
-QUICK_S = 1.0
+QUICK_S = 5.0
 """An answer of the database that took longer does not tell what its clock shows."""
 
 WRONG_S = 60.0
@@ -39,17 +39,19 @@ _LONGEST_LADDER_S = 30 * 86_400.0
 
 @dataclass(frozen=True, slots=True)
 class ClockState:
-    """What people are told. `doubt` is why nothing is decided now (None: it is). `wrong_s` is by how much the machine's wall clock is
-    ahead of the collector's time. `jumps` counts the jumps noticed since the start."""
+    """What people are told. `doubt` is why nothing is decided now (None: it is). `wall_s` and `database_s` are by how much the
+    machine's wall clock and the database's clock are ahead of the collectors' time. `jumps` counts the jumps noticed since the
+    start."""
 
     doubt: Doubt | None = None
-    wrong_s: float = 0.0
+    wall_s: float = 0.0
+    database_s: float = 0.0
     jumps: int = 0
 
     @property
     def wrong(self) -> bool:
-        """Whether the machine's wall clock is wrong by so much that people are told."""
-        return abs(self.wrong_s) > WRONG_S
+        """Whether one of the two is wrong by so much that people are told."""
+        return max(abs(self.wall_s), abs(self.database_s)) > WRONG_S
 
 
 SURE = ClockState()
@@ -88,7 +90,8 @@ class GuardedClock:
     @property
     def state(self) -> ClockState:
         """What people are told now."""
-        return ClockState(self._doubt(), self._wall.offset_s - self._guard.offset_s, self._jumps)
+        database_s = 0.0 if self._store.embedded else -self._kept.offset_s
+        return ClockState(self._doubt(), self._wall.offset_s - self._guard.offset_s, database_s, self._jumps)
 
     @property
     def ready(self) -> bool:
@@ -158,40 +161,36 @@ class GuardedClock:
         self._tell(guard)
         kept = replace(self._kept, offset_s=guard.offset_s, sure=guard.sure)
         if guard.step_s:
-            self._step(guard, replace(kept, steps=kept.steps + 1, settled_at=boot))
-        else:
-            self._guard = guard
-            drift_s = abs(guard.offset_s - self._kept.offset_s)
-            rest = drift_s > 0.0 and boot - self._kept_at > _KEEP_AFTER_S
-            if drift_s > _KEEP_BY_S or rest or guard.sure is not self._kept.sure:
-                self._keep(kept)
-        self._looked_at = boot
-
-    def _keep(self, kept: KeptTime) -> None:
-        with self._store.write() as connection:
-            rows.keep(self._store, connection, kept)
-        self._kept, self._kept_at = kept, self.machine.boot()
+            self._step(guard, replace(kept, settled_at=boot))
+            return
+        self._guard, self._looked_at = guard, boot
+        drift_s = abs(guard.offset_s - self._kept.offset_s)
+        late = drift_s > 0.0 and boot - self._kept_at > _KEEP_AFTER_S
+        if drift_s > _KEEP_BY_S or late or guard.sure is not self._kept.sure:
+            with self._store.write() as connection:
+                rows.keep(self._store, connection, kept)
+            self._kept, self._kept_at = kept, boot
 
     def _step(self, guard: Guard, kept: KeptTime) -> None:
         """Set the time, and move every pending time along, in one transaction."""
-        before = self._guard
+        before, since = self._guard, kept.since
+        kept = replace(kept, steps=kept.steps + 1, since=min(since, since + guard.step_s))
         try:
             with self._store.write() as connection:
-                if not (self._store.embedded or rows.replace_step(connection, kept)):
+                if not rows.replace_step(connection, kept):
                     return  # another collector has set it
-                if self._store.embedded:
-                    rows.keep(self._store, connection, kept)
                 if before.doubt is not Doubt.START:
-                    move_pending(connection, guard.step_s, self._kept.since)
+                    move_pending(connection, guard.step_s, since)
                 if guard.step_s < 0:
                     hasten_lost(connection, self.machine.boot() + guard.offset_s, _LONGEST_LADDER_S)
                 self._guard = guard
         except StoreError:
             self._guard = before
             raise
-        since = min(kept.since, kept.since + guard.step_s)
-        self._kept, self._kept_at = replace(kept, since=since), self.machine.boot()
-        log.warning("clock: the collector's time was set by %+.1f s; everything that is awaited was moved along", guard.step_s)
+        self._kept, self._kept_at, self._looked_at = kept, self.machine.boot(), self.machine.boot()
+        log.warning(
+            "clock: the collector's time was set by %+.1f s; everything that is awaited was moved along", guard.step_s
+        )
 
     # ---- PostgreSQL: the database's clock ----
 
@@ -201,13 +200,12 @@ class GuardedClock:
             return
         boot, reference, kept, beats = sample
         if kept.steps != self._kept.steps:  # another collector has set the time
-            self._guard = replace(self._guard, offset_s=reference.offset_s, doubt=None, gap_s=0.0)
-            self._kept = kept
+            self._guard, self._kept = Guard(reference.offset_s, sure=True, doubted_at=self._guard.doubted_at), kept
         ours, theirs = clocks.votes_of_peers(beats, self.wall(), boot + reference.offset_s, BEAT_LATE_S)
-        guard = clocks.look(self._guard, reference, Others(self._agents, {}, ours, theirs), boot, follows=True)
+        guard = clocks.look(self._guard, reference, Others(self._agents, self._skews, ours, theirs), boot, follows=True)
         self._tell(guard)
-        if guard.step_s and not theirs:
-            self._step(guard, replace(kept, steps=kept.steps + 1))
+        if guard.step_s and not theirs and self._guard.doubt is not Doubt.START:
+            self._step(guard, kept)
         elif guard.doubt is None and abs(guard.gap_s) > clocks.TOLERANCE_S:
             self._correct(guard, kept)
         else:
@@ -233,31 +231,31 @@ class GuardedClock:
             mine = rows.replace_step(connection, corrected)
         if mine:
             log.warning("clock: the database's clock is wrong by %+.1f s; all collectors take that into account", guard.gap_s)
-            self._kept = corrected
-            self._guard = replace(guard, gap_s=0.0)
+            self._kept, self._guard = corrected, replace(guard, gap_s=0.0)
 
     # ---- the start ----
 
     def _begin(self) -> tuple[Guard, KeptTime]:
-        boot = self.machine.boot()
         with self._store.write() as connection:
-            kept = rows.read(connection)
-            seen_at = rows.seen_at(connection)
-            if not self._store.embedded:
-                kept = kept or rows.keep_first(self._store, connection, KeptTime("", 0.0, 0.0, sure=True, settled_at=0.0, steps=0))
-                offset_s = rows.database_now(connection) + kept.offset_s - self.machine.boot()
-                return Guard(offset_s, sure=True), kept
-            if kept is not None and kept.boot_id == self._boot_id:
+            kept, seen_at = rows.read(connection), rows.seen_at(connection)
+            if self._store.embedded and kept is not None and kept.boot_id == self._boot_id:
                 return self._continued(kept), kept
+            boot, steps = self.machine.boot(), 0 if kept is None else kept.steps
             self._skews = rows.skews(connection)
-            wall = boot + self._wall.offset_s
-            self._trusted = clocks.plausible(wall, seen_at)
-            guard = clocks.begin(wall, boot, seen_at, self._skews)
-            kept = KeptTime(self._boot_id, guard.offset_s, seen_at or 0.0, sure=False, settled_at=boot, steps=0)
-            rows.keep(self._store, connection, kept)
+            if self._store.embedded:
+                shown = boot + self._wall.offset_s
+                guard = clocks.begin(shown, boot, seen_at, self._skews)
+                kept = KeptTime(self._boot_id, guard.offset_s, seen_at or 0.0, sure=False, settled_at=boot, steps=steps)
+                rows.keep(self._store, connection, kept)
+            else:
+                kept = rows.first(self._store, connection, KeptTime("", 0.0, 0.0, sure=True, settled_at=0.0, steps=steps))
+                shown = rows.database_now(connection) + kept.offset_s
+                guard = clocks.begin(shown, self.machine.boot(), seen_at, {})
+                guard = guard if guard.doubt else replace(guard, sure=True)
+            self._trusted = clocks.plausible(shown, seen_at)
             hasten_lost(connection, boot + guard.offset_s, _LONGEST_LADDER_S)
         if guard.doubt:
-            log.warning("clock: the machine was started anew, and its wall clock may be wrong; the first agents tell the time")
+            log.warning("clock: after this start the clock that gives the time may be wrong; the first agents tell")
         return guard, kept
 
     def _continued(self, kept: KeptTime) -> Guard:

@@ -103,7 +103,7 @@ def test_every_thread_may_use_it(file: Path, clock: FakeClock) -> None:
 
 
 def test_the_id_of_a_boot_is_the_kernels_and_stays_the_same() -> None:
-    assert spoolfile.boot_id() == Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    assert boot_id() == Path("/proc/sys/kernel/random/boot_id").read_text().strip()
 
 
 # ---- putting aside ----

@@ -61,7 +61,7 @@ def test_the_points_where_a_crash_is_tried_are_passed_in_order(
 
 def test_a_spool_knows_by_itself_which_boot_this_is(file: Path, clock: FakeClock) -> None:
     with contextlib.closing(Spool(file, Limits(), clock)) as spool:
-        assert json.loads(spoolfile.get_note(spool._db, "boot") or "{}")["boot_id"] == spoolfile.boot_id()
+        assert json.loads(spoolfile.get_note(spool._db, "boot") or "{}")["boot_id"] == boot_id()
 
 
 def test_status_tells_everything_and_changes_nothing(file: Path, clock: FakeClock) -> None:

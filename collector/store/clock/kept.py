@@ -36,8 +36,9 @@ def keep(store: Store, connection: sa.Connection, kept: KeptTime) -> None:
     connection.execute(store.upsert(clock), {"name": _NAME, **asdict(kept)})
 
 
-def keep_first(store: Store, connection: sa.Connection, kept: KeptTime) -> KeptTime:
-    """Write the row unless there is one; returns the row that is there then."""
+def first(store: Store, connection: sa.Connection, kept: KeptTime) -> KeptTime:
+    """Write the row, unless there is one of a collector on the same clock; returns the row that is there then."""
+    connection.execute(sa.delete(clock).where(clock.c.boot_id != kept.boot_id))  # restored from another kind of store
     connection.execute(store.insert_new(clock), {"name": _NAME, **asdict(kept)})
     return read(connection) or kept
 
