@@ -177,8 +177,8 @@ class RunningCollector:
 
     def alive(self) -> bool:
         """Whether every thread has shown within the last 30 seconds that it works."""
-        parts = (self.clock, self.journal, self.ticker, self.outbox, *self.replies)
-        workers = [one.worker for one in parts]
+        workers = [self.clock.worker, self.journal.worker, self.ticker.worker, self.outbox.worker]
+        workers += [one.worker for one in self.replies]
         beats = [worker.beat_at for worker in workers]
         return self.clock.boot() - min(beats) < _STUCK_AFTER_S
 

@@ -118,7 +118,7 @@ def look(guard: Guard, reference: Heard, others: Others, boot: float, *, follows
     gap_s = reference.offset_s - guard.offset_s
     guard = replace(guard, step_s=0.0)
     if abs(gap_s - guard.gap_s) > TOLERANCE_S:
-        guard = _jumped(guard, gap_s, boot)
+        guard = _jumped(guard, gap_s, boot, follows=follows)
     guard = replace(guard, gap_s=gap_s)
     if guard.doubt is Doubt.START:
         return _started(guard, others, boot)
@@ -130,12 +130,13 @@ def look(guard: Guard, reference: Heard, others: Others, boot: float, *, follows
         return replace(_set(guard, target), sure=True)
     if abs(gap_s) <= TOLERANCE_S:
         return replace(guard, offset_s=guard.offset_s + min(max(gap_s, -SLEW_S), SLEW_S))
-    return _set(guard, reference.offset_s) if _outlasted(reference, others, boot) else guard
+    return _set(guard, reference.offset_s) if not follows and _outlasted(reference, others, boot) else guard
 
 
-def _jumped(guard: Guard, gap_s: float, boot: float) -> Guard:
+def _jumped(guard: Guard, gap_s: float, boot: float, *, follows: bool) -> Guard:
     guard = replace(guard, jumps=guard.jumps + 1)
-    if guard.doubt is not None or abs(gap_s) <= TOLERANCE_S or boot - guard.doubted_at < STEADY_S:
+    again = boot - guard.doubted_at < STEADY_S and not follows
+    if guard.doubt is not None or abs(gap_s) <= TOLERANCE_S or again:
         return guard
     return replace(guard, doubt=Doubt.JUMP, doubted_at=boot)
 
@@ -175,8 +176,9 @@ def _set(guard: Guard, offset_s: float) -> Guard:
 
 
 def _outlasted(reference: Heard, others: Others, boot: float) -> bool:
-    """Whether the reference has kept to another time for so long, without a witness against it, that it is believed."""
-    if boot - reference.moved_at < STEADY_S:
+    """Whether the reference has kept to another time for so long after its jump, without a witness against it, that it is believed.
+    One that has not jumped was found to be wrong by others."""
+    if math.isinf(reference.moved_at) or boot - reference.moved_at < STEADY_S:
         return False
     heard = (one for one in others.agents.values() if boot - one.at <= HEARD_S)
     return not others.ours and all(one.moved_at >= reference.moved_at - NOTICED_S for one in heard)

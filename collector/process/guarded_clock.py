@@ -230,7 +230,9 @@ class GuardedClock:
         with self._store.write() as connection:
             mine = rows.replace_step(connection, corrected)
         if mine:
-            log.warning("clock: the database's clock is wrong by %+.1f s; all collectors take that into account", guard.gap_s)
+            log.warning(
+                "clock: the database's clock is wrong by %+.1f s; all collectors take that into account", guard.gap_s
+            )
             self._kept, self._guard = corrected, replace(guard, gap_s=0.0)
 
     # ---- the start ----
@@ -248,11 +250,15 @@ class GuardedClock:
                 kept = KeptTime(self._boot_id, guard.offset_s, seen_at or 0.0, sure=False, settled_at=boot, steps=steps)
                 rows.keep(self._store, connection, kept)
             else:
-                kept = rows.first(self._store, connection, KeptTime("", 0.0, 0.0, sure=True, settled_at=0.0, steps=steps))
+                kept = rows.first(
+                    self._store, connection, KeptTime("", 0.0, 0.0, sure=True, settled_at=0.0, steps=steps)
+                )
                 shown = rows.database_now(connection) + kept.offset_s
                 guard = clocks.begin(shown, self.machine.boot(), seen_at, {})
                 guard = guard if guard.doubt else replace(guard, sure=True)
             self._trusted = clocks.plausible(shown, seen_at)
+            if not self._trusted:
+                self._wall = replace(self._wall, moved_at=boot)
             hasten_lost(connection, boot + guard.offset_s, _LONGEST_LADDER_S)
         if guard.doubt:
             log.warning("clock: after this start the clock that gives the time may be wrong; the first agents tell")
@@ -270,7 +276,10 @@ class GuardedClock:
     def _tell(self, guard: Guard) -> None:
         before = self._guard
         if guard.doubt and not before.doubt:
-            log.warning("clock: the time is in doubt: nothing is decided until other clocks have voted, or for %g s", clocks.DOUBT_S)
+            log.warning(
+                "clock: the time is in doubt: nothing is decided until other clocks have voted, or for %g s",
+                clocks.DOUBT_S,
+            )
         elif before.doubt and not guard.doubt:
             log.warning("clock: the time is no longer in doubt; the reference clock differs by %+.1f s", guard.gap_s)
         if not self._store.embedded and guard.jumps > before.jumps:
@@ -280,4 +289,3 @@ class GuardedClock:
 def state_of(clock: Clock) -> ClockState:
     """What people are told of a clock: one that is not guarded is never in doubt."""
     return clock.state if isinstance(clock, GuardedClock) else SURE
-

@@ -39,9 +39,7 @@ def move_pending(connection: sa.Connection, seconds: float, since: float) -> Non
     moved = sa.update(rung).where(rung.c.decided_at.is_(None), rung.c.trouble.in_(lately))
     connection.execute(moved.values(due_at=rung.c.due_at + seconds))
     minted = sa.update(token).where(token.c.created_at > since)
-    connection.execute(
-        minted.values(created_at=token.c.created_at + seconds, expires_at=token.c.expires_at + seconds)
-    )
+    connection.execute(minted.values(created_at=token.c.created_at + seconds, expires_at=token.c.expires_at + seconds))
     for column, pending in _COLUMNS:
         later = sa.update(column.table).where(pending, column > since)
         connection.execute(later.values({column.name: column + seconds}))

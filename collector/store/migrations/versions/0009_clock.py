@@ -19,9 +19,14 @@ def upgrade() -> None:
             "boot_id", _NAME_TYPE, nullable=False, comment="the boot of the machine that it is for; empty on PostgreSQL"
         ),
         sa.Column(
-            "offset_s", sa.Double(), nullable=False, comment="the collectors' time minus the boot clock, or the database's"
+            "offset_s",
+            sa.Double(),
+            nullable=False,
+            comment="the collectors' time minus the boot clock, or the database's",
         ),
-        sa.Column("since", sa.Double(), nullable=False, comment="pending times after this move along when the time is set"),
+        sa.Column(
+            "since", sa.Double(), nullable=False, comment="pending times after this move along when the time is set"
+        ),
         sa.Column("sure", sa.Boolean(), nullable=False, comment="other clocks have confirmed it"),
         sa.Column("settled_at", sa.Double(), nullable=False, comment="when it was found, on the boot clock"),
         sa.Column("steps", sa.BigInteger(), nullable=False, comment="how often it was set"),
