@@ -289,3 +289,8 @@ class GuardedClock:
 def state_of(clock: Clock) -> ClockState:
     """What people are told of a clock: one that is not guarded is never in doubt."""
     return clock.state if isinstance(clock, GuardedClock) else SURE
+
+
+def machine_of(clock: Clock) -> Clock:
+    """The machine's own clocks, for what other programs of this machine write."""
+    return clock.machine if isinstance(clock, GuardedClock) else clock

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from tests.story.world import NOON, World
 from watchkeeper.channels.ports import Message
 from watchkeeper.collector.intake.requests import Requests
-from watchkeeper.collector.policy.clocks import Doubt
+from watchkeeper.collector.policy.clocks import OFF_S, Doubt
 from watchkeeper.collector.process.guarded_clock import ClockState, GuardedClock, state_of
 from watchkeeper.collector.process.own.clock import ClockTrust
 from watchkeeper.collector.process.own.rules import OwnRules
@@ -24,7 +24,7 @@ from watchkeeper.model.verdict import Level
 
 HOUR = 3600.0
 YEARS = 12 * 365 * 86_400.0
-JUMPS = pytest.mark.parametrize("jump", [HOUR, -HOUR, YEARS, -YEARS, 90.0, -90.0])
+JUMPS = pytest.mark.parametrize("jump", [HOUR, -HOUR, YEARS, -90.0])
 LADDER = [(0.0, "duty"), (10.0, "owner"), (20.0, "on-site"), (20.0, "on-site"), (60.0, "vendor")]
 
 
@@ -134,7 +134,7 @@ def shared(postgres_database: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[
 
 
 @JUMPS
-@pytest.mark.parametrize("agents", [{}, {"a": 0.0}, {"a": 0.0, "b": 7 * HOUR}])
+@pytest.mark.parametrize("agents", [{}, {"a": 0.0, "b": 7 * HOUR}])
 def test_a_clock_that_jumps_for_five_seconds_pages_nobody_early_or_late(
     site: Site, jump: float, agents: dict[str, float]
 ) -> None:
@@ -152,7 +152,7 @@ def test_a_clock_that_jumps_for_five_seconds_pages_nobody_early_or_late(
 
 
 @JUMPS
-@pytest.mark.parametrize("agents", [{}, {"a": 0.0}, {"a": 0.0, "b": 7 * HOUR}])
+@pytest.mark.parametrize("agents", [{}, {"a": 0.0, "b": 7 * HOUR}])
 def test_a_clock_that_stays_wrong_pages_nobody_early_or_late(site: Site, jump: float, agents: dict[str, float]) -> None:
     """Without agents the clock is believed in the end. Then all that is awaited moves along."""
     site.known(**agents).run(1).fault()
@@ -188,13 +188,12 @@ def test_after_a_restart_in_the_same_boot_the_time_goes_on(site: Site, jump: flo
 def test_after_a_start_of_the_machine_with_a_wrong_clock_agents_tell_the_time(site: Site, jump: float) -> None:
     site.known(a=0.0, b=-300.0).run(1).fault().run(2)
     site.true.advance(120)
-    if not site.world.store.embedded and -5 < jump < 31 * 86_400:
+    if not site.world.store.embedded and -120 < jump < OFF_S:
         return  # the database's clock is believed where it can be right
     site.start("boot-2", boot=20.0, wrong=jump)
-    if jump < 0 or site.world.store.embedded:
-        assert site.state.doubt is Doubt.START
-        assert not site.clock.ready
-        site.ticker.turn()
+    assert site.state.doubt is Doubt.START
+    assert not site.clock.ready
+    site.ticker.turn()
     site.run(60)
     assert abs(site.error) < 1
     assert site.clock.ready

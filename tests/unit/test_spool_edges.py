@@ -19,7 +19,7 @@ from watchkeeper.agent.spool.file import MEMORY
 from watchkeeper.agent.spool.records import Record
 from watchkeeper.agent.spool.spool import Limits, Spool
 from watchkeeper.model.batch import Block, Lane
-from watchkeeper.model.clock import FakeClock
+from watchkeeper.model.clock import FakeClock, boot_id
 from watchkeeper.model.errors import SpoolError
 from watchkeeper.model.wire import to_json
 

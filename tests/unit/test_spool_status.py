@@ -13,7 +13,7 @@ from watchkeeper.agent.spool.file import MEMORY
 from watchkeeper.agent.spool.spool import Limits, Spool
 from watchkeeper.agent.spool.status import LaneStatus, RefusedItems, read_status
 from watchkeeper.model.batch import Lane
-from watchkeeper.model.clock import FakeClock
+from watchkeeper.model.clock import FakeClock, boot_id
 from watchkeeper.model.errors import SpoolError
 
 KEY = ("box", "heat", "1")
