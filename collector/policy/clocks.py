@@ -133,6 +133,12 @@ def look(guard: Guard, reference: Heard, others: Others, boot: float, *, follows
     return _set(guard, reference.offset_s) if not follows and _outlasted(reference, others, boot) else guard
 
 
+def told(guard: Guard, moved_s: float, reference_s: float) -> Guard:
+    """The time after another collector has set it by `moved_s`, and what the reference counts for by `reference_s`. A doubt about
+    what it has decided ends with the next look."""
+    return replace(guard, offset_s=guard.offset_s + moved_s, gap_s=guard.gap_s + reference_s - moved_s)
+
+
 def _jumped(guard: Guard, gap_s: float, boot: float, *, follows: bool) -> Guard:
     guard = replace(guard, jumps=guard.jumps + 1)
     again = boot - guard.doubted_at < STEADY_S and not follows

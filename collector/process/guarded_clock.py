@@ -96,8 +96,8 @@ class GuardedClock:
     @property
     def ready(self) -> bool:
         """Whether the time is known: after a start in another boot of the machine the first agents tell it. Until then nothing is
-        written under it."""
-        return self._guard.doubt is not Doubt.START
+        written under it, nor while nobody looks at the clocks."""
+        return self._guard.doubt is not Doubt.START and not self._late()
 
     @property
     def may_delete(self) -> bool:
@@ -111,8 +111,10 @@ class GuardedClock:
         self._heard[agent] = (sent_at - boot, boot)
 
     def _doubt(self) -> Doubt | None:
-        late = self.machine.boot() - self._looked_at > LATE_S
-        return self._guard.doubt or (Doubt.JUMP if late else None)
+        return self._guard.doubt or (Doubt.JUMP if self._late() else None)
+
+    def _late(self) -> bool:
+        return abs(self.machine.boot() - self._looked_at) > LATE_S
 
     # ---- the thread ----
 
@@ -158,7 +160,7 @@ class GuardedClock:
         boot = self.machine.boot()
         wall = self._wall.offset_s if self._trusted and self._wall.moved_at == -math.inf else None
         guard = clocks.look(self._guard, self._wall, Others(self._agents, self._skews, wall=wall), boot)
-        self._tell(guard)
+        self._tell(guard, self._wall)
         kept = replace(self._kept, offset_s=guard.offset_s, sure=guard.sure)
         if guard.step_s:
             self._step(guard, replace(kept, settled_at=boot))
@@ -174,7 +176,8 @@ class GuardedClock:
     def _step(self, guard: Guard, kept: KeptTime) -> None:
         """Set the time, and move every pending time along, in one transaction."""
         before, since = self._guard, kept.since
-        kept = replace(kept, steps=kept.steps + 1, since=min(since, since + guard.step_s))
+        moved_s = kept.moved_s + guard.step_s
+        kept = replace(kept, steps=kept.steps + 1, moved_s=moved_s, since=min(since, since + guard.step_s))
         try:
             with self._store.write() as connection:
                 if not rows.replace_step(connection, kept):
@@ -199,11 +202,15 @@ class GuardedClock:
         if sample is None:
             return
         boot, reference, kept, beats = sample
-        if kept.steps != self._kept.steps:  # another collector has set the time
-            self._guard, self._kept = Guard(reference.offset_s, sure=True, doubted_at=self._guard.doubted_at), kept
+        if (
+            kept.steps != self._kept.steps
+        ):  # another collector has set the time, or what the database's clock is wrong by
+            moved_s = kept.moved_s - self._kept.moved_s
+            self._guard = clocks.told(self._guard, moved_s, kept.offset_s - self._kept.offset_s)
+            self._kept = kept
         ours, theirs = clocks.votes_of_peers(beats, self.wall(), boot + reference.offset_s, BEAT_LATE_S)
         guard = clocks.look(self._guard, reference, Others(self._agents, self._skews, ours, theirs), boot, follows=True)
-        self._tell(guard)
+        self._tell(guard, reference)
         if guard.step_s and not theirs and self._guard.doubt is not Doubt.START:
             self._step(guard, kept)
         elif guard.doubt is None and abs(guard.gap_s) > clocks.TOLERANCE_S:
@@ -273,7 +280,7 @@ class GuardedClock:
             self._noticed(f"the wall clock of this machine jumped by {gap_s:+.1f} s while no collector ran")
         return guard
 
-    def _tell(self, guard: Guard) -> None:
+    def _tell(self, guard: Guard, reference: Heard) -> None:
         before = self._guard
         if guard.doubt and not before.doubt:
             log.warning(
@@ -283,7 +290,8 @@ class GuardedClock:
         elif before.doubt and not guard.doubt:
             log.warning("clock: the time is no longer in doubt; the reference clock differs by %+.1f s", guard.gap_s)
         if not self._store.embedded and guard.jumps > before.jumps:
-            self._noticed(f"the database's clock differs by {guard.gap_s:+.1f} s at once")
+            gap_s = reference.offset_s - before.offset_s
+            self._noticed(f"the database's clock differs by {gap_s:+.1f} s at once")
 
 
 def state_of(clock: Clock) -> ClockState:

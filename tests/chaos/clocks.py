@@ -131,9 +131,7 @@ class Agent:
             "protocol": 1, "agent": self.name, "epoch": "chaos", "lane": "events", "more": False,
             "sent_at": time.time() + self.wrong(), "items": items,
         }  # fmt: skip
-        answer = requests.post(
-            f"{self._chance.choice(self._urls)}/v1/push", json=body, headers=self._head, timeout=5
-        )
+        answer = requests.post(f"{self._chance.choice(self._urls)}/v1/push", json=body, headers=self._head, timeout=5)
         if answer.ok:
             self._seq += len(sent)
             with self._lock:
@@ -143,7 +141,9 @@ class Agent:
 class Site:
     """One or two collectors, agents, a webhook, and what became of each fault."""
 
-    def __init__(self, folder: Path, store_url: str, receiver: WebhookReceiver, seed: int, log: TextIO, count: int) -> None:  # noqa: PLR0917 -- what a run is made of
+    def __init__(
+        self, folder: Path, store_url: str, receiver: WebhookReceiver, seed: int, log: TextIO, count: int
+    ) -> None:
         self.folder, self.log, self.receiver = folder, log, receiver
         self.chance = random.Random(seed)  # noqa: S311 -- must be repeatable, and is no secret
         library = shim(folder)
@@ -248,7 +248,12 @@ class Site:
 
     def outcome(self, rounds: int) -> Outcome:
         """Compare the decisions with the true time."""
-        early = [(one.device, name) for one in self.faults for name, at in one.decided.items() if at < self._due(one, name) - EARLY_S]
+        early = [
+            (one.device, name)
+            for one in self.faults
+            for name, at in one.decided.items()
+            if at < self._due(one, name) - EARLY_S
+        ]
         late = [(one.device, name) for one in self.faults for name in RUNGS_S
                 if one.decided.get(name, float("inf")) > self._due(one, name) + LATE_S]  # fmt: skip
         messages = [row for row in rows_of(self.store, outbox) if row.about == "trouble"]
@@ -323,4 +328,3 @@ def site(folder: Path, seed: int, *, collectors: int = 1, database: bool = False
             yield made, server
         finally:
             made.stop()
-

@@ -15,20 +15,22 @@ _NAME = "time"
 class KeptTime:
     """The offset of the collectors' time: from the boot clock of this machine in the boot `boot_id`, or from the database's clock
     (`boot_id` is empty). Pending times later than `since` were written under this offset, and move when it is set. `sure`: other
-    clocks have confirmed it. `settled_at`: the boot clock when it was found. `steps` counts how often it was set."""
+    clocks have confirmed it. `settled_at`: the boot clock when it was found. `steps` counts how often the time or the offset was set,
+    `moved_s` is by how much the time was set in all."""
 
     boot_id: str
     offset_s: float
     since: float
     sure: bool
     settled_at: float
-    steps: int
+    steps: int = 0
+    moved_s: float = 0.0
 
 
 def read(connection: sa.Connection) -> KeptTime | None:
     """The row; None in a store that has none yet."""
     row = connection.execute(sa.select(clock).where(clock.c.name == _NAME)).first()
-    return None if row is None else KeptTime(row.boot_id, row.offset_s, row.since, row.sure, row.settled_at, row.steps)
+    return None if row is None else KeptTime(**{name: value for name, value in row._mapping.items() if name != "name"})
 
 
 def keep(store: Store, connection: sa.Connection, kept: KeptTime) -> None:

@@ -29,7 +29,8 @@ def upgrade() -> None:
         ),
         sa.Column("sure", sa.Boolean(), nullable=False, comment="other clocks have confirmed it"),
         sa.Column("settled_at", sa.Double(), nullable=False, comment="when it was found, on the boot clock"),
-        sa.Column("steps", sa.BigInteger(), nullable=False, comment="how often it was set"),
+        sa.Column("steps", sa.BigInteger(), nullable=False, comment="how often the time, or this offset, was set"),
+        sa.Column("moved_s", sa.Double(), nullable=False, comment="by how much the time was set, in all"),
     )
 
 
