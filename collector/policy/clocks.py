@@ -50,7 +50,7 @@ class Doubt(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
+class OtherClock:
     """A clock outside: its offset, when it was heard last, and when and by how much it jumped last."""
 
     offset_s: float
@@ -60,7 +60,7 @@ class Heard:
 
 
 @dataclass(frozen=True, slots=True)
-class Guard:
+class OwnTime:
     """What the collector's time is. `gap_s` is the reference minus it at the last look. `sure`: other clocks have confirmed it.
     `step_s` is by how much the last look has set it; 0.0 where it only went on."""
 
@@ -79,30 +79,30 @@ class Others:
     `theirs` are how many other collectors go by our time, and by the reference. `wall` is the offset of the machine's wall clock
     if it may be right (None: it cannot be, or it is no witness)."""
 
-    agents: Mapping[str, Heard]
+    agents: Mapping[str, OtherClock]
     skews: Mapping[str, float]
     ours: int = 0
     theirs: int = 0
     wall: float | None = None
 
 
-def observe(known: Heard | None, offset_s: float, at: float) -> Heard:
+def observe(known: OtherClock | None, offset_s: float, at: float) -> OtherClock:
     """What is known of a clock after it was heard once more."""
     if known is None:
-        return Heard(offset_s, at)
+        return OtherClock(offset_s, at)
     moved_s = offset_s - known.offset_s
     if abs(moved_s) <= TOLERANCE_S:
         return replace(known, offset_s=offset_s, at=at)
-    return Heard(offset_s, at, at, moved_s)
+    return OtherClock(offset_s, at, at, moved_s)
 
 
-def begin(wall: float, boot: float, seen_at: float | None, skews: Mapping[str, float]) -> Guard:
+def begin(wall: float, boot: float, seen_at: float | None, skews: Mapping[str, float]) -> OwnTime:
     """The time after a start in a new boot of the machine. `seen_at` is the last time that the store has seen (None: it is
     empty). No time is before that."""
     trusted = plausible(wall, seen_at)
     shown = wall if trusted or seen_at is None else seen_at
     doubt = None if trusted and not skews else Doubt.START
-    return Guard(shown - boot, doubt, boot if doubt else -math.inf, wall - shown)
+    return OwnTime(shown - boot, doubt, boot if doubt else -math.inf, wall - shown)
 
 
 def plausible(wall: float, seen_at: float | None) -> bool:
@@ -112,7 +112,7 @@ def plausible(wall: float, seen_at: float | None) -> bool:
     return seen_at - TOLERANCE_S <= wall <= seen_at + OFF_S
 
 
-def look(guard: Guard, reference: Heard, others: Others, boot: float, *, follows: bool = False) -> Guard:
+def look(guard: OwnTime, reference: OtherClock, others: Others, boot: float, *, follows: bool = False) -> OwnTime:
     """The time after one more look at the clocks. `follows`: without votes the reference is right (the database's clock), and not
     our boot clock."""
     gap_s = reference.offset_s - guard.offset_s
@@ -133,13 +133,13 @@ def look(guard: Guard, reference: Heard, others: Others, boot: float, *, follows
     return _set(guard, reference.offset_s) if not follows and _outlasted(reference, others, boot) else guard
 
 
-def told(guard: Guard, moved_s: float, reference_s: float) -> Guard:
+def told(guard: OwnTime, moved_s: float, reference_s: float) -> OwnTime:
     """The time after another collector has set it by `moved_s`, and what the reference counts for by `reference_s`. A doubt about
     what it has decided ends with the next look."""
     return replace(guard, offset_s=guard.offset_s + moved_s, gap_s=guard.gap_s + reference_s - moved_s)
 
 
-def _jumped(guard: Guard, gap_s: float, boot: float, *, follows: bool) -> Guard:
+def _jumped(guard: OwnTime, gap_s: float, boot: float, *, follows: bool) -> OwnTime:
     guard = replace(guard, jumps=guard.jumps + 1)
     again = boot - guard.doubted_at < STEADY_S and not follows
     if guard.doubt is not None or abs(gap_s) <= TOLERANCE_S or again:
@@ -147,7 +147,7 @@ def _jumped(guard: Guard, gap_s: float, boot: float, *, follows: bool) -> Guard:
     return replace(guard, doubt=Doubt.JUMP, doubted_at=boot)
 
 
-def _started(guard: Guard, others: Others, boot: float) -> Guard:
+def _started(guard: OwnTime, others: Others, boot: float) -> OwnTime:
     """After a start in a new boot: the agents know our time of before."""
     over = boot - guard.doubted_at >= START_S
     target = _elected(others, guard.doubted_at, expected=0 if over else len(others.skews))
@@ -156,7 +156,7 @@ def _started(guard: Guard, others: Others, boot: float) -> Guard:
     return replace(guard, doubt=None) if over else guard
 
 
-def _judged(guard: Guard, others: Others, boot: float, *, follows: bool) -> Guard:
+def _judged(guard: OwnTime, others: Others, boot: float, *, follows: bool) -> OwnTime:
     """After a jump: is our boot clock right, or the reference?"""
     if abs(guard.gap_s) <= TOLERANCE_S:  # it has come back
         return replace(guard, doubt=None)
@@ -174,14 +174,14 @@ def _judged(guard: Guard, others: Others, boot: float, *, follows: bool) -> Guar
     return replace(_set(guard, guard.offset_s + guard.gap_s), doubt=None) if over else guard
 
 
-def _set(guard: Guard, offset_s: float) -> Guard:
+def _set(guard: OwnTime, offset_s: float) -> OwnTime:
     step_s = offset_s - guard.offset_s
     if abs(step_s) <= TOLERANCE_S:
         return guard
     return replace(guard, offset_s=offset_s, step_s=step_s, gap_s=guard.gap_s - step_s)
 
 
-def _outlasted(reference: Heard, others: Others, boot: float) -> bool:
+def _outlasted(reference: OtherClock, others: Others, boot: float) -> bool:
     """Whether the reference has kept to another time for so long after its jump, without a witness against it, that it is believed.
     One that has not jumped was found to be wrong by others."""
     if math.isinf(reference.moved_at) or boot - reference.moved_at < STEADY_S:

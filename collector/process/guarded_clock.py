@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from watchkeeper.collector.policy import clocks
-from watchkeeper.collector.policy.clocks import Doubt, Guard, Heard, Others
+from watchkeeper.collector.policy.clocks import Doubt, OtherClock, Others, OwnTime
 from watchkeeper.collector.store.clock import kept as rows
 from watchkeeper.collector.store.clock.kept import KeptTime
 from watchkeeper.collector.store.clock.pending import hasten_lost, move_pending
@@ -63,12 +63,12 @@ class GuardedClock:
     def __init__(self, store: Store, machine: Clock, boot_id: str, name: str) -> None:
         self.machine = machine
         self._store, self._boot_id, self._name = store, boot_id if store.embedded else "", name
-        self._agents: dict[str, Heard] = {}
+        self._agents: dict[str, OtherClock] = {}
         self._heard: dict[str, tuple[float, float]] = {}
         self._lock = threading.Lock()
         self._jumps = 0
         self._looked_at = machine.boot()
-        self._wall = Heard(machine.wall() - self._looked_at, self._looked_at)
+        self._wall = OtherClock(machine.wall() - self._looked_at, self._looked_at)
         self._skews: Mapping[str, float] = {}
         self._trusted = True
         self._guard, self._kept = self._begin()
@@ -173,7 +173,7 @@ class GuardedClock:
                 rows.keep(self._store, connection, kept)
             self._kept, self._kept_at = kept, boot
 
-    def _step(self, guard: Guard, kept: KeptTime) -> None:
+    def _step(self, guard: OwnTime, kept: KeptTime) -> None:
         """Set the time, and move every pending time along, in one transaction."""
         before, since = self._guard, kept.since
         moved_s = kept.moved_s + guard.step_s
@@ -219,7 +219,7 @@ class GuardedClock:
             self._guard = guard
         self._looked_at = boot
 
-    def _sample(self) -> tuple[float, Heard, KeptTime, list[float]] | None:
+    def _sample(self) -> tuple[float, OtherClock, KeptTime, list[float]] | None:
         """The boot clock, what the database's clock shows as the collectors' time, the row, and the signs of life of others."""
         with self._store.read() as connection:
             kept = rows.read(connection) or self._kept
@@ -229,9 +229,9 @@ class GuardedClock:
             boot = self.machine.boot()
         if boot - asked > QUICK_S:
             return None
-        return boot, Heard(shown + kept.offset_s - (asked + boot) / 2, boot), kept, beats
+        return boot, OtherClock(shown + kept.offset_s - (asked + boot) / 2, boot), kept, beats
 
-    def _correct(self, guard: Guard, kept: KeptTime) -> None:
+    def _correct(self, guard: OwnTime, kept: KeptTime) -> None:
         """The database's clock is wrong: from now on all collectors subtract that."""
         corrected = replace(kept, offset_s=kept.offset_s - guard.gap_s, steps=kept.steps + 1)
         with self._store.write() as connection:
@@ -244,7 +244,7 @@ class GuardedClock:
 
     # ---- the start ----
 
-    def _begin(self) -> tuple[Guard, KeptTime]:
+    def _begin(self) -> tuple[OwnTime, KeptTime]:
         with self._store.write() as connection:
             kept, seen_at = rows.read(connection), rows.seen_at(connection)
             if self._store.embedded and kept is not None and kept.boot_id == self._boot_id:
@@ -271,16 +271,16 @@ class GuardedClock:
             log.warning("clock: after this start the clock that gives the time may be wrong; the first agents tell")
         return guard, kept
 
-    def _continued(self, kept: KeptTime) -> Guard:
+    def _continued(self, kept: KeptTime) -> OwnTime:
         """After a restart in the same boot of the machine. A wall clock that has jumped meanwhile is in doubt as usual."""
-        guard = Guard(kept.offset_s, sure=kept.sure)
+        guard = OwnTime(kept.offset_s, sure=kept.sure)
         gap_s = self._wall.offset_s - kept.offset_s
         if abs(gap_s) > clocks.TOLERANCE_S:
             self._wall = replace(self._wall, moved_at=self._wall.at, moved_s=gap_s)
             self._noticed(f"the wall clock of this machine jumped by {gap_s:+.1f} s while no collector ran")
         return guard
 
-    def _tell(self, guard: Guard, reference: Heard) -> None:
+    def _tell(self, guard: OwnTime, reference: OtherClock) -> None:
         before = self._guard
         if guard.doubt and not before.doubt:
             log.warning(

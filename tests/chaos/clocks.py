@@ -141,7 +141,7 @@ class Agent:
 class Site:
     """One or two collectors, agents, a webhook, and what became of each fault."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0917 -- what a run is made of
         self, folder: Path, store_url: str, receiver: WebhookReceiver, seed: int, log: TextIO, count: int
     ) -> None:
         self.folder, self.log, self.receiver = folder, log, receiver

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from watchkeeper.collector.policy import clocks
-from watchkeeper.collector.policy.clocks import Doubt, Guard, Heard, Others, begin, look, majority, observe
+from watchkeeper.collector.policy.clocks import Doubt, OtherClock, Others, OwnTime, begin, look, majority, observe
 
 NOW = 1_800_000_000.0
 BOOT = 5_000.0
@@ -23,9 +23,9 @@ class Site:
     def __init__(self, agents: Mapping[str, float] = {}, *, follows: bool = False) -> None:
         self.boot, self.wall, self.follows = BOOT, NOW - BOOT, follows
         self.agents = {name: self.wall + skew for name, skew in agents.items()}
-        self.guard = Guard(self.wall, sure=True)
-        self.reference = Heard(self.wall, self.boot)
-        self.heard = {name: Heard(offset_s, self.boot) for name, offset_s in self.agents.items()}
+        self.guard = OwnTime(self.wall, sure=True)
+        self.reference = OtherClock(self.wall, self.boot)
+        self.heard = {name: OtherClock(offset_s, self.boot) for name, offset_s in self.agents.items()}
         self.peers = (0, 0)
         self.doubted_s, self.stepped_s = 0.0, 0.0
 
@@ -177,13 +177,15 @@ def test_peers_vote_by_their_signs_of_life(
 # ---- a start in another boot of the machine ----
 
 
-def started(guard: Guard, wall: float, agents: Mapping[str, float], skews: Mapping[str, float], looks: int) -> Guard:
+def started(
+    guard: OwnTime, wall: float, agents: Mapping[str, float], skews: Mapping[str, float], looks: int
+) -> OwnTime:
     """Look so often after a start at boot 10; every agent is heard before each look. Offsets and `wall` are times at boot 0."""
     moved_at = 10.0 if guard.gap_s else -math.inf
     for second in range(1, looks + 1):
         boot = 10.0 + second
-        heard = {name: Heard(offset_s, boot) for name, offset_s in agents.items()}
-        guard = look(guard, Heard(wall, boot, moved_at), Others(heard, skews, wall=wall), boot)
+        heard = {name: OtherClock(offset_s, boot) for name, offset_s in agents.items()}
+        guard = look(guard, OtherClock(wall, boot, moved_at), Others(heard, skews, wall=wall), boot)
     return guard
 
 
@@ -221,12 +223,12 @@ def test_an_empty_store_believes_its_wall_clock_at_once_if_it_can_be_right() -> 
 
 
 def test_agents_heard_later_correct_a_time_that_nobody_had_confirmed() -> None:
-    unsure = Guard(NOW + HOUR, sure=False)
-    reference = Heard(NOW + HOUR, BOOT)
-    one = {"a": Heard(NOW, BOOT)}
+    unsure = OwnTime(NOW + HOUR, sure=False)
+    reference = OtherClock(NOW + HOUR, BOOT)
+    one = {"a": OtherClock(NOW, BOOT)}
     assert look(unsure, reference, Others(one, {"a": 0.0}), BOOT).step_s == -HOUR
     assert look(unsure, reference, Others(one, {}, wall=NOW + HOUR), BOOT).step_s == 0.0, "one clock against another"
-    two = {**one, "b": Heard(NOW + 1, BOOT)}
+    two = {**one, "b": OtherClock(NOW + 1, BOOT)}
     found = look(unsure, reference, Others(two, {}, wall=NOW + HOUR), BOOT)
     assert (found.step_s, found.sure) == (0.5 - HOUR, True)
     assert look(replace(unsure, sure=True), reference, Others(two, {}), BOOT).step_s == 0.0

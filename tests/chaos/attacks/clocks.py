@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from tests.chaos import clocks_agent
 from tests.chaos.clocks import HOUR, YEARS, Clocks, Site, site
 from tests.chaos.outcome import Attack, Outcome
 
@@ -63,7 +64,7 @@ def _reboot(made: Site, _server: Clocks, number: int) -> None:
     made.kill()
     clocks = made.clocks[0]
     clocks.restart_machine(f"boot-{number}")
-    clocks.set(made.chance.choice((HOUR, -HOUR, YEARS, _BIOS, 0.0)), boot=20.0 - time.clock_gettime(time.CLOCK_BOOTTIME))
+    clocks.set(made.chance.choice((HOUR, -HOUR, YEARS, _BIOS, 0.0)), boot=0.1 - time.clock_gettime(time.CLOCK_BOOTTIME))
     made.start()
     time.sleep(2.0)
 
@@ -125,4 +126,6 @@ ATTACKS = (
     Attack("clock-of-the-database-stays", "The same, and it stays there",
            _attack(_database_stays, collectors=2, database=True), 8, ("cc", "initdb")),
     Attack("clock-of-agents", "The wall clocks of agents jump by an hour or years", _attack(_agents_jump), needs=("cc",)),
+    Attack("clock-of-an-agent-at-reboot", "An agent's machine is started anew with another wall clock while a verdict is unsent",
+           clocks_agent.run, 4, ("cc",)),
 )  # fmt: skip
