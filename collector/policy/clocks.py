@@ -148,7 +148,7 @@ def _jumped(guard: OwnTime, gap_s: float, boot: float, *, follows: bool) -> OwnT
 
 
 def _started(guard: OwnTime, others: Others, boot: float) -> OwnTime:
-    """After a start in a new boot: the agents know our time of before."""
+    """After a start in a new boot: the agents know our earlier time."""
     over = boot - guard.doubted_at >= START_S
     target = _elected(others, guard.doubted_at, expected=0 if over else len(others.skews))
     if target is not None:
@@ -192,7 +192,7 @@ def _outlasted(reference: OtherClock, others: Others, boot: float) -> bool:
 
 def _elected(others: Others, since: float, expected: int = 0) -> float | None:
     """The offset of the majority of the agents heard since then; None if there is none. An agent whose skew is known from before
-    knows our time of before. Where no such agent is heard, all are asked, and the wall clock."""
+    knows our earlier time. Where no such agent is heard, all are asked, and the wall clock."""
     heard = {name: one.offset_s for name, one in others.agents.items() if one.at >= since}
     votes = [offset_s - others.skews[name] for name, offset_s in heard.items() if name in others.skews]
     if not votes and heard:

@@ -33,8 +33,6 @@ STATE_LABELS = {
     ("battery.test", "running"): marked("in progress"),
     ("agent.heard", "yes"): marked("received"),
     ("agent.heard", "no"): marked("no data"),
-    ("collector.clock", "wrong"): marked("wrong time"),
-    ("collector.clock", "doubt"): marked("in doubt"),
 }
 """(quantity, state) -> label, where the name of the state alone is not clear, or has another word in Chinese."""
 

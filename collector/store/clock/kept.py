@@ -8,7 +8,7 @@ from watchkeeper.collector.store.engine import Store
 from watchkeeper.collector.store.schema import agent, clock, collector, transition
 from watchkeeper.model.clock import Clock
 
-_NAME = "time"
+_ROW = "time"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,25 +29,26 @@ class KeptTime:
 
 def read(connection: sa.Connection) -> KeptTime | None:
     """The row; None in a store that has none yet."""
-    row = connection.execute(sa.select(clock).where(clock.c.name == _NAME)).first()
-    return None if row is None else KeptTime(**{name: value for name, value in row._mapping.items() if name != "name"})
+    columns = [column for column in clock.columns if column is not clock.c.name]
+    row = connection.execute(sa.select(*columns).where(clock.c.name == _ROW)).mappings().first()
+    return None if row is None else KeptTime(**row)
 
 
 def keep(store: Store, connection: sa.Connection, kept: KeptTime) -> None:
     """Write the row."""
-    connection.execute(store.upsert(clock), {"name": _NAME, **asdict(kept)})
+    connection.execute(store.upsert(clock), {"name": _ROW, **asdict(kept)})
 
 
 def first(store: Store, connection: sa.Connection, kept: KeptTime) -> KeptTime:
     """Write the row, unless there is one of a collector on the same clock; returns the row that is there then."""
     connection.execute(sa.delete(clock).where(clock.c.boot_id != kept.boot_id))  # restored from another kind of store
-    connection.execute(store.insert_new(clock), {"name": _NAME, **asdict(kept)})
+    connection.execute(store.insert_new(clock), {"name": _ROW, **asdict(kept)})
     return read(connection) or kept
 
 
 def replace_step(connection: sa.Connection, kept: KeptTime) -> bool:
     """Write the row as the next step, unless another collector has set the time meanwhile. Returns whether it was written."""
-    last = sa.update(clock).where(clock.c.name == _NAME, clock.c.steps == kept.steps - 1)
+    last = sa.update(clock).where(clock.c.name == _ROW, clock.c.steps == kept.steps - 1)
     return connection.execute(last, asdict(kept)).rowcount == 1
 
 
