@@ -129,13 +129,14 @@ def revoke(kind: str, name: str, file: Path) -> None:
 @CONFIG
 def link(person: str, file: Path) -> None:
     """Print a one-time link that signs this person in. It expires after an hour."""
-    import time
-
     from watchkeeper.collector.access.tokens import TICKET_S, TokenKind, mint
+    from watchkeeper.collector.store.clock.kept import now
+    from watchkeeper.model.clock import SystemClock, boot_id
 
     config_file = read_settings(file)
     _check_name(config_file, TokenKind.PERSON, person)
-    ticket = mint(open_store(config_file), TokenKind.TICKET, person, time.time(), TICKET_S)
+    store = open_store(config_file)
+    ticket = mint(store, TokenKind.TICKET, person, now(store, SystemClock(), boot_id()), TICKET_S)
     print(f"{config_file.config.page_url}/enter?ticket={ticket}")
 
 

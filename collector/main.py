@@ -26,9 +26,11 @@ from watchkeeper.collector.notify.outbox import Opener, Outbox
 from watchkeeper.collector.notify.page_tests import write_weekly
 from watchkeeper.collector.notify.preflight import unreachable, unusable_links
 from watchkeeper.collector.process.backups import Backups, by_process
+from watchkeeper.collector.process.guarded_clock import GuardedClock
 from watchkeeper.collector.process.held_locks import HeldLocks
 from watchkeeper.collector.process.own.agents import AgentsHeard
 from watchkeeper.collector.process.own.backups import BackupAge
+from watchkeeper.collector.process.own.clock import ClockTrust
 from watchkeeper.collector.process.own.disk import DiskSpace
 from watchkeeper.collector.process.own.ports import OwnSource
 from watchkeeper.collector.process.own.pushes import PushesSetAside
@@ -48,7 +50,7 @@ from watchkeeper.collector.ticker import Ticker
 from watchkeeper.collector.web.app import build_app
 from watchkeeper.collector.web.edge.limits import ConnectionLimits
 from watchkeeper.documents.secrets import Secrets
-from watchkeeper.model.clock import Clock, SystemClock
+from watchkeeper.model.clock import Clock, SystemClock, boot_id
 from watchkeeper.model.sd_notify import notify, watchdog_s
 
 log = logging.getLogger(__name__)
@@ -111,14 +113,14 @@ class RunningCollector:
         for deprecated in config_file.deprecated:
             log.warning("%s", deprecated)
         self.config = config = config_file.config
-        self.clock = SystemClock()
         self.reloader = ConfigReloader(config_file.path(config.site))
         snapshot = self.reloader.read()
         secrets = open_secrets(config_file)
         self.store = open_store(config_file, secrets)
+        identity = CollectorIdentity(config.own_name)
+        self.clock = GuardedClock(self.store, SystemClock(), boot_id(), identity.name)
         links = open_links(config_file, secrets, self.store, self.clock)
         ways = WaysBack(secrets, sms=config.sms_replies, mail=config.mail_replies is not None and links is not None)
-        identity = CollectorIdentity(config.own_name)
         enter(self.store, identity, installed_version(), self.clock.wall())
         self.runtime = Runtime(self.store, self.clock, snapshot, config.page_url, links, ways, identity)
         self.runtime.activate(snapshot)
@@ -131,7 +133,10 @@ class RunningCollector:
             log.warning("collector.yml: %s", problem)
         self.outbox = Outbox(self.runtime, opener, self.runtime.robots, identity.name)
         disk = DiskSpace(self.store, config.reserve_bytes)
-        sources: list[OwnSource] = [disk, AgentsHeard(self.store, deaf=lambda: disk.full), PushesSetAside(self.store)]
+        sources: list[OwnSource] = [
+            disk, AgentsHeard(self.store, deaf=lambda: disk.full), PushesSetAside(self.store),
+            ClockTrust(self.clock, identity.name),
+        ]  # fmt: skip
         self.backups = self._backups(config_file)
         if self.backups is not None:
             sources.append(BackupAge(identity.name, self.backups.state))
@@ -175,6 +180,7 @@ class RunningCollector:
         hourly = BackgroundScheduler(timezone="UTC")
         for task in (self._delete_expired, self._test_channels):
             hourly.add_job(task, "interval", hours=1, jitter=300, coalesce=True, max_instances=1)
+        self.clock.start()
         self.journal.start()
         self.outbox.start()
         self.ticker.start()
@@ -197,11 +203,13 @@ class RunningCollector:
             self.journal.stop()
             self.ticker.stop()
             self.outbox.stop()
+            self.clock.stop()
             self.store.close()
 
     def alive(self) -> bool:
         """Whether every thread has shown within the last 30 seconds that it works."""
-        workers = [self.journal.worker, self.ticker.worker, self.outbox.worker, *(one.worker for one in self.replies)]
+        workers = [self.clock.worker, self.journal.worker, self.ticker.worker, self.outbox.worker]
+        workers += [one.worker for one in self.replies]
         beats = [worker.beat_at for worker in workers]
         return self.clock.boot() - min(beats) < _STUCK_AFTER_S
 
@@ -212,6 +220,9 @@ class RunningCollector:
             log.exception("the weekly tests of the channels could not be written; this is tried again within the hour")
 
     def _delete_expired(self) -> None:
+        if not self.clock.may_delete:
+            log.warning("the time is not sure: nothing is deleted within this hour")
+            return
         try:
             delete_expired(self.store, self.clock.wall(), self.config.history_s)
         except Exception:

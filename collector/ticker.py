@@ -9,8 +9,10 @@ import logging
 from collections.abc import Callable
 
 from watchkeeper.collector.intake.requests import Requests
+from watchkeeper.collector.notify.enqueue import Notifier
 from watchkeeper.collector.notify.outbox import Outbox
-from watchkeeper.collector.process.due import catch_up, chase, decide_due, end_quiet
+from watchkeeper.collector.process.due import chase, decide_due, end_quiet
+from watchkeeper.collector.process.guarded_clock import state_of
 from watchkeeper.collector.process.own.rules import OwnRules
 from watchkeeper.collector.process.runtime import ConfigReloader, Runtime
 from watchkeeper.collector.process.troubles.separate import separate
@@ -36,10 +38,9 @@ class Ticker:
             self._beat,
             own_rules.look,
             requests.refresh,
-            lambda: catch_up(runtime.notifier(), runtime.clock.wall()),
-            lambda: separate(runtime.notifier(), runtime.clock.wall()),
-            lambda: chase(runtime.notifier(), runtime.clock.wall()),
-            lambda: end_quiet(runtime.notifier(), runtime.clock.wall()),
+            self._by_the_clock(separate),
+            self._by_the_clock(chase),
+            self._by_the_clock(end_quiet),
             self.decide,
         )
         self._turn_at = self._beat_at = runtime.clock.boot()
@@ -59,6 +60,8 @@ class Ticker:
 
     def decide(self) -> None:
         """Decide every rung that is due, and wake the outbox."""
+        if state_of(self._runtime.clock).doubt:
+            return
         decided = 0
         while found := decide_due(self._runtime.notifier(), self._runtime.clock.wall()):
             decided += found
@@ -72,6 +75,16 @@ class Ticker:
             _guarded(task)
             self.worker.beat()  # each may wait for a database that does not answer
         self._outbox.wake()
+
+    def _by_the_clock(self, task: Callable[[Notifier, float], object]) -> Callable[[], None]:
+        """A task that decides by the time: not while that is in doubt."""
+        runtime = self._runtime
+
+        def decide() -> None:
+            if not state_of(runtime.clock).doubt:
+                task(runtime.notifier(), runtime.clock.wall())
+
+        return decide
 
     def _beat(self) -> None:
         """Note in the store that this collector is at work."""

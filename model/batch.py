@@ -98,12 +98,14 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The collector's answer to a push: everything up to seq `through` of the lane is on its disk."""
+    """The collector's answer to a push: everything up to seq `through` of the lane is on its disk. `now` is the collectors' time
+    (UTC seconds); None from a collector that does not tell it."""
 
     lane: Lane
     through: int
     bundle: str
     requests: tuple[Request, ...] = field(default=())
+    now: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 
@@ -47,3 +48,8 @@ class FakeClock:
         """Move both clocks forward."""
         self.now += seconds + 60 * minutes
         self.since_boot += seconds + 60 * minutes
+
+
+def boot_id() -> str:
+    """The kernel's id of this boot of the machine (proc(5), random/boot_id)."""
+    return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()

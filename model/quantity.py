@@ -280,6 +280,7 @@ _CATALOGUE: tuple[Quantity, ...] = (
     _state("agent.pushes", "Pushes of the agent", "ok", "set-aside warning"),
     _state("collector.disk", "Collector disk", "ok", "full critical"),
     _state("collector.backup", "Newest good backup", "ok", "late warning", "none warning"),
+    _state("collector.clock", "Collector clock", "ok", "wrong warning", "doubt warning"),
 )  # fmt: skip
 
 QUANTITIES: Mapping[str, Quantity] = {quantity.name: quantity for quantity in _CATALOGUE}

@@ -185,6 +185,7 @@ def decode_answer(data: Any, lane: Lane) -> Answer:
     return Answer(
         lane, through, str(body.get("bundle", "")),
         tuple(Request(*(str(request.get(key, "")) for key in ("kind", "device", "part", "by"))) for request in requests),
+        number_field(body, "now", "") if "now" in body else None,
     )  # fmt: skip
 
 

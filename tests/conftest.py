@@ -143,14 +143,19 @@ def _postgres(programs: Path, home: str) -> Iterator[None]:
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """The URL of an empty store: the test runs once with SQLite and once with PostgreSQL."""
     if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path / 'collector.sqlite'}"
-        return
-    server: str = request.getfixturevalue("postgres_url")
+        return f"sqlite:///{tmp_path / 'collector.sqlite'}"
+    made: str = request.getfixturevalue("postgres_database")
+    return made
+
+
+@pytest.fixture
+def postgres_database(postgres_url: str) -> Iterator[str]:
+    """The URL of an empty database of the PostgreSQL server."""
     name = f"test_{next(_serial)}"
-    with psycopg.connect(server.replace("+psycopg", ""), autocommit=True) as admin:
+    with psycopg.connect(postgres_url.replace("+psycopg", ""), autocommit=True) as admin:
         admin.execute(f"CREATE DATABASE {name}".encode())
-        yield server.replace("/postgres?", f"/{name}?")
+        yield postgres_url.replace("/postgres?", f"/{name}?")
         admin.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())

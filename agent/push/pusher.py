@@ -167,6 +167,8 @@ class Pusher:
     def _settle(self, batch: Batch, answer: Answer) -> None:
         given = batch.last if batch.lane in self._greeted else self._spool.given_before[batch.lane]
         self._greeted.add(batch.lane)
+        if answer.now is not None:
+            self._spool.learn_time(answer.now)
         self._recover()
         if answer.through > given:
             log.warning(

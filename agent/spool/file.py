@@ -169,8 +169,3 @@ def quarantine(path: Path, at_utc: float) -> Path:
             with contextlib.suppress(OSError):
                 os.unlink(f"{old}{suffix}")  # noqa: PTH108 -- the suffix is part of the name, not a path below it
     return broken
-
-
-def boot_id() -> str:
-    """The kernel's id of this boot (proc(5), random/boot_id)."""
-    return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()

@@ -21,6 +21,7 @@ log = logging.getLogger(__name__)
 K = TypeVar("K")
 V = TypeVar("V")
 
+_NO_LIMIT = 2**62
 RECORD_BYTES = 32
 """What a record takes beside its body, roughly."""
 
@@ -171,10 +172,15 @@ def read_states(db: sqlite3.Connection) -> dict[Key, RuleState]:
     return states
 
 
-def shift_times(db: sqlite3.Connection, seconds: float) -> None:
-    """Add `seconds` to every time, to convert from the clock of another boot. What cannot be read is left as it is."""
+def shift_records(db: sqlite3.Connection, seconds: float, through: Mapping[str, int] | None = None) -> None:
+    """Add `seconds` to the times of what waits to be sent: of everything, or up to these seqs of the lanes."""
     for lane in Lane:
-        db.execute(_sql(lane, "UPDATE LANE SET at = at + ?"), (seconds,))
+        limit = _NO_LIMIT if through is None else through.get(lane, 0)
+        db.execute(_sql(lane, "UPDATE LANE SET at = at + ? WHERE seq <= ?"), (seconds, limit))
+
+
+def shift_states(db: sqlite3.Connection, seconds: float) -> None:
+    """Add `seconds` to the times of the judge's states and of what was read. What cannot be read is left as it is."""
     for key, state in read_states(db).items():
         _write_state(db, key, rebase(state, seconds))
     for device, body in db.execute("SELECT device, body FROM parts").fetchall():

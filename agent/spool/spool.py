@@ -5,11 +5,10 @@ from a thread of its own, at once after events and within half a second after re
 (`settle`) leaves the disk with the next flush. If the agent dies before that, the items are sent again and the
 collector ignores them.
 
-Times are seconds on the boot clock. A spool that was written in another boot is converted by the wall clock.
+Times are seconds on the boot clock. `boots` converts those of an earlier boot of the machine.
 """
 
 import contextlib
-import json
 import logging
 import sqlite3
 import threading
@@ -20,9 +19,11 @@ from pathlib import Path
 
 from watchkeeper.agent.spool import file as spoolfile
 from watchkeeper.agent.spool import records
+from watchkeeper.agent.spool.boots import Boots
 from watchkeeper.agent.spool.records import Commit, Record, Settled
 from watchkeeper.model.batch import Block, Facts, Lane
 from watchkeeper.model.clock import Clock
+from watchkeeper.model.clock import boot_id as kernel_boot_id
 from watchkeeper.model.errors import SpoolError
 from watchkeeper.model.failpoint import failpoint
 from watchkeeper.model.reading import Series, Value
@@ -71,7 +72,7 @@ class Spool:
     def __init__(self, path: Path, limits: Limits, clock: Clock, boot_id: str = "") -> None:
         """Open or make the file. Raises SpoolError where that fails, or where another agent uses it."""
         self._path, self._limits, self._clock = path, limits, clock
-        self._boot_id = boot_id or spoolfile.boot_id()
+        self._boots = Boots(clock, boot_id or kernel_boot_id())
         self._memory_lock = threading.Lock()  # held for microseconds
         self._disk_lock = threading.RLock()  # held while the disk works; always taken before the memory's
         self._records: dict[Lane, list[Record]] = {lane: [] for lane in Lane}
@@ -115,26 +116,7 @@ class Spool:
             self._blocks[number] = records.block_from_json(number, body)
             if declared:
                 self._declared.add(number)
-        self._rebase()
-
-    def _rebase(self) -> None:
-        now, offset = self._clock.boot(), self._offset()
-        note = spoolfile.get_note(self._db, "boot")
-        before = json.loads(note) if note else None
-        if before and before["boot_id"] == self._boot_id:
-            return
-        with spoolfile.transaction(self._db):
-            if before:
-                # No time in the spool may be in the future, even if the wall clock lost its battery overnight.
-                shift = min(before["offset"] - offset, now - before["at"])
-                records.shift_times(self._db, shift)
-            spoolfile.put_note(self._db, "boot", self._boot())
-
-    def _offset(self) -> float:
-        return self._clock.wall() - self._clock.boot()
-
-    def _boot(self) -> str:
-        return json.dumps({"boot_id": self._boot_id, "offset": self._offset(), "at": self._clock.boot()})
+        self._boots.carry_over(self._db)
 
     def states(self) -> dict[Key, RuleState]:
         """The judge's states as last committed. A state that cannot be read (of another version, say) is left out."""
@@ -222,7 +204,7 @@ class Spool:
             declared=dict(self._declared_changes),
             notes=dict(self._notes),
             last=dict(self._last),
-            boot=self._boot(),
+            boot=self._boots.note(),
             at_utc=self._clock.wall(),
             set_aside_bytes=self._limits.size_bytes // 8,
         )
@@ -379,6 +361,12 @@ class Spool:
         if self.disk_error:
             waiting = self._records[settled.lane]
             self._records[settled.lane] = [record for record in waiting if record.seq > settled.through]
+
+    def learn_time(self, utc: float) -> None:
+        """The collectors' time (UTC seconds) came with an answer: times of an earlier boot are corrected by it. Where the disk
+        cannot be written, the next answer does it."""
+        with self._disk_lock, contextlib.suppress(sqlite3.Error):
+            self._boots.learn(self._db, utc)
 
     def redeclare(self, blocks: Iterable[int]) -> None:
         """The collector does not know these blocks, or no longer: declare them with the next batch."""

@@ -16,6 +16,7 @@ from watchkeeper.collector.access.tokens import Bearer, TokenKind
 from watchkeeper.collector.intake.journal import Answer, Journal, Waiting
 from watchkeeper.collector.intake.requests import Requests
 from watchkeeper.collector.intake.sequences import BadPush, UnknownBlocks
+from watchkeeper.collector.process.guarded_clock import GuardedClock
 from watchkeeper.collector.process.runtime import Runtime
 from watchkeeper.collector.site.snapshot import bundle_to_json as bundle_json
 from watchkeeper.model.batch import Push
@@ -37,6 +38,9 @@ TOKENS_WAIT_S, COMMIT_WAIT_S = 5.0, 15.0
 """How long a request waits for the store: for tokens, and for its push to be on disk. An agent waits 20 s for its answer."""
 
 _STORE_AWAY = "the collector's store is not available now"
+
+
+_SOON = ((b"retry-after", b"1"),)
 
 
 class _Refusal(Exception):
@@ -130,6 +134,7 @@ class AgentEndpoint:
             push = await asyncio.to_thread(_parse, body, received_at)
         else:
             push = _parse(body, received_at)
+        self._hear(agent, push)
         self._require_ownership(agent, push)
         try:
             through = await self._commit(push, body, received_at)
@@ -144,8 +149,17 @@ class AgentEndpoint:
                 "through": through,
                 "bundle": bundle.version if bundle else "",
                 "requests": self._requests.take(agent),
+                "now": self._runtime.clock.wall(),
             }
         )
+
+    def _hear(self, agent: str, push: Push) -> None:
+        """Let the agent's clock vote. After a start the first agents tell the time; nothing is taken under a wrong one."""
+        clock = self._runtime.clock
+        if isinstance(clock, GuardedClock):
+            clock.hear(agent, push.sent_at)
+            if not clock.ready:
+                raise _Refusal(503, "the collector does not know the time yet; keep the data and try again", _SOON)
 
     async def _commit(self, push: Push, body: bytes, received_at: float) -> int:
         loop = asyncio.get_running_loop()

@@ -18,8 +18,6 @@ from watchkeeper.collector.store.schema import agent, rung, trouble
 from watchkeeper.model.failpoint import failpoint
 
 DECIDED_AT_ONCE = 200
-CLOCKS_DIFFER_S = 3600.0
-"""By how much the clocks of collectors that share a store may differ."""
 
 
 def decide_due(notifier: Notifier, now: float) -> int:
@@ -83,20 +81,6 @@ def due_rungs(
     decides them before our transaction ends; those that somebody else has locked are left out."""
     asked = {"now": now, "stopping_levels": sorted(stopping_levels(ladders)), "most": most}
     return connection.execute(_DUE_LOCKED if lock else _DUE, asked).all()
-
-
-def catch_up(notifier: Notifier, now: float) -> int:
-    """After our clock was set back, troubles recorded before seem to begin in the future. Their rungs would wait for as
-    long as the clock had been wrong; those due later than the longest ladder are made due now. Returns how many were."""
-    longest = max(one.after_s for ladder in notifier.snapshot.configuration.ladders.ladders for one in ladder.rungs)
-    ahead = sa.exists().where(trouble.c.trouble == rung.c.trouble, trouble.c.began_at > now + CLOCKS_DIFFER_S)
-    late = rung.c.due_at > now + longest + CLOCKS_DIFFER_S
-    lost = sa.and_(rung.c.decided_at.is_(None), late, ahead)
-    with notifier.store.read() as connection:
-        if connection.execute(sa.select(rung.c.rung).where(lost).limit(1)).first() is None:
-            return 0
-    with notifier.store.write() as connection:
-        return connection.execute(sa.update(rung).where(lost), {"due_at": now}).rowcount
 
 
 def end_quiet(notifier: Notifier, now: float) -> int:

@@ -15,6 +15,7 @@ from watchkeeper.collector.notify.delivery.robots import RobotStatus
 from watchkeeper.collector.notify.notice import About
 from watchkeeper.collector.policy.incidents import IncidentState
 from watchkeeper.collector.process.backups import Backups
+from watchkeeper.collector.process.guarded_clock import state_of
 from watchkeeper.collector.process.replies.answer import UNKNOWN_REPLIES
 from watchkeeper.collector.process.runtime import Runtime
 from watchkeeper.collector.read.agents import AgentStatus, agent_statuses
@@ -71,6 +72,10 @@ class SelfMetrics(Collector):
             "configuration_problem", "1 while the configuration has errors and the previous one stays active.",
             1.0 if runtime.problem else 0.0,
         )  # fmt: skip
+        state = state_of(runtime.clock)
+        yield _counter("clock_jumps", "Jumps of the machine's or the database's clock since the start.", state.jumps)
+        yield _gauge("clock_offset_seconds", "The machine's wall clock minus the collectors' time.", state.wall_s)
+        yield _gauge("clock_doubt", "1 while the time is in doubt and nothing is decided.", 1.0 if state.doubt else 0.0)
         yield _gauge("started_seconds", "When the collector started, in Unix time.", runtime.started_at)
         build = GaugeMetricFamily(
             "watchkeeper_build_info", "The version of the collector; always 1.", labels=["version"]

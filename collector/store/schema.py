@@ -338,6 +338,21 @@ collector = Table(
     Column("release", _NAME_TYPE, nullable=False),
 )
 
+clock = Table(
+    "clock",
+    metadata,
+    Column("name", _NAME_TYPE, primary_key=True, comment="always `time`"),
+    Column(
+        "boot_id", _NAME_TYPE, nullable=False, comment="the boot of the machine that it is for; empty on PostgreSQL"
+    ),
+    Column("offset_s", Double, nullable=False, comment="the collectors' time minus the boot clock, or the database's"),
+    Column("since", Double, nullable=False, comment="pending times after this move along when the time is set"),
+    Column("sure", Boolean, nullable=False, comment="other clocks have confirmed it"),
+    Column("settled_at", Double, nullable=False, comment="when it was found, on the boot clock"),
+    Column("steps", BigInteger, nullable=False, comment="how often the time, or this offset, was set"),
+    Column("moved_s", Double, nullable=False, comment="by how much the time was set, in all"),
+)
+
 tally = Table(
     "tally",
     metadata,

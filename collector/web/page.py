@@ -10,6 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from watchkeeper.collector.notify.i18n import translations
 from watchkeeper.collector.notify.notice import About, page_path
+from watchkeeper.collector.process.guarded_clock import state_of
 from watchkeeper.collector.process.runtime import Runtime
 from watchkeeper.collector.read.self_metrics import installed_version
 from watchkeeper.collector.site.inventory import Language
@@ -71,7 +72,7 @@ class PageContext:
         text = _environment(language).get_template(template).render(
             fmt=Formatter(language, self.runtime.snapshot, now), identity=self.identity, now=now, problem=self._problem(),
             site=self.runtime.snapshot.configuration.inventory.site, path=self.request.url.path, version=installed_version(),
-            link=self.link, session_page=self._session_page(), sends_links=self._sends_links(), readable=self._is_readable(),
+            clock=state_of(self.runtime.clock), link=self.link, session_page=self._session_page(), sends_links=self._sends_links(), readable=self._is_readable(),
             others=[(one.value, _LANGUAGE_NAMES[one]) for one in Language if one is not language], **content,
         )  # fmt: skip
         response = HTMLResponse(text, code)

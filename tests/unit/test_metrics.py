@@ -169,7 +169,7 @@ def test_the_collector_speaks_of_itself(room: Room) -> None:
 def test_every_quantity_has_a_name_of_its_own() -> None:
     names = [one.name for one in FAMILIES.values()]
     assert len(set(names)) == len(names)
-    assert QUANTITIES.keys() - FAMILIES.keys() == {"agent.heard", "agent.pushes", "collector.disk"}, (
+    assert QUANTITIES.keys() - FAMILIES.keys() == {"agent.heard", "agent.pushes", "collector.disk", "collector.clock"}, (
         "what no agent reads"
     )
     for quantity in QUANTITIES.values():

@@ -19,7 +19,7 @@ from watchkeeper.agent.spool.file import MEMORY
 from watchkeeper.agent.spool.records import Record
 from watchkeeper.agent.spool.spool import Limits, Spool
 from watchkeeper.model.batch import Block, Lane
-from watchkeeper.model.clock import FakeClock
+from watchkeeper.model.clock import FakeClock, boot_id
 from watchkeeper.model.errors import SpoolError
 from watchkeeper.model.wire import to_json
 
@@ -103,7 +103,7 @@ def test_every_thread_may_use_it(file: Path, clock: FakeClock) -> None:
 
 
 def test_the_id_of_a_boot_is_the_kernels_and_stays_the_same() -> None:
-    assert spoolfile.boot_id() == Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    assert boot_id() == Path("/proc/sys/kernel/random/boot_id").read_text().strip()
 
 
 # ---- putting aside ----

@@ -70,33 +70,6 @@ def test_a_spool_is_fresh_until_a_report_of_active_verdicts_is_on_disk(file: Pat
         assert not spool.fresh
 
 
-def test_after_another_boot_all_times_are_converted_by_the_wall_clock(file: Path, clock: FakeClock) -> None:
-    with opened(file, clock) as spool:
-        fill(spool, clock, 1)
-        spool.add_events([verdict(1, since=clock.boot() - 10)], {KEY: state(since=clock.boot() - 10)})
-    after = FakeClock(
-        now=clock.now + 120, since_boot=30.0
-    )  # two minutes later by the wall clock, half a minute after the boot
-    with opened(file, after, "boot-2") as spool:
-        (event,) = items(everything(spool, Lane.EVENTS))
-        assert (event["age_s"], event["evidence"]["first_age_s"]) == (130, 190)
-        assert items(everything(spool, Lane.READINGS))[0]["age_s"] == 120
-        found = spool.states()[KEY]
-        assert after.boot() - found.since == 130
-        assert found.evidence.first_at == found.since - 60
-    after.advance(5)
-    with opened(file, after, "boot-2") as spool:
-        assert items(everything(spool, Lane.READINGS))[0]["age_s"] == 125, "converted once, not at every opening"
-
-
-def test_a_wall_clock_set_back_over_a_boot_leaves_nothing_in_the_future(file: Path, clock: FakeClock) -> None:
-    with opened(file, clock) as spool:
-        fill(spool, clock, 2)
-    after = FakeClock(now=1000.0, since_boot=30.0)  # the battery of the clock is dead
-    with opened(file, after, "boot-2") as spool:
-        assert [item["age_s"] for item in items(everything(spool, Lane.READINGS))] == [1, 0]
-
-
 def _garbage(file: Path) -> None:
     file.write_bytes(b"this is no database at all" * 500)
 

@@ -13,7 +13,7 @@ from watchkeeper.agent.spool.file import MEMORY
 from watchkeeper.agent.spool.spool import Limits, Spool
 from watchkeeper.agent.spool.status import LaneStatus, RefusedItems, read_status
 from watchkeeper.model.batch import Lane
-from watchkeeper.model.clock import FakeClock
+from watchkeeper.model.clock import FakeClock, boot_id
 from watchkeeper.model.errors import SpoolError
 
 KEY = ("box", "heat", "1")
@@ -61,7 +61,7 @@ def test_the_points_where_a_crash_is_tried_are_passed_in_order(
 
 def test_a_spool_knows_by_itself_which_boot_this_is(file: Path, clock: FakeClock) -> None:
     with contextlib.closing(Spool(file, Limits(), clock)) as spool:
-        assert json.loads(spoolfile.get_note(spool._db, "boot") or "{}")["boot_id"] == spoolfile.boot_id()
+        assert json.loads(spoolfile.get_note(spool._db, "boot") or "{}")["boot_id"] == boot_id()
 
 
 def test_status_tells_everything_and_changes_nothing(file: Path, clock: FakeClock) -> None:

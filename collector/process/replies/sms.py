@@ -7,6 +7,7 @@ from pathlib import Path
 from watchkeeper.channels.ports import Via
 from watchkeeper.channels.sms_inbox import Sms, read_inbox, set_aside, usable_inbox
 from watchkeeper.collector.policy.replies.senders import person_of_phone
+from watchkeeper.collector.process.guarded_clock import machine_of
 from watchkeeper.collector.process.replies.answer import UNKNOWN_REPLIES, Incoming, ReplyVia, take_text
 from watchkeeper.collector.process.runtime import Runtime
 from watchkeeper.model.errors import StoreError
@@ -41,7 +42,7 @@ class SmsReplies:
 
     def _take_from(self, spool: Path) -> int:
         try:
-            found = read_inbox(spool, self._runtime.clock.wall())
+            found = read_inbox(spool, machine_of(self._runtime.clock).wall())  # its files have the machine's time
         except OSError as error:
             log.warning("%s cannot be read: %s", spool / "inbox", error.strerror)
             return 0

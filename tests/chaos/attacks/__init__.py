@@ -9,6 +9,7 @@ FAMILIES = (
     "backups",
     "kills", "hostile_devices", "hostile_databases",
     "databases",
+    "clocks",
 )  # fmt: skip
 
 
