@@ -25,13 +25,15 @@ from watchkeeper.collector.intake.requests import Requests
 from watchkeeper.collector.notify.outbox import Opener, Outbox
 from watchkeeper.collector.notify.page_tests import write_weekly
 from watchkeeper.collector.notify.preflight import unreachable, unusable_links
+from watchkeeper.collector.process.configuration.finding import FolderInForce
+from watchkeeper.collector.process.configuration.reload import ConfigReloader
 from watchkeeper.collector.process.own.agents import AgentsHeard
 from watchkeeper.collector.process.own.disk import DiskSpace
 from watchkeeper.collector.process.own.rules import OwnRules
 from watchkeeper.collector.process.replies.mail import MailReplies
 from watchkeeper.collector.process.replies.sms import SmsReplies
 from watchkeeper.collector.process.replies.ways import ReplyTaker, WaysBack
-from watchkeeper.collector.process.runtime import ConfigReloader, Runtime
+from watchkeeper.collector.process.runtime import Runtime
 from watchkeeper.collector.read.exposition import Metrics
 from watchkeeper.collector.read.self_metrics import installed_version
 from watchkeeper.collector.site.settings import ConfigFile, MailRepliesConfig
@@ -106,16 +108,16 @@ class RunningCollector:
             log.warning("%s", deprecated)
         self.config = config = config_file.config
         self.clock = SystemClock()
-        self.reloader = ConfigReloader(config_file.path(config.site))
-        snapshot = self.reloader.read()
+        self.reloader = ConfigReloader(config_file.path(config.site), config.own_name)
         secrets = open_secrets(config_file)
         self.store = open_store(config_file, secrets)
         links = open_links(config_file, secrets, self.store, self.clock)
         ways = WaysBack(secrets, sms=config.sms_replies, mail=config.mail_replies is not None and links is not None)
         identity = CollectorIdentity(config.own_name)
+        snapshot = self.reloader.choose(self.store, self.clock.wall())
         enter(self.store, identity, installed_version(), self.clock.wall())
         self.runtime = Runtime(self.store, self.clock, snapshot, config.page_url, links, ways, identity)
-        self.runtime.activate(snapshot)
+        self.reloader.begin(self.runtime)
         opener = open_channels(secrets, self.clock)
         for problem in unreachable(snapshot.configuration.contacts.people, opener):
             log.warning("contacts.yml: %s", problem)
@@ -125,7 +127,9 @@ class RunningCollector:
             log.warning("collector.yml: %s", problem)
         self.outbox = Outbox(self.runtime, opener, self.runtime.robots)
         disk = DiskSpace(self.store, config.reserve_bytes)
-        own_rules = OwnRules(self.runtime, (disk, AgentsHeard(self.store, deaf=lambda: disk.full)))
+        own_rules = OwnRules(
+            self.runtime, (disk, AgentsHeard(self.store, deaf=lambda: disk.full), FolderInForce(self.runtime))
+        )
         requests = Requests(self.store, self.clock)
         self.ticker = Ticker(self.runtime, self.reloader, own_rules, requests, self.outbox)
         self.replies = self._reply_takers(secrets)

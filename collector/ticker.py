@@ -10,9 +10,10 @@ from collections.abc import Callable
 
 from watchkeeper.collector.intake.requests import Requests
 from watchkeeper.collector.notify.outbox import Outbox
+from watchkeeper.collector.process.configuration.reload import ConfigReloader
 from watchkeeper.collector.process.due import catch_up, chase, decide_due, end_quiet
 from watchkeeper.collector.process.own.rules import OwnRules
-from watchkeeper.collector.process.runtime import ConfigReloader, Runtime
+from watchkeeper.collector.process.runtime import Runtime
 from watchkeeper.collector.process.troubles.separate import separate
 from watchkeeper.collector.store.peers import BEAT_EVERY_S, beat
 from watchkeeper.model.errors import StoreError

@@ -277,6 +277,10 @@ _CATALOGUE: tuple[Quantity, ...] = (
     # Watchkeeper itself (4.1.6)
     _state("agent.heard", "Agent data", "yes", "no critical"),
     _state("collector.disk", "Collector disk", "ok", "full critical"),
+    _state(
+        "collector.configuration", "Configuration folder",
+        "in-force", "older warning", "differs warning", "invalid warning", "unusable critical",
+    ),
 )  # fmt: skip
 
 QUANTITIES: Mapping[str, Quantity] = {quantity.name: quantity for quantity in _CATALOGUE}

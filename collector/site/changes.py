@@ -115,7 +115,12 @@ def _object_name(text: str) -> str:
 def _git(folder: Path, *arguments: str) -> str:
     """The output of git; empty if it fails."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
-    environment |= {"GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0", "GIT_NO_LAZY_FETCH": "1", "LC_ALL": "C.UTF-8"}
+    environment |= {
+        "GIT_OPTIONAL_LOCKS": "0",
+        "GIT_TERMINAL_PROMPT": "0",
+        "GIT_NO_LAZY_FETCH": "1",
+        "LC_ALL": "C.UTF-8",
+    }
     try:
         done = subprocess.run(  # noqa: S603 -- names of files follow `--`, and no shell reads them
             [*_GIT, "-C", str(folder), *arguments], env=environment, stdin=subprocess.DEVNULL, capture_output=True,

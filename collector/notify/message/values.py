@@ -33,6 +33,11 @@ STATE_LABELS = {
     ("battery.test", "running"): marked("in progress"),
     ("agent.heard", "yes"): marked("received"),
     ("agent.heard", "no"): marked("no data"),
+    ("collector.configuration", "in-force"): marked("in force"),
+    ("collector.configuration", "older"): marked("older than what is in force"),
+    ("collector.configuration", "differs"): marked("differs from what is in force"),
+    ("collector.configuration", "invalid"): marked("has errors"),
+    ("collector.configuration", "unusable"): marked("what is in force cannot be used"),
 }
 """(quantity, state) -> label, where the name of the state alone is not clear, or has another word in Chinese."""
 
