@@ -84,4 +84,6 @@ class Runtime:
         return self._notifier
 
     def _is_behind(self, connection: sa.Connection) -> bool:
+        if self.store.embedded:  # no other collector has it, so no agent knows more than this one
+            return False
         return newest_number(connection) not in (self.number, self.unusable)

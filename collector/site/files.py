@@ -64,9 +64,9 @@ class SiteFiles:
         return zlib.compress(self._canonical())
 
     @staticmethod
-    def unpack(packed: bytes) -> "SiteFiles":
+    def unpack(packed: bytes, place: str = "") -> "SiteFiles":
         """Files from the store."""
-        return SiteFiles(json.loads(zlib.decompress(packed)))
+        return SiteFiles(json.loads(zlib.decompress(packed)), place)
 
     def _canonical(self) -> bytes:
         return json.dumps(dict(sorted(self.texts.items())), ensure_ascii=False).encode("utf-8", "surrogatepass")

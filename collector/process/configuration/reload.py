@@ -249,9 +249,8 @@ class ConfigReloader:
             log.warning("%s", runtime.notice)
 
     def _note_base(self, store: Store, connection: sa.Connection, number: int, now: float) -> None:
-        state = (number, number, Standing.IN_FORCE)
-        activations.note_folder(store, connection, FolderState(self._name, *state, now))
-        self._noted = state
+        state = FolderState(self._name, number, number, Standing.IN_FORCE, now)
+        activations.note_folder(store, connection, state)
 
     def _load(self) -> _Loaded:
         files = read_files(self._folder)

@@ -90,7 +90,7 @@ def numbered(connection: sa.Connection, number: int) -> Activation | None:
 def files_of(connection: sa.Connection, number: int) -> SiteFiles:
     """The files of that number; none if there is no such number."""
     packed = connection.execute(sa.select(activation.c.files).where(activation.c.number == number)).scalar()
-    return SiteFiles.unpack(packed) if packed else SiteFiles({})
+    return SiteFiles.unpack(packed, f"configuration {number}") if packed else SiteFiles({})
 
 
 def put_in_force(  # noqa: PLR0917 -- what a record has
