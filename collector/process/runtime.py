@@ -12,7 +12,7 @@ from watchkeeper.collector.notify.delivery.robots import Robots
 from watchkeeper.collector.notify.enqueue import Notifier
 from watchkeeper.collector.notify.message.answer_line import WayBack
 from watchkeeper.collector.process.troubles.follow_up import withdraw_gone
-from watchkeeper.collector.site.in_force import Standing
+from watchkeeper.collector.site.in_force import FolderStanding
 from watchkeeper.collector.site.snapshot import Snapshot
 from watchkeeper.collector.store.configurations.activations import newest_number
 from watchkeeper.collector.store.engine import Store
@@ -45,7 +45,7 @@ class Runtime:
         self.started_at = clock.wall()
         self.problem = self.notice = ""
         self.number = self.unusable = 0
-        self.standing = Standing.IN_FORCE
+        self.standing = FolderStanding.IN_FORCE
         self._notifier = Notifier(store, snapshot, url, links, way_back)
 
     def notifier(self) -> Notifier:

@@ -4,8 +4,10 @@ A folder may have other files too: collector.yml, agent.yml, files of secrets. T
 """
 
 import contextlib
+import errno
 import hashlib
 import json
+import os
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -49,7 +51,7 @@ class SiteFiles:
         """One of the files. Raises ConfigError if it cannot be read, or is missing."""
         if name in self.texts:
             return Document(self.label(name), self.texts[name])
-        missing = Problem(self.label(name), 0, 0, "cannot be read: No such file or directory")
+        missing = Problem(self.label(name), 0, 0, f"cannot be read: {os.strerror(errno.ENOENT)}")
         raise ConfigError([self.unreadable.get(name, missing)])
 
     def documents(self, folder: str) -> tuple[Document, ...]:

@@ -35,7 +35,7 @@ class Move(Enum):
     FOLLOW = "follow"
 
 
-class Standing(StrEnum):
+class FolderStanding(StrEnum):
     """How a collector's folder compares with what is in force. UNUSABLE: this collector cannot use what is in force, and goes on
     with the configuration before."""
 
@@ -56,7 +56,7 @@ def at_start(folder: Folder, now: InForce, *, company: bool) -> Move:
     if company:
         return Move.FOLLOW
     if folder.base:
-        return Move.ACTIVATE if folder.base == now.number else Move.FOLLOW
+        return Move.ACTIVATE if _is_on_top(folder, now) else Move.FOLLOW
     return Move.FOLLOW if folder.earlier else Move.ACTIVATE
 
 
@@ -66,11 +66,16 @@ def at_change(folder: Folder, now: InForce) -> Move:
         return Move.ACTIVATE
     if folder.version == now.version:
         return Move.STAY
-    return Move.ACTIVATE if folder.base == now.number else Move.FOLLOW
+    return Move.ACTIVATE if _is_on_top(folder, now) else Move.FOLLOW
 
 
-def standing(folder: Folder, now: InForce) -> Standing:
+def _is_on_top(folder: Folder, now: InForce) -> bool:
+    """Whether the folder was made on what is in force. Its base is higher where the store was set back."""
+    return folder.base >= now.number
+
+
+def standing(folder: Folder, now: InForce) -> FolderStanding:
     """How a valid folder compares with what is in force."""
     if folder.version == now.version:
-        return Standing.IN_FORCE
-    return Standing.OLDER if folder.earlier else Standing.DIFFERS
+        return FolderStanding.IN_FORCE
+    return FolderStanding.OLDER if folder.earlier else FolderStanding.DIFFERS

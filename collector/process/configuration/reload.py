@@ -12,7 +12,7 @@ from watchkeeper.collector.process.runtime import Runtime
 from watchkeeper.collector.site import in_force
 from watchkeeper.collector.site.changes import author_of
 from watchkeeper.collector.site.files import FileStats, SiteFiles, read_files, stats_of
-from watchkeeper.collector.site.in_force import Folder, InForce, Move, Standing
+from watchkeeper.collector.site.in_force import Folder, FolderStanding, InForce, Move
 from watchkeeper.collector.site.snapshot import Snapshot, snapshot_of
 from watchkeeper.collector.store.configurations import activations
 from watchkeeper.collector.store.configurations.activations import Activation, FolderState, How, Overtaken
@@ -232,12 +232,12 @@ class ConfigReloader:
             base = activations.folder_of(connection, self._name, "").base
         now = newest.in_force if newest else _NOTHING
         if runtime.unusable:
-            found = Standing.UNUSABLE
+            found = FolderStanding.UNUSABLE
         elif folder is None:
-            found = Standing.INVALID
+            found = FolderStanding.INVALID
         else:
             found = in_force.standing(folder, now)
-            base = now.number if found is Standing.IN_FORCE else base
+            base = now.number if found is FolderStanding.IN_FORCE else base
         runtime.standing, runtime.notice = found, _notice(found, newest, folder.earlier if folder else 0)
         state = (base, runtime.number, found)
         if state == self._noted:
@@ -249,7 +249,7 @@ class ConfigReloader:
             log.warning("%s", runtime.notice)
 
     def _note_base(self, store: Store, connection: sa.Connection, number: int, now: float) -> None:
-        state = FolderState(self._name, number, number, Standing.IN_FORCE, now)
+        state = FolderState(self._name, number, number, FolderStanding.IN_FORCE, now)
         activations.note_folder(store, connection, state)
 
     def _load(self) -> _Loaded:
@@ -264,22 +264,19 @@ class ConfigReloader:
         return any(one.name != self._name and one.beat_at > now - COMPANY_S for one in peers(connection))
 
 
-def _notice(found: Standing, newest: Activation | None, earlier: int) -> str:
+def _notice(found: FolderStanding, newest: Activation | None, earlier: int) -> str:
     """What a person should know and do; empty where the folder is in force, or its errors say it all."""
-    if newest is None or found in (Standing.IN_FORCE, Standing.INVALID):
+    if newest is None or found in (FolderStanding.IN_FORCE, FolderStanding.INVALID):
         return ""
     number, other = newest.number, newest.collector
-    if found is Standing.UNUSABLE:
+    if found is FolderStanding.UNUSABLE:
         return marked(
-            f"This collector cannot use configuration {number}, which collector {other} put in force, and goes on with the one "
-            "before. Install the same release on all collectors."
+            f"This collector cannot use configuration {number}, which collector {other} put in force, and goes on with the one before. Install the same release on all collectors."
         )
-    if found is Standing.OLDER:
+    if found is FolderStanding.OLDER:
         return marked(
-            f"This collector follows configuration {number}, which collector {other} put in force. Its own folder has the older "
-            f"configuration {earlier}, and is not used. Bring the folder up to date."
+            f"This collector follows configuration {number}, which collector {other} put in force. Its own folder has the older configuration {earlier}, and is not used. Bring the folder up to date."
         )
     return marked(
-        f"This collector follows configuration {number}, which collector {other} put in force. Its own folder differs, and is not "
-        "used. Bring the folder up to date, or put it in force with `watchkeeper collector activate`."
+        f"This collector follows configuration {number}, which collector {other} put in force. Its own folder differs, and is not used. Bring the folder up to date, or put it in force with the command `activate`."
     )

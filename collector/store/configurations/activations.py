@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from watchkeeper.collector.site.changes import diff_of
 from watchkeeper.collector.site.files import SiteFiles
-from watchkeeper.collector.site.in_force import Folder, InForce, Standing
+from watchkeeper.collector.site.in_force import Folder, FolderStanding, InForce
 from watchkeeper.collector.store.engine import Store
 from watchkeeper.collector.store.schema import activation, site_folder
 from watchkeeper.model.errors import StoreError
@@ -55,7 +55,7 @@ class FolderState:
     collector: str
     base: int
     follows: int
-    standing: Standing
+    standing: FolderStanding
     noted_at: float
 
 
@@ -147,7 +147,9 @@ def note_folder(store: Store, connection: sa.Connection, state: FolderState) -> 
 def folder_states(connection: sa.Connection) -> list[FolderState]:
     """The folders of all collectors, by name."""
     rows = connection.execute(sa.select(site_folder).order_by(site_folder.c.collector))
-    return [FolderState(row.collector, row.base, row.follows, Standing(row.standing), row.noted_at) for row in rows]
+    return [
+        FolderState(row.collector, row.base, row.follows, FolderStanding(row.standing), row.noted_at) for row in rows
+    ]
 
 
 def _from_row(row: "sa.Row[Any]") -> Activation:
