@@ -5,7 +5,7 @@ from importlib import import_module
 from tests.chaos.outcome import Attack
 
 FAMILIES = (
-    "kills",
+    "kills", "configurations",
 )  # fmt: skip
 
 
