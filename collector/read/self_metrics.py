@@ -17,6 +17,7 @@ from watchkeeper.collector.policy.incidents import IncidentState
 from watchkeeper.collector.process.replies.answer import UNKNOWN_REPLIES
 from watchkeeper.collector.process.runtime import Runtime
 from watchkeeper.collector.read.agents import AgentStatus, agent_statuses
+from watchkeeper.collector.site.in_force import FolderStanding
 from watchkeeper.collector.store.schema import incident, outbox, receipt, reply, rung, tally
 
 OUTBOX_STATES = ("pending", "delivered", "given-up")
@@ -65,6 +66,13 @@ class SelfMetrics(Collector):
         yield _gauge(
             "configuration_problem", "1 while the configuration has errors and the previous one stays active.",
             1.0 if runtime.problem else 0.0,
+        )  # fmt: skip
+        yield _gauge(
+            "configuration_number", "The number of the configuration that this collector goes by.", runtime.number
+        )
+        yield _gauge(
+            "configuration_folder_in_force", "1 while the collector's own folder is what is in force.",
+            1.0 if runtime.standing is FolderStanding.IN_FORCE else 0.0,
         )  # fmt: skip
         yield _gauge("started_seconds", "When the collector started, in Unix time.", runtime.started_at)
         build = GaugeMetricFamily(

@@ -60,7 +60,10 @@ def _unified(old: Sequence[str], new: Sequence[str], old_name: str, new_name: st
         return
     yield f"--- {old_name}\n+++ {new_name}\n"
     removed, added = old[start : len(old) - end], new[start : len(new) - end]
-    yield f"@@ -{start + 1},{len(removed)} +{start + 1},{len(added)} @@\n"
+    places = (
+        f"{start + bool(lines)},{len(lines)}" for lines in (removed, added)
+    )  # an empty stretch counts from the line before
+    yield "@@ -{} +{} @@\n".format(*places)
     yield from (f"-{line}\n" for line in removed)
     yield from (f"+{line}\n" for line in added)
 

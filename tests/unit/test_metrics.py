@@ -158,6 +158,8 @@ def test_the_collector_speaks_of_itself(room: Room) -> None:
     samples = scrape(room)
     assert of(samples, "watchkeeper_pushes_refused_total", status="401") == [3.0]
     assert of(samples, "watchkeeper_configuration_problem") == [1.0]
+    assert of(samples, "watchkeeper_configuration_number") == [0.0]
+    assert of(samples, "watchkeeper_configuration_folder_in_force") == [1.0]
     assert of(samples, "watchkeeper_reconciled_total") == [0.0]
     assert of(samples, "watchkeeper_journal_waiting") == [0.0]
     assert of(samples, "watchkeeper_journal_faults_total") == [0.0]
