@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from watchkeeper.collector.backup_cli import BACKUP_COMMANDS
+from watchkeeper.collector.changes_cli import CHANGES_COMMANDS
 from watchkeeper.collector.http_cli import HTTP_COMMANDS
 from watchkeeper.collector.set_aside_cli import set_aside_group
 from watchkeeper.collector.shared_cli import CONFIG, open_store, read_settings
@@ -15,6 +16,7 @@ from watchkeeper.model.errors import WatchkeeperError
 
 if TYPE_CHECKING:
     from watchkeeper.collector.access.tokens import TokenKind
+    from watchkeeper.collector.site.inventory import Configuration
     from watchkeeper.collector.site.settings import ConfigFile
 
 
@@ -188,7 +190,7 @@ def test_page(person: str, all_channels: bool, file: Path) -> None:
         raise SystemExit(1)
 
 
-for _command in (*BACKUP_COMMANDS, set_aside_group, *HTTP_COMMANDS):
+for _command in (*BACKUP_COMMANDS, *CHANGES_COMMANDS, set_aside_group, *HTTP_COMMANDS):
     collector.add_command(_command)
 
 
@@ -211,11 +213,25 @@ def _check_name(config_file: "ConfigFile", kind: "TokenKind", name: str) -> None
     from watchkeeper.collector.access.tokens import TokenKind
     from watchkeeper.collector.site.load import read_configuration
 
-    configuration = read_configuration(config_file.path(config_file.config.site))
-    if kind is TokenKind.AGENT and all(agent.agent != name for agent in configuration.inventory.agents):
+    found = [read_configuration(config_file.path(config_file.config.site)), *_in_force(config_file)]
+    agents = {one.agent for configuration in found for one in configuration.inventory.agents}
+    people = {one.person for configuration in found for one in configuration.contacts.people}
+    if kind is TokenKind.AGENT and name not in agents:
         raise WatchkeeperError(f"there is no agent `{name}` in inventory.yml")
-    if kind is TokenKind.PERSON and all(person.person != name for person in configuration.contacts.people):
+    if kind is TokenKind.PERSON and name not in people:
         raise WatchkeeperError(f"there is no person `{name}` in contacts.yml")
+
+
+def _in_force(config_file: "ConfigFile") -> "list[Configuration]":
+    """What is in force in the store, which another collector's folder may have put there."""
+    from watchkeeper.collector.site.load import configuration_of
+    from watchkeeper.collector.store.configurations.activations import files_of, newest_number
+
+    store = _open_store(config_file)
+    with store.read() as connection:
+        files = files_of(connection, newest_number(connection))
+    store.close()
+    return [configuration_of(files)] if files.texts else []
 
 
 def _make_token(file: Path, kind: "TokenKind", name: str, out: Path | None) -> None:

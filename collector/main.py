@@ -26,6 +26,8 @@ from watchkeeper.collector.notify.outbox import Opener, Outbox
 from watchkeeper.collector.notify.page_tests import write_weekly
 from watchkeeper.collector.notify.preflight import unreachable, unusable_links
 from watchkeeper.collector.process.backups import Backups, by_process
+from watchkeeper.collector.process.configuration.finding import FolderInForce
+from watchkeeper.collector.process.configuration.reload import ConfigReloader
 from watchkeeper.collector.process.guarded_clock import GuardedClock
 from watchkeeper.collector.process.held_locks import HeldLocks
 from watchkeeper.collector.process.own.agents import AgentsHeard
@@ -38,7 +40,7 @@ from watchkeeper.collector.process.own.rules import OwnRules
 from watchkeeper.collector.process.replies.mail import MailReplies
 from watchkeeper.collector.process.replies.sms import SmsReplies
 from watchkeeper.collector.process.replies.ways import ReplyTaker, WaysBack
-from watchkeeper.collector.process.runtime import ConfigReloader, Runtime
+from watchkeeper.collector.process.runtime import Runtime
 from watchkeeper.collector.read.exposition import Metrics
 from watchkeeper.collector.read.self_metrics import installed_version
 from watchkeeper.collector.site.settings import ConfigFile, MailRepliesConfig
@@ -113,17 +115,17 @@ class RunningCollector:
         for deprecated in config_file.deprecated:
             log.warning("%s", deprecated)
         self.config = config = config_file.config
-        self.reloader = ConfigReloader(config_file.path(config.site))
-        snapshot = self.reloader.read()
+        self.reloader = ConfigReloader(config_file.path(config.site), config.own_name)
         secrets = open_secrets(config_file)
         self.store = open_store(config_file, secrets)
         identity = CollectorIdentity(config.own_name)
         self.clock = GuardedClock(self.store, SystemClock(), boot_id(), identity.name)
         links = open_links(config_file, secrets, self.store, self.clock)
         ways = WaysBack(secrets, sms=config.sms_replies, mail=config.mail_replies is not None and links is not None)
+        snapshot = self.reloader.choose(self.store, self.clock.wall())
         enter(self.store, identity, installed_version(), self.clock.wall())
         self.runtime = Runtime(self.store, self.clock, snapshot, config.page_url, links, ways, identity)
-        self.runtime.activate(snapshot)
+        self.reloader.begin(self.runtime)
         opener = opener or open_channels(secrets, self.clock)
         for problem in unreachable(snapshot.configuration.contacts.people, opener):
             log.warning("contacts.yml: %s", problem)
@@ -135,7 +137,7 @@ class RunningCollector:
         disk = DiskSpace(self.store, config.reserve_bytes)
         sources: list[OwnSource] = [
             disk, AgentsHeard(self.store, deaf=lambda: disk.full), PushesSetAside(self.store),
-            ClockTrust(self.clock, identity.name),
+            ClockTrust(self.clock, identity.name), FolderInForce(self.runtime),
         ]  # fmt: skip
         self.backups = self._backups(config_file)
         if self.backups is not None:

@@ -11,10 +11,11 @@ from collections.abc import Callable
 from watchkeeper.collector.intake.requests import Requests
 from watchkeeper.collector.notify.enqueue import Notifier
 from watchkeeper.collector.notify.outbox import Outbox
+from watchkeeper.collector.process.configuration.reload import ConfigReloader
 from watchkeeper.collector.process.due import chase, decide_due, end_quiet
 from watchkeeper.collector.process.guarded_clock import state_of
 from watchkeeper.collector.process.own.rules import OwnRules
-from watchkeeper.collector.process.runtime import ConfigReloader, Runtime
+from watchkeeper.collector.process.runtime import Runtime
 from watchkeeper.collector.process.troubles.separate import separate
 from watchkeeper.collector.store.peers import BEAT_EVERY_S, beat
 from watchkeeper.model.errors import StoreError

@@ -18,15 +18,17 @@ def packaged(folder: Path, pattern: str = "*.yml") -> tuple[Path, ...]:
 
 def read_documents(paths: Iterable[Path]) -> tuple[Document, ...]:
     """Read them all. Raises one ConfigError that names every file that cannot be read."""
-    found: list[Document] = []
-    problems: list[Problem] = []
-    for path in paths:
-        try:
-            found.append(Document(str(path), path.read_text(encoding="utf-8")))
-        except OSError as error:
-            problems.append(Problem(str(path), 0, 0, f"cannot be read: {error.strerror}"))
-        except UnicodeDecodeError as error:
-            problems.append(Problem(str(path), 0, 0, f"is not UTF-8: {error.reason}, byte {error.start}"))
-    if problems:
+    found = [try_read(path) for path in paths]
+    if problems := [one for one in found if isinstance(one, Problem)]:
         raise ConfigError(problems)
-    return tuple(found)
+    return tuple(one for one in found if isinstance(one, Document))
+
+
+def try_read(path: Path) -> Document | Problem:
+    """Read a file, or say why it cannot be read."""
+    try:
+        return Document(str(path), path.read_text(encoding="utf-8"))
+    except OSError as error:
+        return Problem(str(path), 0, 0, f"cannot be read: {error.strerror}")
+    except UnicodeDecodeError as error:
+        return Problem(str(path), 0, 0, f"is not UTF-8: {error.reason}, byte {error.start}")

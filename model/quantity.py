@@ -281,6 +281,10 @@ _CATALOGUE: tuple[Quantity, ...] = (
     _state("collector.disk", "Collector disk", "ok", "full critical"),
     _state("collector.backup", "Newest good backup", "ok", "late warning", "none warning"),
     _state("collector.clock", "Collector clock", "ok", "wrong warning", "doubt warning"),
+    _state(
+        "collector.configuration", "Configuration folder",
+        "in-force", "older warning", "differs warning", "invalid warning", "unusable critical",
+    ),
 )  # fmt: skip
 
 QUANTITIES: Mapping[str, Quantity] = {quantity.name: quantity for quantity in _CATALOGUE}

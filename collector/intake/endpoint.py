@@ -135,7 +135,13 @@ class AgentEndpoint:
         else:
             push = _parse(body, received_at)
         self._hear(agent, push)
-        self._require_ownership(agent, push)
+        try:
+            self._require_ownership(agent, push)
+        except _Refusal:
+            if await asyncio.to_thread(self._runtime.is_behind):  # the device may be in what is in force
+                reason = "another configuration is in force; this collector takes it over first"
+                raise _Refusal(503, reason, [(b"retry-after", b"1")]) from None
+            raise
         try:
             through = await self._commit(push, body, received_at)
         except UnknownBlocks as error:

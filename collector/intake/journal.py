@@ -286,7 +286,7 @@ class Journal:
             self._sequences.learn(connection, one.arrival.push)
         mine = _claim(connection, [one.id for one in group])
         arrivals = [one.arrival for one in group if one.id in mine]
-        apply(connection, self._notifiers.notifier(), arrivals, self._sequences.blocks, self._clock.wall())
+        apply(connection, self._notifiers.current(connection), arrivals, self._sequences.blocks, self._clock.wall())
         failpoint("collector.apply.before-commit")
 
     def _with_earlier(self, connection: sa.Connection, group: Sequence[_Written]) -> Sequence[_Written]:

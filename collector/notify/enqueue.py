@@ -244,6 +244,9 @@ class Notifiers(Protocol):
     def notifier(self) -> Notifier:
         """The notifier under the configuration of this moment."""
 
+    def current(self, connection: sa.Connection) -> Notifier:
+        """The notifier under what is in force. Raises StoreError if that is not taken over yet."""
+
 
 def _composed(draft: NoticeDraft, snapshot: Snapshot) -> tuple[str, str, Mapping[str, Any]]:
     """The text by `compose`. Where that fails, the plainest words: a page in bad words is still a page."""

@@ -74,6 +74,7 @@ _COLLECTOR_QUANTITIES = (
     "agent.pushes",
     "collector.disk",
     "collector.clock",
+    "collector.configuration",
 )  # only for the collector's own rules; no agent reads them
 _UNKNOWN_FAMILY = Family("", "gauge", "")  # a quantity of an agent that is newer than the collector
 FAMILIES = {name: family(quantity) for name, quantity in QUANTITIES.items() if name not in _COLLECTOR_QUANTITIES}

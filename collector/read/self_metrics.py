@@ -19,6 +19,7 @@ from watchkeeper.collector.process.guarded_clock import state_of
 from watchkeeper.collector.process.replies.answer import UNKNOWN_REPLIES
 from watchkeeper.collector.process.runtime import Runtime
 from watchkeeper.collector.read.agents import AgentStatus, agent_statuses
+from watchkeeper.collector.site.in_force import FolderStanding
 from watchkeeper.collector.store.schema import incident, outbox, receipt, reply, rung, tally
 
 OUTBOX_STATES = ("pending", "delivered", "given-up")
@@ -76,6 +77,13 @@ class SelfMetrics(Collector):
         yield _counter("clock_jumps", "Jumps of the machine's or the database's clock since the start.", state.jumps)
         yield _gauge("clock_offset_seconds", "The machine's wall clock minus the collectors' time.", state.wall_s)
         yield _gauge("clock_doubt", "1 while the time is in doubt and nothing is decided.", 1.0 if state.doubt else 0.0)
+        yield _gauge(
+            "configuration_number", "The number of the configuration that this collector goes by.", runtime.number
+        )
+        yield _gauge(
+            "configuration_folder_in_force", "1 while the collector's own folder is what is in force.",
+            1.0 if runtime.standing is FolderStanding.IN_FORCE else 0.0,
+        )  # fmt: skip
         yield _gauge("started_seconds", "When the collector started, in Unix time.", runtime.started_at)
         build = GaugeMetricFamily(
             "watchkeeper_build_info", "The version of the collector; always 1.", labels=["version"]

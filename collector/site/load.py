@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from watchkeeper.channels.ports import Via, dialled
 from watchkeeper.collector.site import devices
 from watchkeeper.collector.site.dependencies import all_dependants, dependency_problems
+from watchkeeper.collector.site.files import FILES, SiteFiles, read_files
 from watchkeeper.collector.site.inventory import (
     COLLECTOR,
     DUTY,
@@ -29,8 +30,6 @@ from watchkeeper.model.errors import ConfigError, Problem
 from watchkeeper.model.verdict import Level
 from watchkeeper.profiles import Profiles
 
-FILES = ("inventory.yml", "contacts.yml", "ladders.yml")
-
 _NAME_PATTERN = re.compile(r"\w[\w.-]*")  # letters of any script; safe in URLs, keys and messages
 _NAME_LIMIT = 200  # as in docs/protocol.md
 _HOST_PATTERN = re.compile(r"(\[[0-9A-Fa-f:.%]+\]|[^\s/@:\[\]]+)(:(?P<port>\d{1,5}))?", re.ASCII)
@@ -45,31 +44,31 @@ T = TypeVar("T")
 def read_configuration(directory: Path, profiles: Profiles | None = None) -> Configuration:
     """Read and cross-check the three files of a directory. Raises ConfigError with the problems of all three. With
     `profiles`, the profiles that devices name must be among them, and fit."""
-    inventory, contacts, ladders = (directory / name for name in FILES)
-    return _cross_check(
-        _bind_file(inventory, Inventory), _bind_file(contacts, Contacts), _bind_file(ladders, Ladders), profiles
-    )
+    return configuration_of(read_files(directory), profiles)
 
 
 def parse_configuration(inventory: str, contacts: str, ladders: str, profiles: Profiles | None = None) -> Configuration:
     """Cross-check the texts of the three files, as `read_configuration` does. Raises ConfigError."""
-    inventory_name, contacts_name, ladders_name = FILES
+    return configuration_of(SiteFiles(dict(zip(FILES, (inventory, contacts, ladders), strict=True))), profiles)
+
+
+def configuration_of(files: SiteFiles, profiles: Profiles | None = None) -> Configuration:
+    """Cross-check the three files, as `read_configuration` does. Raises ConfigError."""
+    inventory, contacts, ladders = FILES
     return _cross_check(
-        try_load(inventory, inventory_name, Inventory),
-        try_load(contacts, contacts_name, Contacts),
-        try_load(ladders, ladders_name, Ladders),
+        _bind_file(files, inventory, Inventory),
+        _bind_file(files, contacts, Contacts),
+        _bind_file(files, ladders, Ladders),
         profiles,
     )
 
 
-def _bind_file(file: Path, cls: type[T]) -> Bound[T]:
+def _bind_file(files: SiteFiles, name: str, cls: type[T]) -> Bound[T]:
     try:
-        return try_load(file.read_text(encoding="utf-8"), str(file), cls)
-    except OSError as error:
-        problem = Problem(str(file), 0, 0, f"cannot be read: {error.strerror}")
-    except UnicodeDecodeError as error:
-        problem = Problem(str(file), 0, 0, f"is not UTF-8: {error.reason}, byte {error.start}")
-    return Bound(None, [problem], {}, str(file))
+        document = files.document(name)
+    except ConfigError as error:
+        return Bound(None, list(error.problems), {}, files.label(name))
+    return try_load(document.text, document.name, cls)
 
 
 def _cross_check(

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from watchkeeper.collector.site.dependencies import Dependencies
+from watchkeeper.collector.site.files import PROFILES, RULES, SiteFiles, read_files
 from watchkeeper.collector.site.inventory import Agent, Configuration
-from watchkeeper.collector.site.load import read_configuration
-from watchkeeper.documents.files import read_documents
+from watchkeeper.collector.site.load import configuration_of
 from watchkeeper.model.batch import Bundle, Document
 from watchkeeper.model.device import Category, Device
 from watchkeeper.profiles import load_profiles
@@ -56,9 +56,14 @@ class Snapshot:
 
 def read_snapshot(folder: Path) -> Snapshot:
     """Read inventory, contacts, ladders and rules/*.yml, profiles/*.yml. Raises ConfigError with every problem."""
-    own = _read_folder(folder / "profiles")
-    configuration = read_configuration(folder, load_profiles(own))
-    return make_snapshot(configuration, _read_folder(folder / "rules"), own)
+    return snapshot_of(read_files(folder))
+
+
+def snapshot_of(files: SiteFiles) -> Snapshot:
+    """The configuration that these files are. Raises ConfigError with every problem."""
+    own = files.documents(PROFILES)
+    configuration = configuration_of(files, load_profiles(own))
+    return make_snapshot(configuration, files.documents(RULES), own)
 
 
 def make_snapshot(
@@ -77,12 +82,6 @@ def make_snapshot(
         {agent.agent: _bundle(agent, configuration, dependencies, rules, profiles) for agent in agents},
         dependencies,
     )
-
-
-def _read_folder(folder: Path) -> tuple[Document, ...]:
-    """Read the YAML files of a folder in the order of their names, without hidden files. Raises ConfigError if one
-    cannot be read."""
-    return read_documents(sorted(folder.glob("[!.]*.yml")))
 
 
 def _bundle(

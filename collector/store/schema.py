@@ -353,6 +353,30 @@ clock = Table(
     Column("moved_s", Double, nullable=False, comment="by how much the time was set, in all"),
 )
 
+activation = Table(
+    "activation",
+    metadata,
+    Column("number", _ID_TYPE, primary_key=True, autoincrement=False),
+    Column("version", String(64), nullable=False, comment="the hash of its files"),
+    Column("files", LargeBinary, nullable=False, comment="zlib: JSON of name and text of each file"),
+    Column("activated_at", Double, nullable=False),
+    Column("collector", _NAME_TYPE, nullable=False, comment="whose folder it was"),
+    Column("author", Text, nullable=False, comment="empty if not known"),
+    Column("how", String(10), nullable=False, comment="start | change | command"),
+    Column("diff", Text, nullable=False, comment="unified, to the number before; empty for the first"),
+    Index("activation_version", "version", "number"),
+)
+
+site_folder = Table(
+    "site_folder",
+    metadata,
+    Column("collector", _NAME_TYPE, primary_key=True),
+    Column("base", BigInteger, nullable=False, comment="the number in force that the folder last had, or 0"),
+    Column("follows", BigInteger, nullable=False, comment="the number that the collector goes by"),
+    Column("standing", String(20), nullable=False, comment="in-force | older | differs | invalid | unusable"),
+    Column("noted_at", Double, nullable=False),
+)
+
 tally = Table(
     "tally",
     metadata,

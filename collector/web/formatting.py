@@ -124,9 +124,11 @@ FACTS = {
     "transport": marked("Transport"),
     "excess": marked("Readings"),
 }
+HOW = {"start": marked("at a start"), "change": marked("files changed"), "command": marked("by command")}
 _LABELS: Mapping[str, Mapping[str, str]] = {
     "level": LEVELS, "reason": REASONS, "transition": TRANSITIONS, "state": STATES, "notice": NOTICES,
     "proof": PROOFS, "breaker": BREAKERS, "joined": JOINED, "category": CATEGORIES, "lane": LANES, "fact": FACTS,
+    "how": HOW,
 }  # fmt: skip
 NO_BREAK = "\N{NO-BREAK SPACE}"
 _DAY_S = 86_400

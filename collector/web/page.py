@@ -71,6 +71,7 @@ class PageContext:
         query = self.request.query_params
         text = _environment(language).get_template(template).render(
             fmt=Formatter(language, self.runtime.snapshot, now), identity=self.identity, now=now, problem=self._problem(),
+            notice=self.runtime.notice if self._is_readable() else "",
             site=self.runtime.snapshot.configuration.inventory.site, path=self.request.url.path, version=installed_version(),
             clock=state_of(self.runtime.clock), link=self.link, session_page=self._session_page(), sends_links=self._sends_links(), readable=self._is_readable(),
             others=[(one.value, _LANGUAGE_NAMES[one]) for one in Language if one is not language], **content,

@@ -20,7 +20,9 @@ from watchkeeper.collector.read import troubles as read_troubles
 from watchkeeper.collector.read.devices import ProbeReadings
 from watchkeeper.collector.read.history import Point
 from watchkeeper.collector.read.troubles import TroubleDetail
+from watchkeeper.collector.site.changes import counts_of
 from watchkeeper.collector.store import rows
+from watchkeeper.collector.store.configurations import activations
 from watchkeeper.collector.web.edge.auth import CurrentIdentity, CurrentRuntime, Door
 from watchkeeper.collector.web.edge.link import open_link
 from watchkeeper.collector.web.overview import LISTED, parts_of
@@ -36,6 +38,7 @@ History = dict[tuple[str, str], list[Point]]
 router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
 
 TROUBLES_PER_PAGE = 200
+CHANGES_PER_PAGE = 50
 
 OVERVIEW_DEVICES = 12
 """A room with at most this many devices has them on the overview too."""
@@ -223,6 +226,29 @@ def channels(page: CurrentPage) -> Response:
     with runtime.store.read() as connection:
         found = channel_statuses(connection, runtime.snapshot, runtime.robots, runtime.clock.boot())
     return page.show("channels.html", channels=found)
+
+
+@router.get("/changes")
+def changes(page: CurrentPage, before: Annotated[int | None, Query(ge=1, le=MAX_INCIDENT_NUMBER)] = None) -> Response:
+    """The configurations that were in force, newest first, and the folder of each collector."""
+    with page.runtime.store.read() as connection:
+        found = activations.activations_before(connection, before, CHANGES_PER_PAGE + 1)
+        folders = activations.folder_states(connection)
+    shown, more = found[:CHANGES_PER_PAGE], found[CHANGES_PER_PAGE:]
+    counts = {one.number: counts_of(one.diff) for one in shown}
+    older = shown[-1].number if more else None
+    return page.show("changes.html", changes=shown, counts=counts, folders=folders, more=older)
+
+
+@router.get("/changes/{number}")
+def change(page: CurrentPage, number: IncidentNumber) -> Response:
+    """What one configuration changed. Its text names people and telephones, so that only a person who is signed in sees it. Raises
+    NotFound."""
+    with page.runtime.store.read() as connection:
+        found = activations.numbered(connection, number)
+    if found is None:
+        raise NotFound(f"there is no configuration {number}")
+    return page.show("change.html", one=found, counts=counts_of(found.diff))
 
 
 def headlines(one: read_devices.DeviceReadings, limit: int = 8) -> tuple[list[Reading], int]:

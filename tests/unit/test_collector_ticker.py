@@ -13,7 +13,8 @@ from tests.story.world import World
 from watchkeeper.collector import ticker as module
 from watchkeeper.collector.intake.requests import Requests
 from watchkeeper.collector.process.actions import poll_now
-from watchkeeper.collector.process.runtime import ConfigReloader, Runtime
+from watchkeeper.collector.process.configuration.reload import ConfigReloader
+from watchkeeper.collector.process.runtime import Runtime
 from watchkeeper.collector.store.engine import Store
 from watchkeeper.collector.store.migrate import migrate
 from watchkeeper.collector.store.retention import delete_expired

@@ -158,6 +158,8 @@ def test_the_collector_speaks_of_itself(room: Room) -> None:
     samples = scrape(room)
     assert of(samples, "watchkeeper_pushes_refused_total", status="401") == [3.0]
     assert of(samples, "watchkeeper_configuration_problem") == [1.0]
+    assert of(samples, "watchkeeper_configuration_number") == [0.0]
+    assert of(samples, "watchkeeper_configuration_folder_in_force") == [1.0]
     assert of(samples, "watchkeeper_reconciled_total") == [0.0]
     assert of(samples, "watchkeeper_journal_waiting") == [0.0]
     assert of(samples, "watchkeeper_journal_faults_total") == [0.0]
@@ -169,7 +171,8 @@ def test_the_collector_speaks_of_itself(room: Room) -> None:
 def test_every_quantity_has_a_name_of_its_own() -> None:
     names = [one.name for one in FAMILIES.values()]
     assert len(set(names)) == len(names)
-    assert QUANTITIES.keys() - FAMILIES.keys() == {"agent.heard", "agent.pushes", "collector.disk", "collector.clock"}, (
+    own = {"agent.heard", "agent.pushes", "collector.disk", "collector.clock", "collector.configuration"}
+    assert QUANTITIES.keys() - FAMILIES.keys() == own, (
         "what no agent reads"
     )
     for quantity in QUANTITIES.values():

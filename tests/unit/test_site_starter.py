@@ -11,7 +11,8 @@ from watchkeeper.agent.config import AgentConfig, SpoolConfig
 from watchkeeper.agent.config import read_config as read_agent
 from watchkeeper.channels.ports import Via
 from watchkeeper.collector.site.dependencies import Dependencies
-from watchkeeper.collector.site.load import FILES, parse_configuration, read_configuration
+from watchkeeper.collector.site.files import FILES
+from watchkeeper.collector.site.load import parse_configuration, read_configuration
 from watchkeeper.collector.site.settings import CollectorConfig
 from watchkeeper.collector.site.settings import read_config as read_collector
 from watchkeeper.documents.bind import load

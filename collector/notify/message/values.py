@@ -34,6 +34,11 @@ STATE_LABELS = {
     ("agent.heard", "yes"): marked("received"),
     ("agent.heard", "no"): marked("no data"),
     ("agent.pushes", "set-aside"): marked("set aside"),
+    ("collector.configuration", "in-force"): marked("in force"),
+    ("collector.configuration", "older"): marked("older than what is in force"),
+    ("collector.configuration", "differs"): marked("differs from what is in force"),
+    ("collector.configuration", "invalid"): marked("has errors"),
+    ("collector.configuration", "unusable"): marked("what is in force cannot be used"),
 }
 """(quantity, state) -> label, where the name of the state alone is not clear, or has another word in Chinese."""
 

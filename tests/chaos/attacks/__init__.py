@@ -10,6 +10,7 @@ FAMILIES = (
     "kills", "hostile_devices", "hostile_databases",
     "databases",
     "clocks",
+    "kills", "configurations",
 )  # fmt: skip
 
 
