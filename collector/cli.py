@@ -227,7 +227,7 @@ def _in_force(config_file: "ConfigFile") -> "list[Configuration]":
     from watchkeeper.collector.site.load import configuration_of
     from watchkeeper.collector.store.configurations.activations import files_of, newest_number
 
-    store = _open_store(config_file)
+    store = open_store(config_file)
     with store.read() as connection:
         files = files_of(connection, newest_number(connection))
     store.close()
