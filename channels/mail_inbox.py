@@ -14,7 +14,7 @@ from functools import partial
 from html.parser import HTMLParser
 from typing import Any
 
-from watchkeeper.channels.deadline import within
+from watchkeeper.channels.deadline import TooMuchReceived, within
 from watchkeeper.documents.secrets import Secret
 from watchkeeper.model.errors import ChannelError
 
@@ -51,7 +51,10 @@ class Mailbox:
     def visit(self, take: Callable[[Mail], bool], timeout_s: float = VISIT_S) -> int:
         """Give each unread mail to `take`, and mark it as read if that returns True. Returns how many were. Raises ChannelError, and
         whatever `take` raises; then that mail stays unread."""
-        count = within(timeout_s, lambda: self._visit(take))
+        try:
+            count = within(timeout_s, lambda: self._visit(take))
+        except TooMuchReceived:
+            raise ChannelError("the mailbox does not stop answering") from None
         if count is None:
             raise ChannelError(f"the mailbox did not answer within {timeout_s:g} s")
         return count
@@ -61,6 +64,7 @@ class Mailbox:
             box = self._connect()
         except (OSError, imaplib.IMAP4.error) as error:
             raise ChannelError(f"the mailbox cannot be reached: {_why(error)}") from None
+        _limit_literals(box)
         with contextlib.closing(_Ended(box)):
             taken = 0
             for number in self._unread(box):
@@ -92,6 +96,18 @@ class _Ended:
             self._box.logout()
         with contextlib.suppress(OSError):
             self._box.shutdown()
+
+
+def _limit_literals(box: imaplib.IMAP4) -> None:
+    """The server says how long a literal is, and imaplib makes room for it before it comes."""
+    read = box.read
+
+    def limited(size: int) -> bytes:
+        if size > 2 * LONGEST_BYTES:
+            raise box.abort(f"a literal of {size} bytes")
+        return read(size)
+
+    box.read = limited  # type: ignore[method-assign] # imaplib has no setting for it
 
 
 def _must(ask: Callable[[], tuple[str, Any]], wrong: str) -> Any:

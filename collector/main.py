@@ -8,7 +8,7 @@ import signal
 import ssl
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from types import FrameType
@@ -42,6 +42,8 @@ from watchkeeper.collector.store.retention import delete_expired
 from watchkeeper.collector.ticker import Ticker
 from watchkeeper.collector.web.app import build_app
 from watchkeeper.collector.web.edge.limits import ConnectionLimits
+from watchkeeper.collector.web.edge.places import PlaceLimits
+from watchkeeper.collector.web.edge.server import Server, raise_file_limit
 from watchkeeper.documents.secrets import Secrets
 from watchkeeper.model.clock import Clock, SystemClock
 from watchkeeper.model.sd_notify import notify, watchdog_s
@@ -191,9 +193,10 @@ class RunningCollector:
 
 def run(config_file: ConfigFile) -> None:
     """Run until SIGTERM or SIGINT. Raises WatchkeeperError if the collector cannot start."""
+    files = raise_file_limit()
     collector = RunningCollector(config_file)
     config = collector.config
-    server = _Server(
+    server = Server(
         uvicorn.Config(
             collector.app, host=config.host, port=config.port, http=ConnectionLimits, ws="none", access_log=False,
             log_config=None, log_level="warning", lifespan="off", server_header=False, date_header=False,
@@ -204,6 +207,7 @@ def run(config_file: ConfigFile) -> None:
             ssl_ciphers=_CIPHERS,
         ),
         collector.app.close,
+        PlaceLimits.within(files),
     )  # fmt: skip
 
     def reload(_signal: int, _frame: FrameType | None) -> None:
@@ -224,19 +228,6 @@ def run(config_file: ConfigFile) -> None:
         finally:
             done.set()
             notify("STOPPING=1")
-
-
-class _Server(uvicorn.Server):
-    """Calls `ending` when it must stop, which ends the connections of waiting pages at once."""
-
-    def __init__(self, config: uvicorn.Config, ending: Callable[[], None]) -> None:
-        super().__init__(config)
-        self._ending = ending
-
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """End waiting pages, then stop as uvicorn does."""
-        self._ending()
-        super().handle_exit(sig, frame)
 
 
 def _ignore(_signal: int, _frame: FrameType | None) -> None:

@@ -5,10 +5,8 @@ journal in a second transaction. A push that cannot be applied stays in the jour
 While the store does not accept writes, committed pushes wait in their order.
 """
 
-import contextlib
 import logging
 import math
-import queue
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeGuard
@@ -16,7 +14,8 @@ from typing import Any, TypeGuard
 import sqlalchemy as sa
 from pydantic_core import from_json
 
-from watchkeeper.collector.intake.sequences import BadPush, Sequences, UnknownBlocks
+from watchkeeper.collector.intake.sequences import BadPush, Sequences, TooManyDeclared, UnknownBlocks
+from watchkeeper.collector.intake.turns import Turns
 from watchkeeper.collector.notify.enqueue import Notifiers
 from watchkeeper.collector.process.apply import Arrival, apply
 from watchkeeper.collector.store.engine import Store
@@ -30,8 +29,8 @@ from watchkeeper.model.worker import Worker
 
 log = logging.getLogger(__name__)
 
-GROUP_PUSHES = 500
-"""How many pushes one commit takes at most."""
+GROUP_PUSHES, GROUP_BYTES = 500, 8_000_000
+"""How much one commit takes at most; a larger push has a commit of its own."""
 
 RETRY_APPLY_S = 1.0
 """How often pushes that could not be applied are tried again."""
@@ -44,7 +43,7 @@ ADOPT_AFTER_S = 10.0
 FAULT_CHARACTERS = 1_000
 
 Answer = int | WatchkeeperError
-"""The seq up to which the lane is on disk; or UnknownBlocks, BadPush, StoreFull, StoreError."""
+"""The seq up to which the lane is on disk; or UnknownBlocks, TooManyDeclared, BadPush, StoreFull, StoreError."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +70,7 @@ class Journal:
         self._notifiers = notifiers
         self._clock = clock
         self._applied = applied
-        self._queue: queue.SimpleQueue[Waiting] = queue.SimpleQueue()
+        self._queue: Turns[Waiting] = Turns()
         self._sequences = Sequences(store)
         self._pending: list[_Written] = []  # committed, answered, not applied yet
         self._adopted_at = clock.boot()
@@ -91,13 +90,13 @@ class Journal:
 
     def submit(self, waiting: Waiting) -> None:
         """Queue a push; its `answer` is called once it is on disk, or refused."""
-        self._queue.put(waiting)
+        self._queue.put(waiting.push.agent, waiting)
         self.worker.wake()
 
     @property
     def waiting(self) -> int:
         """How many pushes wait to be committed, or to be applied."""
-        return self._queue.qsize() + len(self._pending)
+        return len(self._queue) + len(self._pending)
 
     def recover(self, until: float = math.inf) -> None:
         """Apply every row older than `until` (UTC seconds) that an earlier run, or a collector that has stopped, left."""
@@ -108,13 +107,15 @@ class Journal:
 
     def _next(self) -> float:
         self.turn(self._collect())
-        return RETRY_APPLY_S if self._queue.empty() else 0.0
+        return 0.0 if self._queue else RETRY_APPLY_S
 
     def _collect(self) -> list[Waiting]:
+        """What the next commit takes: one push of each agent in turn."""
         group: list[Waiting] = []
-        with contextlib.suppress(queue.Empty):
-            while len(group) < GROUP_PUSHES:
-                group.append(self._queue.get_nowait())
+        size = 0
+        while len(group) < GROUP_PUSHES and size < GROUP_BYTES and (waiting := self._queue.next()) is not None:
+            group.append(waiting)
+            size += len(waiting.body)
         return group
 
     def turn(self, group: Sequence[Waiting]) -> None:
@@ -162,7 +163,7 @@ class Journal:
             for waiting in group:
                 try:
                     after, through = self._sequences.take(waiting.push, waiting.received_at)
-                except (BadPush, UnknownBlocks) as refusal:
+                except (BadPush, TooManyDeclared, UnknownBlocks) as refusal:
                     answers.append(refusal)
                     continue
                 answers.append(through)

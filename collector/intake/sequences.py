@@ -1,8 +1,9 @@
 """Sequence tracking: which items of a lane are new. Replays are dropped, gaps counted, blocks kept. Used by the journal's
 thread, inside its transaction."""
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from json import dumps, loads
 from typing import Any
 
@@ -15,6 +16,9 @@ from watchkeeper.model.errors import WatchkeeperError
 from watchkeeper.model.reading import Series
 
 Known = tuple[str, str, str]
+
+BLOCKS_OF_DEVICE, SERIES_OF_DEVICE, SERIES_OF_AGENT = 500, 50_000, 500_000
+"""How much an agent may have declared in an epoch, and that is still in use. Every series is kept in memory."""
 
 
 class UnknownBlocks(WatchkeeperError):
@@ -29,6 +33,10 @@ class BadPush(WatchkeeperError):
     """A push contradicts what its agent declared, or cannot be journalled."""
 
 
+class TooManyDeclared(WatchkeeperError):
+    """A push declares more blocks or series than an agent, or a device, may have."""
+
+
 @dataclass(slots=True)
 class _Lane:
     seq: int = 0
@@ -38,6 +46,33 @@ class _Lane:
     heard_at: float = 0.0
 
 
+@dataclass(slots=True)
+class _Declared:
+    """What an epoch has declared: the blocks and the series of each device."""
+
+    blocks: "Counter[str]" = field(default_factory=Counter)
+    series: "Counter[str]" = field(default_factory=Counter)
+    total: int = 0
+
+    def add(self, one: Block) -> None:
+        self.blocks[one.device] += 1
+        self.series[one.device] += len(one.series)
+        self.total += len(one.series)
+
+    def check(self, new: Iterable[Block]) -> None:
+        """Raises TooManyDeclared if there would be too many with these."""
+        after = _Declared(Counter(self.blocks), Counter(self.series), self.total)
+        for one in new:
+            after.add(one)
+            for count, most, what in (
+                (after.blocks[one.device], BLOCKS_OF_DEVICE, f"blocks of device {one.device}"),
+                (after.series[one.device], SERIES_OF_DEVICE, f"series of device {one.device}"),
+                (after.total, SERIES_OF_AGENT, "series of one agent"),
+            ):
+                if count > most:
+                    raise TooManyDeclared(f"more than {most} {what} in this epoch")
+
+
 class Sequences:
     """The lanes of the pushes being journalled, and every block seen so far."""
 
@@ -45,6 +80,7 @@ class Sequences:
         self._store = store
         self.blocks: Blocks = {}
         self._epochs: set[tuple[str, str]] = set()  # epochs whose blocks are all in `blocks`
+        self._declared: dict[tuple[str, str], _Declared] = {}
         self._sequences: dict[Known, _Lane] = {}
         self._taken: list[Push] = []
 
@@ -84,17 +120,14 @@ class Sequences:
                 series = tuple(Series(row.device, *words) for words in loads(row.series))
                 facts = tuple((name, text) for name, text in loads(row.facts))
                 found = Block(row.block, row.device, row.probe, row.every_s, series, facts)
-                self.blocks[who, epoch, row.block] = found
+                self._keep(who, epoch, found)
             self._epochs.add((who, epoch))
 
     def take(self, push: Push, heard_at: float) -> tuple[int, int]:
         """Count the items of a push. Returns (the seq up to which items are replays, the new seq of the lane). Raises
-        UnknownBlocks or BadPush; then nothing was counted."""
+        UnknownBlocks, TooManyDeclared or BadPush; then nothing was counted."""
         declared = {one.block: one for one in push.blocks}
-        for number, one in declared.items():
-            held = self.blocks.get((push.agent, push.epoch, number))
-            if held is not None and held.series != one.series:
-                raise BadPush(f"block {number} was declared with other series in this epoch; use a new number")
+        self._check_blocks(push, declared)
         self._check_frames(push, declared)
         known = self._sequences.setdefault((push.agent, push.epoch, push.lane.value), _Lane())
         after = known.seq
@@ -108,9 +141,26 @@ class Sequences:
             known.items += 0 if isinstance(body, Tombstone) else 1
             known.seq = seq
         known.heard_at = heard_at
-        self.blocks.update({(push.agent, push.epoch, number): one for number, one in declared.items()})
+        for one in declared.values():
+            self._keep(push.agent, push.epoch, one)
         self._taken.append(push)
         return after, known.seq
+
+    def _check_blocks(self, push: Push, declared: dict[int, Block]) -> None:
+        new = []
+        for number, one in declared.items():
+            held = self.blocks.get((push.agent, push.epoch, number))
+            if held is None:
+                new.append(one)
+            elif held.series != one.series:
+                raise BadPush(f"block {number} was declared with other series in this epoch; use a new number")
+        if new:
+            self._declared.get((push.agent, push.epoch), _Declared()).check(new)
+
+    def _keep(self, who: str, epoch: str, one: Block) -> None:
+        if (who, epoch, one.block) not in self.blocks:
+            self._declared.setdefault((who, epoch), _Declared()).add(one)
+        self.blocks[who, epoch, one.block] = one
 
     def _check_frames(self, push: Push, declared: dict[int, Block]) -> None:
         unknown = []
@@ -167,5 +217,6 @@ class Sequences:
     def forget(self) -> None:
         """Forget everything after a transaction that failed: what it declared is not in the store."""
         self.blocks.clear()
+        self._declared.clear()
         self._epochs.clear()
         self._sequences.clear()
