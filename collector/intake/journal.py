@@ -120,6 +120,7 @@ class Journal:
 
     def turn(self, group: Sequence[Waiting]) -> None:
         """Commit and answer a group, then apply it and everything committed before."""
+        self._sequences.refresh(self._clock.boot())
         if group:
             self._take(group)
         if self._pending:

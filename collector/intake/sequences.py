@@ -21,6 +21,10 @@ BLOCKS_OF_DEVICE, SERIES_OF_DEVICE, SERIES_OF_AGENT = 500, 50_000, 500_000
 """How much an agent may have declared in an epoch, and that is still in use. Every series is kept in memory."""
 
 
+READ_AGAIN_S, _LOOK_S = 600.0, 60.0
+"""Blocks in memory are so old at most. After that they are read again, without those that were found unused meanwhile."""
+
+
 class UnknownBlocks(WatchkeeperError):
     """A push has frames of blocks that were not declared. The agent declares them and sends again."""
 
@@ -53,8 +57,10 @@ class _Declared:
     blocks: "Counter[str]" = field(default_factory=Counter)
     series: "Counter[str]" = field(default_factory=Counter)
     total: int = 0
+    numbers: set[int] = field(default_factory=set)
 
     def add(self, one: Block) -> None:
+        self.numbers.add(one.block)
         self.blocks[one.device] += 1
         self.series[one.device] += len(one.series)
         self.total += len(one.series)
@@ -79,10 +85,11 @@ class Sequences:
     def __init__(self, store: Store) -> None:
         self._store = store
         self.blocks: Blocks = {}
-        self._epochs: set[tuple[str, str]] = set()  # epochs whose blocks are all in `blocks`
+        self._epochs: dict[tuple[str, str], float] = {}  # epochs whose blocks are all in `blocks`, and since when
         self._declared: dict[tuple[str, str], _Declared] = {}
         self._sequences: dict[Known, _Lane] = {}
         self._taken: list[Push] = []
+        self._now = self._looked_at = float("-inf")
 
     def open(self, connection: sa.Connection, pushes: Sequence[Push]) -> None:
         """Read and lock the lanes of these pushes until the transaction ends."""
@@ -109,19 +116,34 @@ class Sequences:
         """Read the blocks of a push that another collector, or an earlier run, journalled."""
         epoch = (push.agent, push.epoch)
         if any(isinstance(body, Frame) and (*epoch, body.block) not in self.blocks for _, body in push.items):
-            self._epochs.discard(epoch)
-            self.know(connection, {epoch})
+            self._epochs.pop(epoch, None)
+            self.know(connection, {epoch}, unused=True)
 
-    def know(self, connection: sa.Connection, epochs: set[tuple[str, str]]) -> None:
-        """Read the blocks of these (agent, epoch), where they have not been read."""
-        for who, epoch in epochs - self._epochs:
+    def refresh(self, now: float) -> None:
+        """Forget the blocks that were read too long ago. `now` is on the boot clock."""
+        self._now = now
+        if now - self._looked_at < _LOOK_S:
+            return
+        self._looked_at = now
+        for known in [known for known, read_at in self._epochs.items() if now - read_at > READ_AGAIN_S]:
+            del self._epochs[known]
+            if declared := self._declared.pop(known, None):
+                for number in declared.numbers:
+                    del self.blocks[*known, number]
+
+    def know(self, connection: sa.Connection, epochs: set[tuple[str, str]], *, unused: bool = False) -> None:
+        """Read the blocks of these (agent, epoch), where they have not been read. With `unused`, also those that must be
+        declared again before another frame comes under them."""
+        for who, epoch in epochs - self._epochs.keys():
             query = sa.select(block).where(block.c.agent == who, block.c.epoch == epoch)
+            if not unused:
+                query = query.where(block.c.idle_at.is_(None))
             for row in connection.execute(query):
                 series = tuple(Series(row.device, *words) for words in loads(row.series))
                 facts = tuple((name, text) for name, text in loads(row.facts))
                 found = Block(row.block, row.device, row.probe, row.every_s, series, facts)
                 self._keep(who, epoch, found)
-            self._epochs.add((who, epoch))
+            self._epochs[who, epoch] = self._now
 
     def take(self, push: Push, heard_at: float) -> tuple[int, int]:
         """Count the items of a push. Returns (the seq up to which items are replays, the new seq of the lane). Raises

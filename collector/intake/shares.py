@@ -3,6 +3,7 @@ refused with 429; the others do not notice. Used on the event loop alone, except
 
 from collections import deque
 from dataclasses import dataclass, field
+from typing import Self
 
 from watchkeeper.collector.intake.refusal import busy
 from watchkeeper.model.clock import Clock
@@ -77,7 +78,9 @@ class Shares:
         share = self._shares[agent]
         alone = share.requests == 1
         if share.cost + cost > OWN_BYTES or (self._cost + cost > ALL_BYTES and not alone):
-            self.refuse(agent, f"the pushes of agent `{agent}` that are under way take {share.cost + cost} bytes of memory")
+            self.refuse(
+                agent, f"the pushes of agent `{agent}` that are under way take {share.cost + cost} bytes of memory"
+            )
         share.cost += cost
         self._cost += cost
 
@@ -110,7 +113,7 @@ class Place:
     def __init__(self, shares: Shares, agent: str) -> None:
         self._shares, self._agent, self._cost = shares, agent, 0
 
-    def __enter__(self) -> "Place":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -11,13 +11,14 @@ from watchkeeper.collector.intake.endpoint import AgentEndpoint
 from watchkeeper.collector.intake.journal import Journal
 from watchkeeper.collector.notify.delivery.breaker import BreakerState
 from watchkeeper.collector.notify.delivery.channel_status import ChannelStatus, channel_statuses
+from watchkeeper.collector.notify.delivery.claims import DELIVERIES
 from watchkeeper.collector.notify.delivery.robots import RobotStatus
 from watchkeeper.collector.notify.notice import About
 from watchkeeper.collector.policy.incidents import IncidentState
 from watchkeeper.collector.process.replies.answer import UNKNOWN_REPLIES
 from watchkeeper.collector.process.runtime import Runtime
 from watchkeeper.collector.read.agents import AgentStatus, agent_statuses
-from watchkeeper.collector.store.schema import incident, outbox, receipt, reply, rung, tally
+from watchkeeper.collector.store.schema import incident, outbox, reply, rung, tally
 
 OUTBOX_STATES = ("pending", "delivered", "given-up")
 
@@ -118,11 +119,10 @@ def _messages(connection: sa.Connection) -> Iterator[Metric]:
         "Attempts to deliver a message, by channel and outcome.",
         labels=["channel", "outcome"],
     )
-    columns = (receipt.c.channel, receipt.c.delivered)
-    tests = sa.select(outbox.c.id).where(outbox.c.about == About.TEST)
-    counted = sa.select(*columns, sa.func.count()).where(receipt.c.outbox.not_in(tests)).group_by(*columns)
-    for channel, delivered, count in connection.execute(counted):
-        attempts.add_metric([channel, "delivered" if delivered else "failed"], count)
+    counted = sa.select(tally.c.name, tally.c.count).where(tally.c.name.startswith(DELIVERIES, autoescape=True))
+    for name, count in connection.execute(counted.order_by(tally.c.name)):
+        channel, _, outcome = name.removeprefix(DELIVERIES).rpartition(" ")
+        attempts.add_metric([channel, outcome], count)
     yield attempts
 
 

@@ -89,7 +89,9 @@ block = Table(
     Column("every_s", Double, nullable=False),
     Column("series", Text, nullable=False),
     Column("facts", Text, nullable=False, server_default="[]", comment="JSON: [name, text] of how the device is read"),
-    Column("idle_at", Double, comment="when it was found that no frame is under it any more; it must be declared again"),
+    Column(
+        "idle_at", Double, comment="when it was found that no frame is under it any more; it must be declared again"
+    ),
     PrimaryKeyConstraint("agent", "epoch", "block"),
 )
 
@@ -223,8 +225,12 @@ rung = Table(
     Column("decided_at", Double),
     Column("decided_by", _ACTOR_TYPE, comment="clock | person:NAME"),
     PrimaryKeyConstraint("trouble", "recurrence", "rung"),
-    Index("rung_decided", "rung", sqlite_where=text("decided_at IS NOT NULL"),
-          postgresql_where=text("decided_at IS NOT NULL")),
+    Index(
+        "rung_decided",
+        "rung",
+        sqlite_where=text("decided_at IS NOT NULL"),
+        postgresql_where=text("decided_at IS NOT NULL"),
+    ),
     Index("rung_due", "due_at", sqlite_where=text("decided_at IS NULL"), postgresql_where=text("decided_at IS NULL")),
 )
 

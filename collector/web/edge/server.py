@@ -11,6 +11,7 @@ import ssl
 import sys
 from collections.abc import Callable, Sequence
 from types import FrameType
+from typing import Any
 
 import uvicorn
 from uvicorn.config import STARTUP_FAILURE
@@ -65,8 +66,10 @@ class Accepted:
 class Listener:
     """Accepts connections from one listening socket. It stands where uvicorn has an asyncio server."""
 
-    def __init__(self, listening: socket.socket, places: Places, make: Callable[[], ConnectionLimits], tls: ssl.SSLContext | None) -> None:
-        listening.setblocking(False)
+    def __init__(
+        self, listening: socket.socket, places: Places, make: Callable[[], ConnectionLimits], tls: ssl.SSLContext | None
+    ) -> None:
+        listening.settimeout(0)
         self.sockets = (listening,)
         self._listening, self._places, self._make, self._tls = listening, places, make, tls
         self._loop = asyncio.get_running_loop()
@@ -101,7 +104,7 @@ class Listener:
                     self._wait_for_files(error)
                     return
                 continue  # accept(2): an error of this one connection
-            connection.setblocking(False)
+            connection.settimeout(0)
             accepted = Accepted(self._places, connection)
             self._places.enter(accepted, str(address[0]) if address else "")
             task = self._loop.create_task(self._connect(accepted, connection))
@@ -148,7 +151,8 @@ class Server(uvicorn.Server):
         try:
             listening = sockets or _listening(self.config.host, self.config.port, self.config.backlog)
         except OSError as error:
-            log.error("cannot listen at %s port %d: %s", self.config.host, self.config.port, error.strerror or error)
+            where = f"{self.config.host} port {self.config.port}"
+            log.error("cannot listen at %s: %s", where, error.strerror or error)  # noqa: TRY400 -- a sentence for the operator
             sys.exit(STARTUP_FAILURE)
         self.servers = [Listener(one, self.places, self._protocol, self.config.ssl) for one in listening]  # type: ignore[misc] # with all that uvicorn uses of a server
         self.started = True
@@ -159,9 +163,8 @@ class Server(uvicorn.Server):
         super().handle_exit(sig, frame)
 
     def _protocol(self) -> ConnectionLimits:
-        protocol = self.config.http_protocol_class(
-            config=self.config, server_state=self.server_state, app_state=self.lifespan.state
-        )
+        make: Callable[..., Any] = self.config.http_protocol_class
+        protocol = make(config=self.config, server_state=self.server_state, app_state=self.lifespan.state)
         if not isinstance(protocol, ConnectionLimits):
             raise TypeError("the protocol must be ConnectionLimits")
         return protocol
