@@ -22,11 +22,13 @@ from watchkeeper.collector.access.links import Links, own_secret
 from watchkeeper.collector.intake.endpoint import AgentEndpoint
 from watchkeeper.collector.intake.journal import Journal
 from watchkeeper.collector.intake.requests import Requests
+from watchkeeper.collector.intake.shares import Shares
 from watchkeeper.collector.notify.outbox import Opener, Outbox
 from watchkeeper.collector.notify.page_tests import write_weekly
 from watchkeeper.collector.notify.preflight import unreachable, unusable_links
 from watchkeeper.collector.process.own.agents import AgentsHeard
 from watchkeeper.collector.process.own.disk import DiskSpace
+from watchkeeper.collector.process.own.limits import LimitsKept
 from watchkeeper.collector.process.own.rules import OwnRules
 from watchkeeper.collector.process.replies.mail import MailReplies
 from watchkeeper.collector.process.replies.sms import SmsReplies
@@ -127,12 +129,16 @@ class RunningCollector:
             log.warning("collector.yml: %s", problem)
         self.outbox = Outbox(self.runtime, opener, self.runtime.robots)
         disk = DiskSpace(self.store, config.reserve_bytes)
-        own_rules = OwnRules(self.runtime, (disk, AgentsHeard(self.store, deaf=lambda: disk.full)))
+        shares = Shares(self.clock)
+        own_rules = OwnRules(
+            self.runtime,
+            (disk, AgentsHeard(self.store, deaf=lambda: disk.full), LimitsKept(self.store, shares.exceeded)),
+        )
         requests = Requests(self.store, self.clock)
         self.ticker = Ticker(self.runtime, self.reloader, own_rules, requests, self.outbox)
         self.replies = self._reply_takers(secrets)
         self.journal = Journal(self.store, self.runtime, self.clock, self.ticker.wake)
-        self.ingest = AgentEndpoint(self.runtime, self.journal, requests, lambda: disk.full)
+        self.ingest = AgentEndpoint(self.runtime, self.journal, requests, lambda: disk.full, lambda: disk.short, shares)
         metrics = Metrics(self.runtime, self.journal, self.ingest)
         self.app = build_app(
             self.runtime, self.ingest, metrics, config.names, open_reading=config.loopback, key_of=secrets.get

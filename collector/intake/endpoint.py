@@ -37,15 +37,24 @@ _PARSERS = 2
 
 
 class AgentEndpoint:
-    """Serves `/v1/push` and `/v1/bundle`. `full` tells whether less than the reserve of the disk is free."""
+    """Serves `/v1/push` and `/v1/bundle`. `full` tells whether less than the reserve of the disk is free, `short` whether less
+    than twice that."""
 
-    def __init__(self, runtime: Runtime, journal: Journal, requests: Requests, full: Callable[[], bool]) -> None:
+    def __init__(  # noqa: PLR0917 -- the parts that it connects
+        self,
+        runtime: Runtime,
+        journal: Journal,
+        requests: Requests,
+        full: Callable[[], bool],
+        short: Callable[[], bool] = lambda: False,
+        shares: Shares | None = None,
+    ) -> None:
         self._runtime = runtime
         self._journal = journal
         self._requests = requests
-        self._full = full
+        self._full, self._short = full, short
         self.refused: dict[int, int] = {}
-        self.shares = Shares(runtime.clock)
+        self.shares = shares or Shares(runtime.clock)
         self._parsers = ThreadPoolExecutor(_PARSERS, "parse push")
         self._parsing: dict[str, asyncio.Lock] = {}
         self._encoded: dict[str, tuple[Bundle, bytes]] = {}
@@ -97,6 +106,8 @@ class AgentEndpoint:
             raise later("the collector's disk is full; keep the data and try again")
         if self._journal.waiting > BACKLOG_LIMIT:
             raise busy("pushes are waiting to be journalled")
+        if self._short():
+            self.shares.check_disk(agent, len(self._runtime.snapshot.agents))
         zipped = bodies.is_gzip(scope)
         received = await bodies.received(scope, receive, place.took)
         received_at = self._runtime.clock.wall()
@@ -117,6 +128,7 @@ class AgentEndpoint:
             raise too_large(str(error)) from None
         except BadPush as error:
             raise Refusal(400, str(error)) from None
+        place.pushed(len(body))
         bundle = self._runtime.snapshot.bundles.get(agent)
         return to_json(
             {

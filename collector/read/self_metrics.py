@@ -63,6 +63,14 @@ class SelfMetrics(Collector):
         for status, count in sorted(self._ingest.refused.items()):
             refused.add_metric([str(status)], count)
         yield refused
+        flooding = CounterMetricFamily(
+            "watchkeeper_agent_limits_exceeded",
+            "Requests of an agent refused because of its own limits.",
+            labels=["agent"],
+        )
+        for agent, count in sorted(self._ingest.shares.refused.items()):
+            flooding.add_metric([agent], count)
+        yield flooding
         yield _gauge(
             "configuration_problem", "1 while the configuration has errors and the previous one stays active.",
             1.0 if runtime.problem else 0.0,
