@@ -96,7 +96,7 @@ class AppriseChannel:
         try:
             receipt = within(self._timeout_s, lambda: self._notify(message))
         except TooMuchReceived:
-            return Receipt(delivered=False, detail=f"{name} does not stop answering")
+            return Receipt(delivered=False, detail=f"{name}: its answer does not end")
         return receipt or Receipt(delivered=False, detail=f"{name}: no answer within {self._timeout_s:g} s")
 
     @property

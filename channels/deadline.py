@@ -1,4 +1,4 @@
-"""One hard deadline for a whole delivery, and one limit of what is received, whatever the receiver does.
+"""One hard deadline for a whole delivery, and a limit of received bytes, whatever the receiver does.
 
 The timeouts of requests, smtplib and others limit one wait for data. A receiver that sends a byte now and then can hold
 its sender for ever; one that sends without end can fill its memory. So a delivery runs in a thread of its own, and the sockets that it connects are remembered. At the
@@ -24,7 +24,7 @@ T = TypeVar("T")
 RECEIVED_LIMIT = 8_000_000
 """Bytes that all connections of a delivery may receive. The longest honest ones are twenty mails of 100 kB."""
 
-_LOOK_S = 0.1
+_COUNT_EVERY_S = 0.1
 _BYTES_RECEIVED = struct.Struct("=Q"), 128  # tcpi_bytes_received in struct tcp_info, linux/tcp.h, since Linux 4.1
 
 
@@ -125,7 +125,7 @@ def within(timeout_s: float, call: Callable[[], T]) -> T | None:
     thread.start()
     until = time.monotonic() + timeout_s
     while not delivery.done.done() and (left_s := until - time.monotonic()) > 0:
-        wait([delivery.done], min(left_s, _LOOK_S))
+        wait([delivery.done], min(left_s, _COUNT_EVERY_S))
         if not delivery.done.done() and delivery.connections.received() > RECEIVED_LIMIT:
             delivery.connections.shut()
             raise TooMuchReceived

@@ -21,7 +21,7 @@ BLOCKS_OF_DEVICE, SERIES_OF_DEVICE, SERIES_OF_AGENT = 500, 50_000, 500_000
 """How much an agent may have declared in an epoch, and that is still in use. Every series is kept in memory."""
 
 
-READ_AGAIN_S, _LOOK_S = 600.0, 60.0
+READ_AGAIN_S, _FORGET_EVERY_S = 600.0, 60.0
 """Blocks in memory are so old at most. After that they are read again, without those that were found unused meanwhile."""
 
 
@@ -51,7 +51,7 @@ class _Lane:
 
 
 @dataclass(slots=True)
-class _Declared:
+class _Declarations:
     """What an epoch has declared: the blocks and the series of each device."""
 
     blocks: "Counter[str]" = field(default_factory=Counter)
@@ -67,7 +67,7 @@ class _Declared:
 
     def check(self, new: Iterable[Block]) -> None:
         """Raises TooManyDeclared if there would be too many with these."""
-        after = _Declared(Counter(self.blocks), Counter(self.series), self.total)
+        after = _Declarations(Counter(self.blocks), Counter(self.series), self.total)
         for one in new:
             after.add(one)
             for count, most, what in (
@@ -86,7 +86,7 @@ class Sequences:
         self._store = store
         self.blocks: Blocks = {}
         self._epochs: dict[tuple[str, str], float] = {}  # epochs whose blocks are all in `blocks`, and since when
-        self._declared: dict[tuple[str, str], _Declared] = {}
+        self._declared: dict[tuple[str, str], _Declarations] = {}
         self._sequences: dict[Known, _Lane] = {}
         self._taken: list[Push] = []
         self._now = self._looked_at = float("-inf")
@@ -122,7 +122,7 @@ class Sequences:
     def refresh(self, now: float) -> None:
         """Forget the blocks that were read too long ago. `now` is on the boot clock."""
         self._now = now
-        if now - self._looked_at < _LOOK_S:
+        if now - self._looked_at < _FORGET_EVERY_S:
             return
         self._looked_at = now
         for known in [known for known, read_at in self._epochs.items() if now - read_at > READ_AGAIN_S]:
@@ -177,11 +177,11 @@ class Sequences:
             elif held.series != one.series:
                 raise BadPush(f"block {number} was declared with other series in this epoch; use a new number")
         if new:
-            self._declared.get((push.agent, push.epoch), _Declared()).check(new)
+            self._declared.get((push.agent, push.epoch), _Declarations()).check(new)
 
     def _keep(self, who: str, epoch: str, one: Block) -> None:
         if (who, epoch, one.block) not in self.blocks:
-            self._declared.setdefault((who, epoch), _Declared()).add(one)
+            self._declared.setdefault((who, epoch), _Declarations()).add(one)
         self.blocks[who, epoch, one.block] = one
 
     def _check_frames(self, push: Push, declared: dict[int, Block]) -> None:

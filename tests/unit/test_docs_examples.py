@@ -24,10 +24,10 @@ from watchkeeper.agent.tools.profile_cli import profile
 from watchkeeper.channels import webhook
 from watchkeeper.channels.ports import Message
 from watchkeeper.collector.access import tokens
-from watchkeeper.collector.intake import body, sequences, shares
+from watchkeeper.collector.intake import body
 from watchkeeper.collector.notify.delivery import tries as outbox_of
 from watchkeeper.collector.policy import freshness, grouping, hold, incidents, troubles
-from watchkeeper.collector.process import actions, apply
+from watchkeeper.collector.process import actions
 from watchkeeper.collector.site.inventory import Agent, Language
 from watchkeeper.collector.site.settings import CollectorConfig
 from watchkeeper.collector.store.schema import outbox
@@ -372,13 +372,6 @@ def test_our_agent_cuts_a_reason_where_the_page_says() -> None:
 def test_the_other_limits_are_those_of_the_code() -> None:
     megabyte, minute = 1_000_000, 60.0
     assert limit("the body") == [body.BODY_LIMIT / megabyte, body.UNZIPPED_LIMIT / megabyte]
-    assert limit("values and keys") == [body.VALUES_LIMIT]
-    assert limit("requests of an agent") == [shares.REQUESTS_UNDER_WAY]
-    assert limit("new epochs") == [shares.NEW_EPOCHS, shares.EPOCHS_WITHIN_S / 3600]
-    assert limit("blocks of a device") == [sequences.BLOCKS_OF_DEVICE]
-    assert limit("series of a device") == [sequences.SERIES_OF_DEVICE]
-    assert limit("series of an agent") == [sequences.SERIES_OF_AGENT]
-    assert limit("open incidents of a device") == [apply.OPEN_OF_DEVICE]
     assert limit("`more` delays rungs") == [hold.BACKLOG_S / minute, hold.BACKLOG_LONGEST_S / minute]
     assert limit("a value counts as stale after") == [freshness.STALE_AFTER_INTERVALS]
     assert limit("a value leaves `/metrics` after") == [freshness.EXPORTED_FOR_INTERVALS]

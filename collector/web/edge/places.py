@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 OF_ONE_ADDRESS, OF_STRANGERS = 512, 2_048
-"""Places for strangers: of one address; of all addresses; and as many again of addresses that are known."""
+"""ConnectionPlaces for strangers: of one address; of all addresses; and as many again of addresses that are known."""
 
 OF_ONE_NAME = 64
 """How many connections one agent or person may have that are shut for nobody."""
@@ -52,7 +52,7 @@ class _Held:
     who: str = ""
 
 
-class Places:
+class ConnectionPlaces:
     """The connections that are open."""
 
     def __init__(self, limits: PlaceLimits) -> None:

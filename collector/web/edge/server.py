@@ -17,7 +17,7 @@ import uvicorn
 from uvicorn.config import STARTUP_FAILURE
 
 from watchkeeper.collector.web.edge.limits import ConnectionLimits
-from watchkeeper.collector.web.edge.places import PlaceLimits, Places
+from watchkeeper.collector.web.edge.places import PlaceLimits, ConnectionPlaces
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +45,7 @@ class Accepted:
 
     __slots__ = ("_places", "_socket", "recognised")
 
-    def __init__(self, places: Places, connection: socket.socket) -> None:
+    def __init__(self, places: ConnectionPlaces, connection: socket.socket) -> None:
         self._places, self._socket = places, connection
         self.recognised = False
 
@@ -64,10 +64,14 @@ class Accepted:
 
 
 class Listener:
-    """Accepts connections from one listening socket. It stands where uvicorn has an asyncio server."""
+    """Accepts connections from one listening socket. Uvicorn uses it as it uses an asyncio server."""
 
     def __init__(
-        self, listening: socket.socket, places: Places, make: Callable[[], ConnectionLimits], tls: ssl.SSLContext | None
+        self,
+        listening: socket.socket,
+        places: ConnectionPlaces,
+        make: Callable[[], ConnectionLimits],
+        tls: ssl.SSLContext | None,
     ) -> None:
         listening.settimeout(0)
         self.sockets = (listening,)
@@ -141,7 +145,7 @@ class Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, ending: Callable[[], None], limits: PlaceLimits) -> None:
         super().__init__(config)
         self._ending = ending
-        self.places = Places(limits)
+        self.places = ConnectionPlaces(limits)
 
     async def startup(self, sockets: "list[socket.socket] | None" = None) -> None:
         """Listen at the address of the configuration, or at these sockets."""
