@@ -42,6 +42,20 @@ class Mail:
     automatic: bool
 
 
+class Imap(imaplib.IMAP4):
+    """A connection to a server, which says how long a literal is: imaplib makes room for it before it comes."""
+
+    def read(self, size: int) -> bytes:
+        """Read a literal, unless it is far longer than what was asked for."""
+        if size > 2 * LONGEST_BYTES:
+            raise self.abort(f"a literal of {size} bytes")
+        return super().read(size)
+
+
+class ImapOverTls(Imap, imaplib.IMAP4_SSL):
+    """The same over TLS."""
+
+
 class Mailbox:
     """A folder of a mailbox. `connect` opens the connection, and limits each wait for data."""
 
@@ -64,7 +78,6 @@ class Mailbox:
             box = self._connect()
         except (OSError, imaplib.IMAP4.error) as error:
             raise ChannelError(f"the mailbox cannot be reached: {_why(error)}") from None
-        _limit_literals(box)
         with contextlib.closing(_Ended(box)):
             taken = 0
             for number in self._unread(box):
@@ -96,18 +109,6 @@ class _Ended:
             self._box.logout()
         with contextlib.suppress(OSError):
             self._box.shutdown()
-
-
-def _limit_literals(box: imaplib.IMAP4) -> None:
-    """The server says how long a literal is, and imaplib makes room for it before it comes."""
-    read = box.read
-
-    def limited(size: int) -> bytes:
-        if size > 2 * LONGEST_BYTES:
-            raise box.abort(f"a literal of {size} bytes")
-        return read(size)
-
-    box.read = limited  # type: ignore[method-assign] # imaplib has no setting for it
 
 
 def _must(ask: Callable[[], tuple[str, Any]], wrong: str) -> Any:

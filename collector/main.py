@@ -1,7 +1,6 @@
 """Builds and runs the real collector. Only this module makes its clock, sockets, store and channels."""
 
 import gc
-import imaplib
 import logging
 import os
 import signal
@@ -16,7 +15,7 @@ from types import FrameType
 import uvicorn
 from apscheduler.schedulers.background import BackgroundScheduler
 
-from watchkeeper.channels.mail_inbox import Mailbox
+from watchkeeper.channels.mail_inbox import ImapOverTls, Mailbox
 from watchkeeper.channels.open import open_channel
 from watchkeeper.collector.access.links import Links, own_secret
 from watchkeeper.collector.intake.endpoint import AgentEndpoint
@@ -98,7 +97,7 @@ def open_channels(secrets: Secrets, clock: Clock) -> Opener:
 def open_mailbox(config: MailRepliesConfig, secrets: Secrets) -> Mailbox:
     """The mailbox to which persons answer, by IMAP over TLS. Raises SecretError."""
     trust = ssl.create_default_context()
-    connect = partial(imaplib.IMAP4_SSL, config.host, config.port, ssl_context=trust, timeout=_IMAP_WAIT_S)
+    connect = partial(ImapOverTls, config.host, config.port, ssl_context=trust, timeout=_IMAP_WAIT_S)
     return Mailbox(connect, config.user, secrets.get(config.secret), config.folder)
 
 

@@ -17,7 +17,7 @@ import uvicorn
 from uvicorn.config import STARTUP_FAILURE
 
 from watchkeeper.collector.web.edge.limits import ConnectionLimits
-from watchkeeper.collector.web.edge.places import PlaceLimits, ConnectionPlaces
+from watchkeeper.collector.web.edge.places import ConnectionPlaces, PlaceLimits
 
 log = logging.getLogger(__name__)
 
