@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -170,11 +171,11 @@ def _notices(
     """The newest notices of each, oldest first. Also those of the troubles that were merged into them: people got these messages."""
     if not most:
         return {}
-    parts: dict[int, list[int]] = {}
-    for part, whole in troubles.merged_of(connection, numbers).items():
-        parts.setdefault(whole, []).append(part)
     asked = {"most": most, "before": math.inf if before is None else before}
-    found = {whole: connection.execute(_NEWEST, {**asked, "parts": merged}).all() for whole, merged in parts.items()}
+    found: dict[int, list[sa.Row[Any]]] = {}
+    for part, whole in troubles.merged_of(connection, numbers).items():  # SQLite sorts all rows of a list of numbers
+        found.setdefault(whole, []).extend(connection.execute(_NEWEST, {**asked, "part": part}))
+    found = {whole: sorted(told, key=lambda row: row.id, reverse=True)[:most] for whole, told in found.items()}
     tries = _tries(connection, [row.id for told in found.values() for row in told])
     return {
         whole: [
@@ -203,7 +204,7 @@ _NEWEST = (
         outbox.c.id, outbox.c.person, outbox.c.kind, outbox.c.rung, outbox.c.recurrence, outbox.c.created_at,
         outbox.c.state, outbox.c.handed_on, outbox.c.left_out,
     )
-    .where(outbox.c.about == About.TROUBLE.value, outbox.c.about_id.in_(sa.bindparam("parts", expanding=True)))
+    .where(outbox.c.about == About.TROUBLE.value, outbox.c.about_id == sa.bindparam("part"))
     .where(outbox.c.created_at < sa.bindparam("before", type_=sa.Double))
     .order_by(outbox.c.id.desc())
     .limit(sa.bindparam("most", type_=sa.Integer))
