@@ -29,7 +29,7 @@ from watchkeeper.model.worker import Worker
 
 log = logging.getLogger(__name__)
 
-GROUP_PUSHES, GROUP_BYTES = 500, 8_000_000
+GROUP_PUSHES, GROUP_BYTES = 500, 2_000_000
 """How much one commit takes at most; a larger push has a commit of its own."""
 
 RETRY_APPLY_S = 1.0

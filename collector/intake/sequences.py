@@ -89,11 +89,13 @@ class Sequences:
         self._declared: dict[tuple[str, str], _Declarations] = {}
         self._sequences: dict[Known, _Lane] = {}
         self._taken: list[Push] = []
+        self._unwritten: Blocks = {}  # new or changed since `open`
+        self._idle: set[tuple[str, str, int]] = set()  # in memory only because a push in the journal needs them
         self._now = self._looked_at = float("-inf")
 
     def open(self, connection: sa.Connection, pushes: Sequence[Push]) -> None:
         """Read and lock the lanes of these pushes until the transaction ends."""
-        self._taken = []
+        self._taken, self._unwritten = [], {}
         wanted = {(push.agent, push.epoch, push.lane.value) for push in pushes}
         if not self._store.embedded:
             self._sequences = {}  # another collector may have changed them
@@ -130,6 +132,7 @@ class Sequences:
             if declared := self._declared.pop(known, None):
                 for number in declared.numbers:
                     del self.blocks[*known, number]
+                    self._idle.discard((*known, number))
 
     def know(self, connection: sa.Connection, epochs: set[tuple[str, str]], *, unused: bool = False) -> None:
         """Read the blocks of these (agent, epoch), where they have not been read. With `unused`, also those that must be
@@ -143,6 +146,8 @@ class Sequences:
                 facts = tuple((name, text) for name, text in loads(row.facts))
                 found = Block(row.block, row.device, row.probe, row.every_s, series, facts)
                 self._keep(who, epoch, found)
+                if row.idle_at is not None:
+                    self._idle.add((who, epoch, row.block))
             self._epochs[who, epoch] = self._now
 
     def take(self, push: Push, heard_at: float) -> tuple[int, int]:
@@ -163,8 +168,12 @@ class Sequences:
             known.items += 0 if isinstance(body, Tombstone) else 1
             known.seq = seq
         known.heard_at = heard_at
-        for one in declared.values():
-            self._keep(push.agent, push.epoch, one)
+        for number, one in declared.items():
+            key = (push.agent, push.epoch, number)
+            if self.blocks.get(key) != one or key in self._idle:
+                self._keep(push.agent, push.epoch, one)
+                self._unwritten[key] = one
+                self._idle.discard(key)
         self._taken.append(push)
         return after, known.seq
 
@@ -205,7 +214,6 @@ class Sequences:
         if touched:
             self._store.write_many(connection, lane, [self._row(known) for known in touched], keep=())
             self._write_agents(connection)
-        blocks = {(push.agent, push.epoch, one.block): one for push in self._taken for one in push.blocks}
         rows = [
             {
                 "agent": who, "epoch": epoch, "block": number, "device": one.device, "probe": one.probe,
@@ -213,7 +221,7 @@ class Sequences:
                 "series": dumps([[s.quantity, s.instance, s.label, s.source] for s in one.series], ensure_ascii=False),
                 "facts": dumps(one.facts, ensure_ascii=False),
             }
-            for (who, epoch, number), one in blocks.items()
+            for (who, epoch, number), one in self._unwritten.items()
         ]  # fmt: skip
         self._store.write_many(connection, block, rows, keep=())
 
@@ -240,5 +248,6 @@ class Sequences:
         """Forget everything after a transaction that failed: what it declared is not in the store."""
         self.blocks.clear()
         self._declared.clear()
+        self._idle.clear()
         self._epochs.clear()
         self._sequences.clear()

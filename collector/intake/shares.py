@@ -11,7 +11,7 @@ from watchkeeper.model.clock import Clock
 
 log = logging.getLogger(__name__)
 
-REQUESTS_UNDER_WAY = 8
+REQUESTS_UNDER_WAY = 4
 """An agent of ours has one, and a second where it gave up waiting for the first."""
 
 OWN_BYTES, ALL_BYTES = 64_000_000, 256_000_000

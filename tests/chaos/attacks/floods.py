@@ -64,7 +64,7 @@ class Target:
 
     def _session(self, agent: str) -> requests.Session:
         session = requests.Session()
-        session.verify = self.certificate
+        session.verify, session.trust_env = self.certificate, False  # the environment may name other certificates
         session.headers["Authorization"] = f"Bearer {self.tokens[agent]}"
         return session
 
@@ -236,12 +236,9 @@ def _pushes(rounds: int, seed: int, folder: Path) -> Outcome:
     store = Store(f"sqlite:///{folder}/collector.db")
     with store.read() as connection:
         mine = sa.select(sa.func.count()).where(incident.c.device == "flood-0", incident.c.state == "open")
-        told = sa.select(sa.func.count()).where(
-            incident.c.device == FLOOD, incident.c.rule == "watchkeeper.agent-limits"
-        )
-        faults, findings = connection.execute(mine).scalar_one(), connection.execute(told).scalar_one()
+        faults = connection.execute(mine).scalar_one()
     store.close()
-    note = f"{outcome.note}; {faults} faults of the flooding agent are open, {findings} incident says that it exceeds its limits"
+    note = f"{outcome.note}; {faults} faults of the flooding agent are open"
     return Outcome(outcome.run, outcome.survived, outcome.lost, outcome.doubled, note=note)
 
 
