@@ -15,7 +15,7 @@ import apprise
 import requests
 
 from watchkeeper.channels.answers import JUDGED_BYTES, Acceptance, HttpAnswer, judge
-from watchkeeper.channels.deadline import within
+from watchkeeper.channels.deadline import TooMuchReceived, within
 from watchkeeper.channels.ports import Message, Proof, Receipt, Tone
 from watchkeeper.channels.services import KNOWN
 from watchkeeper.channels.words import shorten, style_of, utf8_bytes
@@ -26,6 +26,8 @@ from watchkeeper.model.plain import plain_line, printable
 _DETAIL_LIMIT = 300
 _BETWEEN = 8  # characters that Apprise writes around a title inside the text: a line end, a heading, emphasis
 _TOO_SHORT_FOR_A_SECRET = 2
+_READ_BYTES, _READ_PART = 1_000_000, 16_384
+"""Of an answer so much is read; no service says more about a message."""
 _TYPES = {
     Tone.FAILURE: apprise.NotifyType.FAILURE,
     Tone.WARNING: apprise.NotifyType.WARNING,
@@ -40,12 +42,26 @@ _plain_send = requests.Session.send
 
 
 def _send(session: requests.Session, request: requests.PreparedRequest, **given: Any) -> requests.Response:
-    answer = _plain_send(session, request, **given)
     seen = _answers.get()
-    if seen is not None:
-        body = b"" if given.get("stream") else (answer.content or b"")[:JUDGED_BYTES]
-        seen.append(HttpAnswer(answer.status_code, body, answer.headers.get("Retry-After", "")))
+    if seen is None:
+        return _plain_send(session, request, **given)
+    streamed = given.pop("stream", False)
+    answer = _plain_send(session, request, stream=True, **given)
+    body = b"" if streamed else _read(answer)[:JUDGED_BYTES]
+    seen.append(HttpAnswer(answer.status_code, body, answer.headers.get("Retry-After", "")))
     return answer
+
+
+def _read(answer: requests.Response) -> bytes:
+    """Read the body, as requests would without `stream`, but not more than `_READ_BYTES` of it. The rest is left unread."""
+    body = b""
+    for part in answer.iter_content(_READ_PART):
+        body += part
+        if len(body) > _READ_BYTES:
+            answer.close()
+            break
+    vars(answer).update(_content=body, _content_consumed=True)  # what `Response.content` itself sets
+    return body
 
 
 # Apprise's plugins call `requests.post` and offer no hook. Outside of a delivery nothing changes.
@@ -76,10 +92,12 @@ class AppriseChannel:
         """Implements `Channel.send`. `timeout_s` limits the whole call; at its end the connections are shut down."""
         if not self._to:
             return Receipt(delivered=False, detail="Apprise cannot read the URL in this secret", permanent=True)
-        receipt = within(self._timeout_s, lambda: self._notify(message))
-        return receipt or Receipt(
-            delivered=False, detail=f"{self._to[0].service_name}: no answer within {self._timeout_s:g} s"
-        )
+        name = self._to[0].service_name
+        try:
+            receipt = within(self._timeout_s, lambda: self._notify(message))
+        except TooMuchReceived:
+            return Receipt(delivered=False, detail=f"{name}: its answer does not end")
+        return receipt or Receipt(delivered=False, detail=f"{name}: no answer within {self._timeout_s:g} s")
 
     @property
     def service(self) -> str:

@@ -14,7 +14,7 @@ from functools import partial
 from html.parser import HTMLParser
 from typing import Any
 
-from watchkeeper.channels.deadline import within
+from watchkeeper.channels.deadline import TooMuchReceived, within
 from watchkeeper.documents.secrets import Secret
 from watchkeeper.model.errors import ChannelError
 
@@ -42,6 +42,20 @@ class Mail:
     automatic: bool
 
 
+class Imap(imaplib.IMAP4):
+    """A connection to a server, which says how long a literal is: imaplib makes room for it before it comes."""
+
+    def read(self, size: int) -> bytes:
+        """Read a literal, unless it is far longer than what was asked for."""
+        if size > 2 * LONGEST_BYTES:
+            raise self.abort(f"a literal of {size} bytes")
+        return super().read(size)
+
+
+class ImapOverTls(Imap, imaplib.IMAP4_SSL):
+    """The same over TLS."""
+
+
 class Mailbox:
     """A folder of a mailbox. `connect` opens the connection, and limits each wait for data."""
 
@@ -51,7 +65,10 @@ class Mailbox:
     def visit(self, take: Callable[[Mail], bool], timeout_s: float = VISIT_S) -> int:
         """Give each unread mail to `take`, and mark it as read if that returns True. Returns how many were. Raises ChannelError, and
         whatever `take` raises; then that mail stays unread."""
-        count = within(timeout_s, lambda: self._visit(take))
+        try:
+            count = within(timeout_s, lambda: self._visit(take))
+        except TooMuchReceived:
+            raise ChannelError("the mailbox does not stop answering") from None
         if count is None:
             raise ChannelError(f"the mailbox did not answer within {timeout_s:g} s")
         return count

@@ -15,6 +15,9 @@ from pathlib import Path
 QUIET_S = 3.0
 """An SMS whose newest file is younger may not be complete."""
 
+AT_ONCE = 500
+"""How many SMS are read in one look, the oldest first."""
+
 LONGEST_BYTES = 20_000
 """A longer file is no SMS: it is read to here."""
 
@@ -46,7 +49,8 @@ def read_inbox(spool: Path, now: float) -> list[Sms]:
     for file in sorted((spool / "inbox").iterdir()):
         if (found := _NAME.fullmatch(file.name)) and file.is_file():
             groups.setdefault((found["stamp"], found["sender"]), []).append(file)
-    return [_sms(sender, files) for (_, sender), files in sorted(groups.items()) if _quiet(files, now)]
+    oldest = sorted(groups.items())[:AT_ONCE]
+    return [_sms(sender, files) for (_, sender), files in oldest if _quiet(files, now)]
 
 
 def set_aside(sms: Sms) -> None:

@@ -9,7 +9,7 @@ import requests
 import urllib3
 
 from watchkeeper.channels.answers import final, wait_of
-from watchkeeper.channels.deadline import within
+from watchkeeper.channels.deadline import TooMuchReceived, within
 from watchkeeper.channels.ports import Message, Receipt
 from watchkeeper.documents.secrets import Secret
 from watchkeeper.model.clock import Clock
@@ -46,7 +46,10 @@ class WebhookChannel:
 
     def send(self, message: Message) -> Receipt:
         """Implements `Channel.send`. `timeout_s` limits the whole call. The answer's body is not read."""
-        receipt = within(self._timeout_s, lambda: self._post(message))
+        try:
+            receipt = within(self._timeout_s, lambda: self._post(message))
+        except TooMuchReceived:
+            return Receipt(delivered=False, detail=f"{self._host} does not stop answering")
         return receipt or self._no_answer()
 
     def _post(self, message: Message) -> Receipt:

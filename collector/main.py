@@ -1,14 +1,13 @@
 """Builds and runs the real collector. Only this module makes its clock, sockets, store and channels."""
 
 import gc
-import imaplib
 import logging
 import os
 import signal
 import ssl
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from types import FrameType
@@ -16,12 +15,13 @@ from types import FrameType
 import uvicorn
 from apscheduler.schedulers.background import BackgroundScheduler
 
-from watchkeeper.channels.mail_inbox import Mailbox
+from watchkeeper.channels.mail_inbox import ImapOverTls, Mailbox
 from watchkeeper.channels.open import open_channel
 from watchkeeper.collector.access.links import Links, own_secret
 from watchkeeper.collector.intake.endpoint import AgentEndpoint
 from watchkeeper.collector.intake.journal import Journal
 from watchkeeper.collector.intake.requests import Requests
+from watchkeeper.collector.intake.shares import Shares
 from watchkeeper.collector.notify.outbox import Opener, Outbox
 from watchkeeper.collector.notify.page_tests import write_weekly
 from watchkeeper.collector.notify.preflight import unreachable, unusable_links
@@ -34,6 +34,7 @@ from watchkeeper.collector.process.own.agents import AgentsHeard
 from watchkeeper.collector.process.own.backups import BackupAge
 from watchkeeper.collector.process.own.clock import ClockTrust
 from watchkeeper.collector.process.own.disk import DiskSpace
+from watchkeeper.collector.process.own.limits import LimitsKept
 from watchkeeper.collector.process.own.ports import OwnSource
 from watchkeeper.collector.process.own.pushes import PushesSetAside
 from watchkeeper.collector.process.own.rules import OwnRules
@@ -51,6 +52,8 @@ from watchkeeper.collector.store.retention import delete_expired
 from watchkeeper.collector.ticker import Ticker
 from watchkeeper.collector.web.app import build_app
 from watchkeeper.collector.web.edge.limits import ConnectionLimits
+from watchkeeper.collector.web.edge.places import PlaceLimits
+from watchkeeper.collector.web.edge.server import Server, raise_file_limit
 from watchkeeper.documents.secrets import Secrets
 from watchkeeper.model.clock import Clock, SystemClock, boot_id
 from watchkeeper.model.sd_notify import notify, watchdog_s
@@ -103,7 +106,7 @@ def open_channels(secrets: Secrets, clock: Clock) -> Opener:
 def open_mailbox(config: MailRepliesConfig, secrets: Secrets) -> Mailbox:
     """The mailbox to which persons answer, by IMAP over TLS. Raises SecretError."""
     trust = ssl.create_default_context()
-    connect = partial(imaplib.IMAP4_SSL, config.host, config.port, ssl_context=trust, timeout=_IMAP_WAIT_S)
+    connect = partial(ImapOverTls, config.host, config.port, ssl_context=trust, timeout=_IMAP_WAIT_S)
     return Mailbox(connect, config.user, secrets.get(config.secret), config.folder)
 
 
@@ -135,9 +138,10 @@ class RunningCollector:
             log.warning("collector.yml: %s", problem)
         self.outbox = Outbox(self.runtime, opener, self.runtime.robots, identity.name)
         disk = DiskSpace(self.store, config.reserve_bytes)
+        shares = Shares(self.clock)
         sources: list[OwnSource] = [
             disk, AgentsHeard(self.store, deaf=lambda: disk.full), PushesSetAside(self.store),
-            ClockTrust(self.clock, identity.name), FolderInForce(self.runtime),
+            LimitsKept(self.store, shares.exceeded), ClockTrust(self.clock, identity.name), FolderInForce(self.runtime),
         ]  # fmt: skip
         self.backups = self._backups(config_file)
         if self.backups is not None:
@@ -147,7 +151,7 @@ class RunningCollector:
         self.ticker = Ticker(self.runtime, self.reloader, own_rules, requests, self.outbox)
         self.replies = self._reply_takers(secrets)
         self.journal = Journal(self.store, self.runtime, self.clock, self.ticker.wake)
-        self.ingest = AgentEndpoint(self.runtime, self.journal, requests, lambda: disk.full)
+        self.ingest = AgentEndpoint(self.runtime, self.journal, requests, lambda: disk.full, lambda: disk.short, shares)
         metrics = Metrics(self.runtime, self.journal, self.ingest, self.backups)
         self.app = build_app(
             self.runtime, self.ingest, metrics, config.names, open_reading=config.loopback, key_of=secrets.get
@@ -233,9 +237,10 @@ class RunningCollector:
 
 def run(config_file: ConfigFile) -> None:
     """Run until SIGTERM or SIGINT. Raises WatchkeeperError if the collector cannot start."""
+    files = raise_file_limit()
     collector = RunningCollector(config_file)
     config = collector.config
-    server = _Server(
+    server = Server(
         uvicorn.Config(
             collector.app, host=config.host, port=config.port, http=ConnectionLimits, ws="none", access_log=False,
             log_config=None, log_level="warning", lifespan="off", server_header=False, date_header=False,
@@ -246,6 +251,7 @@ def run(config_file: ConfigFile) -> None:
             ssl_ciphers=_CIPHERS,
         ),
         collector.app.close,
+        PlaceLimits.within(files),
     )  # fmt: skip
 
     def reload(_signal: int, _frame: FrameType | None) -> None:
@@ -266,19 +272,6 @@ def run(config_file: ConfigFile) -> None:
         finally:
             done.set()
             notify("STOPPING=1")
-
-
-class _Server(uvicorn.Server):
-    """Calls `ending` when it must stop, which ends the connections of waiting pages at once."""
-
-    def __init__(self, config: uvicorn.Config, ending: Callable[[], None]) -> None:
-        super().__init__(config)
-        self._ending = ending
-
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """End waiting pages, then stop as uvicorn does."""
-        self._ending()
-        super().handle_exit(sig, frame)
 
 
 def _ignore(_signal: int, _frame: FrameType | None) -> None:

@@ -277,6 +277,7 @@ _CATALOGUE: tuple[Quantity, ...] = (
     Quantity("reading.absent", SECOND, "Reading gone for"),
     # Watchkeeper itself (4.1.6)
     _state("agent.heard", "Agent data", "yes", "no critical"),
+    _state("agent.limits", "Limits of an agent", "ok", "exceeded warning"),
     _state("agent.pushes", "Pushes of the agent", "ok", "set-aside warning"),
     _state("collector.disk", "Collector disk", "ok", "full critical"),
     _state("collector.backup", "Newest good backup", "ok", "late warning", "none warning"),

@@ -5,66 +5,64 @@ A push is answered 200 only after it is on disk; a refused push is not applied i
 
 import asyncio
 import json
-import zlib
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from collections.abc import Awaitable, Callable, MutableMapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from pydantic_core import from_json, to_json
+from pydantic_core import to_json
 
+from watchkeeper.collector.access.recognised import recognise
 from watchkeeper.collector.access.tokens import Bearer, TokenKind
+from watchkeeper.collector.intake import body as bodies
+from watchkeeper.collector.intake.body import Receive, Scope, header
 from watchkeeper.collector.intake.journal import Answer, Journal, Waiting
+from watchkeeper.collector.intake.refusal import Refusal, busy, later, too_large
 from watchkeeper.collector.intake.requests import Requests
-from watchkeeper.collector.intake.sequences import BadPush, UnknownBlocks
+from watchkeeper.collector.intake.sequences import BadPush, TooManyDeclared, UnknownBlocks
+from watchkeeper.collector.intake.shares import Place, Shares
 from watchkeeper.collector.process.guarded_clock import GuardedClock
 from watchkeeper.collector.process.runtime import Runtime
 from watchkeeper.collector.site.snapshot import bundle_to_json as bundle_json
-from watchkeeper.model.batch import Push
-from watchkeeper.model.errors import StoreError, StoreFull, WireError
+from watchkeeper.model.batch import Bundle, Push
+from watchkeeper.model.errors import StoreError, StoreFull
 from watchkeeper.model.verdict import ActiveVerdicts, Verdict, Withdrawal
-from watchkeeper.model.wire import decode_push
 
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Headers = tuple[tuple[bytes, bytes], ...]
 
-BODY_LIMIT = 8_000_000
-UNZIPPED_LIMIT = 64_000_000
 BACKLOG_LIMIT = 5_000
-_BIG_BODY = 200_000  # bytes; parsed in a thread, so that the event loop goes on
-RETRY_AFTER_S, BACKLOG_RETRY_AFTER_S = 10, 1
 TOKENS_WAIT_S, COMMIT_WAIT_S = 5.0, 15.0
 """How long a request waits for the store: for tokens, and for its push to be on disk. An agent waits 20 s for its answer."""
 
 _STORE_AWAY = "the collector's store is not available now"
-
-
 _SOON = ((b"retry-after", b"1"),)
-
-
-class _Refusal(Exception):
-    def __init__(self, status: int, error: str, headers: Iterable[tuple[bytes, bytes]] = (), **more: Any) -> None:
-        self.status = status
-        self.body = {"error": error, **more}
-        self.headers = tuple(headers)
-        super().__init__(error)
-
-
-def _later(error: str, status: int = 503) -> _Refusal:
-    seconds = RETRY_AFTER_S if status == 503 else BACKLOG_RETRY_AFTER_S  # noqa: PLR2004 -- Service Unavailable
-    return _Refusal(status, error, [(b"retry-after", str(seconds).encode())])
+_PARSERS = 2
+"""Threads for large bodies. Each agent has one at a time, so that one that floods leaves the other."""
 
 
 class AgentEndpoint:
-    """Serves `/v1/push` and `/v1/bundle`. `full` tells whether less than the reserve of the disk is free."""
+    """Serves `/v1/push` and `/v1/bundle`. `full` tells whether less than the reserve of the disk is free, `short` whether less
+    than twice that."""
 
-    def __init__(self, runtime: Runtime, journal: Journal, requests: Requests, full: Callable[[], bool]) -> None:
+    def __init__(  # noqa: PLR0917 -- the parts that it connects
+        self,
+        runtime: Runtime,
+        journal: Journal,
+        requests: Requests,
+        full: Callable[[], bool],
+        short: Callable[[], bool] = lambda: False,
+        shares: Shares | None = None,
+    ) -> None:
         self._runtime = runtime
         self._journal = journal
         self._requests = requests
-        self._full = full
+        self._full, self._short = full, short
         self.refused: dict[int, int] = {}
+        self.shares = shares or Shares(runtime.clock)
+        self._parsers = ThreadPoolExecutor(_PARSERS, "parse push")
+        self._parsing: dict[str, asyncio.Lock] = {}
+        self._encoded: dict[str, tuple[Bundle, bytes]] = {}
         self._answers: deque[tuple[asyncio.Future[int], Answer]] = deque()
         self._reading: asyncio.Future[None] | None = None
 
@@ -73,33 +71,34 @@ class AgentEndpoint:
         headers: Headers = ()
         try:
             agent = await self._agent(scope)
-            if scope["path"] == "/v1/push":
-                _require_method(scope, "POST")
-                status, body = 200, await self._push(agent, scope, receive)
-            else:
-                _require_method(scope, "GET")
-                status, headers, body = self._bundle(agent, scope)
-        except _Refusal as refusal:
+            recognise(scope, f"agent:{agent}")
+            with self.shares.enter(agent) as place:
+                if scope["path"] == "/v1/push":
+                    _require_method(scope, "POST")
+                    status, body = 200, await self._push(agent, scope, receive, place)
+                else:
+                    _require_method(scope, "GET")
+                    status, headers, body = self._bundle(agent, scope)
+        except Refusal as refusal:
             status, headers, body = self._refusal(refusal)
         except StoreError as error:  # the database's own error is not shown to clients
             message = str(error) if isinstance(error, StoreFull) else _STORE_AWAY
-            status, headers, body = self._refusal(_later(message))
+            status, headers, body = self._refusal(later(message))
         start = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode()), *headers]
         if status == 413:  # noqa: PLR2004 -- Content Too Large: the rest of the body is not read
             start.append((b"connection", b"close"))
         await send({"type": "http.response.start", "status": status, "headers": start})
         await send({"type": "http.response.body", "body": body})
 
-    def _refusal(self, refusal: _Refusal) -> tuple[int, Headers, bytes]:
+    def _refusal(self, refusal: Refusal) -> tuple[int, Headers, bytes]:
         self.refused[refusal.status] = self.refused.get(refusal.status, 0) + 1
         return refusal.status, refusal.headers, json.dumps(refusal.body).encode()
 
     async def _agent(self, scope: Scope) -> str:
-        header = _header(scope, b"authorization")
-        scheme, _, text = header.partition(" ")
+        scheme, _, text = header(scope, b"authorization").partition(" ")
         bearer = await self._bearer(text.strip()) if scheme.lower() == "bearer" and text else None
         if bearer is None or bearer.kind is not TokenKind.AGENT:
-            raise _Refusal(
+            raise Refusal(
                 401,
                 "authentication required: send the token of an agent as a Bearer token",
                 [(b"www-authenticate", b"Bearer")],
@@ -118,36 +117,46 @@ class AgentEndpoint:
             try:
                 await asyncio.wait_for(asyncio.shield(self._reading), TOKENS_WAIT_S)
             except TimeoutError:
-                raise _later(_STORE_AWAY) from None
+                raise later(_STORE_AWAY) from None
         return tokens.remembered(text)
 
     # ---- pushes ----
 
-    async def _push(self, agent: str, scope: Scope, receive: Receive) -> bytes:
+    async def _push(self, agent: str, scope: Scope, receive: Receive, place: Place) -> bytes:
         if self._full():
-            raise _later("the collector's disk is full; keep the data and try again")
+            raise later("the collector's disk is full; keep the data and try again")
         if self._journal.waiting > BACKLOG_LIMIT:
-            raise _later("too many requests: pushes are waiting to be journalled", 429)
-        body = await _body(scope, receive)
+            raise busy("pushes are waiting to be journalled")
+        if self._short():
+            self.shares.check_disk(agent, len(self._runtime.snapshot.agents))
+        zipped = bodies.is_gzip(scope)
+        received = await bodies.received(scope, receive, place.took)
         received_at = self._runtime.clock.wall()
-        if len(body) > _BIG_BODY:
-            push = await asyncio.to_thread(_parse, body, received_at)
+        if (body := bodies.small(received, zipped=zipped)) is not None:
+            push = bodies.parse(body, received_at)
+            cost = bodies.cost_of(body)
         else:
-            push = _parse(body, received_at)
+            push, body, cost = await self._parsed_aside(agent, received, received_at, zipped=zipped)
+        place.costs(cost)
+        place.speaks_of(push.epoch)
         self._hear(agent, push)
         try:
             self._require_ownership(agent, push)
-        except _Refusal:
+        except Refusal:
             if await asyncio.to_thread(self._runtime.is_behind):  # the device may be in what is in force
                 reason = "another configuration is in force; this collector takes it over first"
-                raise _Refusal(503, reason, [(b"retry-after", b"1")]) from None
+                raise Refusal(503, reason, _SOON) from None
             raise
         try:
             through = await self._commit(push, body, received_at)
         except UnknownBlocks as error:
-            raise _Refusal(409, str(error), blocks=list(error.blocks)) from None
+            raise Refusal(409, str(error), blocks=list(error.blocks)) from None
+        except TooManyDeclared as error:
+            self.shares.note(agent, str(error))
+            raise too_large(str(error)) from None
         except BadPush as error:
-            raise _Refusal(400, str(error)) from None
+            raise Refusal(400, str(error)) from None
+        place.pushed(len(body))
         bundle = self._runtime.snapshot.bundles.get(agent)
         return to_json(
             {
@@ -165,7 +174,19 @@ class AgentEndpoint:
         if isinstance(clock, GuardedClock):
             clock.hear(agent, push.sent_at)
             if not clock.ready:
-                raise _Refusal(503, "the collector does not know the time yet; keep the data and try again", _SOON)
+                raise Refusal(503, "the collector does not know the time yet; keep the data and try again", _SOON)
+
+    async def _parsed_aside(
+        self, agent: str, received: bytes, received_at: float, *, zipped: bool
+    ) -> tuple[Push, bytes, int]:
+        """The push in a large body, with its text and cost. An agent has one parsed at a time."""
+
+        def parse() -> tuple[Push, bytes, int]:
+            text = bodies.text_of(received, zipped=zipped)
+            return bodies.parse(text, received_at), text, bodies.cost_of(text)
+
+        async with self._parsing.setdefault(agent, asyncio.Lock()):
+            return await asyncio.get_running_loop().run_in_executor(self._parsers, parse)
 
     async def _commit(self, push: Push, body: bytes, received_at: float) -> int:
         loop = asyncio.get_running_loop()
@@ -199,30 +220,34 @@ class AgentEndpoint:
     def _require_ownership(self, agent: str, push: Push) -> None:
         """Refuse a push about another agent, or about a device of another agent."""
         if push.agent != agent:
-            raise _Refusal(403, f"forbidden: this is the token of agent `{agent}`, not of `{push.agent}`")
+            raise Refusal(403, f"forbidden: this is the token of agent `{agent}`, not of `{push.agent}`")
         if agent not in self._runtime.snapshot.agents:
-            raise _Refusal(403, f"forbidden: agent `{agent}` is not in the inventory")
+            raise Refusal(403, f"forbidden: agent `{agent}` is not in the inventory")
         devices = self._runtime.snapshot.devices
         for device in _devices(push):
             known = devices.get(device)
             if known is None or known.agent != agent:
-                raise _Refusal(403, f"forbidden: device `{device}` does not belong to agent `{agent}`")
+                raise Refusal(403, f"forbidden: device `{device}` does not belong to agent `{agent}`")
 
     def _bundle(self, agent: str, scope: Scope) -> tuple[int, Headers, bytes]:
         bundle = self._runtime.snapshot.bundles.get(agent)
         if bundle is None:
-            raise _Refusal(403, f"forbidden: agent `{agent}` is not in the inventory")
+            raise Refusal(403, f"forbidden: agent `{agent}` is not in the inventory")
         tag = f'"{bundle.version}"'
         headers = ((b"etag", tag.encode()),)
-        if tag in _header(scope, b"if-none-match"):
+        if tag in header(scope, b"if-none-match"):
             return 304, headers, b""
-        return 200, headers, json.dumps(bundle_json(bundle), ensure_ascii=False).encode()
+        kept, body = self._encoded.get(agent, (None, b""))
+        if kept is not bundle:  # an agent may ask for it as often as it likes
+            body = json.dumps(bundle_json(bundle), ensure_ascii=False).encode()
+            self._encoded[agent] = bundle, body
+        return 200, headers, body
 
 
 def _give_up(done: "asyncio.Future[int]") -> None:
     """Refuse a push that is not on disk yet. If it is committed later, it is a replay when its agent sends it again."""
     if not done.done():
-        done.set_exception(_later(_STORE_AWAY))
+        done.set_exception(later(_STORE_AWAY))
 
 
 def _retrieve(done: "asyncio.Future[None]") -> None:
@@ -241,63 +266,6 @@ def _devices(push: Push) -> set[str]:
     return devices
 
 
-def _parse(body: bytes, received_at: float) -> Push:
-    try:
-        return decode_push(from_json(body, allow_inf_nan=False), received_at)
-    except (ValueError, RecursionError) as error:
-        raise _Refusal(400, f"bad request: the body is not JSON: {error}") from None
-    except WireError as error:
-        raise _Refusal(400, str(error)) from None
-
-
 def _require_method(scope: Scope, method: str) -> None:
     if scope["method"] != method:
-        raise _Refusal(405, f"method not allowed: use {method}", [(b"allow", method.encode())])
-
-
-def _header(scope: Scope, wanted: bytes) -> str:
-    return next((value.decode("latin-1") for name, value in scope["headers"] if name == wanted), "")
-
-
-async def _body(scope: Scope, receive: Receive) -> bytes:
-    """The body of the request, unzipped. Stops reading as soon as it is larger than allowed."""
-    length = _header(scope, b"content-length")
-    if length.isdigit() and int(length) > BODY_LIMIT:
-        raise _too_large()
-    parts, size = [], 0
-    while True:
-        event = await receive()
-        if event["type"] == "http.disconnect":
-            raise _Refusal(400, "bad request: the connection ended before the body")
-        parts.append(event.get("body", b""))
-        size += len(parts[-1])
-        if size > BODY_LIMIT:
-            raise _too_large()
-        if not event.get("more_body"):
-            break
-    body = b"".join(parts)
-    coding = _header(scope, b"content-encoding").lower()
-    if coding in ("", "identity"):
-        return body
-    if coding != "gzip":
-        raise _Refusal(400, f"bad request: content-encoding `{coding}` is not supported; send gzip, or none")
-    return _unzip(body) if len(body) < _BIG_BODY else await asyncio.to_thread(_unzip, body)
-
-
-def _unzip(body: bytes) -> bytes:
-    inflater = zlib.decompressobj(wbits=31)
-    try:
-        plain = inflater.decompress(body, UNZIPPED_LIMIT)
-    except zlib.error as error:
-        raise _Refusal(400, f"bad request: the body is not gzip: {error}") from None
-    if inflater.unconsumed_tail:
-        raise _too_large()
-    if not inflater.eof:
-        raise _Refusal(400, "bad request: the gzip body ends too early")
-    return plain
-
-
-def _too_large() -> _Refusal:
-    return _Refusal(
-        413, f"content too large: more than {BODY_LIMIT} bytes, or {UNZIPPED_LIMIT} unzipped; send fewer items"
-    )
+        raise Refusal(405, f"method not allowed: use {method}", [(b"allow", method.encode())])

@@ -6,10 +6,8 @@ be applied is tried again for some seconds, while later pushes of its agent wait
 fault, and tried again after each restart, and when a person asks for it (`process/set_aside.py`).
 """
 
-import contextlib
 import logging
 import math
-import queue
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeGuard
@@ -17,7 +15,8 @@ from typing import Any, TypeGuard
 import sqlalchemy as sa
 from pydantic_core import from_json
 
-from watchkeeper.collector.intake.sequences import BadPush, Sequences, UnknownBlocks
+from watchkeeper.collector.intake.sequences import BadPush, Sequences, TooManyDeclared, UnknownBlocks
+from watchkeeper.collector.intake.turns import Turns
 from watchkeeper.collector.notify.enqueue import Notifiers
 from watchkeeper.collector.process import set_aside
 from watchkeeper.collector.process.apply import Arrival, apply, apply_late
@@ -32,8 +31,8 @@ from watchkeeper.model.worker import Worker
 
 log = logging.getLogger(__name__)
 
-GROUP_PUSHES = 500
-"""How many pushes one commit takes at most."""
+GROUP_PUSHES, GROUP_BYTES = 500, 2_000_000
+"""How much one commit takes at most; a larger push has a commit of its own."""
 
 RETRY_APPLY_S = 1.0
 """How often pushes that could not be applied are tried again."""
@@ -50,7 +49,7 @@ ADOPT_AFTER_S = 10.0
 """With several collectors: a push that another one journalled so long ago and has not applied is applied here."""
 
 Answer = int | WatchkeeperError
-"""The seq up to which the lane is on disk; or UnknownBlocks, BadPush, StoreFull, StoreError."""
+"""The seq up to which the lane is on disk; or UnknownBlocks, TooManyDeclared, BadPush, StoreFull, StoreError."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +82,7 @@ class Journal:
         self._notifiers = notifiers
         self._clock = clock
         self._applied = applied
-        self._queue: queue.SimpleQueue[Waiting] = queue.SimpleQueue()
+        self._queue: Turns[Waiting] = Turns()
         self._sequences = Sequences(store)
         self._pending: list[_Written] = []  # committed, answered, not applied yet
         self._group = GROUP_PUSHES  # smaller while groups fail: a large one may take too long for the store
@@ -105,13 +104,13 @@ class Journal:
 
     def submit(self, waiting: Waiting) -> None:
         """Queue a push; its `answer` is called once it is on disk, or refused."""
-        self._queue.put(waiting)
+        self._queue.put(waiting.push.agent, waiting)
         self.worker.wake()
 
     @property
     def waiting(self) -> int:
         """How many pushes wait to be committed, or to be applied."""
-        return self._queue.qsize() + len(self._pending)
+        return len(self._queue) + len(self._pending)
 
     def recover(self, until: float = math.inf) -> None:
         """Apply every row older than `until` (UTC seconds) that an earlier run, or a collector that has stopped, left."""
@@ -122,24 +121,25 @@ class Journal:
 
     def _next(self) -> float:
         self.turn(self._collect())
-        return RETRY_APPLY_S if self._queue.empty() else 0.0
+        return 0.0 if self._queue else RETRY_APPLY_S
 
     def _collect(self) -> list[Waiting]:
+        """What the next commit takes: one push of each agent in turn."""
         group: list[Waiting] = []
-        with contextlib.suppress(queue.Empty):
-            while len(group) < GROUP_PUSHES:
-                group.append(self._queue.get_nowait())
+        size = 0
+        while len(group) < GROUP_PUSHES and size < GROUP_BYTES and (waiting := self._queue.next()) is not None:
+            group.append(waiting)
+            size += len(waiting.body)
         return group
 
     def turn(self, group: Sequence[Waiting]) -> None:
         """Commit and answer a group, then apply it and everything committed before."""
+        self._sequences.refresh(self._clock.boot())
         if group:
             self._take(group)
         if self._pending:
             self._apply_pending()
         now = self._clock.boot()
-        if not self._pending:
-            self._sequences.forget_old_blocks()
         if not self._store.embedded and now - self._adopted_at >= ADOPT_AFTER_S:
             self._adopted_at = now
             self.recover(self._clock.wall() - ADOPT_AFTER_S)
@@ -187,7 +187,7 @@ class Journal:
             for waiting in group:
                 try:
                     after, through = self._sequences.take(waiting.push, waiting.received_at)
-                except (BadPush, UnknownBlocks) as refusal:
+                except (BadPush, TooManyDeclared, UnknownBlocks) as refusal:
                     answers.append(refusal)
                     continue
                 answers.append(through)

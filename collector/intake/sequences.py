@@ -1,8 +1,9 @@
 """Sequence tracking: which items of a lane are new. Replays are dropped, gaps counted, blocks kept. Used by the journal's
 thread, inside its transaction."""
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from json import dumps, loads
 from typing import Any
 
@@ -16,10 +17,12 @@ from watchkeeper.model.reading import Series
 
 Known = tuple[str, str, str]
 
-NEWEST_BLOCKS = 8
-"""Of a device. Older ones are forgotten when there are many; an agent that still has frames of them declares them again."""
+BLOCKS_OF_DEVICE, SERIES_OF_DEVICE, SERIES_OF_AGENT = 500, 50_000, 500_000
+"""How much an agent may have declared in an epoch, and that is still in use. Every series is kept in memory."""
 
-MANY_BLOCKS = 20_000
+
+READ_AGAIN_S, _FORGET_EVERY_S = 600.0, 60.0
+"""Blocks in memory are so old at most. After that they are read again, without those that were found unused meanwhile."""
 
 
 class UnknownBlocks(WatchkeeperError):
@@ -34,6 +37,10 @@ class BadPush(WatchkeeperError):
     """A push contradicts what its agent declared, or cannot be journalled."""
 
 
+class TooManyDeclared(WatchkeeperError):
+    """A push declares more blocks or series than an agent, or a device, may have."""
+
+
 @dataclass(slots=True)
 class _Lane:
     seq: int = 0
@@ -43,20 +50,52 @@ class _Lane:
     heard_at: float = 0.0
 
 
+@dataclass(slots=True)
+class _Declarations:
+    """What an epoch has declared: the blocks and the series of each device."""
+
+    blocks: "Counter[str]" = field(default_factory=Counter)
+    series: "Counter[str]" = field(default_factory=Counter)
+    total: int = 0
+    numbers: set[int] = field(default_factory=set)
+
+    def add(self, one: Block) -> None:
+        self.numbers.add(one.block)
+        self.blocks[one.device] += 1
+        self.series[one.device] += len(one.series)
+        self.total += len(one.series)
+
+    def check(self, new: Iterable[Block]) -> None:
+        """Raises TooManyDeclared if there would be too many with these."""
+        after = _Declarations(Counter(self.blocks), Counter(self.series), self.total)
+        for one in new:
+            after.add(one)
+            for count, most, what in (
+                (after.blocks[one.device], BLOCKS_OF_DEVICE, f"blocks of device {one.device}"),
+                (after.series[one.device], SERIES_OF_DEVICE, f"series of device {one.device}"),
+                (after.total, SERIES_OF_AGENT, "series of one agent"),
+            ):
+                if count > most:
+                    raise TooManyDeclared(f"more than {most} {what} in this epoch")
+
+
 class Sequences:
     """The lanes of the pushes being journalled, and every block seen so far."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self.blocks: Blocks = {}
-        self._epochs: set[tuple[str, str]] = set()  # epochs whose blocks are all in `blocks`
+        self._epochs: dict[tuple[str, str], float] = {}  # epochs whose blocks are all in `blocks`, and since when
+        self._declared: dict[tuple[str, str], _Declarations] = {}
         self._sequences: dict[Known, _Lane] = {}
         self._taken: list[Push] = []
-        self._many = MANY_BLOCKS
+        self._unwritten: Blocks = {}  # new or changed since `open`
+        self._idle: set[tuple[str, str, int]] = set()  # in memory only because a push in the journal needs them
+        self._now = self._looked_at = float("-inf")
 
     def open(self, connection: sa.Connection, pushes: Sequence[Push]) -> None:
         """Read and lock the lanes of these pushes until the transaction ends."""
-        self._taken = []
+        self._taken, self._unwritten = [], {}
         wanted = {(push.agent, push.epoch, push.lane.value) for push in pushes}
         if not self._store.embedded:
             self._sequences = {}  # another collector may have changed them
@@ -79,8 +118,8 @@ class Sequences:
         """Read the blocks of a push that another collector, or an earlier run, journalled."""
         epoch = (push.agent, push.epoch)
         if any(isinstance(body, Frame) and (*epoch, body.block) not in self.blocks for _, body in push.items):
-            self._epochs.discard(epoch)
-            self.know(connection, {epoch})
+            self._epochs.pop(epoch, None)
+            self.know(connection, {epoch}, unused=True)
 
     def newest(self, connection: sa.Connection, push: Push) -> bool:
         """Whether the agent has sent nothing on this lane after this push. Locks its lane."""
@@ -91,25 +130,40 @@ class Sequences:
         seq = connection.execute(sa.select(lane.c.seq).where(*same)).scalar()
         return epoch == push.epoch and seq is not None and bool(push.items) and seq <= push.items[-1].seq
 
-    def know(self, connection: sa.Connection, epochs: set[tuple[str, str]]) -> None:
-        """Read the blocks of these (agent, epoch), where they have not been read."""
-        for who, epoch in epochs - self._epochs:
+    def refresh(self, now: float) -> None:
+        """Forget the blocks that were read too long ago. `now` is on the boot clock."""
+        self._now = now
+        if now - self._looked_at < _FORGET_EVERY_S:
+            return
+        self._looked_at = now
+        for known in [known for known, read_at in self._epochs.items() if now - read_at > READ_AGAIN_S]:
+            del self._epochs[known]
+            if declared := self._declared.pop(known, None):
+                for number in declared.numbers:
+                    del self.blocks[*known, number]
+                    self._idle.discard((*known, number))
+
+    def know(self, connection: sa.Connection, epochs: set[tuple[str, str]], *, unused: bool = False) -> None:
+        """Read the blocks of these (agent, epoch), where they have not been read. With `unused`, also those that must be
+        declared again before another frame comes under them."""
+        for who, epoch in epochs - self._epochs.keys():
             query = sa.select(block).where(block.c.agent == who, block.c.epoch == epoch)
+            if not unused:
+                query = query.where(block.c.idle_at.is_(None))
             for row in connection.execute(query):
                 series = tuple(Series(row.device, *words) for words in loads(row.series))
                 facts = tuple((name, text) for name, text in loads(row.facts))
                 found = Block(row.block, row.device, row.probe, row.every_s, series, facts)
-                self.blocks[who, epoch, row.block] = found
-            self._epochs.add((who, epoch))
+                self._keep(who, epoch, found)
+                if row.idle_at is not None:
+                    self._idle.add((who, epoch, row.block))
+            self._epochs[who, epoch] = self._now
 
     def take(self, push: Push, heard_at: float) -> tuple[int, int]:
         """Count the items of a push. Returns (the seq up to which items are replays, the new seq of the lane). Raises
-        UnknownBlocks or BadPush; then nothing was counted."""
+        UnknownBlocks, TooManyDeclared or BadPush; then nothing was counted."""
         declared = {one.block: one for one in push.blocks}
-        for number, one in declared.items():
-            held = self.blocks.get((push.agent, push.epoch, number))
-            if held is not None and held.series != one.series:
-                raise BadPush(f"block {number} was declared with other series in this epoch; use a new number")
+        self._check_blocks(push, declared)
         self._check_frames(push, declared)
         known = self._sequences.setdefault((push.agent, push.epoch, push.lane.value), _Lane())
         after = known.seq
@@ -123,9 +177,30 @@ class Sequences:
             known.items += 0 if isinstance(body, Tombstone) else 1
             known.seq = seq
         known.heard_at = heard_at
-        self.blocks.update({(push.agent, push.epoch, number): one for number, one in declared.items()})
+        for number, one in declared.items():
+            key = (push.agent, push.epoch, number)
+            if self.blocks.get(key) != one or key in self._idle:
+                self._keep(push.agent, push.epoch, one)
+                self._unwritten[key] = one
+                self._idle.discard(key)
         self._taken.append(push)
         return after, known.seq
+
+    def _check_blocks(self, push: Push, declared: dict[int, Block]) -> None:
+        new = []
+        for number, one in declared.items():
+            held = self.blocks.get((push.agent, push.epoch, number))
+            if held is None:
+                new.append(one)
+            elif held.series != one.series:
+                raise BadPush(f"block {number} was declared with other series in this epoch; use a new number")
+        if new:
+            self._declared.get((push.agent, push.epoch), _Declarations()).check(new)
+
+    def _keep(self, who: str, epoch: str, one: Block) -> None:
+        if (who, epoch, one.block) not in self.blocks:
+            self._declared.setdefault((who, epoch), _Declarations()).add(one)
+        self.blocks[who, epoch, one.block] = one
 
     def _check_frames(self, push: Push, declared: dict[int, Block]) -> None:
         unknown = []
@@ -148,7 +223,6 @@ class Sequences:
         if touched:
             self._store.write_many(connection, lane, [self._row(known) for known in touched], keep=())
             self._write_agents(connection)
-        blocks = {(push.agent, push.epoch, one.block): one for push in self._taken for one in push.blocks}
         rows = [
             {
                 "agent": who, "epoch": epoch, "block": number, "device": one.device, "probe": one.probe,
@@ -156,7 +230,7 @@ class Sequences:
                 "series": dumps([[s.quantity, s.instance, s.label, s.source] for s in one.series], ensure_ascii=False),
                 "facts": dumps(one.facts, ensure_ascii=False),
             }
-            for (who, epoch, number), one in blocks.items()
+            for (who, epoch, number), one in self._unwritten.items()
         ]  # fmt: skip
         self._store.write_many(connection, block, rows, keep=())
 
@@ -179,23 +253,10 @@ class Sequences:
         ordered = [rows[name] for name in sorted(rows)]
         self._store.write_many(connection, agent, ordered, keep=("backlog_since", "backlog_until"))
 
-    def forget_old_blocks(self) -> None:
-        """Keep only the newest blocks of each device, if there are many: a device may change its columns again and again. Called
-        when every push is applied."""
-        if len(self.blocks) < self._many:
-            return
-        newest: dict[tuple[str, str, str], list[int]] = {}
-        for (who, epoch, number), one in self.blocks.items():
-            newest.setdefault((who, epoch, one.device), []).append(number)
-        self.blocks = {
-            (who, epoch, number): self.blocks[who, epoch, number]
-            for (who, epoch, _), numbers in newest.items()
-            for number in sorted(numbers)[-NEWEST_BLOCKS:]
-        }
-        self._many = max(MANY_BLOCKS, 2 * len(self.blocks))
-
     def forget(self) -> None:
         """Forget everything after a transaction that failed: what it declared is not in the store."""
         self.blocks.clear()
+        self._declared.clear()
+        self._idle.clear()
         self._epochs.clear()
         self._sequences.clear()

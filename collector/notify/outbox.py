@@ -319,7 +319,7 @@ class Outbox:
     def _record(self, claim: Claim, person: Person, outcome: Receipt) -> None:
         now, via = self._runtime.clock.wall(), claim.address.via.value if claim.address else ""
         with self._runtime.store.write() as connection:
-            write_receipt(connection, claim, now, via, outcome)
+            write_receipt(self._runtime.store, connection, claim, now, via, outcome)
             if outcome.delivered:
                 claims.mark_delivered(connection, claim, now, outcome.proof)
                 return

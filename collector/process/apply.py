@@ -1,5 +1,6 @@
 """Applies journalled pushes: latest values and history, then incidents with all that follows."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -15,6 +16,7 @@ from watchkeeper.collector.process.troubles.follow_up import follow_up
 from watchkeeper.collector.site.snapshot import Snapshot
 from watchkeeper.collector.store import rows, troubles
 from watchkeeper.collector.store.schema import agent, history, latest
+from watchkeeper.collector.store.schema import incident as incident_table
 from watchkeeper.model.batch import Blocks, Frame, Lane, Push
 from watchkeeper.model.verdict import ActiveVerdicts, Event, Key, Level, Verdict, Withdrawal
 
@@ -135,13 +137,24 @@ def apply_events(
     """Apply (agent, event) in their order. Rungs and notices follow after the last one: a part of the events would page for
     faults that are over. Returns the numbers of the incidents changed."""
     troubles.lock_all(notifier.store, connection)
-    group = _Group(connection, now, rows.lock_latest_incidents(connection, _keys(event for _, event in events)))
+    keys = _keys(event for _, event in events)
+    group = _Group(connection, now, rows.lock_latest_incidents(connection, keys), {device for device, _, _ in keys})
     for name, event in events:
         _apply_event(group, name, event)
     rows.add_transitions(connection, group.in_order, now)
     follow_up(connection, notifier, group.changes, now)
-    notifier.store.add_to_counters(connection, {"reconciled": group.reconciled})
+    notifier.store.add_to_counters(connection, {"reconciled": group.reconciled, **group.left_out})
     return set(group.changes)
+
+
+OPEN_OF_DEVICE = 500
+"""How many open incidents a device may have. Further faults of it open none until some have ended; its agent exceeds its limits then,
+which is an incident of its own."""
+
+LEFT_OUT = "faults left out "
+"""Begins the names of the counters of such faults, one for each agent."""
+
+_DEVICES_PER_QUERY = 200
 
 
 @dataclass(slots=True)
@@ -152,17 +165,42 @@ class _Group:
     connection: sa.Connection
     now: float
     known: dict[Key, Incident]
+    devices: set[str]
     changes: dict[int, list[IncidentChange]] = field(default_factory=dict)
     reconciled: int = 0
     in_order: list[IncidentChange] = field(default_factory=list)
+    open_of: dict[str, int] | None = None
+    left_out: "Counter[str]" = field(default_factory=Counter)
 
     def keep(self, change: IncidentChange | None) -> None:
-        if change is None:
+        if change is None or (not change.incident.incident and self.full(change.incident)):
             return
         saved = rows.save_incident(self.connection, change.incident)
         self.known[saved.key] = saved
         self.in_order.append(IncidentChange(saved, change.transitions))
         self.changes.setdefault(saved.incident, []).append(self.in_order[-1])
+
+    def full(self, new: Incident) -> bool:
+        """Whether the device of a new incident has as many as it may have. Counts the incident."""
+        if self.open_of is None:
+            self.open_of = _open_incidents(self.connection, self.devices)
+        count = self.open_of.get(new.device, 0)
+        if count >= OPEN_OF_DEVICE:
+            self.left_out[LEFT_OUT + new.agent] += 1
+            return True
+        self.open_of[new.device] = count + 1
+        return False
+
+
+def _open_incidents(connection: sa.Connection, devices: Iterable[str]) -> dict[str, int]:
+    """How many incidents of each of these devices are open."""
+    found: dict[str, int] = {}
+    names = sorted(devices)
+    for start in range(0, len(names), _DEVICES_PER_QUERY):
+        mine = incident_table.c.device.in_(names[start : start + _DEVICES_PER_QUERY])
+        query = sa.select(incident_table.c.device, sa.func.count()).where(mine, incident_table.c.state == "open")
+        found |= {row[0]: row[1] for row in connection.execute(query.group_by(incident_table.c.device))}
+    return found
 
 
 def _keys(events: Iterable[Event]) -> set[Key]:

@@ -1,5 +1,6 @@
 """Agents: when each was last heard, and what came over its lanes. Read only; `now` and all times are UTC seconds."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import sqlalchemy as sa
@@ -38,13 +39,21 @@ class AgentStatus:
     set_aside: Counted = NONE_SET_ASIDE
 
 
-def agent_statuses(connection: sa.Connection, snapshot: Snapshot, now: float, started_at: float) -> list[AgentStatus]:
-    """The agents of the inventory. Time before the start of the collector does not count as silence."""
+def agent_statuses(
+    connection: sa.Connection,
+    snapshot: Snapshot,
+    now: float,
+    started_at: float,
+    among: Sequence[str] | None = None,
+) -> list[AgentStatus]:
+    """The agents of the inventory, or those of these names. Time before the start of the collector does not count as silence."""
     heard = {row.agent: row for row in connection.execute(sa.select(agent))}
     epochs = {name: row.epoch for name, row in heard.items()}
     lanes, set_aside = _lane_counts(connection, epochs), counted(connection)
     found = []
     for name, configured in snapshot.agents.items():
+        if among is not None and name not in among:
+            continue
         row = heard.get(name)
         heard_at = row.heard_at if row else None
         silent = freshness.silent(now - max(heard_at or 0.0, started_at), configured.interval_s)

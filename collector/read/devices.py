@@ -1,7 +1,7 @@
 """Devices and their latest readings. Read only; `now` and all times are UTC seconds."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -80,21 +80,28 @@ def device_parts(connection: sa.Connection, device: str) -> DeviceParts:
     return DeviceParts(gone, tuple(past))
 
 
-def device_readings(
-    connection: sa.Connection, snapshot: Snapshot, now: float, started_at: float, device: str | None = None
+def device_readings(  # noqa: PLR0917 -- connection, snapshot and now come first in every function of this folder
+    connection: sa.Connection,
+    snapshot: Snapshot,
+    now: float,
+    started_at: float,
+    device: str | None = None,
+    among: Sequence[str] | None = None,
 ) -> list[DeviceReadings]:
-    """The devices of the inventory, in its order, or only the one of that name."""
+    """The devices of the inventory, in its order, or only the one of that name, or those of these names."""
     statuses = agent_statuses(connection, snapshot, now, started_at)
     silent = {status.agent for status in statuses if status.silent}
     columns: dict[str, list[ProbeReadings]] = {}
     query = sa.select(latest, block.c.every_s, block.c.series, block.c.facts).join(block, same_block(latest))
     if device is not None:
-        query = query.where(latest.c.device == device)
+        among = [device]
+    if among is not None:
+        query = query.where(latest.c.device.in_(among))
     for row in connection.execute(query):
         known = snapshot.devices.get(row.device)
         if known and known.probe == row.probe:  # not the readings of an earlier probe of the device
             columns.setdefault(row.device, []).append(_probe_readings(row, now, row.agent in silent))
-    wanted = snapshot.devices.values() if device is None else filter(None, [snapshot.devices.get(device)])
+    wanted = snapshot.devices.values() if among is None else filter(None, map(snapshot.devices.get, among))
     return [DeviceReadings(one, tuple(columns.get(one.device, ())), one.agent in silent) for one in wanted]
 
 

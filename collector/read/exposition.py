@@ -27,8 +27,6 @@ from watchkeeper.model.quantity import PERCENT, QUANTITIES, Quantity, QuantityTy
 _BlockKey = tuple[str, str, int]
 """(agent, epoch, block)."""
 
-_BLOCKS_PER_QUERY = 200
-
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
@@ -71,6 +69,7 @@ def _unit_text(unit: Unit) -> str:
 
 _COLLECTOR_QUANTITIES = (
     "agent.heard",
+    "agent.limits",
     "agent.pushes",
     "collector.disk",
     "collector.clock",
@@ -136,12 +135,15 @@ class Metrics:
         """Prepare the blocks in use, and drop all others."""
         used = {(row.agent, row.epoch, row.block) for row in found}
         self._blocks = {key: lines for key, lines in self._blocks.items() if key in used}
-        unknown = sorted(used - self._blocks.keys())
-        for start in range(0, len(unknown), _BLOCKS_PER_QUERY):
-            keys = sa.tuple_(block.c.agent, block.c.epoch, block.c.block).in_(
-                unknown[start : start + _BLOCKS_PER_QUERY]
-            )
-            for row in connection.execute(sa.select(block).where(keys)):
+        unknown: dict[tuple[str, str], list[int]] = {}
+        for agent, epoch, number in used - self._blocks.keys():
+            unknown.setdefault((agent, epoch), []).append(number)
+        for (
+            agent,
+            epoch,
+        ), numbers in unknown.items():  # column by column: SQLite searches no index for a list of tuples
+            mine = sa.and_(block.c.agent == agent, block.c.epoch == epoch, block.c.block.in_(numbers))
+            for row in connection.execute(sa.select(block).where(mine)):
                 device = snapshot.devices.get(row.device)
                 if device and device.probe == row.probe:  # not the readings of an earlier probe of the device
                     self._blocks[row.agent, row.epoch, row.block] = self._block_lines(device, json.loads(row.series))

@@ -1,7 +1,9 @@
 """Incidents with their rungs and notices, for pages, API and metrics. Read only; times are UTC seconds."""
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -14,6 +16,11 @@ from watchkeeper.collector.policy.troubles import Trouble
 from watchkeeper.collector.site.snapshot import Snapshot
 from watchkeeper.collector.store import rows, troubles
 from watchkeeper.collector.store.schema import agent, incident, outbox, receipt
+
+NOTICES_OF_CARD, MOST_EVENTS = 40, 200
+"""Notices of a trouble in lists, the newest; and how much of a history is one page: notices, and transitions of an incident."""
+
+_NOTICES_AT_ONCE = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +38,7 @@ class DeliveryAttempt:
 @dataclass(frozen=True, slots=True)
 class NoticeStatus:
     """A notice to a person. `state` is pending, delivered or given-up; `handed_on` means that another person was
-    notified instead."""
+    notified instead. `left_out` failed attempts between the first and the others are no longer kept."""
 
     person: str
     kind: str
@@ -41,6 +48,7 @@ class NoticeStatus:
     state: str
     handed_on: bool
     tries: tuple[DeliveryAttempt, ...] = ()
+    left_out: int = 0
 
     @property
     def last(self) -> DeliveryAttempt | None:
@@ -71,10 +79,11 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class IncidentDetail:
-    """An incident with all its transitions."""
+    """An incident with its newest transitions. What happened before `earlier` (UTC seconds) is on the next page; None: nothing."""
 
     incident: Incident
     transitions: tuple[tuple[Transition, float], ...]
+    earlier: float | None = None
 
 
 def open_incidents(
@@ -100,12 +109,20 @@ def incidents_before(
     return [rows.incident_from_row(row) for row in found]
 
 
-def incident_detail(connection: sa.Connection, number: int) -> IncidentDetail | None:
-    """One incident with its whole history; None if there is no incident of that number."""
+def incident_detail(connection: sa.Connection, number: int, before: float | None = None) -> IncidentDetail | None:
+    """One incident with its history before a time (None: up to now); None if there is no incident of that number."""
     known = rows.incident_by_number(connection, number)
     if known is None:
         return None
-    return IncidentDetail(known, tuple(rows.transitions_of(connection, number)))
+    found = rows.transitions_of(connection, number, MOST_EVENTS, before)
+    earlier = earliest([[step.at for step, _ in found]], MOST_EVENTS)
+    return IncidentDetail(known, tuple(one for one in found if earlier is None or one[0].at >= earlier), earlier)
+
+
+def earliest(lists: Iterable[Sequence[float]], most: int) -> float | None:
+    """From which time on lists of times are complete, if of each only the newest `most` were read; None: all are whole."""
+    cut = [min(times) for times in lists if len(times) >= most]
+    return max(cut, default=None)
 
 
 def _progress_of(
@@ -119,19 +136,24 @@ Parts = tuple[Trouble, tuple[ScheduledRung, ...], tuple[NoticeStatus, ...], Hold
 """What the incidents of a trouble share."""
 
 
-def progress_of_troubles(
-    connection: sa.Connection, snapshot: Snapshot, now: float, numbers: Iterable[int]
+def progress_of_troubles(  # noqa: PLR0917 -- connection, snapshot and now come first in every function of this folder
+    connection: sa.Connection,
+    snapshot: Snapshot,
+    now: float,
+    numbers: Iterable[int],
+    notices: int = NOTICES_OF_CARD,
+    before: float | None = None,
 ) -> dict[int, Parts]:
-    """The rungs and notices of these troubles, and why no rung is decided now."""
+    """The rungs of these troubles, why no rung is decided now, and of each so many notices, the newest before a time."""
     wanted = list(numbers)
-    steps, notices = troubles.rungs_of(connection, wanted), _notices(connection, wanted)
+    steps, told = troubles.rungs_of(connection, wanted), _notices(connection, wanted, notices, before)
     backlogs = _backlogs(connection)
     ladders = snapshot.configuration.ladders
     return {
         number: (
             one,
             tuple(steps.get(number, ())),
-            tuple(notices.get(number, ())),
+            tuple(told.get(number, ())),
             hold(one, ladders, backlogs.get(one.agent, Backlog()), now),
         )
         for number, one in troubles.by_number(connection, wanted).items()
@@ -143,20 +165,48 @@ def _backlogs(connection: sa.Connection) -> dict[str, Backlog]:
     return {row.agent: Backlog(row.backlog_since, row.backlog_until) for row in connection.execute(query)}
 
 
-def _notices(connection: sa.Connection, numbers: Sequence[int]) -> dict[int, list[NoticeStatus]]:
-    """Also those of the troubles that were merged into them: people got these messages."""
-    part_of = troubles.merged_of(connection, numbers)
-    mine = sa.and_(outbox.c.about == About.TROUBLE.value, outbox.c.about_id.in_(part_of))
+def _notices(
+    connection: sa.Connection, numbers: Sequence[int], most: int, before: float | None
+) -> dict[int, list[NoticeStatus]]:
+    """The newest notices of each, oldest first. Also those of the troubles that were merged into them: people got these messages."""
+    if not most:
+        return {}
+    asked = {"most": most, "before": math.inf if before is None else before}
+    found: dict[int, list[sa.Row[Any]]] = {}
+    for part, whole in troubles.merged_of(connection, numbers).items():  # SQLite sorts all rows of a list of numbers
+        found.setdefault(whole, []).extend(connection.execute(_NEWEST, {**asked, "part": part}))
+    found = {whole: sorted(told, key=lambda row: row.id, reverse=True)[:most] for whole, told in found.items()}
+    tries = _tries(connection, [row.id for told in found.values() for row in told])
+    return {
+        whole: [
+            NoticeStatus(
+                row.person, row.kind, row.rung, row.recurrence, row.created_at, row.state, row.handed_on,
+                tuple(tries.get(row.id, ())), row.left_out,
+            )
+            for row in reversed(told)
+        ]
+        for whole, told in found.items()
+    }  # fmt: skip
+
+
+def _tries(connection: sa.Connection, notices: Sequence[int]) -> dict[int, list[DeliveryAttempt]]:
     tries: dict[int, list[DeliveryAttempt]] = {}
-    joined = sa.select(receipt).join(outbox, receipt.c.outbox == outbox.c.id).where(mine).order_by(receipt.c.id)
-    for row in connection.execute(joined):
-        attempt = DeliveryAttempt(row.at, row.channel, row.delivered, row.detail, row.proof or "")
-        tries.setdefault(row.outbox, []).append(attempt)
-    found: dict[int, list[NoticeStatus]] = {}
-    for row in connection.execute(sa.select(outbox).where(mine).order_by(outbox.c.id)):
-        notice = NoticeStatus(
-            row.person, row.kind, row.rung, row.recurrence, row.created_at, row.state, row.handed_on,
-            tuple(tries.get(row.id, ())),
-        )  # fmt: skip
-        found.setdefault(part_of[row.about_id], []).append(notice)
-    return found
+    for start in range(0, len(notices), _NOTICES_AT_ONCE):
+        some = receipt.c.outbox.in_(notices[start : start + _NOTICES_AT_ONCE])
+        for row in connection.execute(sa.select(receipt).where(some).order_by(receipt.c.id)):
+            attempt = DeliveryAttempt(row.at, row.channel, row.delivered, row.detail, row.proof or "")
+            tries.setdefault(row.outbox, []).append(attempt)
+    return tries
+
+
+_NEWEST = (
+    sa.select(
+        outbox.c.id, outbox.c.person, outbox.c.kind, outbox.c.rung, outbox.c.recurrence, outbox.c.created_at,
+        outbox.c.state, outbox.c.handed_on, outbox.c.left_out,
+    )
+    .where(outbox.c.about == About.TROUBLE.value, outbox.c.about_id == sa.bindparam("part"))
+    .where(outbox.c.created_at < sa.bindparam("before", type_=sa.Double))
+    .order_by(outbox.c.id.desc())
+    .limit(sa.bindparam("most", type_=sa.Integer))
+)  # fmt: skip
+# Built once: a page has up to two hundred troubles.

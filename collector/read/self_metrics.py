@@ -11,6 +11,7 @@ from watchkeeper.collector.intake.endpoint import AgentEndpoint
 from watchkeeper.collector.intake.journal import Journal
 from watchkeeper.collector.notify.delivery.breaker import BreakerState
 from watchkeeper.collector.notify.delivery.channel_status import ChannelStatus, channel_statuses
+from watchkeeper.collector.notify.delivery.claims import DELIVERIES
 from watchkeeper.collector.notify.delivery.robots import RobotStatus
 from watchkeeper.collector.notify.notice import About
 from watchkeeper.collector.policy.incidents import IncidentState
@@ -20,7 +21,7 @@ from watchkeeper.collector.process.replies.answer import UNKNOWN_REPLIES
 from watchkeeper.collector.process.runtime import Runtime
 from watchkeeper.collector.read.agents import AgentStatus, agent_statuses
 from watchkeeper.collector.site.in_force import FolderStanding
-from watchkeeper.collector.store.schema import incident, outbox, receipt, reply, rung, tally
+from watchkeeper.collector.store.schema import incident, outbox, reply, rung, tally
 
 OUTBOX_STATES = ("pending", "delivered", "given-up")
 
@@ -69,6 +70,14 @@ class SelfMetrics(Collector):
         for status, count in sorted(self._ingest.refused.items()):
             refused.add_metric([str(status)], count)
         yield refused
+        flooding = CounterMetricFamily(
+            "watchkeeper_agent_limits_exceeded",
+            "Requests of an agent refused because of its own limits.",
+            labels=["agent"],
+        )
+        for agent, count in sorted(self._ingest.shares.refused.items()):
+            flooding.add_metric([agent], count)
+        yield flooding
         yield _gauge(
             "configuration_problem", "1 while the configuration has errors and the previous one stays active.",
             1.0 if runtime.problem else 0.0,
@@ -153,11 +162,10 @@ def _messages(connection: sa.Connection) -> Iterator[Metric]:
         "Attempts to deliver a message, by channel and outcome.",
         labels=["channel", "outcome"],
     )
-    columns = (receipt.c.channel, receipt.c.delivered)
-    tests = sa.select(outbox.c.id).where(outbox.c.about == About.TEST)
-    counted = sa.select(*columns, sa.func.count()).where(receipt.c.outbox.not_in(tests)).group_by(*columns)
-    for channel, delivered, count in connection.execute(counted):
-        attempts.add_metric([channel, "delivered" if delivered else "failed"], count)
+    counted = sa.select(tally.c.name, tally.c.count).where(tally.c.name.startswith(DELIVERIES, autoescape=True))
+    for name, count in connection.execute(counted.order_by(tally.c.name)):
+        channel, _, outcome = name.removeprefix(DELIVERIES).rpartition(" ")
+        attempts.add_metric([channel, outcome], count)
     yield attempts
 
 

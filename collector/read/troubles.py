@@ -7,7 +7,7 @@ import sqlalchemy as sa
 
 from watchkeeper.collector.policy.incidents import Incident, Transition
 from watchkeeper.collector.policy.troubles import Trouble, TroubleState
-from watchkeeper.collector.read.incidents import Progress, progress_of_troubles
+from watchkeeper.collector.read.incidents import MOST_EVENTS, NOTICES_OF_CARD, Progress, earliest, progress_of_troubles
 from watchkeeper.collector.site.snapshot import Snapshot
 from watchkeeper.collector.store import rows, troubles
 from watchkeeper.collector.store.schema import incident, trouble
@@ -45,10 +45,17 @@ class OpenTrouble:
 
 @dataclass(frozen=True, slots=True)
 class TroubleDetail:
-    """A trouble with everything that happened to its incidents, as (incident, transition, when it was recorded)."""
+    """A trouble with what happened to its incidents, as (incident, transition, when it was recorded). What happened before `earlier`
+    (UTC seconds) is on the next page; None: nothing."""
 
     one: TroubleProgress
     transitions: tuple[tuple[Incident, Transition, float], ...]
+    earlier: float | None = None
+    before: float | None = None
+
+    def shows(self, at: float) -> bool:
+        """Whether what happened at that time is on this page."""
+        return (self.earlier is None or at >= self.earlier) and (self.before is None or at < self.before)
 
 
 _WORST_FIRST = (
@@ -101,34 +108,48 @@ def troubles_before(  # noqa: PLR0917 -- connection, snapshot and now come first
     before: int | None,
     most: int,
     states: Iterable[TroubleState] = (TroubleState.OPEN, TroubleState.RESOLVED, TroubleState.WITHDRAWN),
+    notices: int = NOTICES_OF_CARD,
 ) -> list[TroubleProgress]:
-    """Troubles with a number below `before` (None: all), newest first."""
+    """Troubles with a number below `before` (None: all), newest first, each with so many notices."""
     query = sa.select(trouble.c.trouble).where(trouble.c.state.in_([state.value for state in states]))
     if before is not None:
         query = query.where(trouble.c.trouble < before)
     found = connection.execute(query.order_by(trouble.c.trouble.desc()).limit(most)).scalars().all()
-    return _troubles(connection, snapshot, now, found, MEMBERS_SHOWN)
+    return _troubles(connection, snapshot, now, found, MEMBERS_SHOWN, notices)
 
 
-def trouble_detail(connection: sa.Connection, snapshot: Snapshot, now: float, number: int) -> TroubleDetail | None:
-    """One trouble with its whole history, or the one that it was merged into; None if there is no trouble of that number."""
+def trouble_detail(
+    connection: sa.Connection, snapshot: Snapshot, now: float, number: int, before: float | None = None
+) -> TroubleDetail | None:
+    """One trouble with its history before a time (None: up to now), or the one that it was merged into; None if there is no trouble
+    of that number."""
     known = troubles.follow(connection, number)
     if known is None:
         return None
-    (one,) = _troubles(connection, snapshot, now, [known.trouble], MEMBERS_OF_ONE)
-    members = (one.progress.incident, *one.others)
+    (one,) = _troubles(connection, snapshot, now, [known.trouble], MEMBERS_OF_ONE, MOST_EVENTS, before)
+    members = (one.progress.incident, *one.others)[:MEMBERS_SHOWN]
+    found = [(member, rows.transitions_of(connection, member.incident, MOST_EVENTS, before)) for member in members]
+    times = [[step.at for step, _ in steps] for _, steps in found]
+    earlier = earliest([*times, [notice.at for notice in one.progress.notices]], MOST_EVENTS)
     happened = [
         (member, step, recorded_at)
-        for member in members[:MEMBERS_SHOWN]
-        for step, recorded_at in rows.transitions_of(connection, member.incident)
+        for member, steps in found
+        for step, recorded_at in steps
+        if earlier is None or step.at >= earlier
     ]
-    return TroubleDetail(one, tuple(happened))
+    return TroubleDetail(one, tuple(happened), earlier, before)
 
 
-def _troubles(
-    connection: sa.Connection, snapshot: Snapshot, now: float, numbers: Sequence[int], members: int
+def _troubles(  # noqa: PLR0917 -- as troubles_before
+    connection: sa.Connection,
+    snapshot: Snapshot,
+    now: float,
+    numbers: Sequence[int],
+    members: int,
+    notices: int = NOTICES_OF_CARD,
+    before: float | None = None,
 ) -> list[TroubleProgress]:
-    about = progress_of_troubles(connection, snapshot, now, numbers)
+    about = progress_of_troubles(connection, snapshot, now, numbers, notices, before)
     standing = troubles.standing_of(connection, numbers)
     counts = _counts(connection, numbers)
     causes = rows.incidents_by_number(connection, [about[number][0].cause for number in numbers])

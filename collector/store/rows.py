@@ -130,12 +130,18 @@ def _transition_rows(change: IncidentChange, recorded_at: float) -> list[dict[st
     ]  # fmt: skip
 
 
-def transitions_of(connection: sa.Connection, number: int) -> list[tuple[Transition, float]]:
-    """The transitions of an incident, oldest first, each with the time when it was recorded."""
-    query = sa.select(transition).where(transition.c.incident == number).order_by(transition.c.id)
+def transitions_of(
+    connection: sa.Connection, number: int, most: int | None = None, before: float | None = None
+) -> list[tuple[Transition, float]]:
+    """The transitions of an incident, oldest first, each with the time when it was recorded: all, or the newest of those that
+    happened before a time."""
+    query = sa.select(transition).where(transition.c.incident == number)
+    if before is not None:
+        query = query.where(transition.c.at < before)
+    found = connection.execute(query.order_by(transition.c.id.desc()).limit(most)).all()
     return [
         (Transition(TransitionKind(row.kind), row.at, row.by, Level(row.level), row.note), row.recorded_at)
-        for row in connection.execute(query)
+        for row in reversed(found)
     ]
 
 

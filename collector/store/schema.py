@@ -90,6 +90,9 @@ block = Table(
     Column("every_s", Double, nullable=False),
     Column("series", Text, nullable=False),
     Column("facts", Text, nullable=False, server_default="[]", comment="JSON: [name, text] of how the device is read"),
+    Column(
+        "idle_at", Double, comment="when it was found that no frame is under it any more; it must be declared again"
+    ),
     PrimaryKeyConstraint("agent", "epoch", "block"),
 )
 
@@ -228,6 +231,12 @@ rung = Table(
     Column("decided_at", Double),
     Column("decided_by", _ACTOR_TYPE, comment="clock | person:NAME"),
     PrimaryKeyConstraint("trouble", "recurrence", "rung"),
+    Index(
+        "rung_decided",
+        "rung",
+        sqlite_where=text("decided_at IS NOT NULL"),
+        postgresql_where=text("decided_at IS NOT NULL"),
+    ),
     Index("rung_due", "due_at", sqlite_where=text("decided_at IS NULL"), postgresql_where=text("decided_at IS NULL")),
 )
 
@@ -256,7 +265,9 @@ outbox = Table(
     Column("urgency", Integer, nullable=False, server_default="20", comment="the lowest number is sent first"),
     Column("prove_by", Double, comment="when the proof that its channel needs must be there; NULL where none is needed"),
     Column("leased_by", _NAME_TYPE, comment="the collector that sends it now; NULL while none does"),
+    Column("left_out", Integer, nullable=False, server_default="0", comment="how many of its failed tries were deleted"),
     UniqueConstraint("key"),
+    Index("outbox_state", "state", "about"),
     Index("outbox_next", "next_at", sqlite_where=text("state = 'pending'"), postgresql_where=text("state = 'pending'")),
     Index("outbox_about", "about", "about_id", "id"),
     Index("outbox_unproved", "prove_by",
@@ -275,7 +286,7 @@ receipt = Table(
     Column(
         "proof", String(20), comment="handed-over | accepted | delivered | read; NULL if not delivered, or not known"
     ),
-    Index("receipt_outbox", "outbox"),
+    Index("receipt_outbox", "outbox", "id"),
 )
 
 reply = Table(

@@ -3,7 +3,7 @@ X-CSRF-Token. An error is `{"error": "what is wrong: what to do"}`."""
 
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.security import HTTPBearer
 
 from watchkeeper.collector.notify.delivery.channel_status import channel_statuses
@@ -24,6 +24,7 @@ from watchkeeper.collector.web.schemas import channels as channel_schemas
 from watchkeeper.collector.web.schemas import devices as device_schemas
 from watchkeeper.collector.web.schemas import errors
 from watchkeeper.collector.web.schemas import troubles as trouble_schemas
+from watchkeeper.collector.web.schemas.paging import LIST_DEFAULT, After, Before, Limit, link_next, part_after
 
 _BEARER = HTTPBearer(auto_error=False, description="a person's token: `watchkeeper collector token person NAME`")
 router = APIRouter(prefix="/api/v1", dependencies=[Depends(may_read), Depends(_BEARER)])
@@ -50,10 +51,12 @@ def troubles(
 
 
 @router.get("/troubles/{number}", responses=errors(401, 404))
-def trouble(runtime: CurrentRuntime, number: schemas.IncidentNumber) -> trouble_schemas.TroubleDetailOut:
-    """One trouble with its timeline, its escalation levels, the notifications and what their channels answered. A trouble that
-    was merged into another one gives that one."""
-    return _trouble(runtime, number)
+def trouble(
+    runtime: CurrentRuntime, number: schemas.IncidentNumber, before: Before = None
+) -> trouble_schemas.TroubleDetailOut:
+    """One trouble with its timeline, its escalation levels, the notifications and what their channels answered, the newest of them.
+    A trouble that was merged into another one gives that one."""
+    return _trouble(runtime, number, before)
 
 
 @router.post("/troubles/{number}/acknowledge", responses=errors(401, 403, 404, 409))
@@ -126,10 +129,10 @@ def comment(
     return _trouble(runtime, number)
 
 
-def _trouble(runtime: Runtime, number: int) -> trouble_schemas.TroubleDetailOut:
+def _trouble(runtime: Runtime, number: int, before: float | None = None) -> trouble_schemas.TroubleDetailOut:
     snapshot, now = runtime.snapshot, runtime.clock.wall()
     with runtime.store.read(steady=True) as connection:
-        found = read_troubles.trouble_detail(connection, snapshot, now, number)
+        found = read_troubles.trouble_detail(connection, snapshot, now, number, before)
     if found is None:
         raise NotFound(f"there is no trouble {number}")
     return trouble_schemas.trouble_detail_out(found, snapshot, now)
@@ -155,20 +158,27 @@ def incidents(
 
 
 @router.get("/incidents/{number}", responses=errors(401, 404))
-def incident(runtime: CurrentRuntime, number: schemas.IncidentNumber) -> schemas.IncidentDetailOut:
-    """One incident with its timeline."""
+def incident(
+    runtime: CurrentRuntime, number: schemas.IncidentNumber, before: Before = None
+) -> schemas.IncidentDetailOut:
+    """One incident with its timeline, the newest part of it."""
     with runtime.store.read(steady=True) as connection:
-        found = read_incidents.incident_detail(connection, number)
+        found = read_incidents.incident_detail(connection, number, before)
     if found is None:
         raise NotFound(f"there is no incident {number}")
     return schemas.incident_detail_out(found, runtime.snapshot, runtime.clock.wall())
 
 
 @router.get("/devices", responses=errors(401))
-def devices(runtime: CurrentRuntime) -> list[device_schemas.DeviceOut]:
-    """The devices of the inventory."""
+def devices(
+    request: Request, response: Response, runtime: CurrentRuntime, limit: Limit = LIST_DEFAULT, after: After = None
+) -> list[device_schemas.DeviceOut]:
+    """The devices of the inventory, in its order."""
+    snapshot, now = runtime.snapshot, runtime.clock.wall()
+    names, last = part_after(list(snapshot.devices), after, limit)
+    link_next(request, response, last)
     with runtime.store.read(steady=True) as connection:
-        found = read_devices.device_readings(connection, runtime.snapshot, runtime.clock.wall(), runtime.started_at)
+        found = read_devices.device_readings(connection, snapshot, now, runtime.started_at, among=names)
     return [device_schemas.device_out(one) for one in found]
 
 
@@ -235,18 +245,28 @@ def poll(runtime: CurrentRuntime, person: ActingPerson, name: str) -> dict[str, 
 
 
 @router.get("/agents", responses=errors(401))
-def agents(runtime: CurrentRuntime) -> list[schemas.AgentOut]:
+def agents(
+    request: Request, response: Response, runtime: CurrentRuntime, limit: Limit = LIST_DEFAULT, after: After = None
+) -> list[schemas.AgentOut]:
     """The agents: when data last came from each, and what came over its lanes."""
+    snapshot, now = runtime.snapshot, runtime.clock.wall()
+    names, last = part_after(list(snapshot.agents), after, limit)
+    link_next(request, response, last)
     with runtime.store.read(steady=True) as connection:
-        found = read_agents.agent_statuses(connection, runtime.snapshot, runtime.clock.wall(), runtime.started_at)
+        found = read_agents.agent_statuses(connection, snapshot, now, runtime.started_at, names)
     return [schemas.agent_out(one) for one in found]
 
 
 @router.get("/channels", responses=errors(401))
-def channels(runtime: CurrentRuntime) -> list[channel_schemas.ChannelOut]:
-    """The channels of all persons: the breaker of each robot, and the last test."""
+def channels(
+    request: Request, response: Response, runtime: CurrentRuntime, limit: Limit = LIST_DEFAULT, after: After = None
+) -> list[channel_schemas.ChannelOut]:
+    """The channels of persons: the breaker of each robot, and the last test. `limit` and `after` are about persons."""
+    people = [one.person for one in runtime.snapshot.configuration.contacts.people]
+    names, last = part_after(people, after, limit)
+    link_next(request, response, last)
     with runtime.store.read() as connection:
-        found = channel_statuses(connection, runtime.snapshot, runtime.robots, runtime.clock.boot())
+        found = channel_statuses(connection, runtime.snapshot, runtime.robots, runtime.clock.boot(), names)
     return [channel_schemas.channel_out(one) for one in found]
 
 

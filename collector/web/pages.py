@@ -28,6 +28,7 @@ from watchkeeper.collector.web.edge.link import open_link
 from watchkeeper.collector.web.overview import LISTED, parts_of
 from watchkeeper.collector.web.page import CurrentPage, PageContext
 from watchkeeper.collector.web.schemas import MAX_INCIDENT_NUMBER, IncidentNumber
+from watchkeeper.collector.web.schemas.paging import After, Before, part_after
 from watchkeeper.collector.web.sparkline import BLANK, Sparkline, sparkline
 from watchkeeper.model.quantity import QUANTITIES
 from watchkeeper.model.reading import Series, Value
@@ -37,8 +38,7 @@ History = dict[tuple[str, str], list[Point]]
 
 router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
 
-TROUBLES_PER_PAGE = 200
-CHANGES_PER_PAGE = 50
+TROUBLES_PER_PAGE, DEVICES_PER_PAGE, PEOPLE_PER_PAGE, CHANGES_PER_PAGE = 200, 500, 200, 50
 
 OVERVIEW_DEVICES = 12
 """A room with at most this many devices has them on the overview too."""
@@ -67,7 +67,7 @@ def overview(page: CurrentPage) -> Response:
         readings = {number: _reading(page, connection, card.progress.incident) for number, card in cards.items()}
         agents = read_agents.agent_statuses(connection, snapshot, now, runtime.started_at)
         recent = read_troubles.troubles_before(
-            connection, snapshot, now, None, 5, (TroubleState.RESOLVED, TroubleState.WITHDRAWN)
+            connection, snapshot, now, None, 5, (TroubleState.RESOLVED, TroubleState.WITHDRAWN), notices=0
         )
         small = len(snapshot.devices) <= OVERVIEW_DEVICES
         devices = read_devices.device_readings(connection, snapshot, now, runtime.started_at) if small else []
@@ -85,7 +85,9 @@ def troubles(page: CurrentPage, before: Annotated[int | None, Query(ge=1, le=MAX
     """All troubles, open and closed, newest first."""
     limit, runtime = TROUBLES_PER_PAGE, page.runtime
     with runtime.store.read(steady=True) as connection:
-        found = read_troubles.troubles_before(connection, runtime.snapshot, runtime.clock.wall(), before, limit + 1)
+        found = read_troubles.troubles_before(
+            connection, runtime.snapshot, runtime.clock.wall(), before, limit + 1, notices=0
+        )
     more = found[limit - 1].trouble.trouble if len(found) > limit else None
     return page.show("troubles.html", troubles=found[:limit], more=more)
 
@@ -101,18 +103,19 @@ def incident(page: CurrentPage, number: IncidentNumber) -> Response:
 
 
 @router.get("/troubles/{number}")
-def trouble(page: CurrentPage, number: IncidentNumber) -> Response:
+def trouble(page: CurrentPage, number: IncidentNumber, before: Before = None) -> Response:
     """Everything about one trouble, or about the one that it was merged into. Raises NotFound."""
-    return _trouble_page(page, number, page.identity.door(f"/troubles/{number}"))
+    return _trouble_page(page, number, page.identity.door(f"/troubles/{number}"), before)
 
 
 @router.get("/t/{token}")
-def linked(
+def linked(  # noqa: PLR0917 -- what a request has
     request: Request,
     runtime: CurrentRuntime,
     identity: CurrentIdentity,
     token: str,
     acts_as: Annotated[str, Query(alias="as", max_length=200)] = "",
+    before: Before = None,
 ) -> Response:
     """What a personal link leads to, as its person. Opening it spends nothing and changes nothing. Raises LinkEnded or
     NotFound."""
@@ -120,7 +123,7 @@ def linked(
     page = PageContext(request, runtime, identity, opened)
     if opened.link.about == SIGN_IN:
         return page.show("enter.html", door=opened.door)
-    return _trouble_page(page, opened.link.id, opened.door)
+    return _trouble_page(page, opened.link.id, opened.door, before)
 
 
 @router.get("/sign-in")
@@ -130,11 +133,11 @@ def sign_in(request: Request, runtime: CurrentRuntime, identity: CurrentIdentity
     return PageContext(request, runtime, identity).show("sign_in.html", asked=False)
 
 
-def _trouble_page(page: PageContext, number: int, door: Door) -> Response:
+def _trouble_page(page: PageContext, number: int, door: Door, before: float | None) -> Response:
     """The page of a trouble, whose forms act by `door`. Raises NotFound."""
     runtime, snapshot = page.runtime, page.runtime.snapshot
     with runtime.store.read(steady=True) as connection:
-        detail = read_troubles.trouble_detail(connection, snapshot, runtime.clock.wall(), number)
+        detail = read_troubles.trouble_detail(connection, snapshot, runtime.clock.wall(), number, before)
     if detail is None:
         raise NotFound(f"there is no trouble {number}")
     progress = detail.one.progress
@@ -143,7 +146,7 @@ def _trouble_page(page: PageContext, number: int, door: Door) -> Response:
     device = snapshot.device(one.device)
     vendors = (one for one in snapshot.configuration.contacts.vendors if device and one.vendor == device.vendor)
     return page.show(
-        "trouble.html", card=detail.one, progress=progress, timeline=timeline(detail), device=device,
+        "trouble.html", card=detail.one, progress=progress, timeline=timeline(detail), earlier=detail.earlier, device=device,
         merged=number if number != detail.one.trouble.trouble else 0, told_of=read_troubles.MEMBERS_SHOWN,
         rule=snapshot.rules.named(one.rule), vendor=next(vendors, None), present=present, sparkline=line,
         door=door,
@@ -185,16 +188,17 @@ def _sparkline(series: Series, column: ProbeReadings, history: History, now: flo
 
 
 @router.get("/devices")
-def devices(page: CurrentPage) -> Response:
+def devices(page: CurrentPage, after: After = None) -> Response:
     """Every device with its latest readings and their age."""
     runtime, now = page.runtime, page.runtime.clock.wall()
+    names, last = part_after(list(runtime.snapshot.devices), after, DEVICES_PER_PAGE)
     with runtime.store.read(steady=True) as connection:
-        found = read_devices.device_readings(connection, runtime.snapshot, now, runtime.started_at)
+        found = read_devices.device_readings(connection, runtime.snapshot, now, runtime.started_at, among=names)
         open_now = read_incidents.open_incidents(connection, runtime.snapshot, now, 1000)
     by_device: dict[str, list[read_incidents.Progress]] = {}
     for progress in open_now:
         by_device.setdefault(progress.incident.device, []).append(progress)
-    return page.show("devices.html", devices=found, open_incidents=by_device, headlines=headlines)
+    return page.show("devices.html", devices=found, open_incidents=by_device, headlines=headlines, last=last)
 
 
 @router.get("/devices/{name}")
@@ -220,12 +224,14 @@ def device(page: CurrentPage, name: str) -> Response:
 
 
 @router.get("/channels")
-def channels(page: CurrentPage) -> Response:
+def channels(page: CurrentPage, after: After = None) -> Response:
     """Every channel of every person: whether its robot is used, and its last test."""
     runtime = page.runtime
+    people = [one.person for one in runtime.snapshot.configuration.contacts.people]
+    names, last = part_after(people, after, PEOPLE_PER_PAGE)
     with runtime.store.read() as connection:
-        found = channel_statuses(connection, runtime.snapshot, runtime.robots, runtime.clock.boot())
-    return page.show("channels.html", channels=found)
+        found = channel_statuses(connection, runtime.snapshot, runtime.robots, runtime.clock.boot(), names)
+    return page.show("channels.html", channels=found, last=last)
 
 
 @router.get("/changes")
@@ -262,13 +268,17 @@ def headlines(one: read_devices.DeviceReadings, limit: int = 8) -> tuple[list[Re
 
 
 def timeline(detail: TroubleDetail) -> list[tuple[float, str, Any]]:
-    """Everything that happened to a trouble, in order, as (time, sort, event)."""
+    """What happened to a trouble in the time of this page, in order, as (time, sort, event). The tries of a notice are with it."""
     happened: list[tuple[float, str, Any]] = [
         (step.at, "transition", (member, step)) for member, step, _ in detail.transitions
     ]
     progress = detail.one.progress
-    happened += [(step.decided_at, "rung", step) for step in progress.steps if step.decided_at is not None]
-    for notice in progress.notices:
+    happened += [
+        (step.decided_at, "rung", step)
+        for step in progress.steps
+        if step.decided_at is not None and detail.shows(step.decided_at)
+    ]
+    for notice in filter(lambda one: detail.shows(one.at), progress.notices):
         happened.append((notice.at, "notice", notice))
         happened += [(one.at, "try", (notice, one)) for one in notice.tries]
     order = ("transition", "rung", "notice", "try")

@@ -43,7 +43,8 @@ class Transport:
         given = requests.Response()
         given.status_code, given.request, given.url = self.status, request, request.url or ""
         given.headers.update(self.headers)
-        given._content = self.answer.encode() if isinstance(self.answer, str) else json.dumps(self.answer).encode()
+        body = self.answer.encode() if isinstance(self.answer, str) else json.dumps(self.answer).encode()
+        vars(given).update(_content=body, _content_consumed=True)
         return given
 
     def posted(self) -> Any:

@@ -12,7 +12,8 @@ import pytest
 from tests.story.world import INVENTORY, World
 from watchkeeper.collector.access.tokens import TokenKind, mint, revoke
 from watchkeeper.collector.intake import journal as journal_module
-from watchkeeper.collector.intake.endpoint import BODY_LIMIT, AgentEndpoint
+from watchkeeper.collector.intake.body import BODY_LIMIT
+from watchkeeper.collector.intake.endpoint import AgentEndpoint
 from watchkeeper.collector.intake.requests import Requests
 from watchkeeper.collector.process.actions import poll_now
 from watchkeeper.collector.store import engine

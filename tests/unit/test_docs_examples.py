@@ -24,7 +24,7 @@ from watchkeeper.agent.tools.profile_cli import profile
 from watchkeeper.channels import webhook
 from watchkeeper.channels.ports import Message
 from watchkeeper.collector.access import tokens
-from watchkeeper.collector.intake import endpoint
+from watchkeeper.collector.intake import body
 from watchkeeper.collector.notify.delivery import tries as outbox_of
 from watchkeeper.collector.policy import freshness, grouping, hold, incidents, troubles
 from watchkeeper.collector.process import actions
@@ -372,7 +372,7 @@ def test_our_agent_cuts_a_reason_where_the_page_says() -> None:
 
 def test_the_other_limits_are_those_of_the_code() -> None:
     megabyte, minute = 1_000_000, 60.0
-    assert limit("the body") == [endpoint.BODY_LIMIT / megabyte, endpoint.UNZIPPED_LIMIT / megabyte]
+    assert limit("the body") == [body.BODY_LIMIT / megabyte, body.UNZIPPED_LIMIT / megabyte]
     assert limit("`more` delays rungs") == [hold.BACKLOG_S / minute, hold.BACKLOG_LONGEST_S / minute]
     assert limit("a value counts as stale after") == [freshness.STALE_AFTER_INTERVALS]
     assert limit("a value leaves `/metrics` after") == [freshness.EXPORTED_FOR_INTERVALS]

@@ -159,7 +159,9 @@ def test_a_device_of_any_category_that_does_not_answer_is_a_fault(category: Cate
 
 
 def test_the_collector_s_own_rules_apply_only_to_watchkeeper() -> None:
-    own = ("agent.heard", "agent.pushes", "collector.disk", "collector.clock", "collector.configuration")
+    own = (
+        "agent.heard", "agent.limits", "agent.pushes", "collector.disk", "collector.clock", "collector.configuration",
+    )  # fmt: skip
     for quantity in own:
         assert len(RULES.of(Series("room-1", quantity), Category.WATCHKEEPER)) == 1
         assert RULES.of(Series("room-1", quantity), Category.SERVER) == ()

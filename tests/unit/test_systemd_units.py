@@ -76,6 +76,15 @@ def test_it_has_a_watchdog_and_is_always_restarted(unit: Path) -> None:
     assert Unit(unit)["Unit"]["StartLimitIntervalSec"] == "0"
 
 
+@BOTH
+def test_its_memory_and_its_threads_are_limited(unit: Path) -> None:
+    service = Unit(unit).service
+    size, unit_of_size = int(service["MemoryMax"][:-1]), service["MemoryMax"][-1]
+    assert (unit_of_size, 1 <= size <= 4) == ("G", True)
+    assert 256 <= int(service["TasksMax"]) <= 4096
+    assert "MemoryHigh" not in service, "it would make a paging program slow instead of ending it"
+
+
 def test_the_agent_s_unit_changes_no_reading() -> None:
     service = Unit(AGENT).service
     harmful = {name: why for name, why in CHANGES_READINGS.items() if name in service}

@@ -1,7 +1,7 @@
 """The state of each channel of each person: whether its robot is in use, and the result of the last test. Read only."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,22 +32,23 @@ class ChannelStatus:
 
 
 def channel_statuses(
-    connection: sa.Connection, snapshot: Snapshot, robots: Robots, boot: float
-) -> list[ChannelStatus]:  # fmt: skip
-    """Every channel, in the order of contacts.yml. `boot` is the time on the boot clock."""
+    connection: sa.Connection, snapshot: Snapshot, robots: Robots, boot: float, among: Collection[str] | None = None
+) -> list[ChannelStatus]:
+    """Every channel, in the order of contacts.yml, or those of these persons. `boot` is the time on the boot clock."""
     tests = {(row.person, row.about_id): row for row in connection.execute(_LAST_TESTS)}
     results = {row.outbox: row for row in connection.execute(_RESULTS, {"tests": [row.id for row in tests.values()]})}
-    return list(_statuses(snapshot, robots, boot, tests, results))
+    people = [one for one in snapshot.configuration.contacts.people if among is None or one.person in among]
+    return list(_statuses(people, robots, boot, tests, results))
 
 
 def _statuses(
-    snapshot: Snapshot,
+    people: Iterable[Person],
     robots: Robots,
     boot: float,
     tests: Mapping[tuple[str, int], Any],
     results: Mapping[int, Any],
 ) -> Iterator[ChannelStatus]:
-    for person in snapshot.configuration.contacts.people:
+    for person in people:
         for number, address in enumerate(person.channels):
             label, state = robot_key(address).label, robots.status(address, boot).state
             row = tests.get((person.person, number))

@@ -1,5 +1,6 @@
 """The statements by which an outbox finds due messages, takes them for itself, and writes what became of them."""
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -8,12 +9,18 @@ import sqlalchemy as sa
 
 from watchkeeper.channels.ports import Proof, Receipt
 from watchkeeper.collector.notify.delivery.tries import NEXT_ROUND_AFTER_S
-from watchkeeper.collector.notify.notice import LEASE_S, PAGES
+from watchkeeper.collector.notify.notice import LEASE_S, PAGES, About
 from watchkeeper.collector.site.inventory import PersonAddress
+from watchkeeper.collector.store.engine import Store
 from watchkeeper.collector.store.schema import outbox, receipt
 
 READ_AT_ONCE = 2_000
 """How many due messages of one person are looked at in one turn."""
+
+TRIES_KEPT = 20
+"""Receipts of one message that are kept, besides the first and those of deliveries: a channel that fails is tried for days."""
+
+DELIVERIES = "deliveries "
 
 PROOFS = tuple(Proof)
 """From the weakest to the strongest."""
@@ -92,14 +99,50 @@ def expired(connection: sa.Connection, row: "sa.Row[Any]", now: float) -> bool:
     return expires_at is not None and bool(now >= expires_at)
 
 
-def write_receipt(connection: sa.Connection, claim: Claim, now: float, channel: str, outcome: Receipt) -> None:
-    """Write the receipt of each message of a claim."""
+def delivery_counter(channel: str, *, delivered: bool) -> str:
+    """The counter of the attempts by a channel that ended so."""
+    return f"{DELIVERIES}{channel} {'delivered' if delivered else 'failed'}"
+
+
+def write_receipt(  # noqa: PLR0917 -- store, connection, then the columns of a receipt
+    store: Store, connection: sa.Connection, claim: Claim, now: float, channel: str, outcome: Receipt
+) -> None:
+    """Write the receipt of each message of a claim. Of its failed tries the first and the newest are kept."""
     joined = f"; told in a digest of {len(claim.rows)} notices" if len(claim.rows) > 1 else ""
     values = {
         "at": now, "channel": channel, "delivered": outcome.delivered, "detail": f"{outcome.detail}{joined}",
         "proof": outcome.proof.value if outcome.delivered else None,
     }  # fmt: skip
     connection.execute(sa.insert(receipt), [{"outbox": number, **values} for number in claim.ids])
+    if claim.row.about != About.TEST:
+        counter = delivery_counter(channel, delivered=outcome.delivered)
+        store.add_to_counters(connection, {counter: len(claim.rows)})
+    if not outcome.delivered:
+        for number, count in Counter(connection.execute(_TOO_MANY, {"ids": claim.ids}).scalars()).items():
+            more = {"left_out": outbox.c.left_out + count}
+            connection.execute(sa.update(outbox).where(outbox.c.id == number).values(more))
+
+
+def _too_many() -> "sa.Executable":
+    """Deletes failed tries of these messages, and returns the message of each."""
+    same = receipt.c.outbox
+    numbered = (
+        sa.select(
+            receipt.c.id,
+            receipt.c.delivered,
+            sa.func.row_number().over(partition_by=same, order_by=receipt.c.id.desc()).label("newest"),
+            sa.func.row_number().over(partition_by=same, order_by=receipt.c.id).label("oldest"),
+        )
+        .where(same.in_(sa.bindparam("ids", expanding=True)))
+        .subquery()
+    )
+    gone = sa.select(numbered.c.id).where(
+        numbered.c.newest > TRIES_KEPT, numbered.c.oldest > 1, sa.not_(numbered.c.delivered)
+    )
+    return sa.delete(receipt).where(receipt.c.id.in_(gone)).returning(same)
+
+
+_TOO_MANY = _too_many()
 
 
 def mark_delivered(connection: sa.Connection, claim: Claim, now: float, proof: Proof) -> None:

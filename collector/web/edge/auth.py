@@ -15,6 +15,7 @@ from fastapi import Depends, Request
 from fastapi.responses import Response
 
 from watchkeeper.collector.access.links import Link, spend
+from watchkeeper.collector.access.recognised import recognise
 from watchkeeper.collector.access.tokens import TokenKind, fingerprint, mint, redeem_ticket, renew_session, session_s
 from watchkeeper.collector.process.runtime import Runtime
 from watchkeeper.collector.site.inventory import Person
@@ -92,7 +93,10 @@ def identify(request: Request, runtime: CurrentRuntime) -> Identity:
         return ANONYMOUS
     people = runtime.snapshot.configuration.contacts.people
     person = next((one for one in people if one.person == bearer.name), None)
-    return Identity(person, session) if person else ANONYMOUS
+    if person is None:
+        return ANONYMOUS
+    recognise(request.scope, f"person:{person.person}")
+    return Identity(person, session)
 
 
 CurrentIdentity = Annotated[Identity, Depends(identify)]

@@ -9,6 +9,7 @@ from urllib.parse import quote
 from fastapi import Request
 
 from watchkeeper.collector.access.links import Link, ends_at
+from watchkeeper.collector.access.recognised import recognise
 from watchkeeper.collector.process.runtime import Runtime
 from watchkeeper.collector.site.inventory import Person
 from watchkeeper.collector.web.edge.auth import (
@@ -80,6 +81,7 @@ def open_link(request: Request, runtime: Runtime, identity: Identity, token: str
         raise LinkEnded(person.person)
     if cookie_name(request) not in request.cookies and from_other_site(request):
         raise ReloadRequired
+    recognise(request.scope, f"person:{person.person}")
     other = identity.person if identity.person and identity.person.person != person.person else None
     return OpenedLink(token, link, person, other, acts_as == person.person)
 

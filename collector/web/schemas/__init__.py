@@ -105,6 +105,7 @@ class NoticeOut(Schema):
     state: Literal["pending", "delivered", "given-up"]
     handed_on: bool
     tries: list[TryOut]
+    left_out: int = Field(description="how many failed attempts after the first are no longer kept")
 
 
 class CompanionOut(Schema):
@@ -155,9 +156,11 @@ class TransitionOut(Schema):
 
 
 class IncidentDetailOut(IncidentOut):
-    """An incident with everything that happened to it, over all its recurrences."""
+    """An incident with what happened to it, over all its recurrences. What happened before `earlier` is on the next page: pass it
+    as `before`; null: nothing."""
 
     timeline: list[TransitionOut]
+    earlier: float | None
 
 
 class IncidentsOut(Schema):
@@ -237,7 +240,8 @@ def incident_out(one: Incident, snapshot: Snapshot, now: float) -> IncidentOut:
 def incident_detail_out(detail: IncidentDetail, snapshot: Snapshot, now: float) -> IncidentDetailOut:
     """An incident with its details."""
     timeline = [TransitionOut.model_validate(transition_fields(one, at)) for one, at in detail.transitions]
-    return IncidentDetailOut.model_validate(incident_fields(detail.incident, snapshot, now) | {"timeline": timeline})
+    more = {"timeline": timeline, "earlier": detail.earlier}
+    return IncidentDetailOut.model_validate(incident_fields(detail.incident, snapshot, now) | more)
 
 
 def transition_fields(one: Transition, recorded_at: float) -> dict[str, object]:

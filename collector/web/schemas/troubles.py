@@ -84,10 +84,12 @@ class TroubleTransitionOut(TransitionOut):
 
 
 class TroubleDetailOut(TroubleOut):
-    """A trouble with everything that happened to its incidents, and its escalation levels."""
+    """A trouble with what happened to its incidents, and its escalation levels. What happened before `earlier` is on the next page:
+    pass it as `before`; null: nothing."""
 
     timeline: list[TroubleTransitionOut]
     rungs: list[RungOut]
+    earlier: float | None
 
 
 class TroublesOut(Schema):
@@ -113,7 +115,8 @@ def trouble_detail_out(detail: TroubleDetail, snapshot: Snapshot, now: float) ->
     ]
     device = detail.one.progress.incident.device
     rungs = [rung_out(step, device, snapshot, now) for step in detail.one.progress.steps]
-    return TroubleDetailOut.model_validate(_trouble(detail.one, snapshot, now) | {"timeline": timeline, "rungs": rungs})
+    more = {"timeline": timeline, "rungs": rungs, "earlier": detail.earlier}
+    return TroubleDetailOut.model_validate(_trouble(detail.one, snapshot, now) | more)
 
 
 def _trouble(one: TroubleProgress, snapshot: Snapshot, now: float) -> dict[str, object]:

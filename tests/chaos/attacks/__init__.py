@@ -11,6 +11,7 @@ FAMILIES = (
     "databases",
     "clocks",
     "kills", "configurations",
+    "floods",
 )  # fmt: skip
 
 
