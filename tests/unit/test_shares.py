@@ -89,7 +89,7 @@ def test_an_honest_body_is_unzipped_whole(size: int) -> None:
         assert small(gzip.compress(text), zipped=True) == text
 
 
-@pytest.mark.parametrize("broken", [b"", b"\x1f\x8b", gzip.compress(b"x" * 1000)[:-9], b"not gzip at all"])
+@pytest.mark.parametrize("broken", [b"", b"\x1f\x8b", gzip.compress(b"x" * 1000, mtime=0)[:-9], b"not gzip at all"])
 def test_a_broken_body_is_refused(broken: bytes) -> None:
     assert small(broken, zipped=True) is None
     with refused(400):
