@@ -130,7 +130,8 @@ def look(guard: OwnTime, reference: OtherClock, others: Others, boot: float, *, 
         return replace(_set(guard, target), sure=True)
     if abs(gap_s) <= TOLERANCE_S:
         return replace(guard, offset_s=guard.offset_s + min(max(gap_s, -SLEW_S), SLEW_S))
-    return _set(guard, reference.offset_s) if not follows and _outlasted(reference, others, boot) else guard
+    outlasted = not follows and _outlasted(reference, others, boot)
+    return replace(_set(guard, reference.offset_s), sure=False) if outlasted else guard
 
 
 def told(guard: OwnTime, moved_s: float, reference_s: float) -> OwnTime:

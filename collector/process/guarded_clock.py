@@ -30,7 +30,7 @@ WRONG_S = 60.0
 """By how much the machine's wall clock may differ before people are told."""
 
 UNSURE_S = 86_400.0
-"""After a start at which no other clock confirmed the time, nothing is deleted for so long."""
+"""After a start at which no other clock confirmed the time, or after the time was set, nothing is deleted for so long."""
 
 BEAT_LATE_S = 12.0
 _KEEP_AFTER_S, _KEEP_BY_S = 60.0, 0.5
@@ -66,7 +66,7 @@ class GuardedClock:
         self._agents: dict[str, OtherClock] = {}
         self._heard: dict[str, tuple[float, float]] = {}
         self._lock = threading.Lock()
-        self._jumps = 0
+        self._jumps, self._away, self._set_at = 0, False, -math.inf
         self._looked_at = machine.boot()
         self._wall = OtherClock(machine.wall() - self._looked_at, self._looked_at)
         self._skews: Mapping[str, float] = {}
@@ -102,8 +102,9 @@ class GuardedClock:
     @property
     def may_delete(self) -> bool:
         """Whether the time is so sure that what has expired by it may be deleted."""
-        settled_s = self.boot() - self._kept.settled_at
-        return self._doubt() is None and (self._guard.sure or settled_s >= UNSURE_S)
+        boot = self.boot()
+        settled = self._guard.sure or boot - self._kept.settled_at >= UNSURE_S
+        return self._doubt() is None and settled and boot - self._set_at >= UNSURE_S
 
     def hear(self, agent: str, sent_at: float) -> None:
         """An agent has told its wall clock. Called for each push, from any thread."""
@@ -127,7 +128,13 @@ class GuardedClock:
         self.worker.stop(LOOK_S)
 
     def _next(self) -> float:
-        self.turn()
+        try:
+            self.turn()
+            self._away = False
+        except StoreError as error:
+            if not self._away:
+                log.warning("clock: the store does not answer, so the time cannot be compared: %s", error)
+            self._away = True
         return LOOK_S
 
     def turn(self) -> None:
@@ -182,8 +189,7 @@ class GuardedClock:
             with self._store.write() as connection:
                 if not rows.replace_step(connection, kept):
                     return  # another collector has set it
-                if before.doubt is not Doubt.START:
-                    move_pending(connection, guard.step_s, since)
+                move_pending(connection, guard.step_s, since)
                 if guard.step_s < 0:
                     hasten_lost(connection, self.machine.boot() + guard.offset_s, _LONGEST_LADDER_S)
                 self._guard = guard
@@ -191,6 +197,8 @@ class GuardedClock:
             self._guard = before
             raise
         self._kept, self._kept_at, self._looked_at = kept, self.machine.boot(), self.machine.boot()
+        if before.doubt is not Doubt.START:
+            self._set_at = self._looked_at
         log.warning(
             "clock: the collector's time was set by %+.1f s; everything that is awaited was moved along", guard.step_s
         )
@@ -207,7 +215,7 @@ class GuardedClock:
         ):  # another collector has set the time, or what the database's clock is wrong by
             moved_s = kept.moved_s - self._kept.moved_s
             self._guard = clocks.told(self._guard, moved_s, kept.offset_s - self._kept.offset_s)
-            self._kept = kept
+            self._kept, self._set_at = kept, boot if moved_s else self._set_at
         ours, theirs = clocks.votes_of_peers(beats, self.wall(), boot + reference.offset_s, BEAT_LATE_S)
         guard = clocks.look(self._guard, reference, Others(self._agents, self._skews, ours, theirs), boot, follows=True)
         self._tell(guard, reference)

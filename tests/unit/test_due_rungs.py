@@ -14,12 +14,14 @@ from watchkeeper.collector.policy.incidents import Incident, IncidentChange
 from watchkeeper.collector.policy.ladder import ScheduledRung
 from watchkeeper.collector.policy.troubles import Trouble, TroubleState
 from watchkeeper.collector.process import due as due_module
-from watchkeeper.collector.process.due import CLOCKS_DIFFER_S, DECIDED_AT_ONCE, catch_up, decide_due, due_rungs
+from watchkeeper.collector.process.due import DECIDED_AT_ONCE, decide_due, due_rungs
 from watchkeeper.collector.store import rows, troubles
+from watchkeeper.collector.store.clock.pending import hasten_lost
 from watchkeeper.collector.store.schema import outbox, rung
 from watchkeeper.model.verdict import Evidence, Level
 
 LONGEST_S = 3600.0  # the last rung of the world's ladder
+CLOCKS_DIFFER_S = 3600.0
 AHEAD_S = CLOCKS_DIFFER_S + 1.0
 FAULT = Incident(
     "sensor-1", "environment.temperature", "", "room-1", Level.CRITICAL, Level.CRITICAL, "v1", NOON - 60.0,
@@ -165,12 +167,17 @@ def test_a_rung_pages_whom_its_own_ladder_names_also_after_the_level_changed(lad
 # ---- a clock that was set back ----
 
 
+def hastened(world: World) -> int:
+    with world.store.write() as connection:
+        return hasten_lost(connection, NOON, LONGEST_S + CLOCKS_DIFFER_S)
+
+
 def test_rungs_that_a_wrong_clock_put_far_ahead_are_made_due_now(world: World) -> None:
     far = LONGEST_S + AHEAD_S
     due(world, step("duty", 0, far), step("owner", 1, far + 600.0), began_at=NOON + AHEAD_S)
-    assert catch_up(world.runtime.notifier(), NOON) == 2
+    assert hastened(world) == 2
     assert due_at(world) == {"duty": 0.0, "owner": 0.0}
-    assert catch_up(world.runtime.notifier(), NOON) == 0
+    assert hastened(world) == 0
 
 
 @pytest.mark.parametrize(
@@ -183,7 +190,7 @@ def test_rungs_that_a_wrong_clock_put_far_ahead_are_made_due_now(world: World) -
 )
 def test_rungs_that_may_be_right_keep_their_time(world: World, after_s: float, began_s: float) -> None:
     due(world, step("duty", 0, after_s), began_at=NOON + began_s)
-    assert catch_up(world.runtime.notifier(), NOON) == 0
+    assert hastened(world) == 0
     assert due_at(world) == {"duty": after_s}
 
 
@@ -193,5 +200,5 @@ def test_only_the_rungs_of_the_fault_from_the_future_are_moved_and_none_that_was
     future = due(world, step("duty", 0, far), step("owner", 1, far), device="web-1", began_at=NOON + AHEAD_S)
     with world.store.write() as connection:
         troubles.claim_rung(connection, future, step("duty", 0, far), NOON, "person:day")
-    assert catch_up(world.runtime.notifier(), NOON) == 1
+    assert hastened(world) == 1
     assert due_at(world) == {"vendor": far, "duty": far, "owner": 0.0}

@@ -66,8 +66,11 @@ def beats(connection: sa.Connection, name: str) -> list[float]:
 
 
 def skews(connection: sa.Connection) -> dict[str, float]:
-    """What the clock of each agent was ahead of the collectors' time when it was heard last."""
-    return {row.agent: row.skew_s for row in connection.execute(sa.select(agent.c.agent, agent.c.skew_s))}
+    """What the clock of each agent was ahead of the collectors' time when it was heard last: of those heard in the last hour that
+    the store has seen."""
+    newest = sa.select(sa.func.max(agent.c.heard_at)).scalar_subquery()
+    known = sa.select(agent.c.agent, agent.c.skew_s).where(agent.c.heard_at >= newest - 3600.0)
+    return {row.agent: row.skew_s for row in connection.execute(known)}
 
 
 def database_now(connection: sa.Connection) -> float:
