@@ -1,4 +1,4 @@
-"""Stands between a database's driver and its server, and lets no more than a budget of bytes through from the server.
+"""Is between a database's driver and its server, and lets no more than a budget of bytes through from the server.
 
 A driver believes what a server says: that a string has two gigabytes, that rows never end. Each keeps what it has received so
 far. We cannot limit that in three libraries, but none can keep more than it is given. The bytes pass as they are, so TLS is

@@ -107,7 +107,7 @@ async def _read(hostile: list[Device], good: list[Device]) -> dict[str, Any]:
     await _settled(before_tasks)
     return {
         "unfinished": [one.device for one in hostile if sweeps[one.device] < SWEEPS],
-        "late": [one.device for one in good if sweeps[one.device] < took_s / one.every_s / 2],
+        "late": [one.device for one in good if sweeps[one.device] < took_s / one.every_s / 4],
         "grown_bytes": _peak_bytes() - before_bytes,
         "tasks": len(asyncio.all_tasks()) - before_tasks,
         "sockets": _sockets() - before_sockets,
