@@ -140,8 +140,10 @@ def poll_now(notifier: Notifier, device: str, person: str, now: float) -> None:
     if known is None:
         raise NotFound(f"there is no device `{device}`")
     row = {"agent": known.agent, "kind": "poll-now", "device": device, "by": person, "asked_at": now}
+    same = sa.select(request.c.id).where(*(request.c[name] == row[name] for name in ("agent", "kind", "device", "by")))
     with notifier.store.write() as connection:
-        connection.execute(sa.insert(request), row)
+        if connection.execute(same.limit(1)).first() is None:  # the agent may be silent for days
+            connection.execute(sa.insert(request), row)
 
 
 def _locked(notifier: Notifier, connection: sa.Connection, number: int) -> Trouble:
