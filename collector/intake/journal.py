@@ -137,8 +137,10 @@ class Journal:
         self._sequences.refresh(self._clock.boot())
         if group:
             self._take(group)
+        self.worker.beat()  # each step may wait for a database that does not answer
         if self._pending:
             self._apply_pending()
+            self.worker.beat()
         now = self._clock.boot()
         if not self._store.embedded and now - self._adopted_at >= ADOPT_AFTER_S:
             self._adopted_at = now
