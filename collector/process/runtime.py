@@ -71,6 +71,10 @@ class Runtime:
             withdraw_gone(connection, notifier, self.clock.wall())
         self._notifier = notifier
 
+    def note_folder(self, standing: FolderStanding, *, says: str) -> None:
+        """Note how the collector's folder compares with what is in force, and what to do about it."""
+        self.standing, self.notice = standing, says
+
     def is_behind(self) -> bool:
         """Whether another configuration is in force, which this collector has not taken over yet. Raises StoreError."""
         with self.store.read() as connection:

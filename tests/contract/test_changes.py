@@ -1,4 +1,4 @@
-"""The history of what is in force: the page `/changes`, and the commands `changes` and `activate`."""
+"""The history of configurations: the page `/changes`, and the commands `changes` and `activate`."""
 
 import shutil
 from pathlib import Path
@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from tests.collector_room import Room, browser, enter
-from watchkeeper.cli import main
+from watchkeeper.cli import command_line
 from watchkeeper.collector.site.files import read_files
 from watchkeeper.collector.site.in_force import FolderStanding, InForce
 from watchkeeper.collector.store.configurations import activations
@@ -26,7 +26,7 @@ def site(tmp_path: Path) -> Path:
 
 
 def call(site: Path, *arguments: str) -> str:
-    done = CliRunner().invoke(main, ["collector", *arguments, "--config", str(site / "collector.yml")])
+    done = CliRunner().invoke(command_line, ["collector", *arguments, "--config", str(site / "collector.yml")])
     assert done.exit_code == 0, f"{done.output} {done.exception}"
     return done.output
 
@@ -58,7 +58,7 @@ def test_the_commands_activate_list_show_and_write(site: Path, tmp_path: Path) -
 def test_a_folder_with_errors_is_not_put_in_force(site: Path) -> None:
     call(site, "activate")
     (site / "inventory.yml").write_text("agents: [\n")
-    done = CliRunner().invoke(main, ["collector", "activate", "--config", str(site / "collector.yml")])
+    done = CliRunner().invoke(command_line, ["collector", "activate", "--config", str(site / "collector.yml")])
     assert done.exit_code != 0
     assert call(site, "changes").count("\n") == 1
 

@@ -93,7 +93,7 @@ class Play:
         self.room.away(10.0 * (number % 4))
 
     def _fault(self, one: Collector, number: int) -> None:
-        """An incident about a device of what is in force."""
+        """An incident about a device that the configuration in force has."""
         if one.runtime is not None and one.devices and not one.runtime.is_behind():
             device = one.devices[number % len(one.devices)]
             if (device, "open") not in self.room.states():

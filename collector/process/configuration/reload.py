@@ -19,7 +19,6 @@ from watchkeeper.collector.store.configurations.activations import Activation, F
 from watchkeeper.collector.store.engine import Store
 from watchkeeper.collector.store.peers import BEAT_EVERY_S, peers
 from watchkeeper.model.errors import ConfigError, StoreError
-from watchkeeper.model.text import marked
 
 log = logging.getLogger(__name__)
 
@@ -238,7 +237,7 @@ class ConfigReloader:
         else:
             found = in_force.standing(folder, now)
             base = now.number if found is FolderStanding.IN_FORCE else base
-        runtime.standing, runtime.notice = found, _notice(found, newest, folder.earlier if folder else 0)
+        runtime.note_folder(found, says=_notice(found, newest, folder.earlier if folder else 0))
         state = (base, runtime.number, found)
         if state == self._noted:
             return
@@ -270,13 +269,7 @@ def _notice(found: FolderStanding, newest: Activation | None, earlier: int) -> s
         return ""
     number, other = newest.number, newest.collector
     if found is FolderStanding.UNUSABLE:
-        return marked(
-            f"This collector cannot use configuration {number}, which collector {other} put in force, and goes on with the one before. Install the same release on all collectors."
-        )
+        return f"This collector cannot use configuration {number}, which collector {other} put in force, and goes on with the one before. Install the same release on all collectors."
     if found is FolderStanding.OLDER:
-        return marked(
-            f"This collector follows configuration {number}, which collector {other} put in force. Its own folder has the older configuration {earlier}, and is not used. Bring the folder up to date."
-        )
-    return marked(
-        f"This collector follows configuration {number}, which collector {other} put in force. Its own folder differs, and is not used. Bring the folder up to date, or put it in force with the command `activate`."
-    )
+        return f"This collector follows configuration {number}, which collector {other} put in force. Its own folder has the older configuration {earlier}, and is not used. Bring the folder up to date."
+    return f"This collector follows configuration {number}, which collector {other} put in force. Its own folder differs, and is not used. Bring the folder up to date, or put it in force with the command `activate`."
