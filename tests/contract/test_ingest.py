@@ -311,3 +311,17 @@ def test_a_push_that_cannot_be_applied_stays_in_the_journal_and_others_are_appli
 def _fill(connection: Any, row: dict[str, Any]) -> None:
     connection.exec_driver_sql("PRAGMA max_page_count = 40")
     connection.execute(journal.insert(), row)
+
+
+def test_a_device_that_only_what_is_in_force_has_is_for_later_and_never_refused(
+    agent_api: AgentApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another collector has put it in force, and this one takes it over within a turn: an agent sets aside what is refused."""
+    unknown = {"blocks": [BLOCK | {"device": "web-9"}]}
+    before = agent_api.rows()
+    with monkeypatch.context() as patched:
+        patched.setattr(agent_api.world.runtime, "is_behind", lambda: True)
+        answer = agent_api.push(unknown)
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+    assert agent_api.push(unknown).status_code == 403
+    assert agent_api.rows() == before
