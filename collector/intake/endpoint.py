@@ -13,6 +13,7 @@ from typing import Any
 
 from pydantic_core import from_json, to_json
 
+from watchkeeper.collector.access.refusals import Refused
 from watchkeeper.collector.access.tokens import TokenKind
 from watchkeeper.collector.intake.journal import Answer, Journal, Waiting
 from watchkeeper.collector.intake.requests import Requests
@@ -91,6 +92,8 @@ class AgentEndpoint:
         scheme, _, text = header.partition(" ")
         bearer = self._runtime.tokens.bearer(text.strip()) if scheme.lower() == "bearer" and text else None
         if bearer is None or bearer.kind is not TokenKind.AGENT:
+            if text:
+                self._runtime.refusals.note(Refused.AGENT, str((scope.get("client") or ("",))[0]))
             raise _Refusal(
                 401,
                 "authentication required: send the token of an agent as a Bearer token",

@@ -9,6 +9,7 @@ from urllib.parse import quote
 from fastapi import Request
 
 from watchkeeper.collector.access.links import Link, ends_at
+from watchkeeper.collector.access.refusals import Refused
 from watchkeeper.collector.process.runtime import Runtime
 from watchkeeper.collector.site.inventory import Person
 from watchkeeper.collector.web.edge.auth import (
@@ -19,6 +20,7 @@ from watchkeeper.collector.web.edge.auth import (
     ReloadRequired,
     cookie_name,
     from_other_site,
+    refused,
     same_site,
 )
 from watchkeeper.collector.web.edge.guard import LINK_PREFIX
@@ -73,6 +75,7 @@ def open_link(request: Request, runtime: Runtime, identity: Identity, token: str
     people = runtime.snapshot.configuration.contacts.people
     person = next((one for one in people if link and one.person == link.person), None)
     if link is None or person is None:
+        refused(request, runtime, Refused.LINK)
         raise LinkEnded
     with runtime.store.read() as connection:
         ends = ends_at(connection, link)

@@ -1,0 +1,169 @@
+"""Tells people directly that this collector cannot page: without store, ticker and outbox, from what is in memory.
+
+Without the store collectors cannot agree who says it, so each one that sees it says it (decision 47). It climbs the ladder of
+critical troubles: whoever a rung names is told once in an outage.
+"""
+
+import logging
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+
+from watchkeeper.channels.ports import Message
+from watchkeeper.collector.notify.delivery.direct import send_directly
+from watchkeeper.collector.notify.enqueue import Notifiers
+from watchkeeper.collector.notify.i18n import marked, translator
+from watchkeeper.collector.notify.message.values import clock_time, span
+from watchkeeper.collector.notify.outbox import Opener
+from watchkeeper.collector.policy.ladder import ladder_for
+from watchkeeper.collector.policy.roster import audience, people_of
+from watchkeeper.collector.process.health.health import NOT_DONE, STALE_AFTER_S, Health, Lapse
+from watchkeeper.collector.site.inventory import Person
+from watchkeeper.collector.site.snapshot import Snapshot
+from watchkeeper.model.verdict import Level
+from watchkeeper.model.worker import Worker
+
+log = logging.getLogger(__name__)
+
+SAY_AFTER_S = 30.0
+"""How long the work must be lapsed, and be looked at, before people are told. A lapse itself is found after 30 s."""
+
+OVER_AFTER_S = 30.0
+"""How long the work must be done again before people are told that it is over."""
+
+QUIET_S = 1800.0
+"""No second outage is told sooner than this after the first one, however often the store comes and goes."""
+
+AWAY_S = 10.0
+"""After a longer pause this process was stopped, or its machine slept: nothing that happened meanwhile counts."""
+
+LOOK_S, RETRY_S = 1.0, 60.0
+
+_SUBJECT = marked("[emergency] Watchkeeper cannot notify: collector {name}")
+_WHAT = marked("The collector {name} is not working. No fault is recorded by it, and it notifies nobody of faults.")
+_SINCE = marked("Since {time}: {reason}")
+_DO = marked("Watch the devices by other means, and mend it now. Its log has the reason (journalctl -u watchkeeper-collector).")
+_PEERS = marked("Other collectors that worked before: {names}. If they work now, they go on notifying.")
+_HOW = marked("This message comes directly from the collector. It is sent once, and is on no page.")
+_OVER_SUBJECT = marked("[recovered] Watchkeeper notifies again: collector {name}")
+_OVER = marked("The collector {name} works again, after {lasted}. Faults that came meanwhile are notified now.")
+
+
+@dataclass(slots=True)
+class Outage:
+    """A time in which the collector does not work (boot clock). `told` are the persons who were reached, `tried` when each of the
+    others was tried last."""
+
+    began: float
+    told: set[str] = field(default_factory=set)
+    tried: dict[str, float] = field(default_factory=dict)
+    well_since: float | None = None
+
+
+class Emergency:
+    """Looks once a second, from a thread of its own. `peers` are the other collectors that were heard lately."""
+
+    def __init__(
+        self,
+        runtime: Notifiers,
+        health: Health,
+        opener: Opener,
+        name: str,
+        peers: Callable[[], Iterable[str]] = tuple,
+    ) -> None:
+        self._runtime, self._health, self._opener, self._name, self._peers = runtime, health, opener, name, peers
+        self._outage: Outage | None = None
+        self._looked_at = runtime.clock.boot()
+        self._quiet_until = float("-inf")
+        self.sent = 0
+        self.worker = Worker("emergency", self._turn, runtime.clock)
+
+    def _turn(self) -> float:
+        self.look()
+        return LOOK_S
+
+    def look(self) -> None:
+        """Tell whom the outage has reached by now, or that it is over."""
+        now, lapses = self._runtime.clock.boot(), self._health.lapses()
+        away, outage = now - self._looked_at > AWAY_S, self._outage
+        if lapses:
+            if outage is None or (away and not outage.told):
+                outage = self._outage = Outage(now)
+            outage.well_since = None
+            if now - outage.began >= SAY_AFTER_S and (outage.told or now >= self._quiet_until):
+                self._say(outage, lapses, now)
+        elif outage is not None:
+            if outage.well_since is None or away:
+                outage.well_since = now
+            if not outage.told:
+                self._outage = None
+            elif now - outage.well_since >= OVER_AFTER_S:
+                self._say_over(outage)
+        self._looked_at = self._runtime.clock.boot()  # a delivery may have taken long
+
+    def _say(self, outage: Outage, lapses: tuple[Lapse, ...], now: float) -> None:
+        snapshot = self._runtime.notifier().snapshot
+        people = [one for one in self._people(snapshot, outage, now) if one.person not in outage.told]
+        due = [one for one in people if now - outage.tried.get(one.person, float("-inf")) >= RETRY_S]
+        if not due:
+            return
+        log.critical("this collector cannot notify: %s; it tells people directly", "; ".join(map(str, lapses)))
+        for person in due:
+            outage.tried[person.person] = now
+            if self._deliver(person, self._message(person, snapshot, outage, lapses)):
+                outage.told.add(person.person)
+                self._quiet_until = now + QUIET_S
+
+    def _people(self, snapshot: Snapshot, outage: Outage, now: float) -> Iterator[Person]:
+        """Whom the ladder of critical troubles has reached; and its fallback, if nobody of them could be told."""
+        at, configuration = self._runtime.clock.wall(), snapshot.configuration
+        ladder = ladder_for(Level.CRITICAL, configuration.ladders)
+        reached: dict[str, Person] = {}
+        for rung in ladder.rungs:
+            if rung.after_s <= now - outage.began:
+                reached |= {one.person: one for one in audience(rung, ladder, configuration, "", at).people}
+        if outage.tried and not outage.told:
+            reached |= {one.person: one for one in people_of(ladder.fallback, configuration, "", at)}
+        yield from reached.values()
+
+    def _deliver(self, person: Person, message: Message) -> bool:
+        """Send by the person's channels, in their order, until one takes it."""
+        for address in person.channels:
+            receipt = send_directly(address, message, self._opener)
+            if receipt.delivered:
+                self.sent += 1
+                log.warning("%s was told directly by %s", person.person, address.via.value)
+                return True
+            log.error("%s was not told by %s: %s", person.person, address.via.value, receipt.detail)
+        return False
+
+    def _message(self, person: Person, snapshot: Snapshot, outage: Outage, lapses: tuple[Lapse, ...]) -> Message:
+        say, clock = translator(person.language), self._runtime.clock
+        oldest = max(one.age_s for one in lapses)
+        reason = "; ".join(say(NOT_DONE[one.work]).format(s=int(one.age_s)) for one in lapses)
+        peers = ", ".join(self._peers())
+        lines = (
+            say(_WHAT).format(name=self._name),
+            say(_SINCE).format(time=clock_time(clock.wall() - oldest, snapshot), reason=reason),
+            say(_DO),
+            say(_PEERS).format(names=peers) if peers else "",
+            say(_HOW),
+        )
+        return self._made(person, outage, "emergency", say(_SUBJECT).format(name=self._name), lines)
+
+    def _say_over(self, outage: Outage) -> None:
+        """Tell everybody who was told, by the same channel or the next ones."""
+        clock, snapshot = self._runtime.clock, self._runtime.notifier().snapshot
+        people = {one.person: one for one in snapshot.configuration.contacts.people}
+        for name in sorted(outage.told):
+            if name in people:
+                say = translator(people[name].language)
+                lasted = span((outage.well_since or clock.boot()) - outage.began + STALE_AFTER_S, say)
+                lines = (say(_OVER).format(name=self._name, lasted=lasted),)
+                subject = say(_OVER_SUBJECT).format(name=self._name)
+                self._deliver(people[name], self._made(people[name], outage, "recovered", subject, lines))
+        self._outage = None
+
+    def _made(self, person: Person, outage: Outage, kind: str, subject: str, lines: Iterable[str]) -> Message:
+        facts = {"kind": kind, "level": Level.CRITICAL.value, "collector": self._name}
+        key = f"{kind}/{self._name}/{int(self._runtime.clock.wall() - self._runtime.clock.boot() + outage.began)}/{person.person}"
+        return Message(key, person.person, subject, "\n".join(filter(None, lines)), facts)
