@@ -277,6 +277,9 @@ _CATALOGUE: tuple[Quantity, ...] = (
     # Watchkeeper itself (4.1.6)
     _state("agent.heard", "Agent data", "yes", "no critical"),
     _state("collector.disk", "Collector disk", "ok", "full critical"),
+    _state("collector.heard", "Collector", "yes", "no warning", "stopped"),
+    _state("collector.heartbeat", "Heartbeat", "ok", "failing warning"),
+    Quantity("collector.refused", NUMBER, "Refused sign-ins in 5 minutes"),
 )  # fmt: skip
 
 QUANTITIES: Mapping[str, Quantity] = {quantity.name: quantity for quantity in _CATALOGUE}

@@ -33,6 +33,8 @@ STATE_LABELS = {
     ("battery.test", "running"): marked("in progress"),
     ("agent.heard", "yes"): marked("received"),
     ("agent.heard", "no"): marked("no data"),
+    ("collector.heard", "yes"): marked("at work"),
+    ("collector.heard", "no"): marked("not at work"),
 }
 """(quantity, state) -> label, where the name of the state alone is not clear, or has another word in Chinese."""
 
