@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from watchkeeper.collector.http_cli import HTTP_COMMANDS
-from watchkeeper.model.errors import WatchkeeperError
+from watchkeeper.model.errors import SecretError, WatchkeeperError
 
 if TYPE_CHECKING:
     from watchkeeper.collector.access.tokens import TokenKind
@@ -60,6 +60,13 @@ def check(file: Path) -> None:
     for problem in unreachable(configuration.contacts.people, opener):
         click.echo(f"contacts.yml: {problem}", err=True)
     config = config_file.config
+    if config.heartbeat is None:
+        click.echo(
+            "collector.yml: no `heartbeat`: if this collector stops, nobody outside is told (docs/watching.md)",
+            err=True,
+        )
+    else:
+        _check_heartbeat(config_file, config.heartbeat.secret)
     signed = config.link_key is not None or not config.store.startswith("secret:")
     for problem in unusable_links(config.page_url, configuration.contacts.people, signed=signed):
         click.echo(f"collector.yml: {problem}", err=True)
@@ -217,6 +224,20 @@ def restore(source: Path, file: Path) -> None:
     print(f"{sum(counts.values())} rows of {len(counts)} tables restored")
 
 
+@collector.command()
+@click.argument("name")
+@CONFIG
+def forget(name: str, file: Path) -> None:
+    """Forget a collector that was removed for good, so that the others do not wait for it. One that is at work is refused."""
+    import time
+
+    from watchkeeper.collector.store.peers import forget as forget_collector
+
+    if not forget_collector(_open_store(_read_settings(file)), name, time.time()):
+        raise WatchkeeperError(f"the store knows no collector `{name}`; the page of the channels lists them")
+    print(f"collector {name} is forgotten")
+
+
 for _command in HTTP_COMMANDS:
     collector.add_command(_command)
 
@@ -231,6 +252,16 @@ def _read_settings(file: Path) -> "ConfigFile":
         return read_config(file)
     except OSError as error:
         raise WatchkeeperError(f"{file}: {error.strerror}; `watchkeeper init DIR` writes starter files") from None
+
+
+def _check_heartbeat(config_file: "ConfigFile", name: str) -> None:
+    from watchkeeper.collector.main import open_secrets
+    from watchkeeper.collector.process.health.heartbeat import checked
+
+    try:
+        checked(open_secrets(config_file).get(name), name)
+    except SecretError as error:
+        click.echo(f"collector.yml: heartbeat: {error}", err=True)
 
 
 def _open_store(config_file: "ConfigFile") -> "Store":

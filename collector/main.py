@@ -8,7 +8,8 @@ import signal
 import ssl
 import sys
 import threading
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from types import FrameType
@@ -25,8 +26,15 @@ from watchkeeper.collector.intake.requests import Requests
 from watchkeeper.collector.notify.outbox import Opener, Outbox
 from watchkeeper.collector.notify.page_tests import write_weekly
 from watchkeeper.collector.notify.preflight import unreachable, unusable_links
+from watchkeeper.collector.process.health.emergency import Emergency
+from watchkeeper.collector.process.health.health import JOURNAL, OUTBOX, REQUESTS, TURN, WRITE, Health
+from watchkeeper.collector.process.health.heartbeat import Heartbeat, checked
+from watchkeeper.collector.process.health.self_watch import SelfWatch
 from watchkeeper.collector.process.own.agents import AgentsHeard
 from watchkeeper.collector.process.own.disk import DiskSpace
+from watchkeeper.collector.process.own.outside import HeartbeatTaken, RefusalsCounted
+from watchkeeper.collector.process.own.peers import PeersHeard
+from watchkeeper.collector.process.own.ports import OwnSource
 from watchkeeper.collector.process.own.rules import OwnRules
 from watchkeeper.collector.process.replies.mail import MailReplies
 from watchkeeper.collector.process.replies.sms import SmsReplies
@@ -34,16 +42,18 @@ from watchkeeper.collector.process.replies.ways import ReplyTaker, WaysBack
 from watchkeeper.collector.process.runtime import ConfigReloader, Runtime
 from watchkeeper.collector.read.exposition import Metrics
 from watchkeeper.collector.read.self_metrics import installed_version
-from watchkeeper.collector.site.settings import ConfigFile, MailRepliesConfig
+from watchkeeper.collector.site.settings import SECRET_PREFIX, ConfigFile, MailRepliesConfig
+from watchkeeper.collector.site.snapshot import Snapshot
 from watchkeeper.collector.store.engine import Store
 from watchkeeper.collector.store.migrate import migrate
-from watchkeeper.collector.store.peers import CollectorIdentity, enter
+from watchkeeper.collector.store.peers import CollectorIdentity, enter, leave
 from watchkeeper.collector.store.retention import delete_expired
 from watchkeeper.collector.ticker import Ticker
 from watchkeeper.collector.web.app import build_app
 from watchkeeper.collector.web.edge.limits import ConnectionLimits
 from watchkeeper.documents.secrets import Secrets
 from watchkeeper.model.clock import Clock, SystemClock
+from watchkeeper.model.errors import StoreError, StoreRefused
 from watchkeeper.model.sd_notify import notify, watchdog_s
 
 log = logging.getLogger(__name__)
@@ -51,8 +61,8 @@ _STUCK_AFTER_S = 30.0
 _SMS_EVERY_S, _MAIL_EVERY_S = 2.0, 10.0
 _IMAP_WAIT_S = 10.0
 _STARTED_POLL_S = 0.05
+_OPEN_EVERY_S, _EXTEND_US = 5.0, 60_000_000
 _WATCHDOG_DEFAULT_S = 20.0
-_NAMED_STORE_PREFIX = "secret:"
 _LINK_KEY_FILE = "links.key"
 _CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
 """For TLS 1.2, because uvicorn's default list has only ciphers of TLS 1.0. TLS 1.3 has its own list."""
@@ -66,8 +76,8 @@ def open_secrets(config_file: ConfigFile) -> Secrets:
 def open_store(config_file: ConfigFile, secrets: Secrets) -> Store:
     """Open the store that collector.yml names, and upgrade its schema. Raises StoreError, SecretError."""
     written = config_file.config.store
-    if written.startswith(_NAMED_STORE_PREFIX):
-        store = Store(secrets.get(written.removeprefix(_NAMED_STORE_PREFIX)).reveal())
+    if written.startswith(SECRET_PREFIX):
+        store = Store(secrets.get(written.removeprefix(SECRET_PREFIX)).reveal())
     else:
         file = config_file.path(written)
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -98,10 +108,20 @@ def open_mailbox(config: MailRepliesConfig, secrets: Secrets) -> Mailbox:
     return Mailbox(connect, config.user, secrets.get(config.secret), config.folder)
 
 
+def open_watch(config_file: ConfigFile, secrets: Secrets, clock: Clock, snapshot: Snapshot) -> SelfWatch:
+    """The watch of the collector over itself, which needs no store. Raises SecretError."""
+    config, health = config_file.config, Health(clock)
+    emergency = Emergency(health, clock, open_channels(secrets, clock), config.own_name, lambda: snapshot)
+    if config.heartbeat is None:
+        return SelfWatch(health, emergency)
+    url = checked(secrets.get(config.heartbeat.secret), config.heartbeat.secret)
+    return SelfWatch(health, emergency, Heartbeat(url, config.heartbeat.every_s, health, clock))
+
+
 class RunningCollector:
     """All parts of the collector, connected to each other. Raises ConfigError, SecretError, StoreError."""
 
-    def __init__(self, config_file: ConfigFile) -> None:
+    def __init__(self, config_file: ConfigFile, watch: SelfWatch | None = None) -> None:
         for deprecated in config_file.deprecated:
             log.warning("%s", deprecated)
         self.config = config = config_file.config
@@ -114,7 +134,11 @@ class RunningCollector:
         ways = WaysBack(secrets, sms=config.sms_replies, mail=config.mail_replies is not None and links is not None)
         identity = CollectorIdentity(config.own_name)
         enter(self.store, identity, installed_version(), self.clock.wall())
-        self.runtime = Runtime(self.store, self.clock, snapshot, config.page_url, links, ways, identity)
+        self.watch = watch or open_watch(config_file, secrets, self.clock, snapshot)
+        self.runtime = Runtime(
+            self.store, self.clock, snapshot, config.page_url, links, ways, identity, self.watch.health
+        )
+        self.runtime.heartbeat = self.watch.heartbeat
         self.runtime.activate(snapshot)
         opener = open_channels(secrets, self.clock)
         for problem in unreachable(snapshot.configuration.contacts.people, opener):
@@ -125,7 +149,7 @@ class RunningCollector:
             log.warning("collector.yml: %s", problem)
         self.outbox = Outbox(self.runtime, opener, self.runtime.robots)
         disk = DiskSpace(self.store, config.reserve_bytes)
-        own_rules = OwnRules(self.runtime, (disk, AgentsHeard(self.store, deaf=lambda: disk.full)))
+        own_rules = OwnRules(self.runtime, self._own_sources(disk))
         requests = Requests(self.store, self.clock)
         self.ticker = Ticker(self.runtime, self.reloader, own_rules, requests, self.outbox)
         self.replies = self._reply_takers(secrets)
@@ -135,6 +159,19 @@ class RunningCollector:
         self.app = build_app(
             self.runtime, self.ingest, metrics, config.names, open_reading=config.loopback, key_of=secrets.get
         )
+
+    def _own_sources(self, disk: DiskSpace) -> list[OwnSource]:
+        """What the collector observes itself."""
+        runtime, name = self.runtime, self.runtime.identity.name
+        peers, emergency = PeersHeard(self.store, name), self.watch.emergency
+        emergency.snapshot, emergency.peers = (lambda: runtime.snapshot), (lambda: peers.working)
+        return [
+            disk,
+            AgentsHeard(self.store, deaf=lambda: disk.full),
+            peers,
+            RefusalsCounted(runtime.refusals, name),
+            *([HeartbeatTaken(self.watch.heartbeat, name)] if self.watch.heartbeat else []),
+        ]
 
     def _reply_takers(self, secrets: Secrets) -> list[ReplyTaker]:
         """What takes the replies of persons, where collector.yml allows them."""
@@ -158,22 +195,41 @@ class RunningCollector:
         self.ticker.start()
         for one in self.replies:
             one.start()
+        self._expect_work()
+        self.watch.start()
         hourly.start()
         try:
             yield
         finally:
+            self.watch.stop()
             hourly.shutdown(wait=False)
             for one in self.replies:
                 one.stop()
             self.journal.stop()
             self.ticker.stop()
             self.outbox.stop()
+            self._leave()
             self.store.close()
 
+    def _expect_work(self) -> None:
+        """From now on the collector is well only while each kind of work is done."""
+        health, outbox, journal = self.watch.health, self.outbox.worker, self.journal.worker
+        for work in (WRITE, TURN, REQUESTS):
+            health.expect(work)
+        health.expect(OUTBOX, lambda: outbox.done_at)
+        health.expect(JOURNAL, lambda: journal.done_at)
+
+    def _leave(self) -> None:
+        """Tell the other collectors that this one is stopped in order."""
+        try:
+            leave(self.store, self.runtime.identity, self.clock.wall())
+        except StoreError as error:
+            log.warning("the other collectors may take this one for failed: %s", error)
+
     def alive(self) -> bool:
-        """Whether every thread has shown within the last 30 seconds that it works."""
+        """Whether every thread, and the web server, has shown within the last 30 seconds that it works."""
         workers = [self.journal.worker, self.ticker.worker, self.outbox.worker, *(one.worker for one in self.replies)]
-        beats = [worker.beat_at for worker in workers]
+        beats = [*(worker.beat_at for worker in workers), self.watch.health.done_at()[REQUESTS]]
         return self.clock.boot() - min(beats) < _STUCK_AFTER_S
 
     def _test_channels(self) -> None:
@@ -191,7 +247,7 @@ class RunningCollector:
 
 def run(config_file: ConfigFile) -> None:
     """Run until SIGTERM or SIGINT. Raises WatchkeeperError if the collector cannot start."""
-    collector = RunningCollector(config_file)
+    collector = _opened(config_file)
     config = collector.config
     server = _Server(
         uvicorn.Config(
@@ -203,7 +259,7 @@ def run(config_file: ConfigFile) -> None:
             ssl_keyfile=str(config_file.path(config.tls.key)) if config.tls else None,
             ssl_ciphers=_CIPHERS,
         ),
-        collector.app.close,
+        collector,
     )  # fmt: skip
 
     def reload(_signal: int, _frame: FrameType | None) -> None:
@@ -226,16 +282,44 @@ def run(config_file: ConfigFile) -> None:
             notify("STOPPING=1")
 
 
-class _Server(uvicorn.Server):
-    """Calls `ending` when it must stop, which ends the connections of waiting pages at once."""
+def _opened(config_file: ConfigFile) -> RunningCollector:
+    """The collector, as soon as its store can be opened. Meanwhile its watch over itself runs: people are told, and the
+    heartbeat fails. Raises WatchkeeperError where waiting does not help."""
+    watch: SelfWatch | None = None
+    while True:
+        try:
+            return RunningCollector(config_file, watch)
+        except StoreError as error:
+            if (
+                isinstance(error, StoreRefused) or error.__cause__ is None
+            ):  # not the database, but what is written of it
+                raise
+            log.error("the store cannot be opened: %s; this is tried every %g s", error, _OPEN_EVERY_S)  # noqa: TRY400 -- a sentence for the operator needs no traceback
+            if watch is None:
+                snapshot = ConfigReloader(config_file.path(config_file.config.site)).read()
+                watch = open_watch(config_file, open_secrets(config_file), SystemClock(), snapshot)
+                watch.health.expect(WRITE)
+                watch.start()
+        notify(f"STATUS=waiting for the store\nEXTEND_TIMEOUT_USEC={_EXTEND_US}")
+        time.sleep(_OPEN_EVERY_S)
 
-    def __init__(self, config: uvicorn.Config, ending: Callable[[], None]) -> None:
+
+class _Server(uvicorn.Server):
+    """When it must stop, it ends the connections of waiting pages at once, and the collector is not ready any more."""
+
+    def __init__(self, config: uvicorn.Config, collector: RunningCollector) -> None:
         super().__init__(config)
-        self._ending = ending
+        self._collector = collector
+
+    async def on_tick(self, counter: int) -> bool:
+        """Show ten times a second that the event loop runs."""
+        self._collector.watch.health.done(REQUESTS)
+        return await super().on_tick(counter)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """End waiting pages, then stop as uvicorn does."""
-        self._ending()
+        self._collector.watch.health.stopping = True
+        self._collector.app.close()
         super().handle_exit(sig, frame)
 
 
@@ -254,3 +338,5 @@ def _feed_watchdog(collector: RunningCollector, server: uvicorn.Server, done: th
     while not done.wait(interval):
         if collector.alive():
             notify("WATCHDOG=1")
+        lapses = collector.watch.health.lapses()
+        notify(f"STATUS={'; '.join(map(str, lapses)) or 'working'}")

@@ -11,6 +11,8 @@ from collections.abc import Callable
 from watchkeeper.collector.intake.requests import Requests
 from watchkeeper.collector.notify.outbox import Outbox
 from watchkeeper.collector.process.due import catch_up, chase, decide_due, end_quiet
+from watchkeeper.collector.process.health.health import TURN, WRITE
+from watchkeeper.collector.process.health.unsent import LOOK_EVERY_S, unsent
 from watchkeeper.collector.process.own.rules import OwnRules
 from watchkeeper.collector.process.runtime import ConfigReloader, Runtime
 from watchkeeper.collector.process.troubles.separate import separate
@@ -34,6 +36,7 @@ class Ticker:
         self._tasks: tuple[Callable[[], object], ...] = (
             lambda: reloader.refresh(runtime),
             self._beat,
+            self._seek_unsent,
             own_rules.look,
             requests.refresh,
             lambda: catch_up(runtime.notifier(), runtime.clock.wall()),
@@ -42,7 +45,7 @@ class Ticker:
             lambda: end_quiet(runtime.notifier(), runtime.clock.wall()),
             self.decide,
         )
-        self._turn_at = self._beat_at = runtime.clock.boot()
+        self._turn_at = self._beat_at = self._unsent_at = runtime.clock.boot()
         self.worker = Worker("ticker", self._next, runtime.clock)
 
     def start(self) -> None:
@@ -63,6 +66,8 @@ class Ticker:
         while found := decide_due(self._runtime.notifier(), self._runtime.clock.wall()):
             decided += found
             self.worker.beat()  # many faults at the same time take a while
+            self._runtime.health.done(TURN)
+        self._runtime.health.done(TURN)
         if decided:
             self._outbox.wake()
 
@@ -79,7 +84,16 @@ class Ticker:
             return
         if not beat(self._runtime.store, own, clock.wall()):
             log.error("another collector runs under the name `%s`; give each its own `name` in collector.yml", own.name)
+        self._runtime.health.done(WRITE)
         self._beat_at = clock.boot() + BEAT_EVERY_S
+
+    def _seek_unsent(self) -> None:
+        """Note whether messages leave."""
+        clock = self._runtime.clock
+        if clock.boot() >= self._unsent_at:
+            with self._runtime.store.read() as connection:
+                self._runtime.health.unsent = unsent(connection, clock.wall())
+            self._unsent_at = clock.boot() + LOOK_EVERY_S
 
     def _next(self) -> float:
         """A full turn when it is due. Before that, only the rungs. Returns the seconds until the next full turn."""

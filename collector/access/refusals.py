@@ -32,7 +32,7 @@ class Refused(StrEnum):
 
 
 @dataclass(slots=True)
-class _Slot:
+class _Minute:
     """One minute, from `began` (boot clock)."""
 
     began: float
@@ -45,7 +45,7 @@ class Refusals:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._lock = threading.Lock()
-        self._slots: deque[_Slot] = deque()
+        self._slots: deque[_Minute] = deque()
         self.total: Counter[Refused] = Counter()
 
     def note(self, what: Refused, source: str) -> None:
@@ -69,7 +69,7 @@ class Refusals:
                 found.update(slot.sources)
             return found
 
-    def _slot(self) -> _Slot:
+    def _slot(self) -> _Minute:
         """The present minute. Ends an older one, and forgets what is no longer recent."""
         now = self._clock.boot()
         while self._slots and now - self._slots[0].began >= RECENT_S:
@@ -78,7 +78,7 @@ class Refusals:
             if self._slots and (many := self._slots[-1].sources.total()) > len(self._slots[-1].sources):
                 worst = ", ".join(f"{count} from {name}" for name, count in self._slots[-1].sources.most_common(5))
                 log.warning("refused in the minute before: %d in all: %s", many, worst)
-            self._slots.append(_Slot(now))
+            self._slots.append(_Minute(now))
         return self._slots[-1]
 
 

@@ -11,8 +11,7 @@ from watchkeeper.documents.scalars import is_loopback
 from watchkeeper.model.errors import ConfigError, Problem
 from watchkeeper.model.plain import LINE_LIMIT
 
-
-SECRET_PREFIX = "secret:"
+SECRET_PREFIX = "secret:"  # noqa: S105 -- no secret follows
 """Before the name of a secret, where something else may be written too."""
 
 
@@ -55,7 +54,10 @@ class HeartbeatConfig:
     def check(self) -> Iterator[tuple[str, str]]:
         """Yield (key, message) for each problem."""
         if not self.url.startswith(SECRET_PREFIX):  # the message does not quote it: it may be the secret itself
-            yield "url", "the address is a secret, because who knows it can send beats: store it so, and write `secret:NAME` here"
+            yield (
+                "url",
+                "the address is a secret, because who knows it can send beats: store it so, and write `secret:NAME` here",
+            )
         if not 15 <= self.every_s <= 3600:  # noqa: PLR2004 -- the store is written every 5 s; an hour is late
             yield "every", "must be between `15 s` and `1 h`"
 

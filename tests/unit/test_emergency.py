@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.story.world import World
-from watchkeeper.channels.ports import Message
+from watchkeeper.channels.ports import Address, Message, Receipt, Via
 from watchkeeper.collector.process.health.emergency import QUIET_S, Emergency
 from watchkeeper.collector.process.health.health import TURN, WRITE, Health
 
@@ -26,12 +26,21 @@ class Watch:
         self.health = Health(world.clock)
         self.health.expect(WRITE)
         self.health.expect(TURN)
+        self.unreached: set[str] = set()
+        self.tried: list[str] = []
         self.emergency = self.restarted()
 
     def restarted(self) -> Emergency:
-        return Emergency(
-            self.world.runtime, self.health, lambda address: _Taker(self, address.via.value), "alpha", lambda: ["beta"]
+        world = self.world
+        made = Emergency(
+            self.health,
+            world.clock,
+            lambda address: _Taker(self, address.via.value),
+            "alpha",
+            lambda: world.runtime.snapshot,
         )
+        made.peers = lambda: ["beta"]
+        return made
 
     def work(self, seconds: int) -> None:
         for _ in range(seconds):
@@ -58,11 +67,12 @@ class _Taker:
     def __init__(self, watch: Watch, via: str) -> None:
         self._watch, self._via = watch, via
 
-    def send(self, message: Message):  # type: ignore[no-untyped-def]  # as the world's own channels
-        from watchkeeper.channels.ports import Address, Via
-
+    def send(self, message: Message) -> Receipt:
+        self._watch.tried.append(message.person)
+        if message.person in self._watch.unreached:
+            return Receipt(delivered=False, detail="broken")
         facts = {"rung": "", **message.facts}
-        return self._watch.world._receive(  # noqa: SLF001 -- the channels of the world
+        return self._watch.world._receive(
             Address(Via(self._via)), Message(message.key, message.person, message.subject, message.text, facts)
         )
 
@@ -79,10 +89,10 @@ def test_a_lapse_of_a_minute_is_told_once_to_duty_and_its_end_too(watch: Watch) 
     assert watch.told() == [(1.02, "day", "emergency")]
     watch.lapse(300)
     assert len(watch.told()) == 1
-    watch.work(29)
+    watch.work(60)
     assert len(watch.told()) == 1
-    watch.work(5)
-    assert watch.told()[1:] == [(6.53, "day", "recovered")]
+    watch.work(1)
+    assert watch.told()[1:] == [(7.05, "day", "recovered")]
     watch.work(600)
     assert len(watch.told()) == 2
 
@@ -90,7 +100,7 @@ def test_a_lapse_of_a_minute_is_told_once_to_duty_and_its_end_too(watch: Watch) 
 def test_the_message_says_what_is_wrong_in_the_language_of_the_person(watch: Watch) -> None:
     watch.lapse(62)
     assert watch.last.subject == "【紧急】Watchkeeper 无法通知：采集中心 alpha"
-    assert "11:59:59：62 秒内未能写入存储" in watch.last.text.replace("2027-01-15 ", "")
+    assert "自 12:00:00：61 秒内未能写入存储" in watch.last.text.replace("2027-01-15 ", "")
     assert "beta" in watch.last.text
 
 
@@ -109,18 +119,29 @@ def test_who_takes_over_the_watch_is_told_too(watch: Watch) -> None:
 
 
 def test_where_duty_cannot_be_reached_the_fallback_is_told_and_duty_tried_each_minute(watch: Watch) -> None:
+    watch.unreached = {"day"}
+    watch.lapse(63)
+    assert watch.told() == [(1.03, "hao", "emergency")]
+    watch.lapse(120)
+    assert watch.tried.count("day") == 3
+    watch.unreached = set()
+    watch.lapse(60)
+    assert [person for _, person, _ in watch.told()] == ["hao", "day"]
+
+
+def test_where_nobody_can_be_reached_all_are_tried_again(watch: Watch) -> None:
     watch.world.broken = {"console"}
     watch.lapse(63)
     assert watch.told() == []
     watch.world.broken = set()
-    watch.lapse(61)
-    assert {person for _, person, _ in watch.told()} == {"day", "hao"}
+    watch.lapse(60)
+    assert watch.told()
 
 
 def test_a_store_that_comes_and_goes_is_told_every_half_hour_at_most(watch: Watch) -> None:
     for _ in range(10):
         watch.lapse(90)
-        watch.work(60)
+        watch.work(90)
     kinds = [kind for _, _, kind in watch.told()]
     assert kinds == ["emergency", "recovered"]
     watch.work(int(QUIET_S))

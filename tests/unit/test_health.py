@@ -1,6 +1,8 @@
 """Health is work that was done lately; the heartbeat goes out only after it; refusals are counted without secrets."""
 
 import logging
+import re
+from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
@@ -14,16 +16,18 @@ from watchkeeper.collector.process.health.health import (
     Health,
 )
 from watchkeeper.collector.process.health.heartbeat import (
-    RETRY_S,
-    Call,
+    AGAIN_AFTER_S,
     Heartbeat,
+    Ping,
     Signal,
     call_of,
     checked,
 )
+from watchkeeper.collector.site.settings import CollectorConfig
+from watchkeeper.documents.bind import load
 from watchkeeper.documents.secrets import Secret
 from watchkeeper.model.clock import FakeClock
-from watchkeeper.model.errors import SecretError
+from watchkeeper.model.errors import ConfigError, SecretError
 
 URL = "https://hc.example/uuid-1"
 
@@ -87,24 +91,30 @@ def test_work_that_lapsed_is_not_ready(clock: FakeClock, health: Health) -> None
 
 
 def test_healthchecks_has_paths() -> None:
-    assert call_of(URL, Signal.BEAT) == Call("GET", URL)
-    assert call_of(URL, Signal.START) == Call("POST", f"{URL}/start")
-    assert call_of(f"{URL}/?create=1", Signal.FAIL, "why") == Call("POST", f"{URL}/fail?create=1", "why")
+    assert call_of(URL, Signal.BEAT) == Ping("GET", URL)
+    assert call_of(URL, Signal.START) == Ping("POST", f"{URL}/start")
+    assert call_of(f"{URL}/?create=1", Signal.FAIL, "why") == Ping("POST", f"{URL}/fail?create=1", "why")
 
 
 def test_uptime_kuma_has_parameters() -> None:
     pasted = "http://kuma.example:3001/api/push/tok?status=up&msg=OK&ping="
     assert call_of(pasted, Signal.START) is None
     call = call_of(pasted, Signal.FAIL, "no write & more")
-    assert call and call.method == "GET" and not call.body
+    assert call
+    assert call.method == "GET"
+    assert not call.body
     assert dict(parse_qsl(urlsplit(call.url).query, keep_blank_values=True)) == {
         "status": "down", "msg": "no write & more", "ping": "",
     }  # fmt: skip
     beat = call_of(pasted, Signal.BEAT)
-    assert beat and "status=up&msg=OK" in beat.url and beat.url.startswith("http://kuma.example:3001/api/push/tok?")
+    assert beat
+    assert "status=up&msg=OK" in beat.url
+    assert beat.url.startswith("http://kuma.example:3001/api/push/tok?")
 
 
-@pytest.mark.parametrize("text", ["", "hc.example/uuid-1", "ftp://hc.example/x", "https://", "https://h:99999/x"])
+@pytest.mark.parametrize(
+    "text", ["", "hc.example/uuid-1", "ftp://hc.example/x", "https:///x-hidden", "https://h:99999/x"]
+)
 def test_what_is_no_web_address_is_refused_without_quoting_it(text: str) -> None:
     with pytest.raises(SecretError) as raised:
         checked(Secret(text), "beat-url")
@@ -120,6 +130,19 @@ def test_http_is_warned_of(caplog: pytest.LogCaptureFixture) -> None:
     assert "hidden" not in caplog.text
 
 
+def test_the_setting_of_the_docs_is_accepted_and_wrong_ones_are_named() -> None:
+    page = (Path(__file__).resolve().parents[2] / "docs" / "watching.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    config = load(example, "watching.md", CollectorConfig)
+    assert config.heartbeat
+    assert (config.heartbeat.secret, config.heartbeat.every_s) == ("heartbeat-url", 60.0)
+    with pytest.raises(ConfigError) as raised:
+        load("heartbeat: {url: https://hc.example/hidden, every: 5 s}", "collector.yml", CollectorConfig)
+    assert "write `secret:NAME` here" in str(raised.value)
+    assert "between `15 s` and `1 h`" in str(raised.value)
+    assert "hidden" not in str(raised.value)
+
+
 # ---- when the heartbeat is sent ----
 
 
@@ -130,7 +153,7 @@ class Outside:
         self.got: list[str] = []
         self.wrong = ""
 
-    def __call__(self, call: Call) -> str:
+    def __call__(self, call: Ping) -> str:
         self.got.append(call.url.removeprefix(URL) or "beat")
         return self.wrong
 
@@ -206,8 +229,9 @@ def test_an_address_that_takes_nothing_is_asked_again_and_counted(
     assert (heartbeat.failures, heartbeat.sent_at, heartbeat.wrong) == (5, None, "it answered 302")
     assert caplog.text.count("was not taken") == 1
     outside.wrong = ""
-    steps(heartbeat, clock, int(RETRY_S), working=health)
-    assert heartbeat.sent_at == clock.wall() and not heartbeat.wrong
+    steps(heartbeat, clock, int(AGAIN_AFTER_S), working=health)
+    assert heartbeat.sent_at == clock.wall()
+    assert not heartbeat.wrong
     assert "taken again" in caplog.text
 
 

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 
 from watchkeeper.channels.ports import Message
 from watchkeeper.collector.notify.delivery.direct import send_directly
-from watchkeeper.collector.notify.enqueue import Notifiers
 from watchkeeper.collector.notify.i18n import marked, translator
 from watchkeeper.collector.notify.message.values import clock_time, span
 from watchkeeper.collector.notify.outbox import Opener
@@ -19,6 +18,7 @@ from watchkeeper.collector.policy.roster import audience, people_of
 from watchkeeper.collector.process.health.health import NOT_DONE, STALE_AFTER_S, Health, Lapse
 from watchkeeper.collector.site.inventory import Person
 from watchkeeper.collector.site.snapshot import Snapshot
+from watchkeeper.model.clock import Clock
 from watchkeeper.model.verdict import Level
 from watchkeeper.model.worker import Worker
 
@@ -27,13 +27,13 @@ log = logging.getLogger(__name__)
 SAY_AFTER_S = 30.0
 """How long the work must be lapsed, and be looked at, before people are told. A lapse itself is found after 30 s."""
 
-OVER_AFTER_S = 30.0
-"""How long the work must be done again before people are told that it is over."""
+OVER_AFTER_S = 60.0
+"""How long the work must be done again before people are told that it is over. One single write looks well for 30 s."""
 
 QUIET_S = 1800.0
 """No second outage is told sooner than this after the first one, however often the store comes and goes."""
 
-AWAY_S = 10.0
+PAUSE_S = 10.0
 """After a longer pause this process was stopped, or its machine slept: nothing that happened meanwhile counts."""
 
 LOOK_S, RETRY_S = 1.0, 60.0
@@ -41,7 +41,9 @@ LOOK_S, RETRY_S = 1.0, 60.0
 _SUBJECT = marked("[emergency] Watchkeeper cannot notify: collector {name}")
 _WHAT = marked("The collector {name} is not working. No fault is recorded by it, and it notifies nobody of faults.")
 _SINCE = marked("Since {time}: {reason}")
-_DO = marked("Watch the devices by other means, and mend it now. Its log has the reason (journalctl -u watchkeeper-collector).")
+_DO = marked(
+    "Watch the devices by other means, and mend it now. Its log has the reason (journalctl -u watchkeeper-collector)."
+)
 _PEERS = marked("Other collectors that worked before: {names}. If they work now, they go on notifying.")
 _HOW = marked("This message comes directly from the collector. It is sent once, and is on no page.")
 _OVER_SUBJECT = marked("[recovered] Watchkeeper notifies again: collector {name}")
@@ -60,22 +62,19 @@ class Outage:
 
 
 class Emergency:
-    """Looks once a second, from a thread of its own. `peers` are the other collectors that were heard lately."""
+    """Looks once a second, from a thread of its own. `snapshot` is the configuration in memory; `peers` are the other collectors
+    that were heard lately. Both are set anew while the collector starts and runs."""
 
     def __init__(
-        self,
-        runtime: Notifiers,
-        health: Health,
-        opener: Opener,
-        name: str,
-        peers: Callable[[], Iterable[str]] = tuple,
+        self, health: Health, clock: Clock, opener: Opener, name: str, snapshot: Callable[[], Snapshot]
     ) -> None:
-        self._runtime, self._health, self._opener, self._name, self._peers = runtime, health, opener, name, peers
+        self._health, self._clock, self._opener, self._name = health, clock, opener, name
+        self.snapshot = snapshot
+        self.peers: Callable[[], Iterable[str]] = tuple
         self._outage: Outage | None = None
-        self._looked_at = runtime.clock.boot()
+        self._looked_at = clock.boot()
         self._quiet_until = float("-inf")
-        self.sent = 0
-        self.worker = Worker("emergency", self._turn, runtime.clock)
+        self.worker = Worker("emergency", self._turn, clock)
 
     def _turn(self) -> float:
         self.look()
@@ -83,8 +82,8 @@ class Emergency:
 
     def look(self) -> None:
         """Tell whom the outage has reached by now, or that it is over."""
-        now, lapses = self._runtime.clock.boot(), self._health.lapses()
-        away, outage = now - self._looked_at > AWAY_S, self._outage
+        now, lapses = self._clock.boot(), self._health.lapses()
+        away, outage = now - self._looked_at > PAUSE_S, self._outage
         if lapses:
             if outage is None or (away and not outage.told):
                 outage = self._outage = Outage(now)
@@ -98,10 +97,10 @@ class Emergency:
                 self._outage = None
             elif now - outage.well_since >= OVER_AFTER_S:
                 self._say_over(outage)
-        self._looked_at = self._runtime.clock.boot()  # a delivery may have taken long
+        self._looked_at = self._clock.boot()  # a delivery may have taken long
 
     def _say(self, outage: Outage, lapses: tuple[Lapse, ...], now: float) -> None:
-        snapshot = self._runtime.notifier().snapshot
+        snapshot = self.snapshot()
         people = [one for one in self._people(snapshot, outage, now) if one.person not in outage.told]
         due = [one for one in people if now - outage.tried.get(one.person, float("-inf")) >= RETRY_S]
         if not due:
@@ -115,7 +114,7 @@ class Emergency:
 
     def _people(self, snapshot: Snapshot, outage: Outage, now: float) -> Iterator[Person]:
         """Whom the ladder of critical troubles has reached; and its fallback, if nobody of them could be told."""
-        at, configuration = self._runtime.clock.wall(), snapshot.configuration
+        at, configuration = self._clock.wall(), snapshot.configuration
         ladder = ladder_for(Level.CRITICAL, configuration.ladders)
         reached: dict[str, Person] = {}
         for rung in ladder.rungs:
@@ -130,17 +129,17 @@ class Emergency:
         for address in person.channels:
             receipt = send_directly(address, message, self._opener)
             if receipt.delivered:
-                self.sent += 1
+                self._health.told_directly += 1
                 log.warning("%s was told directly by %s", person.person, address.via.value)
                 return True
             log.error("%s was not told by %s: %s", person.person, address.via.value, receipt.detail)
         return False
 
     def _message(self, person: Person, snapshot: Snapshot, outage: Outage, lapses: tuple[Lapse, ...]) -> Message:
-        say, clock = translator(person.language), self._runtime.clock
+        say, clock = translator(person.language), self._clock
         oldest = max(one.age_s for one in lapses)
         reason = "; ".join(say(NOT_DONE[one.work]).format(s=int(one.age_s)) for one in lapses)
-        peers = ", ".join(self._peers())
+        peers = ", ".join(self.peers())
         lines = (
             say(_WHAT).format(name=self._name),
             say(_SINCE).format(time=clock_time(clock.wall() - oldest, snapshot), reason=reason),
@@ -152,7 +151,7 @@ class Emergency:
 
     def _say_over(self, outage: Outage) -> None:
         """Tell everybody who was told, by the same channel or the next ones."""
-        clock, snapshot = self._runtime.clock, self._runtime.notifier().snapshot
+        clock, snapshot = self._clock, self.snapshot()
         people = {one.person: one for one in snapshot.configuration.contacts.people}
         for name in sorted(outage.told):
             if name in people:
@@ -165,5 +164,5 @@ class Emergency:
 
     def _made(self, person: Person, outage: Outage, kind: str, subject: str, lines: Iterable[str]) -> Message:
         facts = {"kind": kind, "level": Level.CRITICAL.value, "collector": self._name}
-        key = f"{kind}/{self._name}/{int(self._runtime.clock.wall() - self._runtime.clock.boot() + outage.began)}/{person.person}"
+        key = f"{kind}/{self._name}/{int(self._clock.wall() - self._clock.boot() + outage.began)}/{person.person}"
         return Message(key, person.person, subject, "\n".join(filter(None, lines)), facts)

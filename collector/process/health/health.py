@@ -44,13 +44,14 @@ class Health:
         self._done: dict[str, float] = {}
         self._sources: dict[str, Callable[[], float]] = {}
         self.turned = self.stopping = False
+        self.told_directly = 0
         self.unsent = ""
         """Why no message leaves this collector, although it works; empty if they leave."""
 
     def expect(self, work: str, done_at: Callable[[], float] | None = None) -> None:
         """From now on this work must be done again and again. `done_at` tells when it was done last; without it, `done` is
         called."""
-        self._done[work] = self._clock.boot()
+        self._done.setdefault(work, self._clock.boot())
         if done_at:
             self._sources[work] = done_at
 

@@ -23,7 +23,7 @@ from watchkeeper.model.worker import Worker
 
 log = logging.getLogger(__name__)
 
-DEADLINE_S, LOOK_S, RETRY_S = 10.0, 1.0, 10.0
+DEADLINE_S, LOOK_S, AGAIN_AFTER_S = 10.0, 1.0, 10.0
 _KUMA_PATH = "/api/push/"
 _MOST_CHARACTERS = 500
 
@@ -37,7 +37,7 @@ class Signal(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class Ping:
     """One HTTP request."""
 
     method: str
@@ -45,7 +45,7 @@ class Call:
     body: str = ""
 
 
-def call_of(url: str, signal: Signal, reason: str = "") -> Call | None:
+def call_of(url: str, signal: Signal, reason: str = "") -> Ping | None:
     """The request that tells a signal; None for one that the form does not have."""
     parts = urlsplit(url)
     reason = reason[:_MOST_CHARACTERS]
@@ -54,11 +54,11 @@ def call_of(url: str, signal: Signal, reason: str = "") -> Call | None:
             return None
         query = dict(parse_qsl(parts.query, keep_blank_values=True))
         query |= {"status": "down" if signal is Signal.FAIL else "up", "msg": reason or "OK"}
-        return Call("GET", urlunsplit(parts._replace(query=urlencode(query))))
+        return Ping("GET", urlunsplit(parts._replace(query=urlencode(query))))
     if signal is Signal.BEAT:
-        return Call("GET", url)
+        return Ping("GET", url)
     path = f"{parts.path.rstrip('/')}/{signal.value}"
-    return Call("POST", urlunsplit(parts._replace(path=path)), reason)
+    return Ping("POST", urlunsplit(parts._replace(path=path)), reason)
 
 
 def checked(secret: Secret, name: str) -> str:
@@ -75,14 +75,19 @@ def checked(secret: Secret, name: str) -> str:
     return urlunsplit(parts)
 
 
-def send(call: Call) -> str:
+def send(call: Ping) -> str:
     """Send one request within DEADLINE_S. Returns what went wrong, without the address, whose path is a secret; empty if it was
     taken. A redirect is not followed: it may lead to a sign-in page."""
 
     def ask() -> str:
         try:
             with requests.request(
-                call.method, call.url, data=call.body.encode() or None, timeout=DEADLINE_S, allow_redirects=False, stream=True
+                call.method,
+                call.url,
+                data=call.body.encode() or None,
+                timeout=DEADLINE_S,
+                allow_redirects=False,
+                stream=True,
             ) as answer:
                 return "" if answer.status_code in range(200, 300) else f"it answered {answer.status_code}"
         except (requests.RequestException, OSError) as error:
@@ -97,7 +102,7 @@ class Heartbeat:
     cannot notify. It has a thread of its own and delays nobody."""
 
     def __init__(
-        self, url: str, every_s: float, health: Health, clock: Clock, sender: Callable[[Call], str] = send
+        self, url: str, every_s: float, health: Health, clock: Clock, sender: Callable[[Ping], str] = send
     ) -> None:
         self._url, self._every_s, self._health, self._clock, self._send = url, every_s, health, clock, sender
         self._proved_from = self.taken_at = clock.boot()
@@ -125,7 +130,7 @@ class Heartbeat:
             self._tell(Signal.START, "", now)
             return
         signal = Signal.FAIL if reason else Signal.BEAT
-        due = now >= self._next_at or (signal is not self._last and now - self._told_at >= RETRY_S)
+        due = now >= self._next_at or (signal is not self._last and now - self._told_at >= AGAIN_AFTER_S)
         if due and (reason or self._health.done_since(self._proved_from)):
             self._tell(signal, reason, now)
 
@@ -136,7 +141,7 @@ class Heartbeat:
             if not self.wrong:
                 log.error("the heartbeat was not taken: %s; this is tried again", wrong)
             self.failures += 1
-            self.wrong, self._next_at = wrong, now + min(RETRY_S, self._every_s)
+            self.wrong, self._next_at = wrong, now + min(AGAIN_AFTER_S, self._every_s)
             return
         if self.wrong:
             log.warning("the heartbeat is taken again")

@@ -17,7 +17,7 @@ class Liveness:
     def __init__(self, health: Health) -> None:
         self._health = health
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Scope, _receive: Receive, send: Send) -> None:
         """Answer one request."""
         headers, body = [*_HEADERS], b""
         if scope["method"] not in ("GET", "HEAD"):
