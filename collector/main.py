@@ -334,9 +334,11 @@ def _feed_watchdog(collector: RunningCollector, server: uvicorn.Server, done: th
     if server.started:
         log.info("the collector serves at %s", collector.config.own_url)
         notify("READY=1")
+    status = ""
     interval = (watchdog_s() or _WATCHDOG_DEFAULT_S) / 2
     while not done.wait(interval):
         if collector.alive():
             notify("WATCHDOG=1")
-        lapses = collector.watch.health.lapses()
-        notify(f"STATUS={'; '.join(map(str, lapses)) or 'working'}")
+        before, status = status, "; ".join(map(str, collector.watch.health.lapses()))
+        if status != before:
+            notify(f"STATUS={status or 'working'}")

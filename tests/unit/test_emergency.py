@@ -71,10 +71,7 @@ class _Taker:
         self._watch.tried.append(message.person)
         if message.person in self._watch.unreached:
             return Receipt(delivered=False, detail="broken")
-        facts = {"rung": "", **message.facts}
-        return self._watch.world._receive(
-            Address(Via(self._via)), Message(message.key, message.person, message.subject, message.text, facts)
-        )
+        return self._watch.world._receive(Address(Via(self._via)), message)
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 
+from watchkeeper.channels.ports import Receipt
 from watchkeeper.collector.access.refusals import MOST_SOURCES, OTHERS, Refusals, Refused
 from watchkeeper.collector.process.health.health import (
     OUTBOX,
@@ -153,9 +154,9 @@ class Outside:
         self.got: list[str] = []
         self.wrong = ""
 
-    def __call__(self, call: Ping) -> str:
+    def __call__(self, call: Ping) -> Receipt:
         self.got.append(call.url.removeprefix(URL) or "beat")
-        return self.wrong
+        return Receipt(delivered=not self.wrong, detail=self.wrong)
 
     def take(self) -> list[str]:
         got, self.got = self.got, []

@@ -163,6 +163,11 @@ class Emergency:
         self._outage = None
 
     def _made(self, person: Person, outage: Outage, kind: str, subject: str, lines: Iterable[str]) -> Message:
-        facts = {"kind": kind, "level": Level.CRITICAL.value, "collector": self._name}
+        wall = self._clock.wall()
+        began_at = wall - (self._clock.boot() - outage.began)
+        facts = {
+            "kind": kind, "level": Level.CRITICAL.value, "collector": self._name, "rung": "", "person": person.person,
+            "began_at": began_at, "told_at": wall,
+        }  # fmt: skip
         key = f"{kind}/{self._name}/{int(self._clock.wall() - self._clock.boot() + outage.began)}/{person.person}"
         return Message(key, person.person, subject, "\n".join(filter(None, lines)), facts)

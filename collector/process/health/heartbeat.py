@@ -13,6 +13,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 import requests
 
 from watchkeeper.channels.deadline import within
+from watchkeeper.channels.ports import Receipt
 from watchkeeper.channels.webhook import system_error
 from watchkeeper.collector.process.health.health import Health
 from watchkeeper.documents.scalars import is_loopback
@@ -75,11 +76,11 @@ def checked(secret: Secret, name: str) -> str:
     return urlunsplit(parts)
 
 
-def send(call: Ping) -> str:
-    """Send one request within DEADLINE_S. Returns what went wrong, without the address, whose path is a secret; empty if it was
-    taken. A redirect is not followed: it may lead to a sign-in page."""
+def send(call: Ping) -> Receipt:
+    """Send one request within DEADLINE_S. The receipt does not quote the address, whose path is a secret. A redirect is not
+    followed: it may lead to a sign-in page."""
 
-    def ask() -> str:
+    def ask() -> Receipt:
         try:
             with requests.request(
                 call.method,
@@ -89,12 +90,12 @@ def send(call: Ping) -> str:
                 allow_redirects=False,
                 stream=True,
             ) as answer:
-                return "" if answer.status_code in range(200, 300) else f"it answered {answer.status_code}"
+                status = answer.status_code
+                return Receipt(delivered=status in range(200, 300), detail=f"the address answered {status}")
         except (requests.RequestException, OSError) as error:
-            return f"it cannot be reached: {system_error(error)}"
+            return Receipt(delivered=False, detail=f"the address cannot be reached: {system_error(error)}")
 
-    wrong = within(DEADLINE_S, ask)
-    return f"no answer within {DEADLINE_S:g} s" if wrong is None else wrong
+    return within(DEADLINE_S, ask) or Receipt(delivered=False, detail=f"no answer within {DEADLINE_S:.0f} s")
 
 
 class Heartbeat:
@@ -102,7 +103,7 @@ class Heartbeat:
     cannot notify. It has a thread of its own and delays nobody."""
 
     def __init__(
-        self, url: str, every_s: float, health: Health, clock: Clock, sender: Callable[[Ping], str] = send
+        self, url: str, every_s: float, health: Health, clock: Clock, sender: Callable[[Ping], Receipt] = send
     ) -> None:
         self._url, self._every_s, self._health, self._clock, self._send = url, every_s, health, clock, sender
         self._proved_from = self.taken_at = clock.boot()
@@ -136,8 +137,9 @@ class Heartbeat:
 
     def _tell(self, signal: Signal, reason: str, now: float) -> None:
         call, self._last, self._told_at = call_of(self._url, signal, reason), signal, now
-        wrong = self._send(call) if call else ""
-        if wrong:
+        receipt = self._send(call) if call else Receipt(delivered=True, detail="")
+        if not receipt.delivered:
+            wrong = receipt.detail
             if not self.wrong:
                 log.error("the heartbeat was not taken: %s; this is tried again", wrong)
             self.failures += 1
