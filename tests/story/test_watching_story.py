@@ -6,8 +6,9 @@ from collections.abc import Iterator
 import pytest
 
 from tests.story.world import World
+from watchkeeper.channels.ports import Receipt
 from watchkeeper.collector.access.refusals import Refused
-from watchkeeper.collector.process.health.heartbeat import Heartbeat
+from watchkeeper.collector.process.health.heartbeat import Heartbeat, Ping
 from watchkeeper.collector.process.health.unsent import unsent
 from watchkeeper.collector.process.own.disk import DiskSpace
 from watchkeeper.collector.process.own.outside import HeartbeatTaken, RefusalsCounted
@@ -34,15 +35,17 @@ class Pair:
         enter(world.store, self.alpha, "2", world.clock.wall())
         peers = PeersHeard(world.store, "alpha")
         disk = DiskSpace(world.store, 0)
-        self.heartbeat = Heartbeat(
-            "https://hc.example/x", 60.0, world.runtime.health, world.clock, lambda _: self.wrong
-        )
+        self.heartbeat = Heartbeat("https://hc.example/x", 60.0, world.runtime.health, world.clock, self.take)
         self.wrong = ""
         world.own_rules = OwnRules(
             world.runtime,
             (disk, peers, HeartbeatTaken(self.heartbeat, "alpha"), RefusalsCounted(world.runtime.refusals, "alpha")),
         )
         return peers
+
+    def take(self, _ping: Ping) -> Receipt:
+        """The address of the heartbeat."""
+        return Receipt(delivered=not self.wrong, detail=self.wrong)
 
     def run(self, minutes: float, *, beta: bool = True, beta_clock_s: float = 0.0) -> None:
         """Let time pass. The clock of beta may be wrong."""
