@@ -5,6 +5,7 @@ import threading
 from collections.abc import Callable
 
 from watchkeeper.model.clock import Clock
+from watchkeeper.model.errors import WatchkeeperError
 
 log = logging.getLogger(__name__)
 
@@ -52,6 +53,9 @@ class Worker:
             try:
                 wait_s = self._turn()
                 self.done_at = self._clock.boot()
+            except WatchkeeperError as error:  # the database is away, say: a sentence says it all
+                log.error("%s: a turn failed (%s); the next one is in %g s", self._name, error, self._retry_s)  # noqa: TRY400 -- as said
+                wait_s = self._retry_s
             except Exception:
                 log.exception("%s: a turn failed; the next one is in %g s", self._name, self._retry_s)
                 wait_s = self._retry_s
