@@ -111,12 +111,14 @@ class PairOnPostgres:
 
     # ---- what is attacked ----
 
-    def start(self, number: int) -> None:
-        """Start a collector, and wait until it serves."""
+    def start(self, number: int, *, serves: bool = True) -> None:
+        """Start a collector, and wait until it serves, if it can."""
         config = str(self.folder / "site" / f"{NAMES[number]}.yml")
         command = [sys.executable, "-m", "tests.chaos.hasty", "collector", "run", "--config", config]
         self.running_now[number] = subprocess.Popen(command, cwd=ROOT, stdout=self.log, stderr=self.log)
-        assert self.until("it is ready", lambda: self._status(number, "/readyz") == 200), f"see {self.log.name}"
+        assert not serves or self.until("it is ready", lambda: self._status(number, "/readyz") == 200), (
+            f"see {self.log.name}"
+        )
 
     def kill(self, number: int) -> None:
         """Send SIGKILL."""

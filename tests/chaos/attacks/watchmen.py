@@ -218,13 +218,17 @@ def _store_gone(rounds: int, seed: int, folder: Path) -> Outcome:
     return _rounds(rounds, folder, lambda rig: (WRITE, chance.choice(_LASTS_S), rig.without_store()))
 
 
-def _postgres_stopped(rounds: int, seed: int, folder: Path) -> Outcome:
-    del seed  # each round is the same
+def _postgres_stopped(rounds: int, folder: Path, *, restart: bool) -> Outcome:
+    """With `restart` one of the two collectors is started while there is no database: it must wait, and tell it too."""
     count = _Count(most=2)
     with PairOnPostgres.running(folder) as pair:
         for _ in range(rounds):
+            if restart:
+                pair.kill(0)
             pair.stop_database()
-            seen = pair.until("both tell it", lambda: pair.told("emergency") == 2 and pair.unwell() == 2)
+            if restart:
+                pair.start(0, serves=False)
+            seen = pair.until("both tell it", lambda: pair.told("emergency") == 2 and pair.unwell() == 2 - restart)
             seen &= pair.until("the heartbeat fails", lambda: "fail" in pair.pings)
             pair.start_database()
             seen &= pair.until("both tell the end", lambda: pair.told("recovered") == 2 and pair.unwell() == 0)
@@ -254,8 +258,12 @@ ATTACKS = (
     Attack("watchman-hang", "A thread of the collector (ticker, outbox, journal, web server) hangs for 20 to 200 s", _hang),
     Attack("watchman-store", "The store refuses every connection for 20 to 200 s", _store_gone),
     Attack(
-        "watchman-postgres", "PostgreSQL is stopped under two collectors, and started again", _postgres_stopped,
-        ci_rounds=2, needs=("initdb",),
+        "watchman-postgres", "PostgreSQL is stopped under two collectors, and started again",
+        lambda rounds, _, folder: _postgres_stopped(rounds, folder, restart=False), ci_rounds=2, needs=("initdb",),
+    ),
+    Attack(
+        "watchman-start", "The same, and one of the collectors is killed and started while there is no PostgreSQL",
+        lambda rounds, _, folder: _postgres_stopped(rounds, folder, restart=True), ci_rounds=2, needs=("initdb",),
     ),
     Attack(
         "watchman-peer", "One of two collectors is killed with SIGKILL, and started again", _peer_killed, ci_rounds=2,
