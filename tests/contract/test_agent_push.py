@@ -1,6 +1,5 @@
 """Spool, pusher and the real HTTP client against a collector that misbehaves in every way: nothing lost, nothing doubled."""
 
-import json
 import logging
 import random
 from collections.abc import Iterator
@@ -25,7 +24,7 @@ from tests.agent_room import (
 )
 from watchkeeper.agent.push.pusher import Pusher
 from watchkeeper.agent.push.uplink import Uplink
-from watchkeeper.agent.spool.file import MEMORY, get_note
+from watchkeeper.agent.spool.file import MEMORY
 from watchkeeper.agent.spool.spool import Limits, Spool
 from watchkeeper.documents.secrets import Secret
 from watchkeeper.model.batch import Bundle, Frame, Lane, Push, Request, Tombstone
@@ -370,36 +369,6 @@ def test_a_collector_that_is_away_is_logged_once_and_its_return_too(
     world.work(6)
     assert [record.levelname for record in caplog.records] == ["ERROR", "WARNING"]
     assert TOKEN not in caplog.text
-
-
-def test_an_agent_that_no_collector_serves_for_a_quarter_of_an_hour_says_so_loudly(
-    world: World, collector: FakeCollector, caplog: pytest.LogCaptureFixture
-) -> None:
-    def loud() -> list[str]:
-        return [record.getMessage() for record in caplog.records if record.levelname == "CRITICAL"]
-
-    world.work(2)
-    collector.behave += [hangs_up] * 400
-    world.fill(events=1, frames=0)
-    began = world.clock.boot()
-    while world.clock.boot() - began < 850:
-        world.work(1)
-    assert world.pusher.cut_off is None
-    assert not loud()
-    world.work(3)
-    assert world.pusher.cut_off
-    assert world.pusher.cut_off.lasted_s >= 900
-    assert len(loud()) == 1
-    assert "nobody is notified" in loud()[0]
-    while world.clock.boot() - began < 2 * 3600:
-        world.work(1)
-    assert len(loud()) == 2, "and again an hour later"
-    away = json.loads(get_note(world.spool._db, "away") or "{}")
-    assert away["at_utc"] - away["since_utc"] > 6000
-    collector.behave.clear()
-    world.work(2)
-    assert world.pusher.cut_off is None
-    assert not get_note(world.spool._db, "away")
 
 
 def test_a_batch_on_its_way_when_readings_are_dropped_is_not_sent_twice(world: World, collector: FakeCollector) -> None:

@@ -151,11 +151,11 @@ def test_many_refusals_are_a_fault_until_they_stop(pair: Pair) -> None:
     for _ in range(3000):
         pair.world.runtime.refusals.note(Refused.AGENT, "192.0.2.7")
     pair.run(1)
-    assert pair.faults() == [("refused-sign-ins", "alpha", True)]
+    assert pair.faults() == [("sign-ins", "alpha", True)]
     pair.run(8)
-    assert pair.faults() == [("refused-sign-ins", "alpha", True)], "it ends after five calm minutes"
+    assert pair.faults() == [("sign-ins", "alpha", True)], "it ends after five calm minutes"
     pair.run(4)
-    assert pair.faults() == [("refused-sign-ins", "alpha", False)]
+    assert pair.faults() == [("sign-ins", "alpha", False)]
 
 
 def test_few_refusals_are_none(pair: Pair) -> None:

@@ -138,8 +138,8 @@ def test_the_regulation_s_own_numbers() -> None:
         ("watchkeeper.peer-silent", "no", Level.WARNING),
         ("watchkeeper.peer-silent", "stopped", Level.OK),
         ("watchkeeper.heartbeat", "failing", Level.WARNING),
-        ("watchkeeper.refused-sign-ins", 60.0, Level.OK),
-        ("watchkeeper.refused-sign-ins", 61.0, Level.WARNING),
+        ("watchkeeper.sign-ins", 60.0, Level.OK),
+        ("watchkeeper.sign-ins", 61.0, Level.WARNING),
     ],
 )
 def test_the_level_of_a_value_that_stays_for_an_hour(name: str, value: Value, level: Level) -> None:
