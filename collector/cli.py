@@ -217,10 +217,12 @@ def restore(source: Path, file: Path) -> None:
 
     from watchkeeper.collector.access.links import rotate
     from watchkeeper.collector.store.backups.archive import restore as restore_backup
+    from watchkeeper.collector.store.peers import forget_all
 
     store = _open_store(_read_settings(file))
     counts = restore_backup(store, source)
     rotate(store, time.time())
+    forget_all(store, time.time())
     print(f"{sum(counts.values())} rows of {len(counts)} tables restored")
 
 

@@ -19,6 +19,7 @@ from apscheduler.schedulers.background import BackgroundScheduler
 
 from watchkeeper.channels.mail_inbox import Mailbox
 from watchkeeper.channels.open import open_channel
+from watchkeeper.channels.ports import Receipt
 from watchkeeper.collector.access.links import Links, own_secret
 from watchkeeper.collector.intake.endpoint import AgentEndpoint
 from watchkeeper.collector.intake.journal import Journal
@@ -53,7 +54,7 @@ from watchkeeper.collector.web.app import build_app
 from watchkeeper.collector.web.edge.limits import ConnectionLimits
 from watchkeeper.documents.secrets import Secrets
 from watchkeeper.model.clock import Clock, SystemClock
-from watchkeeper.model.errors import StoreError, StoreRefused
+from watchkeeper.model.errors import SecretError, StoreError, StoreRefused
 from watchkeeper.model.sd_notify import notify, watchdog_s
 
 log = logging.getLogger(__name__)
@@ -109,13 +110,20 @@ def open_mailbox(config: MailRepliesConfig, secrets: Secrets) -> Mailbox:
 
 
 def open_watch(config_file: ConfigFile, secrets: Secrets, clock: Clock, snapshot: Snapshot) -> SelfWatch:
-    """The watch of the collector over itself, which needs no store. Raises SecretError."""
+    """The watch of the collector over itself, which needs no store."""
     config, health = config_file.config, Health(clock)
     emergency = Emergency(health, clock, open_channels(secrets, clock), config.own_name, lambda: snapshot)
     if config.heartbeat is None:
         return SelfWatch(health, emergency)
-    url = checked(secrets.get(config.heartbeat.secret), config.heartbeat.secret)
-    return SelfWatch(health, emergency, Heartbeat(url, config.heartbeat.every_s, health, clock))
+    name, every_s = config.heartbeat.secret, config.heartbeat.every_s
+    try:
+        heartbeat = Heartbeat(checked(secrets.get(name), name), every_s, health, clock)
+    except (
+        SecretError
+    ) as error:  # no reason not to start: a heartbeat that is not sent is a fault that people are told of
+        refused = Receipt(delivered=False, detail=str(error))
+        heartbeat = Heartbeat("", every_s, health, clock, lambda _: refused)
+    return SelfWatch(health, emergency, heartbeat)
 
 
 class RunningCollector:

@@ -76,6 +76,12 @@ def forget(store: Store, name: str, now: float) -> bool:
     return True
 
 
+def forget_all(store: Store, now: float) -> None:
+    """Take every collector as stopped, after a backup was restored: those that run enter anew. Raises StoreError."""
+    with store.write() as connection:
+        connection.execute(sa.update(collector).where(collector.c.stopped_at.is_(None)), {"stopped_at": now})
+
+
 def peers(connection: sa.Connection) -> list[PeerCollector]:
     """All collectors that the store knows, by name."""
     rows = connection.execute(sa.select(collector).order_by(collector.c.name))

@@ -1,5 +1,6 @@
 """The collector's word about itself over HTTP: /healthz, /readyz, refused sign-ins, the page and the metrics without the store."""
 
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -7,15 +8,21 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.collector_room import Room, browser, enter, words
+from tests.collector_room import Room, _snapshot, browser, enter, words
+from tests.security_room import listening
 from watchkeeper.channels.ports import Receipt
 from watchkeeper.collector.access.refusals import Refused
+from watchkeeper.collector.main import open_watch
 from watchkeeper.collector.process.apply import apply_events
+from watchkeeper.collector.process.health import heartbeat as heartbeat_module
 from watchkeeper.collector.process.health.health import TURN, WRITE
-from watchkeeper.collector.process.health.heartbeat import Heartbeat
+from watchkeeper.collector.process.health.heartbeat import Heartbeat, Ping, send
+from watchkeeper.collector.site.settings import read_config
 from watchkeeper.collector.store.peers import CollectorIdentity, leave
 from watchkeeper.collector.store.peers import enter as enter_collector
 from watchkeeper.collector.web.app import build_app
+from watchkeeper.documents.secrets import Secrets
+from watchkeeper.model.clock import FakeClock
 from watchkeeper.model.errors import StoreError
 from watchkeeper.model.verdict import Evidence, Level, Verdict
 
@@ -200,3 +207,41 @@ def test_without_the_store_the_metrics_still_say_what_the_collector_knows(
     assert samples(web, "watchkeeper_work_age_seconds", work="write") == [45.0]
     assert samples(web, "watchkeeper_sign_ins_refused_total", kind="agent") == [1.0]
     assert samples(web, "watchkeeper_agent_heard_age_seconds") == [], "what is in the store is absent, not old"
+
+
+# ---- the request of a heartbeat ----
+
+
+def test_a_redirect_is_no_receipt_and_is_not_followed() -> None:
+    with listening({"Location": "/elsewhere"}, 302) as (port, asked):
+        receipt = send(Ping("POST", f"http://127.0.0.1:{port}/s3cret/fail", "the reason"))
+    assert not receipt.delivered
+    assert receipt.detail == "the address answered 302"
+    assert [path for path, _ in asked] == ["/s3cret/fail"]
+
+
+def test_an_answer_of_2xx_is_a_receipt() -> None:
+    with listening({}, 200) as (port, asked):
+        assert send(Ping("GET", f"http://127.0.0.1:{port}/s3cret")).delivered
+    assert asked == [("/s3cret", "")]
+
+
+def test_what_went_wrong_does_not_quote_the_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}/s3cret"
+        with monkeypatch.context() as patched:
+            patched.setattr(heartbeat_module, "DEADLINE_S", 0.2)
+            late = send(Ping("GET", url))
+    refused = send(Ping("GET", url))
+    assert (late.delivered, refused.delivered) == (False, False)
+    assert refused.detail == "the address cannot be reached: Connection refused"
+    assert "s3cret" not in late.detail
+
+
+def test_a_heartbeat_without_its_secret_does_not_keep_the_collector_from_starting(tmp_path: Path) -> None:
+    (tmp_path / "collector.yml").write_text("heartbeat: {url: secret:nowhere}\n")
+    watch = open_watch(read_config(tmp_path / "collector.yml"), Secrets(), FakeClock(), _snapshot())
+    assert watch.heartbeat
+    watch.heartbeat.step()
+    assert "no secret called `nowhere`" in watch.heartbeat.wrong
+    assert watch.heartbeat.failures == 1

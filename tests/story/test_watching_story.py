@@ -75,6 +75,19 @@ def pair(world: World) -> Pair:
     return Pair(world)
 
 
+SHARED = pytest.mark.parametrize("store_url", ["postgresql"], indirect=True)
+EMBEDDED = pytest.mark.parametrize("store_url", ["sqlite"], indirect=True)
+
+
+@EMBEDDED
+def test_an_embedded_store_has_one_collector_whose_name_may_have_changed(pair: Pair) -> None:
+    """In a container, say, whose machine gets another name with each start."""
+    pair.run(1)
+    pair.run(5, beta=False)
+    assert pair.faults() == []
+
+
+@SHARED
 def test_a_collector_that_is_killed_is_a_fault_until_it_beats_again(pair: Pair) -> None:
     pair.run(2)
     assert pair.peers.working == ("beta",)
@@ -90,6 +103,7 @@ def test_a_collector_that_is_killed_is_a_fault_until_it_beats_again(pair: Pair) 
     assert pair.faults() == [("peer-silent", "beta", False)]
 
 
+@SHARED
 def test_a_collector_that_says_goodbye_is_no_fault(pair: Pair) -> None:
     pair.run(2)
     leave(pair.world.store, pair.beta, pair.world.clock.wall())
@@ -97,6 +111,7 @@ def test_a_collector_that_says_goodbye_is_no_fault(pair: Pair) -> None:
     assert pair.faults() == []
 
 
+@SHARED
 def test_a_collector_that_is_gone_for_good_can_be_forgotten(pair: Pair) -> None:
     pair.run(2)
     with pytest.raises(Conflict, match="at work"):
@@ -109,6 +124,7 @@ def test_a_collector_that_is_gone_for_good_can_be_forgotten(pair: Pair) -> None:
     assert pair.faults() == [("peer-silent", "beta", False)]
 
 
+@SHARED
 def test_a_wrong_clock_makes_no_collector_silent_and_hides_none(pair: Pair) -> None:
     pair.run(5, beta_clock_s=-7200)
     assert pair.faults() == []
@@ -117,6 +133,7 @@ def test_a_wrong_clock_makes_no_collector_silent_and_hides_none(pair: Pair) -> N
     assert pair.faults() == [("peer-silent", "beta", True)]
 
 
+@SHARED
 def test_a_collector_that_slept_does_not_blame_the_other(pair: Pair) -> None:
     pair.run(2)
     pair.world.clock.advance(3600)
@@ -124,6 +141,7 @@ def test_a_collector_that_slept_does_not_blame_the_other(pair: Pair) -> None:
     assert pair.faults() == []
 
 
+@SHARED
 def test_a_restarted_collector_gives_the_other_its_time_and_keeps_the_open_fault(pair: Pair) -> None:
     pair.run(2)
     pair.run(3, beta=False)
@@ -134,6 +152,7 @@ def test_a_restarted_collector_gives_the_other_its_time_and_keeps_the_open_fault
     assert pair.faults() == [("peer-silent", "beta", False)]
 
 
+@EMBEDDED
 def test_a_heartbeat_that_is_not_taken_for_ten_minutes_is_a_fault(pair: Pair) -> None:
     pair.run(2)
     pair.wrong = "it answered 404"
@@ -146,6 +165,7 @@ def test_a_heartbeat_that_is_not_taken_for_ten_minutes_is_a_fault(pair: Pair) ->
     assert pair.faults() == [("heartbeat", "alpha", False)]
 
 
+@EMBEDDED
 def test_many_refusals_are_a_fault_until_they_stop(pair: Pair) -> None:
     pair.run(1)
     for _ in range(3000):
@@ -158,6 +178,7 @@ def test_many_refusals_are_a_fault_until_they_stop(pair: Pair) -> None:
     assert pair.faults() == [("sign-ins", "alpha", False)]
 
 
+@EMBEDDED
 def test_few_refusals_are_none(pair: Pair) -> None:
     for _ in range(12):  # five agents with an old token, which try once a minute
         for _ in range(5):

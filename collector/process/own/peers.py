@@ -55,7 +55,9 @@ class PeersHeard:
     def _state(self, one: PeerCollector, beat: _Beat, boot: float) -> str:
         if one.name == self._own_name:
             return "yes"
-        if one.stopped_at is not None:
+        if (
+            one.stopped_at is not None or self._store.embedded
+        ):  # an embedded store has one collector; its name may have changed
             return "stopped"
         if boot - beat.seen_at > SILENT_AFTER_S:
             return "no"
