@@ -50,6 +50,8 @@ def status(file: Path) -> None:
 
 
 def _show(status: "Status") -> None:
+    from watchkeeper.agent.push.cutoff import cut_off
+
     for lane in status.lanes:
         oldest = "" if lane.oldest_s is None else f", the oldest {lane.oldest_s:.0f} s old"
         click.echo(f"{lane.lane}: {lane.waiting} waiting{oldest}; last seq {lane.last}, settled up to {lane.settled}")
@@ -59,6 +61,9 @@ def _show(status: "Status") -> None:
         click.echo(f"last answer {_utc(answer)}: {answer['lane']} up to {through}, bundle {bundle}")
     if status.away:
         click.echo(f"last failed push {_utc(status.away)}: {one_line(status.away['why'])}")
+        lasted_s = status.away["at_utc"] - status.away.get("since_utc", status.away["at_utc"])
+        if cut := cut_off(0.0, lasted_s, one_line(status.away["why"])):
+            click.secho(f"CUT OFF: {cut}", fg="red", bold=True)
     for refused in status.refused:
         click.echo(f"set aside: {refused.items} of {refused.lane}: {one_line(refused.reason)}")
 

@@ -30,6 +30,7 @@ from watchkeeper.model.clock import Clock, SystemClock
 from watchkeeper.model.device import Device
 from watchkeeper.model.errors import WatchkeeperError
 from watchkeeper.model.logs import set_up_logging
+from watchkeeper.model.plain import one_line
 from watchkeeper.model.reading import Series, Sweep
 from watchkeeper.model.sd_notify import notify, watchdog_s
 from watchkeeper.model.text import marked
@@ -98,6 +99,7 @@ class AgentService:
         self._events, self._columns = TrapEvents(), ColumnLimits()
         self._memory = SpoolMemory(places.spool, spool.note)
         self._trap_listener: TrapListener | None = None
+        self._status = ""
 
     async def run(self) -> None:
         """Run until SIGTERM or SIGINT, then close everything."""
@@ -136,6 +138,7 @@ class AgentService:
             if self._trap_listener:
                 self._trap_listener.beat()
             self._schedule.check_clock()
+            self._say_status()
             if self._pusher.alive:
                 notify("WATCHDOG=1")
             elif alive:
@@ -143,6 +146,14 @@ class AgentService:
             alive = self._pusher.alive
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), every_s)
+
+    def _say_status(self) -> None:
+        """Tell systemd whether a collector takes what this agent finds (`systemctl status` shows it)."""
+        cut = self._pusher.cut_off
+        status = f"CUT OFF: {cut}" if cut else f"pushing to {self._config.collector}"
+        if status != self._status:
+            self._status = status
+            notify(f"STATUS={one_line(status)}")
 
     async def _end(self) -> None:
         if self._trap_listener:

@@ -13,7 +13,7 @@ from benchmarks.fixtures import temporary_folder
 from benchmarks.processes import deploy, pushed_device
 from benchmarks.report import ReportRow, show
 from watchkeeper.collector.intake.journal import Journal, Waiting
-from watchkeeper.collector.main import open_secrets, open_store
+from watchkeeper.collector.opening import open_secrets, open_store
 from watchkeeper.collector.process.due import decide_due
 from watchkeeper.collector.process.runtime import Runtime
 from watchkeeper.collector.site.settings import read_config

@@ -46,7 +46,7 @@ def main() -> None:
 async def _measure(deployment: BenchmarkDeployment) -> tuple[list[float], list[float], float, list[float]]:
     import uvicorn  # noqa: PLC0415 -- only this benchmark imports it
 
-    from watchkeeper.collector.main import RunningCollector  # noqa: PLC0415 -- only this benchmark imports it
+    from watchkeeper.collector.running import RunningCollector  # noqa: PLC0415 -- only this benchmark imports it
     from watchkeeper.collector.site.settings import read_config  # noqa: PLC0415 -- only this benchmark imports it
 
     collector = RunningCollector(read_config(deployment.folder / "collector.yml"))

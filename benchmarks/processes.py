@@ -94,7 +94,7 @@ def deploy(
 def _tokens(folder: Path, agents: Sequence[str]) -> dict[str, str]:
     """Create the store and a token for each agent."""
     from watchkeeper.collector.access.tokens import TokenKind, mint  # noqa: PLC0415 -- only the benchmarks that use it import it
-    from watchkeeper.collector.main import open_secrets, open_store  # noqa: PLC0415 -- only the benchmarks that use it import it
+    from watchkeeper.collector.opening import open_secrets, open_store  # noqa: PLC0415 -- only the benchmarks that use it import it
     from watchkeeper.collector.site.settings import read_config  # noqa: PLC0415 -- only the benchmarks that use it import it
 
     config = read_config(folder / "collector.yml")

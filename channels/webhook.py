@@ -75,7 +75,7 @@ class WebhookChannel:
             urllib3.exceptions.HTTPError,
         ) as error:  # requests raises some of urllib3's errors as they are
             bad_url = isinstance(error, ValueError)  # requests' errors about the URL are also ValueErrors
-            detail = f"{self._host} cannot be reached: {_system_error(error)}"
+            detail = f"{self._host} cannot be reached: {system_error(error)}"
             return Receipt(delivered=False, detail=detail, permanent=bad_url)
 
     def _no_answer(self) -> Receipt:
@@ -100,7 +100,7 @@ def _json_body(message: Message) -> bytes:
     return json.dumps(fields, ensure_ascii=False, allow_nan=False).encode(errors="replace")
 
 
-def _system_error(error: BaseException) -> str:
+def system_error(error: BaseException) -> str:
     """The operating system's text for the error inside those of requests and urllib3, whose own texts repeat the
     URL."""
     inner: BaseException | None = error

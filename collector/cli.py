@@ -12,7 +12,7 @@ from watchkeeper.collector.changes_cli import CHANGES_COMMANDS
 from watchkeeper.collector.http_cli import HTTP_COMMANDS
 from watchkeeper.collector.set_aside_cli import set_aside_group
 from watchkeeper.collector.shared_cli import CONFIG, open_store, read_settings
-from watchkeeper.model.errors import WatchkeeperError
+from watchkeeper.model.errors import SecretError, WatchkeeperError
 
 if TYPE_CHECKING:
     from watchkeeper.collector.access.tokens import TokenKind
@@ -41,8 +41,8 @@ def run(file: Path) -> None:
 def check(file: Path) -> None:
     """Check collector.yml and the configuration of the site, and print every problem. Also print the channels whose
     secret is not available here; the service may get it from systemd."""
-    from watchkeeper.collector.main import open_channels, open_secrets
     from watchkeeper.collector.notify.preflight import unreachable, unusable_links
+    from watchkeeper.collector.opening import open_channels, open_secrets
     from watchkeeper.collector.site.snapshot import read_snapshot
     from watchkeeper.model.clock import SystemClock
     from watchkeeper.model.logs import limit_library_logs
@@ -61,6 +61,13 @@ def check(file: Path) -> None:
     config = config_file.config
     if config.backup:
         _check_backup(config_file.path(config.backup.folder), config.backup.encrypt_to)
+    if config.heartbeat is None:
+        click.echo(
+            "collector.yml: no `heartbeat`: if this collector stops, nobody outside is told (docs/watching.md)",
+            err=True,
+        )
+    else:
+        _check_heartbeat(config_file, config.heartbeat.secret)
     signed = config.link_key is not None or not config.store.startswith("secret:")
     for problem in unusable_links(config.page_url, configuration.contacts.people, signed=signed):
         click.echo(f"collector.yml: {problem}", err=True)
@@ -166,9 +173,9 @@ def rotate_links(file: Path) -> None:
 def test_page(person: str, all_channels: bool, file: Path) -> None:
     """Send a test to a person by the real channel, and print what is known of it. The text says that it is a test; it
     counts as no page. The result is shown on the page of the channels. Exit status 1 if a channel did not deliver it."""
-    from watchkeeper.collector.main import open_channels, open_secrets
     from watchkeeper.collector.notify.delivery.robots import robot_key
     from watchkeeper.collector.notify.page_tests import test_now
+    from watchkeeper.collector.opening import open_channels, open_secrets
     from watchkeeper.collector.site.load import read_configuration
     from watchkeeper.model.clock import SystemClock
     from watchkeeper.model.logs import limit_library_logs
@@ -190,6 +197,20 @@ def test_page(person: str, all_channels: bool, file: Path) -> None:
         raise SystemExit(1)
 
 
+@collector.command()
+@click.argument("name")
+@CONFIG
+def forget(name: str, file: Path) -> None:
+    """Forget a collector that was removed for good, so that the others do not wait for it. One that is at work is refused."""
+    import time
+
+    from watchkeeper.collector.store.peers import forget as forget_collector
+
+    if not forget_collector(open_store(read_settings(file)), name, time.time()):
+        raise WatchkeeperError(f"the store knows no collector `{name}`; the page of the channels lists them")
+    print(f"collector {name} is forgotten")
+
+
 for _command in (*BACKUP_COMMANDS, *CHANGES_COMMANDS, set_aside_group, *HTTP_COMMANDS):
     collector.add_command(_command)
 
@@ -207,6 +228,16 @@ def _check_backup(folder: Path, encrypt_to: tuple[str, ...]) -> None:
         click.echo(
             f"collector.yml: backups cannot be written to {folder}: this user may not write into {there}", err=True
         )
+
+
+def _check_heartbeat(config_file: "ConfigFile", name: str) -> None:
+    from watchkeeper.collector.opening import open_secrets
+    from watchkeeper.collector.process.health.heartbeat import checked
+
+    try:
+        checked(open_secrets(config_file).get(name), name)
+    except SecretError as error:
+        click.echo(f"collector.yml: heartbeat: {error}", err=True)
 
 
 def _check_name(config_file: "ConfigFile", kind: "TokenKind", name: str) -> None:

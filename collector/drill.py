@@ -14,7 +14,7 @@ import sqlalchemy as sa
 import uvicorn
 
 from watchkeeper.channels.ports import Address, Channel, Message, Receipt
-from watchkeeper.collector.main import RunningCollector
+from watchkeeper.collector.running import RunningCollector
 from watchkeeper.collector.site.settings import CollectorConfig, ConfigFile
 from watchkeeper.collector.store.backups.kept import listed
 from watchkeeper.collector.store.backups.plan import usable
@@ -102,7 +102,7 @@ def _serving(site: Path, folder: Path) -> Iterator[str]:
     with socket.socket() as listener, contextlib.ExitStack() as cleanup:
         listener.bind(("127.0.0.1", 0))
         config = CollectorConfig(port=listener.getsockname()[1], site=str(site), reserve_bytes=0, name="restore-drill")
-        collector = RunningCollector(ConfigFile(config, folder), _nowhere)
+        collector = RunningCollector(ConfigFile(config, folder), opener=_nowhere)
         cleanup.enter_context(collector.running())
         server = uvicorn.Server(uvicorn.Config(collector.app, log_config=None, log_level="warning", lifespan="off"))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="drill", daemon=True)

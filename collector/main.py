@@ -1,246 +1,41 @@
-"""Builds and runs the real collector. Only this module makes its clock, sockets, store and channels."""
+"""Runs the real collector as a service: its web server, signals, systemd."""
 
 import gc
 import logging
-import os
 import signal
-import ssl
-import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from functools import partial
+import time
 from types import FrameType
 
 import uvicorn
-from apscheduler.schedulers.background import BackgroundScheduler
 
-from watchkeeper.channels.mail_inbox import ImapOverTls, Mailbox
-from watchkeeper.channels.open import open_channel
-from watchkeeper.collector.access.links import Links, own_secret
-from watchkeeper.collector.intake.endpoint import AgentEndpoint
-from watchkeeper.collector.intake.journal import Journal
-from watchkeeper.collector.intake.requests import Requests
-from watchkeeper.collector.intake.shares import Shares
-from watchkeeper.collector.notify.outbox import Opener, Outbox
-from watchkeeper.collector.notify.page_tests import write_weekly
-from watchkeeper.collector.notify.preflight import unreachable, unusable_links
-from watchkeeper.collector.process.backups import Backups, by_process
-from watchkeeper.collector.process.configuration.finding import FolderInForce
+from watchkeeper.collector.opening import open_secrets, open_watch
 from watchkeeper.collector.process.configuration.reload import ConfigReloader
-from watchkeeper.collector.process.guarded_clock import GuardedClock
-from watchkeeper.collector.process.held_locks import HeldLocks
-from watchkeeper.collector.process.own.agents import AgentsHeard
-from watchkeeper.collector.process.own.backups import BackupAge
-from watchkeeper.collector.process.own.clock import ClockTrust
-from watchkeeper.collector.process.own.disk import DiskSpace
-from watchkeeper.collector.process.own.limits import LimitsKept
-from watchkeeper.collector.process.own.ports import OwnSource
-from watchkeeper.collector.process.own.pushes import PushesSetAside
-from watchkeeper.collector.process.own.rules import OwnRules
-from watchkeeper.collector.process.replies.mail import MailReplies
-from watchkeeper.collector.process.replies.sms import SmsReplies
-from watchkeeper.collector.process.replies.ways import ReplyTaker, WaysBack
-from watchkeeper.collector.process.runtime import Runtime
-from watchkeeper.collector.read.exposition import Metrics
-from watchkeeper.collector.read.self_metrics import installed_version
-from watchkeeper.collector.site.settings import ConfigFile, MailRepliesConfig
-from watchkeeper.collector.store.engine import Store
-from watchkeeper.collector.store.migrate import migrate
-from watchkeeper.collector.store.peers import CollectorIdentity, enter
-from watchkeeper.collector.store.retention import delete_expired
-from watchkeeper.collector.ticker import Ticker
-from watchkeeper.collector.web.app import build_app
+from watchkeeper.collector.process.health.health import REQUESTS, WRITE
+from watchkeeper.collector.process.health.self_watch import SelfWatch
+from watchkeeper.collector.running import RunningCollector
+from watchkeeper.collector.site.settings import ConfigFile
 from watchkeeper.collector.web.edge.limits import ConnectionLimits
 from watchkeeper.collector.web.edge.places import PlaceLimits
 from watchkeeper.collector.web.edge.server import Server, raise_file_limit
-from watchkeeper.documents.secrets import Secrets
-from watchkeeper.model.clock import Clock, SystemClock, boot_id
+from watchkeeper.model.clock import SystemClock
+from watchkeeper.model.errors import StoreError, StoreRefused
 from watchkeeper.model.sd_notify import notify, watchdog_s
 
 log = logging.getLogger(__name__)
-_STUCK_AFTER_S = 30.0
-_SMS_EVERY_S, _MAIL_EVERY_S = 2.0, 10.0
-_IMAP_WAIT_S = 10.0
 _STARTED_POLL_S = 0.05
+_OPEN_EVERY_S, _EXTEND_US = 5.0, 60_000_000
 _WATCHDOG_DEFAULT_S = 20.0
-_NAMED_STORE_PREFIX = "secret:"
-_LINK_KEY_FILE = "links.key"
 _CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
 """For TLS 1.2, because uvicorn's default list has only ciphers of TLS 1.0. TLS 1.3 has its own list."""
-
-
-def open_secrets(config_file: ConfigFile) -> Secrets:
-    """The collector's secrets. Raises SecretError."""
-    return Secrets(config_file.path(config_file.config.secrets) if config_file.config.secrets else None)
-
-
-def open_store(config_file: ConfigFile, secrets: Secrets) -> Store:
-    """Open the store that collector.yml names, and upgrade its schema. Raises StoreError, SecretError."""
-    written = config_file.config.store
-    if written.startswith(_NAMED_STORE_PREFIX):
-        store = Store(secrets.get(written.removeprefix(_NAMED_STORE_PREFIX)).reveal())
-    else:
-        file = config_file.path(written)
-        file.parent.mkdir(parents=True, exist_ok=True)
-        os.close(os.open(file, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
-        store = Store(f"sqlite:///{file}")
-    migrate(store)
-    return store
-
-
-def open_links(config_file: ConfigFile, secrets: Secrets, store: Store, clock: Clock) -> Links | None:
-    """What signs personal links: with the secret `link_key`, or with a secret that is made once beside an SQLite store. None
-    for PostgreSQL without `link_key`. Raises SecretError."""
-    name = config_file.config.link_key
-    if name is not None:
-        return Links(store, clock, secrets.get(name).reveal())
-    return Links(store, clock, own_secret(store.folder / _LINK_KEY_FILE)) if store.folder else None
-
-
-def open_channels(secrets: Secrets, clock: Clock) -> Opener:
-    """The function that opens the channel for an address in contacts.yml."""
-    return partial(open_channel, secrets=secrets, clock=clock, console=sys.stderr)
-
-
-def open_mailbox(config: MailRepliesConfig, secrets: Secrets) -> Mailbox:
-    """The mailbox to which persons answer, by IMAP over TLS. Raises SecretError."""
-    trust = ssl.create_default_context()
-    connect = partial(ImapOverTls, config.host, config.port, ssl_context=trust, timeout=_IMAP_WAIT_S)
-    return Mailbox(connect, config.user, secrets.get(config.secret), config.folder)
-
-
-class RunningCollector:
-    """All parts of the collector, connected to each other. Raises ConfigError, SecretError, StoreError."""
-
-    def __init__(self, config_file: ConfigFile, opener: Opener | None = None) -> None:
-        """`opener` opens the channels, in place of the real ones."""
-        for deprecated in config_file.deprecated:
-            log.warning("%s", deprecated)
-        self.config = config = config_file.config
-        self.reloader = ConfigReloader(config_file.path(config.site), config.own_name)
-        secrets = open_secrets(config_file)
-        self.store = open_store(config_file, secrets)
-        identity = CollectorIdentity(config.own_name)
-        self.clock = GuardedClock(self.store, SystemClock(), boot_id(), identity.name)
-        links = open_links(config_file, secrets, self.store, self.clock)
-        ways = WaysBack(secrets, sms=config.sms_replies, mail=config.mail_replies is not None and links is not None)
-        snapshot = self.reloader.choose(self.store, self.clock.wall())
-        enter(self.store, identity, installed_version(), self.clock.wall())
-        self.runtime = Runtime(self.store, self.clock, snapshot, config.page_url, links, ways, identity)
-        self.reloader.begin(self.runtime)
-        opener = opener or open_channels(secrets, self.clock)
-        for problem in unreachable(snapshot.configuration.contacts.people, opener):
-            log.warning("contacts.yml: %s", problem)
-        for problem in unusable_links(
-            config.page_url, snapshot.configuration.contacts.people, signed=links is not None
-        ):
-            log.warning("collector.yml: %s", problem)
-        self.outbox = Outbox(self.runtime, opener, self.runtime.robots, identity.name)
-        disk = DiskSpace(self.store, config.reserve_bytes)
-        shares = Shares(self.clock)
-        sources: list[OwnSource] = [
-            disk, AgentsHeard(self.store, deaf=lambda: disk.full), PushesSetAside(self.store),
-            LimitsKept(self.store, shares.exceeded), ClockTrust(self.clock, identity.name), FolderInForce(self.runtime),
-        ]  # fmt: skip
-        self.backups = self._backups(config_file)
-        if self.backups is not None:
-            sources.append(BackupAge(identity.name, self.backups.state))
-        own_rules = OwnRules(self.runtime, sources)
-        requests = Requests(self.store, self.clock)
-        self.ticker = Ticker(self.runtime, self.reloader, own_rules, requests, self.outbox)
-        self.replies = self._reply_takers(secrets)
-        self.journal = Journal(self.store, self.runtime, self.clock, self.ticker.wake)
-        self.ingest = AgentEndpoint(self.runtime, self.journal, requests, lambda: disk.full, lambda: disk.short, shares)
-        metrics = Metrics(self.runtime, self.journal, self.ingest, self.backups)
-        self.app = build_app(
-            self.runtime, self.ingest, metrics, config.names, open_reading=config.loopback, key_of=secrets.get
-        )
-
-    def _backups(self, config_file: ConfigFile) -> Backups | None:
-        """What makes the scheduled backups, where collector.yml asks for them: the command `backup`, as a process of its own."""
-        config = self.config.backup
-        if config is None:
-            return None
-        command = [sys.executable, "-m", "watchkeeper", "collector", "backup"]
-        make = by_process([*command, "--config", str(config_file.path(config_file.file_name))], config.every_s)
-        return Backups(
-            config, config_file.path(config.folder), self.clock,
-            lambda: self.runtime.snapshot.configuration.inventory.site.timezone, make,
-        )  # fmt: skip
-
-    def _reply_takers(self, secrets: Secrets) -> list[ReplyTaker]:
-        """What takes the replies of persons, where collector.yml allows them."""
-        takers = []
-        if self.config.sms_replies:
-            take = SmsReplies(self.runtime).take
-            takers.append(ReplyTaker("SMS replies", take, _SMS_EVERY_S, self.outbox.wake, self.clock))
-        if self.config.mail_replies:
-            take = MailReplies(self.runtime, open_mailbox(self.config.mail_replies, secrets)).take
-            takers.append(ReplyTaker("mail replies", take, _MAIL_EVERY_S, self.outbox.wake, self.clock))
-        return takers
-
-    @contextmanager
-    def running(self) -> Iterator[None]:
-        """Start all threads; at the end stop them in the order of the data flow."""
-        hourly = BackgroundScheduler(timezone="UTC")
-        for task in (self._delete_expired, self._test_channels):
-            hourly.add_job(task, "interval", hours=1, jitter=300, coalesce=True, max_instances=1)
-        self.clock.start()
-        self.journal.start()
-        self.outbox.start()
-        self.ticker.start()
-        for one in self.replies:
-            one.start()
-        if self.backups is not None:
-            self.backups.start()
-        held_locks = HeldLocks(self.store, self.clock)
-        held_locks.start()
-        hourly.start()
-        try:
-            yield
-        finally:
-            hourly.shutdown(wait=False)
-            held_locks.stop()
-            if self.backups is not None:
-                self.backups.stop()
-            for one in self.replies:
-                one.stop()
-            self.journal.stop()
-            self.ticker.stop()
-            self.outbox.stop()
-            self.clock.stop()
-            self.store.close()
-
-    def alive(self) -> bool:
-        """Whether every thread has shown within the last 30 seconds that it works."""
-        workers = [self.clock.worker, self.journal.worker, self.ticker.worker, self.outbox.worker]
-        workers += [one.worker for one in self.replies]
-        beats = [worker.beat_at for worker in workers]
-        return self.clock.boot() - min(beats) < _STUCK_AFTER_S
-
-    def _test_channels(self) -> None:
-        try:
-            write_weekly(self.runtime.notifier(), self.clock.wall())
-        except Exception:
-            log.exception("the weekly tests of the channels could not be written; this is tried again within the hour")
-
-    def _delete_expired(self) -> None:
-        if not self.clock.may_delete:
-            log.warning("the time is not sure: nothing is deleted within this hour")
-            return
-        try:
-            delete_expired(self.store, self.clock.wall(), self.config.history_s)
-        except Exception:
-            log.exception("expired rows could not be deleted; this is tried again within the hour")
 
 
 def run(config_file: ConfigFile) -> None:
     """Run until SIGTERM or SIGINT. Raises WatchkeeperError if the collector cannot start."""
     files = raise_file_limit()
-    collector = RunningCollector(config_file)
+    collector = _opened(config_file)
     config = collector.config
-    server = Server(
+    server = _HttpServer(
         uvicorn.Config(
             collector.app, host=config.host, port=config.port, http=ConnectionLimits, ws="none", access_log=False,
             log_config=None, log_level="warning", lifespan="off", server_header=False, date_header=False,
@@ -250,7 +45,7 @@ def run(config_file: ConfigFile) -> None:
             ssl_keyfile=str(config_file.path(config.tls.key)) if config.tls else None,
             ssl_ciphers=_CIPHERS,
         ),
-        collector.app.close,
+        collector,
         PlaceLimits.within(files),
     )  # fmt: skip
 
@@ -274,6 +69,46 @@ def run(config_file: ConfigFile) -> None:
             notify("STOPPING=1")
 
 
+def _opened(config_file: ConfigFile) -> RunningCollector:
+    """The collector, as soon as its store can be opened. Meanwhile its watch over itself runs: people are told, and the
+    heartbeat fails. Raises WatchkeeperError where waiting does not help."""
+    watch: SelfWatch | None = None
+    while True:
+        try:
+            return RunningCollector(config_file, watch)
+        except StoreError as error:
+            if (
+                isinstance(error, StoreRefused) or error.__cause__ is None
+            ):  # not the database, but what is written of it
+                raise
+            log.error("the store cannot be opened: %s; this is tried every %g s", error, _OPEN_EVERY_S)  # noqa: TRY400 -- a sentence for the operator needs no traceback
+            if watch is None:
+                snapshot = ConfigReloader(config_file.path(config_file.config.site), config_file.config.own_name).read()
+                watch = open_watch(config_file, open_secrets(config_file), SystemClock(), snapshot)
+                watch.health.expect(WRITE)
+                watch.start()
+        notify(f"STATUS=waiting for the store\nEXTEND_TIMEOUT_USEC={_EXTEND_US}")
+        time.sleep(_OPEN_EVERY_S)
+
+
+class _HttpServer(Server):
+    """The web server of a collector, which must show that it runs."""
+
+    def __init__(self, config: uvicorn.Config, collector: RunningCollector, limits: PlaceLimits) -> None:
+        super().__init__(config, collector.app.close, limits)
+        self._collector = collector
+
+    async def on_tick(self, counter: int) -> bool:
+        """Show ten times a second that the event loop runs."""
+        self._collector.watch.health.done(REQUESTS)
+        return await super().on_tick(counter)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """The collector is not ready any more."""
+        self._collector.watch.health.stopping = True
+        super().handle_exit(sig, frame)
+
+
 def _ignore(_signal: int, _frame: FrameType | None) -> None:
     """Do nothing: uvicorn has already stopped serving."""
 
@@ -285,7 +120,11 @@ def _feed_watchdog(collector: RunningCollector, server: uvicorn.Server, done: th
     if server.started:
         log.info("the collector serves at %s", collector.config.own_url)
         notify("READY=1")
+    status = ""
     interval = (watchdog_s() or _WATCHDOG_DEFAULT_S) / 2
     while not done.wait(interval):
         if collector.alive():
             notify("WATCHDOG=1")
+        before, status = status, "; ".join(map(str, collector.watch.health.lapses()))
+        if status != before:
+            notify(f"STATUS={status or 'working'}")

@@ -29,7 +29,7 @@ def read_settings(file: Path) -> "ConfigFile":
 
 def open_store(config_file: "ConfigFile") -> "Store":
     """Open the store that collector.yml names, and upgrade its schema. Raises StoreError, SecretError."""
-    from watchkeeper.collector.main import open_secrets
-    from watchkeeper.collector.main import open_store as open_it
+    from watchkeeper.collector.opening import open_secrets
+    from watchkeeper.collector.opening import open_store as open_it
 
     return open_it(config_file, open_secrets(config_file))

@@ -14,6 +14,8 @@ from watchkeeper.collector.notify.outbox import Outbox
 from watchkeeper.collector.process.configuration.reload import ConfigReloader
 from watchkeeper.collector.process.due import chase, decide_due, end_quiet
 from watchkeeper.collector.process.guarded_clock import state_of
+from watchkeeper.collector.process.health.health import TURN, WRITE
+from watchkeeper.collector.process.health.unsent import LOOK_EVERY_S, unsent
 from watchkeeper.collector.process.own.rules import OwnRules
 from watchkeeper.collector.process.runtime import Runtime
 from watchkeeper.collector.process.troubles.separate import separate
@@ -37,6 +39,7 @@ class Ticker:
         self._tasks: tuple[Callable[[], object], ...] = (
             lambda: reloader.refresh(runtime),
             self._beat,
+            self._seek_unsent,
             own_rules.look,
             requests.refresh,
             self._by_the_clock(separate),
@@ -44,7 +47,7 @@ class Ticker:
             self._by_the_clock(end_quiet),
             self.decide,
         )
-        self._turn_at = self._beat_at = runtime.clock.boot()
+        self._turn_at = self._beat_at = self._unsent_at = runtime.clock.boot()
         self.worker = Worker("ticker", self._next, runtime.clock)
 
     def start(self) -> None:
@@ -67,6 +70,8 @@ class Ticker:
         while found := decide_due(self._runtime.notifier(), self._runtime.clock.wall()):
             decided += found
             self.worker.beat()  # many faults at the same time take a while
+            self._runtime.health.done(TURN)
+        self._runtime.health.done(TURN)
         if decided:
             self._outbox.wake()
 
@@ -94,7 +99,16 @@ class Ticker:
             return
         if not beat(self._runtime.store, own, clock.wall()):
             log.error("another collector runs under the name `%s`; give each its own `name` in collector.yml", own.name)
+        self._runtime.health.done(WRITE)
         self._beat_at = clock.boot() + BEAT_EVERY_S
+
+    def _seek_unsent(self) -> None:
+        """Note whether messages leave."""
+        clock = self._runtime.clock
+        if clock.boot() >= self._unsent_at:
+            with self._runtime.store.read() as connection:
+                self._runtime.health.unsent = unsent(connection, clock.wall())
+            self._unsent_at = clock.boot() + LOOK_EVERY_S
 
     def _next(self) -> float:
         """A full turn when it is due. Before that, only the rungs. Returns the seconds until the next full turn."""

@@ -286,6 +286,9 @@ _CATALOGUE: tuple[Quantity, ...] = (
         "collector.configuration", "Configuration folder",
         "in-force", "older warning", "differs warning", "invalid warning", "unusable critical",
     ),
+    _state("collector.heard", "Collector", "yes", "no warning", "stopped"),
+    _state("collector.heartbeat", "Heartbeat", "ok", "failing warning"),
+    Quantity("collector.refused", NUMBER, "Refused sign-ins in 5 minutes"),
 )  # fmt: skip
 
 QUANTITIES: Mapping[str, Quantity] = {quantity.name: quantity for quantity in _CATALOGUE}

@@ -68,7 +68,7 @@ UNFOLLOWED: Mapping[tuple[str, str], str] = MappingProxyType(
         ("agent/probes/snmp/opening.py", "error"): "an error of the operating system, in OS_ERRORS",
         ("agent/probes/snmp/usm_engine.py", "error"): "an error of the operating system, in OS_ERRORS",
         ("collector/notify/outbox.py", "error"): "a WatchkeeperError, found where it is raised",
-        ("collector/notify/page_tests.py", "error"): "a WatchkeeperError, found where it is raised",
+        ("collector/notify/delivery/direct.py", "error"): "a WatchkeeperError, found where it is raised",
         ("collector/process/actions.py", "step.rung"): "a name in ladders.yml",
         ("collector/process/actions.py", "'; '.join(filter(None, (ticket, note)))"): "a person's own words",
         ("collector/process/actions.py", "'; '.join(filter(None, (cause, cure, note)))"): "a person's own words",

@@ -17,7 +17,7 @@ from typing import TextIO
 import requests
 
 from watchkeeper.collector.access.tokens import TICKET_S, TokenKind, mint
-from watchkeeper.collector.main import open_secrets, open_store
+from watchkeeper.collector.opening import open_secrets, open_store
 from watchkeeper.collector.site.settings import read_config
 from watchkeeper.model.errors import WatchkeeperError
 

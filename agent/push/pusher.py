@@ -10,6 +10,7 @@ import random
 from collections.abc import Callable
 
 from watchkeeper.agent.ports import CollectorClient
+from watchkeeper.agent.push.cutoff import CutOff, cut_off, say_again
 from watchkeeper.agent.spool.spool import Batch, Spool
 from watchkeeper.model.batch import Answer, Bundle, Lane, Push, Request
 from watchkeeper.model.clock import Clock
@@ -37,7 +38,8 @@ MAX_REFUSALS_IN_A_ROW = 12  # more than it takes to halve a batch down to its on
 
 class Pusher:
     """Pushes from a thread of its own. `on_bundle` gets a new bundle, and raises WatchkeeperError where it cannot be
-    used; `on_request` gets what the collector asks for. Both are called from the pusher's thread."""
+    used; `on_request` gets what the collector asks for. Both are called from the pusher's thread. `cut_off` is set while nobody
+    is notified of what this agent finds."""
 
     def __init__(
         self,
@@ -59,6 +61,8 @@ class Pusher:
         self._greeted: set[Lane] = set()  # lanes of which the collector has said what it has
         self._failures = self._refusals = self._bundle_failures = 0
         self._away_since: float | None = None
+        self._away_said_at: float | None = None
+        self.cut_off: CutOff | None = None
         self._not_before = self._readings_from = self._fetch_from = self._heard_at = clock.boot() - MAX_WAIT_S
         self._worker = Worker("push", self._turn, clock, retry_s=MAX_WAIT_S)
 
@@ -221,13 +225,19 @@ class Pusher:
             log.error("push: %s (%s); everything is kept, and sent when it accepts again", what, error)
         self._failures += 1
         self._not_before = now + wait_s
-        self._spool.note("away", json.dumps({"at_utc": self._clock.wall(), "why": str(error)}))
+        self.cut_off = cut_off(self._away_since, now, str(error))
+        if self.cut_off and say_again(self._away_said_at, now):
+            self._away_said_at = now
+            log.critical("push: %s", self.cut_off)
+        at_utc = self._clock.wall()
+        away = {"at_utc": at_utc, "why": str(error), "since_utc": at_utc - (now - self._away_since)}
+        self._spool.note("away", json.dumps(away))
 
     def _recover(self) -> None:
         now = self._clock.boot()
         if self._away_since is not None:
             log.warning("push: the collector accepts pushes again, after %.0f s", now - self._away_since)
-            self._away_since = None
+            self._away_since = self._away_said_at = self.cut_off = None
             self._spool.note("away", "")
         self._heard_at = now
         self._failures = self._refusals = 0

@@ -13,6 +13,7 @@ from typing import Any
 from pydantic_core import to_json
 
 from watchkeeper.collector.access.recognised import recognise
+from watchkeeper.collector.access.refusals import Refused
 from watchkeeper.collector.access.tokens import Bearer, TokenKind
 from watchkeeper.collector.intake import body as bodies
 from watchkeeper.collector.intake.body import Receive, Scope, header
@@ -98,6 +99,8 @@ class AgentEndpoint:
         scheme, _, text = header(scope, b"authorization").partition(" ")
         bearer = await self._bearer(text.strip()) if scheme.lower() == "bearer" and text else None
         if bearer is None or bearer.kind is not TokenKind.AGENT:
+            if text:
+                self._runtime.refusals.note(Refused.AGENT, str((scope.get("client") or ("",))[0]))
             raise Refusal(
                 401,
                 "authentication required: send the token of an agent as a Bearer token",

@@ -2,7 +2,6 @@
 
 import datetime
 import json
-import threading
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,7 +9,8 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from watchkeeper.channels.ports import Message, Receipt
-from watchkeeper.collector.notify.delivery.robots import deadline_of, robot_key
+from watchkeeper.collector.notify.delivery.direct import send_directly
+from watchkeeper.collector.notify.delivery.robots import robot_key
 from watchkeeper.collector.notify.enqueue import Notifier
 from watchkeeper.collector.notify.notice import About, Notice, Urgency, write
 from watchkeeper.collector.notify.outbox import Opener
@@ -18,7 +18,6 @@ from watchkeeper.collector.site.inventory import Person, PersonAddress
 from watchkeeper.collector.store.engine import Store
 from watchkeeper.collector.store.schema import outbox, receipt
 from watchkeeper.model.clock import Clock
-from watchkeeper.model.errors import WatchkeeperError
 
 SUBJECT = "[test] Watchkeeper: test page · [测试] 通知渠道测试"
 TEXT = (
@@ -80,29 +79,10 @@ def test_now(
     for number in numbers:
         notice = _notice(person, number, uuid.uuid4().hex, clock.wall())
         began = clock.boot()
-        outcome = _sent(person.channels[number], notice, opener)
+        message = Message(notice.key, notice.person, notice.subject, notice.text, json.loads(notice.facts))
+        outcome = send_directly(person.channels[number], message, opener)
         _write_down(store, notice, person.channels[number], outcome, clock.wall())
         yield TestResult(person.channels[number], outcome, clock.boot() - began)
-
-
-def _sent(address: PersonAddress, notice: Notice, opener: Opener) -> Receipt:
-    """Send in a thread, so that a channel that hangs ends the test with a failure."""
-    outcomes: list[Receipt] = []
-
-    def send() -> None:
-        message = Message(notice.key, notice.person, notice.subject, notice.text, json.loads(notice.facts))
-        try:
-            outcomes.append(opener(address).send(message))
-        except WatchkeeperError as error:
-            outcomes.append(Receipt(delivered=False, detail=str(error), permanent=True))
-        except Exception as error:  # noqa: BLE001 -- a bug in a channel is a failed test
-            outcomes.append(Receipt(delivered=False, detail=f"the channel failed: {type(error).__name__}"))
-
-    thread = threading.Thread(target=send, name="test page", daemon=True)
-    thread.start()
-    deadline_s = deadline_of(address)
-    thread.join(deadline_s)
-    return outcomes[0] if outcomes else Receipt(delivered=False, detail=f"no answer within {deadline_s:.0f} s")
 
 
 def _write_down(store: Store, notice: Notice, address: PersonAddress, outcome: Receipt, now: float) -> None:

@@ -7,10 +7,13 @@ import sqlalchemy as sa
 
 from watchkeeper.channels.ports import Address
 from watchkeeper.collector.access.links import Links
+from watchkeeper.collector.access.refusals import Refusals
 from watchkeeper.collector.access.tokens import Tokens
 from watchkeeper.collector.notify.delivery.robots import Robots
 from watchkeeper.collector.notify.enqueue import Notifier
 from watchkeeper.collector.notify.message.answer_line import WayBack
+from watchkeeper.collector.process.health.health import Health
+from watchkeeper.collector.process.health.heartbeat import Heartbeat
 from watchkeeper.collector.process.troubles.follow_up import withdraw_gone
 from watchkeeper.collector.site.in_force import FolderStanding
 from watchkeeper.collector.site.snapshot import Snapshot
@@ -36,12 +39,16 @@ class Runtime:
         links: Links | None = None,
         way_back: Callable[[Address], WayBack] = lambda _: WayBack.NONE,
         identity: CollectorIdentity | None = None,
+        health: Health | None = None,
     ) -> None:
         self.store = store
         self.clock = clock
         self.identity = identity or CollectorIdentity()
         self.tokens = Tokens(store, clock)
         self.robots = Robots()
+        self.health = health or Health(clock)
+        self.refusals = Refusals(clock)
+        self.heartbeat: Heartbeat | None = None
         self.started_at = clock.wall()
         self.problem = self.notice = ""
         self.number = self.unusable = 0

@@ -2,13 +2,15 @@
 100,000 series cost no more than with prometheus-client. The self-metrics use prometheus-client."""
 
 import json
+import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
+from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 from pydantic_core import from_json
 
@@ -22,7 +24,10 @@ from watchkeeper.collector.read.self_metrics import SelfMetrics
 from watchkeeper.collector.site.snapshot import Snapshot
 from watchkeeper.collector.store.schema import block, latest
 from watchkeeper.model.device import Device
+from watchkeeper.model.errors import StoreError
 from watchkeeper.model.quantity import PERCENT, QUANTITIES, Quantity, QuantityType, Unit
+
+log = logging.getLogger(__name__)
 
 _BlockKey = tuple[str, str, int]
 """(agent, epoch, block)."""
@@ -67,14 +72,8 @@ def _unit_text(unit: Unit) -> str:
     return f", in {unit.base.replace('_', ' ')}" if unit.base else ""
 
 
-_COLLECTOR_QUANTITIES = (
-    "agent.heard",
-    "agent.limits",
-    "agent.pushes",
-    "collector.disk",
-    "collector.clock",
-    "collector.configuration",
-)  # only for the collector's own rules; no agent reads them
+_COLLECTOR_QUANTITIES = tuple(name for name in QUANTITIES if name.startswith(("agent.", "collector.")))
+"""Only for the collector's own rules; no agent reads them."""
 _UNKNOWN_FAMILY = Family("", "gauge", "")  # a quantity of an agent that is newer than the collector
 FAMILIES = {name: family(quantity) for name, quantity in QUANTITIES.items() if name not in _COLLECTOR_QUANTITIES}
 
@@ -91,6 +90,17 @@ class _BlockLines:
     states: dict[int, dict[str, str]]
 
 
+class _Storeless(Collector):
+    """What the collector knows of itself without its store."""
+
+    def __init__(self, own: SelfMetrics) -> None:
+        self._own = own
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield these metrics."""
+        return self._own.itself()
+
+
 class Metrics:
     """Renders `/metrics`. Safe to call from any thread; renders once at a time."""
 
@@ -100,18 +110,25 @@ class Metrics:
         self._runtime = runtime
         self._registry = CollectorRegistry(auto_describe=False)
         ProcessCollector(registry=self._registry)
-        own: Collector = SelfMetrics(runtime, journal, ingest, backups)
+        own = SelfMetrics(runtime, journal, ingest, backups)
         self._registry.register(own)
+        self._storeless = CollectorRegistry(auto_describe=False)
+        self._storeless.register(_Storeless(own))
         self._lock = threading.Lock()
         self._snapshot: Snapshot | None = None
         self._blocks: dict[_BlockKey, _BlockLines] = {}
         self._lines: dict[str, list[str]] = {}
 
     def render(self) -> bytes:
-        """The exposition, in the text format 0.0.4. Reads the store: call it in a thread. Raises StoreError."""
-        with self._lock:
-            readings = self._readings()
-        return readings.encode() + generate_latest(self._registry)
+        """The exposition, in the text format 0.0.4. Reads the store: call it in a thread. Without the store it has only what the
+        collector knows of itself."""
+        try:
+            with self._lock:
+                readings = self._readings()
+            return readings.encode() + generate_latest(self._registry)
+        except StoreError as error:
+            log.warning("/metrics lacks what is in the store: %s", error)
+            return generate_latest(self._storeless)
 
     def _readings(self) -> str:
         snapshot = self._runtime.snapshot

@@ -7,6 +7,7 @@ import sqlalchemy as sa
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from watchkeeper.collector.access.refusals import Refused
 from watchkeeper.collector.intake.endpoint import AgentEndpoint
 from watchkeeper.collector.intake.journal import Journal
 from watchkeeper.collector.notify.delivery.breaker import BreakerState
@@ -17,10 +18,12 @@ from watchkeeper.collector.notify.notice import About
 from watchkeeper.collector.policy.incidents import IncidentState
 from watchkeeper.collector.process.backups import Backups
 from watchkeeper.collector.process.guarded_clock import state_of
+from watchkeeper.collector.process.health.heartbeat import Heartbeat
 from watchkeeper.collector.process.replies.answer import UNKNOWN_REPLIES
 from watchkeeper.collector.process.runtime import Runtime
 from watchkeeper.collector.read.agents import AgentStatus, agent_statuses
 from watchkeeper.collector.site.in_force import FolderStanding
+from watchkeeper.collector.store.peers import peers
 from watchkeeper.collector.store.schema import incident, outbox, reply, rung, tally
 
 OUTBOX_STATES = ("pending", "delivered", "given-up")
@@ -40,8 +43,10 @@ class SelfMetrics(Collector):
     def collect(self) -> Iterator[Metric]:
         """Yield every self-metric, also those without a sample."""
         runtime = self._runtime
+        yield from self.itself()
         with runtime.store.read() as connection:
             statuses = agent_statuses(connection, runtime.snapshot, runtime.clock.wall(), runtime.started_at)
+            yield _beats(connection, runtime.clock.wall())
             yield from _incidents(connection)
             yield from _messages(connection)
             yield _replies(connection)
@@ -57,6 +62,37 @@ class SelfMetrics(Collector):
         yield from _lanes(statuses)
         yield from self._collector()
         yield from _backups(self._backups)
+
+    def itself(self) -> Iterator[Metric]:
+        """What needs no store."""
+        runtime, now = self._runtime, self._runtime.clock.boot()
+        ages = GaugeMetricFamily(
+            "watchkeeper_work_age_seconds",
+            "Time since this collector last did this work: write (a commit), turn (rungs decided), outbox, journal, requests.",
+            labels=["work"],
+        )
+        for work, at in runtime.health.done_at().items():
+            ages.add_metric([work], now - at)
+        yield ages
+        yield _gauge(
+            "healthy", "1 while every kind of work is done, as /healthz says.", 0.0 if runtime.health.lapses() else 1.0
+        )
+        yield _gauge(
+            "messages_blocked", "1 while pages wait and no message could be delivered for ten minutes.",
+            1.0 if runtime.health.unsent else 0.0,
+        )  # fmt: skip
+        refused = CounterMetricFamily(
+            "watchkeeper_sign_ins_refused", "Refused tokens, links and signatures, by kind.", labels=["kind"]
+        )
+        for kind in Refused:
+            refused.add_metric([kind.value], runtime.refusals.total[kind])
+        yield refused
+        yield _counter(
+            "direct_messages",
+            "Messages sent past the store, because this collector did not work.",
+            runtime.health.told_directly,
+        )
+        yield from _heartbeat(runtime.heartbeat)
 
     def _collector(self) -> Iterator[Metric]:
         runtime = self._runtime
@@ -132,6 +168,28 @@ def _backups(backups: Backups | None) -> Iterator[Metric]:
         files.add_metric(["damaged"], backups.kept.damaged)
         failures.add_metric([], backups.failures)
     yield from (age, files, failures)
+
+
+def _heartbeat(heartbeat: Heartbeat | None) -> Iterator[Metric]:
+    yield _counter(
+        "heartbeat_failures", "Heartbeats that their address did not take.", heartbeat.failures if heartbeat else 0
+    )
+    sent = GaugeMetricFamily("watchkeeper_heartbeat_seconds", "When a heartbeat was last taken, in Unix time.")
+    if heartbeat and heartbeat.sent_at is not None:
+        sent.add_metric([], heartbeat.sent_at)
+    yield sent
+
+
+def _beats(connection: sa.Connection, now: float) -> Metric:
+    ages = GaugeMetricFamily(
+        "watchkeeper_collector_beat_age_seconds",
+        "Time since a collector of this store was last at work; none for one that was stopped in order.",
+        labels=["collector"],
+    )
+    for one in peers(connection):
+        if one.stopped_at is None:
+            ages.add_metric([one.name], max(0.0, now - one.beat_at))
+    return ages
 
 
 def _incidents(connection: sa.Connection) -> Iterator[Metric]:

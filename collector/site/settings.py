@@ -13,6 +13,9 @@ from watchkeeper.documents.scalars import ClockTime, is_loopback
 from watchkeeper.model.errors import ConfigError, Problem
 from watchkeeper.model.plain import LINE_LIMIT
 
+SECRET_PREFIX = "secret:"  # noqa: S105 -- no secret follows
+"""Before the name of a secret, where something else may be written too."""
+
 
 @dataclass(frozen=True, slots=True)
 class Tls:
@@ -84,6 +87,29 @@ class BackupConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class HeartbeatConfig:
+    """A heartbeat to an address outside. `url` is the *name* of the secret with the whole address, written `secret:NAME`."""
+
+    url: str
+    every_s: float = 60.0
+
+    @property
+    def secret(self) -> str:
+        """The name of the secret."""
+        return self.url.removeprefix(SECRET_PREFIX)
+
+    def check(self) -> Iterator[tuple[str, str]]:
+        """Yield (key, message) for each problem."""
+        if not self.url.startswith(SECRET_PREFIX):  # the message does not quote it: it may be the secret itself
+            yield (
+                "url",
+                "the address is a secret, because who knows it can send beats: store it so, and write `secret:NAME` here",
+            )
+        if not 15 <= self.every_s <= 3600:  # noqa: PLR2004 -- the store is written every 5 s; an hour is late
+            yield "every", "must be between `15 s` and `1 h`"
+
+
+@dataclass(frozen=True, slots=True)
 class CollectorConfig:
     """The collector's own settings. Paths are relative to the file's folder.
 
@@ -94,6 +120,7 @@ class CollectorConfig:
     must stay free on the store's disk. `history` is how long readings are kept. `sms_replies`: persons may answer by SMS;
     `mail_replies`: by mail. `name` tells collectors that share a store apart; without it, it is the name of the machine.
     `backup`: the scheduled backups.
+    `heartbeat`: where this collector shows that it works.
     """
 
     host: str = "127.0.0.1"
@@ -111,6 +138,7 @@ class CollectorConfig:
     mail_replies: MailRepliesConfig | None = None
     name: str = ""
     backup: BackupConfig | None = None
+    heartbeat: HeartbeatConfig | None = None
 
     def check(self) -> Iterator[tuple[str, str]]:
         """Yield (key, message) for each problem."""

@@ -347,6 +347,7 @@ collector = Table(
     Column("started_at", Double, nullable=False),
     Column("beat_at", Double, nullable=False, comment="when it was last at work"),
     Column("release", _NAME_TYPE, nullable=False),
+    Column("stopped_at", Double, comment="when it was stopped in order, or forgotten; NULL: it runs"),
 )
 
 clock = Table(

@@ -1,5 +1,5 @@
-"""The collector's ASGI application: requests of agents go directly to the ingest, all others through the guard to pages, API
-and metrics."""
+"""The collector's ASGI application: requests of agents go directly to the ingest, `/healthz` and `/readyz` are answered at once,
+all others go through the guard to pages, API and metrics."""
 
 from collections.abc import Iterable, Mapping
 from http import HTTPStatus
@@ -8,7 +8,7 @@ from typing import Any
 
 from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
+from fastapi.responses import JSONResponse, Response, StreamingResponse
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -31,6 +31,7 @@ from watchkeeper.collector.web.edge.auth import (
 )
 from watchkeeper.collector.web.edge.guard import LINK_PREFIX, Guard
 from watchkeeper.collector.web.edge.link import LinkEnded, may_read_by_link
+from watchkeeper.collector.web.edge.liveness import HEALTHZ, READYZ, Liveness
 from watchkeeper.collector.web.events import ChangeFeed
 from watchkeeper.collector.web.page import CurrentPage, PageContext
 from watchkeeper.model.errors import Conflict, NotAllowed, StoreError, WatchkeeperError
@@ -47,8 +48,9 @@ _PHRASES = {401: "authentication required", 422: "unprocessable content"}
 class CollectorApp:
     """The application. `close` ends the event streams of open pages, which would keep a server from stopping."""
 
-    def __init__(self, web: FastAPI, guarded: ASGIApp, ingest: AgentEndpoint) -> None:
+    def __init__(self, web: FastAPI, guarded: ASGIApp, ingest: AgentEndpoint, liveness: Liveness) -> None:
         self.web = web
+        self._liveness = liveness
         self._guarded = guarded
         self._ingest = ingest
 
@@ -56,6 +58,8 @@ class CollectorApp:
         """Handle one request."""
         if scope["type"] == "http" and scope["path"] in _AGENT_PATHS:
             await self._ingest(scope, receive, send)
+        elif scope["type"] == "http" and scope["path"] in (HEALTHZ, READYZ):
+            await self._liveness(scope, receive, send)
         else:
             await self._guarded(scope, receive, send)
 
@@ -90,7 +94,7 @@ def build_app(
     _add_other_routes(web)
     for error in (WatchkeeperError, ReloadRequired, RequestValidationError, HTTPException):
         web.add_exception_handler(error, _error_response)
-    return CollectorApp(web, Guard(web, hosts), ingest)
+    return CollectorApp(web, Guard(web, hosts), ingest, Liveness(runtime.health))
 
 
 def _add_other_routes(web: FastAPI) -> None:
@@ -100,7 +104,6 @@ def _add_other_routes(web: FastAPI) -> None:
         web.add_api_route(path, endpoint, include_in_schema=False, dependencies=reading, response_model=None)
     by_link = [Depends(may_read_by_link)]
     web.add_api_route("/t/{token}/events", _events, include_in_schema=False, dependencies=by_link, response_model=None)
-    web.add_api_route("/healthz", _healthz, include_in_schema=False)
 
 
 def _metrics(request: Request) -> Response:
@@ -119,10 +122,6 @@ def _openapi(request: Request) -> Response:
 
 def _docs(page: CurrentPage) -> Response:
     return page.show("docs.html", paths=page.request.app.openapi()["paths"])
-
-
-def _healthz() -> Response:
-    return PlainTextResponse("alive\n")
 
 
 def _error_response(request: Request, error: Exception) -> Response:

@@ -12,6 +12,7 @@ from fastapi.responses import RedirectResponse, Response
 from pydantic import Field
 
 from watchkeeper.collector.access.links import SIGN_IN
+from watchkeeper.collector.access.refusals import Refused
 from watchkeeper.collector.notify.i18n import translator
 from watchkeeper.collector.policy.troubles import Trouble
 from watchkeeper.collector.process import actions, removals
@@ -83,6 +84,8 @@ def enter(request: Request, runtime: CurrentRuntime, ticket: str = "") -> Respon
         return Response(status_code=503)
     session = auth.start_session(runtime, ticket) if ticket else None
     if session is None:
+        if ticket:
+            auth.refused(request, runtime, Refused.TICKET)
         return PageContext(request, runtime, auth.ANONYMOUS).show("link_spent.html", 410)
     response = RedirectResponse("/", 303, {"referrer-policy": "no-referrer"})
     auth.set_session_cookie(request, response, session, auth.lasts_s(runtime))

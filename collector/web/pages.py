@@ -12,6 +12,7 @@ from watchkeeper.collector.policy import roster
 from watchkeeper.collector.policy.incidents import Incident
 from watchkeeper.collector.policy.troubles import TroubleState
 from watchkeeper.collector.process.actions import NotFound
+from watchkeeper.collector.process.health.health import NOT_DONE
 from watchkeeper.collector.read import agents as read_agents
 from watchkeeper.collector.read import devices as read_devices
 from watchkeeper.collector.read import history as read_history
@@ -21,8 +22,10 @@ from watchkeeper.collector.read.devices import ProbeReadings
 from watchkeeper.collector.read.history import Point
 from watchkeeper.collector.read.troubles import TroubleDetail
 from watchkeeper.collector.site.changes import counts_of
+from watchkeeper.collector.site.inventory import COLLECTOR
 from watchkeeper.collector.store import rows
 from watchkeeper.collector.store.configurations import activations
+from watchkeeper.collector.store.peers import RUNS_S, peers
 from watchkeeper.collector.web.edge.auth import CurrentIdentity, CurrentRuntime, Door
 from watchkeeper.collector.web.edge.link import open_link
 from watchkeeper.collector.web.overview import LISTED, parts_of
@@ -42,6 +45,8 @@ TROUBLES_PER_PAGE, DEVICES_PER_PAGE, PEOPLE_PER_PAGE, CHANGES_PER_PAGE = 200, 50
 
 OVERVIEW_DEVICES = 12
 """A room with at most this many devices has them on the overview too."""
+
+SOURCES_SHOWN = 10
 
 SPARKLINE_S = 6 * 3600.0
 """How far back the sparklines go."""
@@ -225,13 +230,19 @@ def device(page: CurrentPage, name: str) -> Response:
 
 @router.get("/channels")
 def channels(page: CurrentPage, after: After = None) -> Response:
-    """Every channel of every person: whether its robot is used, and its last test."""
+    """Every channel of every person: whether its robot is used, and its last test; and Watchkeeper itself."""
     runtime = page.runtime
     people = [one.person for one in runtime.snapshot.configuration.contacts.people]
     names, last = part_after(people, after, PEOPLE_PER_PAGE)
     with runtime.store.read() as connection:
         found = channel_statuses(connection, runtime.snapshot, runtime.robots, runtime.clock.boot(), names)
-    return page.show("channels.html", channels=found, last=last)
+        collectors = peers(connection)
+        faults = read_incidents.open_incidents(connection, runtime.snapshot, runtime.clock.wall(), device=COLLECTOR)
+    return page.show(
+        "channels.html", channels=found, last=last, collectors=collectors, faults=faults, own=runtime.identity.name,
+        lapses=[(NOT_DONE[one.work], int(one.age_s)) for one in runtime.health.lapses()], heartbeat=runtime.heartbeat,
+        refused=runtime.refusals.recent().most_common(SOURCES_SHOWN), late_s=RUNS_S,
+    )  # fmt: skip
 
 
 @router.get("/changes")

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from watchkeeper.collector.access.links import TROUBLE, Links
 from watchkeeper.collector.cli import collector
-from watchkeeper.collector.main import open_links, open_secrets, open_store
+from watchkeeper.collector.opening import open_links, open_secrets, open_store
 from watchkeeper.collector.site.settings import ConfigFile, read_config
 from watchkeeper.collector.store.engine import Store
 from watchkeeper.model.clock import SystemClock

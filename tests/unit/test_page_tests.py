@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from tests.outbox_room import FAILED, REFUSED, SENT, Room
 from tests.story.world import World
 from watchkeeper.channels.ports import Address, Message, Receipt
-from watchkeeper.collector.notify import page_tests
+from watchkeeper.collector.notify.delivery import direct
 from watchkeeper.collector.notify.delivery.breaker import BreakerState
 from watchkeeper.collector.notify.delivery.channel_status import ChannelStatus, channel_statuses
 from watchkeeper.collector.notify.page_tests import test_now as send_tests
@@ -158,7 +158,7 @@ def test_a_test_that_was_asked_for_is_written_down(
 
 
 def test_a_test_ends_although_the_channel_hangs(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(page_tests, "deadline_of", lambda _: 0.01)
+    monkeypatch.setattr(direct, "deadline_of", lambda _: 0.01)
     release = threading.Event()
 
     class Hangs:

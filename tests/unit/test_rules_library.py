@@ -135,6 +135,11 @@ def test_the_regulation_s_own_numbers() -> None:
         ("device.alarm", "critical", Level.CRITICAL),
         ("watchkeeper.agent-silent", "no", Level.CRITICAL),
         ("watchkeeper.disk-full", "full", Level.CRITICAL),
+        ("watchkeeper.peer-silent", "no", Level.WARNING),
+        ("watchkeeper.peer-silent", "stopped", Level.OK),
+        ("watchkeeper.heartbeat", "failing", Level.WARNING),
+        ("watchkeeper.sign-ins", 60.0, Level.OK),
+        ("watchkeeper.sign-ins", 61.0, Level.WARNING),
     ],
 )
 def test_the_level_of_a_value_that_stays_for_an_hour(name: str, value: Value, level: Level) -> None:
@@ -159,10 +164,7 @@ def test_a_device_of_any_category_that_does_not_answer_is_a_fault(category: Cate
 
 
 def test_the_collector_s_own_rules_apply_only_to_watchkeeper() -> None:
-    own = (
-        "agent.heard", "agent.limits", "agent.pushes", "collector.disk", "collector.clock", "collector.configuration",
-    )  # fmt: skip
-    for quantity in own:
+    for quantity in (name for name in QUANTITIES if name.startswith(("agent.", "collector."))):
         assert len(RULES.of(Series("room-1", quantity), Category.WATCHKEEPER)) == 1
         assert RULES.of(Series("room-1", quantity), Category.SERVER) == ()
 

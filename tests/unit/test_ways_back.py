@@ -7,9 +7,9 @@ import pytest
 
 from tests.collector_room import ROOT
 from watchkeeper.channels.ports import Address, Message, Via
-from watchkeeper.collector.main import RunningCollector
 from watchkeeper.collector.notify.message.answer_line import WayBack, with_answer_line
 from watchkeeper.collector.process.replies.ways import ReplyTaker, WaysBack
+from watchkeeper.collector.running import RunningCollector
 from watchkeeper.collector.site.inventory import Language
 from watchkeeper.collector.site.settings import ConfigFile, read_config
 from watchkeeper.documents.secrets import Secrets

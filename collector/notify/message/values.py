@@ -39,6 +39,8 @@ STATE_LABELS = {
     ("collector.configuration", "differs"): marked("differs from what is in force"),
     ("collector.configuration", "invalid"): marked("has errors"),
     ("collector.configuration", "unusable"): marked("what is in force cannot be used"),
+    ("collector.heard", "yes"): marked("at work"),
+    ("collector.heard", "no"): marked("not at work"),
 }
 """(quantity, state) -> label, where the name of the state alone is not clear, or has another word in Chinese."""
 

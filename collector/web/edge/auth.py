@@ -16,6 +16,7 @@ from fastapi.responses import Response
 
 from watchkeeper.collector.access.links import Link, spend
 from watchkeeper.collector.access.recognised import recognise
+from watchkeeper.collector.access.refusals import Refused
 from watchkeeper.collector.access.tokens import TokenKind, fingerprint, mint, redeem_ticket, renew_session, session_s
 from watchkeeper.collector.process.runtime import Runtime
 from watchkeeper.collector.site.inventory import Person
@@ -90,6 +91,8 @@ def identify(request: Request, runtime: CurrentRuntime) -> Identity:
     scheme, _, text = header.partition(" ") if header is not None else ("bearer", "", session)
     bearer = runtime.tokens.bearer(text.strip()) if text and scheme.lower() == "bearer" else None
     if bearer is None or bearer.kind is not (TokenKind.SESSION if session else TokenKind.PERSON):
+        if header is not None:
+            refused(request, runtime, Refused.PERSON)
         return ANONYMOUS
     people = runtime.snapshot.configuration.contacts.people
     person = next((one for one in people if one.person == bearer.name), None)
@@ -97,6 +100,13 @@ def identify(request: Request, runtime: CurrentRuntime) -> Identity:
         return ANONYMOUS
     recognise(request.scope, f"person:{person.person}")
     return Identity(person, session)
+
+
+def refused(request: Request, runtime: Runtime, what: Refused) -> None:
+    """Count what was refused, once in a request."""
+    if not getattr(request.state, "refused", False):
+        request.state.refused = True
+        runtime.refusals.note(what, request.client.host if request.client else "")
 
 
 CurrentIdentity = Annotated[Identity, Depends(identify)]

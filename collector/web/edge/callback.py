@@ -12,12 +12,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from watchkeeper.channels.ports import Via
 from watchkeeper.channels.webhook import verify
+from watchkeeper.collector.access.refusals import Refused
 from watchkeeper.collector.policy.replies.reading import NOTE_LENGTH, AnswerKind
 from watchkeeper.collector.process.replies.answer import Incoming, Outcome, ReplyVia, take_answer
 from watchkeeper.collector.process.runtime import Runtime
 from watchkeeper.collector.site.inventory import Person
 from watchkeeper.collector.store.schema import outbox
-from watchkeeper.collector.web.edge.auth import CurrentRuntime
+from watchkeeper.collector.web.edge.auth import CurrentRuntime, refused
 from watchkeeper.documents.secrets import Secret
 from watchkeeper.model.errors import SecretError
 
@@ -49,6 +50,7 @@ def take(request: Request, runtime: CurrentRuntime, body: Annotated[bytes, Depen
     """Carry out an answer. Nothing is told, and nothing of the body is used but the key, before the signature is verified."""
     person = _signer(request, runtime, body)
     if person is None:
+        refused(request, runtime, Refused.REPLY)
         return _REFUSED
     try:
         said = ReplyIn.model_validate_json(body)

@@ -10,6 +10,7 @@ from fastapi import Request
 
 from watchkeeper.collector.access.links import Link, ends_at
 from watchkeeper.collector.access.recognised import recognise
+from watchkeeper.collector.access.refusals import Refused
 from watchkeeper.collector.process.runtime import Runtime
 from watchkeeper.collector.site.inventory import Person
 from watchkeeper.collector.web.edge.auth import (
@@ -20,6 +21,7 @@ from watchkeeper.collector.web.edge.auth import (
     ReloadRequired,
     cookie_name,
     from_other_site,
+    refused,
     same_site,
 )
 from watchkeeper.collector.web.edge.guard import LINK_PREFIX
@@ -74,6 +76,7 @@ def open_link(request: Request, runtime: Runtime, identity: Identity, token: str
     people = runtime.snapshot.configuration.contacts.people
     person = next((one for one in people if link and one.person == link.person), None)
     if link is None or person is None:
+        refused(request, runtime, Refused.LINK)
         raise LinkEnded
     with runtime.store.read() as connection:
         ends = ends_at(connection, link)

@@ -12,6 +12,7 @@ FAMILIES = (
     "clocks",
     "kills", "configurations",
     "floods",
+    "watchmen",
 )  # fmt: skip
 
 
