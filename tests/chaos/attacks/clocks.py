@@ -13,7 +13,9 @@ _BIOS = -6 * 365 * 86_400.0
 """The battery of the machine's clock is dead: it begins in the year of its firmware."""
 
 
-def _attack(act: Act, *, collectors: int = 1, database: bool = False, prepare: Act | None = None) -> "Callable[[int, int, Path], Outcome]":
+def _attack(
+    act: Act, *, collectors: int = 1, database: bool = False, prepare: Act | None = None
+) -> "Callable[[int, int, Path], Outcome]":
     """Each round a device gets a fault, and `act` changes a clock."""
 
     def run(rounds: int, seed: int, folder: Path) -> Outcome:
