@@ -97,6 +97,7 @@ class _HttpServer(Server):
     def __init__(self, config: uvicorn.Config, collector: RunningCollector, limits: PlaceLimits) -> None:
         super().__init__(config, collector.app.close, limits)
         self._collector = collector
+        collector.watch.health.expect(REQUESTS)
 
     async def on_tick(self, counter: int) -> bool:
         """Show ten times a second that the event loop runs."""

@@ -182,7 +182,7 @@ class RunningCollector:
     def _expect_work(self) -> None:
         """From now on the collector is well only while each kind of work is done."""
         health, outbox, journal = self.watch.health, self.outbox.worker, self.journal.worker
-        for work in (WRITE, TURN, REQUESTS):
+        for work in (WRITE, TURN):
             health.expect(work)
         health.expect(OUTBOX, lambda: outbox.done_at)
         health.expect(JOURNAL, lambda: journal.done_at)

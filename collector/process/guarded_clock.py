@@ -66,7 +66,7 @@ class GuardedClock:
         self._agents: dict[str, OtherClock] = {}
         self._heard: dict[str, tuple[float, float]] = {}
         self._lock = threading.Lock()
-        self._jumps, self._away, self._set_at = 0, False, -math.inf
+        self._jumps, self._away = 0, False
         self._looked_at = machine.boot()
         self._wall = OtherClock(machine.wall() - self._looked_at, self._looked_at)
         self._skews: Mapping[str, float] = {}
@@ -102,9 +102,9 @@ class GuardedClock:
     @property
     def may_delete(self) -> bool:
         """Whether the time is so sure that what has expired by it may be deleted."""
-        boot = self.boot()
-        settled = self._guard.sure or boot - self._kept.settled_at >= UNSURE_S
-        return self._doubt() is None and settled and boot - self._set_at >= UNSURE_S
+        kept, sure, embedded = self._kept, self._guard.sure, self._store.embedded
+        rested = (self.boot() if embedded else self.wall()) - kept.settled_at >= UNSURE_S
+        return self._doubt() is None and ((sure and not kept.moved_s) or (rested and (sure or embedded)))
 
     def hear(self, agent: str, sent_at: float) -> None:
         """An agent has told its wall clock. Called for each push, from any thread."""
@@ -170,7 +170,7 @@ class GuardedClock:
         self._tell(guard, self._wall)
         kept = replace(self._kept, offset_s=guard.offset_s, sure=guard.sure)
         if guard.step_s:
-            self._step(guard, replace(kept, settled_at=boot))
+            self._step(guard, kept, boot)
             return
         self._guard, self._looked_at = guard, boot
         drift_s = abs(guard.offset_s - self._kept.offset_s)
@@ -180,11 +180,13 @@ class GuardedClock:
                 rows.keep(self._store, connection, kept)
             self._kept, self._kept_at = kept, boot
 
-    def _step(self, guard: OwnTime, kept: KeptTime) -> None:
+    def _step(self, guard: OwnTime, kept: KeptTime, settled_at: float) -> None:
         """Set the time, and move every pending time along, in one transaction."""
         before, since = self._guard, kept.since
-        moved_s = kept.moved_s + guard.step_s
-        kept = replace(kept, steps=kept.steps + 1, moved_s=moved_s, since=min(since, since + guard.step_s))
+        moved_s = kept.moved_s if before.doubt is Doubt.START else kept.moved_s + guard.step_s
+        kept = replace(
+            kept, steps=kept.steps + 1, moved_s=moved_s, since=min(since, since + guard.step_s), settled_at=settled_at
+        )
         try:
             with self._store.write() as connection:
                 if not rows.replace_step(connection, kept):
@@ -197,8 +199,6 @@ class GuardedClock:
             self._guard = before
             raise
         self._kept, self._kept_at, self._looked_at = kept, self.machine.boot(), self.machine.boot()
-        if before.doubt is not Doubt.START:
-            self._set_at = self._looked_at
         log.warning(
             "clock: the collector's time was set by %+.1f s; everything that is awaited was moved along", guard.step_s
         )
@@ -215,12 +215,12 @@ class GuardedClock:
         ):  # another collector has set the time, or what the database's clock is wrong by
             moved_s = kept.moved_s - self._kept.moved_s
             self._guard = clocks.told(self._guard, moved_s, kept.offset_s - self._kept.offset_s)
-            self._kept, self._set_at = kept, boot if moved_s else self._set_at
+            self._kept = kept
         ours, theirs = clocks.votes_of_peers(beats, self.wall(), boot + reference.offset_s, BEAT_LATE_S)
         guard = clocks.look(self._guard, reference, Others(self._agents, self._skews, ours, theirs), boot, follows=True)
         self._tell(guard, reference)
         if guard.step_s and not theirs and self._guard.doubt is not Doubt.START:
-            self._step(guard, kept)
+            self._step(guard, kept, boot + guard.offset_s)
         elif guard.doubt is None and abs(guard.gap_s) > clocks.TOLERANCE_S:
             self._correct(guard, kept)
         else:

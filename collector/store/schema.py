@@ -360,7 +360,9 @@ clock = Table(
     Column("offset_s", Double, nullable=False, comment="the collectors' time minus the boot clock, or the database's"),
     Column("since", Double, nullable=False, comment="pending times after this move along when the time is set"),
     Column("sure", Boolean, nullable=False, comment="other clocks have confirmed it"),
-    Column("settled_at", Double, nullable=False, comment="when it was found, on the boot clock"),
+    Column(
+        "settled_at", Double, nullable=False, comment="when it was found: on the boot clock, or by the collectors' time"
+    ),
     Column("steps", BigInteger, nullable=False, comment="how often the time, or this offset, was set"),
     Column("moved_s", Double, nullable=False, comment="by how much the time was set, in all"),
 )

@@ -11,13 +11,14 @@ import sqlalchemy as sa
 from tests.story.world import LADDERS, NOON, World
 from watchkeeper.channels.ports import Message
 from watchkeeper.collector.intake.requests import Requests
+from watchkeeper.collector.main import RunningCollector
 from watchkeeper.collector.policy.clocks import OFF_S, Doubt
 from watchkeeper.collector.process.guarded_clock import ClockState, GuardedClock, state_of
 from watchkeeper.collector.process.own.clock import ClockTrust
 from watchkeeper.collector.process.own.rules import OwnRules
 from watchkeeper.collector.process.runtime import ConfigReloader
 from watchkeeper.collector.store.clock import kept
-from watchkeeper.collector.store.schema import agent, rung, trouble
+from watchkeeper.collector.store.schema import agent, history, rung, trouble
 from watchkeeper.collector.ticker import Ticker
 from watchkeeper.model.clock import FakeClock
 from watchkeeper.model.verdict import Level
@@ -215,7 +216,7 @@ def test_a_time_that_only_the_wrong_wall_clock_told_is_corrected_by_agents_heard
     site.agents["a"] = 0.0
     site.run(17)
     assert abs(site.error) < 1
-    assert site.clock.may_delete
+    assert site.clock.may_delete is not embedded, "the time was set"
     assert [rung for _, rung in site.got] == [rung for _, rung in LADDER]
     assert all(due <= at - began <= due + 0.5 for (at, _), (due, _) in zip(site.got, LADDER, strict=True)), site.got
 
@@ -231,6 +232,29 @@ def test_nothing_is_deleted_while_the_time_is_not_sure(site: Site) -> None:
     site.clock.fake.advance(21)
     assert site.state.doubt is Doubt.JUMP, "no look at the clocks for so long"
     assert not site.clock.may_delete
+
+
+@JUMPS
+@pytest.mark.parametrize("agents", [{}, {"a": 0.0, "b": 7 * HOUR}])
+def test_a_wrong_clock_at_the_hourly_tidying_deletes_nothing(site: Site, jump: float, agents: dict[str, float]) -> None:
+    def tidied() -> list[int]:
+        mine = SimpleNamespace(clock=site.clock, store=site.world.store, config=SimpleNamespace(history_s=48 * HOUR))
+        RunningCollector._delete_expired(cast("RunningCollector", mine))
+        with site.world.store.read() as connection:
+            return list(connection.execute(sa.select(history.c.seq).order_by(history.c.seq)).scalars())
+
+    frame = {"device": "sensor-1", "agent": "a", "epoch": "e", "block": 1, "column": "{}"}
+    with site.world.store.write() as connection:
+        times = ((1, NOON - 47 * HOUR), (2, NOON - 60))
+        site.world.store.write_many(connection, history, [{**frame, "seq": seq, "at": at} for seq, at in times])
+    site.known(**agents).run(1).jump(jump).clock.turn()
+    assert tidied() == [1, 2]
+    site.run(3)
+    assert tidied() == [1, 2]
+    site.run(11)
+    assert tidied() == [1, 2], "also where the clock is believed by now"
+    site.start("boot-2", boot=20.0, wrong=jump).run(2)
+    assert tidied() == [1, 2]
 
 
 def test_a_wrong_clock_is_a_finding(site: Site) -> None:

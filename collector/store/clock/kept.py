@@ -15,7 +15,7 @@ _ROW = "time"
 class KeptTime:
     """The offset of the collectors' time: from the boot clock of this machine in the boot `boot_id`, or from the database's clock
     (`boot_id` is empty). Pending times later than `since` were written under this offset, and move when it is set. `sure`: other
-    clocks have confirmed it. `settled_at`: the boot clock when it was found. `steps` counts how often the time or the offset was set,
+    clocks have confirmed it. `settled_at`: when it was found, on the boot clock, or by the collectors' time with PostgreSQL. `steps` counts how often the time or the offset was set,
     `moved_s` is by how much the time was set in all."""
 
     boot_id: str

@@ -28,7 +28,12 @@ def upgrade() -> None:
             "since", sa.Double(), nullable=False, comment="pending times after this move along when the time is set"
         ),
         sa.Column("sure", sa.Boolean(), nullable=False, comment="other clocks have confirmed it"),
-        sa.Column("settled_at", sa.Double(), nullable=False, comment="when it was found, on the boot clock"),
+        sa.Column(
+            "settled_at",
+            sa.Double(),
+            nullable=False,
+            comment="when it was found: on the boot clock, or by the collectors' time",
+        ),
         sa.Column("steps", sa.BigInteger(), nullable=False, comment="how often the time, or this offset, was set"),
         sa.Column("moved_s", sa.Double(), nullable=False, comment="by how much the time was set, in all"),
     )
