@@ -1,12 +1,13 @@
-"""Deletes old rows: readings after the configured time, lanes and blocks after 60 days, tokens when they have expired.
-Incidents, transitions, notices and receipts are never deleted."""
+"""Deletes old rows: readings after the configured time, lanes and blocks after 60 days, tokens when they have expired,
+collectors a week after they were stopped. Incidents, transitions, notices and receipts are never deleted."""
 
 import sqlalchemy as sa
 
 from watchkeeper.collector.store.engine import Store
-from watchkeeper.collector.store.schema import block, history, lane, latest, token
+from watchkeeper.collector.store.schema import block, collector, history, lane, latest, token
 
 LANE_RETENTION_S = 60 * 86_400.0
+STOPPED_KEPT_S = 7 * 86_400.0
 _DELETE_BATCH_ROWS = 5_000
 _FUTURE_LIMIT_S = 86_400.0
 
@@ -23,6 +24,7 @@ def delete_expired(store: Store, now: float, history_s: float) -> None:
             sa.delete(block).where(sa.tuple_(block.c.agent, block.c.epoch).in_(old), block.c.epoch.not_in(live))
         )
         connection.execute(sa.delete(lane).where(lane.c.heard_at < now - LANE_RETENTION_S))
+        connection.execute(sa.delete(collector).where(collector.c.stopped_at < now - STOPPED_KEPT_S))
 
 
 def _delete_readings(store: Store, now: float, history_s: float) -> int:
