@@ -14,7 +14,8 @@ from watchkeeper.collector.process.own.disk import DiskSpace
 from watchkeeper.collector.process.own.outside import HeartbeatTaken, RefusalsCounted
 from watchkeeper.collector.process.own.peers import PeersHeard
 from watchkeeper.collector.process.own.rules import OwnRules
-from watchkeeper.collector.store.peers import CollectorIdentity, beat, enter, forget, leave
+from watchkeeper.collector.store.peers import CollectorIdentity, beat, enter, forget, leave, peers
+from watchkeeper.collector.store.retention import delete_expired
 from watchkeeper.model.errors import Conflict
 from watchkeeper.model.verdict import Level
 
@@ -122,6 +123,16 @@ def test_a_collector_that_is_gone_for_good_can_be_forgotten(pair: Pair) -> None:
     assert not forget(pair.world.store, "omega", pair.world.clock.wall())
     pair.run(0.5, beta=False)
     assert pair.faults() == [("peer-silent", "beta", False)]
+
+
+@EMBEDDED
+def test_a_collector_is_off_the_list_a_week_after_its_goodbye(pair: Pair) -> None:
+    store, now = pair.world.store, pair.world.clock.wall()
+    leave(store, pair.beta, now)
+    for days, names in ((6, ["alpha", "beta"]), (8, ["alpha"])):
+        delete_expired(store, now + days * 86_400, 3600.0)
+        with store.read() as connection:
+            assert [one.name for one in peers(connection)] == names
 
 
 @SHARED
