@@ -26,7 +26,7 @@ from watchkeeper.model.plain import plain_line, printable
 _DETAIL_LIMIT = 300
 _BETWEEN = 8  # characters that Apprise writes around a title inside the text: a line end, a heading, emphasis
 _TOO_SHORT_FOR_A_SECRET = 2
-_READ_BYTES, _READ_PART = 1_000_000, 16_384
+_ANSWER_BYTES, _READ_PART = 1_000_000, 16_384
 """Of an answer so much is read; no service says more about a message."""
 _TYPES = {
     Tone.FAILURE: apprise.NotifyType.FAILURE,
@@ -53,11 +53,11 @@ def _send(session: requests.Session, request: requests.PreparedRequest, **given:
 
 
 def _read(answer: requests.Response) -> bytes:
-    """Read the body, as requests would without `stream`, but not more than `_READ_BYTES` of it. The rest is left unread."""
+    """Read the body, as requests would without `stream`, but not more than `_ANSWER_BYTES` of it. The rest is left unread."""
     body = b""
     for part in answer.iter_content(_READ_PART):
         body += part
-        if len(body) > _READ_BYTES:
+        if len(body) > _ANSWER_BYTES:
             answer.close()
             break
     vars(answer).update(_content=body, _content_consumed=True)  # what `Response.content` itself sets

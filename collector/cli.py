@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from watchkeeper.collector.backup_cli import BACKUP_COMMANDS
-from watchkeeper.collector.changes_cli import CHANGES_COMMANDS
-from watchkeeper.collector.http_cli import HTTP_COMMANDS
-from watchkeeper.collector.set_aside_cli import set_aside_group
-from watchkeeper.collector.shared_cli import CONFIG, open_store, read_settings
+from watchkeeper.collector.commands.backup_cli import BACKUP_COMMANDS
+from watchkeeper.collector.commands.changes_cli import CHANGES_COMMANDS
+from watchkeeper.collector.commands.http_cli import HTTP_COMMANDS
+from watchkeeper.collector.commands.set_aside_cli import set_aside_group
+from watchkeeper.collector.commands.shared_cli import CONFIG, open_store, read_settings
 from watchkeeper.model.errors import SecretError, WatchkeeperError
 
 if TYPE_CHECKING:

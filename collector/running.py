@@ -16,27 +16,27 @@ from watchkeeper.collector.notify.outbox import Opener, Outbox
 from watchkeeper.collector.notify.page_tests import write_weekly
 from watchkeeper.collector.notify.preflight import unreachable, unusable_links
 from watchkeeper.collector.opening import open_channels, open_links, open_mailbox, open_secrets, open_store, open_watch
-from watchkeeper.collector.process.backups import Backups, by_process
 from watchkeeper.collector.process.configuration.finding import FolderInForce
 from watchkeeper.collector.process.configuration.reload import ConfigReloader
 from watchkeeper.collector.process.guarded_clock import GuardedClock
 from watchkeeper.collector.process.health.health import JOURNAL, OUTBOX, REQUESTS, TURN, WRITE
 from watchkeeper.collector.process.health.self_watch import SelfWatch
-from watchkeeper.collector.process.held_locks import HeldLocks
-from watchkeeper.collector.process.own.agents import AgentsHeard
 from watchkeeper.collector.process.own.backups import BackupAge
 from watchkeeper.collector.process.own.clock import ClockTrust
 from watchkeeper.collector.process.own.disk import DiskSpace
-from watchkeeper.collector.process.own.limits import LimitsKept
+from watchkeeper.collector.process.own.of_agents.heard import AgentsHeard
+from watchkeeper.collector.process.own.of_agents.limits import LimitsKept
+from watchkeeper.collector.process.own.of_agents.pushes import PushesSetAside
 from watchkeeper.collector.process.own.outside import HeartbeatTaken, RefusalsCounted
 from watchkeeper.collector.process.own.peers import PeersHeard
 from watchkeeper.collector.process.own.ports import OwnSource
-from watchkeeper.collector.process.own.pushes import PushesSetAside
 from watchkeeper.collector.process.own.rules import OwnRules
 from watchkeeper.collector.process.replies.mail import MailReplies
 from watchkeeper.collector.process.replies.sms import SmsReplies
 from watchkeeper.collector.process.replies.ways import ReplyTaker, WaysBack
 from watchkeeper.collector.process.runtime import Runtime
+from watchkeeper.collector.process.upkeep.backups import Backups, by_process
+from watchkeeper.collector.process.upkeep.held_locks import HeldLocks
 from watchkeeper.collector.read.exposition import Metrics
 from watchkeeper.collector.read.self_metrics import installed_version
 from watchkeeper.collector.site.settings import ConfigFile

@@ -15,7 +15,7 @@ from watchkeeper.collector.process.configuration.reload import ConfigReloader
 from watchkeeper.collector.process.due import chase, decide_due, end_quiet
 from watchkeeper.collector.process.guarded_clock import state_of
 from watchkeeper.collector.process.health.health import TURN, WRITE
-from watchkeeper.collector.process.health.unsent import LOOK_EVERY_S, unsent
+from watchkeeper.collector.process.health.unsent import SEEK_EVERY_S, unsent
 from watchkeeper.collector.process.own.rules import OwnRules
 from watchkeeper.collector.process.runtime import Runtime
 from watchkeeper.collector.process.troubles.separate import separate
@@ -108,7 +108,7 @@ class Ticker:
         if clock.boot() >= self._unsent_at:
             with self._runtime.store.read() as connection:
                 self._runtime.health.unsent = unsent(connection, clock.wall())
-            self._unsent_at = clock.boot() + LOOK_EVERY_S
+            self._unsent_at = clock.boot() + SEEK_EVERY_S
 
     def _next(self) -> float:
         """A full turn when it is due. Before that, only the rungs. Returns the seconds until the next full turn."""

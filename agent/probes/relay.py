@@ -19,7 +19,7 @@ SERVER_BYTES = 256 * 1024
 """What a server may send in one attempt. A login, `SELECT 1` and the number of connections take a few kilobytes."""
 
 LOOPBACK = "127.0.0.1"
-_PIECE_BYTES = 16 * 1024
+_RELAYED_BYTES = 16 * 1024
 
 
 class Relay:
@@ -113,7 +113,7 @@ class Relay:
     async def _pass_on(self, source: socket.socket, sink: socket.socket, *, counted: bool) -> None:
         loop = asyncio.get_running_loop()
         try:
-            while data := await loop.sock_recv(source, _PIECE_BYTES):
+            while data := await loop.sock_recv(source, _RELAYED_BYTES):
                 if counted:
                     self._left_bytes -= len(data)
                     if self._left_bytes < 0:

@@ -143,13 +143,7 @@ class AgentEndpoint:
         place.costs(cost)
         place.speaks_of(push.epoch)
         self._hear(agent, push)
-        try:
-            self._require_ownership(agent, push)
-        except Refusal:
-            if await asyncio.to_thread(self._runtime.is_behind):  # the device may be in what is in force
-                reason = "another configuration is in force; this collector takes it over first"
-                raise Refusal(503, reason, _SOON) from None
-            raise
+        await self._must_own(agent, push)
         try:
             through = await self._commit(push, body, received_at)
         except UnknownBlocks as error:
@@ -170,6 +164,17 @@ class AgentEndpoint:
                 "now": self._runtime.clock.wall(),
             }
         )
+
+    async def _must_own(self, agent: str, push: Push) -> None:
+        """Refuse a push about devices of other agents. Of a device that is unknown here it is for later if another
+        configuration is in force."""
+        try:
+            self._require_ownership(agent, push)
+        except Refusal:
+            if await asyncio.to_thread(self._runtime.is_behind):
+                reason = "another configuration is in force; this collector takes it over first"
+                raise Refusal(503, reason, _SOON) from None
+            raise
 
     def _hear(self, agent: str, push: Push) -> None:
         """Let the agent's clock vote. After a start the first agents tell the time; nothing is taken under a wrong one."""

@@ -3,7 +3,7 @@
 One thread does this. Each turn commits all waiting pushes, answers them, and then applies them and deletes them from the
 journal in a second transaction. While the store does not work, committed pushes wait in their order. A push that alone cannot
 be applied is tried again for some seconds, while later pushes of its agent wait. Then it is set aside in the journal with its
-fault, and tried again after each restart, and when a person asks for it (`process/set_aside.py`).
+fault, and tried again after each restart, and when a person asks for it (`process/upkeep/set_aside.py`).
 """
 
 import logging
@@ -18,8 +18,8 @@ from pydantic_core import from_json
 from watchkeeper.collector.intake.sequences import BadPush, Sequences, TooManyDeclared, UnknownBlocks
 from watchkeeper.collector.intake.turns import Turns
 from watchkeeper.collector.notify.enqueue import Notifiers
-from watchkeeper.collector.process import set_aside
 from watchkeeper.collector.process.apply import Arrival, apply, apply_late
+from watchkeeper.collector.process.upkeep import set_aside
 from watchkeeper.collector.store.engine import Store
 from watchkeeper.collector.store.schema import agent, journal
 from watchkeeper.model.batch import Push

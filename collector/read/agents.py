@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from watchkeeper.collector.policy import freshness
-from watchkeeper.collector.process.set_aside import NONE_SET_ASIDE, Counted, counted
+from watchkeeper.collector.process.upkeep.set_aside import NONE_SET_ASIDE, Counted, counted
 from watchkeeper.collector.site.snapshot import Snapshot
 from watchkeeper.collector.store.schema import agent, lane
 

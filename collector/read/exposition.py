@@ -17,8 +17,8 @@ from pydantic_core import from_json
 from watchkeeper.collector.intake.endpoint import AgentEndpoint
 from watchkeeper.collector.intake.journal import Journal
 from watchkeeper.collector.policy.freshness import EXPORTED_FOR_INTERVALS
-from watchkeeper.collector.process.backups import Backups
 from watchkeeper.collector.process.runtime import Runtime
+from watchkeeper.collector.process.upkeep.backups import Backups
 from watchkeeper.collector.read.blocks import same_block
 from watchkeeper.collector.read.self_metrics import SelfMetrics
 from watchkeeper.collector.site.snapshot import Snapshot

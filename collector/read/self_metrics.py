@@ -16,11 +16,11 @@ from watchkeeper.collector.notify.delivery.claims import DELIVERIES
 from watchkeeper.collector.notify.delivery.robots import RobotStatus
 from watchkeeper.collector.notify.notice import About
 from watchkeeper.collector.policy.incidents import IncidentState
-from watchkeeper.collector.process.backups import Backups
 from watchkeeper.collector.process.guarded_clock import state_of
 from watchkeeper.collector.process.health.heartbeat import Heartbeat
 from watchkeeper.collector.process.replies.answer import UNKNOWN_REPLIES
 from watchkeeper.collector.process.runtime import Runtime
+from watchkeeper.collector.process.upkeep.backups import Backups
 from watchkeeper.collector.read.agents import AgentStatus, agent_statuses
 from watchkeeper.collector.site.in_force import FolderStanding
 from watchkeeper.collector.store.peers import peers
@@ -129,7 +129,10 @@ class SelfMetrics(Collector):
             "configuration_folder_in_force", "1 while the collector's own folder is what is in force.",
             1.0 if runtime.standing is FolderStanding.IN_FORCE else 0.0,
         )  # fmt: skip
-        yield _gauge("started_seconds", "When the collector started, in Unix time.", runtime.started_at)
+        yield from self._build()
+
+    def _build(self) -> Iterator[Metric]:
+        yield _gauge("started_seconds", "When the collector started, in Unix time.", self._runtime.started_at)
         build = GaugeMetricFamily(
             "watchkeeper_build_info", "The version of the collector; always 1.", labels=["version"]
         )

@@ -1,21 +1,28 @@
-<<<<<<< HEAD
 """Deletes old rows: readings after the configured time; lanes, and pushes that a person has dropped, after 60 days; blocks that no
-frame is under any more; tests of channels after a month; tokens when they have expired. Incidents, transitions, and what was said
-about them are never deleted; of the failed tries of a message the first and the newest are kept (`notify/delivery/claims.py`)."""
+frame is under any more; tests of channels after a month; tokens when they have expired; collectors a week after they were stopped.
+Incidents, transitions, and what was said about them are never deleted; of the failed tries of a message the first and the newest
+are kept (`notify/delivery/claims.py`)."""
 
 from collections.abc import Collection, Iterator
-=======
-"""Deletes old rows: readings after the configured time, lanes and blocks after 60 days, tokens when they have expired,
-collectors a week after they were stopped. Incidents, transitions, notices and receipts are never deleted."""
->>>>>>> watchman
 
 import sqlalchemy as sa
 
 from watchkeeper.collector.store.engine import Store
-<<<<<<< HEAD
-from watchkeeper.collector.store.schema import block, history, journal, lane, latest, outbox, receipt, sign_in, token
+from watchkeeper.collector.store.schema import (
+    block,
+    collector,
+    history,
+    journal,
+    lane,
+    latest,
+    outbox,
+    receipt,
+    sign_in,
+    token,
+)
 
 LANE_RETENTION_S = 60 * 86_400.0
+STOPPED_KEPT_S = 7 * 86_400.0
 EPOCHS_OF_AGENT = 50
 """The newest epochs of an agent whose lanes are kept. An agent of ours begins one when its spool is lost."""
 
@@ -30,12 +37,6 @@ an agent which uses it again is asked to declare it."""
 
 _DEAD_AFTER_S = 86_400.0
 _IN_JOURNAL_S = 600.0
-=======
-from watchkeeper.collector.store.schema import block, collector, history, lane, latest, token
-
-LANE_RETENTION_S = 60 * 86_400.0
-STOPPED_KEPT_S = 7 * 86_400.0
->>>>>>> watchman
 _DELETE_BATCH_ROWS = 5_000
 _FUTURE_LIMIT_S = 86_400.0
 
@@ -49,7 +50,7 @@ def delete_expired(store: Store, now: float, history_s: float) -> None:
         connection.execute(sa.delete(token).where(token.c.expires_at < now))
         connection.execute(sa.delete(sign_in).where(sign_in.c.asked_at < now - LANE_RETENTION_S))
         connection.execute(sa.delete(lane).where(lane.c.heard_at < now - LANE_RETENTION_S))
-<<<<<<< HEAD
+        connection.execute(sa.delete(collector).where(collector.c.stopped_at < now - STOPPED_KEPT_S))
         _delete_old_epochs(connection)
     with store.read() as connection:
         waiting = sa.select(journal.c.agent).where(journal.c.received_at < now - _IN_JOURNAL_S)
@@ -58,9 +59,6 @@ def delete_expired(store: Store, now: float, history_s: float) -> None:
     _delete_unused_blocks(store, now, needed)
     while _delete_tests(store, now):
         pass
-=======
-        connection.execute(sa.delete(collector).where(collector.c.stopped_at < now - STOPPED_KEPT_S))
->>>>>>> watchman
 
 
 def _delete_readings(store: Store, now: float, history_s: float) -> int:

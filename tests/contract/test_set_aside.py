@@ -11,7 +11,7 @@ from tests.story.world import World
 from watchkeeper.collector.intake import journal as module
 from watchkeeper.collector.process import set_aside
 from watchkeeper.collector.process.apply import apply as genuine
-from watchkeeper.collector.process.own.pushes import PushesSetAside
+from watchkeeper.collector.process.own.of_agents.pushes import PushesSetAside
 from watchkeeper.collector.process.own.rules import OwnRules
 from watchkeeper.collector.store.retention import delete_expired
 from watchkeeper.collector.store.schema import history, journal, latest

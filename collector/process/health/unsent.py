@@ -6,7 +6,7 @@ from watchkeeper.collector.notify.notice import Urgency
 from watchkeeper.collector.store.schema import outbox, receipt
 
 UNSENT_AFTER_S = 600.0
-LOOK_EVERY_S = 15.0
+SEEK_EVERY_S = 15.0
 _RECENT_RECEIPTS = 200
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from watchkeeper.collector.process.own.agents import AWAY_S
+from watchkeeper.collector.process.own.of_agents.heard import AWAY_S
 from watchkeeper.collector.site.inventory import COLLECTOR
 from watchkeeper.collector.site.snapshot import Snapshot
 from watchkeeper.collector.store.engine import Store

@@ -9,7 +9,7 @@ from watchkeeper.model.errors import StoreError
 from watchkeeper.model.worker import Worker
 
 log = logging.getLogger(__name__)
-LOOK_EVERY_S = 3.0
+FREE_EVERY_S = 3.0
 _STOP_S = 5.0
 
 
@@ -18,7 +18,7 @@ class HeldLocks:
 
     def __init__(self, store: Store, clock: Clock) -> None:
         self._store = store
-        self._worker = Worker("held locks", self.look, clock, retry_s=LOOK_EVERY_S)
+        self._worker = Worker("held locks", self.look, clock, retry_s=FREE_EVERY_S)
 
     def start(self) -> None:
         """Start the thread."""
@@ -38,4 +38,4 @@ class HeldLocks:
                 )
         except StoreError as error:
             log.warning("it is not known who has the locks of the store: %s", error)
-        return LOOK_EVERY_S
+        return FREE_EVERY_S

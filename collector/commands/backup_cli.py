@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from watchkeeper.collector.shared_cli import CONFIG, open_store, read_settings
+from watchkeeper.collector.commands.shared_cli import CONFIG, open_store, read_settings
 from watchkeeper.model.errors import WatchkeeperError
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ def _require_stopped(store: "Store") -> None:
 def restore_drill(source: Path | None, identity: Path | None, scratch: Path | None, file: Path) -> None:
     """Prove that the newest backup can be used: restore it into a temporary folder, start a collector on it that sends nothing, and ask
     it for its health and its last trouble. Nothing is left behind. Exit status 1 if a step fails."""
-    from watchkeeper.collector.drill import drill, newest
+    from watchkeeper.collector.commands.drill import drill, newest
 
     logging.getLogger("watchkeeper").setLevel(logging.ERROR)  # the report is what counts
     config_file = read_settings(file)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from watchkeeper.collector.shared_cli import CONFIG, open_store, read_settings
+from watchkeeper.collector.commands.shared_cli import CONFIG, open_store, read_settings
 from watchkeeper.model.errors import WatchkeeperError
 from watchkeeper.model.plain import one_line
 
@@ -19,7 +19,7 @@ def set_aside_group() -> None:
 @CONFIG
 def list_set_aside(file: Path) -> None:
     """Print the pushes that are set aside: number, agent, when it came, size, and why it could not be applied."""
-    from watchkeeper.collector.process.set_aside import listed
+    from watchkeeper.collector.process.upkeep.set_aside import listed
 
     with open_store(read_settings(file)).read() as connection:
         found = listed(connection)
@@ -37,7 +37,7 @@ def list_set_aside(file: Path) -> None:
 @CONFIG
 def retry_set_aside(numbers: tuple[int, ...], file: Path) -> None:
     """Let the running collector apply these pushes again, within seconds. A restart does this too."""
-    from watchkeeper.collector.process.set_aside import ask_again
+    from watchkeeper.collector.process.upkeep.set_aside import ask_again
 
     with open_store(read_settings(file)).write() as connection:
         _print_count(ask_again(connection, numbers), numbers, "applied again")
@@ -52,7 +52,7 @@ def drop_set_aside(numbers: tuple[int, ...], why: str, file: Path) -> None:
     import getpass
     import time
 
-    from watchkeeper.collector.process.set_aside import drop
+    from watchkeeper.collector.process.upkeep.set_aside import drop
 
     with open_store(read_settings(file)).write() as connection:
         _print_count(drop(connection, numbers, f"user:{getpass.getuser()}", why, time.time()), numbers, "dropped")

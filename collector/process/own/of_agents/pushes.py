@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from watchkeeper.collector.process import set_aside
+from watchkeeper.collector.process.upkeep import set_aside
 from watchkeeper.collector.site.snapshot import Snapshot
 from watchkeeper.collector.store.engine import Store
 from watchkeeper.model.reading import Series, Value

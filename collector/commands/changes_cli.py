@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from watchkeeper.collector.shared_cli import CONFIG, open_store, read_settings
+from watchkeeper.collector.commands.shared_cli import CONFIG, open_store, read_settings
 from watchkeeper.model.errors import WatchkeeperError
 
 if TYPE_CHECKING:

@@ -1,0 +1,1 @@
+"""The commands of the collector besides those in `cli`: one module for each group."""

@@ -1,0 +1,1 @@
+"""What the collector observes of its agents."""
