@@ -19,7 +19,7 @@ from watchkeeper.model.worker import Worker
 
 log = logging.getLogger(__name__)
 
-LOOK_S = 1.0
+LISTEN_S = 1.0
 LATE_S = 20.0
 """Without a look for longer nothing is decided: this process stood still, or its boot clock cannot be what it seems."""
 
@@ -125,7 +125,7 @@ class GuardedClock:
 
     def stop(self) -> None:
         """Look no more."""
-        self.worker.stop(LOOK_S)
+        self.worker.stop(LISTEN_S)
 
     def _next(self) -> float:
         try:
@@ -135,7 +135,7 @@ class GuardedClock:
             if not self._away:
                 log.warning("clock: the store does not answer, so the time cannot be compared: %s", error)
             self._away = True
-        return LOOK_S
+        return LISTEN_S
 
     def turn(self) -> None:
         """Look at the other clocks once. Raises StoreError."""

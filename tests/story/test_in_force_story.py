@@ -335,7 +335,7 @@ def test_a_folder_that_is_not_in_force_becomes_an_incident_of_that_collector(roo
     with room.store.read() as connection:
         (row,) = connection.execute(sa.select(incident)).all()
     assert (row.device, row.rule, row.instance, row.level, row.state) == (
-        "collector", "watchkeeper.configuration-differs", "b", "warning", "open",
+        "collector", "watchkeeper.configuration", "b", "warning", "open",
     )  # fmt: skip
     room.copy(room.a, room.b)
     room.turns()
