@@ -2,6 +2,8 @@
 HTTP."""
 
 import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +13,8 @@ from watchkeeper.collector.http_cli import HTTP_COMMANDS
 from watchkeeper.model.errors import WatchkeeperError
 
 if TYPE_CHECKING:
+    import sqlalchemy as sa
+
     from watchkeeper.collector.access.tokens import TokenKind
     from watchkeeper.collector.site.settings import ConfigFile
     from watchkeeper.collector.store.engine import Store
@@ -115,12 +119,13 @@ def revoke(kind: str, name: str, file: Path) -> None:
     import time
 
     from watchkeeper.collector.access.links import rotate
-    from watchkeeper.collector.access.tokens import TokenKind
+    from watchkeeper.collector.access.tokens import TokenKind, tokens_of
     from watchkeeper.collector.access.tokens import revoke as revoke_tokens
 
     store = _open_store(_read_settings(file))
     if kind == TokenKind.PERSON.value:
         rotate(store, time.time(), name)
+    _remember_revoked(store, tokens_of(store, TokenKind(kind), name))
     count = revoke_tokens(store, TokenKind(kind), name)
     print(f"{count} tokens of {kind} {name} revoked")
 
@@ -201,20 +206,33 @@ def backup(out: Path, file: Path) -> None:
     print(f"{out}: {sum(counts.values())} rows of {len(counts)} tables")
 
 
+_KEEP_TOKENS = click.option(
+    "--keep-tokens", is_flag=True, help="No token was revoked since: keep all, where there is no list of revoked ones."
+)
+
+
 @collector.command()
 @click.argument("source", type=click.Path(path_type=Path, exists=True))
+@_KEEP_TOKENS
 @CONFIG
-def restore(source: Path, file: Path) -> None:
-    """Fill an empty store from a backup. Links in messages sent so far end: a number may get another incident now."""
-    import time
-
-    from watchkeeper.collector.access.links import rotate
+def restore(source: Path, keep_tokens: bool, file: Path) -> None:
+    """Fill an empty store from a backup. Sessions and links end, and revoked tokens stay revoked."""
     from watchkeeper.collector.store.backups.archive import restore as restore_backup
 
     store = _open_store(_read_settings(file))
-    counts = restore_backup(store, source)
-    rotate(store, time.time())
+    with _restored(store, keep_tokens=keep_tokens) as then:
+        counts = restore_backup(store, source, then)
     print(f"{sum(counts.values())} rows of {len(counts)} tables restored")
+
+
+@collector.command()
+@_KEEP_TOKENS
+@CONFIG
+def restored(keep_tokens: bool, file: Path) -> None:
+    """Say that the database was restored by its own means, to an earlier time, while no collector ran."""
+    store = _open_store(_read_settings(file))
+    with _restored(store, keep_tokens=keep_tokens) as then, store.write() as connection:
+        then(connection)
 
 
 for _command in HTTP_COMMANDS:
@@ -237,6 +255,37 @@ def _open_store(config_file: "ConfigFile") -> "Store":
     from watchkeeper.collector.main import open_secrets, open_store
 
     return open_store(config_file, open_secrets(config_file))
+
+
+def _remember_revoked(store: "Store", fingerprints: list[str]) -> None:
+    from watchkeeper.collector.store.life.identity import beside
+
+    try:
+        beside(store).add_revoked(fingerprints)
+    except OSError as error:
+        click.echo(
+            f"warning: {error.filename}: {error.strerror}; a restored backup could revive these tokens", err=True
+        )
+
+
+@contextmanager
+def _restored(store: "Store", *, keep_tokens: bool) -> "Iterator[Callable[[sa.Connection], None]]":
+    """Yields what must be done in the transaction that restores; after it, remembers how far the store is now."""
+    import time
+
+    from watchkeeper.collector.process.set_back import after_restore
+    from watchkeeper.collector.store.life.identity import beside
+
+    files, done = beside(store), []
+
+    def then(connection: "sa.Connection") -> None:
+        done.append(after_restore(store, connection, files, time.time(), keep_tokens=keep_tokens))
+
+    yield then
+    for identity, ended in done:
+        files.write_mark(identity)
+        if ended:
+            print(f"{ended} tokens have ended; make new ones with `watchkeeper collector token`")
 
 
 def _check_name(config_file: "ConfigFile", kind: "TokenKind", name: str) -> None:

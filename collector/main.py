@@ -28,14 +28,17 @@ from watchkeeper.collector.notify.preflight import unreachable, unusable_links
 from watchkeeper.collector.process.own.agents import AgentsHeard
 from watchkeeper.collector.process.own.disk import DiskSpace
 from watchkeeper.collector.process.own.rules import OwnRules
+from watchkeeper.collector.process.own.twins import TwinAgents
 from watchkeeper.collector.process.replies.mail import MailReplies
 from watchkeeper.collector.process.replies.sms import SmsReplies
 from watchkeeper.collector.process.replies.ways import ReplyTaker, WaysBack
 from watchkeeper.collector.process.runtime import ConfigReloader, Runtime
+from watchkeeper.collector.process.set_back import begin
 from watchkeeper.collector.read.exposition import Metrics
 from watchkeeper.collector.read.self_metrics import installed_version
 from watchkeeper.collector.site.settings import ConfigFile, MailRepliesConfig
 from watchkeeper.collector.store.engine import Store
+from watchkeeper.collector.store.life.identity import beside
 from watchkeeper.collector.store.migrate import migrate
 from watchkeeper.collector.store.peers import CollectorIdentity, enter
 from watchkeeper.collector.store.retention import delete_expired
@@ -112,6 +115,8 @@ class RunningCollector:
         self.store = open_store(config_file, secrets)
         links = open_links(config_file, secrets, self.store, self.clock)
         ways = WaysBack(secrets, sms=config.sms_replies, mail=config.mail_replies is not None and links is not None)
+        files = beside(self.store)
+        files.write_mark(begin(self.store, files, self.clock.wall()))
         identity = CollectorIdentity(config.own_name)
         enter(self.store, identity, installed_version(), self.clock.wall())
         self.runtime = Runtime(self.store, self.clock, snapshot, config.page_url, links, ways, identity)
@@ -125,7 +130,9 @@ class RunningCollector:
             log.warning("collector.yml: %s", problem)
         self.outbox = Outbox(self.runtime, opener, self.runtime.robots)
         disk = DiskSpace(self.store, config.reserve_bytes)
-        own_rules = OwnRules(self.runtime, (disk, AgentsHeard(self.store, deaf=lambda: disk.full)))
+        own_rules = OwnRules(
+            self.runtime, (disk, AgentsHeard(self.store, deaf=lambda: disk.full), TwinAgents(self.store))
+        )
         requests = Requests(self.store, self.clock)
         self.ticker = Ticker(self.runtime, self.reloader, own_rules, requests, self.outbox)
         self.replies = self._reply_takers(secrets)
@@ -172,6 +179,8 @@ class RunningCollector:
 
     def alive(self) -> bool:
         """Whether every thread has shown within the last 30 seconds that it works."""
+        if self.store.file.lost:  # under systemd, the watchdog restarts it on what is there now
+            return False
         workers = [self.journal.worker, self.ticker.worker, self.outbox.worker, *(one.worker for one in self.replies)]
         beats = [worker.beat_at for worker in workers]
         return self.clock.boot() - min(beats) < _STUCK_AFTER_S

@@ -13,7 +13,9 @@ from watchkeeper.collector.notify.outbox import Outbox
 from watchkeeper.collector.process.due import catch_up, chase, decide_due, end_quiet
 from watchkeeper.collector.process.own.rules import OwnRules
 from watchkeeper.collector.process.runtime import ConfigReloader, Runtime
+from watchkeeper.collector.process.set_back import HeldMessages
 from watchkeeper.collector.process.troubles.separate import separate
+from watchkeeper.collector.store.life.identity import beside, next_turn
 from watchkeeper.collector.store.peers import BEAT_EVERY_S, beat
 from watchkeeper.model.errors import StoreError
 from watchkeeper.model.worker import Worker
@@ -31,11 +33,14 @@ class Ticker:
     ) -> None:
         self._runtime = runtime
         self._outbox = outbox
+        held = HeldMessages(runtime.store)
+        self._beside, self._mark_failed = beside(runtime.store), False
         self._tasks: tuple[Callable[[], object], ...] = (
             lambda: reloader.refresh(runtime),
             self._beat,
             own_rules.look,
             requests.refresh,
+            lambda: held.look(runtime.clock.wall()),
             lambda: catch_up(runtime.notifier(), runtime.clock.wall()),
             lambda: separate(runtime.notifier(), runtime.clock.wall()),
             lambda: chase(runtime.notifier(), runtime.clock.wall()),
@@ -80,6 +85,19 @@ class Ticker:
         if not beat(self._runtime.store, own, clock.wall()):
             log.error("another collector runs under the name `%s`; give each its own `name` in collector.yml", own.name)
         self._beat_at = clock.boot() + BEAT_EVERY_S
+        self._remember_turn()
+
+    def _remember_turn(self) -> None:
+        """Remember beside the store how far it is."""
+        now = next_turn(self._runtime.store)
+        try:
+            if now is not None:
+                self._beside.write_mark(now)
+            self._mark_failed = False
+        except OSError as error:
+            if not self._mark_failed:
+                log.error("%s: %s; a store that is set back may not be noticed", error.filename, error.strerror)  # noqa: TRY400 -- a sentence for the operator needs no traceback
+            self._mark_failed = True
 
     def _next(self) -> float:
         """A full turn when it is due. Before that, only the rungs. Returns the seconds until the next full turn."""

@@ -11,7 +11,7 @@ from ipaddress import ip_address
 from typing import Any, NamedTuple
 
 from watchkeeper.model.device import Device
-from watchkeeper.model.origin import Origin
+from watchkeeper.model.origin import NOWHERE, Origin
 from watchkeeper.model.reading import Series
 from watchkeeper.model.verdict import Event
 
@@ -88,7 +88,7 @@ class Push:
     more: bool = False
     blocks: tuple[Block, ...] = ()
     items: tuple[Item, ...] = ()
-    origin: Origin = Origin()
+    origin: Origin = NOWHERE
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,10 @@ class Origin:
     settled: int | None = None
 
 
+NOWHERE = Origin()
+"""Nothing is told."""
+
+
 def encode_origin(origin: Origin) -> Json:
     """The members that are told."""
     told: Json = {"session": origin.session, "turn": origin.turn} if origin.session else {}

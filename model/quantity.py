@@ -276,6 +276,7 @@ _CATALOGUE: tuple[Quantity, ...] = (
     Quantity("reading.absent", SECOND, "Reading gone for"),
     # Watchkeeper itself (4.1.6)
     _state("agent.heard", "Agent data", "yes", "no critical"),
+    _state("agent.twin", "Agent running twice", "no", "yes critical"),
     _state("collector.disk", "Collector disk", "ok", "full critical"),
 )  # fmt: skip
 

@@ -58,7 +58,7 @@ class Pusher:
     ) -> None:
         self._spool, self._collector, self._clock, self._agent = spool, collector, clock, agent
         self._on_bundle, self._on_request, self._chance = on_bundle, on_request, chance
-        self._session, self._turn = session, 0
+        self._session, self._pushes = session, 0
         self._previous: tuple[str, ...] = tuple(json.loads(spool.noted("sessions") or "[]"))[-PREVIOUS_LIMIT:]
         self._store = from_note(spool.noted("store"))
         self._interval_s = FIRST_INTERVAL_S
@@ -145,7 +145,7 @@ class Pusher:
     def _greet(self, lane: Lane) -> None:
         """Push nothing, to learn what the collector has of the lane. This comes before any item: if the answer to items
         were lost, we could not tell whose seqs a later answer means."""
-        if self._session and not self._turn:  # on disk before anybody hears of it: the next process names it
+        if self._session and not self._pushes:  # on disk before anybody hears of it: the next process names it
             self._spool.note("sessions", json.dumps([*self._previous, self._session][-PREVIOUS_LIMIT:]))
             self._spool.flush()
         self._push(self._spool.batch(lane, 0, 0))
@@ -164,9 +164,9 @@ class Pusher:
 
     def _push(self, batch: Batch) -> None:
         self._worker.beat()
-        self._turn += 1
+        self._pushes += 1
         previous = () if batch.lane in self._greeted else self._previous
-        origin = Origin(self._session, previous, self._turn, batch.settled)
+        origin = Origin(self._session, previous, self._pushes, batch.settled)
         at = self._clock.wall()
         push = Push(self._agent, batch.epoch, batch.lane, at, self._version, batch.more, batch.blocks, origin=origin)
         try:

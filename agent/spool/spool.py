@@ -214,7 +214,9 @@ class Spool:
             self._keep_in_memory(error)
             return False
         self._file = spoolfile.file_id(self._path)
-        log.error("spool: %s was removed or replaced while the agent runs; it was put back, and nothing is lost", self._path)
+        log.error(
+            "spool: %s was removed or replaced while the agent runs; it was put back, and nothing is lost", self._path
+        )
         return True
 
     def _pending(self) -> Commit:

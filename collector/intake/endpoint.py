@@ -16,11 +16,13 @@ from pydantic_core import from_json, to_json
 from watchkeeper.collector.access.tokens import TokenKind
 from watchkeeper.collector.intake.journal import Answer, Journal, Waiting
 from watchkeeper.collector.intake.requests import Requests
-from watchkeeper.collector.intake.sequences import BadPush, UnknownBlocks
+from watchkeeper.collector.intake.sequences import BadPush, StaleEpoch, UnknownBlocks
+from watchkeeper.collector.intake.sessions import TwinAgent
 from watchkeeper.collector.process.runtime import Runtime
 from watchkeeper.collector.site.snapshot import bundle_to_json as bundle_json
-from watchkeeper.model.batch import Push
+from watchkeeper.model.batch import STANDING, Push
 from watchkeeper.model.errors import StoreError, StoreFull, WireError
+from watchkeeper.model.origin import NEW_EPOCH
 from watchkeeper.model.verdict import ActiveVerdicts, Verdict, Withdrawal
 from watchkeeper.model.wire import decode_push
 
@@ -113,24 +115,31 @@ class AgentEndpoint:
             push = _parse(body, received_at)
         self._require_ownership(agent, push)
         try:
-            through = await self._commit(push, body, received_at)
+            through = await self._commit(push, body, received_at, _client(scope))
         except UnknownBlocks as error:
             raise _Refusal(409, str(error), blocks=list(error.blocks)) from None
+        except TwinAgent as error:
+            raise _Refusal(409, str(error), [(b"retry-after", f"{error.retry_after_s:.0f}".encode())]) from None
+        except StaleEpoch as error:
+            raise _Refusal(409, str(error), epoch=NEW_EPOCH) from None
         except BadPush as error:
             raise _Refusal(400, str(error)) from None
-        bundle = self._runtime.snapshot.bundles.get(agent)
-        return to_json(
-            {
-                "lane": push.lane.value,
-                "through": through,
-                "bundle": bundle.version if bundle else "",
-                "requests": self._requests.take(agent),
-            }
-        )
+        return to_json({"lane": push.lane.value, "through": through, **self._told(agent)})
 
-    async def _commit(self, push: Push, body: bytes, received_at: float) -> int:
+    def _told(self, agent: str) -> dict[str, Any]:
+        """What every answer tells: the bundle, requests, and which store this is."""
+        bundle, standing = self._runtime.snapshot.bundles.get(agent), self._journal.standing
+        requests = self._requests.take(agent)
+        if agent in standing.wanted:
+            requests.append({"kind": STANDING})
+        told: dict[str, Any] = {"bundle": bundle.version if bundle else "", "requests": requests}
+        if standing.identity:
+            told |= {"store": standing.identity.identity, "generation": standing.identity.generation}
+        return told
+
+    async def _commit(self, push: Push, body: bytes, received_at: float, address: str) -> int:
         done: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        self._journal.submit(Waiting(push, body, received_at, lambda answer: self._tell(done, answer)))
+        self._journal.submit(Waiting(push, body, received_at, lambda answer: self._tell(done, answer), address))
         return await done
 
     def _tell(self, done: "asyncio.Future[int]", answer: Answer) -> None:
@@ -199,6 +208,11 @@ def _require_method(scope: Scope, method: str) -> None:
 
 def _header(scope: Scope, wanted: bytes) -> str:
     return next((value.decode("latin-1") for name, value in scope["headers"] if name == wanted), "")
+
+
+def _client(scope: Scope) -> str:
+    client = scope.get("client")
+    return str(client[0])[:100] if client else ""
 
 
 async def _body(scope: Scope, receive: Receive) -> bytes:

@@ -16,7 +16,9 @@ from typing import Any, TypeGuard
 import sqlalchemy as sa
 from pydantic_core import from_json
 
-from watchkeeper.collector.intake.sequences import BadPush, Sequences, UnknownBlocks
+from watchkeeper.collector.intake.sequences import BadPush, Sequences, StaleEpoch, UnknownBlocks
+from watchkeeper.collector.intake.sessions import Sessions, TwinAgent
+from watchkeeper.collector.intake.standing import Standing
 from watchkeeper.collector.notify.enqueue import Notifiers
 from watchkeeper.collector.process.apply import Arrival, apply
 from watchkeeper.collector.store.engine import Store
@@ -44,7 +46,7 @@ ADOPT_AFTER_S = 10.0
 FAULT_CHARACTERS = 1_000
 
 Answer = int | WatchkeeperError
-"""The seq up to which the lane is on disk; or UnknownBlocks, BadPush, StoreFull, StoreError."""
+"""The seq up to which the lane is on disk; or UnknownBlocks, BadPush, TwinAgent, StaleEpoch, StoreFull, StoreError."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,7 @@ class Waiting:
     body: bytes
     received_at: float
     answer: Callable[[Answer], None]
+    address: str = ""
 
 
 @dataclass(slots=True)
@@ -73,6 +76,8 @@ class Journal:
         self._applied = applied
         self._queue: queue.SimpleQueue[Waiting] = queue.SimpleQueue()
         self._sequences = Sequences(store)
+        self._sessions = Sessions(store, self._interval_s)
+        self.standing = Standing(store)
         self._pending: list[_Written] = []  # committed, answered, not applied yet
         self._adopted_at = clock.boot()
         self.faults = 0
@@ -131,7 +136,8 @@ class Journal:
         try:
             written, answers = self._write(group)
         except Exception as error:  # noqa: BLE001 -- the agents get the error as their answer
-            self._sequences.forget()
+            for part in (self._sequences, self._sessions, self.standing):
+                part.forget()
             self._refuse(group, error)
             return
         failpoint("collector.journal.committed")
@@ -158,21 +164,31 @@ class Journal:
         written: list[Arrival] = []
         bodies: list[dict[str, Any]] = []
         with self._store.write() as connection:
-            self._sequences.open(connection, [waiting.push for waiting in group])
+            for part in (self._sequences, self._sessions):
+                part.open(connection, [waiting.push for waiting in group])
+            self.standing.open(connection, self._clock.wall())
             for waiting in group:
                 try:
+                    self._sessions.admit(waiting.push, waiting.address, waiting.received_at)
                     after, through = self._sequences.take(waiting.push, waiting.received_at)
-                except (BadPush, UnknownBlocks) as refusal:
+                except (BadPush, UnknownBlocks, TwinAgent, StaleEpoch) as refusal:
                     answers.append(refusal)
                     continue
+                self.standing.look(waiting.push, after)
                 answers.append(through)
                 if through > after:
                     written.append(Arrival(waiting.push, waiting.received_at, after))
                     bodies.append(_row(waiting, after))
             self._sequences.close(connection)
+            self._sessions.close(connection)
+            self.standing.close(connection, self._clock.wall())
             ids = self._insert(connection, bodies)
             failpoint("collector.journal.before-commit")
         return [_Written(number, arrival) for number, arrival in zip(ids, written, strict=True)], answers
+
+    def _interval_s(self, name: str) -> float:
+        known = self._notifiers.notifier().snapshot.agents.get(name)
+        return known.interval_s if known else 0.0
 
     def _insert(self, connection: sa.Connection, bodies: Sequence[dict[str, Any]]) -> Sequence[int]:
         if not bodies:

@@ -68,7 +68,11 @@ def _unit_text(unit: Unit) -> str:
     return f", in {unit.base.replace('_', ' ')}" if unit.base else ""
 
 
-_COLLECTOR_QUANTITIES = ("agent.heard", "collector.disk")  # only for the collector's own rules; no agent reads them
+_COLLECTOR_QUANTITIES = (
+    "agent.heard",
+    "agent.twin",
+    "collector.disk",
+)  # only for the collector's own rules; no agent reads them
 _UNKNOWN_FAMILY = Family("", "gauge", "")  # a quantity of an agent that is newer than the collector
 FAMILIES = {name: family(quantity) for name, quantity in QUANTITIES.items() if name not in _COLLECTOR_QUANTITIES}
 

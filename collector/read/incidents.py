@@ -1,7 +1,7 @@
 """Incidents with their rungs and notices, for pages, API and metrics. Read only; times are UTC seconds."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import sqlalchemy as sa
 
@@ -13,7 +13,10 @@ from watchkeeper.collector.policy.ladder import ScheduledRung
 from watchkeeper.collector.policy.troubles import Trouble
 from watchkeeper.collector.site.snapshot import Snapshot
 from watchkeeper.collector.store import rows, troubles
-from watchkeeper.collector.store.schema import agent, incident, outbox, receipt
+from watchkeeper.collector.store.life.awaited import HELD
+from watchkeeper.collector.store.schema import agent, awaited, incident, outbox, receipt
+
+PENDING = "pending"
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +143,11 @@ def progress_of_troubles(
 
 def _backlogs(connection: sa.Connection) -> dict[str, Backlog]:
     query = sa.select(agent.c.agent, agent.c.backlog_since, agent.c.backlog_until).where(agent.c.backlog_until > 0.0)
-    return {row.agent: Backlog(row.backlog_since, row.backlog_until) for row in connection.execute(query)}
+    found = {row.agent: Backlog(row.backlog_since, row.backlog_until) for row in connection.execute(query)}
+    for row in connection.execute(sa.select(awaited)):
+        known = found.get(row.agent, Backlog())
+        found[row.agent] = replace(known, awaited_since=row.since, awaited_until=row.until)
+    return found
 
 
 def _notices(connection: sa.Connection, numbers: Sequence[int]) -> dict[int, list[NoticeStatus]]:
@@ -155,7 +162,8 @@ def _notices(connection: sa.Connection, numbers: Sequence[int]) -> dict[int, lis
     found: dict[int, list[NoticeStatus]] = {}
     for row in connection.execute(sa.select(outbox).where(mine).order_by(outbox.c.id)):
         notice = NoticeStatus(
-            row.person, row.kind, row.rung, row.recurrence, row.created_at, row.state, row.handed_on,
+            row.person, row.kind, row.rung, row.recurrence, row.created_at, PENDING if row.state == HELD else row.state,
+            row.handed_on,
             tuple(tries.get(row.id, ())),
         )  # fmt: skip
         found.setdefault(part_of[row.about_id], []).append(notice)

@@ -21,12 +21,16 @@ from sqlalchemy.exc import (
     ProgrammingError,
 )
 
+from watchkeeper.collector.store.life.place import StoreFile
 from watchkeeper.collector.store.many import BulkInsert
 from watchkeeper.collector.store.schema import metadata, tally
 from watchkeeper.model.errors import StoreError, StoreFull, StoreRefused
 
 _DISK_FULL = "53100"  # PostgreSQL, appendix A: disk_full
 _BUSY_TIMEOUT_S = 10.0
+SKIPPED_NUMBERS = 10_000
+"""More than a store gives out between a backup and its restore."""
+
 _PERMANENT_ERRORS = (DataError, IntegrityError, NotSupportedError, ProgrammingError)
 
 
@@ -37,10 +41,12 @@ class Store:
         """Raises StoreError if the URL is not valid. The error never quotes the URL, which may contain a password."""
         self.url = _url(url)
         self.embedded = self.url.get_backend_name() == "sqlite"
+        self.file = StoreFile(Path(self.url.database) if self.embedded and self.url.database else None)
         if self.embedded:
             # Each thread keeps its own connection. Readers never wait for the writer (WAL).
             self.engine = sa.create_engine(self.url, connect_args={"timeout": _BUSY_TIMEOUT_S}, hide_parameters=True)
             sa.event.listen(self.engine, "connect", _prepare_sqlite)
+            sa.event.listen(self.engine, "connect", lambda *_: self.file.opened())
             sa.event.listen(self.engine, "begin", _begin_sqlite)
         else:
             self.engine = sa.create_engine(
@@ -60,13 +66,16 @@ class Store:
     def write(self) -> Iterator[sa.Connection]:
         """One transaction that may write. Raises StoreFull if the disk is full, StoreRefused if the database will never
         accept the statement, StoreError if a retry may help."""
+        self.file.require()
         with self._writer, _translated(), self._connect(writes=True) as connection, connection.begin():
             yield connection
+        self.file.require()  # it may have been removed meanwhile: then nothing was kept
 
     @contextlib.contextmanager
     def read(self, *, steady: bool = False) -> Iterator[sa.Connection]:
         """One transaction that only reads. With `steady`, all its statements see the data of one moment (on SQLite they
         always do)."""
+        self.file.require()
         level = {"isolation_level": "REPEATABLE READ"} if steady and not self.embedded else {}
         with _translated(), self._connect(**level) as connection, connection.begin():
             yield connection
@@ -91,6 +100,22 @@ class Store:
                     highest = sa.select(sa.func.coalesce(sa.func.max(column), 0) + 1).scalar_subquery()
                     sequence = sa.func.pg_get_serial_sequence(table.name, column.name)
                     connection.execute(sa.select(sa.func.setval(sequence, highest, sa.false())))
+
+    def skip_numbers(self, connection: sa.Connection) -> None:
+        """Give troubles and incidents numbers far behind the highest existing one: keys and links of messages that this store
+        has forgotten name the next ones."""
+        for table in (metadata.tables[name] for name in ("incident", "trouble", "sign_in")):
+            (column,) = table.primary_key.columns
+            highest = (
+                connection.execute(sa.select(sa.func.coalesce(sa.func.max(column), 0))).scalar_one() + SKIPPED_NUMBERS
+            )
+            if self.embedded:
+                connection.execute(sa.text("DELETE FROM sqlite_sequence WHERE name = :name"), {"name": table.name})
+                insert = sa.text("INSERT INTO sqlite_sequence (name, seq) VALUES (:name, :seq)")
+                connection.execute(insert, {"name": table.name, "seq": highest})
+            else:
+                sequence = sa.func.pg_get_serial_sequence(table.name, column.name)
+                connection.execute(sa.select(sa.func.setval(sequence, highest)))
 
     def upsert(self, table: sa.Table, *, keep: Container[str] = ()) -> sa.Insert:
         """An insert that overwrites the row with the same primary key, except for the columns in `keep`."""

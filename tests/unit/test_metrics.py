@@ -168,7 +168,7 @@ def test_the_collector_speaks_of_itself(room: Room) -> None:
 def test_every_quantity_has_a_name_of_its_own() -> None:
     names = [one.name for one in FAMILIES.values()]
     assert len(set(names)) == len(names)
-    assert QUANTITIES.keys() - FAMILIES.keys() == {"agent.heard", "collector.disk"}, "what no agent reads"
+    assert QUANTITIES.keys() - FAMILIES.keys() == {"agent.heard", "agent.twin", "collector.disk"}, "what no agent reads"
     for quantity in QUANTITIES.values():
         assert family(quantity).name.endswith("_total") == (quantity.type is QuantityType.COUNTER)
 

@@ -159,7 +159,7 @@ def test_a_device_of_any_category_that_does_not_answer_is_a_fault(category: Cate
 
 
 def test_the_collector_s_own_rules_apply_only_to_watchkeeper() -> None:
-    for quantity in ("agent.heard", "collector.disk"):
+    for quantity in ("agent.heard", "agent.twin", "collector.disk"):
         assert len(RULES.of(Series("room-1", quantity), Category.WATCHKEEPER)) == 1
         assert RULES.of(Series("room-1", quantity), Category.SERVER) == ()
 

@@ -10,7 +10,7 @@ import json
 import os
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -63,9 +63,9 @@ def _write_archive(store: Store, out: BinaryIO, now: float) -> dict[str, int]:
     return counts
 
 
-def restore(store: Store, file: Path) -> dict[str, int]:
-    """Fill an empty store from a backup, completely or not at all. Returns the number of rows of each table. Raises
-    BadBackup, or Conflict if the store is not empty."""
+def restore(store: Store, file: Path, then: Callable[[sa.Connection], None] = lambda _: None) -> dict[str, int]:
+    """Fill an empty store from a backup, completely or not at all. `then` is called in the same transaction. Returns the
+    number of rows of each table. Raises BadBackup, or Conflict if the store is not empty."""
     migrate(store)
     try:
         with zipfile.ZipFile(file) as archive:
@@ -76,6 +76,7 @@ def restore(store: Store, file: Path) -> dict[str, int]:
                 if counts != manifest["rows"]:
                     raise BadBackup(f"{file}: rows are missing: {counts} instead of {manifest['rows']}")
                 store.renumber(connection)
+                then(connection)
     except (zipfile.BadZipFile, zlib.error, EOFError, LookupError, TypeError, ValueError, StoreRefused) as error:
         raise BadBackup(f"{file}: not a backup of Watchkeeper, or a damaged one: {error}") from error
     except OSError as error:
