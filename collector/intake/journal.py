@@ -18,7 +18,7 @@ from pydantic_core import from_json
 
 from watchkeeper.collector.intake.sequences import BadPush, Sequences, StaleEpoch, UnknownBlocks
 from watchkeeper.collector.intake.sessions import Sessions, TwinAgent
-from watchkeeper.collector.intake.standing import Standing
+from watchkeeper.collector.intake.standing import StandingRequests
 from watchkeeper.collector.notify.enqueue import Notifiers
 from watchkeeper.collector.process.apply import Arrival, apply
 from watchkeeper.collector.store.engine import Store
@@ -77,7 +77,7 @@ class Journal:
         self._queue: queue.SimpleQueue[Waiting] = queue.SimpleQueue()
         self._sequences = Sequences(store)
         self._sessions = Sessions(store, self._interval_s)
-        self.standing = Standing(store)
+        self.standing = StandingRequests(store)
         self._pending: list[_Written] = []  # committed, answered, not applied yet
         self._adopted_at = clock.boot()
         self.faults = 0

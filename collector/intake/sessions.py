@@ -24,7 +24,7 @@ _SESSIONLESS = "epoch "
 
 
 class TwinAgent(WatchkeeperError):
-    """Another process has the name of this agent. It is to keep everything and try again after `retry_after_s`."""
+    """Another process has the name of this agent. The agent keeps everything and tries again after `retry_after_s`."""
 
     def __init__(self, message: str, retry_after_s: float) -> None:
         self.retry_after_s = retry_after_s

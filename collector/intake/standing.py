@@ -17,7 +17,7 @@ AWAITED_AGAIN_S = 600.0
 """How long after such a wait the rungs of an agent wait again: an agent that always seems set back silences nothing."""
 
 
-class Standing:
+class StandingRequests:
     """`wanted` are the agents that are asked with each answer; `identity` is that of the store."""
 
     def __init__(self, store: Store) -> None:

@@ -1,5 +1,5 @@
 """A collector begins to use a store. One that was set back (a copy put back, a backup restored) may not act on what it believes:
-who is signed in, which token counts, what is to be sent, and what is still broken."""
+who is signed in, which token counts, what was not sent, and what is still broken."""
 
 import logging
 from collections.abc import Collection, Sequence

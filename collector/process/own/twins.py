@@ -16,7 +16,7 @@ _NAME_CHARACTERS = 90
 
 
 class TwinAgents:
-    """Goes by the boot clock from when it first saw a note of twins. After a start, a note of before counts as one."""
+    """Goes by the boot clock from when it first saw a note of twins. A note that is there at the start counts as new."""
 
     def __init__(self, store: Store) -> None:
         self._store = store

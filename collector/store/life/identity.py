@@ -50,7 +50,7 @@ def next_generation(connection: sa.Connection, at_least: StoreIdentity | None = 
 def next_turn(store: Store) -> StoreIdentity | None:
     """Note that a collector is at work. Raises StoreError."""
     with store.write() as connection:
-        connection.execute(sa.update(life), {"turn": life.c.turn + 1})
+        connection.execute(sa.update(life).values(turn=life.c.turn + 1))
         return identity_of(connection)
 
 

@@ -6,6 +6,7 @@ from tests.chaos.outcome import Attack
 
 FAMILIES = (
     "kills",
+    "identities",
 )  # fmt: skip
 
 

@@ -39,8 +39,20 @@ def upgrade() -> None:
             "until", sa.Double(), nullable=False, comment="no rung of its older troubles is decided before this time"
         ),
     )
-    op.add_column("lane", sa.Column("session", _NAME_TYPE, nullable=False, server_default=""))
-    op.add_column("lane", sa.Column("turn", sa.BigInteger(), nullable=False, server_default="0"))
+    op.add_column(
+        "lane",
+        sa.Column("session", _NAME_TYPE, nullable=False, server_default="", comment="the process that pushed last"),
+    )
+    op.add_column(
+        "lane",
+        sa.Column(
+            "turn",
+            sa.BigInteger(),
+            nullable=False,
+            server_default="0",
+            comment="the number of that push in its session",
+        ),
+    )
 
 
 def downgrade() -> None:
