@@ -273,7 +273,7 @@ class Judge:
 
     def active_verdicts(self, at: float, *, unsure: bool = False) -> ActiveVerdicts:
         """All verdicts that are not ok. With `unsure`, also those that wait for the `for` of their limit, as unknown: where
-        earlier states were lost, such a fault may have been there for long, and must not count as over."""
+        earlier states are lost or old, such a fault may have been there for long, and must not count as over."""
         told = {key: state for key, state in self._states.items() if state.level is not Level.OK}
         if unsure:
             told |= {

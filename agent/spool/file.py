@@ -82,17 +82,22 @@ def put_back(db: sqlite3.Connection, locked: TextIO, path: Path, at_utc: float) 
     agent uses that file), OSError, or sqlite3.Error; `db` then stays as it is."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     held = os.fstat(locked.fileno())
-    if file_id(path.with_name(path.name + ".lock")) != (held.st_dev, held.st_ino):
-        locked = lock(path)
-    copy = path.with_name(path.name + ".copy")
-    copy.unlink(missing_ok=True)
-    copy.touch(mode=0o600)
-    with contextlib.closing(sqlite3.connect(copy)) as target:
-        db.backup(target)
-    quarantine(path, at_utc, "replaced")
-    db.close()  # before another file has its name: closing deletes NAME-wal
-    copy.rename(path)
-    return _connect(path), locked
+    ours = file_id(path.with_name(path.name + ".lock")) == (held.st_dev, held.st_ino)
+    with contextlib.ExitStack() as undo:
+        now_locked = locked if ours else undo.enter_context(lock(path))
+        copy = path.with_name(path.name + ".copy")
+        copy.unlink(missing_ok=True)
+        copy.touch(mode=0o600)
+        with contextlib.closing(sqlite3.connect(copy)) as target:
+            db.backup(target)
+        quarantine(path, at_utc, "replaced")
+        db.close()  # before another file has its name: closing deletes NAME-wal
+        copy.rename(path)
+        made = _connect(path)
+        undo.pop_all()
+    if not ours:
+        locked.close()
+    return made, now_locked
 
 
 def open_spool(path: Path, at_utc: float) -> tuple[sqlite3.Connection, str]:

@@ -169,11 +169,12 @@ class Journal:
             self.standing.open(connection, self._clock.wall())
             for waiting in group:
                 try:
-                    self._sessions.admit(waiting.push, waiting.address, waiting.received_at)
+                    session = self._sessions.admit(waiting.push, waiting.address, waiting.received_at)
                     after, through = self._sequences.take(waiting.push, waiting.received_at)
                 except (BadPush, UnknownBlocks, TwinAgent, StaleEpoch) as refusal:
                     answers.append(refusal)
                     continue
+                self._sessions.accept(waiting.push.agent, session, waiting.received_at)
                 self.standing.look(waiting.push, after)
                 answers.append(through)
                 if through > after:

@@ -32,7 +32,9 @@ class TwinAgent(WatchkeeperError):
 
 
 @dataclass(frozen=True, slots=True)
-class _Known:
+class AgentSession:
+    """A row of the table `agent_session`, without the agent."""
+
     session: str
     address: str = ""
     superseded: str = ""
@@ -47,7 +49,7 @@ class Sessions:
 
     def __init__(self, store: Store, interval_s: Callable[[str], float]) -> None:
         self._store, self._interval_s = store, interval_s
-        self._known: dict[str, _Known] = {}
+        self._known: dict[str, AgentSession] = {}
         self._heard: dict[str, float] = {}
         self._changed: set[str] = set()
 
@@ -59,42 +61,51 @@ class Sessions:
             return
         query = sa.select(agent_session).where(agent_session.c.agent.in_(sorted(unread)))
         for row in connection.execute(query.order_by(agent_session.c.agent).with_for_update()):
-            self._known[row.agent] = _Known(*row[1:])
+            self._known[row.agent] = AgentSession(*row[1:])
         heard = sa.select(agent.c.agent, agent.c.heard_at).where(agent.c.agent.in_(sorted(unread)))
         self._heard |= dict.fromkeys(unread, 0.0)
         self._heard |= {row.agent: row.heard_at for row in connection.execute(heard)}
 
-    def admit(self, push: Push, address: str, now: float) -> None:
-        """Let the process push, or raise TwinAgent."""
+    def admit(self, push: Push, address: str, now: float) -> AgentSession:
+        """What is known of the agent once this push is accepted. Raises TwinAgent."""
         name, mine = push.agent, push.origin.session or _SESSIONLESS + push.epoch
         known = self._known.get(name)
-        after = _Known(mine, address) if known is None else self._after(known, push, mine, address, now)
-        if after != known:
+        after = AgentSession(mine, address) if known is None else self._after(known, push, mine, address, now)
+        if after.session != mine:
+            self._note(name, after)
+            raise self._refusal(name, after, mine, address, now)
+        return after
+
+    def accept(self, name: str, after: AgentSession, now: float) -> None:
+        """The push is accepted as a whole."""
+        self._heard[name] = now
+        self._note(name, after)
+
+    def _note(self, name: str, after: AgentSession) -> None:
+        if after != self._known.get(name):
             self._known[name] = after
             self._changed.add(name)
-        if after.session != mine:
-            raise self._refusal(name, after, mine, address, now)
-        self._heard[name] = now
 
-    def _after(self, known: _Known, push: Push, mine: str, address: str, now: float) -> _Known:
+    def _after(self, known: AgentSession, push: Push, mine: str, address: str, now: float) -> AgentSession:
         if mine == known.session:
             both = known.rival and now - known.rival_at < TWIN_WITHIN_S and now - known.twin_at > TWIN_NOTED_EVERY_S
             return replace(known, twin_at=now) if both else known
         if mine == known.superseded:  # it went on after another one had followed it: that one is a copy
-            back = _Known(mine, address, rival=known.session, rival_address=known.address, rival_at=now)
+            back = AgentSession(mine, address, rival=known.session, rival_address=known.address, rival_at=now)
             return replace(back, twin_at=now)
         follows = known.session in push.origin.previous or known.session == _SESSIONLESS + push.epoch
         sessionless = mine.startswith(_SESSIONLESS) and known.session.startswith(_SESSIONLESS)
         if (follows and mine != known.rival) or sessionless:
             return replace(known, session=mine, address=address, superseded=known.session)
-        if now - self._heard.get(push.agent, 0.0) >= self._patience_s(push.agent):
-            return _Known(mine, address, rival_at=known.rival_at, twin_at=known.twin_at)
+        silent_s = now - self._heard.get(push.agent, 0.0)
+        if not 0.0 <= silent_s < self._patience_s(push.agent):  # below 0: our clock was set back
+            return AgentSession(mine, address, rival_at=known.rival_at, twin_at=known.twin_at)
         return replace(known, rival=mine, rival_address=address, rival_at=now)
 
     def _patience_s(self, name: str) -> float:
         return max(TAKEOVER_LEAST_S, TAKEOVER_INTERVALS * self._interval_s(name))
 
-    def _refusal(self, name: str, known: _Known, mine: str, address: str, now: float) -> TwinAgent:
+    def _refusal(self, name: str, known: AgentSession, mine: str, address: str, now: float) -> TwinAgent:
         patience_s = self._patience_s(name)
         return TwinAgent(
             f"agent `{name}` runs twice: `{known.session}` at {known.address or '?'} was heard "

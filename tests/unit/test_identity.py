@@ -1,7 +1,6 @@
 """A store that was set back, emptied or swapped, and two agents of one name: what the collector and the agent decide."""
 
 import json
-import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -312,7 +311,7 @@ def test_the_files_beside_the_store_hold_what_was_written(tmp_path: Path) -> Non
     files.add_revoked(["x"])
     files.add_revoked(["y"])
     assert files.revoked() == {"x", "y"}
-    assert os.stat(tmp_path / "s.db.revoked").st_mode & 0o077 == 0
+    assert (tmp_path / "s.db.revoked").stat().st_mode & 0o077 == 0
     (tmp_path / "s.db.mark").write_text("broken")
     assert files.mark() is None
     nowhere = Beside(None, "")

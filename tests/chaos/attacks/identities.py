@@ -81,18 +81,18 @@ class AgentProcess:
             self.spool.add_events([ActiveVerdicts(self.world.clock.boot(), tuple(self.bad.values()))], {})
             self.spool.flush()
 
-    def judge(self, level: Level, instance: str = "") -> Verdict:
+    def judge(self, level: Level, device: str = DEVICE, instance: str | None = None) -> Verdict:
         """A change of verdict, into the spool."""
         now = self.world.clock.boot()
         evidence = Evidence("temperature.ambient", 24.5, "outside 21 to 23 °C", "", 24.1, now - 60)
-        mine = instance or uuid.uuid4().hex
-        made = Verdict(uuid.uuid4().hex, DEVICE, RULE, mine, level, now, evidence)
+        mine = uuid.uuid4().hex if instance is None else instance
+        made = Verdict(uuid.uuid4().hex, device, RULE, mine, level, now, evidence)
         self.spool.add_events([made], {})
         self.spool.flush()
         self.given.append(made.id)
-        self.bad.pop(mine, None)
+        self.bad.pop(device + mine, None)
         if level.bad:
-            self.bad[mine] = made
+            self.bad[device + mine] = made
         return made
 
     def step(self, seconds: float = 1.0) -> None:
@@ -138,7 +138,7 @@ def _set_back(chance: random.Random, folder: Path, *, by_backup: bool) -> Harm:
     """Faults before and after the copy, ends after it; then the copy is put back."""
     world = _world(folder)
     agent = AgentProcess(world, folder / "agent" / "spool.db", "a")
-    agent.judge(Level.CRITICAL, "before")
+    agent.judge(Level.CRITICAL, "sensor-1", "")
     agent.step()
     world.beat()
     world.advance(chance.choice((0.5, 11.0)))
@@ -150,9 +150,9 @@ def _set_back(chance: random.Random, folder: Path, *, by_backup: bool) -> Harm:
     world.store = Store(world.url)
     world.start()
     if over := chance.random() < 0.7:
-        agent.judge(Level.OK, "before")
+        agent.judge(Level.OK, "sensor-1", "")
     if begins := chance.random() < 0.7:
-        agent.judge(Level.WARNING, "after")
+        agent.judge(Level.WARNING, "web-1", "")
     agent.step()
     world.advance(3)
     _live_on(world)
@@ -185,12 +185,12 @@ def _set_back(chance: random.Random, folder: Path, *, by_backup: bool) -> Harm:
     world.advance(12)
     told = world.told[known:]
     pages = [one for one in told if one.kind in ("page", "returned", "on-site")]
-    about = {str(one.message.facts.get("instance", "")) for one in pages}
+    about = {str(one.message.facts["device"]) for one in pages}
     agent.spool.close()
     world.close()
     return {
-        "paged_for_nothing": int(over and "before" in about),
-        "hidden": int(begins and "after" not in about) + int(not over and "before" not in about),
+        "paged_for_nothing": int(over and "sensor-1" in about),
+        "hidden": int(begins and "web-1" not in about) + int(not over and "sensor-1" not in about),
     }
 
 
