@@ -240,9 +240,7 @@ def test_active_verdicts_are_reported_at_once_if_somebody_asks_and_once_if_two_d
     run(scenario)
 
 
-def test_in_a_new_epoch_what_waits_for_its_limit_is_unknown_and_told_again_once_it_is_certain() -> (
-    None
-):
+def test_in_a_new_epoch_what_waits_for_its_limit_is_unknown_and_told_again_once_it_is_certain() -> None:
     supply = columns("box", "temperature.supply")
 
     async def scenario(world: World) -> None:

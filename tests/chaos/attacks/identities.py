@@ -156,42 +156,48 @@ def _set_back(chance: random.Random, folder: Path, *, by_backup: bool) -> Harm:
     agent.step()
     world.advance(3)
     _live_on(world)
-    world.close()
-    for name in ("collector.db", "collector.db-wal", "collector.db-shm"):
-        (folder / name).unlink(missing_ok=True)
-    world.clock.advance(chance.choice((20.0, 900.0, 90_000.0)))
-    known = len(world.told)
-    world.store = Store(world.url)
-    if by_backup:
-        files, now, seen = beside(world.store), world.clock.wall(), []
-        restore(
-            world.store, folder / "kept.zip",
-            lambda connection: seen.append(after_restore(world.store, connection, files, now, keep_tokens=True)[0]),
-        )  # fmt: skip
-        files.write_mark(seen[0])
-    else:
-        world.store.close()
-        (folder / "collector.db").write_bytes(copy)
-        world.store = Store(world.url)
-    begin(world.store, beside(world.store), world.clock.wall())
-    world.start()
-    held = HeldMessages(world.store)
-    world.beat()
-    world.advance(chance.choice((0.1, 1.5)))
-    for _ in range(3):
-        agent.step(16)
-        held.look(world.clock.wall())
-        world.beat()
-    world.advance(12)
-    told = world.told[known:]
-    pages = [one for one in told if one.kind in ("page", "returned", "on-site")]
-    about = {str(one.message.facts["device"]) for one in pages}
+    _put_back(world, folder, None if by_backup else copy, chance.choice((20.0, 900.0, 90_000.0)))
+    about = _paged_after(world, agent, chance.choice((0.1, 1.5)))
     agent.spool.close()
     world.close()
     return {
         "paged_for_nothing": int(over and "sensor-1" in about),
         "hidden": int(begins and "web-1" not in about) + int(not over and "sensor-1" not in about),
     }
+
+
+def _put_back(world: World, folder: Path, copy: bytes | None, after_s: float) -> None:
+    """Put back the copy, or restore the backup (None), and start."""
+    world.close()
+    for name in ("collector.db", "collector.db-wal", "collector.db-shm"):
+        (folder / name).unlink(missing_ok=True)
+    world.clock.advance(after_s)
+    if copy is not None:
+        (folder / "collector.db").write_bytes(copy)
+    world.store = Store(world.url)
+    if copy is None:
+        files, now, seen = beside(world.store), world.clock.wall(), []
+        restore(
+            world.store, folder / "kept.zip",
+            lambda connection: seen.append(after_restore(world.store, connection, files, now, keep_tokens=True)[0]),
+        )  # fmt: skip
+        files.write_mark(seen[0])
+    begin(world.store, beside(world.store), world.clock.wall())
+    world.start()
+
+
+def _paged_after(world: World, agent: AgentProcess, away_min: float) -> set[str]:
+    """The devices that somebody is paged about from now on. The agent comes back after some time."""
+    known, held = len(world.told), HeldMessages(world.store)
+    world.beat()
+    world.advance(away_min)
+    for _ in range(3):
+        agent.step(16)
+        held.look(world.clock.wall())
+        world.beat()
+    world.advance(12)
+    pages = [one for one in world.told[known:] if one.kind in ("page", "returned", "on-site")]
+    return {str(one.message.facts["device"]) for one in pages}
 
 
 def _lost_file(chance: random.Random, folder: Path) -> Harm:
