@@ -21,7 +21,7 @@ from watchkeeper.model.text import marked
 
 log = logging.getLogger(__name__)
 
-AWAY_S = 15.0
+AWAY_S = 30.0
 """A collector beats every 5 s. After a longer pause nobody was at work, and faults may be over of which the store does not know."""
 
 KEPT_KINDS = (*PAGES, NoticeKind.RISEN)
