@@ -80,7 +80,8 @@ class Beside:
         """Remember how far the store is. Raises OSError."""
         if self._mark:
             part = self._mark.with_name(self._mark.name + ".part")
-            part.write_text(f"{now.identity} {now.generation} {now.turn}\n", encoding="ascii")
+            with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), "w") as out:
+                out.write(f"{now.identity} {now.generation} {now.turn}\n")
             part.replace(self._mark)
 
     def revoked(self) -> frozenset[str]:
