@@ -6,7 +6,9 @@ import gc
 import logging
 import os
 import signal
+import socket
 import threading
+import uuid
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,7 +27,7 @@ from watchkeeper.agent.spool.memory import SpoolMemory
 from watchkeeper.agent.spool.spool import Limits, Spool
 from watchkeeper.agent.traps.events import TrapEvents
 from watchkeeper.documents.secrets import Secrets
-from watchkeeper.model.batch import Bundle, Document, Facts, Request
+from watchkeeper.model.batch import STANDING, Bundle, Document, Facts, Request
 from watchkeeper.model.clock import Clock, SystemClock
 from watchkeeper.model.device import Device
 from watchkeeper.model.errors import WatchkeeperError
@@ -92,8 +94,9 @@ class AgentService:
         self._tasks: set[asyncio.Task[None]] = set()
         judge = Judge(spool.states(), parts=spool.parts(), asked=self._asked)
         self._pusher = Pusher(
-            spool, uplink, clock, config.agent, on_bundle=self._on_bundle, on_request=self._on_request
-        )
+            spool, uplink, clock, config.agent,
+            on_bundle=self._on_bundle, on_request=self._on_request, session=_session(),
+        )  # fmt: skip
         self._pipeline = Pipeline(spool, judge, clock, self._pusher.wake, self._facts)
         self._schedule = Schedule(clock, self._on_sweep, judge.silence_judged)
         self._events, self._columns = TrapEvents(), ColumnLimits()
@@ -170,6 +173,8 @@ class AgentService:
     def _on_request(self, request: Request) -> None:
         if request.kind == "poll-now":
             self._loop.call_soon_threadsafe(self._schedule.poll_now, request.device)
+        elif request.kind == STANDING:
+            self._loop.call_soon_threadsafe(self._pipeline.report)
         elif request.kind == "removed":
             reason = marked(f"removed: confirmed by {request.by}")
             self._loop.call_soon_threadsafe(self._pipeline.remove, request.device, request.part, reason)
@@ -240,6 +245,11 @@ class AgentService:
         context = ProbeContext(self._clock, self._secrets, bundle.profiles, self._memory)
         kinds = {device.probe for device in bundle.devices}
         return build_all(kinds, context, self._probes, new_profiles=new_profiles)
+
+
+def _session() -> str:
+    """The name of this process: whoever finds two agents of one name sees where they run."""
+    return f"{socket.gethostname()[:100]} pid {os.getpid()} {uuid.uuid4().hex[:16]}"
 
 
 def _load(bundle: Bundle) -> LoadedBundle:

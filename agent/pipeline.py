@@ -23,7 +23,8 @@ COMMIT_WITHIN_S = 0.5
 RETRY_S = 5.0
 REPORT_EVERY_S = 600.0  # all active verdicts
 FACTS_EVERY_S = 60.0
-FIRST_REPORT_WITHIN_S = 120.0  # in an epoch without states, even if some devices were not read yet
+FIRST_REPORT_WITHIN_S = 600.0  # in an epoch without states, even if some devices were not read yet
+ASKED_AGAIN_S = 1.0  # a report that is asked for twice, by the collector and by what we remember of it, is one
 
 
 class _Declared(NamedTuple):
@@ -57,6 +58,8 @@ class Pipeline:
         self._epoch = "" if spool.fresh else spool.epoch  # the epoch in which the active verdicts were reported
         self._began_at = clock.boot()
         self._reported_at: float | None = None
+        self._asked = False  # for a report at once
+        self._unsure = False  # the last report had verdicts that are not certain yet, because earlier states are lost
 
     # ---- for every sweep ----
 
@@ -96,27 +99,35 @@ class Pipeline:
         self._spool.keep_parts(self._judge.take_parts())
         self._commit()
 
+    def report(self) -> None:
+        """Report all active verdicts at once: the collector no longer has what it had."""
+        if self._reported_at is None or self._clock.boot() - self._reported_at >= ASKED_AGAIN_S:
+            self._asked = True
+            self.beat()
+
     def beat(self) -> None:
         """Report all active verdicts if they are due. Called every few seconds."""
+        if self._spool.moved:
+            self._commit()  # which puts the file back
         if not self._active:
             return
         now = self._clock.boot()
         if self._spool.epoch == self._epoch:
             late = self._reported_at is None or now - self._reported_at >= REPORT_EVERY_S
-            due = late and not self._spool.has_unsettled(
-                Lane.EVENTS
+            late = late or (self._unsure and not self._judge.unsure)
+            due = self._asked or (
+                late and not self._spool.has_unsettled(Lane.EVENTS)
             )  # else reports pile up while the collector is away
-        elif self._epoch == "" and self._spool.fresh:  # earlier states are lost: do not report an empty set too early
+        else:  # earlier states are lost, or old: do not report an empty set too early
             due = self._judge.complete() or now - self._began_at >= FIRST_REPORT_WITHIN_S
-        else:
-            due = True
         if due:
             states_lost = self._spool.epoch != self._epoch
             if states_lost:
                 self._spool.keep_parts(self._judge.parts())
-            self._epoch, self._reported_at = self._spool.epoch, now
+            self._unsure = (states_lost or self._unsure) and self._judge.unsure
+            self._epoch, self._reported_at, self._asked = self._spool.epoch, now, False
             states = self._judge.states() if states_lost else {}
-            self._spool.add_events([self._judge.active_verdicts(now)], states)
+            self._spool.add_events([self._judge.active_verdicts(now, unsure=self._unsure)], states)
             self._commit()
 
     def _commit(self) -> None:

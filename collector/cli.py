@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from watchkeeper.collector.commands.backup_cli import BACKUP_COMMANDS
+from watchkeeper.collector.commands.backup_cli import BACKUP_COMMANDS, remember_revoked
 from watchkeeper.collector.commands.changes_cli import CHANGES_COMMANDS
 from watchkeeper.collector.commands.http_cli import HTTP_COMMANDS
 from watchkeeper.collector.commands.set_aside_cli import set_aside_group
@@ -123,12 +123,13 @@ def revoke(kind: str, name: str, file: Path) -> None:
     import time
 
     from watchkeeper.collector.access.links import rotate
-    from watchkeeper.collector.access.tokens import TokenKind
+    from watchkeeper.collector.access.tokens import TokenKind, tokens_of
     from watchkeeper.collector.access.tokens import revoke as revoke_tokens
 
     store = open_store(read_settings(file))
     if kind == TokenKind.PERSON.value:
         rotate(store, time.time(), name)
+    remember_revoked(store, tokens_of(store, TokenKind(kind), name))
     count = revoke_tokens(store, TokenKind(kind), name)
     print(f"{count} tokens of {kind} {name} revoked")
 

@@ -27,6 +27,7 @@ from watchkeeper.collector.process.own.disk import DiskSpace
 from watchkeeper.collector.process.own.of_agents.heard import AgentsHeard
 from watchkeeper.collector.process.own.of_agents.limits import LimitsKept
 from watchkeeper.collector.process.own.of_agents.pushes import PushesSetAside
+from watchkeeper.collector.process.own.of_agents.twins import TwinAgents
 from watchkeeper.collector.process.own.outside import HeartbeatTaken, RefusalsCounted
 from watchkeeper.collector.process.own.peers import PeersHeard
 from watchkeeper.collector.process.own.ports import OwnSource
@@ -37,9 +38,11 @@ from watchkeeper.collector.process.replies.ways import ReplyTaker, WaysBack
 from watchkeeper.collector.process.runtime import Runtime
 from watchkeeper.collector.process.upkeep.backups import Backups, by_process
 from watchkeeper.collector.process.upkeep.held_locks import HeldLocks
+from watchkeeper.collector.process.upkeep.set_back import begin
 from watchkeeper.collector.read.exposition import Metrics
 from watchkeeper.collector.read.self_metrics import installed_version
 from watchkeeper.collector.site.settings import ConfigFile
+from watchkeeper.collector.store.life.identity import beside
 from watchkeeper.collector.store.peers import CollectorIdentity, enter, leave
 from watchkeeper.collector.store.retention import delete_expired
 from watchkeeper.collector.ticker import Ticker
@@ -97,6 +100,8 @@ class RunningCollector:
         links = open_links(config_file, secrets, self.store, self.clock)
         ways = WaysBack(secrets, sms=config.sms_replies, mail=config.mail_replies is not None and links is not None)
         snapshot = self.reloader.choose(self.store, self.clock.wall())
+        files = beside(self.store)
+        files.write_mark(begin(self.store, files, self.clock.wall()))
         enter(self.store, identity, installed_version(), self.clock.wall())
         self.watch = watch or open_watch(config_file, secrets, self.clock, snapshot, opener)
         runtime = Runtime(self.store, self.clock, snapshot, config.page_url, links, ways, identity, self.watch.health)
@@ -134,6 +139,7 @@ class RunningCollector:
             AgentsHeard(self.store, deaf=lambda: disk.full),
             LimitsKept(self.store, shares.exceeded),
             PushesSetAside(self.store),
+            TwinAgents(self.store),
             ClockTrust(self.clock, name),
             FolderInForce(runtime),
             peers,
@@ -196,6 +202,8 @@ class RunningCollector:
 
     def alive(self) -> bool:
         """Whether every thread, and the web server, has shown within the last 30 seconds that it works."""
+        if self.store.file.lost:  # under systemd, the watchdog restarts it on what is there now
+            return False
         workers = [self.clock.worker, self.journal.worker, self.ticker.worker, self.outbox.worker]
         workers += [one.worker for one in self.replies]
         beats = [*(worker.beat_at for worker in workers), self.watch.health.done_at()[REQUESTS]]

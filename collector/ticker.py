@@ -19,6 +19,8 @@ from watchkeeper.collector.process.health.unsent import SEEK_EVERY_S, unsent
 from watchkeeper.collector.process.own.rules import OwnRules
 from watchkeeper.collector.process.runtime import Runtime
 from watchkeeper.collector.process.troubles.separate import separate
+from watchkeeper.collector.process.upkeep.set_back import HeldMessages
+from watchkeeper.collector.store.life.identity import beside, next_turn
 from watchkeeper.collector.store.peers import BEAT_EVERY_S, beat
 from watchkeeper.model.errors import StoreError
 from watchkeeper.model.worker import Worker
@@ -36,12 +38,15 @@ class Ticker:
     ) -> None:
         self._runtime = runtime
         self._outbox = outbox
+        held = HeldMessages(runtime.store)
+        self._beside, self._mark_failed = beside(runtime.store), False
         self._tasks: tuple[Callable[[], object], ...] = (
             lambda: reloader.refresh(runtime),
             self._beat,
             self._seek_unsent,
             own_rules.look,
             requests.refresh,
+            self._by_the_clock(lambda _, now: held.look(now)),
             self._by_the_clock(separate),
             self._by_the_clock(chase),
             self._by_the_clock(end_quiet),
@@ -101,6 +106,19 @@ class Ticker:
             log.error("another collector runs under the name `%s`; give each its own `name` in collector.yml", own.name)
         self._runtime.health.done(WRITE)
         self._beat_at = clock.boot() + BEAT_EVERY_S
+        self._remember_turn()
+
+    def _remember_turn(self) -> None:
+        """Remember beside the store how far it is."""
+        now = next_turn(self._runtime.store)
+        try:
+            if now is not None:
+                self._beside.write_mark(now)
+            self._mark_failed = False
+        except OSError as error:
+            if not self._mark_failed:
+                log.error("%s: %s; a store that is set back may not be noticed", error.filename, error.strerror)  # noqa: TRY400 -- a sentence for the operator needs no traceback
+            self._mark_failed = True
 
     def _seek_unsent(self) -> None:
         """Note whether messages leave."""

@@ -11,10 +11,14 @@ from ipaddress import ip_address
 from typing import Any, NamedTuple
 
 from watchkeeper.model.device import Device
+from watchkeeper.model.origin import NOWHERE, Origin
 from watchkeeper.model.reading import Series
 from watchkeeper.model.verdict import Event
 
 PROTOCOL = 1
+
+STANDING = "standing"
+"""The kind of a request for all verdicts that are not ok."""
 
 
 class Lane(StrEnum):
@@ -73,7 +77,8 @@ class Item(NamedTuple):
 @dataclass(frozen=True, slots=True)
 class Push:
     """One push from an agent. `more` says that the spool has further items of this lane: nobody is paged before they
-    arrive. `bundle` is the active version. `sent_at` (UTC seconds) is only used to notice a wrong clock."""
+    arrive. `bundle` is the active version. `sent_at` (UTC seconds) is only used to notice a wrong clock. `origin` tells which
+    process sends it."""
 
     agent: str
     epoch: str
@@ -83,12 +88,13 @@ class Push:
     more: bool = False
     blocks: tuple[Block, ...] = ()
     items: tuple[Item, ...] = ()
+    origin: Origin = NOWHERE
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
     """What the collector asks of the agent: `poll-now` names a device; `removed` a `part` of it that the person `by`
-    removed. An unknown `kind` is ignored."""
+    removed; `standing` asks for all verdicts that are not ok. An unknown `kind` is ignored."""
 
     kind: str
     device: str = ""
@@ -98,13 +104,16 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The collector's answer to a push: everything up to seq `through` of the lane is on its disk. `now` is the collectors' time
-    (UTC seconds); None from a collector that does not tell it."""
+    """The collector's answer to a push: everything up to seq `through` of the lane is on its disk. `store` is the identity of
+    its store (empty: not told), `generation` how often a collector has begun to use that. `now` is the collectors' time (UTC
+    seconds); None from a collector that does not tell it."""
 
     lane: Lane
     through: int
     bundle: str
     requests: tuple[Request, ...] = field(default=())
+    store: str = ""
+    generation: int = 0
     now: float | None = None
 
 

@@ -11,6 +11,7 @@ WatchkeeperError
 │   ├── PushLater         a temporary failure: try again, after `retry_after_s` if the collector named a time
 │   ├── PushRefused       this batch will never be accepted
 │   ├── PushUndeclared    the batch has frames of blocks that the collector does not know
+│   ├── PushStale         another process has used our epoch: begin a new one, and send everything again
 │   └── PushUnauthorized  the collector does not accept our token
 ├── StoreError            the collector's store cannot be used
 │   ├── StoreFull         its disk is full
@@ -97,6 +98,10 @@ class PushUndeclared(PushError):
     def __init__(self, message: str, blocks: Iterable[int]) -> None:
         self.blocks = tuple(blocks)
         super().__init__(message)
+
+
+class PushStale(PushError):
+    """Another process has sent items of our epoch, or this one was set back: a new epoch keeps ours apart from those."""
 
 
 class PushUnauthorized(PushError):

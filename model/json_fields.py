@@ -75,6 +75,14 @@ def positive_field(raw: Mapping[str, Any], key: str, where: str) -> int:
     return value
 
 
+def count_field(raw: Mapping[str, Any], key: str, where: str) -> int:
+    """A whole number of at least 0. Raises WireError."""
+    value = raw.get(key)
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**62:
+        raise WireError(f"{where}{key}: expected a whole number of at least 0")
+    return value
+
+
 def flag_field(raw: Mapping[str, Any], key: str, where: str = "") -> bool:
     """True or false; false where it is absent. Raises WireError."""
     value = raw.get(key, False)

@@ -279,6 +279,7 @@ _CATALOGUE: tuple[Quantity, ...] = (
     _state("agent.heard", "Agent data", "yes", "no critical"),
     _state("agent.limits", "Limits of an agent", "ok", "exceeded warning"),
     _state("agent.pushes", "Pushes of the agent", "ok", "set-aside warning"),
+    _state("agent.twin", "Agent running twice", "no", "yes critical"),
     _state("collector.disk", "Collector disk", "ok", "full critical"),
     _state("collector.backup", "Newest good backup", "ok", "late warning", "none warning"),
     _state("collector.clock", "Collector clock", "ok", "wrong warning", "doubt warning"),

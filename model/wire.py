@@ -15,6 +15,7 @@ from watchkeeper.model.json_fields import (
     Json,
     age_field,
     array,
+    count_field,
     flag_field,
     limited_text,
     name_field,
@@ -25,6 +26,7 @@ from watchkeeper.model.json_fields import (
     word_field,
     word_of,
 )
+from watchkeeper.model.origin import decode_origin, encode_origin
 from watchkeeper.model.plain import is_plain
 from watchkeeper.model.reading import Missing, Reason, Series, Value
 from watchkeeper.model.verdict import ActiveVerdicts, Companion, Event, Evidence, Level, Verdict, Withdrawal
@@ -46,7 +48,7 @@ def encode_push(push: Push, items: Iterable[str]) -> str:
     head = to_json(
         {
             "protocol": PROTOCOL, "agent": push.agent, "epoch": push.epoch, "lane": push.lane.value,
-            "sent_at": push.sent_at, "bundle": push.bundle, "more": push.more,
+            "sent_at": push.sent_at, "bundle": push.bundle, "more": push.more, **encode_origin(push.origin),
             "blocks": [encode_block(block) for block in push.blocks],
         }
     )  # fmt: skip
@@ -176,15 +178,15 @@ def decode_answer(data: Any, lane: Lane) -> Answer:
     """Make the Answer to a push of that lane of parsed JSON."""
     body = object_(data, "the body")
     word_field(body, "lane", (lane.value,), "")
-    through = body.get("through")
-    if type(through) is not int or through < 0:
-        raise WireError("through: expected a whole number of at least 0")
+    through = count_field(body, "through", "")
+    store, generation = body.get("store", ""), body.get("generation", 0)
     requests = [
         object_(raw, f"requests[{index}]") for index, raw in enumerate(array(body.get("requests", []), "requests"))
     ]
     return Answer(
         lane, through, str(body.get("bundle", "")),
         tuple(Request(*(str(request.get(key, "")) for key in ("kind", "device", "part", "by"))) for request in requests),
+        store if isinstance(store, str) else "", generation if type(generation) is int else 0,
         number_field(body, "now", "") if "now" in body else None,
     )  # fmt: skip
 
@@ -221,6 +223,7 @@ def decode_push(data: Any, received_at: float) -> Push:
             for index, raw in enumerate(array(body.get("blocks", []), "blocks"))
         ),
         items=tuple(items),
+        origin=decode_origin(body),
     )
 
 

@@ -271,10 +271,20 @@ class Judge:
         if state.level is not Level.OK:
             judgement.events.append(Withdrawal(self._mint(), *key, at, reason))
 
-    def active_verdicts(self, at: float) -> ActiveVerdicts:
-        """All verdicts that are not ok."""
-        bad = sorted(item for item in self._states.items() if item[1].level is not Level.OK)
-        return ActiveVerdicts(at, tuple(to_verdict(key, state) for key, state in bad))
+    def active_verdicts(self, at: float, *, unsure: bool = False) -> ActiveVerdicts:
+        """All verdicts that are not ok. With `unsure`, also those that wait for the `for` of their limit, as unknown: where
+        earlier states are lost or old, such a fault may have been there for long, and must not count as over."""
+        told = {key: state for key, state in self._states.items() if state.level is not Level.OK}
+        if unsure:
+            told |= {
+                key: replace(state, level=Level.UNKNOWN) for key, state in self._states.items() if _is_unsure(state)
+            }
+        return ActiveVerdicts(at, tuple(to_verdict(key, told[key]) for key in sorted(told)))
+
+    @property
+    def unsure(self) -> bool:
+        """Whether a verdict waits for the `for` of its limit."""
+        return any(map(_is_unsure, self._states.values()))
 
     def states(self) -> dict[Key, RuleState]:
         """All states that must be kept, for a spool that lost its own."""
@@ -296,6 +306,10 @@ class Judge:
 def _is_default(state: RuleState) -> bool:
     """Whether forgetting the state makes no difference."""
     return state.level is Level.OK and state.latches is ALL_OPEN and not state.held
+
+
+def _is_unsure(state: RuleState) -> bool:
+    return state.level is Level.OK and _pending(state, everything=True)
 
 
 def _explained(state: RuleState, sweep: Sweep) -> RuleState:

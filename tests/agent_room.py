@@ -9,7 +9,8 @@ from dataclasses import asdict, dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from watchkeeper.agent.spool.spool import Batch, Spool
+from watchkeeper.agent.spool.batch import Batch
+from watchkeeper.agent.spool.spool import Spool
 from watchkeeper.model.batch import Bundle, Document, Frame, Lane, Push
 from watchkeeper.model.clock import FakeClock
 from watchkeeper.model.device import Category, Device

@@ -11,18 +11,22 @@ from collections.abc import Callable
 
 from watchkeeper.agent.ports import CollectorClient
 from watchkeeper.agent.push.cutoff import CutOff, cut_off, say_again
-from watchkeeper.agent.spool.spool import Batch, Spool
-from watchkeeper.model.batch import Answer, Bundle, Lane, Push, Request
+from watchkeeper.agent.push.known_store import from_note, to_note
+from watchkeeper.agent.spool.batch import Batch
+from watchkeeper.agent.spool.spool import Spool
+from watchkeeper.model.batch import STANDING, Answer, Bundle, Lane, Push, Request
 from watchkeeper.model.clock import Clock
 from watchkeeper.model.errors import (
     PushError,
     PushLater,
     PushRefused,
+    PushStale,
     PushUnauthorized,
     PushUndeclared,
     WatchkeeperError,
 )
 from watchkeeper.model.failpoint import failpoint
+from watchkeeper.model.origin import PREVIOUS_LIMIT, Origin
 from watchkeeper.model.worker import Worker
 
 log = logging.getLogger(__name__)
@@ -38,8 +42,8 @@ MAX_REFUSALS_IN_A_ROW = 12  # more than it takes to halve a batch down to its on
 
 class Pusher:
     """Pushes from a thread of its own. `on_bundle` gets a new bundle, and raises WatchkeeperError where it cannot be
-    used; `on_request` gets what the collector asks for. Both are called from the pusher's thread. `cut_off` is set while nobody
-    is notified of what this agent finds."""
+    used; `on_request` gets what the collector asks for. Both are called from the pusher's thread. `session` names this process
+    for people and for the collector (empty: it is not told). `cut_off` is set while nobody is notified of what this agent finds."""
 
     def __init__(
         self,
@@ -50,10 +54,14 @@ class Pusher:
         *,
         on_bundle: Callable[[Bundle], None],
         on_request: Callable[[Request], None],
+        session: str = "",
         chance: Callable[[], float] = random.random,
     ) -> None:
         self._spool, self._collector, self._clock, self._agent = spool, collector, clock, agent
         self._on_bundle, self._on_request, self._chance = on_bundle, on_request, chance
+        self._session, self._pushes = session, 0
+        self._previous: tuple[str, ...] = tuple(json.loads(spool.noted("sessions") or "[]"))[-PREVIOUS_LIMIT:]
+        self._store = from_note(spool.noted("store"))
         self._interval_s = FIRST_INTERVAL_S
         self._version = self._refused_version = ""
         self._wants_bundle, self._readings_wait = True, False
@@ -140,6 +148,9 @@ class Pusher:
     def _greet(self, lane: Lane) -> None:
         """Push nothing, to learn what the collector has of the lane. This comes before any item: if the answer to items
         were lost, we could not tell whose seqs a later answer means."""
+        if self._session and not self._pushes:  # on disk before anybody hears of it: the next process names it
+            self._spool.note("sessions", json.dumps([*self._previous, self._session][-PREVIOUS_LIMIT:]))
+            self._spool.flush()
         self._push(self._spool.batch(lane, 0, 0))
         if lane not in self._greeted:
             raise PushLater(f"it did not say what it has of {lane}")
@@ -156,13 +167,21 @@ class Pusher:
 
     def _push(self, batch: Batch) -> None:
         self._worker.beat()
-        push = Push(self._agent, batch.epoch, batch.lane, self._clock.wall(), self._version, batch.more, batch.blocks)
+        self._pushes += 1
+        previous = () if batch.lane in self._greeted else self._previous
+        origin = Origin(self._session, previous, self._pushes, batch.settled)
+        at = self._clock.wall()
+        push = Push(self._agent, batch.epoch, batch.lane, at, self._version, batch.more, batch.blocks, origin=origin)
         try:
             answer = self._collector.push(push, batch.items)
         except PushRefused as error:
             self._split(batch, error)
         except PushUndeclared as error:
             self._spool.redeclare(error.blocks)
+            self._count_refusal(error)
+        except PushStale as error:
+            log.warning("push: %s; beginning a new epoch, nothing is lost", error)
+            self._spool.begin_epoch()
             self._count_refusal(error)
         else:
             failpoint("agent.push.answered")
@@ -174,6 +193,7 @@ class Pusher:
         if answer.now is not None:
             self._spool.learn_time(answer.now)
         self._recover()
+        self._remember(batch, answer)
         if answer.through > given:
             log.warning(
                 "push: the collector has %s up to %d, but this spool gave out only %d: it was restored from a backup; "
@@ -192,6 +212,15 @@ class Pusher:
             self._wants_bundle = True
         for request in answer.requests:
             self._on_request(request)
+
+    def _remember(self, batch: Batch, answer: Answer) -> None:
+        """Remember the collector's store and our session, and ask for the standing verdicts where the store was set back."""
+        if doubt := self._store.doubt(answer, batch.settled):
+            log.warning("push: the collector does not have what it had (%s); sending all active verdicts", doubt)
+            self._on_request(Request(STANDING))
+        known, self._store = self._store, self._store.after(answer)
+        if known is not self._store:
+            self._spool.note("store", to_note(self._store))
 
     # ---- errors ----
 

@@ -11,7 +11,16 @@ import requests
 from watchkeeper.agent.push.bundle import decode_bundle
 from watchkeeper.documents.secrets import Secret
 from watchkeeper.model.batch import Answer, Bundle, Push
-from watchkeeper.model.errors import PushError, PushLater, PushRefused, PushUnauthorized, PushUndeclared, WireError
+from watchkeeper.model.errors import (
+    PushError,
+    PushLater,
+    PushRefused,
+    PushStale,
+    PushUnauthorized,
+    PushUndeclared,
+    WireError,
+)
+from watchkeeper.model.origin import NEW_EPOCH
 from watchkeeper.model.wire import decode_answer, encode_push
 
 CONNECT_S, ANSWER_S = 5.0, 20.0
@@ -91,11 +100,11 @@ def _error(answer: requests.Response) -> PushError:
         return PushRefused(text, status)
     if status == requests.codes.unauthorized:
         return PushUnauthorized(text)
-    if status == requests.codes.conflict:
-        blocks = body.get("blocks")
-        return PushUndeclared(
-            text, (block for block in blocks if type(block) is int) if isinstance(blocks, list) else ()
-        )
+    if status == requests.codes.conflict and body.get("epoch") == NEW_EPOCH:
+        return PushStale(text)
+    blocks = body.get("blocks")
+    if status == requests.codes.conflict and isinstance(blocks, list):
+        return PushUndeclared(text, (block for block in blocks if type(block) is int))
     return PushLater(text, _retry_after_s(answer))
 
 

@@ -68,6 +68,38 @@ def lock(path: Path) -> TextIO:
     return locked
 
 
+def file_id(path: Path) -> tuple[int, int]:
+    """Device and inode of the file of that name: another file of the same name has others. (0, 0) without a file."""
+    with contextlib.suppress(OSError):
+        found = path.stat()
+        return found.st_dev, found.st_ino
+    return 0, 0
+
+
+def put_back(db: sqlite3.Connection, locked: TextIO, path: Path, at_utc: float) -> tuple[sqlite3.Connection, TextIO]:
+    """The spool's file was removed or replaced while `db` has it open: write all that it has to a new file of that name, and
+    open that. A file that is in its place is set aside. Returns the connection and the lock. Raises SpoolError (another
+    agent uses that file), OSError, or sqlite3.Error; `db` then stays as it is."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    held = os.fstat(locked.fileno())
+    ours = file_id(path.with_name(path.name + ".lock")) == (held.st_dev, held.st_ino)
+    with contextlib.ExitStack() as undo:
+        now_locked = locked if ours else undo.enter_context(lock(path))
+        copy = path.with_name(path.name + ".copy")
+        copy.unlink(missing_ok=True)
+        copy.touch(mode=0o600)
+        with contextlib.closing(sqlite3.connect(copy)) as target:
+            db.backup(target)
+        quarantine(path, at_utc, "replaced")
+        db.close()  # before another file has its name: closing deletes NAME-wal
+        copy.rename(path)
+        made = _connect(path)
+        undo.pop_all()
+    if not ours:
+        locked.close()
+    return made, now_locked
+
+
 def open_spool(path: Path, at_utc: float) -> tuple[sqlite3.Connection, str]:
     """Open the spool's file, or make one. A broken file is set aside; the text then says what, why and where.
 
@@ -153,10 +185,11 @@ def transaction(db: sqlite3.Connection) -> Iterator[None]:
         raise
 
 
-def quarantine(path: Path, at_utc: float) -> Path:
-    """Rename a broken file and its write-ahead log, with a time stamp; the newest few are kept. Raises SpoolError."""
+def quarantine(path: Path, at_utc: float, why: str = "corrupt") -> Path:
+    """Rename a file that is broken (or was put in place of ours) and its write-ahead log, with a time stamp; the newest few
+    are kept. Raises SpoolError."""
     stamp = datetime.datetime.fromtimestamp(at_utc, datetime.UTC).strftime("%Y%m%dT%H%M%S.%fZ")
-    broken = path.with_name(f"{path.name}.corrupt-{stamp}")
+    broken = path.with_name(f"{path.name}.{why}-{stamp}")
     try:
         for suffix in ("-wal", "-shm", ""):
             part = Path(f"{path}{suffix}")
@@ -164,7 +197,7 @@ def quarantine(path: Path, at_utc: float) -> Path:
                 part.rename(f"{broken}{suffix}")
     except OSError as error:
         raise SpoolError(f"{path}: is broken, and cannot be renamed: {error.strerror}") from None
-    for old in sorted(path.parent.glob(f"{path.name}.corrupt-*Z"))[:-KEPT_BROKEN_FILES]:
+    for old in sorted(path.parent.glob(f"{path.name}.{why}-*Z"))[:-KEPT_BROKEN_FILES]:
         for suffix in ("-wal", "-shm", ""):
             with contextlib.suppress(OSError):
                 os.unlink(f"{old}{suffix}")  # noqa: PTH108 -- the suffix is part of the name, not a path below it

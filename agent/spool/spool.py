@@ -9,6 +9,7 @@ Times are seconds on the boot clock. `boots` converts those of an earlier boot o
 """
 
 import contextlib
+import json
 import logging
 import sqlite3
 import threading
@@ -20,8 +21,10 @@ from pathlib import Path
 from watchkeeper.agent.spool import file as spoolfile
 from watchkeeper.agent.spool import records
 from watchkeeper.agent.spool.boots import Boots
+from watchkeeper.agent.spool.batch import Batch
+from watchkeeper.agent.spool.blocks import Blocks
 from watchkeeper.agent.spool.records import Commit, Record, Settled
-from watchkeeper.model.batch import Block, Facts, Lane
+from watchkeeper.model.batch import Facts, Lane
 from watchkeeper.model.clock import Clock
 from watchkeeper.model.clock import boot_id as kernel_boot_id
 from watchkeeper.model.errors import SpoolError
@@ -47,20 +50,6 @@ class Limits:
     age_s: float = 7 * 86_400.0
 
 
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """The oldest items of a lane, ready to send: `items` are JSON texts with their ages now, `blocks` must be declared
-    with them, `last` is the highest seq that this spool has given out in the lane."""
-
-    lane: Lane
-    epoch: str
-    items: tuple[str, ...]
-    through: int
-    last: int
-    blocks: tuple[Block, ...] = ()
-    more: bool = False
-
-
 class Spool:
     """The disk queue. Every method may be called from any thread.
 
@@ -80,13 +69,10 @@ class Spool:
         self._parts: dict[str, str | None] = {}
         self._settled: list[Settled] = []
         self._notes: dict[str, str] = {}
-        self._new_blocks: list[tuple[int, str, str]] = []
         self._last = dict.fromkeys(Lane, 0)
         self._through = dict.fromkeys(Lane, 0)
-        self._blocks: dict[int, Block] = {}
-        self._numbers: dict[str, int] = {}  # a block's JSON -> its number
-        self._declared: set[int] = set()
-        self._declared_changes: dict[int, bool] = {}
+        self._blocks = Blocks()
+        self._began_after = dict.fromkeys(Lane, 0)  # the highest seqs that were settled before this epoch began
         self._without_file = False  # the broken file was set aside, and no other could be made yet
         self._aged_at = clock.boot()
         self.disk_error = ""
@@ -95,6 +81,7 @@ class Spool:
         with contextlib.ExitStack() as undo:
             self._lock_file = undo.enter_context(spoolfile.lock(path))
             self._db = self._open()
+            self._file = spoolfile.file_id(path)
             self._load()
             undo.pop_all()
         self.given_before: Mapping[Lane, int] = dict(self._last)
@@ -111,11 +98,10 @@ class Spool:
         self.fresh = spoolfile.get_note(self._db, "standing") is None
         for name, last, settled in self._db.execute("SELECT lane, last, settled FROM lanes"):
             self._last[Lane(name)], self._through[Lane(name)] = last, settled
+        for name, seq in json.loads(self.noted("epoch began after") or "{}").items():
+            self._began_after[Lane(name)] = seq
         for number, body, declared in self._db.execute("SELECT block, body, declared FROM blocks"):
-            self._numbers[body] = number
-            self._blocks[number] = records.block_from_json(number, body)
-            if declared:
-                self._declared.add(number)
+            self._blocks.load(number, body, known=bool(declared))
         self._boots.carry_over(self._db)
 
     def states(self) -> dict[Key, RuleState]:
@@ -158,25 +144,26 @@ class Spool:
 
     def declare(self, device: str, probe: str, every_s: float, series: tuple[Series, ...], facts: Facts = ()) -> int:
         """The number of the block with these columns and facts; equal ones have one number."""
-        body = records.block_to_json(Block(0, device, probe, every_s, series, facts))
         with self._memory_lock:
-            if body not in self._numbers:
-                number = max(self._blocks, default=0) + 1
-                self._numbers[body] = number
-                self._blocks[number] = Block(number, device, probe, every_s, series, facts)
-                self._new_blocks.append((number, device, body))
-            return self._numbers[body]
+            return self._blocks.declare(device, probe, every_s, series, facts)
 
     def note(self, name: str, text: str) -> None:
         """Keep a note for `agent status`, which reads the spool from outside."""
         with self._memory_lock:
             self._notes[name] = text
 
+    def noted(self, name: str) -> str:
+        """A note as last committed; empty if there is none."""
+        with self._disk_lock:
+            return spoolfile.get_note(self._db, name) or ""
+
     # ---- writing to the disk ----
 
     def flush(self) -> bool:
         """Commit everything added. False where the disk cannot be written: it then waits for the next flush."""
         with self._disk_lock:
+            if not self._in_place():
+                return False
             for retried in (False, True):
                 with self._memory_lock:
                     commit = self._pending()
@@ -194,14 +181,35 @@ class Spool:
                 self.disk_error = ""
             return True
 
+    @property
+    def moved(self) -> bool:
+        """Whether the file was removed or replaced since it was opened."""
+        return spoolfile.file_id(self._path) != self._file
+
+    def _in_place(self) -> bool:
+        """Whether our file is where it belongs. One that was removed or replaced is still open here, with all it has: it is
+        put back."""
+        if self._without_file or not self.moved:
+            return True
+        try:
+            self._db, self._lock_file = spoolfile.put_back(self._db, self._lock_file, self._path, self._clock.wall())
+        except (SpoolError, OSError, sqlite3.Error) as error:
+            self._keep_in_memory(error)
+            return False
+        self._file = spoolfile.file_id(self._path)
+        log.error(
+            "spool: %s was removed or replaced while the agent runs; it was put back, and nothing is lost", self._path
+        )
+        return True
+
     def _pending(self) -> Commit:
         return Commit(
             records={lane: tuple(waiting) for lane, waiting in self._records.items()},
             states=dict(self._states),
             parts=dict(self._parts),
             settled=tuple(self._settled),
-            blocks=tuple(self._new_blocks),
-            declared=dict(self._declared_changes),
+            blocks=tuple(self._blocks.new),
+            declared=dict(self._blocks.changes),
             notes=dict(self._notes),
             last=dict(self._last),
             boot=self._boots.note(),
@@ -236,13 +244,8 @@ class Spool:
             records.subtract(self._states, commit.states)
             records.subtract(self._parts, commit.parts)
             records.subtract(self._notes, commit.notes)
-            records.subtract(self._declared_changes, commit.declared)
             del self._settled[: len(commit.settled)]
-            del self._new_blocks[: len(commit.blocks)]
-            if kept is not None:
-                kept.update(number for number, _, _ in self._new_blocks)
-                self._blocks = {number: block for number, block in self._blocks.items() if number in kept}
-                self._numbers = {body: number for body, number in self._numbers.items() if number in kept}
+            self._blocks.written(commit, kept)
 
     def _enforce_limits(self) -> int:
         """Drop readings beyond the limits. Returns how many frames were dropped."""
@@ -253,7 +256,7 @@ class Spool:
         self._aged_at = now
         return records.drop_oldest(self._db, excess + limits.size_bytes // 16 if excess > 0 else 0, now - limits.age_s)
 
-    def _keep_in_memory(self, error: sqlite3.Error) -> None:
+    def _keep_in_memory(self, error: Exception) -> None:
         """The disk cannot be written: keep all events in memory, and readings up to MEMORY_BYTES."""
         if not self.disk_error:
             log.error(
@@ -283,14 +286,13 @@ class Spool:
             log.error("spool: %s", failure)  # noqa: TRY400 -- a sentence for the operator needs no traceback
             return False
         self._without_file = False
+        self._file = spoolfile.file_id(self._path)
         log.error("spool: %s is broken (%s); it is %s now, and an empty spool was made", self._path, error, broken)
         with self._memory_lock:
             self.epoch = spoolfile.get_note(self._db, "epoch") or ""
-            self._declared.clear()
             self._settled.clear()
-            self._new_blocks = [
-                (number, block.device, records.block_to_json(block)) for number, block in self._blocks.items()
-            ]
+            self._began_after = dict(self._through)
+            self._blocks.write_again()
             self._notes.pop("epoch", None)
         return True
 
@@ -320,8 +322,9 @@ class Spool:
                 used.add(record.block)
                 through = record.seq
             with self._memory_lock:
-                blocks = tuple(self._blocks[number] for number in sorted(used - self._declared - {0}))
-                return Batch(lane, epoch, tuple(items), through, self._last[lane], blocks, more)
+                blocks = self._blocks.unknown(used)
+                settled = self._through[lane] if self._through[lane] > self._began_after[lane] else 0
+                return Batch(lane, epoch, tuple(items), through, self._last[lane], blocks, more, settled)
 
     def _unsettled(self, lane: Lane, after: int) -> Iterator[Record]:
         """The records on the disk; and those in memory while the disk cannot be written."""
@@ -345,7 +348,7 @@ class Spool:
         """The collector has everything up to `through` on its disk, and knows the batch's blocks."""
         with self._memory_lock:
             if batch.epoch == self.epoch:
-                self._set_declared({block.block: True for block in batch.blocks})
+                self._blocks.mark({block.block: True for block in batch.blocks})
             self._finish(Settled(batch.lane, min(through, batch.last)))
 
     def set_aside(self, batch: Batch, reason: str) -> None:
@@ -371,17 +374,14 @@ class Spool:
     def redeclare(self, blocks: Iterable[int]) -> None:
         """The collector does not know these blocks, or no longer: declare them with the next batch."""
         with self._memory_lock:
-            self._set_declared(dict.fromkeys(self._blocks.keys() & set(blocks), False))
-
-    def _set_declared(self, declared: Mapping[int, bool]) -> None:
-        self._declared_changes.update(declared)
-        self._declared -= declared.keys()
-        self._declared.update(number for number, known in declared.items() if known)
+            self._blocks.forget_declared(blocks)
 
     def begin_epoch(self) -> None:
         """Begin a new epoch, because the collector has seqs that this spool never gave out (a restored disk, say)."""
         with self._disk_lock:
             with self._memory_lock:
                 self.epoch = self._notes["epoch"] = uuid.uuid4().hex
-                self._set_declared(dict.fromkeys(self._blocks, False))
+                self._began_after = dict(self._through)
+                self._notes["epoch began after"] = json.dumps(self._began_after)
+                self._blocks.forget_declared()
             self.flush()

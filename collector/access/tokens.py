@@ -3,6 +3,7 @@
 import hashlib
 import secrets
 import threading
+from collections.abc import Collection
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -20,6 +21,7 @@ SESSION_MARGIN_S, SESSION_CAP_S = 12 * 3600.0, 30 * 86_400.0
 """A session ends so long after the longest shift if it is not used. Used or not, it ends after the second time."""
 
 _RENEWED_AFTER_S = 3600.0
+_DELETED_AT_ONCE = 500
 _KNOWN_MAX_AGE_S = 1.0
 _UNKNOWN_MAX_AGE_S = 0.1
 """How old the tokens in memory may be if the requested token is among them, and if it is not."""
@@ -76,6 +78,28 @@ def revoke(store: Store, kind: TokenKind, name: str) -> int:
     )
     with store.write() as connection:
         return connection.execute(sa.delete(token).where(token.c.kind.in_(kinds), token.c.name == name)).rowcount
+
+
+def tokens_of(store: Store, kind: TokenKind, name: str) -> list[str]:
+    """The fingerprints of the tokens of that kind and name."""
+    query = sa.select(token.c.sha256).where(token.c.kind == kind.value, token.c.name == name)
+    with store.read() as connection:
+        return sorted(connection.execute(query).scalars())
+
+
+def end_sessions(connection: sa.Connection) -> None:
+    """End the browser sessions and one-time tickets of everybody."""
+    ended = [TokenKind.SESSION.value, TokenKind.TICKET.value]
+    connection.execute(sa.delete(token).where(token.c.kind.in_(ended)))
+
+
+def revoke_listed(connection: sa.Connection, fingerprints: Collection[str] | None) -> int:
+    """Delete the tokens that are listed as revoked (None: every token). Returns how many there were."""
+    known = connection.execute(sa.select(token.c.sha256)).scalars().all()
+    gone = [one for one in known if fingerprints is None or one in fingerprints]
+    for start in range(0, len(gone), _DELETED_AT_ONCE):
+        connection.execute(sa.delete(token).where(token.c.sha256.in_(gone[start : start + _DELETED_AT_ONCE])))
+    return len(gone)
 
 
 def session_s(contacts: Contacts) -> float:

@@ -1,7 +1,9 @@
-"""`watchkeeper collector backup`, `restore` and `restore-drill`."""
+"""`watchkeeper collector backup`, `restore`, `restored` and `restore-drill`."""
 
 import logging
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +13,8 @@ from watchkeeper.collector.commands.shared_cli import CONFIG, open_store, read_s
 from watchkeeper.model.errors import WatchkeeperError
 
 if TYPE_CHECKING:
+    import sqlalchemy as sa
+
     from watchkeeper.collector.store.backups.restore import Identities
     from watchkeeper.collector.store.engine import Store
 
@@ -18,6 +22,9 @@ _MISSED_BEATS = 3
 _PATH = click.Path(path_type=Path)
 _IDENTITY = click.option(
     "--identity", type=_PATH, help="The file with the private key of age, for an encrypted backup (mode 0600)."
+)
+_KEEP_TOKENS = click.option(
+    "--keep-tokens", is_flag=True, help="No token was revoked since: keep all, where there is no list of revoked ones."
 )
 _SCRATCH = click.option(
     "--scratch", type=click.Path(path_type=Path, exists=True, file_okay=False),
@@ -68,19 +75,60 @@ def _verify(file: Path, identity: Path | None, scratch: Path | None) -> None:
 
 @click.command()
 @click.argument("source", type=click.Path(path_type=Path, exists=True))
+@_KEEP_TOKENS
 @_IDENTITY
 @_SCRATCH
 @CONFIG
-def restore(source: Path, identity: Path | None, scratch: Path | None, file: Path) -> None:
-    """Fill an empty store from a backup. Links in messages sent so far end: a number may get another incident now."""
-    from watchkeeper.collector.access.links import rotate
+def restore(source: Path, keep_tokens: bool, identity: Path | None, scratch: Path | None, file: Path) -> None:
+    """Fill an empty store from a backup. Sessions and links end, and revoked tokens stay revoked."""
     from watchkeeper.collector.store.backups.restore import restore as restore_backup
 
     store = open_store(read_settings(file))
     _require_stopped(store)
-    counts = restore_backup(store, source, _identities(identity), scratch)
-    rotate(store, time.time())
+    with _restored(store, keep_tokens=keep_tokens) as then:
+        counts = restore_backup(store, source, _identities(identity), scratch, then)
     print(f"{sum(counts.values())} rows of {len(counts)} tables restored")
+
+
+@click.command()
+@_KEEP_TOKENS
+@CONFIG
+def restored(keep_tokens: bool, file: Path) -> None:
+    """Say that the database was restored by its own means, to an earlier time, while no collector ran."""
+    store = open_store(read_settings(file))
+    _require_stopped(store)
+    with _restored(store, keep_tokens=keep_tokens) as then, store.write() as connection:
+        then(connection)
+
+
+@contextmanager
+def _restored(store: "Store", *, keep_tokens: bool) -> "Iterator[Callable[[sa.Connection], None]]":
+    """Yields what must be done in the transaction that restores; after it, remembers how far the store is now."""
+    from watchkeeper.collector.process.upkeep.set_back import after_restore
+    from watchkeeper.collector.store.life.identity import beside
+
+    files, done = beside(store), []
+
+    def then(connection: "sa.Connection") -> None:
+        done.append(after_restore(store, connection, files, time.time(), keep_tokens=keep_tokens))
+
+    yield then
+    for identity, ended in done:
+        files.write_mark(identity)
+        if ended:
+            print(f"{ended} tokens have ended; make new ones with `watchkeeper collector token`")
+
+
+def remember_revoked(store: "Store", fingerprints: list[str]) -> None:
+    """Remember beside the store that these tokens were revoked, so that no backup revives them."""
+    from watchkeeper.collector.store.life.identity import beside
+
+    try:
+        beside(store).add_revoked(fingerprints)
+    except OSError as error:
+        click.echo(
+            f"warning: {error.filename}: {error.strerror}; a restored backup could revive these tokens", err=True
+        )
 
 
 def _require_stopped(store: "Store") -> None:
@@ -118,4 +166,4 @@ def _identities(file: Path | None) -> "Identities":
     return read_identities(file) if file else ()
 
 
-BACKUP_COMMANDS = (backup, restore, restore_drill)
+BACKUP_COMMANDS = (backup, restore, restored, restore_drill)

@@ -20,13 +20,15 @@ from watchkeeper.collector.intake.body import Receive, Scope, header
 from watchkeeper.collector.intake.journal import Answer, Journal, Waiting
 from watchkeeper.collector.intake.refusal import Refusal, busy, later, too_large
 from watchkeeper.collector.intake.requests import Requests
-from watchkeeper.collector.intake.sequences import BadPush, TooManyDeclared, UnknownBlocks
+from watchkeeper.collector.intake.sequences import BadPush, StaleEpoch, TooManyDeclared, UnknownBlocks
+from watchkeeper.collector.intake.sessions import TwinAgent
 from watchkeeper.collector.intake.shares import Place, Shares
 from watchkeeper.collector.process.guarded_clock import GuardedClock
 from watchkeeper.collector.process.runtime import Runtime
 from watchkeeper.collector.site.snapshot import bundle_to_json as bundle_json
-from watchkeeper.model.batch import Bundle, Push
+from watchkeeper.model.batch import STANDING, Bundle, Push
 from watchkeeper.model.errors import StoreError, StoreFull
+from watchkeeper.model.origin import NEW_EPOCH
 from watchkeeper.model.verdict import ActiveVerdicts, Verdict, Withdrawal
 
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
@@ -145,25 +147,31 @@ class AgentEndpoint:
         self._hear(agent, push)
         await self._must_own(agent, push)
         try:
-            through = await self._commit(push, body, received_at)
+            through = await self._commit(push, body, received_at, _client(scope))
         except UnknownBlocks as error:
             raise Refusal(409, str(error), blocks=list(error.blocks)) from None
         except TooManyDeclared as error:
             self.shares.note(agent, str(error))
             raise too_large(str(error)) from None
+        except TwinAgent as error:
+            raise Refusal(409, str(error), [(b"retry-after", f"{error.retry_after_s:.0f}".encode())]) from None
+        except StaleEpoch as error:
+            raise Refusal(409, str(error), epoch=NEW_EPOCH) from None
         except BadPush as error:
             raise Refusal(400, str(error)) from None
         place.pushed(len(body))
-        bundle = self._runtime.snapshot.bundles.get(agent)
-        return to_json(
-            {
-                "lane": push.lane.value,
-                "through": through,
-                "bundle": bundle.version if bundle else "",
-                "requests": self._requests.take(agent),
-                "now": self._runtime.clock.wall(),
-            }
-        )
+        return to_json({"lane": push.lane.value, "through": through, **self._told(agent)})
+
+    def _told(self, agent: str) -> dict[str, Any]:
+        """What every answer tells: the bundle, requests, the time, and which store this is."""
+        bundle, standing = self._runtime.snapshot.bundles.get(agent), self._journal.standing
+        requests = self._requests.take(agent)
+        if agent in standing.wanted:
+            requests.append({"kind": STANDING})
+        told: dict[str, Any] = {"bundle": bundle.version if bundle else "", "requests": requests}
+        if standing.identity:
+            told |= {"store": standing.identity.identity, "generation": standing.identity.generation}
+        return {**told, "now": self._runtime.clock.wall()}
 
     async def _must_own(self, agent: str, push: Push) -> None:
         """Refuse a push about devices of other agents. Of a device that is unknown here it is for later if another
@@ -196,10 +204,10 @@ class AgentEndpoint:
         async with self._parsing.setdefault(agent, asyncio.Lock()):
             return await asyncio.get_running_loop().run_in_executor(self._parsers, parse)
 
-    async def _commit(self, push: Push, body: bytes, received_at: float) -> int:
+    async def _commit(self, push: Push, body: bytes, received_at: float, address: str) -> int:
         loop = asyncio.get_running_loop()
         done: asyncio.Future[int] = loop.create_future()
-        self._journal.submit(Waiting(push, body, received_at, lambda answer: self._tell(done, answer)))
+        self._journal.submit(Waiting(push, body, received_at, lambda answer: self._tell(done, answer), address))
         late = loop.call_later(COMMIT_WAIT_S, _give_up, done)  # `wait_for` costs a tenth of a push
         try:
             return await done
@@ -277,3 +285,8 @@ def _devices(push: Push) -> set[str]:
 def _require_method(scope: Scope, method: str) -> None:
     if scope["method"] != method:
         raise Refusal(405, f"method not allowed: use {method}", [(b"allow", method.encode())])
+
+
+def _client(scope: Scope) -> str:
+    client = scope.get("client")
+    return str(client[0])[:100] if client else ""

@@ -15,7 +15,9 @@ from typing import Any, TypeGuard
 import sqlalchemy as sa
 from pydantic_core import from_json
 
-from watchkeeper.collector.intake.sequences import BadPush, Sequences, TooManyDeclared, UnknownBlocks
+from watchkeeper.collector.intake.sequences import BadPush, Sequences, StaleEpoch, TooManyDeclared, UnknownBlocks
+from watchkeeper.collector.intake.sessions import Sessions, TwinAgent
+from watchkeeper.collector.intake.standing import StandingRequests
 from watchkeeper.collector.intake.turns import Turns
 from watchkeeper.collector.notify.enqueue import Notifiers
 from watchkeeper.collector.process.apply import Arrival, apply, apply_late
@@ -49,7 +51,7 @@ ADOPT_AFTER_S = 10.0
 """With several collectors: a push that another one journalled so long ago and has not applied is applied here."""
 
 Answer = int | WatchkeeperError
-"""The seq up to which the lane is on disk; or UnknownBlocks, TooManyDeclared, BadPush, StoreFull, StoreError."""
+"""The seq up to which the lane is on disk; or UnknownBlocks, TooManyDeclared, BadPush, TwinAgent, StaleEpoch, StoreFull, StoreError."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,7 @@ class Waiting:
     body: bytes
     received_at: float
     answer: Callable[[Answer], None]
+    address: str = ""
 
 
 @dataclass(slots=True)
@@ -84,6 +87,8 @@ class Journal:
         self._applied = applied
         self._queue: Turns[Waiting] = Turns()
         self._sequences = Sequences(store)
+        self._sessions = Sessions(store, self._interval_s)
+        self.standing = StandingRequests(store)
         self._pending: list[_Written] = []  # committed, answered, not applied yet
         self._group = GROUP_PUSHES  # smaller while groups fail: a large one may take too long for the store
         self._adopted_at = self._again_at = clock.boot()
@@ -153,7 +158,8 @@ class Journal:
         try:
             written, answers = self._write(group)
         except Exception as error:  # noqa: BLE001 -- the agents get the error as their answer
-            self._sequences.forget()
+            for part in (self._sequences, self._sessions, self.standing):
+                part.forget()
             self._refuse(group, error)
             return
         failpoint("collector.journal.committed")
@@ -185,21 +191,32 @@ class Journal:
         written: list[Arrival] = []
         bodies: list[dict[str, Any]] = []
         with self._store.write() as connection:
-            self._sequences.open(connection, [waiting.push for waiting in group])
+            for part in (self._sequences, self._sessions):
+                part.open(connection, [waiting.push for waiting in group])
+            self.standing.open(connection, self._clock.wall())
             for waiting in group:
                 try:
+                    session = self._sessions.admit(waiting.push, waiting.address, waiting.received_at)
                     after, through = self._sequences.take(waiting.push, waiting.received_at)
-                except (BadPush, TooManyDeclared, UnknownBlocks) as refusal:
+                except (BadPush, TooManyDeclared, UnknownBlocks, TwinAgent, StaleEpoch) as refusal:
                     answers.append(refusal)
                     continue
+                self._sessions.accept(waiting.push.agent, session, waiting.received_at)
+                self.standing.look(waiting.push, after)
                 answers.append(through)
                 if through > after:
                     written.append(Arrival(waiting.push, waiting.received_at, after))
                     bodies.append(_row(waiting, after))
             self._sequences.close(connection)
+            self._sessions.close(connection)
+            self.standing.close(connection, self._clock.wall())
             ids = self._insert(connection, bodies)
             failpoint("collector.journal.before-commit")
         return [_Written(number, arrival) for number, arrival in zip(ids, written, strict=True)], answers
+
+    def _interval_s(self, name: str) -> float:
+        known = self._notifiers.notifier().snapshot.agents.get(name)
+        return known.interval_s if known else 0.0
 
     def _insert(self, connection: sa.Connection, bodies: Sequence[dict[str, Any]]) -> Sequence[int]:
         if not bodies:

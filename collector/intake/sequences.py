@@ -41,6 +41,11 @@ class TooManyDeclared(WatchkeeperError):
     """A push declares more blocks or series than an agent, or a device, may have."""
 
 
+class StaleEpoch(WatchkeeperError):
+    """Another process has used this epoch, or this one was set back: it must begin a new one, so that nobody's items pass for
+    replays of the other's."""
+
+
 @dataclass(slots=True)
 class _Lane:
     seq: int = 0
@@ -48,6 +53,8 @@ class _Lane:
     gaps: int = 0
     dropped: int = 0
     heard_at: float = 0.0
+    session: str = ""
+    turn: int = 0
 
 
 @dataclass(slots=True)
@@ -110,7 +117,9 @@ class Sequences:
         agents = sorted({who for who, _, _ in wanted})
         query = sa.select(lane).where(lane.c.agent.in_(agents)).order_by(lane.c.agent, lane.c.epoch, lane.c.lane)
         return {
-            (row.agent, row.epoch, row.lane): _Lane(row.seq, row.items, row.gaps, row.dropped, row.heard_at)
+            (row.agent, row.epoch, row.lane): _Lane(
+                row.seq, row.items, row.gaps, row.dropped, row.heard_at, row.session, row.turn
+            )
             for row in connection.execute(query.with_for_update())
         }
 
@@ -161,11 +170,12 @@ class Sequences:
 
     def take(self, push: Push, heard_at: float) -> tuple[int, int]:
         """Count the items of a push. Returns (the seq up to which items are replays, the new seq of the lane). Raises
-        UnknownBlocks, TooManyDeclared or BadPush; then nothing was counted."""
+        UnknownBlocks, TooManyDeclared, BadPush or StaleEpoch; then nothing was counted."""
         declared = {one.block: one for one in push.blocks}
         self._check_blocks(push, declared)
         self._check_frames(push, declared)
         known = self._sequences.setdefault((push.agent, push.epoch, push.lane.value), _Lane())
+        _require_own(push, known)
         after = known.seq
         for seq, body in push.items:
             if seq <= known.seq:
@@ -176,7 +186,7 @@ class Sequences:
             known.dropped += body.frames if isinstance(body, Tombstone) else 0
             known.items += 0 if isinstance(body, Tombstone) else 1
             known.seq = seq
-        known.heard_at = heard_at
+        known.heard_at, known.session, known.turn = heard_at, push.origin.session, push.origin.turn
         for number, one in declared.items():
             key = (push.agent, push.epoch, number)
             if self.blocks.get(key) != one or key in self._idle:
@@ -238,7 +248,7 @@ class Sequences:
         (who, epoch, name), one = known, self._sequences[known]
         return {
             "agent": who, "epoch": epoch, "lane": name, "seq": one.seq, "items": one.items, "gaps": one.gaps,
-            "dropped": one.dropped, "heard_at": one.heard_at,
+            "dropped": one.dropped, "heard_at": one.heard_at, "session": one.session, "turn": one.turn,
         }  # fmt: skip
 
     def _write_agents(self, connection: sa.Connection) -> None:
@@ -260,3 +270,17 @@ class Sequences:
         self._idle.clear()
         self._epochs.clear()
         self._sequences.clear()
+
+
+def _require_own(push: Push, known: _Lane) -> None:
+    """Raises StaleEpoch where this process cannot know what was sent in this lane."""
+    origin = push.origin
+    if not (origin.session and known.session):
+        return
+    if origin.session == known.session:
+        if origin.turn < known.turn:
+            raise StaleEpoch(
+                f"the process `{origin.session}` was set back: it sent push {known.turn} before, and this is {origin.turn}"
+            )
+    elif known.session not in origin.previous:
+        raise StaleEpoch(f"another process, `{known.session}`, has sent items of the epoch `{push.epoch}`")

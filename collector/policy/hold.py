@@ -18,6 +18,10 @@ BACKLOG_S, BACKLOG_LONGEST_S = 60.0, 300.0
 """How long a backlog of events may hold the rungs of an agent's incidents: after the last push that announced more, and in
 all."""
 
+AWAITED_S = 120.0
+"""How long older troubles of an agent wait for its standing verdicts, after the collector was away or its store was set back.
+An agent that cannot reach the collector tries again within a minute."""
+
 
 class HoldReason(StrEnum):
     """What holds the rungs."""
@@ -27,6 +31,7 @@ class HoldReason(StrEnum):
     ACKNOWLEDGED = "acknowledged"  # and its ladder stops at that
     BACKLOG = "backlog"  # the agent has announced further events of the past
     PARENT = "parent"  # what it depends on is read again
+    AWAITED = "awaited"  # the agent must say first what is still there
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,14 +45,20 @@ class Facts:
     backlog_since: Any = 0.0
     backlog_until: Any = 0.0
     wait_until: Any = 0.0
+    opened_at: Any = 0.0
+    awaited_since: Any = 0.0
+    awaited_until: Any = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Backlog:
-    """Since when an agent announces further events, and until when its incidents wait for them."""
+    """Since when an agent announces further events, and until when its incidents wait for them; and the same for its standing
+    verdicts."""
 
     since: float = 0.0
     until: float = 0.0
+    awaited_since: float = 0.0
+    awaited_until: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +91,11 @@ def _parent(facts: Facts, now: Any) -> Any:
     return (facts.wait_until > now) & (facts.wait_until <= now + PARENT_READ_S)
 
 
+def _awaited(facts: Facts, now: Any) -> Any:
+    older = facts.opened_at < facts.awaited_since
+    return older & (facts.awaited_until > now) & (facts.awaited_until <= now + AWAITED_S)
+
+
 CONDITIONS: Mapping[HoldReason, Callable[[Facts, Any], Any]] = MappingProxyType(
     {
         HoldReason.ENDED: _ended,
@@ -87,6 +103,7 @@ CONDITIONS: Mapping[HoldReason, Callable[[Facts, Any], Any]] = MappingProxyType(
         HoldReason.ACKNOWLEDGED: _acknowledged,
         HoldReason.BACKLOG: _backlog,
         HoldReason.PARENT: _parent,
+        HoldReason.AWAITED: _awaited,
     }
 )
 
@@ -101,8 +118,15 @@ def hold(trouble: Trouble, ladders: Ladders, backlog: Backlog, now: float) -> Ho
         backlog_since=backlog.since,
         backlog_until=backlog.until,
         wait_until=trouble.wait_until,
+        opened_at=trouble.opened_at,
+        awaited_since=backlog.awaited_since,
+        awaited_until=backlog.awaited_until,
     )
-    until = {HoldReason.BACKLOG: backlog.until, HoldReason.PARENT: trouble.wait_until}
+    until = {
+        HoldReason.BACKLOG: backlog.until,
+        HoldReason.PARENT: trouble.wait_until,
+        HoldReason.AWAITED: backlog.awaited_until,
+    }
     for reason, holds in CONDITIONS.items():
         if holds(facts, now):
             return Hold(reason, until.get(reason))

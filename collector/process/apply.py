@@ -15,6 +15,7 @@ from watchkeeper.collector.policy.incidents import Incident, IncidentChange
 from watchkeeper.collector.process.troubles.follow_up import follow_up
 from watchkeeper.collector.site.snapshot import Snapshot
 from watchkeeper.collector.store import rows, troubles
+from watchkeeper.collector.store.life.awaited import has_come
 from watchkeeper.collector.store.schema import agent, history, latest
 from watchkeeper.collector.store.schema import incident as incident_table
 from watchkeeper.model.batch import Blocks, Frame, Lane, Push
@@ -115,7 +116,18 @@ def _apply_events(connection: sa.Connection, notifier: Notifier, arrivals: Seque
     events = [event for arrival in arrivals for event in _new_events(arrival, notifier.snapshot)]
     changed = apply_events(connection, notifier, events, now) if events else set()
     _note_backlog(connection, arrivals, now)
+    has_come(connection, _reported(arrivals))
     return changed
+
+
+def _reported(arrivals: Iterable[Arrival]) -> set[str]:
+    """The agents that sent their standing verdicts."""
+    return {
+        arrival.push.agent
+        for arrival in arrivals
+        if arrival.push.lane is Lane.EVENTS
+        and any(isinstance(item.body, ActiveVerdicts) and item.seq > arrival.after_seq for item in arrival.push.items)
+    }
 
 
 def _new_events(arrival: Arrival, snapshot: Snapshot) -> Iterator[tuple[str, Event]]:

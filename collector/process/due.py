@@ -14,7 +14,7 @@ from watchkeeper.collector.policy.troubles import FLAPPING_RECOVERED_AFTER_S, RE
 from watchkeeper.collector.process.troubles.follow_up import finish
 from watchkeeper.collector.site.inventory import Ladders
 from watchkeeper.collector.store import troubles
-from watchkeeper.collector.store.schema import agent, rung, trouble
+from watchkeeper.collector.store.schema import agent, awaited, rung, trouble
 from watchkeeper.model.failpoint import failpoint
 
 DECIDED_AT_ONCE = 200
@@ -125,12 +125,16 @@ _COLUMNS = Facts(
     backlog_since=sa.func.coalesce(agent.c.backlog_since, 0.0),
     backlog_until=sa.func.coalesce(agent.c.backlog_until, 0.0),
     wait_until=trouble.c.wait_until,
+    opened_at=trouble.c.opened_at,
+    awaited_since=sa.func.coalesce(awaited.c.since, 0.0),
+    awaited_until=sa.func.coalesce(awaited.c.until, 0.0),
 )
 
 
 def _due() -> "sa.Select[Any]":
     now = sa.bindparam("now", type_=sa.Double)
     joined = rung.join(trouble, rung.c.trouble == trouble.c.trouble).outerjoin(agent, agent.c.agent == trouble.c.agent)
+    joined = joined.outerjoin(awaited, awaited.c.agent == trouble.c.agent)
     steps = (rung.c.rung, rung.c.number, rung.c.ladder, rung.c.due_at)
     return (
         sa.select(trouble, *steps)

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import sqlalchemy as sa
@@ -15,7 +15,10 @@ from watchkeeper.collector.policy.ladder import ScheduledRung
 from watchkeeper.collector.policy.troubles import Trouble
 from watchkeeper.collector.site.snapshot import Snapshot
 from watchkeeper.collector.store import rows, troubles
-from watchkeeper.collector.store.schema import agent, incident, outbox, receipt
+from watchkeeper.collector.store.life.awaited import HELD
+from watchkeeper.collector.store.schema import agent, awaited, incident, outbox, receipt
+
+PENDING = "pending"
 
 NOTICES_OF_CARD, MOST_EVENTS = 40, 200
 """Notices of a trouble in lists, the newest; and how much of a history is one page: notices, and transitions of an incident."""
@@ -162,7 +165,11 @@ def progress_of_troubles(  # noqa: PLR0917 -- connection, snapshot and now come 
 
 def _backlogs(connection: sa.Connection) -> dict[str, Backlog]:
     query = sa.select(agent.c.agent, agent.c.backlog_since, agent.c.backlog_until).where(agent.c.backlog_until > 0.0)
-    return {row.agent: Backlog(row.backlog_since, row.backlog_until) for row in connection.execute(query)}
+    found = {row.agent: Backlog(row.backlog_since, row.backlog_until) for row in connection.execute(query)}
+    for row in connection.execute(sa.select(awaited)):
+        known = found.get(row.agent, Backlog())
+        found[row.agent] = replace(known, awaited_since=row.since, awaited_until=row.until)
+    return found
 
 
 def _notices(
@@ -180,8 +187,8 @@ def _notices(
     return {
         whole: [
             NoticeStatus(
-                row.person, row.kind, row.rung, row.recurrence, row.created_at, row.state, row.handed_on,
-                tuple(tries.get(row.id, ())), row.left_out,
+                row.person, row.kind, row.rung, row.recurrence, row.created_at, PENDING if row.state == HELD else row.state,
+                row.handed_on, tuple(tries.get(row.id, ())), row.left_out,
             )
             for row in reversed(told)
         ]

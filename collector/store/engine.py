@@ -16,12 +16,15 @@ from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
 from watchkeeper.collector.store.connections.errors import translated
 from watchkeeper.collector.store.connections.limits import StoreLimits
+from watchkeeper.collector.store.life.place import StoreFile
 from watchkeeper.collector.store.many import BulkInsert
 from watchkeeper.collector.store.schema import metadata, tally
 from watchkeeper.model.clock import Clock, SystemClock
 from watchkeeper.model.errors import StoreError
 
 LIMITS, CLOCK = StoreLimits(), SystemClock()
+SKIPPED_NUMBERS = 10_000
+"""More than a store gives out between a backup and its restore."""
 
 
 class Store:
@@ -34,10 +37,12 @@ class Store:
         self.url = _url(url)
         self.embedded = self.url.get_backend_name() == "sqlite"
         self._limits = limits
+        self.file = StoreFile(Path(self.url.database) if self.embedded and self.url.database else None)
         if self.embedded:
             # Each thread keeps its own connection. Readers never wait for the writer (WAL).
             self.engine = sa.create_engine(self.url, connect_args={"timeout": limits.lock_s}, hide_parameters=True)
             sa.event.listen(self.engine, "connect", _prepare_sqlite)
+            sa.event.listen(self.engine, "connect", lambda *_: self.file.opened())
             sa.event.listen(self.engine, "begin", _begin_sqlite)
             self._lengthen: Callable[[sa.Connection], None] = lambda _: None  # SQLite has no limit for a statement
         else:
@@ -61,15 +66,18 @@ class Store:
     def write(self, *, long: bool = False) -> Iterator[sa.Connection]:
         """One transaction that may write. Raises StoreFull if the disk is full, StoreRefused if the database will never
         accept the data, StoreError if a retry may help. With `long` a statement may take an hour."""
+        self.file.require()
         with self._writing(), translated(), self._connect(writes=True) as connection, connection.begin():
             if long:
                 self._lengthen(connection)
             yield connection
+        self.file.require()  # it may have been removed meanwhile: then nothing was kept
 
     @contextlib.contextmanager
     def read(self, *, steady: bool = False, long: bool = False) -> Iterator[sa.Connection]:
         """One transaction that only reads. With `steady`, all its statements see the data of one moment (on SQLite they
         always do). With `long` a statement may take an hour."""
+        self.file.require()
         level = {"isolation_level": "REPEATABLE READ"} if steady and not self.embedded else {}
         with translated(), self._connect(**level) as connection, connection.begin():
             if long:
@@ -122,6 +130,22 @@ class Store:
                     highest = sa.select(sa.func.coalesce(sa.func.max(column), 0) + 1).scalar_subquery()
                     sequence = sa.func.pg_get_serial_sequence(table.name, column.name)
                     connection.execute(sa.select(sa.func.setval(sequence, highest, sa.false())))
+
+    def skip_numbers(self, connection: sa.Connection) -> None:
+        """Give troubles and incidents numbers far behind the highest existing one: keys and links of messages that this store
+        has forgotten name the next ones."""
+        for table in (metadata.tables[name] for name in ("incident", "trouble", "sign_in")):
+            (column,) = table.primary_key.columns
+            highest = (
+                connection.execute(sa.select(sa.func.coalesce(sa.func.max(column), 0))).scalar_one() + SKIPPED_NUMBERS
+            )
+            if self.embedded:
+                connection.execute(sa.text("DELETE FROM sqlite_sequence WHERE name = :name"), {"name": table.name})
+                insert = sa.text("INSERT INTO sqlite_sequence (name, seq) VALUES (:name, :seq)")
+                connection.execute(insert, {"name": table.name, "seq": highest})
+            else:
+                sequence = sa.func.pg_get_serial_sequence(table.name, column.name)
+                connection.execute(sa.select(sa.func.setval(sequence, highest)))
 
     def upsert(self, table: sa.Table, *, keep: Container[str] = ()) -> sa.Insert:
         """An insert that overwrites the row with the same primary key, except for the columns in `keep`."""

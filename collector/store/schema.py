@@ -76,6 +76,8 @@ lane = Table(
     Column("gaps", BigInteger, nullable=False, comment="missing seqs that no tombstone explains"),
     Column("dropped", BigInteger, nullable=False, comment="frames that tombstones report as dropped"),
     Column("heard_at", Double, nullable=False),
+    Column("session", _NAME_TYPE, nullable=False, server_default="", comment="the process that pushed last"),
+    Column("turn", BigInteger, nullable=False, server_default="0", comment="the number of that push in its session"),
     PrimaryKeyConstraint("agent", "epoch", "lane"),
 )
 
@@ -389,6 +391,35 @@ site_folder = Table(
     Column("follows", BigInteger, nullable=False, comment="the number that the collector goes by"),
     Column("standing", String(20), nullable=False, comment="in-force | older | differs | invalid | unusable"),
     Column("noted_at", Double, nullable=False),
+)
+
+life = Table(
+    "life",
+    metadata,
+    Column("identity", String(64), primary_key=True, comment="made once, at random"),
+    Column("generation", BigInteger, nullable=False, comment="rises when a collector begins to use the store"),
+    Column("turn", BigInteger, nullable=False, comment="rises while a collector is at work"),
+)
+
+agent_session = Table(
+    "agent_session",
+    metadata,
+    Column("agent", _NAME_TYPE, primary_key=True),
+    Column("session", _NAME_TYPE, nullable=False, comment="the process whose pushes are accepted"),
+    Column("address", _NAME_TYPE, nullable=False, comment="where it pushes from"),
+    Column("superseded", _NAME_TYPE, nullable=False, comment="the session that it followed on the same spool"),
+    Column("rival", _NAME_TYPE, nullable=False, comment="another process of that name, which was refused"),
+    Column("rival_address", _NAME_TYPE, nullable=False),
+    Column("rival_at", Double, nullable=False),
+    Column("twin_at", Double, nullable=False, comment="when both were last seen at work"),
+)
+
+awaited = Table(
+    "awaited",
+    metadata,
+    Column("agent", _NAME_TYPE, primary_key=True),
+    Column("since", Double, nullable=False),
+    Column("until", Double, nullable=False, comment="no rung of its older troubles is decided before this time"),
 )
 
 tally = Table(

@@ -69,6 +69,7 @@ HOLDS = {
     "acknowledged": marked("stopped by the acknowledgement"),
     "backlog": marked("on hold until {time}: the agent still sends earlier events"),
     "parent": marked("on hold until {time}: what it depends on is read again"),
+    "awaited": marked("on hold until {time}: the agent must report first what is still there"),
 }
 STATES = {
     "open": marked("unresolved"),

@@ -289,12 +289,28 @@ def test_a_backup_made_while_it_runs_can_be_restored_elsewhere(room: Room) -> No
         push(room, token)
         until(lambda: room.get("/api/v1/incidents").json()["incidents"] != [])
         assert "rows" in room.cli("backup", str(file), *config(room))
-    for path in room.folder.glob("collector.db*"):
-        path.unlink()
+    for name in ("collector.db", "collector.db-wal", "collector.db-shm"):
+        (room.folder / name).unlink(missing_ok=True)
     room.cli("restore", str(file), *config(room))
     with room.running():
         assert push(room, token).json()["through"] == 1
         assert len(room.get("/api/v1/incidents").json()["incidents"]) == 1
+
+
+def test_a_store_that_is_removed_or_replaced_under_the_collector_is_refused(room: Room) -> None:
+    token = room.cli("token", "agent", "room-1", *config(room)).strip()
+    file = room.folder / "collector.db"
+    with room.running():
+        assert push(room, token).status_code == 200
+        file.rename(room.folder / "aside.db")
+        assert push(room, token, "ok", 2).status_code == 503
+        file.write_bytes((room.folder / "aside.db").read_bytes())
+        assert push(room, token, "ok", 2).status_code == 503
+        (room.folder / "aside.db").replace(file)
+        answer = push(room, token, "ok", 2)
+        assert answer.status_code == 200, "the file is back"
+        assert len(answer.json()["store"]) == 32
+        assert answer.json()["generation"] == 1
 
 
 def test_agent_and_collector_use_tls(room: Room) -> None:

@@ -220,3 +220,46 @@ def test_a_new_bundle_reports_active_verdicts_again() -> None:
         assert world.kinds() == ["standing"]
 
     run(scenario)
+
+
+def test_active_verdicts_are_reported_at_once_if_somebody_asks_and_once_if_two_do() -> None:
+    async def scenario(world: World) -> None:
+        await world.activate()
+        world.take(20.0)
+        world.pipeline.beat()
+        await world.committed()
+        world.clock.advance(5)
+        world.take(31.0)
+        world.pipeline.report()
+        world.pipeline.report()
+        await world.committed()
+        assert world.kinds() == ["standing", "verdict", "standing"], (
+            "although the collector does not have the first yet"
+        )
+
+    run(scenario)
+
+
+def test_in_a_new_epoch_what_waits_for_its_limit_is_unknown_and_told_again_once_it_is_certain() -> None:
+    supply = columns("box", "temperature.supply")
+
+    async def scenario(world: World) -> None:
+        await world.activate()
+        world.pipeline.add(device(), sweep(supply, world.clock.boot(), 20.0))  # as an older copy of the spool has it
+        world.pipeline.add(device(), sweep(supply, world.clock.boot(), 26.0))
+        world.pipeline.beat()
+        await world.committed()
+        assert world.kinds() == ["standing"]
+        (standing,) = items(everything(world.spool, Lane.EVENTS))
+        assert [(one["rule"], one["level"]) for one in standing["verdicts"]] == [("long-heat", "unknown")]
+        world.settle()
+        world.clock.advance(60)
+        world.pipeline.beat()
+        assert world.kinds() == [], "it is not certain yet"
+        world.pipeline.add(device(), sweep(supply, world.clock.boot(), 20.0))
+        world.pipeline.beat()
+        await world.committed()
+        (standing,) = items(everything(world.spool, Lane.EVENTS))
+        assert standing["verdicts"] == []
+
+    run(scenario)

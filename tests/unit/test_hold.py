@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from watchkeeper.collector.policy.hold import BACKLOG_LONGEST_S, BACKLOG_S, Backlog, Hold, HoldReason, hold
+from watchkeeper.collector.policy.hold import AWAITED_S, BACKLOG_LONGEST_S, BACKLOG_S, Backlog, Hold, HoldReason, hold
 from watchkeeper.collector.policy.ladder import ScheduledRung
 from watchkeeper.collector.policy.troubles import PARENT_READ_S, Trouble, TroubleState
 from watchkeeper.collector.process.due import due_rungs
@@ -16,7 +16,7 @@ from watchkeeper.collector.site.inventory import Ladder, Ladders, Rung, StopsAt
 from watchkeeper.collector.store import troubles
 from watchkeeper.collector.store.engine import Store
 from watchkeeper.collector.store.migrate import migrate
-from watchkeeper.collector.store.schema import agent
+from watchkeeper.collector.store.schema import agent, awaited
 from watchkeeper.model.verdict import Level
 
 NOW = 1_800_000_000.0
@@ -76,6 +76,16 @@ def test_a_backlog_from_before_our_clock_was_set_back_holds_nothing() -> None:
     assert hold(FAULT, CLIMBS, Backlog(NOW, NOW + BACKLOG_S + 0.5), NOW) is None
 
 
+def test_older_troubles_wait_for_the_standing_verdicts_and_no_longer_than_two_minutes() -> None:
+    waits = Backlog(awaited_since=NOW - 1.0, awaited_until=NOW + AWAITED_S)
+    assert hold(FAULT, CLIMBS, waits, NOW) == Hold(HoldReason.AWAITED, until=NOW + AWAITED_S)
+    assert hold(FAULT, CLIMBS, waits, NOW + AWAITED_S) is None
+    assert hold(replace(FAULT, opened_at=NOW - 1.0), CLIMBS, waits, NOW) is None, "it began since"
+    assert hold(FAULT, CLIMBS, replace(waits, awaited_until=NOW + AWAITED_S + 0.5), NOW) is None, (
+        "our clock was set back"
+    )
+
+
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
     folder: Path = tmp_path_factory.mktemp("hold")
@@ -88,6 +98,8 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
 BACKLOGS = (
     None, Backlog(), Backlog(NOW - 10.0, NOW + 1.0), Backlog(NOW - 10.0, NOW), Backlog(NOW - BACKLOG_LONGEST_S, NOW + 1.0),
     Backlog(NOW - BACKLOG_LONGEST_S + 0.5, NOW + BACKLOG_S), Backlog(NOW, NOW + BACKLOG_S + 0.5),
+    Backlog(awaited_since=NOW, awaited_until=NOW + AWAITED_S), Backlog(awaited_since=NOW - 60.0, awaited_until=NOW + 1.0),
+    Backlog(awaited_since=NOW, awaited_until=NOW), Backlog(awaited_since=NOW, awaited_until=NOW + AWAITED_S + 0.5),
 )  # fmt: skip
 CASES = tuple(
     itertools.product(
@@ -120,6 +132,9 @@ def test_the_query_and_the_function_agree(store: Store) -> None:
                     "agent": name, "epoch": "e", "heard_at": NOW, "skew_s": 0.0, "bundle": "",
                     "backlog_since": backlog.since, "backlog_until": backlog.until,
                 })  # fmt: skip
+            if backlog and backlog.awaited_until:
+                waits = {"agent": name, "since": backlog.awaited_since, "until": backlog.awaited_until}
+                connection.execute(sa.insert(awaited), waits)
     for ladders in (CLIMBS, STOPS, MIXED):
         free = {number for number, (one, backlog) in expected.items() if hold(one, ladders, backlog, NOW) is None}
         with store.read() as connection:

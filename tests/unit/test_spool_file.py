@@ -195,3 +195,42 @@ def test_status_reads_beside_a_running_agent(file: Path, clock: FakeClock) -> No
     assert (events.waiting, readings.waiting, readings.oldest_s) == (1, 2, 11.0)
     assert (found.states, found.answer) == (1, {"through": 7})
     assert [(refused.lane, refused.items, refused.reason) for refused in found.refused] == [("readings", 1, "400: bad")]
+
+
+@pytest.mark.parametrize("how", ["file", "folder", "replaced"])
+def test_a_file_that_is_removed_under_us_is_put_back_with_everything(file: Path, clock: FakeClock, how: str) -> None:
+    with opened(file, clock) as spool:
+        fill(spool, clock, 3)
+        epoch = spool.epoch
+        if how == "replaced":
+            other = file.with_name("other")
+            other.write_text("no spool")
+            other.replace(file)
+        elif how == "file":
+            file.unlink()
+        else:
+            file.parent.rename(file.parent.with_name("elsewhere"))
+        assert spool.moved
+        fill(spool, clock, 1)
+        assert not spool.moved
+        assert not spool.disk_error
+    with opened(file, clock) as spool:
+        assert spool.epoch == epoch
+        assert [item["seq"] for item in items(everything(spool, Lane.READINGS))] == [1, 2, 3, 4]
+    assert len(list(file.parent.glob("*.replaced-*Z"))) == (how == "replaced")
+    assert file.stat().st_mode & 0o077 == 0
+
+
+def test_where_another_agent_uses_the_place_everything_stays_in_memory(file: Path, clock: FakeClock) -> None:
+    with opened(file, clock) as spool:
+        fill(spool, clock, 1)
+        file.parent.rename(file.parent.with_name("elsewhere"))
+        with opened(file, clock) as other:
+            spool.add_events([verdict(1)], {})
+            assert not spool.flush()
+            assert "another agent" in spool.disk_error
+            assert len(everything(spool, Lane.EVENTS).items) == 1
+            assert everything(other, Lane.EVENTS).items == ()
+        assert spool.flush()
+    with opened(file, clock) as spool:
+        assert len(everything(spool, Lane.EVENTS).items) == 1

@@ -7,7 +7,7 @@ import struct
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -42,6 +42,7 @@ _INDEXED = 2.0
 """A store of SQLite with its indexes is at most about this many times as large as its rows in a backup."""
 
 Identities = Sequence[pyrage.x25519.Identity]
+Then = Callable[[sa.Connection], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,14 +120,16 @@ def _named(file: Path) -> Iterator[None]:
         raise BadBackup(f"{file}: {error.strerror}") from error
 
 
-def restore(store: Store, file: Path, identities: Identities = (), scratch: Path | None = None) -> dict[str, int]:
-    """Fill an empty store from a backup. Returns the number of rows of each table. What must lie on the disk meanwhile does so in
-    a new folder in `scratch`. Raises BadBackup, Conflict if the store is not empty, WatchkeeperError."""
+def restore(
+    store: Store, file: Path, identities: Identities = (), scratch: Path | None = None, then: Then = lambda _: None
+) -> dict[str, int]:
+    """Fill an empty store from a backup. `then` is called in the same transaction. Returns the number of rows of each table. What
+    must lie on the disk meanwhile does so in a new folder in `scratch`. Raises BadBackup, Conflict if the store is not empty, WatchkeeperError."""
     with scratch_folder(scratch) as folder, opened(file, identities, folder) as backup:
-        return fill(store, backup, folder)
+        return fill(store, backup, folder, then)
 
 
-def fill(store: Store, backup: Opened, scratch: Path) -> dict[str, int]:
+def fill(store: Store, backup: Opened, scratch: Path, then: Then = lambda _: None) -> dict[str, int]:
     """As `restore`, from a backup that is open. One of an earlier version is first brought to the present schema, in `scratch`."""
     migrate(store)
     schema = backup.manifest.schema
@@ -141,7 +144,7 @@ def fill(store: Store, backup: Opened, scratch: Path) -> dict[str, int]:
             _require_empty(connection)
             counts = _insert(connection, backup, kept_tables())
             store.renumber(connection)
-            # Seam of issue 10, line 3: the store's generation rises here, in the same transaction.
+            then(connection)
     return counts
 
 

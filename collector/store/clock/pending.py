@@ -5,8 +5,10 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from watchkeeper.collector.store.life.awaited import HELD
 from watchkeeper.collector.store.schema import (
     agent,
+    awaited,
     incident,
     journal,
     lane,
@@ -31,9 +33,10 @@ _STAMPS: "tuple[tuple[sa.Column[Any], sa.ColumnElement[bool]], ...]" = (
 _AWAITED: "tuple[tuple[sa.Column[Any], sa.ColumnElement[bool], tuple[str, ...]], ...]" = (
     (trouble.c.began_at, _OPEN_TROUBLE, ("opened_at", "wait_until", "chase_at")),
     (incident.c.began_at, incident.c.state == "open", ()),
-    (outbox.c.created_at, sa.or_(outbox.c.state == "pending", outbox.c.prove_by.is_not(None)),
+    (outbox.c.created_at, sa.or_(outbox.c.state.in_(("pending", HELD)), outbox.c.prove_by.is_not(None)),
      ("next_at", "expires_at", "prove_by")),
     (agent.c.heard_at, sa.true(), ("backlog_since", "backlog_until")),
+    (awaited.c.since, sa.true(), ("until",)),
     (token.c.created_at, sa.true(), ("expires_at",)),
 )  # fmt: skip
 """When something began, and the deadlines that were counted from it: all of them move if that is later."""

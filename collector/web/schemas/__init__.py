@@ -68,7 +68,7 @@ class NoteIn(Schema):
 class HoldOut(Schema):
     """Why no escalation level is decided now. `until` is null where it does not end by itself."""
 
-    reason: Literal["ended", "quiet", "acknowledged", "backlog", "parent"]
+    reason: Literal["ended", "quiet", "acknowledged", "backlog", "parent", "awaited"]
     until: float | None
 
 

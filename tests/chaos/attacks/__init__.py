@@ -5,14 +5,8 @@ from importlib import import_module
 from tests.chaos.outcome import Attack
 
 FAMILIES = (
-    "kills",
-    "backups",
-    "kills", "hostile_devices", "hostile_databases",
-    "databases",
-    "clocks",
-    "kills", "configurations",
-    "floods",
-    "watchmen",
+    "kills", "backups", "hostile_devices", "hostile_databases", "databases", "clocks", "configurations", "floods", "watchmen",
+    "identities",
 )  # fmt: skip
 
 
