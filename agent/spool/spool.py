@@ -20,9 +20,9 @@ from pathlib import Path
 
 from watchkeeper.agent.spool import file as spoolfile
 from watchkeeper.agent.spool import records
-from watchkeeper.agent.spool.boots import Boots
 from watchkeeper.agent.spool.batch import Batch
 from watchkeeper.agent.spool.blocks import Blocks
+from watchkeeper.agent.spool.boots import Boots
 from watchkeeper.agent.spool.records import Commit, Record, Settled
 from watchkeeper.model.batch import Facts, Lane
 from watchkeeper.model.clock import Clock

@@ -10,7 +10,7 @@ import logging
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeGuard
+from typing import Any
 
 import sqlalchemy as sa
 from pydantic_core import from_json
@@ -22,11 +22,12 @@ from watchkeeper.collector.intake.turns import Turns
 from watchkeeper.collector.notify.enqueue import Notifiers
 from watchkeeper.collector.process.apply import Arrival, apply, apply_late
 from watchkeeper.collector.process.upkeep import set_aside
+from watchkeeper.collector.store.connections.errors import is_refused_data, may_pass
 from watchkeeper.collector.store.engine import Store
 from watchkeeper.collector.store.schema import agent, journal
 from watchkeeper.model.batch import Push
 from watchkeeper.model.clock import Clock
-from watchkeeper.model.errors import StoreError, StoreRefused, WatchkeeperError, WireError
+from watchkeeper.model.errors import StoreError, WatchkeeperError, WireError
 from watchkeeper.model.failpoint import failpoint
 from watchkeeper.model.wire import decode_push
 from watchkeeper.model.worker import Worker
@@ -171,17 +172,17 @@ class Journal:
     def _refuse(self, group: Sequence[Waiting], error: Exception) -> None:
         """Ask the agents to send again: mostly it is the store that does not work. Only a push whose data no store takes is refused
         for ever; it is found by taking the pushes one by one."""
-        if not _may_pass(error) and len(group) > 1:
+        if not may_pass(error) and len(group) > 1:
             for waiting in group:
                 self._take([waiting])
             return
         answer: Answer
-        if _may_pass(error):
+        if may_pass(error):
             answer = error
         else:
             log.error("a push of agent %s cannot be journalled", group[0].push.agent, exc_info=error)
             bad = BadPush(f"bad request: the push cannot be journalled: {error}")
-            answer = bad if _is_of_the_data(error) else StoreError("the push cannot be journalled now")
+            answer = bad if is_refused_data(error) else StoreError("the push cannot be journalled now")
         for waiting in group:
             waiting.answer(answer)
 
@@ -271,7 +272,7 @@ class Journal:
             with self._store.write() as connection:
                 self._apply_in(connection, self._with_earlier(connection, group))
         except Exception as error:
-            if _may_pass(error):
+            if may_pass(error):
                 raise
             with self._store.write() as connection:
                 group = self._with_earlier(connection, group)
@@ -288,7 +289,7 @@ class Journal:
             with self._store.write() as connection:
                 self._apply_in(connection, [one])
         except Exception as error:
-            if _may_pass(error):
+            if may_pass(error):
                 raise
             one.tries += 1
             log.exception("push %d of agent %s cannot be applied", one.id, one.agent)
@@ -370,7 +371,7 @@ class Journal:
                 with self._store.write() as connection:
                     self._apply_late(connection, one)
             except Exception as error:
-                if _may_pass(error):
+                if may_pass(error):
                     raise
                 log.exception("push %d of agent %s cannot be applied; it stays set aside", one.id, one.agent)
                 with self._store.write() as connection:
@@ -388,17 +389,6 @@ class Journal:
             return
         run = apply if newest else apply_late
         run(connection, self._notifiers.notifier(), [one.arrival], self._sequences.blocks, self._clock.wall())
-
-
-def _may_pass(error: Exception) -> TypeGuard[StoreError]:
-    """Whether the same request may succeed later."""
-    return isinstance(error, StoreError) and not isinstance(error, StoreRefused)
-
-
-def _is_of_the_data(error: Exception) -> bool:
-    """Whether no store could take the data. A violated constraint is one of the schema: another version changed it."""
-    refused = isinstance(error, StoreRefused) and not isinstance(error.__cause__, sa.exc.IntegrityError)
-    return refused or isinstance(error, OverflowError | UnicodeError)
 
 
 def _row(waiting: Waiting, after: int) -> dict[str, Any]:

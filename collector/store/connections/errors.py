@@ -5,6 +5,7 @@ import contextlib
 import errno
 import sqlite3
 from collections.abc import Iterator
+from typing import TypeGuard
 
 from sqlalchemy import exc
 
@@ -51,3 +52,14 @@ def _is_of_the_data(error: exc.DBAPIError, cause: BaseException) -> bool:
     if state is not None:
         return str(state)[:2] in _OF_THE_DATA
     return isinstance(error, exc.DataError | exc.IntegrityError)  # SQLite, and what psycopg refuses before it sends it
+
+
+def may_pass(error: Exception) -> TypeGuard[StoreError]:
+    """Whether the same transaction may succeed later."""
+    return isinstance(error, StoreError) and not isinstance(error, StoreRefused)
+
+
+def is_refused_data(error: Exception) -> bool:
+    """Whether no store could take the data. A violated constraint is one of the schema: another version changed it."""
+    refused = isinstance(error, StoreRefused) and not isinstance(error.__cause__, exc.IntegrityError)
+    return refused or isinstance(error, OverflowError | UnicodeError)
