@@ -24,8 +24,9 @@ from watchkeeper.collector.access import tokens
 from watchkeeper.collector.access.links import Links
 from watchkeeper.collector.access.tokens import TokenKind
 from watchkeeper.collector.intake.endpoint import AgentEndpoint
-from watchkeeper.collector.intake.journal import Answer, Journal, Waiting
+from watchkeeper.collector.intake.journal import Journal
 from watchkeeper.collector.intake.requests import Requests
+from watchkeeper.collector.intake.turns import Answer, Waiting
 from watchkeeper.collector.notify.outbox import Outbox
 from watchkeeper.collector.process.due import decide_due, end_quiet
 from watchkeeper.collector.process.runtime import Runtime

@@ -18,16 +18,15 @@ from pydantic_core import from_json
 from watchkeeper.collector.intake.sequences import BadPush, Sequences, StaleEpoch, TooManyDeclared, UnknownBlocks
 from watchkeeper.collector.intake.sessions import Sessions, TwinAgent
 from watchkeeper.collector.intake.standing import StandingRequests
-from watchkeeper.collector.intake.turns import Turns
+from watchkeeper.collector.intake.turns import Answer, Turns, Waiting
 from watchkeeper.collector.notify.enqueue import Notifiers
 from watchkeeper.collector.process.apply import Arrival, apply, apply_late
 from watchkeeper.collector.process.upkeep import set_aside
 from watchkeeper.collector.store.connections.errors import is_refused_data, may_pass
 from watchkeeper.collector.store.engine import Store
 from watchkeeper.collector.store.schema import agent, journal
-from watchkeeper.model.batch import Push
 from watchkeeper.model.clock import Clock
-from watchkeeper.model.errors import StoreError, WatchkeeperError, WireError
+from watchkeeper.model.errors import StoreError, WireError
 from watchkeeper.model.failpoint import failpoint
 from watchkeeper.model.wire import decode_push
 from watchkeeper.model.worker import Worker
@@ -50,20 +49,6 @@ JOURNAL_STOP_S = 10.0
 
 ADOPT_AFTER_S = 10.0
 """With several collectors: a push that another one journalled so long ago and has not applied is applied here."""
-
-Answer = int | WatchkeeperError
-"""The seq up to which the lane is on disk; or UnknownBlocks, TooManyDeclared, BadPush, TwinAgent, StaleEpoch, StoreFull, StoreError."""
-
-
-@dataclass(frozen=True, slots=True)
-class Waiting:
-    """A push and its body as received. `answer` is called from the journal's thread with the outcome."""
-
-    push: Push
-    body: bytes
-    received_at: float
-    answer: Callable[[Answer], None]
-    address: str = ""
 
 
 @dataclass(slots=True)

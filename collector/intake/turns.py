@@ -1,10 +1,29 @@
-"""The order in which pushes are journalled: one push of each agent in turn, so that a long queue of one delays no other."""
+"""What waits to be journalled, and in which order: one push of each agent in turn, so that a long queue of one delays no other."""
 
 import threading
 from collections import OrderedDict, deque
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from watchkeeper.model.batch import Push
+from watchkeeper.model.errors import WatchkeeperError
+
 T = TypeVar("T")
+
+Answer = int | WatchkeeperError
+"""The seq up to which the lane is on disk; or UnknownBlocks, TooManyDeclared, BadPush, TwinAgent, StaleEpoch, StoreFull, StoreError."""
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A push and its body as received. `answer` is called from the journal's thread with the outcome."""
+
+    push: Push
+    body: bytes
+    received_at: float
+    answer: Callable[[Answer], None]
+    address: str = ""
 
 
 class Turns(Generic[T]):

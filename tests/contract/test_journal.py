@@ -11,8 +11,8 @@ import sqlalchemy as sa
 
 from tests.story.world import INVENTORY, World
 from watchkeeper.collector.intake import journal as module
-from watchkeeper.collector.intake.journal import Answer, Waiting
 from watchkeeper.collector.intake.sequences import BadPush
+from watchkeeper.collector.intake.turns import Answer, Waiting
 from watchkeeper.collector.process import set_aside
 from watchkeeper.collector.process.apply import apply as genuine
 from watchkeeper.collector.store import rows, troubles

@@ -8,7 +8,8 @@ import pytest
 import sqlalchemy as sa
 
 from tests.story.pair_room import PairRoom, inventory
-from watchkeeper.collector.intake.journal import Answer, Journal, Waiting
+from watchkeeper.collector.intake.journal import Journal
+from watchkeeper.collector.intake.turns import Answer, Waiting
 from watchkeeper.collector.process.apply import apply_events
 from watchkeeper.collector.site.in_force import FolderStanding
 from watchkeeper.collector.store.configurations.activations import How

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from tests.story.world import INVENTORY, World
 from watchkeeper.channels.ports import Receipt
-from watchkeeper.collector.intake.journal import Waiting
+from watchkeeper.collector.intake.turns import Waiting
 from watchkeeper.collector.policy.hold import BACKLOG_LONGEST_S, BACKLOG_S
 from watchkeeper.collector.process import actions
 from watchkeeper.collector.store.schema import metadata, rung

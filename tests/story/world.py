@@ -10,7 +10,8 @@ from types import SimpleNamespace
 from sqlalchemy import select
 
 from watchkeeper.channels.ports import Address, Message, Receipt
-from watchkeeper.collector.intake.journal import Answer, Journal, Waiting
+from watchkeeper.collector.intake.journal import Journal
+from watchkeeper.collector.intake.turns import Answer, Waiting
 from watchkeeper.collector.notify.outbox import Outbox
 from watchkeeper.collector.policy.incidents import Incident
 from watchkeeper.collector.policy.troubles import Trouble
