@@ -18,10 +18,10 @@ from watchkeeper.collector.access.tokens import Bearer, TokenKind
 from watchkeeper.collector.intake import body as bodies
 from watchkeeper.collector.intake.body import Receive, Scope, header
 from watchkeeper.collector.intake.journal import Journal
+from watchkeeper.collector.intake.processes.sessions import TwinAgent
 from watchkeeper.collector.intake.refusal import Refusal, busy, later, too_large
 from watchkeeper.collector.intake.requests import Requests
 from watchkeeper.collector.intake.sequences import BadPush, StaleEpoch, TooManyDeclared, UnknownBlocks
-from watchkeeper.collector.intake.sessions import TwinAgent
 from watchkeeper.collector.intake.shares import Place, Shares
 from watchkeeper.collector.intake.turns import Answer, Waiting
 from watchkeeper.collector.process.guarded_clock import GuardedClock

@@ -15,9 +15,9 @@ from typing import Any
 import sqlalchemy as sa
 from pydantic_core import from_json
 
+from watchkeeper.collector.intake.processes.sessions import Sessions, TwinAgent
+from watchkeeper.collector.intake.processes.standing import StandingRequests
 from watchkeeper.collector.intake.sequences import BadPush, Sequences, StaleEpoch, TooManyDeclared, UnknownBlocks
-from watchkeeper.collector.intake.sessions import Sessions, TwinAgent
-from watchkeeper.collector.intake.standing import StandingRequests
 from watchkeeper.collector.intake.turns import Answer, Turns, Waiting
 from watchkeeper.collector.notify.enqueue import Notifiers
 from watchkeeper.collector.process.apply import Arrival, apply, apply_late

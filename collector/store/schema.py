@@ -19,6 +19,8 @@ from sqlalchemy import (
     text,
 )
 
+from watchkeeper.collector.store.life.tables import tables_of_life, tables_of_processes
+
 metadata = MetaData()
 _ID_TYPE = BigInteger().with_variant(Integer, "sqlite")
 _NAME_TYPE = String(200)
@@ -341,17 +343,6 @@ removal = Table(
     Index("removal_pending", "agent", sqlite_where=text("done_at IS NULL"), postgresql_where=text("done_at IS NULL")),
 )
 
-collector = Table(
-    "collector",
-    metadata,
-    Column("name", _NAME_TYPE, primary_key=True),
-    Column("process", _NAME_TYPE, nullable=False, comment="a random id of the running process"),
-    Column("started_at", Double, nullable=False),
-    Column("beat_at", Double, nullable=False, comment="when it was last at work"),
-    Column("release", _NAME_TYPE, nullable=False),
-    Column("stopped_at", Double, comment="when it was stopped in order, or forgotten; NULL: it runs"),
-)
-
 clock = Table(
     "clock",
     metadata,
@@ -393,34 +384,8 @@ site_folder = Table(
     Column("noted_at", Double, nullable=False),
 )
 
-life = Table(
-    "life",
-    metadata,
-    Column("identity", String(64), primary_key=True, comment="made once, at random"),
-    Column("generation", BigInteger, nullable=False, comment="rises when a collector begins to use the store"),
-    Column("turn", BigInteger, nullable=False, comment="rises while a collector is at work"),
-)
-
-agent_session = Table(
-    "agent_session",
-    metadata,
-    Column("agent", _NAME_TYPE, primary_key=True),
-    Column("session", _NAME_TYPE, nullable=False, comment="the process whose pushes are accepted"),
-    Column("address", _NAME_TYPE, nullable=False, comment="where it pushes from"),
-    Column("superseded", _NAME_TYPE, nullable=False, comment="the session that it followed on the same spool"),
-    Column("rival", _NAME_TYPE, nullable=False, comment="another process of that name, which was refused"),
-    Column("rival_address", _NAME_TYPE, nullable=False),
-    Column("rival_at", Double, nullable=False),
-    Column("twin_at", Double, nullable=False, comment="when both were last seen at work"),
-)
-
-awaited = Table(
-    "awaited",
-    metadata,
-    Column("agent", _NAME_TYPE, primary_key=True),
-    Column("since", Double, nullable=False),
-    Column("until", Double, nullable=False, comment="no rung of its older troubles is decided before this time"),
-)
+life, awaited = tables_of_life(metadata)
+collector, agent_session = tables_of_processes(metadata)
 
 tally = Table(
     "tally",

@@ -12,8 +12,8 @@ from tests.story.world import World
 from watchkeeper.agent.push.known_store import KnownStore, from_note, to_note
 from watchkeeper.collector.access import tokens
 from watchkeeper.collector.access.tokens import TokenKind
+from watchkeeper.collector.intake.processes.sessions import TwinAgent
 from watchkeeper.collector.intake.sequences import StaleEpoch
-from watchkeeper.collector.intake.sessions import TwinAgent
 from watchkeeper.collector.process.own.of_agents.twins import TwinAgents
 from watchkeeper.collector.process.upkeep.set_back import HeldMessages, after_restore, begin
 from watchkeeper.collector.store.backups.folder import backup

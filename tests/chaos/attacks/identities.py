@@ -15,8 +15,8 @@ from tests.chaos.outcome import Attack, Outcome
 from tests.story.world import World
 from watchkeeper.agent.push.pusher import Pusher
 from watchkeeper.agent.spool.spool import Limits, Spool
+from watchkeeper.collector.intake.processes.sessions import TwinAgent
 from watchkeeper.collector.intake.sequences import StaleEpoch, UnknownBlocks
-from watchkeeper.collector.intake.sessions import TwinAgent
 from watchkeeper.collector.intake.turns import Waiting
 from watchkeeper.collector.process.upkeep.set_back import HeldMessages, after_restore, begin
 from watchkeeper.collector.store.backups.folder import backup

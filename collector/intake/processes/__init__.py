@@ -1,0 +1,1 @@
+"""Which process pushes as an agent, and what it is asked to tell again."""
