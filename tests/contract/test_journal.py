@@ -13,8 +13,8 @@ from tests.story.world import INVENTORY, World
 from watchkeeper.collector.intake import journal as module
 from watchkeeper.collector.intake.journal import Answer, Waiting
 from watchkeeper.collector.intake.sequences import BadPush
-from watchkeeper.collector.process import set_aside
 from watchkeeper.collector.process.apply import apply as genuine
+from watchkeeper.collector.process.upkeep import set_aside
 from watchkeeper.collector.store import rows, troubles
 from watchkeeper.collector.store.engine import Store
 from watchkeeper.collector.store.schema import agent, history, journal, lane, latest

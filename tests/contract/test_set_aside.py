@@ -9,10 +9,10 @@ import sqlalchemy as sa
 from tests.contract.test_journal import MORE_AGENTS, count, failing, frames, poisoned, take
 from tests.story.world import World
 from watchkeeper.collector.intake import journal as module
-from watchkeeper.collector.process import set_aside
 from watchkeeper.collector.process.apply import apply as genuine
 from watchkeeper.collector.process.own.of_agents.pushes import PushesSetAside
 from watchkeeper.collector.process.own.rules import OwnRules
+from watchkeeper.collector.process.upkeep import set_aside
 from watchkeeper.collector.store.retention import delete_expired
 from watchkeeper.collector.store.schema import history, journal, latest
 from watchkeeper.model.batch import Item, Lane, Push, Tombstone
