@@ -18,7 +18,7 @@ from watchkeeper.collector.notify.preflight import unreachable, unusable_links
 from watchkeeper.collector.opening import open_channels, open_links, open_mailbox, open_secrets, open_store, open_watch
 from watchkeeper.collector.process.configuration.finding import FolderInForce
 from watchkeeper.collector.process.configuration.reload import ConfigReloader
-from watchkeeper.collector.process.guarded_clock import GuardedClock
+from watchkeeper.collector.process.guarded_clock import GuardedClock, state_of
 from watchkeeper.collector.process.health.health import JOURNAL, OUTBOX, REQUESTS, TURN, WRITE
 from watchkeeper.collector.process.health.self_watch import SelfWatch
 from watchkeeper.collector.process.own.backups import BackupAge
@@ -126,7 +126,8 @@ class RunningCollector:
         make = by_process([*command, "--config", str(config_file.path(config_file.file_name))], config.every_s)
         return Backups(
             config, config_file.path(config.folder), self.clock,
-            lambda: self.runtime.snapshot.configuration.inventory.site.timezone, make, lambda: not self.clock.may_delete,
+            lambda: self.runtime.snapshot.configuration.inventory.site.timezone, make,
+            lambda: state_of(self.clock).doubt is not None,
         )  # fmt: skip
 
     def _own_sources(self, disk: DiskSpace, shares: Shares) -> list[OwnSource]:

@@ -21,6 +21,7 @@ import pytest
 from hypothesis.configuration import set_hypothesis_home_dir
 
 from watchkeeper import profiles
+from watchkeeper.collector.store import engine
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared"
@@ -159,3 +160,9 @@ def postgres_database(postgres_url: str) -> Iterator[str]:
         admin.execute(f"CREATE DATABASE {name}".encode())
         yield postgres_url.replace("/postgres?", f"/{name}?")
         admin.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
+
+
+@pytest.fixture
+def one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A story in which the event loop of an agent runs in the thread of the test, where the collector has none."""
+    monkeypatch.setattr(engine, "_refuse_event_loop", lambda: None)

@@ -25,7 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", help="the attacks to run")
     parser.add_argument("--all", action="store_true", help="run every attack")
-    parser.add_argument("--rounds", type=int, help="how often each (without it: as often as CI does)")
+    parser.add_argument("--rounds", type=int, help="how often each (without it: its own number, usually 20)")
     parser.add_argument("--seed", type=int, default=random.randrange(2**32))  # noqa: S311 -- no secret
     parser.add_argument("--table", action="store_true", help="write the rows into docs/reliability.md")
     given = parser.parse_args(arguments)

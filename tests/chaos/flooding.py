@@ -21,6 +21,7 @@ from typing import Any
 import requests
 
 HOST, AGENT, DEVICE = "127.0.0.1", "flood", "flood-0"
+READY = "the flood is at its height"
 SILENT, SILENT_A_SECOND, SLOW, PUSHERS = 3_000, 600, 250, 24
 
 
@@ -34,6 +35,8 @@ def silent(port: int, *_: str) -> None:
             held.append(socket.create_connection((HOST, port), 5.0, (f"127.0.0.{1 + number % 200}", 0)))
         if len(held) > min(SILENT, hard // 2):
             held.pop(0).close()
+        if number == SILENT // 2:
+            print(READY, flush=True)  # noqa: T201 -- who started this process waits for it
         time.sleep(1 / SILENT_A_SECOND)
 
 
@@ -138,4 +141,6 @@ def bombs() -> Iterator[tuple[bytes, bool]]:
 KINDS: dict[str, Callable[..., None]] = {"silent": silent, "slow": slow, "pushes": pushes}
 
 if __name__ == "__main__":
+    if sys.argv[1] != "silent":
+        print(READY, flush=True)  # noqa: T201 -- as above
     KINDS[sys.argv[1]](int(sys.argv[2]), *sys.argv[3:])

@@ -69,15 +69,19 @@ class HalfDead:
         for one in self.worlds:
             self._until_answered(one, body)
         self._settle()
-        pages = [one for one in last.told[told:] if one.rung]
+        pages, paged = self._keys(told), len(last.told)
         over = first.body(first.verdict(Level.OK, rule=fault.rule))
         for one in self.chance.sample(list(self.worlds), len(self.worlds)):
             self._until_answered(one, over)
         last.clock.advance(minutes=20)
         self._settle()
-        self._count(fault, pages, last.told[told + len(pages) :])
+        self._count(fault, pages, self._keys(paged) - pages)
 
-    def _count(self, fault: Verdict, pages: Sequence[object], ends: Sequence[object]) -> None:
+    def _keys(self, since: int) -> set[str]:
+        """What was told: a message that is sent again, because its receipt could not be written, has the same key."""
+        return {one.message.key for one in self.worlds[-1].told[since:]}
+
+    def _count(self, fault: Verdict, pages: set[str], ends: set[str]) -> None:
         known = [one for one in self.worlds[-1].incidents() if one.rule == fault.rule]
         lost = (not pages) + (not ends) + (len(known) != 1) + self._left()
         doubled = max(0, len(pages) - 1) + max(0, len(ends) - 1)
@@ -131,7 +135,8 @@ class HalfDead:
 
     def outcome(self) -> Outcome:
         """What is claimed, and what is not."""
-        note = f"the store refused {self.unavailable} times for now"
+        told = [one.message.key for one in self.worlds[-1].told]
+        note = f"503 {self.unavailable} times; {len(told) - len(set(told))} messages sent again under the same key"
         said = "; ".join(part for part in (note, *sorted(set(self.refused))[:2]) if part)
         return Outcome(self.rounds, self.survived, self.lost + len(self.refused), self.doubled, note=said)
 

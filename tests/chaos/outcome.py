@@ -28,7 +28,7 @@ class Outcome:
 
 
 class Attack(NamedTuple):
-    """One kind of attack. `run` gets the rounds, a seed and an empty folder. `ci_rounds` are run on every commit; `needs` are
+    """One kind of attack. `run` gets the rounds, a seed and an empty folder. `ci_rounds` are run without `--rounds`, and at most so many on every commit; `needs` are
     programs without which it cannot run."""
 
     name: str

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.chaos.attacks import all_attacks
+from tests.chaos.attacks import all_attacks, rounds_in_ci
 from tests.chaos.outcome import Attack, Outcome
 from tests.chaos.table import HEAD, missing_programs, row, write_table
 
-ATTACKS = all_attacks()
+ATTACKS, ROUNDS = all_attacks(), rounds_in_ci()
 _IN_TEST_KILLS = "kills"  # tests/chaos/test_kills.py runs it, and looks closer
 
 
@@ -20,7 +20,7 @@ def test_an_attack_does_no_harm(name: str, tmp_path: Path, capsys: pytest.Captur
     if missing := missing_programs(attack):
         pytest.skip(f"needs the program {' and '.join(missing)}")
     seed = random.randrange(2**32)  # noqa: S311 -- is no secret
-    outcome = attack.run(attack.ci_rounds, seed, tmp_path)
+    outcome = attack.run(ROUNDS[name], seed, tmp_path)
     with capsys.disabled():
         print(f"\nseed {seed}: {row(attack, outcome)}")  # noqa: T201 -- the seed must be visible in the output
     assert outcome.clean, f"seed {seed}: {outcome}"

@@ -16,9 +16,11 @@ from watchkeeper.collector.intake.body import BODY_LIMIT
 from watchkeeper.collector.intake.endpoint import AgentEndpoint
 from watchkeeper.collector.intake.requests import Requests
 from watchkeeper.collector.process.actions import poll_now
+from watchkeeper.collector.process.guarded_clock import GuardedClock
 from watchkeeper.collector.store import engine
 from watchkeeper.collector.store.migrate import migrate
 from watchkeeper.collector.store.schema import journal, metadata
+from watchkeeper.model.clock import FakeClock
 from watchkeeper.model.errors import StoreError, StoreFull
 from watchkeeper.model.verdict import Level
 
@@ -85,7 +87,7 @@ def agent_api(store_url: str) -> Iterator[AgentApi]:
 def test_an_answered_push_is_in_the_store(agent_api: AgentApi) -> None:
     answer = agent_api.push()
     assert answer.status_code == 200
-    assert answer.json() == {"lane": "readings", "through": 1, "requests": [],
+    assert answer.json() == {"lane": "readings", "through": 1, "requests": [], "now": agent_api.world.clock.wall(),
                              "bundle": agent_api.world.runtime.snapshot.bundles["room-1"].version}  # fmt: skip
     agent_api.world.journal.stop()  # this applies everything that is pending
     kept = agent_api.rows()
@@ -325,3 +327,17 @@ def test_a_device_that_only_what_is_in_force_has_is_for_later_and_never_refused(
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
     assert agent_api.push(unknown).status_code == 403
     assert agent_api.rows() == before
+
+
+def test_a_collector_that_does_not_know_the_time_takes_only_the_votes_of_agents(agent_api: AgentApi) -> None:
+    world = agent_api.world
+    assert agent_api.push({"sent_at": 1.0}).status_code == 200
+    told = world.clock.wall() + 60
+    clock = GuardedClock(world.store, FakeClock(now=1000.0, since_boot=5.0), "boot-2", "one")
+    world.runtime.clock = clock
+    refused = agent_api.push({"sent_at": 61.0})
+    assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
+    clock.turn()
+    assert clock.wall() == pytest.approx(told)
+    answer = agent_api.push({"sent_at": 61.0})
+    assert (answer.status_code, answer.json()["now"]) == (200, pytest.approx(told))

@@ -11,7 +11,7 @@ from watchkeeper.collector.store import migrate as module
 from watchkeeper.collector.store.engine import Store
 from watchkeeper.collector.store.migrate import migrate
 from watchkeeper.collector.store.schema import incident as incident_table
-from watchkeeper.collector.store.schema import outbox, trouble
+from watchkeeper.collector.store.schema import outbox, receipt, tally, trouble
 
 DAY_S = 86_400.0
 
@@ -89,6 +89,32 @@ def test_pending_messages_of_the_schema_before_have_their_urgency(store_url: str
         found = connection.execute(sa.select(outbox.c.urgency, outbox.c.prove_by).order_by(outbox.c.id)).all()
     store.close()
     assert [tuple(row) for row in found] == [(0, None), (10, None), (1, None)]
+
+
+def test_of_many_failed_tries_the_first_and_the_newest_are_kept(store_url: str) -> None:
+    store = Store(store_url)
+    at_revision(store, "0008")
+    told = {
+        "key": "k", "about": "trouble", "about_id": 1, "recurrence": 1, "kind": "page", "rung": "duty", "person": "day",
+        "created_at": 100.0, "fallback": "[]", "subject": "s", "text": "t", "facts": "{}", "state": "pending", "next_at": 100.0,
+        "channel": 0, "attempts": 0, "handed_on": False,
+    }  # fmt: skip
+    tries = [
+        {"id": n, "outbox": 1, "at": float(n), "channel": "sms", "delivered": n == 7, "detail": ""}
+        for n in range(1, 101)
+    ]
+    with store.write() as connection:
+        insert(connection, "outbox", [{**told, "id": 1}, {**told, "id": 2, "key": "test", "about": "test"}])
+        insert(connection, "receipt", [*tries, {**tries[0], "id": 101, "outbox": 2}])
+    migrate(store)
+    with store.read() as connection:
+        kept = connection.execute(sa.select(receipt.c.id).order_by(receipt.c.id)).scalars().all()
+        left_out = connection.execute(sa.select(outbox.c.left_out).order_by(outbox.c.id)).scalars().all()
+        counts = {row[0]: row[1] for row in connection.execute(sa.select(tally.c.name, tally.c.count))}
+    store.close()
+    assert kept == [1, 7, *range(81, 101), 101]
+    assert left_out == [78, 0]
+    assert counts == {"deliveries sms failed": 99, "deliveries sms delivered": 1}
 
 
 def test_there_is_no_way_back(store_url: str) -> None:

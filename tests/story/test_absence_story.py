@@ -25,6 +25,8 @@ from watchkeeper.model.wire import decode_answer, encode_push
 from watchkeeper.rules.judge import Judge
 from watchkeeper.rules.load import load_rules, shipped
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 SENSOR = device("sensor-1", category=Category.ENV, probe="snmp", address="10.0.0.9", every_s=15.0)
 AMBIENT = "temperature.ambient"
 BARE = (Series("sensor-1", "device.answering"),)

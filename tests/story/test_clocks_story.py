@@ -13,10 +13,10 @@ from watchkeeper.channels.ports import Message
 from watchkeeper.collector.intake.requests import Requests
 from watchkeeper.collector.main import RunningCollector
 from watchkeeper.collector.policy.clocks import OFF_S, Doubt
+from watchkeeper.collector.process.configuration.reload import ConfigReloader
 from watchkeeper.collector.process.guarded_clock import ClockState, GuardedClock, state_of
 from watchkeeper.collector.process.own.clock import ClockTrust
 from watchkeeper.collector.process.own.rules import OwnRules
-from watchkeeper.collector.process.runtime import ConfigReloader
 from watchkeeper.collector.store.clock import kept
 from watchkeeper.collector.store.schema import agent, history, rung, trouble
 from watchkeeper.collector.ticker import Ticker

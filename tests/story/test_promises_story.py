@@ -335,7 +335,7 @@ def test_a_page_that_cannot_be_composed_is_sent_with_a_minimal_text(
         world.verdict(Level.CRITICAL), world.verdict(Level.CRITICAL, device="web-1", rule="no {rule} of ours\nat all")
     )
     assert [one.message.subject for one in world.told] == [
-        "[page: critical] sensor-1: environment.temperature", "[page: critical] web-1: no {rule} of ours at all",
+        "[page: critical] sensor-1: environment.temperature", "[page: critical] web-1: no {rule} of ours\ufffdat all",
     ]  # fmt: skip
     assert world.told[0].message.facts["incident"] == 1
     assert "could not be composed" in caplog.text

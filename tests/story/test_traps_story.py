@@ -28,7 +28,10 @@ from watchkeeper.model.verdict import Level
 from watchkeeper.rules.judge import Judge
 from watchkeeper.rules.load import load_rules, shipped
 
-pytestmark = pytest.mark.skipif(shutil.which("snmptrap") is None, reason="needs snmptrap on PATH (Debian: snmp)")
+pytestmark = [
+    pytest.mark.usefixtures("one_thread"),
+    pytest.mark.skipif(shutil.which("snmptrap") is None, reason="needs snmptrap on PATH (Debian: snmp)"),
+]
 
 BOARD = ups("board-1", "127.0.0.1")
 INVENTORY_WITH_BOARD = INVENTORY + (

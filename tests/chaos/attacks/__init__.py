@@ -10,7 +10,24 @@ FAMILIES = (
 )  # fmt: skip
 
 
+ROUNDS_OF_FAMILY = 20
+"""How many rounds CI runs of each family, on every commit."""
+
+
+def families() -> dict[str, tuple[Attack, ...]]:
+    """The attacks of each family."""
+    return {family: import_module(f"tests.chaos.attacks.{family}").ATTACKS for family in FAMILIES}
+
+
 def all_attacks() -> dict[str, Attack]:
     """Every attack by its name, in the order of the families."""
-    found = [one for family in FAMILIES for one in import_module(f"tests.chaos.attacks.{family}").ATTACKS]
-    return {one.name: one for one in found}
+    return {one.name: one for attacks in families().values() for one in attacks}
+
+
+def rounds_in_ci() -> dict[str, int]:
+    """How often CI runs each attack: together at least ROUNDS_OF_FAMILY of a family, where its rounds are short enough."""
+    return {
+        one.name: min(one.ci_rounds, -(-ROUNDS_OF_FAMILY // len(attacks)))
+        for attacks in families().values()
+        for one in attacks
+    }

@@ -19,7 +19,7 @@ import requests
 import sqlalchemy as sa
 
 from tests.chaos.flooding import AGENT as FLOOD
-from tests.chaos.flooding import bombs
+from tests.chaos.flooding import READY, bombs
 from tests.chaos.kills import free_port, ladder_files
 from tests.chaos.outcome import Attack, Outcome
 from tests.conftest import ROOT
@@ -189,14 +189,21 @@ def _write(folder: Path, port: int, receiver: WebhookReceiver, rounds: int, cont
 
 
 def _wait_for(one: Target) -> None:
-    until = time.monotonic() + START_S
-    while time.monotonic() < until:
+    def serves() -> bool:
         try:
-            if requests.get(f"https://127.0.0.1:{one.port}/healthz", timeout=1, verify=one.certificate).ok:
-                return
+            return requests.get(f"https://127.0.0.1:{one.port}/healthz", timeout=1, verify=one.certificate).ok
         except requests.RequestException:
-            time.sleep(0.1)
-    raise AssertionError(f"the collector did not start; see {one.folder}/log")
+            return False
+
+    _until(serves)
+
+
+def _until(there: Callable[[], bool]) -> None:
+    until = time.monotonic() + START_S
+    while not there():
+        if time.monotonic() > until:
+            raise AssertionError("the collector or the flood did not start; see its log in the folder of the attack")
+        time.sleep(0.1)
 
 
 @contextmanager
@@ -208,6 +215,7 @@ def flooding(one: Target, kind: str, seed: int) -> Iterator[None]:
             [sys.executable, "-m", "tests.chaos.flooding", *words], cwd=ROOT, stdout=log, stderr=log
         )
         try:
+            _until(lambda: READY in (one.folder / "flood.log").read_text(encoding="utf-8"))
             yield
             if process.poll() is not None:
                 one.found.wrong.append(f"the flood ended; see {one.folder}/flood.log")
