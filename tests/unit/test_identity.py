@@ -18,7 +18,9 @@ from watchkeeper.collector.process.own.of_agents.twins import TwinAgents
 from watchkeeper.collector.process.upkeep.set_back import HeldMessages, after_restore, begin
 from watchkeeper.collector.store.backups.folder import backup
 from watchkeeper.collector.store.backups.restore import restore
+from watchkeeper.collector.store.clock.pending import move_pending
 from watchkeeper.collector.store.engine import SKIPPED_NUMBERS, Store
+from watchkeeper.collector.store.life.awaited import await_agents, awaited_agents
 from watchkeeper.collector.store.life.identity import Beside, StoreIdentity, beside, next_turn
 from watchkeeper.collector.store.schema import agent_session, awaited, outbox, receipt
 from watchkeeper.model.batch import Answer, Lane
@@ -326,3 +328,11 @@ def test_who_has_the_name_is_in_the_store(world: World) -> None:
     with world.store.read() as connection:
         (row,) = connection.execute(sa.select(agent_session)).all()
     assert (row.agent, row.session, row.rival) == ("room-1", "one", "")
+
+
+def test_who_is_awaited_is_so_for_as_long_when_the_time_is_set(world: World) -> None:
+    now = world.clock.wall()
+    with world.store.write() as connection:
+        await_agents(world.store, connection, ["room-1"], now)
+        move_pending(connection, -3600.0, now - 1.0)
+        assert awaited_agents(connection, now - 3599.0) == {"room-1"}
