@@ -13,6 +13,9 @@ ATTACKS, ROUNDS = all_attacks(), rounds_in_ci()
 _IN_TEST_KILLS = "kills"  # tests/chaos/test_kills.py runs it, and looks closer
 
 
+@pytest.mark.filterwarnings(
+    "ignore::pytest.PytestUnraisableExceptionWarning"
+)  # hostile servers and clients are cut off in between
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("name", [name for name in ATTACKS if name != _IN_TEST_KILLS])
 def test_an_attack_does_no_harm(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
