@@ -230,6 +230,7 @@ def test_active_verdicts_are_reported_at_once_if_somebody_asks_and_once_if_two_d
         await world.committed()
         world.clock.advance(5)
         world.take(31.0)
+        await world.committed()
         world.pipeline.report()
         world.pipeline.report()
         await world.committed()
