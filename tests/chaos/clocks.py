@@ -29,8 +29,9 @@ from watchkeeper.collector.store.migrate import migrate
 from watchkeeper.collector.store.schema import incident, outbox, rung
 from watchkeeper.demo import WebhookReceiver
 from watchkeeper.deployment import random_secret
+from watchkeeper.model.batch import STANDING
 from watchkeeper.model.errors import StoreError
-from watchkeeper.model.verdict import Evidence, Level, Verdict
+from watchkeeper.model.verdict import ActiveVerdicts, Event, Evidence, Key, Level, Verdict
 from watchkeeper.model.wire import encode_event
 
 HOUR, YEARS = 3600.0, 11.5 * 365 * 86_400.0
@@ -95,7 +96,8 @@ class Agent:
     def __init__(self, name: str, token: str, urls: Sequence[str], chance: random.Random) -> None:
         self.name, self._urls, self._chance = name, urls, chance
         self._head = {"Authorization": f"Bearer {token}"}
-        self._waiting: list[Verdict] = []
+        self._waiting: list[Event] = []
+        self._bad: dict[Key, Verdict] = {}
         self._seq = 0
         self._lock = threading.Lock()
         self._over = threading.Event()
@@ -107,6 +109,11 @@ class Agent:
         """Push these."""
         with self._lock:
             self._waiting += verdicts
+            for one in verdicts:
+                if one.level.bad:
+                    self._bad[one.key] = one
+                else:
+                    self._bad.pop(one.key, None)
 
     def stop(self) -> None:
         """Push no more."""
@@ -136,6 +143,8 @@ class Agent:
             self._seq += len(sent)
             with self._lock:
                 del self._waiting[: len(sent)]
+                if any(one["kind"] == STANDING for one in answer.json()["requests"]):
+                    self._waiting.append(ActiveVerdicts(time.monotonic(), tuple(self._bad.values())))
 
 
 class Site:
