@@ -248,7 +248,7 @@ class AgentService:
 
 
 def _session() -> str:
-    """The name of this process: whoever finds two agents of one name sees where they run."""
+    """The name of this process. It says where the process runs, for a person who finds two agents of one name."""
     return f"{socket.gethostname()[:100]} pid {os.getpid()} {uuid.uuid4().hex[:16]}"
 
 

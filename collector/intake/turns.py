@@ -27,7 +27,7 @@ class Waiting:
 
 
 class Turns(Generic[T]):
-    """What waits, by agent. Of one agent, the oldest comes first. Any thread may call it."""
+    """What waits, by agent. The oldest of each agent comes first. Any thread may call it."""
 
     def __init__(self) -> None:
         self._waiting: OrderedDict[str, deque[T]] = OrderedDict()

@@ -1,7 +1,7 @@
 """Tells people directly that this collector cannot page: without store, ticker and outbox, from what is in memory.
 
 Without the store collectors cannot agree who says it, so each one that sees it says it (decision 47). It climbs the ladder of
-critical troubles: whoever a rung names is told once in an outage.
+critical troubles. A person whom a rung names is told once in an outage.
 """
 
 import logging

@@ -72,7 +72,7 @@ def checked(secret: Secret, name: str) -> str:
     if not usable:
         raise SecretError(f"the secret `{name}` must be the whole web address of the heartbeat, like https://...")
     if parts.scheme == "http" and not is_loopback(parts.hostname or ""):
-        log.warning("the heartbeat goes out by http: whoever is on the way can read its address; use https")
+        log.warning("the heartbeat goes out by http, so that others on the network can read its address; use https")
     return urlunsplit(parts)
 
 

@@ -1,7 +1,7 @@
 """Who may hold a connection, decided when it is accepted, before TLS. Pure: a connection is anything that can be shut.
 
 Nobody is known at that moment. So each connection is a stranger's at first, and there are few places for strangers: of one address,
-and in all. Where there are too many, the oldest one is shut: whoever wants something has asked for it long before. A
+and in all. Where there are too many, the oldest one is shut. A client that wants something has asked for it long before. A
 connection on which an agent or a person has authenticated is no stranger's any more, and is shut for nobody. Strangers from
 addresses of which some connection was recognised have places of their own, so that an agent comes in through a flood.
 """

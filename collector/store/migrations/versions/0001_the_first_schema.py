@@ -194,6 +194,10 @@ def _incident() -> None:
         sa.PrimaryKeyConstraint("incident"),
         sqlite_autoincrement=True,
     )
+    _index_incidents()
+
+
+def _index_incidents() -> None:
     with op.batch_alter_table("incident") as batch_op:
         batch_op.create_index("incident_agent", ["agent", "state"], unique=False)
         batch_op.create_index("incident_key", ["device", "rule", "instance", "incident"], unique=False)

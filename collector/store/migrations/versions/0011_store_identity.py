@@ -39,6 +39,10 @@ def upgrade() -> None:
             "until", sa.Double(), nullable=False, comment="no rung of its older troubles is decided before this time"
         ),
     )
+    _tell_sessions_of_lanes()
+
+
+def _tell_sessions_of_lanes() -> None:
     op.add_column(
         "lane",
         sa.Column("session", _NAME_TYPE, nullable=False, server_default="", comment="the process that pushed last"),
